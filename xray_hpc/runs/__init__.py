@@ -1,0 +1,1 @@
+"""The files on which launching, training and collecting meet."""

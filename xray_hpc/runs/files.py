@@ -1,0 +1,100 @@
+"""Files that appear whole or not at all, and a lock between processes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xray_hpc.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; move it there when the block ends well.
+
+    The file is synced before it is moved, so that a crash leaves the old file or the new one,
+    never a part. When the block raises, the temporary file is removed. The temporary name keeps
+    the suffix (Keras and matplotlib choose the format by it).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent
+    )
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` in one step, in UTF-8 with LF line ends."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as indented JSON; NaN and infinity are refused with a ``ValueError``."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write ``frame`` without its index; floats keep every digit."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; ``UserError`` names the file when it holds none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not JSON ({error}); remove it and run again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object; remove it and run again")
+    return value
+
+
+class LockedError(Exception):
+    """The lock is held by another process."""
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True, message: str | None = None) -> Iterator[None]:
+    """Hold an exclusive ``flock`` on ``path`` (made if absent) while the block runs.
+
+    The lock goes with the process, however that ends. ``message`` is printed once when another
+    process holds it and this one waits; with ``wait=False`` ``LockedError`` is raised instead.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise LockedError(str(path)) from None
+            if message:
+                print(message, file=sys.stderr, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,105 @@
+"""Every path of a sweep and of a run, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of one run: ``results/<sweep>/runs/<model>-<hash>/``."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def sweep(self) -> SweepPaths:
+        return SweepPaths(self.folder.parent.parent)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.json"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model.keras"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
+
+    def accuracy(self, model: str) -> Path:
+        return self.folder / f"{model}_accuracy_per_epoch.csv"
+
+    def loss(self, model: str) -> Path:
+        return self.folder / f"{model}_loss_per_epoch.csv"
+
+    def scores(self, model: str, split: str) -> Path:
+        return self.folder / f"{model}_{split}_yscores.csv"
+
+    def roc(self, model: str, split: str) -> Path:
+        return self.folder / f"{model}_{split}_roc.csv"
+
+
+@dataclass(frozen=True)
+class SweepPaths:
+    """The files of one sweep: ``results/<sweep>/``."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    def run(self, name: str) -> RunPaths:
+        return RunPaths(self.runs / name)
+
+    @property
+    def sweep_yaml(self) -> Path:
+        return self.folder / "sweep.yaml"
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def slurm(self) -> Path:
+        return self.folder / "slurm"

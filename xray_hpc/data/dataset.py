@@ -1,0 +1,139 @@
+"""A data set in memory, split and ready for training."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from xray_hpc.config import DataConfig
+from xray_hpc.data.entries import counted
+from xray_hpc.data.index import Index, scan
+from xray_hpc.data.pack import (
+    DamagedPackError,
+    Pack,
+    describe_skipped,
+    pack,
+    pack_path,
+    read_pack,
+)
+from xray_hpc.data.splits import shared_patients, split
+from xray_hpc.errors import UserError
+from xray_hpc.runs.files import locked
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with their labels, patients and splits.
+
+    Attributes:
+        images: ``uint8 [N, size, size, channels]``, 0..255.
+        labels: ``int64 [N]``, positions in ``classes``.
+        files: N paths, relative to the set's root.
+        patients: N names.
+        classes: the class names, sorted.
+        splits: positions in the N, ``int64``, for ``train``, ``validation`` and ``test``.
+        fingerprint: the data's part of a run's identity (see ``Index``).
+        notes: the warnings that were shown when the set was loaded.
+        skipped: (path, reason) of the files that could not be read.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    files: list[str]
+    patients: list[str]
+    classes: tuple[str, ...]
+    splits: Mapping[str, npt.NDArray[np.int64]]
+    fingerprint: str
+    notes: list[str]
+    skipped: list[tuple[str, str]]
+
+
+def load(config: DataConfig, cache: Path, workers: int | None = None) -> Dataset:
+    """The data set of ``config``; packs its images into ``cache`` the first time.
+
+    One process packs, others wait for it. Warnings go to standard error, a line each, and into
+    ``Dataset.notes``.
+
+    Raises:
+        UserError: the data cannot be used; the line says why.
+    """
+    return load_index(scan(config, cache), config, cache, workers)
+
+
+def load_index(
+    index: Index, config: DataConfig, cache: Path, workers: int | None = None
+) -> Dataset:
+    """:func:`load` for an index made before."""
+    parts = split(index.entries, config)
+    packed, notes = _packed(index, config, cache, workers)
+    entries = [index.entries[i] for i in packed.kept]
+    place = np.full(len(index.entries), -1, np.int64)
+    place[packed.kept] = np.arange(len(packed.kept))
+    splits = {name: place[rows][place[rows] >= 0] for name, rows in parts.items()}
+    for name, rows in splits.items():
+        if not len(rows):
+            raise UserError(f"{index.root}: no readable {name} images are left; mend the files")
+    patients = [entry.patient for entry in entries]
+    if packed.skipped:
+        notes.append(f"{index.root}: skipped {describe_skipped(packed.skipped)}")
+    notes += shared_patients(patients, splits)
+    files = [entry.path for entry in entries]
+    notes += shared_contents(packed.digests, files, splits)
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr, flush=True)
+    return Dataset(
+        images=packed.images,
+        labels=np.array([entry.label for entry in entries], np.int64),
+        files=files,
+        patients=patients,
+        classes=index.classes,
+        splits=splits,
+        fingerprint=index.fingerprint,
+        notes=notes,
+        skipped=packed.skipped,
+    )
+
+
+def _packed(
+    index: Index, config: DataConfig, cache: Path, workers: int | None
+) -> tuple[Pack, list[str]]:
+    path = pack_path(index, config, cache)
+    try:
+        return read_pack(path, index, config), []
+    except (FileNotFoundError, DamagedPackError):
+        pass
+    notes = []
+    message = f"waiting for another process to pack the images ({path})"
+    with locked(path.with_name(f".{path.name}.lock"), message=message):
+        try:
+            return read_pack(path, index, config), []
+        except FileNotFoundError:
+            pass
+        except DamagedPackError as error:
+            notes.append(f"{path} was damaged ({error}); packed the images again")
+        pack(index, config, cache, workers)
+        return read_pack(path, index, config), notes
+
+
+def shared_contents(
+    digests: Sequence[str], files: Sequence[str], splits: Mapping[str, npt.NDArray[np.int64]]
+) -> list[str]:
+    """One line if files of equal contents lie in different parts, with the first of them."""
+    where: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for name, rows in splits.items():
+        for row in rows:
+            where[digests[row]].setdefault(name, int(row))
+    shared = [parts for parts in where.values() if len(parts) > 1]
+    if not shared:
+        return []
+    first = " and ".join(f"{files[row]!r} ({name})" for name, row in shared[0].items())
+    return [
+        f"{counted(len(shared), 'image')} with the same contents in more than one of "
+        f"{', '.join(splits)}, such as {first}"
+    ]

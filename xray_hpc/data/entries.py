@@ -1,0 +1,95 @@
+"""What the index holds: one entry an image, and the files that were passed over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xray_hpc.errors import UserError, nearest
+
+Origin = Literal["train", "validation", "test"]
+ORIGINS: tuple[Origin, ...] = ("train", "validation", "test")
+CLASSES = 2
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image. ``path`` is relative to the index's root, with ``/`` between its parts.
+
+    ``split`` is where the image came from: its folder, or its row's split column. ``size`` is in
+    bytes, ``mtime_ns`` the time of the file's last change.
+    """
+
+    path: str
+    label: int
+    patient: str
+    split: Origin
+    size: int
+    mtime_ns: int
+
+
+@dataclass
+class Ignored:
+    """Files passed over for one reason: how many, and the first few names."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Count ``count`` more files, found at ``name``."""
+        self.count += count
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(name)
+
+
+def counted(number: int, what: str, many: str | None = None) -> str:
+    """``"1 file"``, ``"5,856 files"``."""
+    return f"{number:,} {what if number == 1 else many or what + 's'}"
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """``nearest`` that also finds a name written in another case."""
+    choices = list(choices)
+    same = [choice for choice in choices if choice.lower() == name.lower()]
+    return nearest(name, choices) or (f"; did you mean '{same[0]}'?" if same else "")
+
+
+def check_utf8(path: str) -> None:
+    """Refuse a name that is not UTF-8: the records could not hold it."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError(f"{path!a} has a name that is not UTF-8; rename the file") from None
+
+
+def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, ...]:
+    """The classes, sorted; ``images`` counts them by split (``train``, ``test``) and class.
+
+    Raises:
+        UserError: train and test differ in their classes, a class has no images, or there are
+            not exactly two.
+    """
+    train, test = images["train"], images["test"]
+    for here, there, names, others in (
+        ("train", "test", train, test),
+        ("test", "train", test, train),
+        ("validation", "train", images["validation"], train),
+    ):
+        for name in sorted(names.keys() - others.keys()):
+            hint = did_you_mean(name, others.keys() - names.keys())
+            raise UserError(f"{where}: class {name!r} is in {here} but not in {there}{hint}")
+    classes = tuple(sorted(train))
+    if len(classes) != CLASSES:
+        found = ", ".join(repr(name) for name in classes) or "none"
+        raise UserError(
+            f"{where}: found {counted(len(classes), 'class', 'classes')} ({found}); "
+            f"exactly {CLASSES} are supported"
+        )
+    for split, counts in (("train", train), ("test", test)):
+        for name in classes:
+            if not counts[name]:
+                raise UserError(f"{where}: class {name!r} has no images in {split}; add some")
+    return classes

@@ -1,0 +1,118 @@
+"""Which images there are, with their classes and patients, and what identifies the set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xray_hpc.config import DataConfig
+from xray_hpc.data.entries import Entry, Ignored, did_you_mean
+from xray_hpc.data.table import read_table
+from xray_hpc.data.tree import read_tree
+from xray_hpc.errors import UserError
+from xray_hpc.runs.files import locked
+
+PACK_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Index:
+    """The images of one data set.
+
+    ``fingerprint`` is the data's part of a run's identity: a SHA-256 over every image's relative
+    path, size in bytes, class, patient and split. Moving or copying the set does not change it.
+    The demo's is made of its version, number of images and seed alone.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    fingerprint: str
+    ignored: Mapping[str, Ignored] = field(default_factory=dict)
+
+    def pack_key(self, config: DataConfig) -> str:
+        """Name the packed file: changes with the images, their times, size and channels."""
+        times = [(entry.path, entry.mtime_ns) for entry in self.entries]
+        shape = (config.image_size, config.channels)
+        return _hash([PACK_VERSION, self.fingerprint, shape, times])
+
+
+def scan(config: DataConfig, cache: Path) -> Index:
+    """List the images that ``config`` asks for; the demo's are drawn into ``cache`` if need be.
+
+    Raises:
+        UserError: the root is not there, or does not hold what it should; the line says what.
+    """
+    if config.source == "demo":
+        folder = _demo(config, cache)
+        root, classes, entries, ignored = read_tree(folder)
+        return Index(root, classes, tuple(entries), fingerprint(config, cache), ignored)
+    given = Path(config.root or "").expanduser()
+    _check_root(given, config.source)
+    if config.source == "csv":
+        classes, entries = read_table(given)
+        return Index(given.parent, classes, tuple(entries), _fingerprint(classes, entries))
+    root, classes, entries, ignored = read_tree(given)
+    return Index(root, classes, tuple(entries), _fingerprint(classes, entries), ignored)
+
+
+def fingerprint(config: DataConfig, cache: Path) -> str:
+    """``scan(config, cache).fingerprint``; for the demo without its images."""
+    if config.source == "demo":
+        return _hash(["demo", _demo_version(), config.demo_images, config.demo_seed])
+    return scan(config, cache).fingerprint
+
+
+def _fingerprint(classes: tuple[str, ...], entries: list[Entry]) -> str:
+    return _hash(sorted((e.path, e.size, classes[e.label], e.patient, e.split) for e in entries))
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=True).encode()).hexdigest()
+
+
+def _check_root(given: Path, source: str) -> None:
+    if not given.exists():
+        there = next(parent for parent in given.absolute().parents if parent.is_dir())
+        missing = given.absolute().relative_to(there).parts[0]
+        hint = did_you_mean(missing, os.listdir(there))
+        raise UserError(f"data.root {str(given)!r} does not exist: no {missing!r} in {there}{hint}")
+    if source == "csv" and given.is_dir():
+        raise UserError(f"data.root {str(given)!r} is a folder; data.source=csv needs a CSV file")
+    if source == "folder" and not given.is_dir():
+        raise UserError(
+            f"data.root {str(given)!r} is not a folder; name the folder that holds train/ and "
+            "test/ (a CSV file needs data.source=csv)"
+        )
+
+
+def _demo_version() -> int | str:
+    from xray_hpc.data import demo
+
+    return demo.VERSION
+
+
+def _demo(config: DataConfig, cache: Path) -> Path:
+    """The folder of the demo's images, drawn by whoever comes first."""
+    from xray_hpc.data import demo
+
+    assert config.demo_images is not None
+    assert config.demo_seed is not None
+    folder = cache / f"demo-v{demo.VERSION}-{config.demo_images}-{config.demo_seed}"
+    if folder.is_dir():
+        return folder
+    message = "waiting for another process to draw the demo images"
+    with locked(cache / f".{folder.name}.lock", message=message):
+        if folder.is_dir():
+            return folder
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=cache) as temporary:
+            images = Path(temporary, "images")
+            images.mkdir()
+            demo.generate(images, config.demo_images, config.demo_seed)
+            images.rename(folder)
+    return folder

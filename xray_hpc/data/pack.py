@@ -1,0 +1,230 @@
+"""All images of a data set, decoded once, in one HDF5 file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from xray_hpc.config import DataConfig
+from xray_hpc.data.entries import Entry, counted
+from xray_hpc.data.images import UnreadableImageError, decode_bytes, read_bytes
+from xray_hpc.data.index import PACK_VERSION, Index
+from xray_hpc.data.progress import Progress
+from xray_hpc.errors import UserError
+from xray_hpc.runs.files import replacing
+
+CHUNK_IMAGES = 64
+CHUNK_BYTES = 16 * 2**20
+LARGEST_LOSS = 0.1
+
+Decoded = tuple[npt.NDArray[np.uint8], bytes]
+
+
+class DamagedPackError(Exception):
+    """The file is not a whole pack of this data."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A packed data set in memory.
+
+    ``images`` is ``uint8 [N, size, size, channels]``; ``kept`` holds the position of each image
+    in the index; ``digests`` are hashes of the files' contents; ``skipped`` are the files that
+    could not be read, as (path, reason).
+    """
+
+    images: npt.NDArray[np.uint8]
+    kept: npt.NDArray[np.int64]
+    digests: list[str]
+    skipped: list[tuple[str, str]]
+
+
+def pack_path(index: Index, config: DataConfig, cache: Path) -> Path:
+    """Where the pack of these images, at this size, lies."""
+    return cache / f"images-{config.image_size}x{config.channels}-{index.pack_key(config)[:16]}.h5"
+
+
+def pack(index: Index, config: DataConfig, cache: Path, workers: int | None = None) -> Path:
+    """Decode every image of ``index`` into one HDF5 file, whole or not at all.
+
+    Files that are no images are left out and listed in the pack. ``workers`` threads decode (as
+    many as this process may use cores, by default); at most a few hundred images are in memory.
+
+    Raises:
+        UserError: too many images are unreadable, or the disk is full or fails.
+    """
+    path = pack_path(index, config, cache)
+    needed = len(index.entries) * config.image_size**2 * config.channels
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(cache).free
+        if free < needed:
+            raise UserError(_no_space(cache, needed) + f", {_size(free)} are free")
+        with replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+            _write(file, index, config, workers or cores())
+    except OSError as error:
+        full = (errno.ENOSPC, errno.EDQUOT)
+        if error.errno in full or "No space left" in str(error) or "quota" in str(error):
+            raise UserError(_no_space(cache, needed)) from error
+        if error.errno is None:
+            raise
+        name = error.filename or path
+        raise UserError(f"cannot pack the images: {name}: {error.strerror}; run again") from error
+    return path
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _write(file: h5py.File, index: Index, config: DataConfig, workers: int) -> None:
+    size, channels = config.image_size, config.channels
+    chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (size * size * channels)))
+    chunk = min(chunk, len(index.entries))
+    images = file.create_dataset(
+        "images",
+        shape=(len(index.entries), size, size, channels),
+        maxshape=(None, size, size, channels),
+        chunks=(chunk, size, size, channels),
+        dtype=np.uint8,
+        fletcher32=True,  # a damaged chunk is an error when read, not a wrong image
+    )
+    buffer = np.empty((chunk, size, size, channels), np.uint8)
+    kept: list[int] = []
+    digests: list[str] = []
+    skipped: list[tuple[str, str]] = []
+    with Progress("packing images", len(index.entries)) as progress:
+        for i, decoded in enumerate(_decode_all(index, size, channels, workers)):
+            progress.advance()
+            if isinstance(decoded, UnreadableImageError):
+                skipped.append((index.entries[i].path, decoded.reason))
+                continue
+            buffer[len(kept) % chunk], digest = decoded
+            kept.append(i)
+            digests.append(digest.hex())
+            if len(kept) % chunk == 0:
+                images[len(kept) - chunk : len(kept)] = buffer
+    if rest := len(kept) % chunk:
+        images[len(kept) - rest : len(kept)] = buffer[:rest]
+    images.resize(len(kept), axis=0)
+    check_losses(index, kept, skipped)
+    entries = [index.entries[i] for i in kept]
+    text = h5py.string_dtype("utf-8")
+    file["kept"] = np.array(kept, np.int64)
+    file["labels"] = np.array([entry.label for entry in entries], np.int64)
+    file.create_dataset("files", data=[entry.path for entry in entries], dtype=text)
+    file.create_dataset("patients", data=[entry.patient for entry in entries], dtype=text)
+    file.create_dataset("splits", data=[entry.split for entry in entries], dtype=text)
+    file.create_dataset("digests", data=digests, dtype=text)
+    file.create_dataset("skipped", data=json.dumps(skipped), dtype=text)
+    file.attrs["version"] = PACK_VERSION
+    file.attrs["key"] = index.pack_key(config)
+    file.attrs["fingerprint"] = index.fingerprint
+    file.attrs["classes"] = json.dumps(index.classes)
+
+
+def _decode_all(
+    index: Index, size: int, channels: int, workers: int
+) -> Iterator[Decoded | UnreadableImageError]:
+    """The decoded images in the index's order, a bounded number of them ahead."""
+
+    def one(entry: Entry) -> Decoded | UnreadableImageError:
+        path = index.root / entry.path
+        try:
+            data = read_bytes(path)
+            return decode_bytes(data, path, size, channels), hashlib.blake2b(
+                data, digest_size=16
+            ).digest()
+        except UnreadableImageError as error:
+            return error
+
+    rest = iter(index.entries)
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[Decoded | UnreadableImageError]] = deque(
+            pool.submit(one, entry) for entry in islice(rest, 4 * workers)
+        )
+        try:
+            while ahead:
+                yield ahead.popleft().result()
+                ahead.extend(pool.submit(one, entry) for entry in islice(rest, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def check_losses(index: Index, kept: Sequence[int], skipped: Sequence[tuple[str, str]]) -> None:
+    """Refuse a set of which too much could not be read."""
+    if not skipped:
+        return
+    if len(skipped) > LARGEST_LOSS * len(index.entries):
+        raise UserError(
+            f"{index.root}: {describe_skipped(skipped)} of {len(index.entries):,}; more than "
+            f"{LARGEST_LOSS:.0%} is too many, mend or remove them"
+        )
+    left = Counter((index.entries[i].split == "test", index.entries[i].label) for i in kept)
+    for is_test in (False, True):
+        for label, name in enumerate(index.classes):
+            if not left[is_test, label]:
+                part = "test" if is_test else "train"
+                raise UserError(
+                    f"{index.root}: no readable image of class {name!r} is left in {part} "
+                    f"({describe_skipped(skipped)})"
+                )
+
+
+def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:
+    """``"2 unreadable images ('a.png': empty file; 'b.png': not an image)"``."""
+    shown = "; ".join(f"{path!r}: {reason}" for path, reason in skipped[:3])
+    more = "; ..." if len(skipped) > 3 else ""
+    return f"{counted(len(skipped), 'unreadable image')} ({shown}{more})"
+
+
+def read_pack(path: Path, index: Index, config: DataConfig) -> Pack:
+    """Read a pack into memory.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedPackError: the file is cut short, damaged, or not of this data.
+    """
+    if not path.exists():
+        raise FileNotFoundError(path)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            if file.attrs["key"] != index.pack_key(config):
+                raise DamagedPackError("made of other images")
+            images = np.empty(file["images"].shape, np.uint8)
+            file["images"].read_direct(images)
+            kept = file["kept"][:]
+            digests = file["digests"].asstr()[:].tolist()
+            skipped = [tuple(pair) for pair in json.loads(file["skipped"].asstr()[()])]
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise DamagedPackError(str(error).partition("\n")[0]) from error
+    if len(images) != len(kept) or len(digests) != len(kept):
+        raise DamagedPackError("its parts differ in length")
+    return Pack(images, kept, digests, skipped)
+
+
+def _no_space(cache: Path, needed: int) -> str:
+    return (
+        f"no space for the packed images in {cache}: they need {_size(needed)}; make room, or put "
+        "the cache elsewhere"
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB" if count >= 2**20 else f"{count / 2**10:,.0f} KiB"

@@ -1,0 +1,130 @@
+"""Which images train, which validate, and which test."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from xray_hpc.config import DataConfig
+from xray_hpc.data.entries import Entry, counted
+from xray_hpc.data.tree import within_class
+from xray_hpc.errors import UserError
+
+Indices = npt.NDArray[np.int64]
+
+# A validation set by patient may miss the fraction asked for by half of it, not by more.
+TOLERANCE = 0.5
+
+
+def split(entries: Sequence[Entry], config: DataConfig) -> dict[str, Indices]:
+    """Divide the images: positions in ``entries`` for ``train``, ``validation`` and ``test``.
+
+    The test set is always the one that came with the data. The others share the pool of all
+    other images, except with ``config.split`` ``folder``.
+
+    Raises:
+        UserError: a part would be empty, or the fraction cannot be met.
+    """
+    origins = np.array([entry.split for entry in entries])
+    test = np.flatnonzero(origins == "test")
+    pool = np.flatnonzero(origins != "test")
+    if config.split == "folder":
+        train, validation = (
+            np.flatnonzero(origins == "train"),
+            np.flatnonzero(origins == "validation"),
+        )
+        if not len(validation):
+            raise UserError(
+                "data.split is folder, but the data has no validation images (a folder val/, or "
+                "rows with split validation); use data.split=patient"
+            )
+    elif config.split == "random":
+        train, validation = _random(entries, pool, config)
+    else:
+        train, validation = _by_patient(entries, pool, config)
+    return {"train": train, "validation": validation, "test": test}
+
+
+def _random(entries: Sequence[Entry], pool: Indices, config: DataConfig) -> tuple[Indices, Indices]:
+    """The split, and the order, of Keras's ``image_dataset_from_directory``.
+
+    Keras lists the classes one after the other, each sorted by folder and name, shuffles the
+    list with ``RandomState(seed)`` and validates on its last ``int(fraction * n)`` images. A
+    ``val/`` folder takes part as if its files lay in ``train/``.
+    """
+
+    def place(i: int) -> tuple[int, tuple[str, str]]:
+        entry = entries[i]
+        order = ("", entry.path) if config.source == "csv" else within_class(entry)
+        return entry.label, order
+
+    listed = np.array(sorted(pool.tolist(), key=place), dtype=np.int64)
+    np.random.RandomState(config.split_seed).shuffle(listed)
+    held_out = int(config.validation_fraction * len(listed))
+    if held_out == 0:
+        raise UserError(
+            f"data.validation_fraction {config.validation_fraction:g} of "
+            f"{counted(len(listed), 'image')} is none; give a larger one"
+        )
+    return listed[:-held_out], listed[-held_out:]
+
+
+def _by_patient(
+    entries: Sequence[Entry], pool: Indices, config: DataConfig
+) -> tuple[Indices, Indices]:
+    """Hold out whole patients until each class is as near to the fraction as they allow.
+
+    The patients come in an order drawn from the seed; one is held out when that brings the
+    held-out images closer to the fraction, summed over the classes. Patients of one class leave
+    that class off by at most half of the images of its largest patient.
+    """
+    patients: defaultdict[str, list[int]] = defaultdict(list)
+    for i in pool.tolist():
+        patients[entries[i].patient].append(i)
+    labels = np.array([entry.label for entry in entries])
+    totals = np.bincount(labels[pool])
+    wanted = config.validation_fraction * totals
+    held = np.zeros(len(totals))
+    validation: list[int] = []
+    names = sorted(patients)
+    for i in np.random.RandomState(config.split_seed).permutation(len(names)):
+        images = patients[names[i]]
+        more = held + np.bincount(labels[images], minlength=len(totals))
+        if np.sum(np.abs(wanted - more) / wanted) < np.sum(np.abs(wanted - held) / wanted):
+            held = more
+            validation += images
+    shares = held / totals
+    fraction = config.validation_fraction
+    if np.any(np.abs(shares - fraction) > TOLERANCE * min(fraction, 1 - fraction)):
+        of_class = [len({entries[i].patient for i in pool if labels[i] == c}) for c in (0, 1)]
+        raise UserError(
+            f"data.validation_fraction {fraction:g} cannot be met by patient: the classes have "
+            f"{' and '.join(map(str, of_class))} patients, and the nearest shares are "
+            f"{' and '.join(f'{share:.0%}' for share in shares)}; change the fraction, or use "
+            "data.split=random"
+        )
+    chosen = np.array(sorted(validation), dtype=np.int64)
+    return np.setdiff1d(pool, chosen), chosen
+
+
+def shared_patients(patients: Sequence[str], splits: Mapping[str, Indices]) -> list[str]:
+    """One line for each two parts that hold images of the same patient; none is the rule.
+
+    Two such parts are not independent: results on the second of them come out too good.
+    """
+    lines = []
+    people = {name: {patients[i] for i in rows} for name, rows in splits.items()}
+    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        shared = people[one] & people[other]
+        if shared:
+            images = sum(patients[i] in shared for i in splits[other])
+            named = ", ".join(repr(name) for name in sorted(shared)[:3])
+            lines.append(
+                f"{counted(len(shared), 'patient')} ({named}{', ...' if len(shared) > 3 else ''}) "
+                f"in both {one} and {other}: {images:,} of the {len(splits[other]):,} {other} "
+                f"images; {other} results will look too good"
+            )
+    return lines

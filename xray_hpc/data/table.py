@@ -1,0 +1,104 @@
+"""A list of images: a CSV of ``path,label,split`` and, where it is known, ``patient``."""
+
+from __future__ import annotations
+
+import csv
+import posixpath
+from collections import Counter
+from pathlib import Path
+
+from xray_hpc.data.entries import ORIGINS, Entry, Origin, check_classes, check_utf8, did_you_mean
+from xray_hpc.data.patients import patient_of
+from xray_hpc.errors import UserError, nearest
+
+REQUIRED = ("path", "label", "split")
+SPLITS: dict[str, Origin] = {
+    "train": "train",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+def read_table(file: Path) -> tuple[tuple[str, ...], list[Entry]]:
+    """List the images of a CSV file with a header.
+
+    Columns: ``path`` (relative to the CSV's folder), ``label`` (the class), ``split`` (train,
+    validation or test) and optionally ``patient``; an empty patient, or none, is read off the
+    file's name. Other columns are not read.
+
+    Returns:
+        the classes, sorted; the images, by split, class, and path.
+
+    Raises:
+        UserError: naming the line that does not do.
+    """
+    try:
+        rows = _rows(file)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is no CSV file in UTF-8 ({error}); save it as one") from error
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}; mend it") from error
+    images: dict[str, Counter[str]] = {origin: Counter() for origin in ORIGINS}
+    for _, row in rows:
+        images[SPLITS[row["split"]]][row["label"]] += 1
+    classes = check_classes(images, str(file))
+    entries = [_entry(file, line, row, classes) for line, row in rows]
+    entries.sort(key=lambda entry: (ORIGINS.index(entry.split), entry.label, entry.path))
+    return classes, entries
+
+
+def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
+    rows: list[tuple[int, dict[str, str]]] = []
+    first: dict[str, int] = {}
+    with file.open(encoding="utf-8-sig", newline="") as handle:
+        reader = csv.DictReader(handle, strict=True)
+        columns = reader.fieldnames or []
+        for column in REQUIRED:
+            if column not in columns:
+                found = ",".join(columns) or "nothing"
+                raise UserError(
+                    f"{file}, line 1: no column '{column}'{did_you_mean(column, columns)} "
+                    f"(found: {found}; needed: {','.join(REQUIRED)}, separated by commas)"
+                )
+        end = reader.line_num
+        for raw in reader:
+            line, end = end + 1, reader.line_num
+            where = f"{file}, line {line}"
+            row = {key: raw.get(key) or "" for key in (*REQUIRED, "patient")}
+            row["label"], row["split"] = row["label"].strip(), row["split"].strip()
+            for column in REQUIRED:
+                if not row[column]:
+                    raise UserError(f"{where}: '{column}' is empty; fill it in")
+            if row["split"] not in SPLITS:
+                hint = nearest(row["split"], SPLITS)
+                raise UserError(
+                    f"{where}: split {row['split']!r} is none of train, validation, test{hint}"
+                )
+            row["path"] = posixpath.normpath(row["path"])
+            if row["path"] in first:
+                raise UserError(
+                    f"{where}: {row['path']!r} is in line {first[row['path']]} already; "
+                    "keep one of them"
+                )
+            first[row["path"]] = line
+            rows.append((line, row))
+    return rows
+
+
+def _entry(file: Path, line: int, row: dict[str, str], classes: tuple[str, ...]) -> Entry:
+    path = row["path"]
+    check_utf8(path)
+    try:
+        stat = (file.parent / path).stat()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(
+            f"{file}, line {line}: cannot find {path!r} in {file.parent} ({reason})"
+        ) from error
+    if not (file.parent / path).is_file():
+        raise UserError(f"{file}, line {line}: {path!r} is not a file")
+    folder, name = posixpath.split(path)
+    patient = row["patient"].strip() or patient_of(name, folder)
+    label = classes.index(row["label"])
+    return Entry(path, label, patient, SPLITS[row["split"]], stat.st_size, stat.st_mtime_ns)

@@ -1,0 +1,128 @@
+"""Fixtures for tests on a real Slurm cluster.
+
+``slurm`` is what a test asks for: the cluster's own environment is set, nothing of a surrounding
+job is left in it, and jobs that a test leaves behind are cancelled after it. ``shared`` is an empty
+folder that the nodes see too.
+
+Which cluster, in this order:
+1. ``SLURM_CONF`` is set: the cluster that it names, as it is.
+2. root, with Debian's packages there: one of our own (cluster.py), for the length of the session.
+3. ``sinfo`` answers: the site's cluster, as it is.
+Otherwise the tests are skipped, with the reason; with ``CI=true`` they fail instead.
+``XRAY_HPC_TEST_PARTITION`` names the partition to use on a site's cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+# Under --import-mode=importlib a test folder's own modules are not importable by themselves.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from client import Slurm
+from cluster import Cluster, ClusterError, missing_programs
+
+REPOSITORY = Path(__file__).parents[2]
+SLURM_VARIABLES = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SCANCEL_", "SQUEUE_")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Slurm]:
+    """The cluster of this test session."""
+    if "SLURM_CONF" in os.environ:
+        trouble = sinfo_trouble()
+        if trouble:
+            pytest.fail(f"SLURM_CONF={os.environ['SLURM_CONF']}, but {trouble}", pytrace=False)
+        yield existing()
+    elif os.geteuid() == 0 and not missing_programs():
+        yield from own()
+    elif not (trouble := sinfo_trouble()):
+        yield existing()
+    elif os.geteuid() == 0:
+        without(f"not installed: {', '.join(missing_programs())} (run tests/slurm/install.sh)")
+    else:
+        without(f"{trouble}; and only root can start one here")
+
+
+@pytest.fixture
+def slurm(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """The cluster, for one test."""
+    for name in list(os.environ):
+        if name.startswith(SLURM_VARIABLES):
+            monkeypatch.delenv(name)
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    before = cluster.jobs()
+    yield cluster
+    cluster.cancel(cluster.jobs() - before)
+    if cluster.own:
+        cluster.run("scontrol", "update", "nodename=ALL", "state=resume", check=False)
+
+
+@pytest.fixture
+def shared(cluster: Slurm, tmp_path: Path) -> Iterator[Path]:
+    """An empty folder that this machine and the nodes see under the same path."""
+    if cluster.own:
+        yield tmp_path
+        return
+    (REPOSITORY / "build").mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="slurm-test-", dir=REPOSITORY / "build"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def own() -> Iterator[Slurm]:
+    cluster = None
+    try:
+        try:
+            cluster = Cluster.claim()
+            cluster.start()
+        except ClusterError as error:
+            pytest.fail(f"the test cluster did not start: {error}", pytrace=False)
+        yield Slurm(True, cluster.nodes, "main", {"SLURM_CONF": str(cluster.conf)})
+    finally:
+        if cluster is not None:
+            cluster.stop()
+
+
+def existing() -> Slurm:
+    """A site's cluster. Its nodes are those of the partition that the tests use."""
+    partition = os.environ.get("XRAY_HPC_TEST_PARTITION")
+    environment = {}
+    if "SLURM_CONF" in os.environ:
+        environment["SLURM_CONF"] = os.environ["SLURM_CONF"]
+    if partition:
+        environment |= {"SBATCH_PARTITION": partition, "SLURM_PARTITION": partition}
+    only = ["-p", partition] if partition else []
+    shown = subprocess.run(["sinfo", "-h", "-N", "-o", "%N", *only], capture_output=True, text=True)
+    return Slurm(False, sorted(set(shown.stdout.split())), partition, environment)
+
+
+def sinfo_trouble() -> str | None:
+    """Why no Slurm cluster can be used from here, or None if one answers."""
+    if shutil.which("sinfo") is None:
+        return "no Slurm cluster here (sinfo is not installed)"
+    try:
+        done = subprocess.run(["sinfo", "-h"], capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return "sinfo did not answer within 60 s"
+    if done.returncode == 0 and done.stdout.strip():
+        return None
+    said = (done.stderr.strip() or "it lists no node").splitlines()[-1]
+    return f"no Slurm cluster answers sinfo ({said})"
+
+
+def without(reason: str) -> NoReturn:
+    """Skip; in CI these tests must run, so there it is a failure."""
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(f"CI must run the Slurm tests: {reason}", pytrace=False)
+    pytest.skip(reason)

@@ -12,14 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config import DataConfig
+from xray_hpc.data.cache import writing
 from xray_hpc.data.entries import counted
 from xray_hpc.data.index import Index, scan
 from xray_hpc.data.pack import (
+    WHAT,
     DamagedPackError,
     Pack,
     describe_skipped,
     pack,
     pack_path,
+    packed_size,
     read_pack,
 )
 from xray_hpc.data.splits import shared_patients, split
@@ -110,7 +113,8 @@ def _packed(
         pass
     notes = []
     message = f"waiting for another process to pack the images ({path})"
-    with locked(path.with_name(f".{path.name}.lock"), message=message):
+    lock = path.with_name(f".{path.name}.lock")
+    with writing(cache, WHAT, packed_size(index, config)), locked(lock, message=message):
         try:
             return read_pack(path, index, config), []
         except FileNotFoundError:

@@ -60,8 +60,8 @@ def decode_bytes(data: bytes, path: Path, size: int, channels: int) -> npt.NDArr
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableImageError(path, f"too large ({image.width}x{image.height})")
                 image.draft("L" if channels == 1 else None, (DRAFT_GAP * size, DRAFT_GAP * size))
-                image.load()
                 plain = _plain(image, path, "L" if channels == 1 else "RGB")
+                square = np.asarray(plain.resize((size, size), Image.Resampling.BILINEAR))
         except (UnreadableImageError, MemoryError):
             raise
         except Image.DecompressionBombError as error:
@@ -71,11 +71,10 @@ def decode_bytes(data: bytes, path: Path, size: int, channels: int) -> npt.NDArr
         except Exception as error:  # a broken file makes Pillow's parsers raise almost anything
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise UnreadableImageError(path, reason) from error
-    small = np.asarray(plain.resize((size, size), Image.Resampling.BILINEAR))
-    if plain.mode == "F":
-        small = np.clip(np.rint(small), 0, 255).astype(np.uint8)
-        small = np.repeat(small[:, :, None], channels, axis=2)
-    return np.ascontiguousarray(small.reshape(size, size, channels))
+    if square.dtype != np.uint8:
+        square = np.clip(np.rint(square), 0, 255).astype(np.uint8)
+        square = np.repeat(square[:, :, None], channels, axis=2)
+    return square.reshape(size, size, channels)
 
 
 def _plain(image: Image.Image, path: Path, mode: str) -> Image.Image:
@@ -84,7 +83,9 @@ def _plain(image: Image.Image, path: Path, mode: str) -> Image.Image:
         return Image.fromarray(np.asarray(image).astype(np.float32) / 257)
     if image.mode == "F":
         raise UnreadableImageError(path, "floating-point pixels, whose range is not known")
-    if image.mode not in ("L", "RGB") and mode == "L" and image.mode not in ("LA", "1"):
+    if image.mode == mode:
+        return image
+    if image.mode not in ("1", "L", "LA", "RGB"):  # not all of the others have a way to grey
         image = image.convert("RGB")
     return image.convert(mode)
 

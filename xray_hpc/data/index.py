@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xray_hpc.config import DataConfig
+from xray_hpc.data.cache import check_space, writing
 from xray_hpc.data.entries import Entry, Ignored, did_you_mean
 from xray_hpc.data.table import read_table
 from xray_hpc.data.tree import read_tree
@@ -18,6 +19,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.runs.files import locked
 
 PACK_VERSION = 1
+DEMO_IMAGE_BYTES = 16 * 2**10
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,12 @@ def _demo(config: DataConfig, cache: Path) -> Path:
     if folder.is_dir():
         return folder
     message = "waiting for another process to draw the demo images"
-    with locked(cache / f".{folder.name}.lock", message=message):
+    lock = cache / f".{folder.name}.lock"
+    needed = config.demo_images * DEMO_IMAGE_BYTES
+    with writing(cache, "the demo images", needed), locked(lock, message=message):
         if folder.is_dir():
             return folder
+        check_space(cache, "the demo images", needed)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=cache) as temporary:
             images = Path(temporary, "images")
             images.mkdir()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import shutil
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config import DataConfig
+from xray_hpc.data.cache import check_space
 from xray_hpc.data.entries import Entry, counted
 from xray_hpc.data.images import UnreadableImageError, decode_bytes, read_bytes
 from xray_hpc.data.index import PACK_VERSION, Index
@@ -29,6 +28,7 @@ from xray_hpc.runs.files import replacing
 CHUNK_IMAGES = 64
 CHUNK_BYTES = 16 * 2**20
 LARGEST_LOSS = 0.1
+WHAT = "the packed images"
 
 Decoded = tuple[npt.NDArray[np.uint8], bytes]
 
@@ -64,26 +64,19 @@ def pack(index: Index, config: DataConfig, cache: Path, workers: int | None = No
     many as this process may use cores, by default); at most a few hundred images are in memory.
 
     Raises:
-        UserError: too many images are unreadable, or the disk is full or fails.
+        UserError: too many images are unreadable, or the disk has no room.
+        OSError: the file system failed (see ``cache.writing``).
     """
     path = pack_path(index, config, cache)
-    needed = len(index.entries) * config.image_size**2 * config.channels
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(cache).free
-        if free < needed:
-            raise UserError(_no_space(cache, needed) + f", {_size(free)} are free")
-        with replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
-            _write(file, index, config, workers or cores())
-    except OSError as error:
-        full = (errno.ENOSPC, errno.EDQUOT)
-        if error.errno in full or "No space left" in str(error) or "quota" in str(error):
-            raise UserError(_no_space(cache, needed)) from error
-        if error.errno is None:
-            raise
-        name = error.filename or path
-        raise UserError(f"cannot pack the images: {name}: {error.strerror}; run again") from error
+    check_space(cache, WHAT, packed_size(index, config))
+    with replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+        _write(file, index, config, workers or cores())
     return path
+
+
+def packed_size(index: Index, config: DataConfig) -> int:
+    """The packed images' size in bytes."""
+    return len(index.entries) * config.image_size**2 * config.channels
 
 
 def cores() -> int:
@@ -217,14 +210,3 @@ def read_pack(path: Path, index: Index, config: DataConfig) -> Pack:
     if len(images) != len(kept) or len(digests) != len(kept):
         raise DamagedPackError("its parts differ in length")
     return Pack(images, kept, digests, skipped)
-
-
-def _no_space(cache: Path, needed: int) -> str:
-    return (
-        f"no space for the packed images in {cache}: they need {_size(needed)}; make room, or put "
-        "the cache elsewhere"
-    )
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:,.0f} MiB" if count >= 2**20 else f"{count / 2**10:,.0f} KiB"

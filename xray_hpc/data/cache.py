@@ -24,9 +24,7 @@ def writing(cache: Path, what: str, needed: int) -> Iterator[None]:
         cache.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        # HDF5 words its errors itself, and does not always pass the number on.
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        if full:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(_no_space(cache, what, needed)) from error
         if error.errno is None:
             raise

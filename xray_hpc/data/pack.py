@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from xray_hpc.config import DataConfig
 from xray_hpc.data.cache import check_space
 from xray_hpc.data.entries import Entry, counted
+from xray_hpc.data.hdf5 import new_file
 from xray_hpc.data.images import UnreadableImageError, decode_bytes, read_bytes
 from xray_hpc.data.index import PACK_VERSION, Index
 from xray_hpc.data.progress import Progress
@@ -69,8 +71,8 @@ def pack(index: Index, config: DataConfig, cache: Path, workers: int | None = No
     """
     path = pack_path(index, config, cache)
     check_space(cache, WHAT, packed_size(index, config))
-    with replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
-        _write(file, index, config, workers or cores())
+    with replacing(path) as temporary, new_file(temporary) as (file, check):
+        _write(file, check, index, config, workers or cores())
     return path
 
 
@@ -86,7 +88,9 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _write(file: h5py.File, index: Index, config: DataConfig, workers: int) -> None:
+def _write(
+    file: h5py.File, check: Callable[[], None], index: Index, config: DataConfig, workers: int
+) -> None:
     size, channels = config.image_size, config.channels
     chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (size * size * channels)))
     chunk = min(chunk, len(index.entries))
@@ -102,8 +106,11 @@ def _write(file: h5py.File, index: Index, config: DataConfig, workers: int) -> N
     kept: list[int] = []
     digests: list[str] = []
     skipped: list[tuple[str, str]] = []
-    with Progress("packing images", len(index.entries)) as progress:
-        for i, decoded in enumerate(_decode_all(index, size, channels, workers)):
+    with (
+        Progress("packing images", len(index.entries)) as progress,
+        closing(_decode_all(index, size, channels, workers)) as results,
+    ):
+        for i, decoded in enumerate(results):
             progress.advance()
             if isinstance(decoded, UnreadableImageError):
                 skipped.append((index.entries[i].path, decoded.reason))
@@ -113,6 +120,7 @@ def _write(file: h5py.File, index: Index, config: DataConfig, workers: int) -> N
             digests.append(digest.hex())
             if len(kept) % chunk == 0:
                 images[len(kept) - chunk : len(kept)] = buffer
+                check()
     if rest := len(kept) % chunk:
         images[len(kept) - rest : len(kept)] = buffer[:rest]
     images.resize(len(kept), axis=0)
@@ -134,7 +142,7 @@ def _write(file: h5py.File, index: Index, config: DataConfig, workers: int) -> N
 
 def _decode_all(
     index: Index, size: int, channels: int, workers: int
-) -> Iterator[Decoded | UnreadableImageError]:
+) -> Generator[Decoded | UnreadableImageError, None, None]:
     """The decoded images in the index's order, a bounded number of them ahead."""
 
     def one(entry: Entry) -> Decoded | UnreadableImageError:

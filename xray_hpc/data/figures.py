@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.entries import counted
@@ -19,10 +19,10 @@ from xray_hpc.runs.files import replacing
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart.
 COLORS = ("#0072B2", "#E69F00")
+ON_COLORS = ("white", "black")
 ROWS, COLUMNS = 3, 4
 DPI = 150
 TITLE, LABEL, SMALL = 15, 12, 11
-GREY = "#444444"
 
 
 def sample_grid(dataset: Dataset, split: str, label: int) -> Figure:
@@ -31,10 +31,9 @@ def sample_grid(dataset: Dataset, split: str, label: int) -> Figure:
     members = members[dataset.labels[members] == label]
     wanted = min(ROWS * COLUMNS, len(members))
     picked = members[np.linspace(0, len(members) - 1, wanted).round().astype(int)] if wanted else []
-    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
-    figure = Figure(figsize=(8, 6.5), layout=layout)
+    figure = Figure(figsize=(8, 6.25), layout=_layout(0.03))
     figure.suptitle(
-        f"{_plain(dataset.classes[label])} · {split}\n", fontsize=TITLE, fontweight="bold"
+        f"{_plain(dataset.classes[label])} · {split}", fontsize=TITLE, fontweight="bold"
     )
     axes = figure.subplots(ROWS, COLUMNS).ravel()
     for ax in axes:
@@ -51,30 +50,34 @@ def class_bars(dataset: Dataset) -> Figure:
 
     Training data is what the test set leaves; the lighter part on top is held out to validate.
     """
-    figure = Figure(figsize=(9, 4.8), layout=ConstrainedLayoutEngine(wspace=0.08))
+    figure = Figure(figsize=(9, 4.8), layout=_layout(0.12))
     left, right = figure.subplots(1, 2)
     train, validation, test = (_count(dataset, name) for name in ("train", "validation", "test"))
     names = [_plain(name) for name in dataset.classes]
-    left.bar(names, train, width=0.6, color=COLORS)
-    left.bar(names, validation, width=0.6, bottom=train, color=COLORS, alpha=0.45)
-    for x, (fit, held) in enumerate(zip(train, validation, strict=True)):
-        if fit >= 0.12 * (train + validation).max():
-            left.text(
-                x, fit / 2, f"train\n{fit:,}", ha="center", va="center", fontsize=SMALL,
-                color="white" if x == 0 else "black",
-            )  # fmt: skip
-        _on_top(left, x, fit + held, f"{fit + held:,}", f"{held:,} of them validation")
-    right.bar(names, test, width=0.6, color=COLORS)
-    for x, count in enumerate(test):
-        _on_top(right, x, count, f"{count:,}", "")
-    _finish_bars(left, "Training data", train + validation)
+    left.bar(names, train, width=0.76, color=COLORS)
+    left.bar(names, validation, width=0.76, bottom=train, color=COLORS, alpha=0.45)
+    right.bar(names, test, width=0.76, color=COLORS)
+    total = train + validation
+    for x in range(len(names)):
+        for words, count, bottom, color in (
+            ("train", train[x], 0, ON_COLORS[x]),
+            ("validation", validation[x], train[x], "black"),
+        ):
+            if count > 0.06 * total.max():
+                left.text(
+                    x, bottom + count / 2, f"{words} {count:,}", ha="center", va="center",
+                    fontsize=SMALL, color=color,
+                )  # fmt: skip
+        _on_top(left, x, total[x])
+        _on_top(right, x, test[x])
+    _finish_bars(left, "Training data", total)
     _finish_bars(right, "Test set", test)
     return figure
 
 
 def class_pies(dataset: Dataset) -> Figure:
     """Share of each class, a pie for training data (with validation) and one for the test set."""
-    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    figure = Figure(figsize=(9, 4.8), layout=_layout(0.12))
     left, right = figure.subplots(1, 2)
     both = _count(dataset, "train") + _count(dataset, "validation")
     for ax, title, values in (
@@ -86,12 +89,16 @@ def class_pies(dataset: Dataset) -> Figure:
             wedgeprops={"edgecolor": "white", "linewidth": 2},
         )  # fmt: skip
         for x, (wedge, value) in enumerate(zip(wedges, values.tolist(), strict=True)):
+            share = value / values.sum()
             angle = np.deg2rad((wedge.theta1 + wedge.theta2) / 2)
+            inside = share > 0.08
+            radius = 0.6 if inside else 1.2
             ax.text(
-                0.58 * np.cos(angle), 0.58 * np.sin(angle),
-                f"{value / values.sum():.1%}\n{value:,}", ha="center", va="center",
-                fontsize=LABEL, color="white" if x == 0 else "black",
+                radius * np.cos(angle), radius * np.sin(angle), f"{share:.1%}\n{value:,}",
+                ha="center", va="center", fontsize=LABEL,
+                color=ON_COLORS[x] if inside else "black",
             )  # fmt: skip
+        ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
         _title(ax, title, values)
     names = [_plain(name) for name in dataset.classes]
     figure.legend(
@@ -145,26 +152,24 @@ def _title(ax: Axes, title: str, values: npt.NDArray[np.int64]) -> None:
     )  # fmt: skip
 
 
-def _on_top(ax: Axes, x: int, height: int, text: str, small: str) -> None:
-    def write(words: str, points: int, size: int, color: str, weight: str) -> None:
-        ax.annotate(
-            words, (x, height), xytext=(0, points), textcoords="offset points",
-            ha="center", va="bottom", fontsize=size, color=color, fontweight=weight,
-        )  # fmt: skip
+def _layout(pad: float) -> ConstrainedLayoutEngine:
+    return ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=0, hspace=0)
 
-    if small:
-        write(small, 4, SMALL - 2, GREY, "normal")
-    write(text, 18 if small else 4, LABEL, "black", "bold")
+
+def _on_top(ax: Axes, x: int, count: int) -> None:
+    ax.annotate(
+        f"{count:,}", (x, count), xytext=(0, 4), textcoords="offset points",
+        ha="center", va="bottom", fontsize=LABEL, fontweight="bold",
+    )  # fmt: skip
 
 
 def _finish_bars(ax: Axes, title: str, totals: npt.NDArray[np.int64]) -> None:
     _title(ax, title, totals)
-    ax.set_ylim(0, 1.16 * totals.max())
+    ax.set_ylim(0, 1.1 * totals.max())
     ax.set_xlim(-0.55, len(totals) - 0.45)
     ax.set_ylabel("Images", fontsize=LABEL)
     ax.tick_params(axis="x", labelsize=LABEL, length=0)
     ax.tick_params(axis="y", labelsize=SMALL)
+    ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color="#DDDDDD", linewidth=0.8)
-    ax.set_axisbelow(True)

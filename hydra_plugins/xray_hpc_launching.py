@@ -1,0 +1,68 @@
+"""What Hydra discovers under this namespace; the work is in xray_hpc and is imported when needed.
+
+Every start of any Hydra program imports this module, so it stays light. Hydra runs it before it
+is in sys.modules, where a dataclass cannot look up postponed annotations: they are real here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class XraySweeper(BasicSweeper):
+    """Hydra's own sweeper, handing the whole grid to the launcher at once.
+
+    It writes nothing, and leaves composing to the launcher, which does it once for each choice
+    of groups instead of once for each run.
+    """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        words = [*self._parse_config(), *arguments]
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        (jobs,) = self.split_arguments(parser.parse_overrides(words), None)
+        return self.launcher.launch(jobs, initial_job_idx=0)
+
+
+class XrayLauncher(Launcher):
+    """Hands a sweep to xray_hpc.cluster."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.config = config
+        self.hydra_context = hydra_context
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        from xray_hpc.launch import launch_sweep
+
+        launch_sweep(self.hydra_context.config_loader, self.config, job_overrides)
+        return []
+
+
+@dataclass
+class SweeperConf:
+    _target_: str = "hydra_plugins.xray_hpc_launching.XraySweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+
+
+@dataclass
+class LauncherConf:
+    _target_: str = "hydra_plugins.xray_hpc_launching.XrayLauncher"
+
+
+_store = ConfigStore.instance()
+_store.store(group="hydra/sweeper", name="xray_hpc", node=SweeperConf, provider="xray_hpc")
+_store.store(group="hydra/launcher", name="xray_hpc", node=LauncherConf, provider="xray_hpc")

@@ -1,0 +1,28 @@
+"""Pack the images that runs need: ``python jobs/stage.py RUN_FOLDER...``.
+
+What the stage job of a launch executes: one run folder for each distinct data set. Index and
+figures of the data go into the sweep's ``data/`` folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from xray_hpc import cli
+from xray_hpc.data.staging import stage_data
+from xray_hpc.runs.frozen import read_frozen
+from xray_hpc.runs.paths import RunPaths
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Pack the images that runs need.")
+    parser.add_argument("run", type=Path, nargs="+", help="results/<sweep>/runs/<run>")
+    for folder in parser.parse_args().run:
+        paths = RunPaths(folder.resolve())
+        run = read_frozen(paths)
+        stage_data(run.config.data, run.cache, paths.sweep)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""Launching runs: here, or on a Slurm cluster."""

@@ -1,0 +1,155 @@
+"""From Hydra's overrides to the runs of a sweep: composed, checked, named; nothing written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xray_hpc.config import ClusterConfig, DataConfig, ModelConfig, RunConfig, build
+from xray_hpc.data.index import fingerprint
+from xray_hpc.errors import UserError
+from xray_hpc.models import registry
+from xray_hpc.runs.frozen import FrozenRun, Inputs
+from xray_hpc.runs.paths import SweepPaths
+
+RUN_KEYS = ("data", "model", "augment", "train", "seed")
+PLACE_KEYS = ("cluster", "results", "cache", "name")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sweep's runs run and where its files are."""
+
+    cluster: ClusterConfig
+    results: Path
+    cache: Path
+    sweep: SweepPaths
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The distinct runs of a sweep, each with the overrides that made it.
+
+    ``notes`` says which combinations turned out to be the same run.
+    """
+
+    place: Place
+    runs: tuple[FrozenRun, ...]
+    overrides: Mapping[str, list[str]]
+    notes: tuple[str, ...]
+
+
+def make_plan(
+    composed: Iterable[tuple[Sequence[str], Mapping[str, Any]]], *, default_name: str
+) -> Plan:
+    """Check every composed configuration and make the runs of them.
+
+    ``composed`` yields (overrides, configuration) pairs, the configuration a plain mapping.
+
+    Raises:
+        UserError: a configuration is wrong, or the combinations do not share one place.
+    """
+    runs: dict[str, FrozenRun] = {}
+    overrides: dict[str, list[str]] = {}
+    merged: dict[tuple[str, tuple[str, ...]], int] = {}
+    place: Place | None = None
+    inputs = _Inputs()
+    for words, values in composed:
+        here = read_place(values, default_name)
+        if place is not None and here != place:
+            raise UserError(
+                "cluster, results, cache and name say where a sweep runs and cannot be swept; "
+                "launch once for each value"
+            )
+        place = here
+        run, idle = read_run(values, place.cache, inputs)
+        asked = tuple(key for key in idle if f"model.{key}" in {w.split("=")[0] for w in words})
+        if run.name in runs:
+            group = (run.config.model.name, asked)
+            merged[group] = merged.get(group, 0) + 1
+            continue
+        runs[run.name] = run
+        overrides[run.name] = list(words)
+    if place is None:
+        raise UserError("the sweep is empty; give it at least one value")
+    return Plan(place, tuple(runs.values()), overrides, tuple(_notes(merged)))
+
+
+def _notes(merged: Mapping[tuple[str, tuple[str, ...]], int]) -> Iterable[str]:
+    for (model, idle), count in merged.items():
+        many = f"{count} combination{'s' if count > 1 else ''}"
+        keys = " and ".join(f"model.{key}" for key in idle)
+        why = f"{keys} does not apply to {model}" if idle else f"the same {model} again"
+        yield f"{why}: {many} left out, the run is made once"
+
+
+def read_place(values: Mapping[str, Any], default_name: str) -> Place:
+    """Read and check the parts of a configuration that do not decide a result."""
+    unknown = set(values) - set(RUN_KEYS) - set(PLACE_KEYS)
+    if unknown:
+        raise UserError(
+            f"{sorted(unknown)[0]} is unknown (valid: {', '.join(RUN_KEYS + PLACE_KEYS)})"
+        )
+    results = Path(str(values["results"])).expanduser().resolve()
+    name = str(values["name"] or default_name)
+    if not name or "/" in name or name.startswith(".") or not name.isprintable():
+        raise UserError(f"name is {name!r}; it must be a folder's name, without '/'")
+    cache = Path(str(values["cache"])).expanduser().resolve()
+    cluster = build(ClusterConfig, values["cluster"], "cluster")
+    return Place(cluster, results, cache, SweepPaths(results / name))
+
+
+def read_run(
+    values: Mapping[str, Any], cache: Path, inputs: _Inputs | None = None
+) -> tuple[FrozenRun, tuple[str, ...]]:
+    """Make and check one run; also give the model's keys that do not apply to it."""
+    inputs = inputs or _Inputs()
+    content = {key: values[key] for key in RUN_KEYS}
+    content["train"] = {k: v for k, v in content["train"].items() if k != "learning_rates"}
+    data = dict(content["data"])
+    if data.get("root"):
+        data["root"] = str(Path(data["root"]).expanduser().resolve())
+    config = build(RunConfig, content | {"data": data})
+    model, idle = registry.settle(config.model)
+    config = RunConfig(config.data, model, config.augment, config.train, config.seed)
+    registry.check(config)
+    return FrozenRun(config, inputs.of(config, cache), cache), idle
+
+
+class _Inputs:
+    """Fingerprints of data and weights, each looked at once a plan."""
+
+    def __init__(self) -> None:
+        self._data: dict[DataConfig, str] = {}
+        self._weights: dict[ModelConfig, str | None] = {}
+
+    def of(self, config: RunConfig, cache: Path) -> Inputs:
+        data = self._once(self._data, config.data, lambda key: fingerprint(key, cache))
+        weights = self._once(self._weights, config.model, registry.weights_digest)
+        return Inputs(data, weights)
+
+    @staticmethod
+    def _once(known: dict[Any, Any], key: Any, find: Callable[[Any], Any]) -> Any:
+        if key not in known:
+            known[key] = find(key)
+        return known[key]
+
+
+def sweep_name(base: str, task_overrides: Sequence[str]) -> str:
+    """Name a sweep that was given no name: the same command gives the same one.
+
+    ``base`` is what the sweep is about (its sweep, experiment or data set); what the command adds
+    to it is in the hash.
+    """
+    what = [
+        word
+        for word in task_overrides
+        if word.lstrip("+~").split("=")[0].split(".")[0] not in PLACE_KEYS
+    ]
+    if not what:
+        return base
+    return f"{base}-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:6]}"

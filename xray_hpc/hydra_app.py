@@ -1,0 +1,154 @@
+"""Commands that take Hydra overrides: Hydra's own command line, with our rules for mistakes."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import (
+    CompactHydraException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from xray_hpc.cluster.plan import sweep_name
+from xray_hpc.errors import UserError, nearest, one_of
+from xray_hpc.resources import resource
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What Hydra made of the command line: the words that it overrode with, and the result."""
+
+    words: list[str]
+    values: dict[str, Any]
+    sweep_name: str
+
+
+def compose_and_call(task: Callable[[Composed], int]) -> int:
+    """Let Hydra compose the configuration, then call ``task`` with it; give the exit code.
+
+    ``task`` is not called where Hydra does something else (``--help``, ``--cfg``, ``-m``).
+
+    Raises:
+        UserError: whatever Hydra finds wrong with the overrides, the nearest valid name named.
+    """
+    composed: list[Composed] = []
+
+    def keep(config: DictConfig) -> None:
+        hydra_config = HydraConfig.get()
+        name = default_sweep_name(hydra_config)
+        composed.append(Composed(list(hydra_config.overrides.task), plain(config), name))
+
+    # Hydra prints its errors itself and exits with 1, unless it is told to let them through.
+    full_error = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        conf = str(resource("conf"))
+        hydra.main(version_base="1.3", config_path=conf, config_name="config")(keep)()
+    except (HydraException, CompactHydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error)) from error
+    finally:
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+    return task(composed[0]) if composed else 0
+
+
+def explain(error: Exception) -> str:
+    """Word one of Hydra's errors in one line, with the nearest valid name where there is one."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return one_of(group or "config", name, error.options or [])
+    if isinstance(error, OverrideParseException):
+        return f"'{error.override}' cannot be read as KEY=VALUE ({error.message.splitlines()[0]})"
+    text = " ".join(str(error).split())
+    if found := re.search(r"Could not override '([^']+)'", text):
+        key = found[1]
+        if "/" in key or "No match in the defaults list" in text:
+            return f"{key} is no group of the configuration{nearest(key, _groups())}"
+        return f"{key} is unknown{nearest_key(key)}"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {text.split(' full_key:')[0]}"
+    return text
+
+
+def nearest_key(key: str) -> str:
+    """The closest keys of the default configuration: those alike, or of the same last part."""
+    known = list(_keys(default_config()))
+    last = key.rpartition(".")[2]
+    same = [name for name in known if name.rpartition(".")[2] == last]
+    close = (
+        same
+        or difflib.get_close_matches(key, known, n=1)
+        or [
+            name
+            for part in difflib.get_close_matches(last, {n.rpartition(".")[2] for n in known}, n=1)
+            for name in known
+            if name.rpartition(".")[2] == part
+        ]
+    )
+    return f"; did you mean '{close[0]}'?" if close else f" (valid: {', '.join(_groups())})"
+
+
+def default_config() -> Mapping[str, Any]:
+    """The configuration that no override has changed, as a plain mapping."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(resource("conf")), version_base="1.3"):
+        values = OmegaConf.to_container(compose("config"), resolve=False)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in resource("conf").iterdir() if path.is_dir())
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as a plain mapping, without Hydra's own part."""
+    values = OmegaConf.to_container(
+        OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True
+    )
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def default_sweep_name(hydra_config: Any) -> str:
+    """Name the sweep after what was chosen: its sweep, else its experiment, else its data."""
+    choices = hydra_config.runtime.choices
+    base = next(
+        str(choices[group])
+        for group in ("sweep", "experiment", "data")
+        if choices.get(group) not in (None, "null")
+    )
+    words = [
+        word
+        for word in hydra_config.overrides.task
+        if word not in (f"sweep={base}", f"experiment={base}", f"data={base}")
+    ]
+    return sweep_name(base, words)
+
+
+def refuse_multirun(verb: str, arguments: Sequence[str] = tuple(sys.argv[1:])) -> None:
+    """Refuse ``-m`` for a command that does one thing."""
+    if {"-m", "--multirun"} & set(arguments):
+        raise UserError(f"{verb} takes one configuration; sweep with python -m xray_hpc.launch -m")

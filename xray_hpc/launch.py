@@ -1,0 +1,69 @@
+"""Launch a sweep, here or on Slurm: ``python -m xray_hpc.launch -m model=cnn,tl,ft``.
+
+Hydra's command line: choices, ranges and globs after ``-m`` span the sweep; without ``-m`` one
+run is launched. The same command again goes on where the sweep stands.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from xray_hpc import cli, hydra_app
+from xray_hpc.cluster.launch import launch
+from xray_hpc.cluster.plan import make_plan
+
+
+def launch_sweep(
+    loader: ConfigLoaderImpl, master: DictConfig, jobs: Sequence[Sequence[str]]
+) -> None:
+    """Launch the runs that the overrides in ``jobs`` describe; exit with 1 if a local one fails."""
+    name = hydra_app.default_sweep_name(master.hydra)
+    plan = make_plan(compose_all(loader, master, jobs), default_name=name)
+    if code := launch(plan, sys.argv[1:]):
+        sys.exit(code)
+
+
+def compose_all(
+    loader: ConfigLoaderImpl, master: DictConfig, jobs: Sequence[Sequence[str]]
+) -> Iterator[tuple[Sequence[str], Mapping[str, Any]]]:
+    """Compose each job's configuration as Hydra would, at a fraction of its cost.
+
+    Hydra reads and merges every YAML file anew for each job (0.17 s). Only the choices of groups
+    decide which files those are, so each distinct set of choices is composed once; plain values
+    are set on a copy, by Hydra's own function.
+    """
+    parser = OverridesParser.create(config_loader=loader)
+    bases: dict[tuple[str, ...], DictConfig] = {}
+    for words in jobs:
+        overrides = parser.parse_overrides(list(words))
+        values = [
+            override
+            for override in overrides
+            if not loader.repository.group_exists(override.key_or_group)
+        ]
+        groups = tuple(str(o.input_line) for o in overrides if o not in values)
+        if groups not in bases:
+            bases[groups] = loader.load_sweep_config(master, list(groups))
+        config = bases[groups].copy()
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        yield words, hydra_app.plain(config)
+
+
+def _launch_one(composed: hydra_app.Composed) -> int:
+    plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
+    return launch(plan, sys.argv[1:])
+
+
+def main() -> int:
+    """The command: one run, or the sweep that Hydra hands to :func:`launch_sweep`."""
+    return hydra_app.compose_and_call(_launch_one)
+
+
+if __name__ == "__main__":
+    cli.run(main)

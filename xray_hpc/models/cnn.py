@@ -1,0 +1,38 @@
+"""A small convolutional network, trained from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers
+
+from xray_hpc.config import ModelConfig
+
+
+def build(
+    config: ModelConfig,
+    input_shape: tuple[int, int, int],
+    weights: Path | None,
+    dropout: Callable[[float], Any],
+) -> keras.Model:
+    """Three blocks of 16, 32 and 64 filters, 64 units, one sigmoid.
+
+    Input ``[N, H, W, C]`` raw pixels 0..255, output ``[N, 1]`` the probability of class 1.
+    """
+    inputs = layers.Input(input_shape, name="image")
+    x = layers.Rescaling(1 / 255, name="preprocessing")(inputs)
+    for filters, convolutions, rate in ((16, 1, 0.2), (32, 1, 0.2), (64, 2, 0.4)):
+        for _ in range(convolutions):
+            x = layers.Conv2D(filters, 3)(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.Activation("relu")(x)
+        x = layers.MaxPool2D()(x)
+        x = dropout(rate)(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(64, activation="relu")(x)
+    x = dropout(0.5)(x)
+    outputs = layers.Dense(1, activation="sigmoid", dtype="float32", name="score")(x)
+    return keras.Model(inputs, outputs, name=config.name)

@@ -1,0 +1,33 @@
+"""Get everything a sweep reads into place: ``python -m xray_hpc.stage data=folder data.root=...``.
+
+Fetches missing ImageNet weights (where there is internet), indexes and packs the images, and
+writes the index and figures of the data into ``results/<sweep>/data/``. A launch does the latter
+two by itself; run this to look at the data first, or where only this machine has the internet.
+"""
+
+from __future__ import annotations
+
+from xray_hpc import cli, hydra_app
+from xray_hpc.cluster.plan import make_plan
+from xray_hpc.data.staging import stage_data
+from xray_hpc.models.fetch import fetch_weights
+
+
+def _stage(composed: hydra_app.Composed) -> int:
+    model = composed.values["model"]
+    if model["weights"] == "imagenet" and model["backbone"]:
+        fetch_weights(str(model["backbone"]))
+    plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
+    (run,) = plan.runs
+    stage_data(run.config.data, plan.place.cache, plan.place.sweep)
+    return 0
+
+
+def main() -> int:
+    """The command; ``-m`` is refused."""
+    hydra_app.refuse_multirun("xray_hpc.stage")
+    return hydra_app.compose_and_call(_stage)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,35 @@
+"""Train one run right here: ``python -m xray_hpc.train model=ft train.learning_rate=1e-5``.
+
+For a laptop, a shell on a GPU node (``srun --pty bash``) or a batch job of one's own. The run
+folder is the same as a launched one's; a finished run is left alone.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from xray_hpc import cli, hydra_app
+from xray_hpc.cluster.plan import make_plan
+from xray_hpc.cluster.prepare import prepare
+from xray_hpc.cluster.states import decide
+from xray_hpc.cluster.worker import work
+
+
+def _train(composed: hydra_app.Composed) -> int:
+    plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
+    (run,) = plan.runs
+    paths = plan.place.sweep.run(run.name)
+    fresh = {run.name} if decide(paths, None, {}).run else set[str]()
+    prepare(plan, sys.argv[1:], fresh)
+    print(f"run folder: {paths.folder}", flush=True)
+    return work(paths)
+
+
+def main() -> int:
+    """The command; ``-m`` is refused."""
+    hydra_app.refuse_multirun("xray_hpc.train")
+    return hydra_app.compose_and_call(_train)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""Training one run in its folder, with TensorFlow."""

@@ -1,0 +1,144 @@
+"""What happens at the end of each epoch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+
+from xray_hpc.config import TrainConfig
+from xray_hpc.metrics import binary_metrics
+from xray_hpc.runs.files import write_csv
+from xray_hpc.runs.paths import RunPaths
+
+Logs = MutableMapping[str, Any]
+
+
+class Validation(keras.callbacks.Callback):
+    """Put ``val_loss`` and ``val_accuracy`` into the epoch's logs, from one prediction.
+
+    It goes first, so that the callbacks behind it can watch both. Keras's own validation breaks
+    or weighs images unequally where a batch does not divide among the replicas.
+    """
+
+    def __init__(self, batches: tf.data.Dataset, labels: npt.NDArray[np.int64]) -> None:
+        super().__init__()
+        self.batches = batches
+        self.labels = labels
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        scores = self.model.predict(self.batches, verbose=0)[:, 0]
+        measured = binary_metrics(self.labels, scores)
+        assert logs is not None
+        logs["val_loss"], logs["val_accuracy"] = measured["loss"], measured["accuracy"]
+
+
+class EpochTables(keras.callbacks.Callback):
+    """Rewrite the run's accuracy and loss tables after each epoch, and keep the history."""
+
+    def __init__(self, paths: RunPaths, model_name: str) -> None:
+        super().__init__()
+        self.paths = paths
+        self.name = model_name
+        self.history: list[dict[str, float]] = []
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        assert logs is not None
+        self.history.append(
+            {
+                "epoch": epoch,
+                "train_accuracy": float(logs["accuracy"]),
+                "val_accuracy": float(logs["val_accuracy"]),
+                "train_loss": float(logs["loss"]),
+                "val_loss": float(logs["val_loss"]),
+            }
+        )
+        table = pd.DataFrame(self.history)
+        accuracy = self.paths.accuracy(self.name)
+        write_csv(accuracy, table[["epoch", "train_accuracy", "val_accuracy"]])
+        write_csv(self.paths.loss(self.name), table[["epoch", "train_loss", "val_loss"]])
+
+
+class Progress(keras.callbacks.Callback):
+    """One line an epoch; within a long epoch a bar in a terminal, or a line every 30 seconds."""
+
+    def __init__(self, epochs: int, steps: int, *, bar: bool) -> None:
+        super().__init__()
+        self.epochs = epochs
+        self.steps = steps
+        self.every = 0.2 if bar else 30.0
+        self.bar = bar
+        self.shown = self.began = time.monotonic()
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch = epoch
+        self.shown = self.began = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        now = time.monotonic()
+        if now - self.shown < self.every:
+            return
+        self.shown = now
+        done = f"epoch {self.epoch + 1}/{self.epochs} step {batch + 1}/{self.steps}"
+        if self.bar:
+            filled = round(30 * (batch + 1) / self.steps)
+            sys.stdout.write(f"{done} [{'=' * filled}{' ' * (30 - filled)}]\r")
+            sys.stdout.flush()
+        else:
+            print(done, flush=True)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        assert logs is not None
+        print(
+            f"epoch {epoch + 1}/{self.epochs} loss {logs['loss']:.4f} "
+            f"accuracy {logs['accuracy']:.3f} val_loss {logs['val_loss']:.4f} "
+            f"val_accuracy {logs['val_accuracy']:.3f} lr {logs['learning_rate']:.2e} "
+            f"{time.monotonic() - self.began:.1f} s".ljust(79 if self.bar else 0),
+            flush=True,
+        )
+
+
+class LearningRate(keras.callbacks.Callback):
+    """Put the learning rate that the epoch used into its logs."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        assert logs is not None
+        logs["learning_rate"] = float(
+            keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        )
+
+
+def watchers(config: TrainConfig) -> list[keras.callbacks.Callback]:
+    """Early stopping and the reduction of the learning rate, as configured."""
+    chosen: list[keras.callbacks.Callback] = []
+    if (stop := config.early_stopping) is not None:
+        chosen.append(
+            keras.callbacks.EarlyStopping(
+                monitor=stop.monitor,
+                mode="max" if stop.monitor == "val_accuracy" else "min",
+                patience=stop.patience,
+                min_delta=stop.min_delta,
+                restore_best_weights=stop.restore_best_weights,
+            )
+        )
+    if (plateau := config.reduce_lr) is not None:
+        chosen.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor=plateau.monitor,
+                mode="max" if plateau.monitor == "val_accuracy" else "min",
+                factor=plateau.factor,
+                patience=plateau.patience,
+                min_delta=plateau.min_delta,
+                cooldown=plateau.cooldown,
+                min_lr=plateau.min_lr,
+            )
+        )
+    return chosen

@@ -298,10 +298,10 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in typing.get_args(hint):
             return None
-        choices = [choice for choice in typing.get_args(hint) if choice is not type(None)]
-        if type(value) in choices:
+        members = [member for member in typing.get_args(hint) if member is not type(None)]
+        if type(value) in members:
             return value
-        return _convert(choices[0], value, key)
+        return _convert(members[0], value, key)
     if origin is Literal:
         choices = typing.get_args(hint)
         if value not in choices or isinstance(value, bool):

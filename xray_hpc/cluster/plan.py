@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def make_plan(
     """
     runs: dict[str, FrozenRun] = {}
     overrides: dict[str, list[str]] = {}
-    merged: dict[tuple[str, tuple[str, ...]], int] = {}
+    combinations: dict[str, list[str]] = {}
+    idle: dict[str, dict[str, None]] = {}
     place: Place | None = None
     inputs = _Inputs()
     for words, values in composed:
@@ -66,25 +67,35 @@ def make_plan(
                 "launch once for each value"
             )
         place = here
-        run, idle = read_run(values, place.cache, inputs)
-        asked = tuple(key for key in idle if f"model.{key}" in {w.split("=")[0] for w in words})
-        if run.name in runs:
-            group = (run.config.model.name, asked)
-            merged[group] = merged.get(group, 0) + 1
-            continue
-        runs[run.name] = run
-        overrides[run.name] = list(words)
+        run, unused = read_run(values, place.cache, inputs)
+        asked = {word.split("=")[0].lstrip("+") for word in words}
+        model = run.config.model.name
+        idle.setdefault(model, {}).update(
+            {f"model.{key}": None for key in unused if f"model.{key}" in asked}
+        )
+        combinations.setdefault(model, []).append(run.name)
+        runs.setdefault(run.name, run)
+        overrides.setdefault(run.name, list(words))
     if place is None:
         raise UserError("the sweep is empty; give it at least one value")
-    return Plan(place, tuple(runs.values()), overrides, tuple(_notes(merged)))
+    notes = tuple(_notes(combinations, idle))
+    return Plan(place, tuple(runs.values()), overrides, notes)
 
 
-def _notes(merged: Mapping[tuple[str, tuple[str, ...]], int]) -> Iterable[str]:
-    for (model, idle), count in merged.items():
-        many = f"{count} combination{'s' if count > 1 else ''}"
-        keys = " and ".join(f"model.{key}" for key in idle)
-        why = f"{keys} does not apply to {model}" if idle else f"the same {model} again"
-        yield f"{why}: {many} left out, the run is made once"
+def _notes(
+    combinations: Mapping[str, Sequence[str]], idle: Mapping[str, Iterable[str]]
+) -> Iterator[str]:
+    """Say of each model which keys do not apply to it and which combinations are one run."""
+    for model, names in combinations.items():
+        keys = list(idle[model])
+        verb = "do" if len(keys) > 1 else "does"
+        why = f"{' and '.join(keys)} {verb} not apply to {model}"
+        made = len(set(names))
+        if made < len(names):
+            same = f"{len(names)} combinations make {made} run{'s' if made > 1 else ''}"
+            yield f"{why}: {same}" if keys else f"{same} of {model}; the others are the same again"
+        elif keys:
+            yield f"{why}; left out"
 
 
 def read_place(values: Mapping[str, Any], default_name: str) -> Place:

@@ -170,6 +170,6 @@ def _finish_bars(ax: Axes, title: str, totals: npt.NDArray[np.int64]) -> None:
     ax.set_ylabel("Images", fontsize=LABEL)
     ax.tick_params(axis="x", labelsize=LABEL, length=0)
     ax.tick_params(axis="y", labelsize=SMALL)
-    ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.spines[["top", "right"]].set_visible(False)

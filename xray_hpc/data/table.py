@@ -52,8 +52,8 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     rows: list[tuple[int, dict[str, str]]] = []
     first: dict[str, int] = {}
     with file.open(encoding="utf-8-sig", newline="") as handle:
-        reader = csv.DictReader(handle, strict=True)
-        columns = reader.fieldnames or []
+        reader = csv.reader(handle, strict=True)
+        columns = next(reader, [])
         for column in REQUIRED:
             if column not in columns:
                 found = ",".join(columns) or "nothing"
@@ -62,10 +62,13 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
                     f"(found: {found}; needed: {','.join(REQUIRED)}, separated by commas)"
                 )
         end = reader.line_num
-        for raw in reader:
+        for cells in reader:
             line, end = end + 1, reader.line_num
+            if not cells:
+                continue
             where = f"{file}, line {line}"
-            row = {key: raw.get(key) or "" for key in (*REQUIRED, "patient")}
+            known = dict(zip(columns, cells, strict=False))
+            row = {column: known.get(column, "") for column in (*REQUIRED, "patient")}
             row["label"], row["split"] = row["label"].strip(), row["split"].strip()
             for column in REQUIRED:
                 if not row[column]:

@@ -1,0 +1,78 @@
+"""Small trees of images, and the configuration that reads them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xray_hpc.config import DataConfig
+
+
+def draw(path: Path, side: int = 12) -> None:
+    """Write a grey image whose contents depend on the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(zlib.crc32(str(path).encode(errors="surrogateescape")))
+    Image.fromarray(rng.integers(0, 256, (side, side), np.uint8)).save(path, "PNG")
+
+
+def plant(root: Path, folders: Mapping[str, Iterable[str]]) -> Path:
+    for folder, names in folders.items():
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            draw(root / folder / name)
+    return root
+
+
+@pytest.fixture
+def make_image() -> Callable[..., None]:
+    """``make_image(path)`` writes one small image."""
+    return draw
+
+
+@pytest.fixture
+def make_tree() -> Callable[[Path, Mapping[str, Iterable[str]]], Path]:
+    """``make_tree(root, {"train/NORMAL": ["a.png"], ...})`` writes images and returns root."""
+    return plant
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree as Kaggle lays it out: 20 patients to train on, two images each, and 6 to test."""
+    normal = [f"IM-{n:04d}-000{i}.jpeg" for n in range(1, 11) for i in (1, 2)]
+    ill = [f"person{n}_virus_{2 * n + i}.jpeg" for n in range(1, 11) for i in (0, 1)]
+    return plant(
+        tmp_path / "xrays",
+        {
+            "train/NORMAL": normal,
+            "train/PNEUMONIA": ill,
+            "val/NORMAL": ["NORMAL2-IM-0001-0001.jpeg"],
+            "val/PNEUMONIA": ["person1_bacteria_1.jpeg"],
+            "test/NORMAL": [f"IM-{n:04d}-0001.jpeg" for n in range(50, 53)],
+            "test/PNEUMONIA": [f"person{n}_virus_{n}.jpeg" for n in range(50, 53)],
+        },
+    )
+
+
+@pytest.fixture
+def data_config() -> Callable[..., DataConfig]:
+    """``data_config(root)`` reads that tree at 8x8; keywords change the rest."""
+
+    def make(root: Path | None, **changes: Any) -> DataConfig:
+        values: dict[str, Any] = {
+            "source": "folder",
+            "root": None if root is None else str(root),
+            "image_size": 8,
+            "channels": 1,
+            "split": "patient",
+            "validation_fraction": 0.2,
+            "split_seed": 42,
+        }
+        return DataConfig(**values | changes)
+
+    return make

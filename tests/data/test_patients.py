@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xray_hpc.data.patients import patient_of
+
+
+@pytest.mark.parametrize(
+    ("name", "patient"),
+    [
+        ("person1_bacteria_2.jpeg", "person1_bacteria"),
+        ("person1_virus_6.jpeg", "person1_virus"),
+        ("person447_virus_921_1.jpeg", "person447_virus"),
+        ("IM-0115-0001.jpeg", "IM-0115"),
+        ("IM-0187-0001-0002.jpeg", "IM-0187"),
+        ("NORMAL2-IM-1427-0001.jpeg", "NORMAL2-IM-1427"),
+        ("BACTERIA-1008087-0001.jpeg", "BACTERIA-1008087"),
+        ("Person12_BACTERIA_40.JPG", "person12_bacteria"),
+    ],
+)
+def test_the_published_names_carry_their_patient(name: str, patient: str) -> None:
+    assert patient_of(name, "train/NORMAL") == patient
+
+
+@pytest.mark.parametrize("name", ["image1.png", "person_1.png", "IMG-0115-0001.jpeg", "covid 3.jpg"])
+def test_other_names_are_patients_of_their_own(name: str) -> None:
+    assert patient_of(name, "train/NORMAL") != patient_of(name, "test/NORMAL")
+
+
+numbers = st.integers(1, 99_999)
+
+
+@given(numbers, numbers, numbers, st.sampled_from(["bacteria", "virus"]))
+def test_images_of_one_person_share_a_patient(
+    person: int, first: int, second: int, etiology: str
+) -> None:
+    names = [f"person{person}_{etiology}_{image}.jpeg" for image in (first, second)]
+    assert patient_of(names[0], "train/A") == patient_of(names[1], "test/B")
+
+
+@given(numbers, numbers, numbers)
+def test_a_number_means_nobody_outside_its_series(number: int, first: int, second: int) -> None:
+    names = [
+        f"person{number}_bacteria_{first}.jpeg",
+        f"person{number}_virus_{first}.jpeg",
+        f"IM-{number:04d}-{second:04d}.jpeg",
+        f"NORMAL2-IM-{number:04d}-{second:04d}.jpeg",
+    ]
+    assert len({patient_of(name, "train/A") for name in names}) == len(names)
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_any_name_has_a_patient(name: str, folder: str) -> None:
+    assert patient_of(name, folder)

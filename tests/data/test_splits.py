@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from xray_hpc.config import DataConfig
+from xray_hpc.data.entries import Entry
+from xray_hpc.data.index import scan
+from xray_hpc.data.splits import shared_patients, split
+from xray_hpc.errors import UserError
+
+MakeConfig = Callable[..., DataConfig]
+
+
+def config(kind: str, fraction: float = 0.2, seed: int = 42) -> DataConfig:
+    return DataConfig("folder", "x", 8, 1, kind, fraction, seed)  # type: ignore[arg-type]
+
+
+def entries_of(patients: list[tuple[str, int, int]]) -> list[Entry]:
+    """Entries of (patient, label, number of images), and two test images."""
+    train = [
+        Entry(f"train/{label}/{patient}-{i}.png", label, patient, "train", 1, 1)
+        for patient, label, images in patients
+        for i in range(images)
+    ]
+    test = [Entry(f"test/{c}/t{c}.png", c, f"t{c}", "test", 1, 1) for c in (0, 1)]
+    return [*train, *test]
+
+
+sizes = st.lists(st.integers(1, 6), min_size=12, max_size=40)
+
+
+@given(sizes, sizes, st.sampled_from([0.1, 0.15, 0.2, 0.25, 0.5]), st.integers(0, 2**32 - 1))
+def test_by_patient_nobody_is_on_both_sides_and_each_class_is_near_its_share(
+    well: list[int], ill: list[int], fraction: float, seed: int
+) -> None:
+    people = [(f"w{n}", 0, size) for n, size in enumerate(well)]
+    people += [(f"i{n}", 1, size) for n, size in enumerate(ill)]
+    entries = entries_of(people)
+    try:
+        parts = split(entries, config("patient", fraction, seed))
+    except UserError:
+        assume(False)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(entries)))
+    names = {part: {entries[i].patient for i in rows} for part, rows in parts.items()}
+    assert not names["train"] & names["validation"]
+    held = Counter(entries[i].label for i in parts["validation"])
+    for label, images in ((0, well), (1, ill)):
+        assert abs(held[label] - fraction * sum(images)) <= max(images) / 2 + 1e-9
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_thirty_patients_are_enough(seed: int) -> None:
+    entries = entries_of([(f"p{n}", n % 2, 1 + n % 3) for n in range(30)])
+    parts = split(entries, config("patient", seed=seed))
+    assert 10 <= len(parts["validation"]) <= 14
+    assert {entries[i].label for i in parts["validation"]} == {0, 1}
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_patient_in_both_classes_stays_whole(seed: int) -> None:
+    people = [(f"p{n}", label, 2) for n in range(20) for label in (0, 1)]
+    entries = entries_of(people)
+    parts = split(entries, config("patient", seed=seed))
+    assert not shared_patients([entry.patient for entry in entries], parts)
+    assert len(parts["validation"]) == 16
+
+
+def test_the_seed_decides_the_patient_split() -> None:
+    entries = entries_of([(f"p{n}", n % 2, 2) for n in range(40)])
+    held = [split(entries, config("patient", seed=s))["validation"].tolist() for s in (1, 1, 2)]
+    assert held[0] == held[1] != held[2]
+
+
+def test_the_pool_of_the_patient_split_includes_val(
+    tree: Path, tmp_path: Path, data_config: MakeConfig
+) -> None:
+    index = scan(data_config(tree), tmp_path)
+    parts = split(index.entries, data_config(tree))
+    assert len(parts["train"]) + len(parts["validation"]) == 42
+    assert {index.entries[i].split for i in parts["test"]} == {"test"}
+
+
+@pytest.mark.parametrize("kind", ["patient", "random"])
+def test_a_fraction_that_cannot_be_met_is_refused(kind: str) -> None:
+    entries = entries_of([("a", 0, 2), ("b", 1, 2)])
+    with pytest.raises(UserError, match=r"data.validation_fraction 0.2 .*(fraction|larger one)"):
+        split(entries, config(kind))
+
+
+def test_too_few_patients_are_counted_in_the_message() -> None:
+    entries = entries_of([("a", 0, 9), *[(f"b{n}", 1, 1) for n in range(20)]])
+    message = r"have 1 and 20 patients, and the nearest shares are 0% and 20%; .*data.split=random"
+    with pytest.raises(UserError, match=message):
+        split(entries, config("patient"))
+
+
+def test_folder_takes_the_sets_own_validation_images(
+    tree: Path, tmp_path: Path, data_config: MakeConfig
+) -> None:
+    index = scan(data_config(tree), tmp_path)
+    parts = split(index.entries, config("folder"))
+    assert [index.entries[i].path for i in parts["validation"]] == [
+        "val/NORMAL/NORMAL2-IM-0001-0001.jpeg",
+        "val/PNEUMONIA/person1_bacteria_1.jpeg",
+    ]
+    assert len(parts["train"]) == 40
+
+
+def test_folder_without_validation_images_is_refused() -> None:
+    with pytest.raises(UserError, match=r"no validation images .*use data.split=patient"):
+        split(entries_of([("a", 0, 2), ("b", 1, 2)]), config("folder"))
+
+
+def test_patients_in_two_parts_are_counted_with_the_images_they_spoil() -> None:
+    patients = ["ann", "bob", "ann", "cid", "ann", "bob"]
+    parts = {
+        "train": np.array([0, 1]),
+        "validation": np.array([2, 3]),
+        "test": np.array([4, 5]),
+    }
+    assert shared_patients(patients, parts) == [
+        "1 patient ('ann') in both train and validation: 1 of the 2 validation images; "
+        "validation results will look too good",
+        "2 patients ('ann', 'bob') in both train and test: 2 of the 2 test images; "
+        "test results will look too good",
+        "1 patient ('ann') in both validation and test: 1 of the 2 test images; "
+        "test results will look too good",
+    ]

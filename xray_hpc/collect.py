@@ -1,0 +1,38 @@
+"""Merge a sweep's records: ``python -m xray_hpc.collect results/<sweep>``.
+
+Writes ``results/<sweep>/report/`` and prints the comparison. It may run at any time and again:
+runs that failed, are missing or still going are listed as such.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from xray_hpc import cli
+from xray_hpc.runs.paths import SweepPaths
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m xray_hpc.collect",
+        description="Merge a sweep's records into tables, figures and a report, "
+        "and print the comparison.",
+        epilog="Writes report.md, runs.csv, epochs.csv, scores.csv, roc.csv and figures into "
+        "SWEEP/report/. It may run while the sweep is going, and again at any time: runs that "
+        "failed, are missing or still going are listed as such.",
+    )
+    parser.add_argument("sweep", metavar="SWEEP", type=Path, help="the sweep's folder: results/...")
+    sweep = SweepPaths(parser.parse_args().sweep)
+    from xray_hpc.report.collect import collect  # takes a second: not for --help
+
+    report = collect(sweep)
+    print(report.table())
+    print()
+    for path in report.paths:
+        print(path)
+
+
+if __name__ == "__main__":
+    cli.run(main)

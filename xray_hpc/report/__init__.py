@@ -1,0 +1,1 @@
+"""What a sweep's records add up to: merged tables, figures and the report."""

@@ -1,0 +1,168 @@
+"""A sweep's records made into its ``report/`` folder."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xray_hpc.errors import UserError, nearest
+from xray_hpc.report import curves, markdown
+from xray_hpc.report.axes import axes, labels, ranked
+from xray_hpc.report.lr_map import lr_unfreeze_map
+from xray_hpc.report.merging import epochs_table, roc_table, runs_table, write_scores
+from xray_hpc.report.reading import Run, read_run
+from xray_hpc.report.style import PALETTE, look, run_colors, save
+from xray_hpc.report.table import WIDTH, comparison
+from xray_hpc.report.wording import unfinished
+from xray_hpc.runs import ledger
+from xray_hpc.runs.files import locked, write_csv, write_text
+from xray_hpc.runs.paths import SPLITS, SweepPaths
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES = tuple(markdown.CAPTIONS)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What :func:`collect` found and wrote. ``runs`` are in launch order, without their scores."""
+
+    sweep: SweepPaths
+    runs: Sequence[Run]
+    figures: Sequence[Path]
+
+    @property
+    def paths(self) -> list[Path]:
+        """What a reader opens first: ``report.md``, ``runs.csv``, the figures."""
+        folder = self.sweep.report
+        return [folder / "report.md", folder / "runs.csv", *self.figures]
+
+    def table(self, width: int = WIDTH) -> str:
+        """The comparison for a terminal of ``width`` columns."""
+        return comparison(self.runs, width)
+
+
+def collect(sweep: SweepPaths) -> Report:
+    """Merge the records of ``sweep`` into ``results/<sweep>/report/``.
+
+    Every file is replaced in one step, and one that does not apply any more is removed. Runs
+    without a result are listed with the reason. The same records give the same bytes. A second
+    collector of the same sweep waits for the first.
+
+    Raises:
+        UserError: ``sweep`` is no sweep folder, has no runs, or cannot be written to.
+    """
+    check_sweep(sweep)
+    try:
+        with locked(sweep.report / ".lock", message="waiting for another collector to end"):
+            return _collect(sweep)
+    except OSError as error:
+        where = error.filename or sweep.report
+        raise UserError(f"cannot write the report: {where}: {error.strerror}") from error
+
+
+def _collect(sweep: SweepPaths) -> Report:
+    folder = sweep.report
+    names = _run_names(sweep)
+    runs = write_scores(folder / "scores.csv", (read_run(sweep.run(name)) for name in names))
+    submitted = defaultdict(list)
+    for event in ledger.events(sweep):
+        if event["event"] == "submitting":
+            for name in event["runs"]:
+                submitted[name].append(event["time"])
+    write_csv(folder / "runs.csv", runs_table(runs, ledger.planned(sweep), submitted))
+    write_csv(folder / "epochs.csv", epochs_table(runs))
+    write_csv(folder / "roc.csv", roc_table(runs))
+    drawn = []
+    with look():
+        for name, figure in _figures(runs):
+            if figure is not None:
+                save(figure, folder / name)
+                drawn.append(name)
+    _remove_stale(folder, drawn)
+    logs = {run.name: f"../runs/{run.name}/log" for run in runs if sweep.run(run.name).log.exists()}
+    text = markdown.report(_name(sweep), runs, drawn, _data_files(sweep), logs)
+    write_text(folder / "report.md", text)
+    return Report(sweep, runs, [folder / name for name in drawn])
+
+
+def _run_names(sweep: SweepPaths) -> list[str]:
+    """In launch order, then those that the ledger does not know, by name."""
+    found = sorted(path.name for path in _folders(sweep.runs) if not path.name.startswith("."))
+    names = list(dict.fromkeys([*ledger.expected_runs(sweep), *found]))
+    if not names:
+        raise UserError(f"{sweep.folder} has no runs yet; launch the sweep first")
+    return names
+
+
+def _figures(runs: Sequence[Run]) -> Iterator[tuple[str, Figure | None]]:
+    best = ranked(runs)
+    going = [run for run in unfinished(runs) if run.epochs is not None]
+    colors = run_colors([*best, *going][: len(PALETTE)])
+    said = labels(runs, axes(runs))
+    for split in SPLITS:
+        yield f"roc_{split}.png", curves.roc_overlay(best, split, colors, said)
+    for what in ("accuracy", "loss"):
+        yield f"{what}.png", curves.learning_curves([*best, *going], what, colors, said)
+    yield "learning_rate_unfreeze.png", lr_unfreeze_map(runs)
+
+
+def _remove_stale(folder: Path, drawn: Sequence[str]) -> None:
+    """Remove figures of an earlier report, and what a collector that was killed left behind."""
+    for name in FIGURES:
+        if name not in drawn:
+            (folder / name).unlink(missing_ok=True)
+    for path in folder.glob(".*.tmp.*"):
+        if re.fullmatch(r"\.\w+\.\w+\.tmp\.(csv|png|md)", path.name):
+            path.unlink(missing_ok=True)
+
+
+def _data_files(sweep: SweepPaths) -> list[str]:
+    kinds = (".png", ".txt", ".md", ".csv")
+    found = (path for path in sweep.data.rglob("*") if path.suffix in kinds)
+    return sorted(f"../{path.relative_to(sweep.folder).as_posix()}" for path in found)
+
+
+def check_sweep(sweep: SweepPaths) -> None:
+    """Raise ``UserError`` unless ``sweep`` is the folder of a sweep; say what it is instead."""
+    folder = sweep.folder
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; name the folder of a sweep")
+    if not folder.exists():
+        siblings = {path.name: path for path in _folders(folder.parent)}
+        hint = nearest(folder.name, siblings)
+        raise UserError(f"{folder} does not exist{hint or '; name the folder of a sweep'}")
+    if _is_sweep(folder):
+        return
+    if (folder / "run.json").exists() or (folder / "config.yaml").exists():
+        raise UserError(
+            f"{folder} is the folder of one run; name its sweep: {folder.parent.parent}"
+        )
+    if folder.name == "runs" and _is_sweep(folder.parent):
+        raise UserError(f"{folder} holds the runs of a sweep; name the sweep: {folder.parent}")
+    sweeps = sorted(path.name for path in _folders(folder) if _is_sweep(path))
+    if sweeps:
+        some = ", ".join(sweeps[:8]) + (", ..." if len(sweeps) > 8 else "")
+        raise UserError(f"{folder} holds sweeps and is none itself; name one of them: {some}")
+    raise UserError(f"{folder} is not the folder of a sweep: it has neither runs/ nor ledger.jsonl")
+
+
+def _is_sweep(folder: Path) -> bool:
+    sweep = SweepPaths(folder)
+    return sweep.runs.is_dir() or sweep.ledger.is_file()
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return [path for path in parent.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+
+
+def _name(sweep: SweepPaths) -> str:
+    return sweep.folder.resolve().name

@@ -1,0 +1,127 @@
+"""The records of many runs as four tables: runs, epochs, scores, ROC points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xray_hpc.report.axes import swept_keys
+from xray_hpc.report.reading import ACCURACY, LOSS, MEASURES, ROC, SCORES, Run
+from xray_hpc.runs.files import replacing
+from xray_hpc.runs.paths import SPLITS
+
+EPOCH_COLUMNS = ("run", "model", *ACCURACY, *(name for name in LOSS if name != "epoch"))
+SCORE_COLUMNS = ("run", "model", "split", *SCORES)
+ROC_COLUMNS = ("run", "model", "split", *ROC)
+
+
+def runs_table(
+    runs: Sequence[Run],
+    overrides: Mapping[str, Sequence[str]],
+    submitted: Mapping[str, Sequence[str]],
+) -> pd.DataFrame:
+    """One row a run, in the order given.
+
+    Args:
+        runs: the runs.
+        overrides: what the ledger planned for each run; fills the swept values of runs that
+            have no config.
+        submitted: the times (ISO 8601) at which each run was handed to Slurm.
+
+    Returns:
+        ``[len(runs), columns]`` of Python objects; what is not known is ``None``.
+    """
+    keys = swept_keys(runs)
+    rows = [
+        {"run": run.name, "model": run.model}
+        | _swept(run, keys, overrides.get(run.name, ()))
+        | {"status": run.status}
+        | {key: run.metrics.get(key) for key in ("best_epoch", "epochs")}
+        | {f"{split}_{name}": run.measure(split, name) for split in SPLITS for name in MEASURES}
+        | {key: run.metrics.get(key) for key in ("parameters", "trainable_parameters")}
+        | _circumstances(run, submitted.get(run.name, ()))
+        for run in runs
+    ]
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _swept(run: Run, keys: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
+    if run.config:
+        return {key: run.config.get(key) for key in keys}
+    planned = dict(text.lstrip("+").split("=", 1) for text in overrides if "=" in text)
+    return {key: planned.get(key) for key in keys}
+
+
+def _circumstances(run: Run, submitted: Sequence[str]) -> dict[str, Any]:
+    record = run.record
+    return {
+        "seconds": record and record.seconds,
+        "seconds_per_epoch": run.metrics.get("seconds_per_epoch"),
+        "queued_seconds": _queued(record.started if record else None, submitted),
+        "node": record and record.node,
+        "gpus": ("; ".join(record.gpus) or None) if record else None,
+        "replicas": record and record.replicas,
+        "job_id": record and record.job_id,
+        "restarts": record and record.restarts,
+        "error": run.error,
+    }
+
+
+def _queued(started: str | None, submitted: Sequence[str]) -> int | None:
+    """Whole seconds from the last submission before ``started`` until then."""
+    begin = _time(started)
+    if begin is None:
+        return None
+    waits = [(begin - at).total_seconds() for text in submitted if (at := _time(text))]
+    return min((round(wait) for wait in waits if wait >= 0), default=None)
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo else None
+
+
+def epochs_table(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row an epoch of each run that has any; ``[epochs, EPOCH_COLUMNS]``."""
+    parts = [_marked(run, run.epochs) for run in runs if run.epochs is not None]
+    return _concatenated(parts, EPOCH_COLUMNS)
+
+
+def roc_table(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row a point of each ROC curve; ``[points, ROC_COLUMNS]``."""
+    parts = [_marked(run, table, split) for run in runs for split, table in run.roc.items()]
+    return _concatenated(parts, ROC_COLUMNS)
+
+
+def _marked(run: Run, table: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
+    marks = {"run": run.name, "model": run.model} | ({} if split is None else {"split": split})
+    return table.assign(**marks)
+
+
+def _concatenated(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    if not parts:
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat(parts, ignore_index=True).reindex(columns=list(columns))
+
+
+def write_scores(path: Path, runs: Iterable[Run]) -> list[Run]:
+    """Write ``scores.csv`` as the runs come, and return them without their scores.
+
+    Scores are by far the largest table (images times runs), so one run's are held at a time.
+    """
+    kept = []
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
+        out.write(",".join(SCORE_COLUMNS) + "\n")
+        for run in runs:
+            for split, table in run.scores.items():
+                frame = _marked(run, table, split)[list(SCORE_COLUMNS)]
+                frame.to_csv(out, index=False, header=False, lineterminator="\n")
+            kept.append(run.without_scores())
+    return kept

@@ -1,0 +1,83 @@
+"""How every figure of the report looks, and how it is written."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from xray_hpc.report.reading import Run
+from xray_hpc.runs.files import replacing
+
+# Okabe and Ito's palette without its yellow, which is lost on white, and with Paul Tol's wine.
+PALETTE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
+    *("#E69F00", "#56B4E9", "#000000", "#882255"),
+)
+REST = "#B5B5B5"  # the runs that are not among the named
+GUIDE = "#8A8A8A"
+DPI = 200
+
+LOOK = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.7,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "xtick.labelcolor": "black",
+    "ytick.labelcolor": "black",
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.title_fontsize": 8,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Draw in the report's style, whatever the user's matplotlibrc says."""
+    with style.context(["default", LOOK]):
+        yield
+
+
+def run_colors(runs: Sequence[Run]) -> dict[str, str]:
+    """A colour for each of the first ``len(PALETTE)`` runs, by name, for every figure."""
+    return {run.name: color for run, color in zip(runs, PALETTE, strict=False)}
+
+
+def plain(text: str) -> str:
+    """``text`` with dollar signs shown as they are, not read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def square(axes: Axes) -> None:
+    """The unit square of two rates, with equal scales and a little air for the lines."""
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xticks=ticks, yticks=ticks, aspect="equal")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG in one step; the same figure gives the same bytes."""
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # A name may be in a script that the font lacks: boxes are shown for it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(temporary, dpi=DPI, metadata={"Software": None})

@@ -1,0 +1,132 @@
+"""The comparison in the terminal: aligned columns, best run first, no wider than asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from xray_hpc.report.axes import axes, ranked, short, show_value
+from xray_hpc.report.reading import Run
+from xray_hpc.report.wording import (
+    best_epoch,
+    count,
+    duration,
+    number_of,
+    ratio,
+    reason,
+    standing,
+    unfinished,
+)
+
+WIDTH = 100
+ROWS = 40  # of finished and of other runs; the rest are in runs.csv
+CELL = 24
+
+
+@dataclass(frozen=True)
+class Column:
+    """``group`` stands over neighbouring columns of the same group."""
+
+    head: str
+    cell: Callable[[Run], str]
+    group: str = ""
+    left: bool = False
+
+
+def comparison(runs: Sequence[Run], width: int = WIDTH) -> str:
+    """Finished runs, best first, then the others with the reason; lines of at most ``width``."""
+    best = ranked(runs)
+    lines = [standing(runs)]
+    if best:
+        columns, dropped = _that_fit(_columns(runs), best[:ROWS], width)
+        lines += ["", *_aligned(columns, best[:ROWS])]
+        if len(best) > ROWS:
+            lines.append(f"... and {number_of(len(best) - ROWS, 'run')} more in runs.csv")
+        if dropped:
+            lines.append(f"(also in runs.csv: {', '.join(dropped)})")
+    others = unfinished(runs)
+    if others:
+        status = max(len(run.status) for run in others)
+        name = max(len(run.name) for run in others)
+        said = [f"{run.status:{status}}  {run.name:{name}}  {reason(run)}" for run in others]
+        lines += ["", *(_cut(line, width) for line in said[:ROWS])]
+        if len(others) > ROWS:
+            lines.append(f"... and {number_of(len(others) - ROWS, 'run')} more in runs.csv")
+    return "\n".join(lines)
+
+
+def _columns(runs: Sequence[Run]) -> list[Column]:
+    swept = [Column(short(key), _swept(key)) for key in axes(runs)]
+    return [
+        Column("run", lambda run: run.name, left=True),
+        *swept,
+        _measure("validation", "AUC", "auc", ratio),
+        _measure("validation", "acc", "accuracy", ratio),
+        _measure("test", "AUC", "auc", ratio),
+        _measure("test", "acc", "accuracy", ratio),
+        _measure("test", "sens", "sensitivity", ratio),
+        _measure("test", "spec", "specificity", ratio),
+        _measure("test", "FN", "false_negatives", count),
+        _measure("test", "FP", "false_positives", count),
+        Column("best epoch", best_epoch),
+        Column("time", lambda run: duration(run.record.seconds if run.record else None)),
+    ]
+
+
+def _measure(split: str, head: str, name: str, shown: Callable[[float | None], str]) -> Column:
+    return Column(head, lambda run: shown(run.measure(split, name)), group=split)
+
+
+def _swept(key: str) -> Callable[[Run], str]:
+    def cell(run: Run) -> str:
+        value = run.config.get(key)
+        return "-" if value is None else _cut(show_value(value), CELL)
+
+    return cell
+
+
+def _that_fit(
+    columns: list[Column], runs: Sequence[Run], width: int
+) -> tuple[list[Column], list[str]]:
+    """Leave columns out, the least telling first, until the rows fit; and name those."""
+    kept, dropped = list(columns), []
+    fixed = [column for column in columns if not column.group]
+    by_worth = [
+        *fixed[-2:],
+        *(column for column in reversed(columns) if column.head in ("spec", "sens")),
+        *(column for column in reversed(fixed[1:-2])),
+    ]
+    for column in by_worth:
+        if max(map(len, _aligned(kept, runs))) <= width:
+            break
+        kept.remove(column)
+        dropped.append(column.head)
+    return kept, dropped
+
+
+def _aligned(columns: Sequence[Column], runs: Sequence[Run]) -> list[str]:
+    cells = [[column.head, *(column.cell(run) for run in runs)] for column in columns]
+    widths = [max(map(len, cell)) for cell in cells]
+    rows = [
+        "  ".join(
+            text.ljust(width) if column.left else text.rjust(width)
+            for column, text, width in zip(columns, row, widths, strict=True)
+        ).rstrip()
+        for row in zip(*cells, strict=True)
+    ]
+    return [_groups(columns, widths), *rows]
+
+
+def _groups(columns: Sequence[Column], widths: Sequence[int]) -> str:
+    """The line over the heads: each group's name where its columns begin."""
+    line, at, before = "", 0, ""
+    for column, width in zip(columns, widths, strict=True):
+        if column.group and column.group != before:
+            indent = max(width - len(column.head), 0)
+            line = line.ljust(at + indent) + column.group
+        before, at = column.group, at + width + 2
+    return line
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."

@@ -1,0 +1,83 @@
+"""Numbers and statuses in words, for the terminal and the report alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from xray_hpc.report.reading import Run
+
+STATUSES = ("finished", "running", "created", "interrupted", "failed", "damaged", "missing")
+UNEXPLAINED = {
+    "running": "running",
+    "created": "waiting to start",
+    "interrupted": "stopped before its end",
+    "failed": "failed, and left no reason",
+}
+
+
+def ratio(value: float | None) -> str:
+    """Three decimals; ``-`` for what is undefined."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands separated; ``-`` for what is not known."""
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Two or three digits in the unit that suits: ``12 s``, ``3.4 min``, ``1.2 h``."""
+    if seconds is None:
+        return "-"
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+
+
+def best_epoch(run: Run) -> str:
+    """The kept epoch (counted from 0) and how many there were: ``7 of 10``."""
+    kept, epochs = run.metrics.get("best_epoch"), run.metrics.get("epochs")
+    return f"{count(kept)} of {count(epochs)}"
+
+
+def misses(run: Run, split: str, kind: str) -> str:
+    """The misses among the images that could be missed so: ``3 of 80``.
+
+    ``kind`` is ``false_negatives`` (of the positive images) or ``false_positives``.
+    """
+    hit = "true_positives" if kind == "false_negatives" else "true_negatives"
+    missed, hits = run.measure(split, kind), run.measure(split, hit)
+    if missed is None or hits is None:
+        return "-"
+    return f"{count(missed)} of {count(missed + hits)}"
+
+
+def number_of(n: int, thing: str) -> str:
+    """``1 run``, ``3 runs``."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+
+
+def standing(runs: Sequence[Run]) -> str:
+    """How many runs stand where: ``4 runs: 2 finished, 1 failed, 1 missing``."""
+    counts = Counter(run.status for run in runs)
+    parts = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]
+    return f"{number_of(len(runs), 'run')}: {', '.join(parts)}"
+
+
+def unfinished(runs: Iterable[Run]) -> list[Run]:
+    """Runs without a result to compare, in the order given."""
+    return [run for run in runs if not run.finished]
+
+
+def reason(run: Run) -> str:
+    """Why a run has no result, in one line."""
+    said = [run.error] if run.error else [UNEXPLAINED[run.status]]
+    record = run.record
+    if run.status in ("running", "created") and record is not None:
+        if run.epochs is not None:
+            of = run.config.get("train.epochs")
+            said.append(f"{len(run.epochs)} of {of} epochs" if of else f"{len(run.epochs)} epochs")
+        said += [f"on {record.node}"] if record.node else []
+        said += [f"job {record.job_id}"] if record.job_id else []
+    return ", ".join(said)

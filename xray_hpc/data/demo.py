@@ -2,7 +2,7 @@
 
 It stands in for the Kaggle set where there is no data: the same folders, the same kind of file
 names, several images of one patient, and a task that is neither trivial nor hopeless. The images
-are drawn (see :mod:`xray_hpc.data.radiograph`); they are no one's, and say nothing about medicine.
+are drawn (see :mod:`xray_hpc.data.drawing`); they are no one's, and say nothing about medicine.
 """
 
 from __future__ import annotations
@@ -15,17 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xray_hpc.data import opacities
-from xray_hpc.data.radiograph import (
-    Body,
-    Chest,
-    Field,
-    View,
-    draw_body,
-    draw_chest,
-    draw_view,
-    expose,
-)
+from xray_hpc.data.drawing import opacities
+from xray_hpc.data.drawing.anatomy import Chest, draw_body, draw_chest
+from xray_hpc.data.drawing.film import expose
+from xray_hpc.data.drawing.shapes import Field, View, draw_view
 from xray_hpc.errors import UserError
 
 VERSION = 1
@@ -48,8 +41,9 @@ class Patient:
 
     def rng(self, seed: int, image: int | None = None) -> np.random.Generator:
         """The patient's own random numbers, or those of one of the images."""
-        key = [seed, KINDS.index(self.kind), self.number]
-        return np.random.default_rng(key if image is None else [*key, image])
+        # NumPy pads a short key with zeros, so that the images count from 1.
+        part = 0 if image is None else image + 1
+        return np.random.default_rng([seed, KINDS.index(self.kind), self.number, part])
 
     def file_name(self, image: int, running: int) -> str:
         """Name the patient's ``image`` (from 0) as the Kaggle set does.
@@ -121,13 +115,11 @@ def draw_image(patient: Patient, image: int, seed: int) -> NDArray[np.uint8]:
     view = draw_view(own, (HEIGHT, int(own.integers(116, 157))))
     chest = draw_chest(body, view)
     course = own.uniform(0.8, 1.2)
-    shadow = _shadow(patient.kind, body, chest, view, np.random.default_rng(illness), course)
+    shadow = _shadow(patient.kind, chest, view, np.random.default_rng(illness), course)
     return expose(chest.attenuation + shadow, view)
 
 
-def _shadow(
-    kind: str, body: Body, chest: Chest, view: View, rng: np.random.Generator, course: float
-) -> Field:
+def _shadow(kind: str, chest: Chest, view: View, rng: np.random.Generator, course: float) -> Field:
     """What the lungs hold. ``course`` is how far the illness has gone when the image is taken."""
     shadow = np.zeros_like(chest.x)
     for side in (0, 1):
@@ -138,7 +130,7 @@ def _shadow(
     if kind == "normal":
         return shadow
     # A skewed draw: many faint cases, some that nobody misses.
-    strength = (0.10 + 0.30 * rng.beta(1.4, 2.2)) * course
+    strength = (0.18 + 0.62 * rng.beta(1.3, 1.7)) * course
     side = int(rng.integers(2))
     if kind == "bacteria" and rng.random() < 0.65:
         zone = str(rng.choice(list(opacities.ZONES), p=[0.25, 0.3, 0.45]))

@@ -1,8 +1,9 @@
 """What can lie in drawn lungs: shadows of several kinds, to be added to a chest's attenuation.
 
 Every function returns a field (height x width) in the units of
-:class:`~xray_hpc.data.radiograph.Chest`, already weighed by the air that the shadow replaces, so
-that nothing shows outside the lungs. ``side`` is 0 for the patient's right lung, 1 for the left.
+:class:`~xray_hpc.data.drawing.anatomy.Chest`, already weighed by the air that the shadow
+replaces, so that nothing shows outside the lungs. ``side`` is 0 for the patient's right lung,
+1 for the left.
 ``strength`` is the attenuation where lung is thickest (about 0.1 is faint, 0.5 is dense).
 """
 
@@ -11,10 +12,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage
 
-from xray_hpc.data.radiograph import SIDES, Chest, Field, Stroke, View, clouds, ellipse, step
-from xray_hpc.data.radiograph import strokes as draw_strokes
+from xray_hpc.data.drawing.anatomy import SIDES, Chest
+from xray_hpc.data.drawing.shapes import Field, Stroke, View, blur, clouds, ellipse, step, strokes
 
 ZONES = {"upper": -0.42, "middle": -0.12, "lower": 0.16}
 
@@ -24,7 +24,7 @@ def consolidation(
 ) -> Field:
     """A lobe or a part of it filled: one large cloud with a soft, ragged edge."""
     centre = (SIDES[side] * rng.uniform(0.22, 0.48), ZONES[zone] + rng.normal(0, 0.05))
-    radii = (rng.uniform(0.16, 0.30), rng.uniform(0.14, 0.27))
+    radii = (rng.uniform(0.20, 0.34), rng.uniform(0.18, 0.32))
     shape = ellipse(chest.x, chest.y, centre, radii, rng.uniform(-0.7, 0.7))
     ragged = shape + 0.35 * clouds(rng, shape.shape, 9)
     inner = 0.85 + 0.2 * clouds(rng, shape.shape, 16)
@@ -36,9 +36,9 @@ def patches(chest: Chest, rng: np.random.Generator, side: int, strength: float) 
     total = np.zeros_like(chest.x)
     for _ in range(int(rng.integers(3, 7))):
         centre = (SIDES[side] * rng.uniform(0.15, 0.55), rng.uniform(-0.45, 0.30))
-        radius = rng.uniform(0.06, 0.13)
+        radius = rng.uniform(0.08, 0.17)
         blob = ellipse(chest.x, chest.y, centre, (radius, radius * rng.uniform(0.7, 1.4)))
-        total += rng.uniform(0.5, 1.0) * step(blob, 0.9)
+        total += rng.uniform(0.5, 1.0) * step(blob, 0.8)
     ragged = np.clip(0.8 + 0.3 * clouds(rng, total.shape, 24), 0.2, 1.4)
     return strength * np.minimum(total, 1.3) * ragged * chest.lungs[side]
 
@@ -55,8 +55,9 @@ def interstitial(
         length = rng.uniform(0.05, 0.16)
         end = start + length * np.array([math.cos(heading), math.sin(heading)])
         lines.append((np.array([start, end]), 0.014, rng.uniform(0.4, 1.0)))
-    net = draw_strokes(view, lines) + 0.22 * np.clip(clouds(rng, view.shape, 34), 0, 2)
-    return strength * (net + 0.3) * step(near, 0.8) * chest.lungs[side]
+    net = blur(strokes(view, lines), 0.007 * view.shape[0])
+    net = 0.8 * net + 0.2 * np.clip(clouds(rng, view.shape, 34), 0, 2)
+    return strength * (net + 0.35) * step(near, 0.8) * chest.lungs[side]
 
 
 def nodules(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
@@ -77,7 +78,7 @@ def bands(chest: Chest, view: View, rng: np.random.Generator, side: int, strengt
         heading, half = rng.normal(0, 0.35), rng.uniform(0.10, 0.2)
         reach = half * np.array([math.cos(heading), math.sin(heading)])
         lines.append((np.array([middle - reach, middle + reach]), rng.uniform(0.022, 0.04), 1.0))
-    return strength * draw_strokes(view, lines) * chest.lungs[side]
+    return strength * strokes(view, lines) * chest.lungs[side]
 
 
 def effusion(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
@@ -102,8 +103,3 @@ def thickened_hilum(chest: Chest, rng: np.random.Generator, side: int, strength:
     shape = ellipse(chest.x, chest.y, centre, (0.09, rng.uniform(0.10, 0.17)))
     lumpy = shape + 0.3 * clouds(rng, shape.shape, 18)
     return strength * step(lumpy, 0.7) * chest.lungs[side]
-
-
-def soften(field: Field, pixels: float) -> Field:
-    """Blur a shadow."""
-    return np.asarray(ndimage.gaussian_filter(field, pixels), np.float32)

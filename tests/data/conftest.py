@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,15 @@ def data_config() -> Callable[..., DataConfig]:
         return DataConfig(**values | changes)
 
     return make
+
+
+@pytest.fixture
+def largest_file() -> Iterator[Callable[[int], None]]:
+    """``largest_file(n)`` makes the system refuse any write beyond n bytes, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(size: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -59,9 +59,13 @@ def decode_bytes(data: bytes, path: Path, size: int, channels: int) -> npt.NDArr
             with Image.open(io.BytesIO(data)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableImageError(path, f"too large ({image.width}x{image.height})")
-                image.draft("L" if channels == 1 else None, (DRAFT_GAP * size, DRAFT_GAP * size))
-                plain = _plain(image, path, "L" if channels == 1 else "RGB")
-                square = np.asarray(plain.resize((size, size), Image.Resampling.BILINEAR))
+                mode = "L" if channels == 1 else "RGB"
+                drafted = image.draft(mode, (DRAFT_GAP * size, DRAFT_GAP * size))
+                plain = _plain(image, path, mode)
+                # A draft rounds its size up; the box is what of it the image fills.
+                box = drafted[1] if drafted else None
+                resized = plain.resize((size, size), Image.Resampling.BILINEAR, box)
+                square = np.asarray(resized)
         except (UnreadableImageError, MemoryError):
             raise
         except Image.DecompressionBombError as error:

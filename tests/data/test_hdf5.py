@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from xray_hpc.data.hdf5 import new_file
+
+
+def test_a_file_reads_back(tmp_path: Path) -> None:
+    with new_file(tmp_path / "x.h5") as (file, check):
+        file["numbers"] = np.arange(10)
+        check()
+    with h5py.File(tmp_path / "x.h5", "r") as file:
+        assert file["numbers"][:].tolist() == list(range(10))
+
+
+def test_a_failed_write_is_raised_when_asked(tmp_path: Path, largest_file: Callable[[int], None]) -> None:
+    largest_file(100_000)
+    with (
+        pytest.raises(OSError, match="File too large") as caught,
+        new_file(tmp_path / "x.h5") as (file, check),
+    ):
+        file["numbers"] = np.arange(1_000_000)
+        check()
+        pytest.fail("check() was silent")
+    assert caught.value.errno == errno.EFBIG
+
+
+def test_a_failed_write_is_raised_at_the_end(tmp_path: Path, largest_file: Callable[[int], None]) -> None:
+    largest_file(10_000)
+    with pytest.raises(OSError, match="File too large"), new_file(tmp_path / "x.h5") as (file, _):
+        file["numbers"] = np.arange(1_000_000)
+
+
+def test_an_error_in_the_block_is_passed_on(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), new_file(tmp_path / "x.h5"):
+        raise ZeroDivisionError

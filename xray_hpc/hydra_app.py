@@ -48,7 +48,9 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
     def keep(config: DictConfig) -> None:
         hydra_config = HydraConfig.get()
         name = default_sweep_name(hydra_config)
-        composed.append(Composed(list(hydra_config.overrides.task), plain(config), name))
+        composed.append(
+            Composed(list(hydra_config.overrides.task), to_mapping(own_part(config)), name)
+        )
 
     # Hydra prints its errors itself and exits with 1, unless it is told to let them through.
     full_error = os.environ.get("HYDRA_FULL_ERROR")
@@ -123,11 +125,16 @@ def _groups() -> list[str]:
     return sorted(path.name for path in resource("conf").iterdir() if path.is_dir())
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration as a plain mapping, without Hydra's own part."""
-    values = OmegaConf.to_container(
-        OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), resolve=True
-    )
+def own_part(config: DictConfig) -> DictConfig:
+    """The configuration without Hydra's part, still closed to unknown keys."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    OmegaConf.set_struct(own, True)
+    return own
+
+
+def to_mapping(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as a plain mapping."""
+    values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 

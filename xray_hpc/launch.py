@@ -49,10 +49,10 @@ def compose_all(
         ]
         groups = tuple(str(o.input_line) for o in overrides if o not in values)
         if groups not in bases:
-            bases[groups] = loader.load_sweep_config(master, list(groups))
+            bases[groups] = hydra_app.own_part(loader.load_sweep_config(master, list(groups)))
         config = bases[groups].copy()
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
-        yield words, hydra_app.plain(config)
+        yield words, hydra_app.to_mapping(config)
 
 
 def _launch_one(composed: hydra_app.Composed) -> int:

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xray_hpc.data import figures
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.figures import class_bars, class_pies, file_names, sample_grid, write_figures
 
@@ -94,11 +95,19 @@ def test_every_figure_is_written_and_is_a_png(tmp_path: Path) -> None:
             assert min(image.size) > 600
 
 
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw with few pixels: it is quicker."""
+    monkeypatch.setattr(figures, "DPI", 30)
+
+
+@pytest.mark.usefixtures("coarse")
 def test_the_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
     one, two = (write_figures(dataset(), tmp_path / name) for name in ("one", "two"))
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
+@pytest.mark.usefixtures("coarse")
 def test_class_names_with_dollars_and_rare_letters_are_drawn_as_they_are(tmp_path: Path) -> None:
     data = dataset(("$(rm -x)$_1^2", "肺炎"))
     assert len(write_figures(data, tmp_path)) == 6

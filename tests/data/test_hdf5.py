@@ -19,7 +19,9 @@ def test_a_file_reads_back(tmp_path: Path) -> None:
         assert file["numbers"][:].tolist() == list(range(10))
 
 
-def test_a_failed_write_is_raised_when_asked(tmp_path: Path, largest_file: Callable[[int], None]) -> None:
+def test_a_failed_write_is_raised_when_asked(
+    tmp_path: Path, largest_file: Callable[[int], None]
+) -> None:
     largest_file(100_000)
     with (
         pytest.raises(OSError, match="File too large") as caught,
@@ -31,7 +33,9 @@ def test_a_failed_write_is_raised_when_asked(tmp_path: Path, largest_file: Calla
     assert caught.value.errno == errno.EFBIG
 
 
-def test_a_failed_write_is_raised_at_the_end(tmp_path: Path, largest_file: Callable[[int], None]) -> None:
+def test_a_failed_write_is_raised_at_the_end(
+    tmp_path: Path, largest_file: Callable[[int], None]
+) -> None:
     largest_file(10_000)
     with pytest.raises(OSError, match="File too large"), new_file(tmp_path / "x.h5") as (file, _):
         file["numbers"] = np.arange(1_000_000)

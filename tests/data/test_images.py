@@ -126,9 +126,7 @@ def encoded(form: str) -> bytes:
     ],
     ids=["empty", "zeros", "text", "cut jpeg", "cut png", "cut head", "large", "bomb"],
 )
-def test_what_is_no_whole_image_is_unreadable(
-    tmp_path: Path, contents: bytes, reason: str
-) -> None:
+def test_what_is_no_whole_image_is_unreadable(tmp_path: Path, contents: bytes, reason: str) -> None:
     path = tmp_path / "x.jpeg"
     path.write_bytes(contents)
     with pytest.raises(UnreadableImageError) as caught:

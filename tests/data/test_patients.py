@@ -24,7 +24,9 @@ def test_the_published_names_carry_their_patient(name: str, patient: str) -> Non
     assert patient_of(name, "train/NORMAL") == patient
 
 
-@pytest.mark.parametrize("name", ["image1.png", "person_1.png", "IMG-0115-0001.jpeg", "covid 3.jpg"])
+@pytest.mark.parametrize(
+    "name", ["image1.png", "person_1.png", "IMG-0115-0001.jpeg", "covid 3.jpg"]
+)
 def test_other_names_are_patients_of_their_own(name: str) -> None:
     assert patient_of(name, "train/NORMAL") != patient_of(name, "test/NORMAL")
 

@@ -270,8 +270,7 @@ class Cluster:
         )
 
     def _environment(self) -> dict[str, str]:
-        path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
-        return {"PATH": path, "SLURM_CONF": str(self.conf), "LANG": "C.UTF-8"}
+        return {"PATH": search_path(), "SLURM_CONF": str(self.conf), "LANG": "C.UTF-8"}
 
     def _until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
         end = time.monotonic() + seconds
@@ -370,13 +369,20 @@ class Cluster:
 
 def missing_programs() -> list[str]:
     """Those of Slurm's and munge's programs that are not installed."""
-    path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
-    return [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+    return [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
 
 
 def slurm_version() -> tuple[int, ...]:
-    shown = subprocess.run(["sbatch", "--version"], capture_output=True, text=True).stdout
+    """(22, 5) for Slurm 22.05."""
+    # Of Slurm's programs only the daemons tell their version without a cluster.
+    program = shutil.which("slurmctld", path=search_path()) or "slurmctld"
+    shown = subprocess.run([program, "-V"], capture_output=True, text=True).stdout
     return tuple(int(part) for part in re.findall(r"\d+", shown)[:2])
+
+
+def search_path() -> str:
+    """PATH with the folders of daemons, which a user's often lacks."""
+    return f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
 
 
 def cgroups_writable() -> bool:

@@ -19,26 +19,22 @@ def test_a_file_reads_back(tmp_path: Path) -> None:
         assert file["numbers"][:].tolist() == list(range(10))
 
 
-def test_a_failed_write_is_raised_when_asked(
-    tmp_path: Path, largest_file: Callable[[int], None]
+def write_numbers(path: Path, *, ask: bool) -> None:
+    with new_file(path) as (file, check):
+        file["numbers"] = np.arange(1_000_000)
+        if ask:
+            check()
+            pytest.fail("check() was silent")
+
+
+@pytest.mark.parametrize("ask", [True, False])
+def test_a_failed_write_is_raised_when_asked_or_at_the_end(
+    tmp_path: Path, largest_file: Callable[[int], None], ask: bool
 ) -> None:
     largest_file(100_000)
-    with (
-        pytest.raises(OSError, match="File too large") as caught,
-        new_file(tmp_path / "x.h5") as (file, check),
-    ):
-        file["numbers"] = np.arange(1_000_000)
-        check()
-        pytest.fail("check() was silent")
+    with pytest.raises(OSError, match="File too large") as caught:
+        write_numbers(tmp_path / "x.h5", ask=ask)
     assert caught.value.errno == errno.EFBIG
-
-
-def test_a_failed_write_is_raised_at_the_end(
-    tmp_path: Path, largest_file: Callable[[int], None]
-) -> None:
-    largest_file(10_000)
-    with pytest.raises(OSError, match="File too large"), new_file(tmp_path / "x.h5") as (file, _):
-        file["numbers"] = np.arange(1_000_000)
 
 
 def test_an_error_in_the_block_is_passed_on(tmp_path: Path) -> None:

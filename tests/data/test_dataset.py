@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from xray_hpc.config import DataConfig
-from xray_hpc.data.dataset import load
+from xray_hpc.data.dataset import load, load_index
 from xray_hpc.data.images import decode
+from xray_hpc.data.index import scan
 from xray_hpc.errors import UserError
 
 MakeConfig = Callable[..., DataConfig]
@@ -217,6 +218,16 @@ def test_a_disk_that_fails_while_packing_leaves_nothing(
     with pytest.raises(UserError, match=r"cannot write the packed images: .*File too large"):
         load(data_config(tree, image_size=64), cache)
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+def test_an_image_gone_since_the_index_stops_the_packing(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    index = scan(data_config(tree), cache)
+    (tree / index.entries[3].path).unlink()
+    with pytest.raises(UserError, match=r"cannot read .*IM-0002-0002.jpeg: No such file"):
+        load_index(index, data_config(tree), cache)
+    assert packs(cache) == []
 
 
 def test_processes_that_start_together_pack_once(

@@ -154,6 +154,8 @@ def _decode_all(
             ).digest()
         except UnreadableImageError as error:
             return error
+        except OSError as error:  # the disk failed, not the image: do not go on without it
+            raise UserError(f"cannot read {path}: {error.strerror}; mend it, run again") from error
 
     rest = iter(index.entries)
     with ThreadPoolExecutor(workers) as pool:

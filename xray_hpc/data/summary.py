@@ -85,5 +85,5 @@ def frame(dataset: Dataset) -> pd.DataFrame:
 
 
 def write_index(dataset: Dataset, path: Path) -> None:
-    """Write :func:`frame` as a CSV file. An image in no split (an unused ``val/``) has none."""
+    """Write :func:`frame` as a CSV file."""
     write_csv(path, frame(dataset))

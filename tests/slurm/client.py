@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ENDED = frozenset(
     (
@@ -38,17 +39,19 @@ class Slurm:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(
-        self, *command: str | Path, check: bool = True, timeout: float = 120, **options: object
+        self, *command: str | Path, check: bool = True, timeout: float = 120, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a command; with ``check``, a failure shows what the command said."""
         words = [str(word) for word in command]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, **options)  # type: ignore[call-overload]
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            words, capture_output=True, text=True, timeout=timeout, **options
+        )
         if check and done.returncode != 0:
             shown = f"{words} -> {done.returncode}\n{done.stdout}{done.stderr}"
             raise AssertionError(shown)
         return done
 
-    def submit(self, *arguments: str | Path, **options: object) -> str:
+    def submit(self, *arguments: str | Path, **options: Any) -> str:
         """``sbatch`` with these arguments; the job's id."""
         done = self.run("sbatch", "--parsable", *arguments, **options)
         return done.stdout.strip().partition(";")[0]

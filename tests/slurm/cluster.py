@@ -17,19 +17,19 @@ session that took it, so what is found in a slot without a holder is a leftover 
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import re
 import shutil
-import signal
-import socket
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+
+import configuration
+from configuration import GPUS, search_path
+from processes import job_processes, kill_and_wait, remove_cgroups
 
 ROOT = Path("/run/xray-hpc-slurm")
 PROGRAMS = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
@@ -37,76 +37,6 @@ TEST_SLOTS = range(9)
 HAND_SLOT = 9
 
 NODES = 3
-GPUS = 2
-CPUS = 8
-# More than the machine has, so that a job that asks for an ordinary node's memory can be placed.
-MEMORY_MB = 40_000
-
-CONTROLLERS = ("freezer", "memory", "devices", "cpuset")
-SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
-
-SLURM_CONF = """\
-ClusterName=xray{slot}
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={port}
-SlurmUser=root
-AuthType=auth/munge
-# cred_expire is also how long a requeued job waits before it may start again; Slurm's own is 120.
-AuthInfo=socket={folder}/munge/socket,cred_expire=5
-StateSaveLocation={folder}/state
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmctldLogFile={folder}/log/slurmctld.log
-SlurmdSpoolDir={folder}/spool/%n
-SlurmdPidFile={folder}/slurmd-%n.pid
-SlurmdLogFile={folder}/log/%n.log
-MailProg=/bin/true
-MpiDefault=none
-PropagateResourceLimits=NONE
-{tracking}
-JobAcctGatherFrequency=task=5
-
-# config_overrides: the nodes may claim more CPUs and memory than the machine has.
-SlurmdParameters=config_overrides
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
-# Without it a job takes a whole node's memory, and jobs run one after another.
-DefMemPerCPU={memory_per_cpu}
-GresTypes=gpu
-
-# Quick answers.
-SchedulerType=sched/backfill
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=2
-SlurmctldParameters=preempt_send_user_signal
-SlurmctldTimeout=30
-SlurmdTimeout=10
-KillWait=5
-InactiveLimit=0
-ReturnToService=2
-JobRequeue=1
-# Finished jobs stay in squeue and scontrol for an hour: there is no accounting to ask.
-MinJobAge=3600
-MaxArraySize=1001
-AccountingStorageType=accounting_storage/none
-
-# A job in "high" requeues jobs of "main" where it needs their place.
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-NodeName={nodes} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports} CPUs={cpus} \
-RealMemory={memory} Gres=gpu:{gpus} State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES DefaultTime=60 MaxTime=INFINITE PriorityTier=1
-PartitionName=high Nodes=ALL Default=NO DefaultTime=60 MaxTime=INFINITE PriorityTier=10 \
-PreemptMode=OFF
-"""
-
-CONFINED = """\
-ProctrackType=proctrack/cgroup
-TaskPlugin=task/cgroup
-JobAcctGatherType=jobacct_gather/cgroup"""
-
-UNCONFINED = """\
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/linux"""
 
 
 class ClusterError(Exception):
@@ -124,7 +54,7 @@ class Cluster:
         self.slot = slot
         self.folder = ROOT / str(slot)
         self.conf = self.folder / "slurm.conf"
-        self.nodes = [f"node{10 * slot + i}" for i in range(1, NODES + 1)]
+        self.nodes = [f"xray{10 * slot + i}" for i in range(1, NODES + 1)]
         self.port = 17_000 + 10 * slot
         self._lock: int | None = None
         self._reaper: subprocess.Popen[bytes] | None = None
@@ -201,29 +131,7 @@ class Cluster:
             # where that is not loaded, opening the file fails, as it should for a pretence.
             device = os.makedev(195, index)
             os.mknod(self.folder / "gpu" / f"gpu{index}", stat.S_IFCHR | 0o666, device)
-        numbers = f"[{10 * self.slot + 1}-{10 * self.slot + NODES}]"
-        confined = cgroups_writable()
-        text = SLURM_CONF.format(
-            slot=self.slot,
-            host=socket.gethostname().split(".")[0],
-            folder=self.folder,
-            port=self.port,
-            ports=f"[{self.port + 1}-{self.port + NODES}]",
-            nodes=f"node{numbers}",
-            cpus=CPUS,
-            gpus=GPUS,
-            memory=MEMORY_MB,
-            memory_per_cpu=MEMORY_MB // CPUS,
-            tracking=CONFINED if confined else UNCONFINED,
-        )
-        self.conf.write_text(text)
-        gres = f"AutoDetect=off\nNodeName=node{numbers} Name=gpu File={self.folder}/gpu/gpu"
-        (self.folder / "gres.conf").write_text(f"{gres}[0-{GPUS - 1}]\n")
-        if confined:
-            cgroup = "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\nConstrainDevices=yes\n"
-            (self.folder / "cgroup.conf").write_text(cgroup)
-        elif slurm_version() >= (23, 11):
-            (self.folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+        configuration.write(self.folder, self.slot, self.port, NODES)
 
     def _watch(self) -> None:
         """Start the process that removes the cluster if this one is killed before it can."""
@@ -292,16 +200,14 @@ class Cluster:
         """Kill outright: nothing of a throw-away cluster is worth the seconds of a clean end."""
         if not self.folder.exists():
             return
-        names = ["reaper", "slurmctld", *(f"slurmd-{node}" for node in self.nodes), "munged"]
-        pids = [pid for name in names if (pid := self._pid(name)) is not None]
-        pids = [pid for pid in pids if pid != os.getpid()]
-        kill_and_wait(pids)
+        daemons = {self._pid(file.stem) for file in self.folder.glob("*.pid")}
+        kill_and_wait(pid for pid in daemons if pid is not None and pid != os.getpid())
         if self._reaper is not None:
             self._reaper.wait()
             self._reaper = None
         # The daemons are gone, so no new job process appears while these are collected.
-        kill_and_wait(self._job_processes())
-        self._remove_cgroups()
+        kill_and_wait(job_processes(self.conf, self.nodes))
+        remove_cgroups(self.nodes)
         shutil.rmtree(self.folder)
 
     def _pid(self, name: str) -> int | None:
@@ -312,41 +218,6 @@ class Cluster:
         except (OSError, ValueError):
             return None
         return pid if str(self.folder) in command else None
-
-    def _job_processes(self) -> list[int]:
-        """The slurmstepds of this cluster, all below them, and what sits in its cgroups."""
-        conf = f"SLURM_CONF={self.conf}".encode()
-        parents = parent_of_processes()
-        found = set(self._cgroup_processes())
-        for pid in parents:
-            with contextlib.suppress(OSError):
-                environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                step = b"slurmstepd" in Path(f"/proc/{pid}/comm").read_bytes()
-                in_job = any(item.startswith(b"SLURM_JOB_ID=") for item in environment)
-                if conf in environment and (step or in_job):
-                    found.add(pid)
-        grown = True
-        while grown:
-            below = {pid for pid, parent in parents.items() if parent in found} - found
-            found |= below
-            grown = bool(below)
-        return sorted(found - {os.getpid(), os.getppid(), 0, 1})
-
-    def _cgroup_folders(self) -> Iterator[Path]:
-        for controller in CONTROLLERS:
-            for node in self.nodes:
-                top = Path("/sys/fs/cgroup") / controller / f"slurm_{node}"
-                yield from sorted((path for path in top.glob("**/") if path.is_dir()), reverse=True)
-
-    def _cgroup_processes(self) -> Iterator[int]:
-        for folder in self._cgroup_folders():
-            with contextlib.suppress(OSError):
-                yield from map(int, (folder / "cgroup.procs").read_text().split())
-
-    def _remove_cgroups(self) -> None:
-        for folder in self._cgroup_folders():
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
     # The lock of a slot
 
@@ -370,61 +241,6 @@ class Cluster:
 def missing_programs() -> list[str]:
     """Those of Slurm's and munge's programs that are not installed."""
     return [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
-
-
-def slurm_version() -> tuple[int, ...]:
-    """(22, 5) for Slurm 22.05."""
-    # Of Slurm's programs only the daemons tell their version without a cluster.
-    program = shutil.which("slurmctld", path=search_path()) or "slurmctld"
-    shown = subprocess.run([program, "-V"], capture_output=True, text=True).stdout
-    return tuple(int(part) for part in re.findall(r"\d+", shown)[:2])
-
-
-def search_path() -> str:
-    """PATH with the folders of daemons, which a user's often lacks."""
-    return f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
-
-
-def cgroups_writable() -> bool:
-    """Whether jobs can be confined: cgroup v1 (or hybrid), writable here."""
-    for controller in CONTROLLERS:
-        probe = Path("/sys/fs/cgroup") / controller / f"xray_hpc_probe_{os.getpid()}"
-        try:
-            probe.mkdir()
-            probe.rmdir()
-        except OSError:
-            return False
-    return True
-
-
-def parent_of_processes() -> dict[int, int]:
-    """Process id -> parent's id, of every process on the machine."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                # "pid (name) state parent ...", and a name may hold spaces and brackets
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = int(fields[1])
-    return parents
-
-
-def kill_and_wait(pids: list[int], seconds: float = 5.0) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + seconds
-    while any(map(alive, pids)) and time.monotonic() < end:
-        time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError, OSError):
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def main(arguments: list[str]) -> int:

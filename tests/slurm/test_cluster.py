@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from client import Slurm
-from cluster import Cluster, alive, missing_programs
+from cluster import Cluster, missing_programs
+from processes import alive
 
 FOLDER = Path(__file__).parent
 

@@ -9,6 +9,8 @@ which is shipped with the package. The same arguments give the same weights on t
 from __future__ import annotations
 
 import argparse
+import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -74,8 +76,11 @@ def pretrain(images: int, epochs: int, seed: int, out: Path) -> None:
     for kind, name in enumerate(findings.KINDS):
         auc = roc_auc_score(truth[..., kind].ravel(), found[..., kind].ravel())
         print(f"{name:16} AUC of its cells in {HELD_OUT} new images: {auc:.3f}")
-    with replacing(out) as temporary:
-        backbone.save_weights(temporary)
+    with replacing(out) as temporary, tempfile.TemporaryDirectory() as folder:
+        # Keras asks for a name that ends in .weights.h5; the temporary one does not.
+        saved = Path(folder) / out.name
+        backbone.save_weights(saved)
+        shutil.copyfile(saved, temporary)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB)")
 
 
@@ -87,8 +92,8 @@ def main() -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="file to write (.weights.h5)")
-    parser.add_argument("--images", type=int, default=12000, help="images to draw and train on")
-    parser.add_argument("--epochs", type=int, default=8, help="times to go through them")
+    parser.add_argument("--images", type=int, default=10000, help="images to draw and train on")
+    parser.add_argument("--epochs", type=int, default=6, help="times to go through them")
     parser.add_argument("--seed", type=int, default=1, help="of the images and the training")
     given = parser.parse_args()
     if given.images < BATCH:

@@ -30,7 +30,7 @@ VISIBLE = 0.05
 """Attenuation (in units of the trunk's soft tissue) from which a finding counts as there."""
 
 # Keeps this stream apart from the demo set, whose keys hold a small number in this place.
-_STREAM = 7001
+STREAM = 7001
 
 
 def draw(index: int, seed: int, size: int, cells: int) -> tuple[NDArray[np.uint8], Field]:
@@ -39,7 +39,7 @@ def draw(index: int, seed: int, size: int, cells: int) -> tuple[NDArray[np.uint8
     Returns the grey values (size, size) and the map (cells, cells, kinds), which is 1 where a
     finding of the kind is visible in the cell and 0 elsewhere.
     """
-    rng = np.random.default_rng([seed, _STREAM, index])
+    rng = np.random.default_rng([seed, STREAM, index])
     body = draw_body(rng)
     view = draw_view(rng, (size, int(size * rng.uniform(0.9, 1.22))))
     chest = draw_chest(body, view)

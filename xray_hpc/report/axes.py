@@ -34,7 +34,7 @@ def swept_keys(runs: Iterable[Run]) -> list[str]:
     ]
 
 
-def axes(runs: Sequence[Run]) -> list[str]:
+def compared_keys(runs: Sequence[Run]) -> list[str]:
     """The swept keys in which runs of one and the same model differ.
 
     These are what the sweep compares; the other swept keys follow from the choice of model.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from xray_hpc.errors import UserError, nearest
 from xray_hpc.report import curves, markdown
-from xray_hpc.report.axes import axes, labels, ranked
+from xray_hpc.report.axes import compared_keys, labels, ranked
 from xray_hpc.report.lr_map import lr_unfreeze_map
 from xray_hpc.report.merging import epochs_table, roc_table, runs_table, write_scores
 from xray_hpc.report.reading import Run, read_run
@@ -104,7 +104,7 @@ def _figures(runs: Sequence[Run]) -> Iterator[tuple[str, Figure | None]]:
     best = ranked(runs)
     going = [run for run in unfinished(runs) if run.epochs is not None]
     colors = run_colors([*best, *going][: len(PALETTE)])
-    said = labels(runs, axes(runs))
+    said = labels(runs, compared_keys(runs))
     for split in SPLITS:
         yield f"roc_{split}.png", curves.roc_overlay(best, split, colors, said)
     for what in ("accuracy", "loss"):

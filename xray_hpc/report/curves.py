@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
+from xray_hpc.report.axes import SEED, compared_keys, short, show_value
 from xray_hpc.report.reading import Run
 from xray_hpc.report.style import GUIDE, REST, plain, square
 from xray_hpc.report.wording import number_of, ratio
 
-ONE_PANEL = 4  # so many runs share a panel of learning curves; more get one for each model
+Points: TypeAlias = npt.NDArray[np.float64]
+
+DASHED = (0, (3, 2))
+KEPT: dict[str, Any] = {
+    **{"linestyle": "", "marker": "o", "markersize": 6},
+    **{"markerfacecolor": "white", "markeredgewidth": 1.6},
+}
+CHANCE: dict[str, Any] = {"color": GUIDE, "linewidth": 0.9, "linestyle": (0, (4, 3))}
+ONE_PANEL = 4  # so many runs share a panel of learning curves; more are spread over several
+MOST_PANELS = 9
 LOG_SPAN = 30  # a loss that spans so many times its least value is drawn on a log scale
 
 
@@ -32,30 +43,41 @@ def roc_overlay(
     if not drawn:
         return None
     figure = Figure(figsize=(4.8, 4.8))
-    axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color=GUIDE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    ax = figure.add_subplot()
+    ax.plot([0, 1], [0, 1], zorder=1, **CHANCE)
     rest = [_points(run, split) for run in drawn if run.name not in colors]
-    axes.add_collection(LineCollection(rest, colors=REST, linewidths=0.8, zorder=1.5))
+    _draw_rest(ax, rest)
     named = [run for run in drawn if run.name in colors]
     for depth, run in enumerate(named):
         points = _points(run, split)
         label = f"{ratio(run.measure(split, 'auc'))}  {plain(labels[run.name])}"
         color, above = colors[run.name], 3 - 0.1 * depth
-        axes.plot(points[:, 0], points[:, 1], color=color, label=label, zorder=above)
-    handles = axes.get_legend_handles_labels()[0]
+        ax.plot(points[:, 0], points[:, 1], color=color, label=label, zorder=above)
+    handles = ax.get_legend_handles_labels()[0]
     if rest:
         handles.append(Line2D([], [], color=REST, linewidth=0.8, label=_others(len(rest))))
-    handles.append(
-        Line2D([], [], color=GUIDE, linewidth=0.9, linestyle=(0, (4, 3)), label="0.500  chance")
-    )
-    square(axes)
+    handles.append(Line2D([], [], label="0.500  chance", **CHANCE))
+    square(ax)
     images = {run.measure(split, "images") for run in drawn}
     counted = f" ({images.pop():,} images)" if len(images) == 1 else ""
-    axes.set_title(f"ROC on {split}{counted}")
-    axes.set(xlabel="False positive rate (1 - specificity)")
-    axes.set(ylabel="True positive rate (sensitivity)")
-    axes.legend(handles=handles, title="AUC", loc="lower right", alignment="left", handlelength=1.6)
+    ax.set_title(f"ROC on {split}{counted}")
+    ax.set(xlabel="False positive rate (1 - specificity)")
+    ax.set(ylabel="True positive rate (sensitivity)")
+    ax.legend(
+        handles=handles,
+        title="AUC",
+        loc="lower right",
+        alignment="left",
+        handlelength=1.6,
+        frameon=True,
+        edgecolor="none",
+    )
     return figure
+
+
+def _draw_rest(ax: Axes, curves: Sequence[Points]) -> None:
+    alpha = 1 if len(curves) <= 40 else 0.4  # so that a crowd shows where it is dense
+    ax.add_collection(LineCollection(curves, colors=REST, linewidths=0.8, alpha=alpha, zorder=1.5))
 
 
 def _has_both_classes(run: Run, split: str) -> bool:
@@ -63,7 +85,7 @@ def _has_both_classes(run: Run, split: str) -> bool:
     return table is not None and not table[["fpr", "tpr"]].isna().to_numpy().any()
 
 
-def _points(run: Run, split: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _points(run: Run, split: str) -> Points:
     return run.roc[split][["fpr", "tpr"]].to_numpy()
 
 
@@ -77,34 +99,35 @@ def learning_curves(
     """Draw ``accuracy`` or ``loss`` over the epochs; ``None`` if no run has any.
 
     Validation is solid with the kept epoch marked, training is dashed. Runs without a colour
-    are thin and grey, validation only. Many runs get a panel for each model.
+    are thin and grey, validation only. Many runs get a panel for each model, or for each value
+    of a swept key where there is one model only.
     """
     drawn = [run for run in runs if run.epochs is not None and f"val_{what}" in run.epochs]
     if not drawn:
         return None
     panels = _panels(drawn)
-    columns = min(len(panels), 3)
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
-    size = (6.4, 4.2) if len(panels) == 1 else (3.4 * columns, 2.9 * rows + 1.1)
+    size = (6.4, 4.4) if len(panels) == 1 else (max(3.0 * columns, 6.4), 2.5 * rows + 1.4)
     figure = Figure(figsize=size)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes, (model, members) in zip(grid, panels.items(), strict=False):
+    for ax, (title, members) in zip(grid, panels.items(), strict=False):
         rest = [_curve(run, f"val_{what}") for run in members if run.name not in colors]
-        axes.add_collection(LineCollection(rest, colors=REST, linewidths=0.8, zorder=1.5))
+        _draw_rest(ax, rest)
         for run in members:
             if run.name in colors:
-                _draw(axes, run, what, colors[run.name])
-        if len(panels) > 1:
-            axes.set_title(plain(model))
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
+                _draw(ax, run, what, colors[run.name])
+        ax.set_title(plain(title))
+    for ax in grid[len(panels) :]:
+        ax.set_axis_off()
     _scale(grid[0], what, drawn, colors)
-    for i, axes in enumerate(grid[: len(panels)]):
+    for i, ax in enumerate(grid[: len(panels)]):
         if i % columns == 0:
-            axes.set_ylabel(what.capitalize())
+            log = " (log scale)" if ax.get_yscale() == "log" else ""
+            ax.set_ylabel(what.capitalize() + log)
         if i + columns >= len(panels):
-            axes.set_xlabel("Epoch")
-            axes.tick_params(labelbottom=True)
+            ax.set_xlabel("Epoch")
+            ax.tick_params(labelbottom=True)
     _legends(figure, drawn, colors, labels)
     return figure
 
@@ -113,92 +136,98 @@ def _panels(runs: Sequence[Run]) -> dict[str, list[Run]]:
     if len(runs) <= ONE_PANEL:
         return {"": list(runs)}
     panels: dict[str, list[Run]] = {}
-    for run in runs:
-        panels.setdefault(run.model, []).append(run)
+    if len({run.model for run in runs}) > 1:
+        for run in runs:
+            panels.setdefault(run.model, []).append(run)
+        return panels
+    values = {
+        key: {show_value(run.config.get(key)) for run in runs}
+        for key in compared_keys(runs)
+        if key != SEED
+    }
+    few = [key for key, seen in values.items() if 1 < len(seen) <= MOST_PANELS]
+    if not few:
+        return {"": list(runs)}
+    key = min(few, key=lambda key: len(values[key]))
+    ordered = sorted(runs, key=lambda run: _sortable(run.config.get(key)))
+    for run in ordered:
+        panels.setdefault(f"{short(key)} {show_value(run.config.get(key))}", []).append(run)
     return panels
 
 
-def _curve(run: Run, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _sortable(value: object) -> tuple[bool, float, str]:
+    """Numbers by size, before texts."""
+    number = isinstance(value, int | float)
+    return (not number, float(value) if isinstance(value, int | float) else 0.0, str(value))
+
+
+def _curve(run: Run, column: str) -> Points:
     assert run.epochs is not None
     return run.epochs[["epoch", column]].to_numpy(dtype=np.float64)
 
 
-def _draw(axes: Axes, run: Run, what: str, color: str) -> None:
+def _draw(ax: Axes, run: Run, what: str, color: str) -> None:
     train, validation = _curve(run, f"train_{what}"), _curve(run, f"val_{what}")
-    axes.plot(*train.T, color=color, linewidth=1.1, linestyle=(0, (3, 2)), zorder=2)
-    axes.plot(*validation.T, color=color, zorder=3)
-    best = run.metrics.get("best_epoch")
-    kept = validation[validation[:, 0] == best]
-    axes.plot(
-        *kept.T,
-        linestyle="",
-        marker="o",
-        markersize=6,
-        markerfacecolor="white",
-        markeredgecolor=color,
-        markeredgewidth=1.6,
-        zorder=4,
-    )
+    ax.plot(*train.T, color=color, linewidth=1.1, linestyle=DASHED, zorder=2)
+    ax.plot(*validation.T, color=color, zorder=3)
+    kept = validation[validation[:, 0] == run.metrics.get("best_epoch")]
+    ax.plot(*kept.T, color=color, zorder=4, **KEPT)
 
 
-def _scale(axes: Axes, what: str, runs: Sequence[Run], colors: Mapping[str, str]) -> None:
-    """Limits that show every named curve; the axes of a figure share them."""
-    shown = [run for run in runs if run.name in colors] or runs
-    columns = [f"train_{what}", f"val_{what}"]
-    parts = [run.epochs[columns].to_numpy() for run in shown if run.epochs is not None]
-    values = np.concatenate([part.ravel() for part in parts])
-    values = values[np.isfinite(values)]
+def _scale(ax: Axes, what: str, runs: Sequence[Run], colors: Mapping[str, str]) -> None:
+    """Limits that show every named curve whole; the panels of a figure share them.
+
+    Grey curves may widen them to twice the span, no further: one diverged run must not flatten
+    all others.
+    """
+    named = _values([run for run in runs if run.name in colors] or runs, what, "train_", "val_")
+    every = np.concatenate([named, _values(runs, what, "val_")])
     last = max(len(run.epochs) for run in runs if run.epochs is not None) - 1
-    axes.set_xlim(-0.02 * max(last, 1) - 0.05, 1.02 * last + 0.05 + (last == 0))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    if not len(values):
+    ax.set_xlim(-0.02 * max(last, 1) - 0.05, 1.02 * last + 0.05 + (last == 0))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    if not len(named):
         return
-    low, high = float(values.min()), float(values.max())
+    low, high = float(named.min()), float(named.max())
+    span = high - low
     if what == "accuracy":
-        axes.set_ylim(max(low - 0.05 * (1 - low) - 0.005, 0), 1.005)
-    elif low > 0 and high > LOG_SPAN * low:
-        axes.set_yscale("log")
-        axes.set_ylim(low / 1.2, high * 1.2)
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        low = max(float(every.min()), low - span)
+        ax.set_ylim(max(low - 0.05 * (1 - low) - 0.005, 0), 1.005)
+        return
+    high = min(float(every.max()), high + span)
+    if low > 0 and high > LOG_SPAN * low:
+        ax.set_yscale("log")
+        ax.set_ylim(low / 1.2, high * 1.2)
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_ylim(0, 1.05 * high)
+        ax.set_ylim(0, 1.05 * high or 1)
+
+
+def _values(runs: Sequence[Run], what: str, *which: str) -> Points:
+    columns = [f"{prefix}{what}" for prefix in which]
+    tables = [run.epochs[columns].to_numpy() for run in runs if run.epochs is not None]
+    values: Points = np.concatenate([table.ravel() for table in tables])
+    return values[np.isfinite(values)]
 
 
 def _legends(
     figure: Figure, runs: Sequence[Run], colors: Mapping[str, str], labels: Mapping[str, str]
 ) -> None:
-    """One legend under the panels: what the strokes mean, and whose colour is whose."""
-    handles = [
+    """What the strokes mean, above the panels; whose colour is whose, below them."""
+    strokes = [
         Line2D([], [], color="black", label="validation"),
-        Line2D([], [], color="black", linewidth=1.1, linestyle=(0, (3, 2)), label="training"),
-        Line2D(
-            *([], []),
-            linestyle="",
-            marker="o",
-            markersize=6,
-            markerfacecolor="white",
-            markeredgecolor="black",
-            markeredgewidth=1.6,
-            label="best epoch",
-        ),
+        Line2D([], [], color="black", linestyle=DASHED, linewidth=1.1, label="training"),
+        Line2D([], [], color="black", label="best epoch", **KEPT),
     ]
-    rest = 0
+    figure.legend(handles=strokes, loc="outside upper right", ncols=3, handlelength=2.2)
+    handles = []
     for run in runs:
-        if run.name not in colors:
-            rest += 1
-            continue
-        label = plain(labels[run.name]) + ("" if run.finished else f" ({run.status})")
-        handles.append(Line2D([], [], color=colors[run.name], linewidth=2.4, label=label))
-    if rest:
+        if run.name in colors:
+            label = plain(labels[run.name]) + ("" if run.finished else f" ({run.status})")
+            handles.append(Line2D([], [], color=colors[run.name], linewidth=2.4, label=label))
+    if rest := len(runs) - len(handles):
         handles.append(Line2D([], [], color=REST, linewidth=0.8, label=_others(rest)))
     longest = max(len(str(handle.get_label())) for handle in handles)
-    width = figure.get_figwidth()
-    columns = max(1, min(len(handles), int(width / (0.55 + 0.068 * longest))))
-    figure.legend(
-        handles=handles,
-        loc="outside lower left",
-        ncols=columns,
-        handlelength=2.2,
-        columnspacing=1.6,
-    )
+    fitting = int(figure.get_figwidth() / (0.55 + 0.068 * longest))
+    columns = max(1, min(len(handles), fitting, 4 if len(handles) == 8 else 5))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, columnspacing=1.6)

@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from xray_hpc.report.axes import LEARNING_RATE, SEED, UNFREEZE, axes, short, show_value
+from xray_hpc.report.axes import LEARNING_RATE, SEED, UNFREEZE, compared_keys, short, show_value
 from xray_hpc.report.reading import Run
 from xray_hpc.report.style import plain
 
@@ -68,7 +68,7 @@ def _cell(run: Run) -> Cell | None:
 
 def _panels(runs: Sequence[Run]) -> dict[str, dict[Cell, list[float]]]:
     """AUCs a cell, for each combination of what else was swept; best panel first."""
-    others = [key for key in axes(runs) if key not in (LEARNING_RATE, UNFREEZE, SEED)]
+    others = [key for key in compared_keys(runs) if key not in (LEARNING_RATE, UNFREEZE, SEED)]
     panels: dict[str, dict[Cell, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         auc, cell = run.measure("validation", "auc"), _cell(run)

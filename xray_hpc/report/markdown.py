@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from xray_hpc.report.axes import axes, ranked, short, show_value
+from xray_hpc.report.axes import compared_keys, ranked, short, show_value
 from xray_hpc.report.reading import Run
 from xray_hpc.report.wording import (
     best_epoch,
@@ -39,8 +39,8 @@ FILES = {
     "roc.csv": "the points of every ROC curve",
 }
 RELAUNCH = (
-    "Launch the same command again: it runs what is missing or failed, goes on with what was "
-    "interrupted and leaves the rest alone. A damaged run is made anew when its folder is removed "
+    "Launch the same command again: it runs what is missing, failed or was interrupted, and leaves "
+    "alone what is finished or in flight. A damaged run is made anew when its folder is removed "
     "first."
 )
 
@@ -191,7 +191,7 @@ def _run(run: Run) -> str:
 def _comparison(runs: Sequence[Run], best: Sequence[Run]) -> str:
     measures = (("auc", "AUC"), ("accuracy", "accuracy"))
     rates = (("sensitivity", "sensitivity"), ("specificity", "specificity"))
-    columns: list[Column] = [("run", _run), *(_swept(key) for key in axes(runs))]
+    columns: list[Column] = [("run", _run), *(_swept(key) for key in compared_keys(runs))]
     columns += [_measure("validation", name, head) for name, head in measures]
     columns += [_measure("test", name, head) for name, head in (*measures, *rates)]
     columns.append(("best epoch", best_epoch))

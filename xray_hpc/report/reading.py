@@ -221,18 +221,26 @@ def _torn(raw: bytes, columns: Mapping[str, str]) -> str | None:
 
 
 def _parse(raw: bytes, columns: Mapping[str, str], *, empty_cells: bool) -> pd.DataFrame:
-    # An image may be called NA or null, so only an empty cell counts as missing.
-    frame = pd.read_csv(
-        io.BytesIO(raw),
-        usecols=list(columns),
-        dtype=dict(columns),
-        keep_default_na=False,
-        na_values={name: [""] for name, kind in columns.items() if kind == "float64"},
-        float_precision="round_trip",
-    )[list(columns)]
-    if not empty_cells and bool(frame.isna().to_numpy().any()):
+    # Cells are read as text: an image may be called NA or null, and numbers are converted by
+    # NumPy to the last digit, which pandas' own reader does not promise.
+    text = pd.read_csv(io.BytesIO(raw), dtype=str, keep_default_na=False, na_filter=False)
+    if not isinstance(text.index, pd.RangeIndex):  # pandas takes a cell too many for an index
+        raise ValueError("has lines with more cells than columns")
+    required = [name for name in columns if name != "patient"]
+    if not empty_cells and any((text[name] == "").any() for name in required):
         raise ValueError("has empty cells")
-    return frame
+    return pd.DataFrame({name: _converted(text[name], kind) for name, kind in columns.items()})
+
+
+def _converted(cells: pd.Series[str], kind: str) -> pd.Series[Any]:
+    if kind == "str":
+        return cells
+    if kind == "float64":
+        cells = cells.mask(cells == "", "nan")
+    try:
+        return pd.Series(cells.to_numpy(dtype=object).astype(kind))
+    except ValueError as error:
+        raise ValueError(f"has a {cells.name} that is no number: {error}") from error
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -46,7 +46,7 @@ LOOK = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "legend.title_fontsize": 8,
-    "lines.linewidth": 1.6,
+    "lines.linewidth": 1.5,
     "lines.solid_capstyle": "round",
     "figure.constrained_layout.use": True,
 }

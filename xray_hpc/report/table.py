@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xray_hpc.report.axes import axes, ranked, short, show_value
+from xray_hpc.report.axes import compared_keys, ranked, short, show_value
 from xray_hpc.report.reading import Run
 from xray_hpc.report.wording import (
     best_epoch,
@@ -41,7 +41,7 @@ def comparison(runs: Sequence[Run], width: int = WIDTH) -> str:
         columns, dropped = _that_fit(_columns(runs), best[:ROWS], width)
         lines += ["", *_aligned(columns, best[:ROWS])]
         if len(best) > ROWS:
-            lines.append(f"... and {number_of(len(best) - ROWS, 'run')} more in runs.csv")
+            lines.append(_more(len(best) - ROWS))
         if dropped:
             lines.append(f"(also in runs.csv: {', '.join(dropped)})")
     others = unfinished(runs)
@@ -51,12 +51,12 @@ def comparison(runs: Sequence[Run], width: int = WIDTH) -> str:
         said = [f"{run.status:{status}}  {run.name:{name}}  {reason(run)}" for run in others]
         lines += ["", *(_cut(line, width) for line in said[:ROWS])]
         if len(others) > ROWS:
-            lines.append(f"... and {number_of(len(others) - ROWS, 'run')} more in runs.csv")
+            lines.append(_more(len(others) - ROWS))
     return "\n".join(lines)
 
 
 def _columns(runs: Sequence[Run]) -> list[Column]:
-    swept = [Column(short(key), _swept(key)) for key in axes(runs)]
+    swept = [Column(short(key), _swept(key)) for key in compared_keys(runs)]
     return [
         Column("run", lambda run: run.name, left=True),
         *swept,
@@ -126,6 +126,10 @@ def _groups(columns: Sequence[Column], widths: Sequence[int]) -> str:
             line = line.ljust(at + indent) + column.group
         before, at = column.group, at + width + 2
     return line
+
+
+def _more(n: int) -> str:
+    return f"... and {number_of(n, 'more run')} in runs.csv"
 
 
 def _cut(text: str, width: int) -> str:

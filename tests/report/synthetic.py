@@ -1,0 +1,222 @@
+"""Run folders as training writes them, made of drawn numbers, without any training."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xray_hpc.config import to_yaml
+from xray_hpc.metrics import binary_metrics, roc_points
+from xray_hpc.runs.files import write_csv, write_json, write_text
+from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.runs.record import RunRecord, Status, write_record
+
+CONFIG: dict[str, Any] = {
+    "data": {
+        **{"source": "demo", "root": None, "image_size": 96, "channels": 1, "split": "patient"},
+        **{"validation_fraction": 0.2, "split_seed": 42, "demo_images": 800, "demo_seed": 0},
+    },
+    "model": {
+        **{"name": "cnn", "backbone": None, "weights": None, "unfreeze": None},
+        **{"preprocessing": "auto", "head_units": None, "head_dropout": None},
+    },
+    "augment": {
+        **{"zoom": 0.1, "height_shift": 0.1, "width_shift": 0.1, "fill_mode": "reflect"},
+    },
+    "train": {
+        **{"epochs": 8, "batch_size": 32, "learning_rate": 0.001, "optimizer": "adam"},
+        "mixed_precision": False,
+        "early_stopping": {
+            **{"monitor": "val_loss", "patience": 5, "min_delta": 1e-07},
+            "restore_best_weights": True,
+        },
+        "reduce_lr": {
+            **{"monitor": "val_loss", "factor": 0.2, "patience": 2, "min_delta": 1e-07},
+            **{"cooldown": 0, "min_lr": 0.0},
+        },
+    },
+    "seed": 42,
+    "inputs": {"data": "5f0c9e1d2b7a4c6d8e9f", "weights": None},
+    "cache": "/scratch/cache",
+}
+BACKBONE = {"backbone": "demo", "weights": "demo", "head_units": 128, "head_dropout": 0.1}
+
+
+def config_of(model: str, **changes: Any) -> dict[str, Any]:
+    """``CONFIG`` for a model, with dotted keys changed (``__`` for the dot)."""
+    config = copy.deepcopy(CONFIG)
+    config["model"]["name"] = model
+    if model != "cnn":
+        config["model"].update(BACKBONE)
+        config["inputs"]["weights"] = "aa11"
+    if model == "ft":
+        config["model"]["unfreeze"] = 4
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        place = config
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return config
+
+
+@dataclass
+class Drawn:
+    """How good a made-up run is. ``skill`` is the distance between the classes' scores."""
+
+    skill: float = 2.0
+    epochs: int = 8
+    images: dict[str, int] = field(default_factory=lambda: {"validation": 60, "test": 80})
+    seed: int = 0
+
+
+def write_run(
+    sweep: SweepPaths,
+    model: str,
+    drawn: Drawn | None = None,
+    *,
+    status: str = "finished",
+    record: dict[str, Any] | None = None,
+    **changes: Any,
+) -> RunPaths:
+    """Write a run folder; one that has not finished has neither scores nor metrics."""
+    drawn = drawn or Drawn()
+    config = config_of(model, **changes)
+    digest = hashlib.sha256(json.dumps(config).encode()).hexdigest()[:8]
+    paths = sweep.run(f"{model}-{digest}")
+    paths.folder.mkdir(parents=True)
+    write_text(paths.config, to_yaml(config))
+    write_text(paths.log, "epoch 0\n")
+    known: dict[str, Any] = {
+        "created": "2026-11-22T03:40:00+00:00",
+        **({} if status == "created" else STARTED),
+        **({"ended": "2026-11-22T03:42:30+00:00", "seconds": 90.5} if status == "finished" else {}),
+        "overrides": [f"model={model}"],
+    }
+    fields = {"run": paths.name, "sweep": sweep.name, "model": model, "status": Status(status)}
+    write_record(paths, RunRecord(**(fields | known | (record or {}))))
+    if status == "created":
+        return paths
+    history = _history(drawn)
+    write_csv(paths.accuracy(model), history[["epoch", "train_accuracy", "val_accuracy"]])
+    write_csv(paths.loss(model), history[["epoch", "train_loss", "val_loss"]])
+    if status == "finished":
+        _write_results(paths, model, drawn, int(history["val_loss"].idxmin()))
+    return paths
+
+
+STARTED = {
+    "started": "2026-11-22T03:41:00+00:00",
+    "node": "node1",
+    "gpus": ["NVIDIA H200"],
+    "replicas": 1,
+    "job_id": "12_3",
+    "job_ids": ["12_3"],
+    "versions": {"python": "3.11.7", "tensorflow": "2.21.0"},
+    "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
+}
+
+
+def _history(drawn: Drawn) -> pd.DataFrame:
+    rng = np.random.default_rng(drawn.seed)
+    epoch = np.arange(drawn.epochs)
+    floor = 0.75 / (1 + drawn.skill)
+    train = 0.95 * floor + 0.7 * np.exp(-epoch * 0.6) * floor
+    overfit = 0.012 * np.maximum(epoch - 4, 0)
+    val = floor + 0.75 * np.exp(-epoch * 0.5) * floor + overfit
+    train += rng.normal(0, 0.01, len(epoch))
+    val += rng.normal(0, 0.02, len(epoch))
+    return pd.DataFrame(
+        {
+            "epoch": epoch,
+            "train_accuracy": 1 - 0.42 * train,
+            "val_accuracy": 1 - 0.45 * val,
+            "train_loss": train,
+            "val_loss": val,
+        }
+    )
+
+
+def _write_results(paths: RunPaths, model: str, drawn: Drawn, best_epoch: int) -> None:
+    splits = {}
+    for shift, split in enumerate(SPLITS):
+        n = drawn.images[split]
+        y_true = (np.arange(n) % 3 != 0).astype(int)  # the same images for every run
+        rng = np.random.default_rng([drawn.seed, shift])
+        distance = drawn.skill * (1 - 0.2 * shift)
+        logits = (y_true - 0.5) * distance * 1.6 + rng.normal(0, 1, n)
+        scores = 1 / (1 + np.exp(-logits))
+        splits[split] = binary_metrics(y_true, scores)
+        names = [
+            f"person{i // 2}_{('normal', 'bacteria')[y]}_{i}.jpeg" for i, y in enumerate(y_true)
+        ]
+        table = {"y_true": y_true, "y_scores": scores, "file": names}
+        table["patient"] = [f"person{i // 2}" for i in range(n)]
+        write_csv(paths.scores(model, split), pd.DataFrame(table))
+        points = zip(("fpr", "tpr", "thresholds"), roc_points(y_true, scores), strict=True)
+        write_csv(paths.roc(model, split), pd.DataFrame(dict(points)))
+    write_json(
+        paths.metrics,
+        {
+            **{"threshold": 0.5, "best_epoch": best_epoch, "epochs": drawn.epochs},
+            **{"stopped_early": False, "parameters": 123456, "trainable_parameters": 4567},
+            **{"seconds_per_epoch": 11.3, **splits},
+        },
+    )
+
+
+def plan(
+    sweep: SweepPaths, runs: dict[str, list[str]], time: str = "2026-11-22T03:40:00+00:00"
+) -> None:
+    """Write the ledger of a launch that submitted ``runs`` to Slurm."""
+    events = [
+        {"event": "planned", "time": time, "runs": runs},
+        {"event": "submitting", "time": time, "submission": "s1", "runs": list(runs)},
+    ]
+    with sweep.ledger.open("a") as ledger:
+        ledger.writelines(json.dumps(event) + "\n" for event in events)
+
+
+def three_models(folder: Path) -> SweepPaths:
+    """A sweep whose three runs, one of each model, have all finished."""
+    sweep = SweepPaths(folder)
+    runs = [
+        write_run(sweep, model, Drawn(skill=skill, seed=seed), train__learning_rate=rate)
+        for seed, (model, skill, rate) in enumerate(
+            [("cnn", 1.2, 1e-3), ("tl", 2.0, 5e-4), ("ft", 2.9, 1e-5)]
+        )
+    ]
+    plan(sweep, {run.name: [f"model={run.name.split('-')[0]}"] for run in runs})
+    return sweep
+
+
+def grid(folder: Path, seeds: int = 1, *, complete: bool = True) -> SweepPaths:
+    """Four learning rates by three depths; without ``complete`` two cells have no result."""
+    sweep = SweepPaths(folder)
+    runs = {}
+    for i, depth in enumerate((2, 13, 24)):
+        for j, rate in enumerate((1e-6, 1e-5, 1e-4, 1e-3)):
+            for seed in range(42, 42 + seeds):
+                images = {"validation": 400, "test": 600}
+                skill = 2.9 - 0.45 * abs(i - 1) - 0.6 * abs(j - 1.5)
+                failing = not complete and (i, j) in ((0, 3), (2, 0))
+                run = write_run(
+                    sweep,
+                    "ft",
+                    Drawn(skill, seed=100 * i + 10 * j + seed, images=images),
+                    status="failed" if failing else "finished",
+                    record={"error": {"type": "ValueError", "message": "no"}} if failing else {},
+                    model__unfreeze=depth,
+                    train__learning_rate=rate,
+                    seed=seed,
+                )
+                runs[run.name] = [f"train.learning_rate={rate}", f"model.unfreeze={depth}"]
+    plan(sweep, runs)
+    return sweep

@@ -117,7 +117,7 @@ def test_zoom_agrees_with_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(ours, theirs, atol=0.01)
 
 
-def test_evaluation_keeps_the_order_and_the_last_short_batch() -> None:
+def test_evaluation_keeps_the_order_and_fills_the_last_batch() -> None:
     read = [batch.numpy() for batch in evaluation_batches(IMAGES, INDICES, 3)]
-    assert [len(batch) for batch in read] == [3, 3, 1]
-    np.testing.assert_array_equal(np.concatenate(read), IMAGES[INDICES])
+    assert [len(batch) for batch in read] == [3, 3, 3]
+    np.testing.assert_array_equal(np.concatenate(read), IMAGES[[*INDICES, 9, 9]])

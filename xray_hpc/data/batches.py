@@ -95,10 +95,17 @@ def training_batches(
 def evaluation_batches(
     images: npt.NDArray[np.uint8], indices: IntArray, batch_size: int
 ) -> tf.data.Dataset:
-    """The images of a split in their order, ``uint8 [B, S, S, C]``; the last batch may be short."""
+    """The images of a split in their order, ``uint8 [B, S, S, C]``, in whole batches.
+
+    The last image is repeated to fill the last batch: drop the predictions behind
+    ``len(indices)``. A short batch would leave a replica without images, which breaks
+    BatchNormalization, and would have Keras trace its graph once more.
+    """
+    padding = np.repeat(indices[-1:], -len(indices) % batch_size)
     with tf.device("CPU:0"):
-        pixels = tf.constant(images[indices])
-    return _unsharded(tf.data.Dataset.from_tensor_slices(pixels).batch(batch_size))
+        pixels = tf.constant(images[np.concatenate([indices, padding])])
+    batches = tf.data.Dataset.from_tensor_slices(pixels).batch(batch_size, drop_remainder=True)
+    return _unsharded(batches)
 
 
 def warp(images: tf.Tensor, transforms: tf.Tensor, fill_mode: str) -> tf.Tensor:

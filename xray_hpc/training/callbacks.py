@@ -34,7 +34,7 @@ class Validation(keras.callbacks.Callback):
         self.labels = labels
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        scores = self.model.predict(self.batches, verbose=0)[:, 0]
+        scores = self.model.predict(self.batches, verbose=0)[: len(self.labels), 0]
         measured = binary_metrics(self.labels, scores)
         assert logs is not None
         logs["val_loss"], logs["val_accuracy"] = measured["loss"], measured["accuracy"]

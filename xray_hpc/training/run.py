@@ -126,12 +126,10 @@ def fit(
     keras.utils.set_random_seed(config.seed)
     if config.train.mixed_precision:
         keras.mixed_precision.set_global_policy("mixed_float16")
+    replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         model = build_model(
-            model_config,
-            data.images.shape[1:],
-            weights_file(model_config),
-            replicas=strategy.num_replicas_in_sync,
+            model_config, data.images.shape[1:], weights_file(model_config), replicas=replicas
         )
         model.compile(
             optimizer=make_optimizer(config.train),
@@ -245,7 +243,7 @@ def predict(
 ) -> npt.NDArray[np.float64]:
     """Scores ``[len(indices)]`` of the images, in one pass."""
     batches = evaluation_batches(data.images, indices, batch_size)
-    return np.asarray(model.predict(batches, verbose=0)[:, 0], np.float64)
+    return np.asarray(model.predict(batches, verbose=0)[: len(indices), 0], np.float64)
 
 
 def export(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:

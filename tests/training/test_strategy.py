@@ -1,0 +1,69 @@
+"""Two logical CPU devices stand for two GPUs. They must be made before TensorFlow starts, so the
+comparison runs in a process of its own (replicas.py)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xray_hpc.errors import UserError
+from xray_hpc.training.strategy import check_batch
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same run (dropout, BatchNormalization, short last batches) on one device and on two."""
+    out = tmp_path_factory.mktemp("replicas") / "trained.npz"
+    script = Path(__file__).parent / "replicas.py"
+    subprocess.run([sys.executable, str(script), str(out)], check=True, timeout=400)
+    with np.load(out, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@pytest.mark.parametrize("model", ["cnn", "ft"])
+def test_two_replicas_learn_the_weights_of_one_device(trained: dict[str, Any], model: str) -> None:
+    names = [name for name in trained if name.startswith(f"{model}/1/weight")]
+    assert names
+    for name in names:
+        one, two = trained[name], trained[name.replace("/1/", "/2/")]
+        np.testing.assert_allclose(two, one, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("model", ["cnn", "ft"])
+def test_two_replicas_score_a_split_with_a_short_last_batch(
+    trained: dict[str, Any], model: str
+) -> None:
+    one, two = trained[f"{model}/1/scores"], trained[f"{model}/2/scores"]
+    assert len(one) % 8 == 1  # 8 images a batch: the last one has fewer images than replicas
+    np.testing.assert_allclose(two, one, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["cnn", "ft"])
+def test_validation_figures_do_not_depend_on_the_replicas(
+    trained: dict[str, Any], model: str
+) -> None:
+    one = json.loads(str(trained[f"{model}/1/history"]))
+    two = json.loads(str(trained[f"{model}/2/history"]))
+    assert len(one) == len(two) == 2
+    for first, second in zip(one, two, strict=True):
+        assert first == pytest.approx(second, abs=1e-5)
+
+
+def test_the_saved_model_of_two_replicas_scores_the_same(trained: dict[str, Any]) -> None:
+    np.testing.assert_allclose(trained["cnn/2/saved"], trained["cnn/2/scores"], atol=1e-6)
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_both_numbers() -> None:
+    with pytest.raises(UserError, match=r"batch_size is 32.*3 replicas.*such as 33"):
+        check_batch(32, 3, images=1000)
+
+
+def test_a_batch_larger_than_the_training_set_is_refused() -> None:
+    with pytest.raises(UserError, match="batch_size is 64, but there are only 50"):
+        check_batch(64, 1, images=50)

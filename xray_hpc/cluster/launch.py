@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from xray_hpc.cluster import slurm, submission
+from xray_hpc.cluster import slurm
 from xray_hpc.cluster.local import run_all, run_job
 from xray_hpc.cluster.plan import Plan
 from xray_hpc.cluster.prepare import prepare
@@ -61,7 +61,7 @@ def resolve_kind(kind: str) -> str:
     if kind == "auto":
         return "slurm" if slurm.available() else "local"
     if kind == "slurm" and not slurm.available():
-        raise UserError("cluster is slurm, but there is no sbatch here; use a login node")
+        raise UserError("cluster is slurm, but this machine is of no Slurm cluster")
     return kind
 
 
@@ -100,6 +100,8 @@ def _run_here(plan: Plan, todo: Sequence[str]) -> int:
 
 
 def _submit(plan: Plan, todo: Sequence[str]) -> None:
+    from xray_hpc.cluster import submission  # with submitit, which only Slurm needs
+
     sweep, cluster = plan.place.sweep, plan.place.cluster
     stage = submission.submit_stage(sweep, _data_sets(plan, todo), cluster)
     jobs = submission.submit_runs(sweep, todo, cluster, after=stage)

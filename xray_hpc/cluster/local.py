@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-
-import pandas as pd
 
 from xray_hpc.resources import resource
 from xray_hpc.runs.files import read_json
@@ -99,12 +98,12 @@ def _where(paths: RunPaths) -> str:
     """``ft-1a2b3c4d epoch 3/8, validation accuracy 0.871``."""
     config = read_frozen(paths).config
     try:
-        epochs = pd.read_csv(paths.accuracy(config.model.name))
-    except (FileNotFoundError, pd.errors.EmptyDataError):
+        with paths.accuracy(config.model.name).open(newline="") as table:
+            *_, last = csv.DictReader(table)
+    except (FileNotFoundError, ValueError):
         return f"{paths.name} starting"
-    last = epochs.iloc[-1]
     done = f"epoch {int(last['epoch']) + 1}/{config.train.epochs}"
-    return f"{paths.name} {done}, validation accuracy {last['val_accuracy']:.3f}"
+    return f"{paths.name} {done}, validation accuracy {float(last['val_accuracy']):.3f}"
 
 
 def _outcome(paths: RunPaths) -> str:

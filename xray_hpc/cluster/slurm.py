@@ -9,9 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import submitit.helpers
-
 from xray_hpc.errors import UserError
+
+# What Slurm's commands say on a machine that knows of no cluster.
+UNCONFIGURED = ("Could not establish a configuration source", "Unable to process configuration")
+
+
+class SlurmError(Exception):
+    """A command of Slurm's failed; the message is what it said."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,39 @@ class QueuedJob:
 
 
 def available() -> bool:
-    """Whether this machine submits to a Slurm cluster."""
-    return shutil.which("sbatch") is not None
+    """Whether this machine belongs to a Slurm cluster.
+
+    Slurm's commands may be installed without one.
+
+    Raises:
+        UserError: it does, but Slurm does not answer now.
+    """
+    if shutil.which("sbatch") is None:
+        return False
+    try:
+        ask(["sinfo", "--noheader"])
+    except SlurmError as error:
+        if any(sign in str(error) for sign in UNCONFIGURED):
+            return False
+        raise UserError(
+            f"Slurm does not answer ({error}); try again later, or run here with cluster=local"
+        ) from error
+    return True
+
+
+def ask(command: list[str]) -> str:
+    """What a command of Slurm's prints.
+
+    Raises:
+        SlurmError: it failed, or did not answer within a minute.
+    """
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SlurmError(f"{command[0]}: {error}") from error
+    if answer.returncode != 0:
+        raise SlurmError(" ".join(answer.stderr.split()) or f"{command[0]} failed")
+    return answer.stdout
 
 
 def queued_jobs() -> dict[str, QueuedJob]:
@@ -33,15 +69,10 @@ def queued_jobs() -> dict[str, QueuedJob]:
     Raises:
         UserError: ``squeue`` does not answer.
     """
-    command = ["squeue", "--noheader", "--array", "--me", "--format=%i|%T|%r"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(f"squeue does not answer ({error}); try again later") from error
-    if answer.returncode != 0:
-        said = " ".join(answer.stderr.split())
-        raise UserError(f"squeue does not answer ({said}); try again later")
-    return parse_queue(answer.stdout)
+        return parse_queue(ask(["squeue", "--noheader", "--array", "--me", "--format=%i|%T|%r"]))
+    except SlurmError as error:
+        raise UserError(f"Slurm does not answer ({error}); try again later") from error
 
 
 def parse_queue(text: str) -> dict[str, QueuedJob]:
@@ -64,6 +95,8 @@ def submitting_environment() -> Iterator[None]:
     if "SLURM_JOB_ID" not in os.environ:
         yield
         return
+    import submitit.helpers  # here, for the sake of launches outside of Slurm
+
     conf = os.environ.get("SLURM_CONF")
     with submitit.helpers.clean_env():
         if conf is not None:

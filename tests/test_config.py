@@ -15,6 +15,7 @@ from xray_hpc.config import (
     TrainConfig,
     as_dict,
     build,
+    check_memory,
     minutes,
     read_yaml,
     to_yaml,
@@ -214,9 +215,27 @@ def test_a_rate_survives_yaml(value: float, tmp_path_factory: pytest.TempPathFac
     assert read_yaml(file) == {"rate": value}
 
 
-@pytest.mark.parametrize("text", ["- 1\n", "a: [", "a: ${b}", "\x00"])
+@pytest.mark.parametrize("text", ["- 1\n", "a: [", "\x00"])
 def test_what_is_no_yaml_mapping_names_the_file(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(text)
     with pytest.raises(UserError, match=r"config.yaml"):
         read_yaml(file)
+
+
+@given(root=st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])))
+def test_any_name_survives_yaml(root: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.getbasetemp() / "name.yaml"
+    file.write_text(to_yaml({"root": root}), encoding="utf-8")
+    assert read_yaml(file) == {"root": root}
+
+
+@pytest.mark.parametrize("memory", ["0", "G", "16 G", "1.5G", "16g"])
+def test_what_is_no_memory_size_is_refused(memory: str) -> None:
+    with pytest.raises(UserError, match=r"cluster\.mem is"):
+        check_memory(memory, "cluster.mem")
+
+
+@pytest.mark.parametrize("memory", ["16000", "16G", "16GB", "500M", None])
+def test_a_memory_size_is_taken_as_slurm_takes_it(memory: str | None) -> None:
+    check_memory(memory, "cluster.mem")

@@ -1,8 +1,8 @@
 """A run's configuration as typed values, checked where they are made.
 
-Hydra composes YAML; :func:`build` turns the plain mapping into these frozen dataclasses once,
-and nothing behind it sees a ``DictConfig``. A value of the wrong type or out of range, an
-unknown key, or a key that is missing raises ``UserError`` naming the key.
+Hydra composes YAML (hydra_app.py); :func:`build` turns the plain mapping into these frozen
+dataclasses once, and nothing behind it sees a ``DictConfig``. A value of the wrong type or out of
+range, an unknown key, or a key that is missing raises ``UserError`` naming the key.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from xray_hpc.errors import UserError, nearest, one_of
 
@@ -27,6 +25,7 @@ T = TypeVar("T")
 
 # libyaml's where PyYAML was built with it: several times as fast.
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -262,7 +261,7 @@ def minutes(time: str | int, key: str) -> int:
 
 def check_memory(memory: str | None, key: str) -> None:
     """Raise ``UserError`` unless ``memory`` is a size as Slurm takes it, such as ``16G``."""
-    fits = memory is None or re.fullmatch(r"[1-9]\d*[KMGT]?", memory) is not None
+    fits = memory is None or re.fullmatch(r"[1-9]\d*([KMGT]B?)?", memory) is not None
     check(fits, key, memory, "be a size such as 500M or 16G")
 
 
@@ -307,7 +306,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         return _convert(members[0], value, key)
     if origin is Literal:
         choices = typing.get_args(hint)
-        if value not in choices or isinstance(value, bool):
+        if (type(value), value) not in [(type(choice), choice) for choice in choices]:
             raise UserError(one_of(key, value, choices))
         return value
     if dataclasses.is_dataclass(hint):
@@ -337,11 +336,11 @@ def as_dict(config: Any) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; ``UserError`` names the file when it holds none."""
+    """Read a YAML mapping that :func:`to_yaml` wrote; ``UserError`` names the file otherwise."""
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path} is not readable YAML ({error})") from error
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path} is not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no mapping")
     return {str(key): value for key, value in values.items()}
@@ -349,4 +348,4 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def to_yaml(values: Mapping[str, Any]) -> str:
     """The text that :func:`read_yaml` reads the same mapping from."""
-    return yaml.dump(dict(values), Dumper=DUMPER, sort_keys=False)
+    return str(yaml.dump(dict(values), Dumper=DUMPER, sort_keys=False, allow_unicode=True))

@@ -16,8 +16,9 @@ class UserError(Exception):
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Name the closest of ``choices``: ``"; did you mean 'tl'?"``, or ``""``."""
-    matches = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1)
-    return f"; did you mean '{matches[0]}'?" if matches else ""
+    by_lower = {str(choice).lower(): str(choice) for choice in choices}
+    matches = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    return f"; did you mean '{by_lower[matches[0]]}'?" if matches else ""
 
 
 def one_of(what: str, name: str, choices: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -50,13 +50,6 @@ def counted(number: int, what: str, many: str | None = None) -> str:
     return f"{number:,} {what if number == 1 else many or what + 's'}"
 
 
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """``nearest`` that also finds a name written in another case."""
-    choices = list(choices)
-    same = [choice for choice in choices if choice.lower() == name.lower()]
-    return nearest(name, choices) or (f"; did you mean '{same[0]}'?" if same else "")
-
-
 def check_utf8(path: str) -> None:
     """Refuse a name that is not UTF-8: the records could not hold it."""
     try:
@@ -79,7 +72,7 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
         ("validation", "train", images["validation"], train),
     ):
         for name in sorted(names.keys() - others.keys()):
-            hint = did_you_mean(name, others.keys() - names.keys())
+            hint = nearest(name, others.keys() - names.keys())
             raise UserError(f"{where}: class {name!r} is in {here} but not in {there}{hint}")
     classes = tuple(sorted(train))
     if len(classes) != CLASSES:

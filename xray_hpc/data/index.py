@@ -12,10 +12,10 @@ from pathlib import Path
 
 from xray_hpc.config import DataConfig
 from xray_hpc.data.cache import check_space, writing
-from xray_hpc.data.entries import Entry, Ignored, did_you_mean
+from xray_hpc.data.entries import Entry, Ignored
 from xray_hpc.data.table import read_table
 from xray_hpc.data.tree import read_tree
-from xray_hpc.errors import UserError
+from xray_hpc.errors import UserError, nearest
 from xray_hpc.runs.files import locked
 
 PACK_VERSION = 1
@@ -82,7 +82,7 @@ def _check_root(given: Path, source: str) -> None:
     if not given.exists():
         there = next(parent for parent in given.absolute().parents if parent.is_dir())
         missing = given.absolute().relative_to(there).parts[0]
-        hint = did_you_mean(missing, os.listdir(there))
+        hint = nearest(missing, os.listdir(there))
         raise UserError(f"data.root {str(given)!r} does not exist: no {missing!r} in {there}{hint}")
     if source == "csv" and given.is_dir():
         raise UserError(f"data.root {str(given)!r} is a folder; data.source=csv needs a CSV file")

@@ -7,7 +7,7 @@ import posixpath
 from collections import Counter
 from pathlib import Path
 
-from xray_hpc.data.entries import ORIGINS, Entry, Origin, check_classes, check_utf8, did_you_mean
+from xray_hpc.data.entries import ORIGINS, Entry, Origin, check_classes, check_utf8
 from xray_hpc.data.patients import patient_of
 from xray_hpc.errors import UserError, nearest
 
@@ -58,7 +58,7 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
             if column not in columns:
                 found = ",".join(columns) or "nothing"
                 raise UserError(
-                    f"{file}, line 1: no column '{column}'{did_you_mean(column, columns)} "
+                    f"{file}, line 1: no column '{column}'{nearest(column, columns)} "
                     f"(found: {found}; needed: {','.join(REQUIRED)}, separated by commas)"
                 )
         end = reader.line_num

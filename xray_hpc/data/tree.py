@@ -14,10 +14,9 @@ from xray_hpc.data.entries import (
     Origin,
     check_classes,
     check_utf8,
-    did_you_mean,
 )
 from xray_hpc.data.patients import patient_of
-from xray_hpc.errors import UserError
+from xray_hpc.errors import UserError, nearest
 
 # Keras's own list, and TIFF, in which 16-bit radiographs come.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
@@ -61,7 +60,7 @@ def _find_root(given: Path) -> Path:
     found = [folder.name for folder in inside]
     for missing in ("train", "test"):
         if missing not in found:
-            hint = did_you_mean(missing, found)
+            hint = nearest(missing, found)
             raise UserError(
                 f"{given} has no folder {missing!r}{hint}; data.root must hold train/ and test/ "
                 "with a folder for each class in them"

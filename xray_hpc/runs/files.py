@@ -86,6 +86,7 @@ def locked(path: Path, *, wait: bool = True, message: str | None = None) -> Iter
 
     The lock goes with the process, however that ends. ``message`` is printed once when another
     process holds it and this one waits; with ``wait=False`` ``LockedError`` is raised instead.
+    A file system without locks raises ``UserError``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as handle:
@@ -97,4 +98,9 @@ def locked(path: Path, *, wait: bool = True, message: str | None = None) -> Iter
             if message:
                 print(message, file=sys.stderr, flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            raise UserError(
+                f"the file system of {path} has no locks ({error.strerror}); put the results on "
+                "another, or have it mounted with flock"
+            ) from error
         yield

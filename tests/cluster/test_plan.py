@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xray_hpc.cluster.plan import sweep_name
+from xray_hpc.errors import UserError
+
+CNN = "model.name=cnn"
+
+
+def test_each_distinct_combination_is_a_run(composer: Any) -> None:
+    plan = composer.plan(["model.unfreeze=2"], ["model.unfreeze=4"])
+    assert [run.config.model.unfreeze for run in plan.runs] == [2, 4]
+    assert plan.notes == ()
+
+
+def test_an_axis_that_does_not_apply_collapses_and_is_said_so(composer: Any) -> None:
+    plan = composer.plan([CNN, "model.unfreeze=2"], [CNN, "model.unfreeze=4"], [])
+    assert [run.config.model.name for run in plan.runs] == ["cnn", "ft"]
+    assert plan.notes == ("model.unfreeze does not apply to cnn: 2 combinations make 1 run",)
+
+
+def test_a_key_that_does_not_apply_to_a_single_run_is_said_so(composer: Any) -> None:
+    plan = composer.plan([CNN, "model.unfreeze=2"])
+    assert plan.notes == ("model.unfreeze does not apply to cnn; left out",)
+
+
+def test_the_same_value_twice_is_one_run(composer: Any) -> None:
+    plan = composer.plan(["seed=1"], ["seed=1"], ["seed=2"])
+    assert len(plan.runs) == 2
+    assert plan.notes == ("3 combinations make 2 runs of ft; the others are the same again",)
+
+
+def test_a_run_keeps_its_name_wherever_it_runs_and_its_files_are(
+    composer: Any, tmp_path: Path
+) -> None:
+    (here,) = composer.plan([]).runs
+    words = [f"results={tmp_path}/elsewhere", f"cache={tmp_path}/scratch", "name=other"]
+    (there,) = composer.plan(words).runs
+    assert here.name == there.name
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "seed=43",
+        "train.learning_rate=0.002",
+        "train.epochs=2",
+        "augment.zoom=0.2",
+        "model.unfreeze=5",
+        "data.demo_seed=1",
+        "data.split_seed=1",
+    ],
+)
+def test_whatever_changes_the_result_changes_the_name(composer: Any, word: str) -> None:
+    (before,), (after,) = composer.plan([]).runs, composer.plan([word]).runs
+    assert before.name != after.name
+
+
+def test_moving_the_images_does_not_change_the_name(composer: Any, tmp_path: Path) -> None:
+    names = set()
+    for folder in ("a", "b"):
+        for split in ("train", "test"):
+            for label in ("NORMAL", "PNEUMONIA"):
+                place = tmp_path / folder / split / label
+                place.mkdir(parents=True)
+                for number in range(20):
+                    (place / f"{label}-{number}.png").write_bytes(b"x" * number)
+        words = ["data.source=folder", f"data.root={tmp_path}/{folder}"]
+        names.add(composer.plan(words).runs[0].name)
+    assert len(names) == 1
+
+
+def test_weights_are_named_by_their_content(composer: Any, tmp_path: Path) -> None:
+    names = []
+    for file, content in (("a.h5", b"1"), ("b.h5", b"1"), ("c.h5", b"2")):
+        (tmp_path / file).write_bytes(content)
+        names.append(composer.plan([f"model.weights={tmp_path}/{file}"]).runs[0].name)
+    assert names[0] == names[1] != names[2]
+
+
+def test_where_runs_run_cannot_be_swept(composer: Any) -> None:
+    with pytest.raises(UserError, match="cannot be swept"):
+        composer.plan(["name=a"], ["name=b"])
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a\nb"])
+def test_a_name_that_is_no_folder_is_refused(composer: Any, name: str) -> None:
+    with pytest.raises(UserError, match="folder's name"):
+        composer.plan([f"name={name}"])
+
+
+def test_an_empty_sweep_is_refused(composer: Any) -> None:
+    with pytest.raises(UserError, match="empty"):
+        composer.plan()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("train.learning_rate=0", r"train\.learning_rate is 0\.0; it must be more than 0"),
+        ("train.learning_rate=-1", r"train\.learning_rate is -1\.0; it must be more than 0"),
+        ("model.unfreeze=26", r"model\.unfreeze is 26, but demo has 25 layers; use 1 to 25"),
+        ("data.image_size=31", r"data\.image_size is 31, too small for demo; use 32 or more"),
+        ("model.backbone=resnet152", r"did you mean 'resnet152v2'\?"),
+        ("model.name=fft", r"model 'fft' is unknown; did you mean 'ft'\?"),
+        ("model.weights=imagenet", r"model\.weights of demo 'imagenet' is unknown"),
+        ("model.weights=/no/such.h5", r"no such file"),
+        ("train.optimiser=adam", r"train\.optimiser is unknown; did you mean 'optimizer'\?"),
+        ("train.optimizer=adm", r"train\.optimizer 'adm' is unknown; did you mean 'adam'\?"),
+        ("cluster.kind=slurmm", r"did you mean 'slurm'\?"),
+        ("cluster.time=soon", r"cluster\.time is soon"),
+    ],
+)
+def test_a_mistake_names_the_key_and_what_to_do(composer: Any, word: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        composer.plan([word])
+
+
+def test_planning_writes_nothing(composer: Any, tmp_path: Path) -> None:
+    composer.plan([], ["seed=2"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.lists(st.sampled_from(["seed=1", "model=ft", "train.epochs=3"]), unique=True))
+def test_the_same_command_gives_the_same_sweep(words: list[str]) -> None:
+    assert sweep_name("demo", words) == sweep_name("demo", [*words, "cluster=slurm", "results=x"])
+
+
+def test_a_sweep_is_named_after_what_was_chosen_and_what_was_changed() -> None:
+    assert sweep_name("lr_unfreeze", []) == "lr_unfreeze"
+    assert sweep_name("demo", ["seed=1"]).startswith("demo-")
+    assert sweep_name("demo", ["seed=1"]) != sweep_name("demo", ["seed=2"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -25,6 +26,14 @@ def test_what_main_returns_is_the_exit_code(returned: int | None, code: int) -> 
 def test_a_users_mistake_is_one_line_and_exit_2() -> None:
     ended = python("def main():\n    raise UserError('no such\\nfolder')\nrun(main)")
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", "error: no such folder\n")
+
+
+def test_a_letter_that_stdout_lacks_is_printed_as_its_code() -> None:
+    program = PRELUDE + "run(lambda: print('caf\\xe9'))"
+    command = [sys.executable, "-X", "utf8=0", "-c", program]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "caf\\xe9\n")
 
 
 def test_ctrl_c_is_quiet() -> None:

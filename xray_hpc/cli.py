@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -15,8 +16,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
     ``UserError`` prints ``error: <line>`` to stderr and exits with 2. Ctrl-C exits with 130, and
     a reader that closed the pipe (``| head``) with 141, as the shell has it for SIGINT and
-    SIGPIPE, both quietly. Any other exception is a bug and keeps its traceback.
+    SIGPIPE, both quietly. Any other exception is a bug and keeps its traceback. A letter that
+    stdout's encoding lacks is printed as its code.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = main()
         sys.stdout.flush()

@@ -153,7 +153,9 @@ def _write_results(paths: RunPaths, model: str, drawn: Drawn, best_epoch: int) -
         distance = drawn.skill * (1 - 0.2 * shift)
         logits = (y_true - 0.5) * distance * 1.6 + rng.normal(0, 1, n)
         scores = 1 / (1 + np.exp(-logits))
-        splits[split] = binary_metrics(y_true, scores)
+        # Rounded, because the last digits of a logarithm differ between processors.
+        measured = binary_metrics(y_true, scores)
+        splits[split] = {k: None if v is None else round(v, 6) for k, v in measured.items()}
         names = [
             f"person{i // 2}_{('normal', 'bacteria')[y]}_{i}.jpeg" for i, y in enumerate(y_true)
         ]

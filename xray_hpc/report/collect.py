@@ -58,17 +58,17 @@ def collect(sweep: SweepPaths) -> Report:
         UserError: ``sweep`` is no sweep folder, has no runs, or cannot be written to.
     """
     check_sweep(sweep)
+    names = _run_names(sweep)
     try:
         with locked(sweep.report / ".lock", message="waiting for another collector to end"):
-            return _collect(sweep)
+            return _collect(sweep, names)
     except OSError as error:
         where = error.filename or sweep.report
         raise UserError(f"cannot write the report: {where}: {error.strerror}") from error
 
 
-def _collect(sweep: SweepPaths) -> Report:
+def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     folder = sweep.report
-    names = _run_names(sweep)
     runs = write_scores(folder / "scores.csv", (read_run(sweep.run(name)) for name in names))
     submitted = defaultdict(list)
     for event in ledger.events(sweep):

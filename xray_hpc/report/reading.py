@@ -97,18 +97,7 @@ class _Reader:
         config = self.config()
         metrics = self.metrics()
         epochs = self.epochs(metrics)
-        scores, roc = {}, {}
-        for split in SPLITS:
-            table = self.table(paths.scores(record.model, split), SCORES)
-            images = metrics.get(split, {}).get("images")
-            if table is not None and images is not None and images != len(table):
-                name = paths.scores(record.model, split).name
-                self.wrong.append(f"{name} has {len(table)} rows for {images} images")
-            elif table is not None:
-                scores[split] = table
-            points = self.table(paths.roc(record.model, split), ROC, empty_cells=True)
-            if points is not None:
-                roc[split] = points
+        splits = {split: (self.scores(split, metrics), self.roc(split)) for split in SPLITS}
         error = self.error()
         damaged = self.finished and error is not None
         return Run(
@@ -120,8 +109,8 @@ class _Reader:
             record=record,
             metrics=metrics,
             epochs=epochs,
-            scores=scores,
-            roc=roc,
+            scores={split: scores for split, (scores, _) in splits.items() if scores is not None},
+            roc={split: roc for split, (_, roc) in splits.items() if roc is not None},
         )
 
     def error(self) -> str | None:
@@ -149,7 +138,10 @@ class _Reader:
             if self.finished:
                 self.absent.append(self.paths.metrics.name)
             return {}
-        except (UserError, OSError) as error:
+        except UserError:
+            self.wrong.append("metrics.json holds no JSON object")
+            return {}
+        except OSError as error:
             self.wrong.append(_reason(error, self.paths))
             return {}
         expected = [(value, key, key) for key in WHOLE_RUN]
@@ -187,6 +179,28 @@ class _Reader:
         if accuracy is None or loss is None:
             return accuracy if loss is None else loss
         return accuracy.merge(loss, on="epoch", how="outer")
+
+    def scores(self, split: str, metrics: Mapping[str, Any]) -> pd.DataFrame | None:
+        """The score of every image of ``split``."""
+        path = self.paths.scores(self.record.model, split)
+        table = self.table(path, SCORES)
+        images = metrics.get(split, {}).get("images")
+        if table is not None and images is not None and images != len(table):
+            self.wrong.append(f"{path.name} has {len(table)} rows for {images} images")
+            return None
+        return table
+
+    def roc(self, split: str) -> pd.DataFrame | None:
+        """The ROC points of ``split``; empty cells where there is one class only."""
+        path = self.paths.roc(self.record.model, split)
+        table = self.table(path, ROC, empty_cells=True)
+        if table is None:
+            return None
+        end = table[["fpr", "tpr"]].tail(1)
+        if not len(end) or not ((end == 1) | end.isna()).to_numpy().all():
+            self.wrong.append(f"{path.name} does not end at (1, 1)")
+            return None
+        return table
 
     def table(
         self, path: Path, columns: Mapping[str, str], *, empty_cells: bool = False

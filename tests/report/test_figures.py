@@ -134,6 +134,15 @@ def test_a_run_still_going_is_drawn_and_said_to_be(tmp_path: Path) -> None:
     assert "tl (running)" in legend_texts(figure)
 
 
+def test_a_single_epoch_is_a_dot(tmp_path: Path) -> None:
+    sweep = SweepPaths(tmp_path)
+    write_run(sweep, "tl", Drawn(epochs=1), status="running")
+    figure = draw_curves(runs_of(sweep))
+    assert figure is not None
+    markers = [line.get_marker() for line in figure.axes[0].get_lines()]
+    assert markers == [".", ".", "o"]
+
+
 def test_a_diverged_loss_is_drawn_on_a_log_scale(sweep: SweepPaths) -> None:
     (run, *_) = runs_of(sweep)
     assert run.epochs is not None

@@ -168,8 +168,9 @@ def _curve(run: Run, column: str) -> Points:
 
 def _draw(ax: Axes, run: Run, what: str, color: str) -> None:
     train, validation = _curve(run, f"train_{what}"), _curve(run, f"val_{what}")
-    ax.plot(*train.T, color=color, linewidth=1.1, linestyle=DASHED, zorder=2)
-    ax.plot(*validation.T, color=color, zorder=3)
+    dot = "." if len(train) == 1 else ""  # a line of one epoch has no length
+    ax.plot(*train.T, color=color, linewidth=1.1, linestyle=DASHED, marker=dot, zorder=2)
+    ax.plot(*validation.T, color=color, marker=dot, zorder=3)
     kept = validation[validation[:, 0] == run.metrics.get("best_epoch")]
     ax.plot(*kept.T, color=color, zorder=4, **KEPT)
 

@@ -219,7 +219,7 @@ class ClusterConfig:
     gpus: int = 1
     cpus: int = 4
     mem: str | None = "16G"
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] | None = None
     setup: tuple[str, ...] = ()
     container: str | None = None
     python: str | None = None

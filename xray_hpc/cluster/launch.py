@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from xray_hpc.cluster import slurm
@@ -29,6 +30,8 @@ def launch(plan: Plan, command: Sequence[str]) -> int:
         UserError: another launch is at work on this sweep, or Slurm refuses the jobs.
     """
     sweep, kind = plan.place.sweep, resolve_kind(plan.place.cluster.kind)
+    if kind == "slurm":
+        slurm.check_folder(sweep.folder)
     for note in plan.notes:
         print("note:", note)
     queue = slurm.queued_jobs() if kind == "slurm" else {}
@@ -67,7 +70,8 @@ def resolve_kind(kind: str) -> str:
 
 def _show(sweep: SweepPaths, decisions: Mapping[str, Decision]) -> None:
     todo = sum(decision.run for decision in decisions.values())
-    print(f"sweep {sweep.name}: {len(decisions)} runs, {todo} to run, in {_short(sweep.folder)}")
+    many = f"{len(decisions)} run{'s' if len(decisions) > 1 else ''}"
+    print(f"sweep {sweep.name}: {many}, {todo} to run, in {_short(sweep.folder)}")
     if len(decisions) <= SHOWN_RUNS:
         for name, decision in decisions.items():
             print(f"  {name}  {'run' if decision.run else 'leave'}: {decision.why}")
@@ -103,16 +107,35 @@ def _submit(plan: Plan, todo: Sequence[str]) -> None:
     from xray_hpc.cluster import submission  # with submitit, which only Slurm needs
 
     sweep, cluster = plan.place.sweep, plan.place.cluster
-    stage = submission.submit_stage(sweep, _data_sets(plan, todo), cluster)
-    jobs = submission.submit_runs(sweep, todo, cluster, after=stage)
-    array = sorted({job.split("_")[0] for job in jobs.values()})
-    collect = submission.submit_collect(sweep, cluster, after=array)
+    with _all_or_nothing(sweep) as submitted:
+        stage = submission.submit_stage(sweep, _data_sets(plan, todo), cluster)
+        submitted.append(stage)
+        jobs = submission.submit_runs(sweep, todo, cluster, after=stage)
+        array = sorted({job.split("_")[0] for job in jobs.values()})
+        submitted += array
+        collect = submission.submit_collect(sweep, cluster, after=array)
     many = f"array of {len(jobs)} runs" if len(jobs) > 1 else "run"
     print(f"submitted job {array[0]}: {many} (stage job {stage} first, collect job {collect} last)")
     print("watch:")
     print(f"  squeue --me --jobs {','.join([stage, *array, collect])}")
-    print(f"  tail -f {_short(sweep.runs)}/*/log")
+    print(f"  tail -f {shlex.quote(_short(sweep.runs))}/*/log")
     print(f"when all have ended: {_short(sweep.report / 'report.md')}")
+
+
+@contextmanager
+def _all_or_nothing(sweep: SweepPaths) -> Iterator[list[str]]:
+    """Collect the ids of submitted jobs; if the block raises, cancel those."""
+    submitted: list[str] = []
+    try:
+        yield submitted
+    except BaseException as error:
+        if not submitted:
+            raise
+        if not slurm.cancel(submitted):
+            jobs = " ".join(submitted)
+            raise UserError(f"{error} (do this yourself: scancel {jobs})") from error
+        ledger.append(sweep, "cancelled", jobs=submitted)
+        raise
 
 
 def _short(path: Path) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from xray_hpc.errors import UserError
 
@@ -73,6 +74,29 @@ def queued_jobs() -> dict[str, QueuedJob]:
         return parse_queue(ask(["squeue", "--noheader", "--array", "--me", "--format=%i|%T|%r"]))
     except SlurmError as error:
         raise UserError(f"Slurm does not answer ({error}); try again later") from error
+
+
+def cancel(jobs: Sequence[str]) -> bool:
+    """Cancel these jobs; give whether Slurm took it."""
+    try:
+        ask(["scancel", *jobs])
+    except SlurmError:
+        return False
+    return True
+
+
+def check_folder(folder: Path) -> None:
+    """Check that Slurm can write logs below ``folder``.
+
+    Raises:
+        UserError: its name holds a character that has a meaning of its own in a log's path.
+    """
+    for character in "%\\":
+        if character in str(folder):
+            raise UserError(
+                f"Slurm cannot write logs to {folder}, for the {character} in its name; choose "
+                "other results or another name"
+            )
 
 
 def parse_queue(text: str) -> dict[str, QueuedJob]:

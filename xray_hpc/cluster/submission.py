@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import secrets
 import shlex
@@ -85,7 +87,7 @@ def run_parameters(
         partition=cluster.partition,
         time=minutes(cluster.time, "cluster.time"),
         cpus=cluster.cpus,
-        extra=extra | cluster.extra,
+        extra=extra | (cluster.extra or {}),
     ) | {"array_parallelism": cluster.parallel or runs}
 
 
@@ -147,7 +149,8 @@ def _executor(
 
 def _submit(call: Callable[[], Any]) -> Any:
     try:
-        with submitting_environment():
+        # submitit prints what sbatch said as well as raising it.
+        with submitting_environment(), contextlib.redirect_stderr(io.StringIO()):
             return call()
     except (FailedJobError, FailedSubmissionError) as error:
         said = " ".join(str(error).replace("sbatch: error:", "").split())

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import LockedError, locked
@@ -32,15 +32,17 @@ def work(paths: RunPaths) -> int:
     """
     read_frozen(paths)
     try:
-        with locked(paths.lock, wait=False):
+        with locked(paths.lock, wait=False) as lock:
             record = read_record(paths)
             if record is None:
                 raise UserError(f"{paths.record} is missing; launch the sweep again")
             if record.status is Status.FINISHED:
                 print(f"{paths.name} is finished already; leaving it as it is")
                 return 0
-            _start(paths, record)
-            return _conclude(paths, *_train(paths))
+            with _Ending() as ending:
+                _start(paths, record)
+                code = _train(paths, lock, ending)
+                return _conclude(paths, code, ending.asked)
     except LockedError:
         raise UserError(f"{paths.name} is being trained by another process") from None
 
@@ -68,9 +70,43 @@ def _start(paths: RunPaths, record: RunRecord) -> None:
     )
 
 
-def _train(paths: RunPaths) -> tuple[int, signal.Signals | None]:
-    """Run the child; give its exit code and the signal that asked this process to end."""
-    asked: list[signal.Signals] = []
+class _Ending:
+    """While it is entered, a signal that asks this process to end ends the child instead.
+
+    It covers all the time in which ``run.json`` says ``running``, so that the record is put right
+    whenever the signal comes. ``asked`` is the first signal that came.
+    """
+
+    def __init__(self) -> None:
+        self.asked: signal.Signals | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> _Ending:
+        self._before = {number: signal.signal(number, self._end) for number in ENDING}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.asked = self.asked or signal.Signals(number)
+        if self._child is not None:
+            self._child.terminate()
+
+    def watch(self, child: subprocess.Popen[bytes]) -> None:
+        """End ``child`` at the next signal, or now if one came before."""
+        self._child = child
+        if self.asked is not None:
+            child.terminate()
+
+
+def _train(paths: RunPaths, lock: int, ending: _Ending) -> int:
+    """Run the child; give its exit code.
+
+    The child holds the lock too: should this process be killed, nobody trains the run beside it.
+    """
     bar = sys.stdout.isatty()
     command = [sys.executable, "-u", "-m", "xray_hpc.training", str(paths.folder)]
     child = subprocess.Popen(
@@ -79,22 +115,14 @@ def _train(paths: RunPaths) -> tuple[int, signal.Signals | None]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=os.environ | {"XRAY_HPC_BAR": str(int(bar))},
+        pass_fds=[lock],
     )
-
-    def end(number: int, frame: FrameType | None) -> None:
-        asked.append(signal.Signals(number))
-        child.terminate()
-
-    before = {number: signal.signal(number, end) for number in ENDING}
-    try:
-        assert child.stdout is not None
-        with child.stdout, paths.log.open("ab", buffering=0) as log:
-            log.write(f"--- {now()} on {socket.gethostname()}, job {slurm_job_id()}\n".encode())
-            _copy(child.stdout, log)
-        return child.wait(), asked[0] if asked else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    ending.watch(child)
+    assert child.stdout is not None
+    with child.stdout, paths.log.open("ab", buffering=0) as log:
+        log.write(f"--- {now()} on {socket.gethostname()}, job {slurm_job_id()}\n".encode())
+        _copy(child.stdout, log)
+    return child.wait()
 
 
 def _copy(source: IO[bytes], log: IO[bytes]) -> None:
@@ -118,6 +146,9 @@ def _conclude(paths: RunPaths, code: int, asked: signal.Signals | None) -> int:
     assert record is not None
     if code == 0 and record.status is Status.FINISHED:
         return 0
+    if -code in ENDING:
+        # Slurm signals each process of a job; the child's may be there before this one's.
+        asked = asked or signal.Signals(-code)
     if asked is not None:
         why = {"type": "Interrupted", "message": f"the job was told to end by {asked.name}"}
         update_record(paths, status=Status.INTERRUPTED, ended=now(), error=why)

@@ -81,10 +81,11 @@ class LockedError(Exception):
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True, message: str | None = None) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = True, message: str | None = None) -> Iterator[int]:
     """Hold an exclusive ``flock`` on ``path`` (made if absent) while the block runs.
 
-    The lock goes with the process, however that ends. ``message`` is printed once when another
+    The lock goes with the process, however that ends; a child that is given the file descriptor
+    that is yielded holds it too. ``message`` is printed once when another
     process holds it and this one waits; with ``wait=False`` ``LockedError`` is raised instead.
     A file system without locks raises ``UserError``.
     """
@@ -103,4 +104,4 @@ def locked(path: Path, *, wait: bool = True, message: str | None = None) -> Iter
                 f"the file system of {path} has no locks ({error.strerror}); put the results on "
                 "another, or have it mounted with flock"
             ) from error
-        yield
+        yield handle.fileno()

@@ -34,5 +34,10 @@ def main() -> None:
         print(path)
 
 
-if __name__ == "__main__":
+def entry() -> None:
+    """The installed command ``xray-collect``."""
     cli.run(main)
+
+
+if __name__ == "__main__":
+    entry()

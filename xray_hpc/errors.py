@@ -17,7 +17,7 @@ class UserError(Exception):
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Name the closest of ``choices``: ``"; did you mean 'tl'?"``, or ``""``."""
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
-    matches = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    matches = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
     return f"; did you mean '{by_lower[matches[0]]}'?" if matches else ""
 
 

@@ -74,6 +74,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         return f"'{error.override}' cannot be read as KEY=VALUE ({error.message.splitlines()[0]})"
     text = " ".join(str(error).split())
+    if "cluster.extra" in text and "Could not override" in text:
+        return "cluster.extra takes all of its options at once: 'cluster.extra={exclude: node7}'"
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found[1]
         if "/" in key or "No match in the defaults list" in text:

@@ -65,5 +65,10 @@ def main() -> int:
     return hydra_app.compose_and_call(_launch_one)
 
 
-if __name__ == "__main__":
+def entry() -> None:
+    """The installed command ``xray-launch``."""
     cli.run(main)
+
+
+if __name__ == "__main__":
+    entry()

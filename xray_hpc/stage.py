@@ -29,5 +29,10 @@ def main() -> int:
     return hydra_app.compose_and_call(_stage)
 
 
-if __name__ == "__main__":
+def entry() -> None:
+    """The installed command ``xray-stage``."""
     cli.run(main)
+
+
+if __name__ == "__main__":
+    entry()

@@ -31,5 +31,10 @@ def main() -> int:
     return hydra_app.compose_and_call(_train)
 
 
-if __name__ == "__main__":
+def entry() -> None:
+    """The installed command ``xray-train``."""
     cli.run(main)
+
+
+if __name__ == "__main__":
+    entry()

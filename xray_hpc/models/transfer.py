@@ -48,7 +48,7 @@ def build(
     freeze(backbone, config.unfreeze or 0)
     x = backbone(x)
     x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dense(config.head_units, activation="relu")(x)
+    x = layers.Dense(config.head_units, activation="relu", name="hidden")(x)
     x = dropout(config.head_dropout or 0.0)(x)
     outputs = layers.Dense(1, activation="sigmoid", dtype="float32", name="score")(x)
     return keras.Model(inputs, outputs, name=config.name)

@@ -58,7 +58,7 @@ def planned(sweep: SweepPaths) -> dict[str, list[str]]:
     runs: dict[str, list[str]] = {}
     for event in events(sweep):
         if event["event"] == "planned":
-            runs.update(event["runs"])
+            runs.update(event.get("runs", {}))
     return runs
 
 
@@ -72,5 +72,5 @@ def jobs(sweep: SweepPaths) -> dict[str, str]:
     newest: dict[str, str] = {}
     for event in events(sweep):
         if event["event"] == "submitted":
-            newest.update(event["jobs"])
+            newest.update(event.get("jobs", {}))
     return newest

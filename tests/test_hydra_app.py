@@ -1,0 +1,112 @@
+"""What the command line says and does, in processes as a user would start them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m xray_hpc.<verb>`` in ``folder``."""
+    return subprocess.run(
+        [sys.executable, "-m", f"xray_hpc.{verb}", *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["model=cn"], "model 'cn' is unknown; did you mean 'cnn'? (valid: cnn, ft, tl)"),
+        (["experiment=lark"], "experiment 'lark' is unknown; did you mean 'larcc'? (valid: larcc)"),
+        (
+            ["train.learningrate=1e-3"],
+            "train.learningrate is unknown; did you mean 'train.learning_rate'?",
+        ),
+        (["learning_rate=1e-3"], "learning_rate is unknown; did you mean 'train.learning_rate'?"),
+        (["modle=cnn"], "modle is unknown; did you mean 'model'?"),
+        (["data.root"], "'data.root' cannot be read as KEY=VALUE"),
+        (["train.epochs=two"], "train.epochs is 'two'; it must be a whole number"),
+        (["train.learning_rate=-1"], "train.learning_rate is -1.0; it must be more than 0"),
+        (["data=folder"], "data.root is not set; it must name a path"),
+        (["-m", "model=cnn,tk"], "model 'tk' is unknown; did you mean 'tl'?"),
+        (["-m", "train.epochs=1,2,x"], "train.epochs is 'x'; it must be a whole number"),
+        (["+train.momentum=1"], "train.momentum is unknown"),
+        (["cluster.extra.exclude=n1"], "cluster.extra takes all of its options at once"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    tmp_path: Path, words: list[str], line: str
+) -> None:
+    done = command("launch", *words, folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {line}")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["train", "stage"])
+def test_a_sweep_is_for_launch(tmp_path: Path, verb: str) -> None:
+    done = command(verb, "-m", "model=cnn,tl", folder=tmp_path)
+    assert done.returncode == 2
+    assert "sweep with python -m xray_hpc.launch -m" in done.stderr
+
+
+def test_the_composed_configuration_is_shown(tmp_path: Path) -> None:
+    done = command("launch", "model=ft", "--cfg", "job", "--resolve", folder=tmp_path)
+    assert done.returncode == 0
+    assert "unfreeze: 13" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_the_groups_and_the_keys(tmp_path: Path) -> None:
+    done = command("launch", "--help", folder=tmp_path)
+    assert done.returncode == 0
+    assert "model: cnn, ft, tl" in done.stdout
+    assert "python -m xray_hpc.launch -m model=cnn,tl,ft" in done.stdout
+    assert "learning_rate:" in done.stdout
+
+
+def test_a_range_and_a_glob_span_a_sweep(tmp_path: Path) -> None:
+    words = ["-m", "model=glob(*)", "seed=range(1,3)", "cluster=none", "name=grid"]
+    done = command("launch", *words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = sorted(path.name for path in (tmp_path / "results" / "grid" / "runs").iterdir())
+    assert [name.split("-")[0] for name in runs] == ["cnn", "cnn", "ft", "ft", "tl", "tl"]
+
+
+def test_a_kept_sweep_is_run_by_its_name_and_can_be_changed(tmp_path: Path) -> None:
+    words = ["-m", "sweep=lr_unfreeze", "model.unfreeze=2,4", "cluster=none"]
+    done = command("launch", *words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (sweep,) = [path for path in (tmp_path / "results").iterdir() if path.name[0] != "."]
+    assert sweep.name.startswith("lr_unfreeze-")
+    assert len(list((sweep / "runs").iterdir())) == 6
+
+
+def test_a_folder_of_ones_own_adds_to_the_groups(tmp_path: Path) -> None:
+    site = tmp_path / "site" / "cluster"
+    site.mkdir(parents=True)
+    (site / "mysite.yaml").write_text("defaults: [none]\npartition: gpu\n")
+    words = ["--config-dir", str(tmp_path / "site"), "cluster=mysite", "--cfg", "job"]
+    done = command("launch", *words, folder=tmp_path)
+    assert "partition: gpu" in done.stdout
+
+
+def test_completion_offers_the_models(tmp_path: Path) -> None:
+    """What the shell function of ``xray-launch -sc install=bash`` asks at a press of Tab."""
+    script = Path(sys.executable).with_name("xray-launch")
+    done = subprocess.run(
+        [str(script), "-sc", "query=bash"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"COMP_LINE": "xray-launch model=", "COMP_POINT": "18", "PATH": "/usr/bin:/bin"},
+    )
+    assert done.stdout.split() == ["model=cnn", "model=ft", "model=tl"]

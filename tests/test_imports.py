@@ -1,0 +1,90 @@
+"""Which part of the package may know which other."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from xray_hpc.resources import resource
+
+PACKAGE = Path(__file__).parents[1] / "xray_hpc"
+
+# A package imports only from packages in its row. TensorFlow's are those that may import it.
+MAY_IMPORT = {
+    "runs": {"runs"},
+    "data": {"data", "runs"},
+    "models": {"models", "data", "runs"},
+    "training": {"training", "models", "data", "runs"},
+    "cluster": {"cluster", "models", "data", "runs"},
+    "report": {"report", "models", "data", "runs"},
+}
+MAY_IMPORT_TENSORFLOW = {"training", "models", "data/batches.py"}
+
+
+def imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_downwards_only(package: str) -> None:
+    for file in (PACKAGE / package).rglob("*.py"):
+        for name in imports(file):
+            parts = name.split(".")
+            if parts[0] == "xray_hpc" and len(parts) > 1 and parts[1] in MAY_IMPORT:
+                assert parts[1] in MAY_IMPORT[package], f"{file.name} imports {name}"
+
+
+def test_only_training_and_models_import_tensorflow() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        place = file.relative_to(PACKAGE).as_posix()
+        if place.split("/")[0] in MAY_IMPORT_TENSORFLOW or place in MAY_IMPORT_TENSORFLOW:
+            continue
+        heavy = {name.split(".")[0] for name in imports(file)} & {"tensorflow", "keras"}
+        assert not heavy, f"{place} imports {heavy}"
+
+
+def test_training_knows_neither_hydra_nor_submitit() -> None:
+    for package in ("training", "models", "data", "runs"):
+        for file in (PACKAGE / package).rglob("*.py"):
+            assert not {name.split(".")[0] for name in imports(file)} & {"hydra", "submitit"}
+
+
+@pytest.fixture
+def without_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path of new processes that makes TensorFlow and Keras unimportable."""
+    for name in ("tensorflow", "keras"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} was imported')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+def test_a_sweep_is_launched_staged_and_collected_without_tensorflow(
+    without_tensorflow: Path,
+) -> None:
+    python, here = sys.executable, without_tensorflow
+    launch = [python, "-m", "xray_hpc.launch", "-m", "model=cnn,tl,ft", "cluster=none", "name=s"]
+    subprocess.run([*launch, "data.demo_images=60"], check=True, cwd=here)
+    runs = sorted(map(str, (here / "results" / "s" / "runs").iterdir()))
+    assert len(runs) == 3
+    subprocess.run([python, str(resource("jobs") / "stage.py"), runs[0]], check=True, cwd=here)
+    collect = [python, "-m", "xray_hpc.collect", "results/s"]
+    done = subprocess.run(collect, check=True, cwd=here, capture_output=True, text=True)
+    assert (here / "results" / "s" / "report" / "runs.csv").is_file()
+    assert "3 runs" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["launch", "train", "stage", "collect"])
+def test_help_does_not_import_tensorflow(without_tensorflow: Path, verb: str) -> None:
+    command = [sys.executable, "-m", f"xray_hpc.{verb}", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=without_tensorflow)
+    assert done.returncode == 0, done.stderr
+    assert "xray_hpc" in done.stdout

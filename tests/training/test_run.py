@@ -1,0 +1,214 @@
+"""One small run, whole: what is in its folder, and that it is the same every time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from xray_hpc.config import as_dict
+from xray_hpc.data.dataset import load
+from xray_hpc.metrics import binary_metrics, roc_points
+from xray_hpc.runs.frozen import FrozenRun, Inputs, read_frozen, write_frozen
+from xray_hpc.runs.paths import SPLITS, RunPaths
+from xray_hpc.runs.record import Status, read_record, update_record
+
+LAUNCH = [sys.executable, "-m", "xray_hpc.train"]
+WORDS = [
+    "model=ft",
+    "model.head_units=8",
+    "data.demo_images=60",
+    "data.image_size=32",
+    "train.epochs=3",
+    "train.batch_size=8",
+    "train.early_stopping.patience=0",
+    "augment=zoom_shift",
+]
+
+
+def train(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*LAUNCH, *WORDS, f"results={folder}", "name=s", *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> RunPaths:
+    done = train(folder)
+    assert done.returncode == 0, done.stderr + done.stdout
+    (run,) = (folder / "s" / "runs").iterdir()
+    return RunPaths(run)
+
+
+@pytest.fixture(scope="module")
+def again(trained: RunPaths, folder: Path) -> RunPaths:
+    """The same run trained once more, in another folder and with other thread counts."""
+    done = train(folder, "name=again", SLURM_CPUS_PER_TASK="1")
+    assert done.returncode == 0, done.stderr
+    return RunPaths(folder / "again" / "runs" / trained.name)
+
+
+def test_the_run_folder_holds_what_the_contract_says(trained: RunPaths) -> None:
+    files = {p.relative_to(trained.folder).as_posix() for p in trained.folder.rglob("*")}
+    assert files == {
+        ".lock",
+        "config.yaml",
+        "run.json",
+        "log",
+        "metrics.json",
+        "model.keras",
+        "ft_accuracy_per_epoch.csv",
+        "ft_loss_per_epoch.csv",
+        "ft_validation_yscores.csv",
+        "ft_validation_roc.csv",
+        "ft_test_yscores.csv",
+        "ft_test_roc.csv",
+        "figures",
+        "figures/ft_learning_curve_accuracy.png",
+        "figures/ft_learning_curve_loss.png",
+        "figures/ft_roc_curve_validation.png",
+        "figures/ft_roc_curve_test.png",
+    }
+
+
+def test_the_tables_have_the_tutorials_names_and_columns(trained: RunPaths) -> None:
+    columns = {
+        trained.accuracy("ft"): ["epoch", "train_accuracy", "val_accuracy"],
+        trained.loss("ft"): ["epoch", "train_loss", "val_loss"],
+        trained.scores("ft", "test"): ["y_true", "y_scores", "file", "patient"],
+        trained.roc("ft", "test"): ["fpr", "tpr", "thresholds"],
+    }
+    for path, expected in columns.items():
+        assert list(pd.read_csv(path).columns) == expected
+
+
+def test_run_json_says_finished_and_where_and_with_what(trained: RunPaths) -> None:
+    record = read_record(trained)
+    assert record is not None
+    assert record.status is Status.FINISHED
+    assert record.replicas == 1
+    assert record.restarts == 0
+    assert record.error is None
+    assert record.node
+    assert set(record.versions) == {"python", "tensorflow", "keras", "numpy"}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_metrics_and_roc_are_those_of_the_scores(trained: RunPaths, split: str) -> None:
+    scores = pd.read_csv(trained.scores("ft", split))
+    metrics = json.loads(trained.metrics.read_text())
+    assert metrics[split] == pytest.approx(binary_metrics(scores["y_true"], scores["y_scores"]))
+    roc = pd.read_csv(trained.roc("ft", split))
+    for name, values in zip(
+        roc.columns, roc_points(scores["y_true"], scores["y_scores"]), strict=True
+    ):
+        np.testing.assert_allclose(roc[name], values)
+
+
+def test_the_best_epoch_is_the_one_whose_weights_are_kept(trained: RunPaths) -> None:
+    losses = pd.read_csv(trained.loss("ft"))
+    metrics = json.loads(trained.metrics.read_text())
+    assert metrics["best_epoch"] == losses["val_loss"].idxmin()
+    best = losses["val_loss"].min()
+    assert metrics["validation"]["loss"] == pytest.approx(best, abs=1e-6)
+
+
+def test_the_saved_model_takes_raw_pixels_and_gives_the_scores(trained: RunPaths) -> None:
+    run = read_frozen(trained)
+    data = load(run.config.data, run.cache)
+    model = keras.models.load_model(trained.model)
+    scores = model.predict(data.images[data.splits["test"]], verbose=0)[:, 0]
+    table = pd.read_csv(trained.scores("ft", "test"))
+    np.testing.assert_allclose(table["y_scores"], scores, atol=1e-6)
+    assert table["file"].tolist() == [data.files[i] for i in data.splits["test"]]
+
+
+def test_only_the_head_and_the_last_layers_train(trained: RunPaths) -> None:
+    metrics = json.loads(trained.metrics.read_text())
+    model = keras.models.load_model(trained.model)
+    assert metrics["parameters"] == model.count_params()
+    assert 0 < metrics["trainable_parameters"] < metrics["parameters"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ft_accuracy_per_epoch.csv",
+        "ft_loss_per_epoch.csv",
+        "ft_validation_yscores.csv",
+        "ft_test_yscores.csv",
+        "ft_test_roc.csv",
+        "figures/ft_learning_curve_loss.png",
+        "figures/ft_roc_curve_test.png",
+    ],
+)
+def test_the_same_run_gives_the_same_bytes(trained: RunPaths, again: RunPaths, name: str) -> None:
+    def digest(path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    assert digest(trained.folder / name) == digest(again.folder / name)
+
+
+def test_the_same_run_gives_the_same_weights(trained: RunPaths, again: RunPaths) -> None:
+    models = [keras.models.load_model(paths.model) for paths in (trained, again)]
+    for one, two in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_run_that_was_cut_off_is_trained_again_to_the_same_end(
+    trained: RunPaths, again: RunPaths, folder: Path
+) -> None:
+    update_record(again, status=Status.RUNNING)
+    again.metrics.unlink()
+    lines = again.accuracy("ft").read_text().splitlines(keepends=True)
+    again.accuracy("ft").write_text("".join(lines[:2]))
+    done = train(folder, "name=again")
+    assert done.returncode == 0, done.stderr
+    assert again.accuracy("ft").read_bytes() == trained.accuracy("ft").read_bytes()
+    record = read_record(again)
+    assert record is not None
+    assert (record.status, record.restarts) == (Status.FINISHED, 1)
+
+
+def broken(folder: Path, trained: RunPaths, name: str, change: Any) -> RunPaths:
+    """A run folder like ``trained``, with something changed in what it reads."""
+    run = read_frozen(trained)
+    paths = RunPaths(folder / "broken" / "runs" / name)
+    write_frozen(paths, change(run))
+    record = json.loads(trained.record.read_text()) | {"run": name, "status": "created"}
+    paths.record.write_text(json.dumps(record))
+    return paths
+
+
+def test_images_that_changed_since_the_launch_are_noticed(folder: Path, trained: RunPaths) -> None:
+    def other_data(run: FrozenRun) -> FrozenRun:
+        return FrozenRun(run.config, Inputs("0" * 64, run.inputs.weights), run.cache)
+
+    paths = broken(folder, trained, "ft-changed", other_data)
+    command = [sys.executable, "-m", "xray_hpc.training", str(paths.folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "have changed since this run was created" in done.stderr
+    assert "Traceback" not in done.stderr
+    record = read_record(paths)
+    assert record is not None
+    assert record.status is Status.FAILED
+    assert as_dict(record)["error"]["type"] == "UserError"

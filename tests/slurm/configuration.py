@@ -65,7 +65,7 @@ AccountingStorageType=accounting_storage/none
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName={nodes} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports} CPUs={cpus} \
-RealMemory={memory} Gres=gpu:{gpus} State=UNKNOWN
+RealMemory={memory} Gres=gpu:{gpus} Feature=drawn State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES DefaultTime=60 MaxTime=INFINITE PriorityTier=1
 PartitionName=high Nodes=ALL Default=NO DefaultTime=60 MaxTime=INFINITE PriorityTier=10 \
 PreemptMode=OFF

@@ -2,7 +2,8 @@
 
 ``slurm`` is what a test asks for: the cluster's own environment is set, nothing of a surrounding
 job is left in it, and jobs that a test leaves behind are cancelled after it. ``shared`` is an empty
-folder that the nodes see too.
+folder that the nodes see too. ``file_slurm`` and ``file_shared`` are the same for what the tests
+of a file look at together.
 
 Which cluster, in this order:
 1. ``SLURM_CONF`` is set: the cluster that it names, as it is.
@@ -56,6 +57,17 @@ def cluster() -> Iterator[Slurm]:
 @pytest.fixture
 def slurm(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
     """The cluster, for one test."""
+    yield from used(cluster, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def file_slurm(cluster: Slurm) -> Iterator[Slurm]:
+    """The cluster, for the tests of one file."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield from used(cluster, monkeypatch)
+
+
+def used(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
     for name in list(os.environ):
         if name.startswith(SLURM_VARIABLES):
             monkeypatch.delenv(name)
@@ -71,8 +83,24 @@ def slurm(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
 @pytest.fixture
 def shared(cluster: Slurm, tmp_path: Path) -> Iterator[Path]:
     """An empty folder that this machine and the nodes see under the same path."""
+    yield from seen_by_nodes(cluster, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def file_shared(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder that the nodes see too, for the tests of one file."""
+    yield from seen_by_nodes(cluster, tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="session")
+def packed(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache of packed images for all launches of the session."""
+    yield from seen_by_nodes(cluster, tmp_path_factory.mktemp("packed"))
+
+
+def seen_by_nodes(cluster: Slurm, temporary: Path) -> Iterator[Path]:
     if cluster.own:
-        yield tmp_path
+        yield temporary
         return
     (REPOSITORY / "build").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="slurm-test-", dir=REPOSITORY / "build"))

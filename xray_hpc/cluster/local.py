@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from xray_hpc.config import RunConfig
 from xray_hpc.resources import resource
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.frozen import read_frozen
@@ -16,6 +17,7 @@ from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import Status, read_record
 
 POLL_SECONDS = 0.2
+REDRAW_SECONDS = 1.0
 LOG_EVERY_SECONDS = 15.0
 
 
@@ -47,6 +49,9 @@ def run_all(runs: Sequence[RunPaths], parallel: int) -> int:
                     progress.ended(paths, ended)
             progress.going(list(going), ended)
             time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        print("\nending what runs; the same command goes on from here", flush=True)
+        raise
     finally:
         for process in going.values():
             process.terminate()
@@ -74,13 +79,17 @@ class _Progress:
         self.terminal = sys.stdout.isatty()
         self.shown = ""
         self.when = 0.0
+        self.runs: dict[RunPaths, RunConfig] = {}
 
     def going(self, runs: Sequence[RunPaths], ended: int) -> None:
-        text = "; ".join(_where(paths) for paths in runs)
-        pause = POLL_SECONDS if self.terminal else LOG_EVERY_SECONDS
-        if not runs or text == self.shown or time.monotonic() - self.when < pause:
+        pause = REDRAW_SECONDS if self.terminal else LOG_EVERY_SECONDS
+        if not runs or time.monotonic() - self.when < pause:
             return
-        self.shown, self.when = text, time.monotonic()
+        self.when = time.monotonic()
+        text = "; ".join(self._where(paths) for paths in runs)
+        if text == self.shown:
+            return
+        self.shown = text
         line = f"[{ended}/{self.total}] {text}"
         if self.terminal:
             columns = os.get_terminal_size().columns
@@ -93,17 +102,18 @@ class _Progress:
         print(f"{clear}[{ended}/{self.total}] {_outcome(paths)}", flush=True)
         self.when = time.monotonic()
 
-
-def _where(paths: RunPaths) -> str:
-    """``ft-1a2b3c4d epoch 3/8, validation accuracy 0.871``."""
-    config = read_frozen(paths).config
-    try:
-        with paths.accuracy(config.model.name).open(newline="") as table:
-            *_, last = csv.DictReader(table)
-    except (FileNotFoundError, ValueError):
-        return f"{paths.name} starting"
-    done = f"epoch {int(last['epoch']) + 1}/{config.train.epochs}"
-    return f"{paths.name} {done}, validation accuracy {float(last['val_accuracy']):.3f}"
+    def _where(self, paths: RunPaths) -> str:
+        """``ft-1a2b3c4d epoch 3/8, validation accuracy 0.871``."""
+        if paths not in self.runs:
+            self.runs[paths] = read_frozen(paths).config
+        config = self.runs[paths]
+        try:
+            with paths.accuracy(config.model.name).open(newline="") as table:
+                *_, last = csv.DictReader(table)
+        except (FileNotFoundError, ValueError):
+            return f"{paths.name} starting"
+        done = f"epoch {int(last['epoch']) + 1}/{config.train.epochs}"
+        return f"{paths.name} {done}, validation accuracy {float(last['val_accuracy']):.3f}"
 
 
 def _outcome(paths: RunPaths) -> str:

@@ -1,9 +1,10 @@
 """Make the demo's backbone weights again: ``python -m xray_hpc.models.pretrain_demo``.
 
 The backbone learns on drawn radiographs to say which of eight kinds of finding lie where
-(:mod:`xray_hpc.data.drawing.findings`), never whether an image is normal or pneumonia. The head
-is thrown away; the backbone's weights are written to ``xray_hpc/models/weights/demo.weights.h5``,
-which is shipped with the package. The same arguments give the same weights on the same machine.
+(:mod:`xray_hpc.data.drawing.findings`): masses, cavities, fluid, free air and the like, never the
+pneumonias of the demo set. The head is thrown away; the backbone's weights are written to
+``xray_hpc/models/weights/demo.weights.h5``, which is shipped with the package. It takes about six
+CPU minutes; the same arguments give the same weights on the same machine.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 It shares the drawing with the demo set, as one hospital's X-rays share a machine, but not its
 question, its people or its random numbers: any of eight kinds of finding may be there, alone or
-together, and no image is called normal or pneumonia.
+together, and none of them is a pneumonia as the demo set draws it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from xray_hpc.data.drawing.film import expose
 from xray_hpc.data.drawing.shapes import Field, View, draw_view
 
 KINDS = (
-    "consolidation",
-    "patches",
-    "interstitial",
+    "mass",
+    "cavity",
+    "seeds",
     "nodules",
     "bands",
     "effusion",
@@ -58,13 +58,12 @@ def draw(index: int, seed: int, size: int, cells: int) -> tuple[NDArray[np.uint8
 def _finding(kind: str, chest: Chest, view: View, rng: np.random.Generator) -> Field:
     side = int(rng.integers(2))
     strength = rng.uniform(0.12, 0.7)
-    if kind == "consolidation":
-        zone = str(rng.choice(list(opacities.ZONES)))
-        return opacities.consolidation(chest, rng, side, zone, strength)
-    if kind == "patches":
-        return opacities.patches(chest, rng, side, strength)
-    if kind == "interstitial":
-        return opacities.interstitial(chest, view, rng, side, strength)
+    if kind == "mass":
+        return opacities.mass(chest, rng, side, strength)
+    if kind == "cavity":
+        return opacities.cavity(chest, rng, side, strength)
+    if kind == "seeds":
+        return opacities.seeds(chest, view, rng, side, strength)
     if kind == "nodules":
         return opacities.nodules(chest, rng, side, strength)
     if kind == "bands":

@@ -70,6 +70,31 @@ def nodules(chest: Chest, rng: np.random.Generator, side: int, strength: float) 
     return strength * np.minimum(total, 1) * chest.lungs[side]
 
 
+def mass(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
+    """One large, round, even shadow with a firm edge."""
+    centre = (SIDES[side] * rng.uniform(0.25, 0.5), rng.uniform(-0.4, 0.15))
+    radii = (rng.uniform(0.10, 0.2), rng.uniform(0.10, 0.2))
+    return strength * step(ellipse(chest.x, chest.y, centre, radii), 0.3) * chest.lungs[side]
+
+
+def cavity(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
+    """A ring: a wall around air."""
+    centre = (SIDES[side] * rng.uniform(0.25, 0.5), rng.uniform(-0.45, 0.15))
+    radius = rng.uniform(0.08, 0.16)
+    inside = ellipse(chest.x, chest.y, centre, (radius, radius * rng.uniform(0.8, 1.25)))
+    wall = np.exp(-np.square((inside - 0.15) / 0.3))
+    return np.asarray(strength * wall * chest.lungs[side])
+
+
+def seeds(chest: Chest, view: View, rng: np.random.Generator, side: int, strength: float) -> Field:
+    """Miliary: a hundred dots all over one lung."""
+    lines: list[Stroke] = []
+    for _ in range(100):
+        at = np.array([SIDES[side] * rng.uniform(0.1, 0.65), rng.uniform(-0.65, 0.4)])
+        lines.append((np.array([at, at + 0.012]), 0.026, rng.uniform(0.5, 1.0)))
+    return strength * strokes(view, lines) * chest.lungs[side]
+
+
 def bands(chest: Chest, view: View, rng: np.random.Generator, side: int, strength: float) -> Field:
     """Plate-like collapse: one or two long, nearly level lines."""
     lines: list[Stroke] = []

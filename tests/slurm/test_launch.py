@@ -47,7 +47,8 @@ class Story:
     one_fails: Round
     mended: Round
     all_done: Launch
-    queued_by_all_done: set[str]
+    here: Launch
+    queued_by_these: set[str]
 
 
 def conclude(slurm: Slurm, sweep: SweepPaths, launch: Launch) -> Round:
@@ -102,6 +103,7 @@ def story(launcher: Launcher) -> Story:
 
     before = slurm.jobs()
     all_done = launcher.launch("-m", "model=cnn,ft,tl", *words)
+    here = launcher.launch("-m", "model=cnn,ft,tl", *words, "cluster=local")
     return Story(
         sweep,
         first,
@@ -111,6 +113,7 @@ def story(launcher: Launcher) -> Story:
         one_fails,
         mended,
         all_done,
+        here,
         slurm.jobs() - before,
     )
 
@@ -226,7 +229,14 @@ def test_launching_a_finished_sweep_again_submits_nothing(story: Story) -> None:
     assert story.all_done.code == 0
     assert story.all_done.output.count("  leave: finished") == 3
     assert story.all_done.output.endswith("nothing to submit\n")
-    assert story.queued_by_all_done == set()
+    assert story.queued_by_these == set()
+
+
+def test_cluster_local_collects_here_although_there_is_slurm(story: Story) -> None:
+    assert story.here.code == 0, story.here.errors
+    assert "3 runs: 3 finished" in story.here.output
+    assert "submitted" not in story.here.output
+    assert story.queued_by_these == set()
 
 
 def test_what_the_config_asks_for_arrives_at_slurm(slurm: Slurm, launcher: Launcher) -> None:

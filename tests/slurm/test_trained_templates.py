@@ -1,0 +1,129 @@
+"""slurm_templates/ with the real trainer, each template once."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from client import Slurm
+from launching import PATIENCE, TINY, Launcher, record, run_of
+
+from xray_hpc.resources import resource
+from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.runs.record import RunRecord, Status
+
+TEMPLATES = resource("slurm_templates")
+# Before the template's name, they win over its own lines.
+SMALL = ("--gres=none", "--cpus-per-task=1", "--mem=2G", "--time=30")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the templates left behind."""
+
+    train: RunRecord
+    train_job: Mapping[str, str]
+    train_log: str
+    sweep: SweepPaths
+    created: list[Status]
+    array: dict[str, str]
+    records: Mapping[str, RunRecord]
+    collect_job: Mapping[str, str]
+    collect_log: str
+    interactive: RunRecord
+    terminal: str
+
+
+@pytest.fixture(scope="module")
+def trained(file_slurm: Slurm, file_shared: Path, packed: Path) -> Trained:
+    """A run by train.sbatch, two by sweep.sbatch and collect.sbatch, and one in a terminal."""
+    if shutil.which("script") is None:
+        pytest.skip("the command `script`, which makes a terminal, is not installed")
+    slurm, here = file_slurm, file_shared / "here"
+    here.mkdir()
+    launcher = Launcher(slurm, here, here / "results", packed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        patch.setenv("XRAY_HPC_PYTHON", sys.executable)
+        patch.delenv("VIRTUAL_ENV", raising=False)
+        cache = f"cache={packed}"
+        made = launcher.launch("-m", "model=cnn,tl", "name=templates", "cluster=none")
+        assert made.code == 0, made.errors
+        sweep = launcher.sweep("templates")
+        created = [record(sweep, run_of(sweep, model)).status for model in ("cnn", "tl")]
+
+        train = slurm.submit(
+            *SMALL, TEMPLATES / "train.sbatch", "model=cnn", "name=one", cache, *TINY
+        )
+        array = slurm.submit(*SMALL, "--array=0-1", TEMPLATES / "sweep.sbatch", "results/templates")
+        collect = slurm.submit(
+            "--mem=2G",
+            f"--dependency=afterany:{array}",
+            TEMPLATES / "collect.sbatch",
+            "results/templates",
+        )
+        words = [sys.executable, "-m", "xray_hpc.train", "model=cnn"]
+        line = [TEMPLATES / "interactive.sh", *SMALL, *words, "name=by_hand", cache, *TINY]
+        typed = shlex.join(map(str, line))
+        terminal = slurm.run("script", "-qec", typed, "/dev/null", timeout=PATIENCE).stdout
+        slurm.wait(train, PATIENCE)
+        slurm.wait(collect, PATIENCE)
+
+    one, by_hand = launcher.sweep("one"), launcher.sweep("by_hand")
+    return Trained(
+        record(one, run_of(one, "cnn")),
+        slurm.job(train),
+        (here / f"xray-train-{train}.log").read_text(),
+        sweep,
+        created,
+        slurm.states(array),
+        {model: record(sweep, run_of(sweep, model)) for model in ("cnn", "tl")},
+        slurm.job(collect),
+        (here / f"xray-collect-{collect}.log").read_text(),
+        record(by_hand, run_of(by_hand, "cnn")),
+        terminal,
+    )
+
+
+def test_train_sbatch_trains_one_run(trained: Trained) -> None:
+    assert trained.train_job["JobState"] == "COMPLETED"
+    assert trained.train.status is Status.FINISHED
+    assert trained.train.job_id == trained.train_job["JobId"]
+    assert "epoch 1/1 " in trained.train_log
+
+
+def test_the_record_names_the_node_that_trained(trained: Trained) -> None:
+    assert trained.train.node == trained.train_job["NodeList"]
+
+
+def test_sweep_sbatch_trains_the_runs_of_folders_made_before(trained: Trained) -> None:
+    assert trained.created == [Status.CREATED, Status.CREATED]
+    assert set(trained.array.values()) == {"COMPLETED"}
+    jobs = {found.job_id: found.status for found in trained.records.values()}
+    assert jobs == dict.fromkeys(trained.array, Status.FINISHED)
+
+
+def test_collect_sbatch_reports_the_sweep(trained: Trained) -> None:
+    assert trained.collect_job["JobState"] == "COMPLETED"
+    with (trained.sweep.report / "runs.csv").open(newline="") as table:
+        rows = {row["run"]: row["status"] for row in csv.DictReader(table)}
+    assert rows == {found.run: "finished" for found in trained.records.values()}
+    assert "\nresults/templates/report/report.md\n" in trained.collect_log
+
+
+def test_a_run_trains_in_an_interactive_session(trained: Trained) -> None:
+    assert trained.interactive.status is Status.FINISHED
+    assert trained.interactive.job_id is not None
+    assert "run folder: " in trained.terminal
+    assert "epoch 1/1 " in trained.terminal
+
+
+def test_all_ways_to_train_make_the_same_run(trained: Trained) -> None:
+    names = {trained.train.run, trained.interactive.run, trained.records["cnn"].run}
+    assert len(names) == 1

@@ -26,7 +26,7 @@ test: .venv/dev-installed
 	.venv/bin/python -m pytest
 
 bench: .venv/dev-installed
-	.venv/bin/python -m tests.benchmarks
+	.venv/bin/python tests/benchmarks
 
 lint: .venv/dev-installed
 	.venv/bin/python -m ruff check .

@@ -1,0 +1,178 @@
+"""How fast images reach the network: from the packed set, and decoded anew every epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import films
+from measuring import Sample, median_cpu, repeated
+from table import SPREAD, Table, number, spread
+
+from xray_hpc.config import AugmentConfig, DataConfig
+from xray_hpc.data.dataset import Dataset, load_index
+from xray_hpc.data.index import scan
+from xray_hpc.data.pack import pack
+from xray_hpc.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+SIZE = 224
+BATCH = 32
+SEED = 42
+EPOCHS = 50
+WARM_BATCHES = 3
+WAYS = {
+    "plain": AugmentConfig(),
+    "zoom and shift": AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1),
+}
+COLUMNS = ("what", "images", f"images a second: {SPREAD}", f"images a CPU-s: {SPREAD}", "ratio")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Passes over ``images`` images."""
+
+    images: int
+    samples: list[Sample]
+
+    @property
+    def rate(self) -> float:
+        """Images a CPU-second, from the median."""
+        return self.images / median_cpu(self.samples)
+
+    def row(self, what: str, beside: Timing | None = None) -> tuple[str, ...]:
+        """The cells under ``COLUMNS``; the ratio is that to ``beside``."""
+        return (
+            what,
+            f"{self.images:,}",
+            spread(self.images / sample.wall for sample in self.samples),
+            spread(self.images / sample.cpu for sample in self.samples),
+            number(self.rate / beside.rate) if beside else "",
+        )
+
+
+def tables(folder: Path, repeat: int) -> Iterator[Table]:
+    """One table a set: drawn films, and the real ones where there are any."""
+    named = os.environ.get("XRAY_HPC_DATA")
+    real = Path(named).expanduser() / "chest_xray" if named else None
+    if real is not None and not real.is_dir():
+        raise UserError(f"XRAY_HPC_DATA is {named!r}, which holds no folder 'chest_xray'")
+    drawn, cache = folder / "films", folder / "cache"
+    films.draw(drawn)
+    cache.mkdir()
+    yield loading("drawn films", drawn, cache, repeat)
+    if real is not None:
+        yield loading("the real set", real, cache, repeat)
+    else:
+        why = "Left out: `XRAY_HPC_DATA` does not name a folder that holds `chest_xray/`."
+        yield Table("Loading images: the real set", why, ())
+
+
+def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
+    """Packing the images of ``root``, and an epoch of its training images in several ways."""
+    # The split that image_dataset_from_directory makes: both ways read the same files.
+    config = DataConfig("folder", str(root), SIZE, 3, "random", 0.2, SEED)
+    index = scan(config, cache)
+    every = len(index.entries)
+    with contextlib.redirect_stderr(io.StringIO()):  # its warnings are not about speed
+        packing = Timing(every, repeated(lambda: pack(index, config, cache), repeat))
+        reading = Timing(every, repeated(lambda: load_index(index, config, cache), repeat))
+        data = load_index(index, config, cache)
+        grey = load_index(index, replace(config, channels=1), cache)
+    table = Table(
+        f"Loading images: {name}",
+        f"{films.describe(root)}. {SIZE} px, batches of {BATCH}; nothing is trained, and the files "
+        "are in the page cache. An epoch from the packed set in memory (`training_batches`) beside "
+        "one that decodes every file, as a tutorial does (`image_dataset_from_directory`, "
+        "`Rescaling`, `RandomZoom`, `RandomTranslation`). The ratio is of images a CPU-s "
+        "(medians), to decoding.",
+        COLUMNS,
+        [packing.row("packing, once a data set"), reading.row("reading the pack, once a run")],
+    )
+    for way, augment in WAYS.items():
+        decoded = _epochs(_decoded(root, augment), repeat)
+        packed = _epochs(_packed(data, augment), repeat)
+        scaled = _epochs(_scaled(_packed(data, augment)), repeat)
+        light = _epochs(_packed(grey, augment), repeat)
+        table.rows += [
+            decoded.row(f"decoding every epoch, {way}"),
+            packed.row(f"packed, {way}", decoded),
+            scaled.row(f"packed, {way}, scaled to 0..1", decoded),
+            light.row(f"packed, {way}, data.channels=1", decoded),
+        ]
+    once = every / packing.rate + every / reading.rate
+    from_pack = once + EPOCHS * decoded.images / packed.rate
+    decoding = EPOCHS * decoded.images / decoded.rate
+    table.remarks.append(
+        f"{EPOCHS} epochs of {decoded.images:,} images with {way}, computed from these rates: "
+        f"{number(decoding)} CPU-s decoding every epoch, {number(from_pack)} CPU-s from the packed "
+        f"set, packing and reading it included ({number(decoding / from_pack)} times less)."
+    )
+    return table
+
+
+def _epochs(batches: tf.data.Dataset, repeat: int) -> Timing:
+    """Time whole passes over ``batches``, after a few that warm up."""
+    images = 0
+
+    def epoch() -> None:
+        nonlocal images
+        images = sum(len(labels) for _, labels in batches)
+
+    for _ in batches.take(WARM_BATCHES):
+        pass
+    samples = repeated(epoch, repeat)
+    return Timing(images, samples)
+
+
+def _packed(data: Dataset, augment: AugmentConfig) -> tf.data.Dataset:
+    from xray_hpc.data.batches import training_batches
+
+    return training_batches(
+        data.images,
+        data.labels,
+        data.splits["train"],
+        batch_size=BATCH,
+        augment=augment,
+        seed=SEED,
+        epochs=range(1),
+    )
+
+
+def _scaled(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Floats 0..1, as decoding gives them; in a training the network's first layer does this."""
+    import tensorflow as tf
+
+    scaled = batches.map(lambda x, y: (tf.cast(x, tf.float32) / 255, y), tf.data.AUTOTUNE)
+    return scaled.prefetch(tf.data.AUTOTUNE)
+
+
+def _decoded(root: Path, augment: AugmentConfig) -> tf.data.Dataset:
+    import keras
+    import tensorflow as tf
+
+    with contextlib.redirect_stdout(io.StringIO()):  # how many files it found
+        batches = keras.utils.image_dataset_from_directory(
+            root / "train",
+            label_mode="binary",
+            image_size=(SIZE, SIZE),
+            batch_size=BATCH,
+            seed=SEED,
+            validation_split=0.2,
+            subset="training",
+        )
+    layers: list[Callable[[tf.Tensor], tf.Tensor]] = [keras.layers.Rescaling(1 / 255)]
+    if not augment.identity:
+        layers.append(keras.layers.RandomZoom(augment.zoom, augment.zoom))
+        shift = keras.layers.RandomTranslation(augment.height_shift, augment.width_shift)
+        layers.append(shift)
+    for layer in layers:
+        batches = batches.map(lambda x, y, layer=layer: (layer(x), y), tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,100 @@
+"""A sweep on this machine, without Slurm, from the command line to the comparison."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+WORDS = [
+    "model=cnn,ft",
+    "model.head_units=8",
+    "data.demo_images=60",
+    "data.image_size=32",
+    "train.epochs=1",
+    "train.batch_size=8",
+    "cluster=local",
+    "cluster.parallel=2",
+    "name=pair",
+]
+
+
+def launch(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "xray_hpc.launch", "-m", *WORDS, *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=500,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("here")
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> subprocess.CompletedProcess[str]:
+    return launch(folder)
+
+
+@pytest.fixture(scope="module")
+def with_a_failure(
+    folder: Path, first: subprocess.CompletedProcess[str]
+) -> subprocess.CompletedProcess[str]:
+    """The same sweep with one more value, which only training itself finds out to be impossible."""
+    assert first.returncode == 0
+    return launch(folder, "train.batch_size=8,512")
+
+
+def test_every_run_has_its_lines_and_the_comparison_comes_last(
+    first: subprocess.CompletedProcess[str],
+) -> None:
+    assert first.returncode == 0, first.stderr
+    lines = first.stdout.splitlines()
+    assert lines[0] == "note: model.head_units does not apply to cnn; left out"
+    assert "sweep pair: 2 runs, 2 to run, in results/pair" in lines
+    assert sum("finished in" in line for line in lines) == 2
+    assert "2 runs: 2 finished" in lines
+    assert any(line.endswith("results/pair/report/report.md") for line in lines)
+
+
+def test_the_report_has_every_run(folder: Path, first: subprocess.CompletedProcess[str]) -> None:
+    runs = pd.read_csv(folder / "results" / "pair" / "report" / "runs.csv")
+    assert set(runs["model"]) >= {"cnn", "ft"}
+    assert (runs["status"][runs["model"] == "cnn"] == "finished").any()
+
+
+def test_index_and_figures_of_the_data_are_in_the_sweep(
+    folder: Path, first: subprocess.CompletedProcess[str]
+) -> None:
+    (data,) = (folder / "results" / "pair" / "data").iterdir()
+    index = pd.read_csv(data / "index.csv")
+    assert len(index) == 60
+    assert {path.name for path in data.glob("*.png")} >= {"class_bars.png", "class_pies.png"}
+
+
+def test_a_failing_run_does_not_stop_the_others_and_is_told(
+    folder: Path, with_a_failure: subprocess.CompletedProcess[str]
+) -> None:
+    assert with_a_failure.returncode == 1
+    out = with_a_failure.stdout
+    assert out.count("leave: finished") == 2
+    told = [line for line in out.splitlines() if line.startswith("[") and " failed: " in line]
+    assert len(told) == 2
+    assert all("train.batch_size is 512, but there are only 38 training images" in t for t in told)
+    runs = pd.read_csv(folder / "results" / "pair" / "report" / "runs.csv")
+    assert sorted(runs["status"]) == ["failed", "failed", "finished", "finished"]
+
+
+def test_launching_again_leaves_what_is_finished(
+    folder: Path, with_a_failure: subprocess.CompletedProcess[str]
+) -> None:
+    again = launch(folder)
+    assert again.returncode == 0, again.stderr
+    assert "sweep pair: 2 runs, 0 to run" in again.stdout
+    assert again.stdout.count("leave: finished") == 2

@@ -61,7 +61,7 @@ def test_a_sweep_is_for_launch(tmp_path: Path, verb: str) -> None:
 def test_the_composed_configuration_is_shown(tmp_path: Path) -> None:
     done = command("launch", "model=ft", "--cfg", "job", "--resolve", folder=tmp_path)
     assert done.returncode == 0
-    assert "unfreeze: 13" in done.stdout
+    assert "unfreeze: 7" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from xray_hpc.config import ModelConfig
+from xray_hpc.errors import UserError
 from xray_hpc.models.build import build_model, flat_layers
 from xray_hpc.models.transfer import build_backbone, freeze
 
@@ -109,3 +112,20 @@ def test_replicas_normalize_over_the_global_batch() -> None:
             if isinstance(layer, keras.layers.BatchNormalization)
         }
         assert kinds == {replicas > 1}
+
+
+def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "other.weights.h5"
+    keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)]).save_weights(file)
+    with pytest.raises(UserError, match=r"other\.weights\.h5 does not hold the weights of demo"):
+        build_backbone("demo", SHAPE, file)
+
+
+def test_weights_read_from_a_file_are_those_that_were_saved(tmp_path: Path) -> None:
+    """As keras.applications publishes them: an HDF5 file of the layers, in their order."""
+    file = tmp_path / "mobilenet.weights.h5"
+    saved = build_backbone("mobilenet_v2", (32, 32, 3), None)
+    saved.save_weights(file)
+    loaded = build_backbone("mobilenet_v2", (32, 32, 3), file)
+    for one, two in zip(saved.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)

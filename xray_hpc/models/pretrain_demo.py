@@ -10,8 +10,6 @@ CPU minutes; the same arguments give the same weights on the same machine.
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 import time
 from pathlib import Path
 
@@ -77,11 +75,8 @@ def pretrain(images: int, epochs: int, seed: int, out: Path) -> None:
     for kind, name in enumerate(findings.KINDS):
         auc = roc_auc_score(truth[..., kind].ravel(), found[..., kind].ravel())
         print(f"{name:16} AUC of its cells in {HELD_OUT} new images: {auc:.3f}")
-    with replacing(out) as temporary, tempfile.TemporaryDirectory() as folder:
-        # Keras asks for a name that ends in .weights.h5; the temporary one does not.
-        saved = Path(folder) / out.name
-        backbone.save_weights(saved)
-        shutil.copyfile(saved, temporary)
+    with replacing(out) as temporary:
+        backbone.save_weights(temporary)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import keras
 from keras import layers
 
 from xray_hpc.config import ModelConfig
+from xray_hpc.errors import UserError
 from xray_hpc.models.demo_backbone import demo_backbone
 from xray_hpc.models.registry import BACKBONES
 
@@ -57,13 +59,25 @@ def build(
 def build_backbone(
     name: str, input_shape: tuple[int, int, int], weights: Path | None
 ) -> keras.Model:
-    """The backbone without its top, its weights read from a file, or random ones."""
+    """The backbone without its top, its weights read from a file, or random ones.
+
+    Raises:
+        UserError: the file does not hold the weights of this backbone.
+    """
     if name == "demo":
-        return demo_backbone(input_shape, weights)
-    backbone = APPLICATIONS[name](
-        include_top=False, weights=str(weights) if weights else None, input_shape=input_shape
-    )
-    backbone.name = name
+        backbone = demo_backbone(input_shape, None)
+    else:
+        backbone = APPLICATIONS[name](include_top=False, weights=None, input_shape=input_shape)
+        backbone.name = name
+    if weights is not None:
+        try:
+            with warnings.catch_warnings():
+                # Keras only warns of layers that it finds no weights for.
+                warnings.simplefilter("error", UserWarning)
+                backbone.load_weights(weights)
+        except (ValueError, KeyError, OSError, UserWarning) as error:
+            why = " ".join(str(error).split())[:200]
+            raise UserError(f"{weights} does not hold the weights of {name} ({why})") from error
     return backbone
 
 

@@ -23,13 +23,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; move it there when the block ends well.
 
     The file is synced before it is moved, so that a crash leaves the old file or the new one,
-    never a part. When the block raises, the temporary file is removed. The temporary name keeps
-    the suffix (Keras and matplotlib choose the format by it).
+    never a part. When the block raises, the temporary file is removed. The temporary name ends
+    in the whole name (Keras and matplotlib choose the format by its end).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent
-    )
+    handle, name = tempfile.mkstemp(prefix=".", suffix=f".{path.name}", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -8,6 +8,10 @@ One JSON object a line, appended and synced, never rewritten. The events:
     written before ``sbatch`` is called
 ``{"event": "submitted", "time": ..., "submission": "...", "jobs": {"ft-1a2b3c4d": "17_0", ...}}``
     written after it, with the job id of every run
+``{"event": "stage", "time": ..., "job": "16"}``, the same with ``"collect"``
+    the job that packs the images before the runs, and the one that compares them after
+``{"event": "cancelled", "time": ..., "jobs": ["16"]}``
+    jobs that were taken back because Slurm refused one that belongs with them
 """
 
 from __future__ import annotations
@@ -15,16 +19,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
 from typing import Any
 
 from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.runs.record import now
 
 
 def append(sweep: SweepPaths, event: str, **fields: Any) -> None:
     """Append one event and sync it to the disk."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    line = json.dumps({"event": event, "time": now, **fields}) + "\n"
+    line = json.dumps({"event": event, "time": now(), **fields}) + "\n"
     sweep.folder.mkdir(parents=True, exist_ok=True)
     with sweep.ledger.open("ab") as handle:
         if handle.tell() and not _ends_a_line(sweep):

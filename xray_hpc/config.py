@@ -8,6 +8,7 @@ range, an unknown key, or a key that is missing raises ``UserError`` naming the 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import types
@@ -281,7 +282,7 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
     Raises:
         UserError: an unknown or missing key, a value of the wrong type or out of range.
     """
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     prefix = f"{where}." if where else ""
     for key in values:
@@ -293,6 +294,11 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
         if key not in values and no_default and item.default_factory is dataclasses.MISSING:
             raise UserError(f"{prefix}{key} is missing; give it a value")
     return kind(**{key: _convert(hints[key], values[key], prefix + key) for key in values})
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _convert(hint: Any, value: Any, key: str) -> Any:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from xray_hpc import cli, hydra_app
 from xray_hpc.cluster.plan import make_plan
-from xray_hpc.data.staging import stage_data
 from xray_hpc.models.fetch import fetch_weights
 
 
 def _stage(composed: hydra_app.Composed) -> int:
+    from xray_hpc.data.staging import stage_data  # with matplotlib: not for --help
+
     model = composed.values["model"]
     if model["weights"] == "imagenet" and model["backbone"]:
         fetch_weights(str(model["backbone"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class FrozenRun:
     inputs: Inputs
     cache: Path
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """``<model>-<hash>`` of what the run computes, wherever its files are and it runs."""
         content = as_dict(self.config)

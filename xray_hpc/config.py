@@ -13,7 +13,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -282,7 +282,7 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
     Raises:
         UserError: an unknown or missing key, a value of the wrong type or out of range.
     """
-    hints = _hints(kind)
+    hints = _hints(typing.cast(Hashable, kind))
     fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     prefix = f"{where}." if where else ""
     for key in values:
@@ -297,7 +297,7 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
 
 
 @functools.cache
-def _hints(kind: Any) -> dict[str, Any]:
+def _hints(kind: Hashable) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 

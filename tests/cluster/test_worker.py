@@ -100,6 +100,12 @@ def test_a_finished_run_is_left_alone(start: Any, paths: RunPaths) -> None:
     assert record_of(paths) == before
 
 
+def test_a_training_killed_after_its_last_word_is_finished(start: Any, paths: RunPaths) -> None:
+    code, _ = ended(start(FINISH + "os.kill(os.getpid(), 15)"))
+    assert code == 0
+    assert record_of(paths).status is Status.FINISHED
+
+
 def test_a_training_killed_by_the_kernel_is_a_failure(start: Any, paths: RunPaths) -> None:
     code, _ = ended(start("os.kill(os.getpid(), 9)"))
     assert code == 128 + signal.SIGKILL

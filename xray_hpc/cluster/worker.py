@@ -144,7 +144,7 @@ def _copy(source: IO[bytes], log: IO[bytes]) -> None:
 def _conclude(paths: RunPaths, code: int, asked: signal.Signals | None) -> int:
     record = read_record(paths)
     assert record is not None
-    if code == 0 and record.status is Status.FINISHED:
+    if record.status is Status.FINISHED:  # which is written last: however it ended after that
         return 0
     if -code in ENDING:
         # Slurm signals each process of a job; the child's may be there before this one's.

@@ -44,10 +44,13 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
         UserError: whatever Hydra finds wrong with the overrides, the nearest valid name named.
     """
     composed: list[Composed] = []
+    spans: list[bool] = []
+    check_flags()
 
     def keep(config: DictConfig) -> None:
         hydra_config = HydraConfig.get()
         name = default_sweep_name(hydra_config)
+        spans.append(hydra_config.runtime.choices.get("sweep") not in (None, "null"))
         composed.append(
             Composed(list(hydra_config.overrides.task), to_mapping(own_part(config)), name)
         )
@@ -63,6 +66,8 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
+    if any(spans):
+        raise UserError("sweep= spans several runs; put -m in front of it")
     return task(composed[0]) if composed else 0
 
 
@@ -72,7 +77,10 @@ def explain(error: Exception) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return one_of(group or "config", name, error.options or [])
     if isinstance(error, OverrideParseException):
-        return f"'{error.override}' cannot be read as KEY=VALUE ({error.message.splitlines()[0]})"
+        return (
+            f"'{error.override}' cannot be read as KEY=VALUE; put a value with ~ , = or spaces in "
+            "it into quotes of its own: 'key=\"...\"'"
+        )
     text = " ".join(str(error).split())
     if "cluster.extra" in text and "Could not override" in text:
         return "cluster.extra takes all of its options at once: 'cluster.extra={exclude: node7}'"
@@ -155,6 +163,14 @@ def default_sweep_name(hydra_config: Any) -> str:
         if word not in (f"sweep={base}", f"experiment={base}", f"data={base}")
     ]
     return sweep_name(base, words)
+
+
+def check_flags(arguments: Sequence[str] | None = None) -> None:
+    """Refuse ``-m`` together with what only shows the configuration, which Hydra cannot do."""
+    given = set(sys.argv[1:] if arguments is None else arguments)
+    shown = given & {"--cfg", "-c", "--info", "-i"}
+    if shown and given & {"-m", "--multirun"}:
+        raise UserError(f"{shown.pop()} shows one configuration; leave out -m and give one value")
 
 
 def refuse_multirun(verb: str, arguments: Sequence[str] = tuple(sys.argv[1:])) -> None:

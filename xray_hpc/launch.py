@@ -19,12 +19,15 @@ from omegaconf import DictConfig
 from xray_hpc import cli, hydra_app
 from xray_hpc.cluster.launch import launch
 from xray_hpc.cluster.plan import make_plan
+from xray_hpc.errors import UserError
 
 
 def launch_sweep(
     loader: ConfigLoaderImpl, master: DictConfig, jobs: Sequence[Sequence[str]]
 ) -> None:
     """Launch the runs that the overrides in ``jobs`` describe; exit with 1 if a local one fails."""
+    if len({word for words in jobs for word in words if word.startswith("sweep=")}) > 1:
+        raise UserError("sweep= takes one sweep at a time; launch once for each")
     name = hydra_app.default_sweep_name(master.hydra)
     plan = make_plan(compose_all(loader, master, jobs), default_name=name)
     if code := launch(plan, sys.argv[1:]):

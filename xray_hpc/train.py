@@ -10,17 +10,20 @@ import sys
 
 from xray_hpc import cli, hydra_app
 from xray_hpc.cluster.plan import make_plan
-from xray_hpc.cluster.prepare import prepare
+from xray_hpc.cluster.prepare import make_folder, prepare
 from xray_hpc.cluster.states import decide
 from xray_hpc.cluster.worker import work
+from xray_hpc.runs.files import locked
 
 
 def _train(composed: hydra_app.Composed) -> int:
     plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
     (run,) = plan.runs
     paths = plan.place.sweep.run(run.name)
-    fresh = {run.name} if decide(paths, None, {}).run else set[str]()
-    prepare(plan, sys.argv[1:], fresh)
+    make_folder(plan.place.sweep.folder)
+    with locked(plan.place.sweep.lock, message="waiting for a launch of this sweep"):
+        fresh = {run.name} if decide(paths, None, {}).run else set[str]()
+        prepare(plan, sys.argv[1:], fresh)
     print(f"run folder: {paths.folder}", flush=True)
     return work(paths)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from xray_hpc.cluster.plan import sweep_name
 from xray_hpc.errors import UserError
+from xray_hpc.models.registry import HDF5
 
 CNN = "model.name=cnn"
 
@@ -79,7 +80,7 @@ def test_moving_the_images_does_not_change_the_name(composer: Any, tmp_path: Pat
 def test_weights_are_named_by_their_content(composer: Any, tmp_path: Path) -> None:
     names = []
     for file, content in (("a.h5", b"1"), ("b.h5", b"1"), ("c.h5", b"2")):
-        (tmp_path / file).write_bytes(content)
+        (tmp_path / file).write_bytes(HDF5 + content)
         names.append(composer.plan([f"model.weights={tmp_path}/{file}"]).runs[0].name)
     assert names[0] == names[1] != names[2]
 
@@ -111,6 +112,8 @@ def test_an_empty_sweep_is_refused(composer: Any) -> None:
         ("model.name=fft", r"model 'fft' is unknown; did you mean 'ft'\?"),
         ("model.weights=imagenet", r"model\.weights of demo 'imagenet' is unknown"),
         ("model.weights=/no/such.h5", r"no such file"),
+        ("train.batch_size=61", r"batch_size is 61, but there are only 60 images to train"),
+        ("results=", r"results is not set; give it a value"),
         ("train.optimiser=adam", r"train\.optimiser is unknown; did you mean 'optimizer'\?"),
         ("train.optimizer=adm", r"train\.optimizer 'adm' is unknown; did you mean 'adam'\?"),
         ("cluster.kind=slurmm", r"did you mean 'slurm'\?"),

@@ -8,7 +8,7 @@ import pytest
 from xray_hpc.cluster.slurm import QueuedJob, parse_queue
 from xray_hpc.cluster.states import decide
 from xray_hpc.runs.files import locked
-from xray_hpc.runs.paths import RunPaths
+from xray_hpc.runs.paths import SPLITS, RunPaths
 from xray_hpc.runs.record import RunRecord, Status, write_record
 
 QUEUE = {"7_0": QueuedJob("PENDING", "Priority"), "7_1": QueuedJob("RUNNING", "None")}
@@ -25,9 +25,35 @@ def test_a_run_without_a_record_is_new(tmp_path: Path) -> None:
     assert (decision.run, decision.why) == (True, "new")
 
 
+def finished(folder: Path) -> RunPaths:
+    paths = run(folder, status=Status.FINISHED)
+    for path in (paths.accuracy("ft"), paths.loss("ft")):
+        path.touch()
+    for split in SPLITS:
+        paths.scores("ft", split).touch()
+        paths.roc("ft", split).touch()
+    paths.metrics.write_text("{}")
+    return paths
+
+
 def test_a_finished_run_is_left(tmp_path: Path) -> None:
-    decision = decide(run(tmp_path, status=Status.FINISHED), "7_0", QUEUE)
+    decision = decide(finished(tmp_path), "7_0", QUEUE)
     assert (decision.run, decision.why) == (False, "finished")
+
+
+def test_a_finished_run_that_lost_a_table_runs_again(tmp_path: Path) -> None:
+    paths = finished(tmp_path)
+    paths.roc("ft", "test").unlink()
+    decision = decide(paths, None, {})
+    assert (decision.run, decision.why) == (True, "again; ft_test_roc.csv is missing")
+
+
+def test_a_run_whose_record_or_metrics_are_damaged_runs_again(tmp_path: Path) -> None:
+    paths = finished(tmp_path)
+    paths.metrics.write_text("{torn")
+    assert decide(paths, None, {}).why == "again; its metrics.json is damaged"
+    paths.record.write_text("{torn")
+    assert decide(paths, None, {}).why == "again; its run.json is damaged"
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_a_training_that_exits_with_0_but_did_not_finish_is_a_failure(
     assert record_of(paths).status is Status.FAILED
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP])
 def test_a_job_told_to_end_is_interrupted(start: Any, paths: RunPaths, number: int) -> None:
     process = start(HANG)
     until(lambda: paths.log.exists() and "training" in paths.log.read_text())
@@ -138,10 +138,9 @@ def test_a_job_told_to_end_is_interrupted(start: Any, paths: RunPaths, number: i
     assert code == 128 + number
     record = record_of(paths)
     assert record.status is Status.INTERRUPTED
-    assert record.error == {
-        "type": "Interrupted",
-        "message": f"the job was told to end by {signal.Signals(number).name}",
-    }
+    assert record.error is not None
+    assert record.error["type"] == "Interrupted"
+    assert record.error["message"].endswith(signal.Signals(number).name)
 
 
 def test_a_training_told_to_end_before_its_job_is_interrupted(start: Any, paths: RunPaths) -> None:

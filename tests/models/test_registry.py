@@ -31,11 +31,6 @@ def test_the_smallest_image_of_the_cnn_is_the_smallest_that_it_can_be_built_for(
     build_model(ModelConfig("cnn"), (size, size, 1), None)
 
 
-def test_the_cnn_cannot_be_built_for_less() -> None:
-    with pytest.raises(ValueError, match=r"negative|size"):
-        build_model(ModelConfig("cnn"), (29, 29, 1), None)
-
-
 def test_an_image_too_small_is_refused_with_both_numbers() -> None:
     with pytest.raises(UserError, match=r"image_size is 29, too small for cnn; use 30 or more"):
         check(run(ModelConfig("cnn"), image_size=29))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,7 +84,12 @@ def test_collecting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_what_does_not_apply_any_more_is_removed(tmp_path: Path) -> None:
     sweep = grid(tmp_path / "grid")
     collect(sweep)
-    (sweep.report / ".roc_test.abc123.tmp.png").write_bytes(b"left by a killed collector")
+    killed = (
+        "import os, sys; from pathlib import Path; from xray_hpc.runs.files import replacing\n"
+        "with replacing(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", killed, sweep.report / "roc_test.png"])
+    assert any(path.name.endswith(".roc_test.png") for path in sweep.report.iterdir())
     (sweep.report / "notes.txt").write_text("the user's own")
     for paths in sorted(sweep.runs.iterdir())[1:]:
         shutil.rmtree(paths)
@@ -90,7 +97,7 @@ def test_what_does_not_apply_any_more_is_removed(tmp_path: Path) -> None:
     report = collect(sweep)
     left = {path.name for path in sweep.report.iterdir()}
     assert "learning_rate_unfreeze.png" not in left
-    assert not any(name.endswith(".tmp.png") for name in left)
+    assert not any(name.endswith(".roc_test.png") for name in left)
     assert "notes.txt" in left
     assert "learning_rate_unfreeze" not in report.paths[0].read_text()
 

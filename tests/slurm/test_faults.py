@@ -135,7 +135,7 @@ def test_a_cancelled_run_is_interrupted(fates: Fates) -> None:
     assert fate.record.status is Status.INTERRUPTED
     assert error(fate) == {
         "type": "Interrupted",
-        "message": "the job was told to end by SIGTERM",
+        "message": "it was told to end by SIGTERM",
     }
     assert fate.decision == "run: again; it was interrupted"
 

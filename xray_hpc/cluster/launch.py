@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from xray_hpc.cluster import slurm
 from xray_hpc.cluster.local import run_all, run_job
 from xray_hpc.cluster.plan import Plan
-from xray_hpc.cluster.prepare import prepare
+from xray_hpc.cluster.prepare import make_folder, prepare
 from xray_hpc.cluster.states import Decision, decide
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
@@ -34,21 +35,30 @@ def launch(plan: Plan, command: Sequence[str]) -> int:
         slurm.check_folder(sweep.folder)
     for note in plan.notes:
         print("note:", note)
-    queue = slurm.queued_jobs() if kind == "slurm" else {}
+    if kind == "slurm":
+        _check_batches(plan)
+    existed = sweep.folder.exists()
+    make_folder(sweep.folder)
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(sweep.lock, wait=False))
         except LockedError:
             raise UserError(f"another launch is at work on {sweep.folder}; wait for it") from None
+        queue = slurm.queued_jobs() if kind == "slurm" else {}
         jobs = ledger.jobs(sweep)
         decisions = {
             run.name: decide(sweep.run(run.name), jobs.get(run.name), queue) for run in plan.runs
         }
         prepare(plan, command, {name for name, decision in decisions.items() if decision.run})
-        _show(sweep, decisions)
+        _show(sweep, decisions, plan.overrides)
         todo = [name for name, decision in decisions.items() if decision.run]
         if kind == "slurm" and todo:
-            _submit(plan, todo)
+            try:
+                _submit(plan, todo)
+            except UserError:
+                if not existed:
+                    shutil.rmtree(sweep.folder)
+                raise
         # A local launch goes on for long: the runs' own locks guard them from here on.
     if kind == "local":
         return _run_here(plan, todo)
@@ -57,6 +67,17 @@ def launch(plan: Plan, command: Sequence[str]) -> int:
     elif not todo:
         print("nothing to submit")
     return 0
+
+
+def _check_batches(plan: Plan) -> None:
+    """Refuse a batch that does not divide among a run's GPUs, before it waits for them."""
+    gpus = max(plan.place.cluster.gpus, 1)
+    for run in plan.runs:
+        if (batch := run.config.train.batch_size) % gpus:
+            raise UserError(
+                f"train.batch_size is {batch}, which does not divide among cluster.gpus={gpus}; "
+                f"use a multiple of {gpus}"
+            )
 
 
 def resolve_kind(kind: str) -> str:
@@ -68,13 +89,23 @@ def resolve_kind(kind: str) -> str:
     return kind
 
 
-def _show(sweep: SweepPaths, decisions: Mapping[str, Decision]) -> None:
+def _differences(overrides: Mapping[str, list[str]], name: str) -> str:
+    """The overrides of a run that others of the sweep do not share, in brackets."""
+    common = set.intersection(*(set(words) for words in overrides.values()))
+    words = [word for word in overrides[name] if word not in common]
+    return f"  ({' '.join(words)})" if words else ""
+
+
+def _show(
+    sweep: SweepPaths, decisions: Mapping[str, Decision], overrides: Mapping[str, list[str]]
+) -> None:
     todo = sum(decision.run for decision in decisions.values())
     many = f"{len(decisions)} run{'s' if len(decisions) > 1 else ''}"
     print(f"sweep {sweep.name}: {many}, {todo} to run, in {_short(sweep.folder)}")
     if len(decisions) <= SHOWN_RUNS:
         for name, decision in decisions.items():
-            print(f"  {name}  {'run' if decision.run else 'leave'}: {decision.why}")
+            what = "run" if decision.run else "leave"
+            print(f"  {name}  {what}: {decision.why}{_differences(overrides, name)}")
         return
     counts = Counter((d.run, d.why.split(" as job ")[0][:60]) for d in decisions.values())
     for (run, why), count in counts.most_common():

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
 from xray_hpc.config import RunConfig
+from xray_hpc.errors import UserError
 from xray_hpc.resources import resource
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.frozen import read_frozen
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import Status, read_record
 
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 0.2
 REDRAW_SECONDS = 1.0
 LOG_EVERY_SECONDS = 15.0
@@ -33,6 +38,7 @@ def run_job(script: str, *arguments: str) -> int:
 
 def run_all(runs: Sequence[RunPaths], parallel: int) -> int:
     """Train the runs, ``parallel`` at a time, with a line on each; give how many did not finish."""
+    before = {number: signal.signal(number, _interrupt) for number in ENDING}
     waiting, going, ended = list(runs), dict[RunPaths, subprocess.Popen[bytes]](), 0
     progress = _Progress(len(runs))
     failed = 0
@@ -57,18 +63,26 @@ def run_all(runs: Sequence[RunPaths], parallel: int) -> int:
             process.terminate()
         for process in going.values():
             process.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return failed
 
 
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Let a closed terminal or ``kill`` end the runs as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def _start(paths: RunPaths) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        job_command("run", str(paths.folder)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # Ctrl-C reaches the launcher alone, which then ends its runs in an orderly way.
-        start_new_session=True,
-    )
+    with paths.log.open("ab") as log:  # the training's own output reaches it by another way
+        return subprocess.Popen(
+            job_command("run", str(paths.folder)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            # Ctrl-C reaches the launcher alone, which then ends its runs in an orderly way.
+            start_new_session=True,
+        )
 
 
 class _Progress:
@@ -117,6 +131,13 @@ class _Progress:
 
 
 def _outcome(paths: RunPaths) -> str:
+    try:
+        return _describe(paths)
+    except (UserError, OSError, KeyError, TypeError) as error:
+        return f"{paths.name} ended, but its files cannot be read: {error}"
+
+
+def _describe(paths: RunPaths) -> str:
     record = read_record(paths)
     if record is None or record.status is not Status.FINISHED:
         status = record.status.value if record else "missing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xray_hpc.config import ClusterConfig, DataConfig, ModelConfig, RunConfig, build
-from xray_hpc.data.index import fingerprint
+from xray_hpc.config import AugmentConfig, ClusterConfig, DataConfig, RunConfig, build
+from xray_hpc.data.index import fingerprint, pool_size
 from xray_hpc.errors import UserError
 from xray_hpc.models import registry
 from xray_hpc.runs.frozen import FrozenRun, Inputs
@@ -105,6 +106,11 @@ def read_place(values: Mapping[str, Any], default_name: str) -> Place:
         raise UserError(
             f"{sorted(unknown)[0]} is unknown (valid: {', '.join(RUN_KEYS + PLACE_KEYS)})"
         )
+    for key in PLACE_KEYS:
+        if key not in values or (key in ("results", "cache") and not values[key]):
+            raise UserError(
+                f"{key} is {'not set' if key in values else 'missing'}; give it a value"
+            )
     results = Path(str(values["results"])).expanduser().resolve()
     name = str(values["name"] or default_name)
     if not name or "/" in name or name.startswith(".") or not name.isprintable():
@@ -119,34 +125,66 @@ def read_run(
 ) -> tuple[FrozenRun, tuple[str, ...]]:
     """Make and check one run; also give the model's keys that do not apply to it."""
     inputs = inputs or _Inputs()
-    content = {key: values[key] for key in RUN_KEYS}
+    content = {key: values[key] for key in RUN_KEYS if key in values}
+    if absent := [key for key in RUN_KEYS if not isinstance(content.get(key), Mapping | int)]:
+        raise UserError(f"{absent[0]} is missing; give it a value")
     content["train"] = {k: v for k, v in content["train"].items() if k != "learning_rates"}
     data = dict(content["data"])
     if data.get("root"):
         data["root"] = str(Path(data["root"]).expanduser().resolve())
     config = build(RunConfig, content | {"data": data})
     model, idle = registry.settle(config.model)
-    config = RunConfig(config.data, model, config.augment, config.train, config.seed)
+    augment = AugmentConfig() if config.augment.identity else config.augment
+    config = RunConfig(_settle_data(config.data), model, augment, config.train, config.seed)
     registry.check(config)
-    return FrozenRun(config, inputs.of(config, cache), cache), idle
+    frozen = FrozenRun(config, inputs.of(config, cache), cache)
+    if config.train.batch_size > (most := inputs.pool(config, cache)):
+        raise UserError(
+            f"train.batch_size is {config.train.batch_size}, but there are only {most} images to "
+            "train and validate on; use a smaller one"
+        )
+    return frozen, idle
+
+
+def _settle_data(data: DataConfig) -> DataConfig:
+    """Put keys that do not apply to fixed values, so that they do not make another run of it."""
+    if data.source != "demo":
+        data = dataclasses.replace(data, demo_images=None, demo_seed=None)
+    if data.split == "folder":
+        data = dataclasses.replace(data, split_seed=0, validation_fraction=0.2)
+    return data
 
 
 class _Inputs:
     """Fingerprints of data and weights, each looked at once a plan."""
 
     def __init__(self) -> None:
-        self._data: dict[DataConfig, str] = {}
-        self._weights: dict[ModelConfig, str | None] = {}
+        self._data: dict[object, str] = {}
+        self._weights: dict[object, str | None] = {}
+        self._pools: dict[object, int] = {}
 
     def of(self, config: RunConfig, cache: Path) -> Inputs:
-        data = self._once(self._data, config.data, lambda key: fingerprint(key, cache))
-        weights = self._once(self._weights, config.model, registry.weights_digest)
+        what = (
+            config.data.source,
+            config.data.root,
+            config.data.demo_images,
+            config.data.demo_seed,
+        )
+        data = self._once(self._data, what, lambda: fingerprint(config.data, cache))
+        start = (config.model.backbone, config.model.weights)
+        weights = self._once(self._weights, start, lambda: registry.weights_digest(config.model))
         return Inputs(data, weights)
 
+    def pool(self, config: RunConfig, cache: Path) -> int:
+        what = (config.data.source, config.data.root, config.data.demo_images)
+        found = self._once(self._pools, what, lambda: pool_size(config.data, cache))
+        assert isinstance(found, int)
+        return found
+
     @staticmethod
-    def _once(known: dict[Any, Any], key: Any, find: Callable[[Any], Any]) -> Any:
+    def _once(known: dict[Any, Any], key: Any, find: Callable[[], Any]) -> Any:
         if key not in known:
-            known[key] = find(key)
+            known[key] = find()
         return known[key]
 
 

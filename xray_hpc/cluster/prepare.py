@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 
 from xray_hpc.cluster.plan import Plan
 from xray_hpc.cluster.versions import git_state
 from xray_hpc.config import as_dict, to_yaml
+from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import write_text
 from xray_hpc.runs.frozen import FrozenRun, write_frozen
-from xray_hpc.runs.paths import SweepPaths
-from xray_hpc.runs.record import RunRecord, now, read_record, write_record
+from xray_hpc.runs.paths import RunPaths, SweepPaths
+from xray_hpc.runs.record import RunRecord, Status, now, read_record, write_record
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; ``UserError`` where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder} ({error.strerror})") from error
 
 
 def prepare(plan: Plan, command: Sequence[str], fresh: AbstractSet[str]) -> None:
@@ -22,6 +32,7 @@ def prepare(plan: Plan, command: Sequence[str], fresh: AbstractSet[str]) -> None
     (its cache or the path of its data may have moved); other runs are left as they are.
     """
     sweep = plan.place.sweep
+    make_folder(sweep.runs)
     known = set(ledger.expected_runs(sweep))
     if new := {run.name: plan.overrides[run.name] for run in plan.runs if run.name not in known}:
         ledger.append(sweep, "planned", runs=new)
@@ -39,12 +50,25 @@ def prepare(plan: Plan, command: Sequence[str], fresh: AbstractSet[str]) -> None
     write_text(sweep.sweep_yaml, to_yaml(content))
 
 
+def _is_new(paths: RunPaths) -> bool:
+    """Whether a run that is to run has no record that it can go on from.
+
+    A record of a finished run whose files are lost or damaged is none.
+    """
+    try:
+        record = read_record(paths)
+    except UserError:
+        return True
+    return record is None or record.status is Status.FINISHED
+
+
 def _create(
     run: FrozenRun, sweep: SweepPaths, overrides: Sequence[str], git: Mapping[str, object] | None
 ) -> None:
     paths = sweep.run(run.name)
     write_frozen(paths, run)
-    if read_record(paths) is None:
+    paths.log.touch()  # so that it can be watched from now on
+    if _is_new(paths):
         write_record(
             paths,
             RunRecord(

@@ -56,7 +56,11 @@ def ask(command: list[str]) -> str:
         SlurmError: it failed, or did not answer within a minute.
     """
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        # A user's SQUEUE_STATES and the like would hide jobs.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, env=environment
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SlurmError(f"{command[0]}: {error}") from error
     if answer.returncode != 0:

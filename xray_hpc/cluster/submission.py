@@ -7,10 +7,10 @@ import io
 import os
 import secrets
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import submitit
@@ -47,7 +47,8 @@ def submit_runs(
     submission = executor.folder.name
     ledger.append(sweep, "submitting", submission=submission, runs=list(runs))
     folders = [str(sweep.run(run).folder) for run in runs]
-    jobs = _submit(lambda: executor.map_array(execute, ["run"] * len(runs), folders))
+    scripts = ["run"] * len(runs)
+    jobs = _submit(executor, lambda: executor.map_array(execute, scripts, folders))
     ids = {run: str(job.job_id) for run, job in zip(runs, jobs, strict=True)}
     ledger.append(sweep, "submitted", submission=submission, jobs=ids)
     return ids
@@ -57,7 +58,7 @@ def submit_stage(sweep: SweepPaths, runs: Sequence[str], cluster: ClusterConfig)
     """Submit the job that packs the images of these runs; give its id."""
     executor = _executor(sweep, cpu_parameters(f"stage-{sweep.name}", cluster, None), cluster)
     folders = [str(sweep.run(run).folder) for run in runs]
-    job = _submit(lambda: executor.submit(execute, "stage", *folders))
+    job = _submit(executor, lambda: executor.submit(execute, "stage", *folders))
     ledger.append(sweep, "stage", job=str(job.job_id))
     return str(job.job_id)
 
@@ -67,7 +68,7 @@ def submit_collect(sweep: SweepPaths, cluster: ClusterConfig, *, after: Sequence
     dependency = "afterany:" + ":".join(after)
     parameters = cpu_parameters(f"collect-{sweep.name}", cluster, dependency)
     executor = _executor(sweep, parameters, cluster)
-    job = _submit(lambda: executor.submit(execute, "collect", str(sweep.folder)))
+    job = _submit(executor, lambda: executor.submit(execute, "collect", str(sweep.folder)))
     ledger.append(sweep, "collect", job=str(job.job_id))
     return str(job.job_id)
 
@@ -88,7 +89,7 @@ def run_parameters(
         time=minutes(cluster.time, "cluster.time"),
         cpus=cluster.cpus,
         extra=extra | (cluster.extra or {}),
-    ) | {"array_parallelism": cluster.parallel or runs}
+    ) | {"array_parallelism": cluster.parallel or runs, "constraint": cluster.constraint}
 
 
 def cpu_parameters(name: str, cluster: ClusterConfig, dependency: str | None) -> dict[str, Any]:
@@ -118,7 +119,6 @@ def _parameters(
         "partition": partition,
         "account": cluster.account,
         "qos": cluster.qos,
-        "constraint": cluster.constraint,
         "time": time,
         "nodes": 1,
         "ntasks_per_node": 1,
@@ -126,6 +126,8 @@ def _parameters(
         # From Slurm 22.05 on srun does not inherit --cpus-per-task from sbatch.
         "srun_args": [f"--cpus-per-task={cpus}"],
         "setup": list(cluster.setup) or None,
+        # Time to write down that the limit was near; a run cannot save more than that yet.
+        "signal_delay_s": 60,
         "stderr_to_stdout": True,
         "wckey": None,
         "additional_parameters": {
@@ -139,7 +141,7 @@ def _executor(
 ) -> submitit.SlurmExecutor:
     """An executor with a folder of its own, since job ids of a cluster made anew start again."""
     folder = sweep.slurm / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    python = cluster.python or shlex.quote(sys.executable)
+    python = cluster.python or ("python" if cluster.container else shlex.quote(sys.executable))
     if cluster.container:
         python = f"{cluster.container} {python}"
     executor = submitit.SlurmExecutor(folder, python=python)
@@ -147,16 +149,12 @@ def _executor(
     return executor
 
 
-def _submit(call: Callable[[], Any]) -> Any:
+def _submit(executor: submitit.SlurmExecutor, call: Callable[[], Any]) -> Any:
     try:
         # submitit prints what sbatch said as well as raising it.
         with submitting_environment(), contextlib.redirect_stderr(io.StringIO()):
             return call()
     except (FailedJobError, FailedSubmissionError) as error:
+        shutil.rmtree(executor.folder, ignore_errors=True)  # pickles of jobs that are none
         said = " ".join(str(error).replace("sbatch: error:", "").split())
         raise UserError(f"sbatch refused the job: {said}") from error
-
-
-def log_pattern(sweep: SweepPaths) -> Path:
-    """Where the output of the sweep's Slurm jobs is, as a shell pattern."""
-    return sweep.slurm / "*" / "*_log.out"

@@ -11,17 +11,21 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import IO, Any
 
+from xray_hpc.cluster.versions import git_state
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import LockedError, locked
 from xray_hpc.runs.frozen import read_frozen
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import RunRecord, Status, now, read_record, update_record
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+LOCK_TRIES = 10
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 def work(paths: RunPaths) -> int:
@@ -32,7 +36,7 @@ def work(paths: RunPaths) -> int:
     """
     read_frozen(paths)
     try:
-        with locked(paths.lock, wait=False) as lock:
+        with _run_lock(paths) as lock:
             record = read_record(paths)
             if record is None:
                 raise UserError(f"{paths.record} is missing; launch the sweep again")
@@ -45,6 +49,20 @@ def work(paths: RunPaths) -> int:
                 return _conclude(paths, code, ending.asked)
     except LockedError:
         raise UserError(f"{paths.name} is being trained by another process") from None
+
+
+@contextmanager
+def _run_lock(paths: RunPaths) -> Iterator[int]:
+    """The run's lock; a launch that only looks whether it is free holds it for a moment."""
+    for left in range(LOCK_TRIES - 1, -1, -1):
+        try:
+            with locked(paths.lock, wait=False) as lock:
+                yield lock
+                return
+        except LockedError:
+            if not left:
+                raise
+            time.sleep(0.2)
 
 
 def slurm_job_id(environ: Mapping[str, str] = os.environ) -> str | None:
@@ -66,6 +84,7 @@ def _start(paths: RunPaths, record: RunRecord) -> None:
         node=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         job_id=job,
         job_ids=[*record.job_ids, job] if job and job not in record.job_ids else record.job_ids,
+        git=git_state() or record.git,
         restarts=record.restarts + (record.started is not None),
     )
 
@@ -150,12 +169,18 @@ def _conclude(paths: RunPaths, code: int, asked: signal.Signals | None) -> int:
         # Slurm signals each process of a job; the child's may be there before this one's.
         asked = asked or signal.Signals(-code)
     if asked is not None:
-        why = {"type": "Interrupted", "message": f"the job was told to end by {asked.name}"}
+        why = {"type": "Interrupted", "message": _interruption(asked)}
         update_record(paths, status=Status.INTERRUPTED, ended=now(), error=why)
         return 128 + asked
     if record.status is Status.RUNNING:
         update_record(paths, status=Status.FAILED, ended=now(), error=_unexplained(code))
     return 128 - code if code < 0 else code or 1
+
+
+def _interruption(asked: signal.Signals) -> str:
+    if asked is signal.SIGUSR2:
+        return "its time limit (cluster.time) was near: SIGUSR2"
+    return f"it was told to end by {asked.name}"
 
 
 def _unexplained(code: int) -> dict[str, str]:

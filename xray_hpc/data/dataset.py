@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from xray_hpc.config import DataConfig
 from xray_hpc.data.cache import writing
-from xray_hpc.data.entries import counted
+from xray_hpc.data.entries import Entry, counted
 from xray_hpc.data.index import Index, scan
 from xray_hpc.data.pack import (
     WHAT,
@@ -85,6 +85,8 @@ def load_index(
     patients = [entry.patient for entry in entries]
     if packed.skipped:
         notes.append(f"{index.root}: skipped {describe_skipped(packed.skipped)}")
+    if config.split == "patient":
+        notes += _unknown_patients(entries)
     notes += shared_patients(patients, splits)
     files = [entry.path for entry in entries]
     notes += shared_contents(packed.digests, files, splits)
@@ -101,6 +103,17 @@ def load_index(
         notes=notes,
         skipped=packed.skipped,
     )
+
+
+def _unknown_patients(entries: Sequence[Entry]) -> list[str]:
+    """A note where file names do not tell whose image it is, so that each counts as a patient."""
+    alone = sum(entry.path.endswith(entry.patient) for entry in entries)
+    if not alone:
+        return []
+    return [
+        f"{alone:,} of {len(entries):,} file names carry no patient; the split takes each as a "
+        "patient of its own (data=csv takes patients from a column)"
+    ]
 
 
 def _packed(

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 # About 9,400 pixels square, Pillow's own limit: radiographs have less than a third of that.
 MAX_PIXELS = 89_478_485
+MIN_SIDE = 8  # less shows no chest
 # JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves this many times the pixels needed: the
 # final filter still averages over neighbours, and the result is all but the same.
 DRAFT_GAP = 2
@@ -59,6 +60,8 @@ def decode_bytes(data: bytes, path: Path, size: int, channels: int) -> npt.NDArr
             with Image.open(io.BytesIO(data)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableImageError(path, f"too large ({image.width}x{image.height})")
+                if min(image.width, image.height) < MIN_SIDE:
+                    raise UnreadableImageError(path, f"too small ({image.width}x{image.height})")
                 mode = "L" if channels == 1 else "RGB"
                 drafted = image.draft(mode, (DRAFT_GAP * size, DRAFT_GAP * size))
                 plain = _plain(image, path, mode)

@@ -70,6 +70,13 @@ def fingerprint(config: DataConfig, cache: Path) -> str:
     return scan(config, cache).fingerprint
 
 
+def pool_size(config: DataConfig, cache: Path) -> int:
+    """How many images there are for training and validation together, at the most."""
+    if config.source == "demo":
+        return config.demo_images or 0
+    return sum(entry.split != "test" for entry in scan(config, cache).entries)
+
+
 def _fingerprint(classes: tuple[str, ...], entries: list[Entry]) -> str:
     return _hash(sorted((e.path, e.size, classes[e.label], e.patient, e.split) for e in entries))
 

@@ -26,4 +26,5 @@ def stage_data(config: DataConfig, cache: Path, sweep: SweepPaths) -> Path:
     folder = sweep.data / index.pack_key(config)[:8]
     summary.write_index(dataset, folder / "index.csv")
     figures.write_figures(dataset, folder)
+    print(f"index and figures: {folder}", flush=True)
     return folder

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +35,8 @@ class Backbone:
     minimum: int = 32
     channels: int = 3
 
+
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how a file of weights begins
 
 _KERNELS = "weights_tf_dim_ordering_tf_kernels"
 
@@ -182,6 +183,9 @@ def weights_file(model: ModelConfig) -> Path | None:
         return path
     path = Path(model.weights).expanduser()
     if path.is_file():
+        with path.open("rb") as handle:
+            if handle.read(len(HDF5)) != HDF5:
+                raise UserError(f"model.weights is {path}, which is no HDF5 file (.h5)")
         return path.resolve()
     if path.name == model.weights and not path.suffix:
         choices = [backbone.weights, "none"]
@@ -205,8 +209,3 @@ def weights_digest(model: ModelConfig) -> str | None:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def titles(names: Iterable[str]) -> list[str]:
-    """What the models are called in a figure."""
-    return [MODELS[name].title if name in MODELS else name for name in names]

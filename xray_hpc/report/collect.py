@@ -117,8 +117,8 @@ def _remove_stale(folder: Path, drawn: Sequence[str]) -> None:
     for name in FIGURES:
         if name not in drawn:
             (folder / name).unlink(missing_ok=True)
-    for path in folder.glob(".*.tmp.*"):
-        if re.fullmatch(r"\.\w+\.\w+\.tmp\.(csv|png|md)", path.name):
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\.\w{8}\.\w+\.(csv|png|md)", path.name):
             path.unlink(missing_ok=True)
 
 

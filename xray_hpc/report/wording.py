@@ -10,7 +10,7 @@ from xray_hpc.report.reading import Run
 STATUSES = ("finished", "running", "created", "interrupted", "failed", "damaged", "missing")
 UNEXPLAINED = {
     "running": "running",
-    "created": "waiting to start",
+    "created": "not started",
     "interrupted": "stopped before its end",
     "failed": "failed, and left no reason",
 }

@@ -52,8 +52,11 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     strategy = make_strategy()
     replicas = strategy.num_replicas_in_sync
     gpus = gpu_names()
-    if not gpus and os.environ.get("CUDA_VISIBLE_DEVICES"):
-        print("warning: this job was given GPUs, but TensorFlow sees none; it trains on the CPU")
+    if not gpus and os.environ.get("CUDA_VISIBLE_DEVICES") not in (None, "", "-1", "NoDevFiles"):
+        print(
+            "warning: this job was given GPUs, but TensorFlow sees none and trains on the CPU; "
+            "TF_CPP_MIN_LOG_LEVEL=0 shows why"
+        )
     update_record(paths, gpus=gpus, replicas=replicas, versions=versions())
     check_batch(run.config.train.batch_size, replicas, len(data.splits["train"]))
     print(describe(run.config, data, replicas), flush=True)

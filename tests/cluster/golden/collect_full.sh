@@ -2,7 +2,6 @@
 
 # Parameters
 #SBATCH --account=chest
-#SBATCH --constraint='a100|h100'
 #SBATCH --cpus-per-task=1
 #SBATCH --dependency=afterany:18
 #SBATCH --job-name=collect-lr
@@ -12,7 +11,7 @@
 #SBATCH --output=/results/slurm/%j_0_log.out
 #SBATCH --partition=cpu
 #SBATCH --qos=long
-#SBATCH --signal=USR2@90
+#SBATCH --signal=USR2@60
 #SBATCH --time=20
 
 # setup

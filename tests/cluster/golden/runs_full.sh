@@ -17,7 +17,7 @@
 #SBATCH --partition=gpu
 #SBATCH --qos=long
 #SBATCH --requeue
-#SBATCH --signal=USR2@90
+#SBATCH --signal=USR2@60
 #SBATCH --time=2160
 
 # setup

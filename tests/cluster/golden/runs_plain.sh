@@ -10,7 +10,7 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --open-mode=append
 #SBATCH --output=/results/slurm/%A_%a_0_log.out
-#SBATCH --signal=USR2@90
+#SBATCH --signal=USR2@60
 #SBATCH --time=240
 
 # command

@@ -82,7 +82,8 @@ def report(
 
 _COMPARED = (
     "Best first by validation AUC. Choose a run by its validation columns: the test columns say "
-    "how good the chosen run is, and picking by them would flatter it. Epochs are counted from 0."
+    "how good the chosen run is, and picking by them would flatter it. The CSV "
+    "files and figures count epochs from 0."
 )
 _MISSED = (
     "A false negative is a positive image (label 1, the second class in sorted order) that the "

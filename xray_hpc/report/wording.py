@@ -36,9 +36,9 @@ def duration(seconds: float | None) -> str:
 
 
 def best_epoch(run: Run) -> str:
-    """The kept epoch (counted from 0) and how many there were: ``7 of 10``."""
+    """Which epoch's weights were kept, counted from 1 for people: ``10 of 10`` is the last."""
     kept, epochs = run.metrics.get("best_epoch"), run.metrics.get("epochs")
-    return f"{count(kept)} of {count(epochs)}"
+    return f"{count(None if kept is None else kept + 1)} of {count(epochs)}"
 
 
 def misses(run: Run, split: str, kind: str) -> str:

@@ -57,8 +57,8 @@ class Launch:
         return self._job(r"collect job (\d+) last")
 
     def decision(self, run: str) -> str:
-        """What it says about a run: ``run: new``, ``leave: finished``."""
-        found = re.search(rf"^  {run}  (.*)$", self.output, re.MULTILINE)
+        """What it says about a run: ``run: new``, ``leave: finished``, without its overrides."""
+        found = re.search(rf"^  {run}  (.*?)(  \(\S+=.*\))?$", self.output, re.MULTILINE)
         assert found, f"nothing on {run} in {self.output}"
         return found[1]
 

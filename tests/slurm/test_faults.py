@@ -55,7 +55,7 @@ def fates(file_slurm: Slurm, file_shared: Path, packed: Path) -> Fates:
 
     first = launcher.launch(*words, *endless)
     assert first.code == 0, first.errors
-    runs = [line.split()[0] for line in first.output.splitlines() if line.endswith("run: new")]
+    runs = [line.split()[0] for line in first.output.splitlines() if "  run: new  (seed=" in line]
     until(lambda: all(sweep.run(run).accuracy("cnn").exists() for run in runs), "an epoch of each")
     tasks = [f"{first.array}_{index}" for index in range(3)]
     for pid in processes(TRAINING, sweep, runs[0]):

@@ -129,8 +129,8 @@ def test_a_launch_names_the_sweep_its_jobs_and_how_to_watch(story: Story) -> Non
     assert first.output.splitlines() == [
         "note: model.weights does not apply to cnn; left out",
         "sweep models: 2 runs, 2 to run, in results/models",
-        f"  {cnn}  run: new",
-        f"  {ft}  run: new",
+        f"  {cnn}  run: new  (model=cnn)",
+        f"  {ft}  run: new  (model=ft)",
         f"submitted job {first.array}: array of 2 runs "
         f"(stage job {first.stage} first, collect job {first.collect} last)",
         "watch:",

@@ -6,12 +6,11 @@ The sweep is trained once; each test looks at another part of what happened.
 from __future__ import annotations
 
 import csv
-import json
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from client import Slurm
@@ -290,17 +289,12 @@ def test_when_the_runs_are_refused_the_stage_job_is_taken_back(
     slurm: Slurm, launcher: Launcher
 ) -> None:
     before = slurm.jobs()
-    done = launcher.launch("-m", "model=cnn", "seed=1,2", "name=refused", "cluster.gpus=1000")
+    done = launcher.launch("-m", "model=cnn", "seed=1,2", "name=refused", "cluster.gpus=8")
     assert done.code == 2
     assert done.errors.count("\n") == 1
     assert done.errors.startswith("error: sbatch refused the job: ")
-    (stage,) = (event for event in events(launcher.sweep("refused")) if event["event"] == "stage")
-    assert slurm.wait(stage["job"]) == {stage["job"]: "CANCELLED"}
     assert slurm.jobs() == before
-
-
-def events(sweep: SweepPaths) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in sweep.ledger.read_text().splitlines()]
+    assert not launcher.sweep("refused").folder.exists()
 
 
 def test_a_folder_that_slurm_would_misread_is_refused_before_anything_is_made(
@@ -342,6 +336,7 @@ def nested(file_slurm: Slurm, file_shared: Path, packed: Path) -> Nested:
         f"name={quoted(name)}",
         "cluster.setup=['export SETUP=\"a b\"']",
         f"cluster.container='env MARK=1 {container}'",
+        f"cluster.python={quoted(sys.executable)}",
         before=["srun", "--mem=1G", "--cpus-per-task=3", "--job-name=outer"],
     )
     assert launch.code == 0, launch.errors

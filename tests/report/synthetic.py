@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xray_hpc.config import to_yaml
+from xray_hpc.schema import to_yaml
 from xray_hpc.metrics import binary_metrics, roc_points
 from xray_hpc.runs.files import write_csv, write_json, write_text
 from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths

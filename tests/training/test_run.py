@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xray_hpc.config import as_dict
+from xray_hpc.schema import as_dict
 from xray_hpc.data.dataset import load
 from xray_hpc.metrics import binary_metrics, roc_points
 from xray_hpc.runs.frozen import FrozenRun, Inputs, read_frozen, write_frozen

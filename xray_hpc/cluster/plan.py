@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xray_hpc.config import AugmentConfig, ClusterConfig, DataConfig, RunConfig, build
+from xray_hpc.cluster.config import ClusterConfig
+from xray_hpc.config import AugmentConfig, DataConfig, RunConfig
 from xray_hpc.data.index import fingerprint, pool_size
 from xray_hpc.errors import UserError
 from xray_hpc.models import registry
 from xray_hpc.runs.frozen import FrozenRun, Inputs
 from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.schema import build
 
 RUN_KEYS = ("data", "model", "augment", "train", "seed")
 PLACE_KEYS = ("cluster", "results", "cache", "name")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xray_hpc.cluster.plan import Plan
 from xray_hpc.cluster.versions import git_state
-from xray_hpc.config import as_dict, to_yaml
+from xray_hpc.schema import as_dict, to_yaml
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import write_text

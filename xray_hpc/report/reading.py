@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from xray_hpc.config import read_yaml
+from xray_hpc.schema import read_yaml
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.paths import SPLITS, RunPaths

@@ -8,7 +8,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_hpc.config import RunConfig, as_dict, build, read_yaml, to_yaml
+from xray_hpc.config import RunConfig
+from xray_hpc.schema import as_dict, build, read_yaml, to_yaml
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import write_text
 from xray_hpc.runs.paths import RunPaths

@@ -1,26 +1,15 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.config import (
-    AugmentConfig,
-    ClusterConfig,
-    RunConfig,
-    TrainConfig,
-    as_dict,
-    build,
-    check_memory,
-    minutes,
-    read_yaml,
-    to_yaml,
-)
+from xray_hpc.config import AugmentConfig, DataConfig, RunConfig, TrainConfig
 from xray_hpc.errors import UserError
+from xray_hpc.schema import as_dict, build
 
 RUN: dict[str, Any] = {
     "data": {
@@ -122,7 +111,23 @@ def test_a_whole_number_will_do_for_a_fraction() -> None:
         ("data.root", 7, "data.root is 7; it must be a text"),
         ("model.unfreeze", 0, "model.unfreeze is 0; it must be 1 or more"),
         ("model.head_dropout", 1.0, "model.head_dropout is 1.0; it must be at least 0 and below 1"),
+        ("data.demo_classes", None, "data.demo_classes is not set; it must be 2 or 3"),
+        ("data.demo_classes", 4, "data.demo_classes '4' is unknown"),
+        ("data.crop", 0.0, "data.crop is 0.0; it must be 0.1 to 1, a share of the side"),
+        ("data.clahe", 0, "data.clahe is 0.0; it must be more than 0, or null"),
+        ("data.per_class", 1, "data.per_class is 1; it must be 2 or more, or null"),
+        (
+            "model.backbones",
+            {"mobilenet_v2": 1},
+            "model.backbones.mobilenet_v2 is 1; it must name weights: imagenet, none or a file; or",
+        ),
+        ("model.output", "tanh", "model.output 'tanh' is unknown (valid: auto, sigmoid, softmax)"),
         ("augment.zoom", 1.0, "augment.zoom is 1.0; it must be at least 0 and below 1"),
+        ("augment.rotation", 181, "augment.rotation is 181.0; it must be 0 to 180 degrees"),
+        ("augment.shear", 90, "augment.shear is 90.0; it must be 0 to below 90 degrees"),
+        ("augment.brightness", 1, "augment.brightness is 1.0; it must be at least 0 and below 1"),
+        ("train.keep", "best", "train.keep 'best' is unknown"),
+        ("train.balance", "weights", "train.balance 'weights' is unknown; did you mean 'class_w"),
         ("seed", -1, "seed is -1; it must be 0 to 2^32-1"),
     ],
 )
@@ -139,7 +144,14 @@ def test_early_stopping_and_reduce_lr_may_be_off() -> None:
 
 def test_augmentation_of_zero_is_none_at_all() -> None:
     assert AugmentConfig().identity
+    assert AugmentConfig(fill_mode="wrap").identity
     assert not AugmentConfig(width_shift=0.1).identity
+    assert not AugmentConfig(mirror=True).identity
+
+
+def test_the_network_sees_a_share_of_the_packed_square() -> None:
+    data = build(DataConfig, RUN["data"] | {"image_size": 176, "crop": 0.85})
+    assert data.input_shape == (150, 150, 1)
 
 
 rates = st.floats(min_value=1e-12, max_value=1e3)
@@ -151,91 +163,3 @@ def test_any_sensible_training_is_taken_and_kept(rate: float, epochs: int, batch
     config = build(TrainConfig, values)
     assert as_dict(config)["learning_rate"] == rate
     assert build(TrainConfig, as_dict(config)) == config
-
-
-def test_lists_and_free_mappings_are_read() -> None:
-    values = {"kind": "slurm", "setup": ["module load cuda"], "extra": {"nice": 100}, "time": "1-0"}
-    config = build(ClusterConfig, values)
-    assert config.setup == ("module load cuda",)
-    assert config.extra == {"nice": 100}
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("setup", "module load", "setup is 'module load'; it must be a list"),
-        ("setup", [1], "setup[0] is 1; it must be a text"),
-        ("extra", [], "extra is []; it must hold keys of its own"),
-        ("time", "soon", "cluster.time is soon; it must be minutes, HH:MM:SS or D-HH:MM:SS"),
-        ("time", 0, "cluster.time is 0; it must be a minute or more"),
-        ("mem", "16 GB", "cluster.mem is 16 GB; it must be a size such as 500M or 16G"),
-        ("gpus", -1, "cluster.gpus is -1; it must be 0 or more"),
-        ("parallel", 0, "cluster.parallel is 0; it must be 1 or more"),
-    ],
-)
-def test_a_mistake_about_the_cluster_names_its_key(key: str, value: Any, message: str) -> None:
-    with pytest.raises(UserError) as caught:
-        build(ClusterConfig, {"kind": "slurm", key: value})
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("time", "expected"),
-    [
-        (90, 90),
-        ("90", 90),
-        ("10:30", 11),
-        ("04:00:00", 240),
-        ("1-0", 1440),
-        ("1-02:30", 1590),
-        ("2-00:00:01", 2881),
-    ],
-)
-def test_times_are_read_as_slurm_reads_them(time: str | int, expected: int) -> None:
-    assert minutes(time, "cluster.time") == expected
-
-
-@given(st.integers(0, 99), st.integers(0, 23), st.integers(0, 59), st.integers(1, 59))
-def test_every_part_of_a_time_counts(days: int, hours: int, mins: int, seconds: int) -> None:
-    text = f"{days}-{hours:02d}:{mins:02d}:{seconds:02d}"
-    assert minutes(text, "cluster.time") == (days * 24 + hours) * 60 + mins + 1
-
-
-def test_yaml_reads_back_as_written(tmp_path: Path) -> None:
-    file = tmp_path / "config.yaml"
-    config = build(RunConfig, changed("data.root", "/data/it's $(here), yes: 1e-5 #"))
-    file.write_text(to_yaml(as_dict(config)), encoding="utf-8")
-    assert build(RunConfig, read_yaml(file)) == config
-
-
-@given(value=rates)
-def test_a_rate_survives_yaml(value: float, tmp_path_factory: pytest.TempPathFactory) -> None:
-    file = tmp_path_factory.getbasetemp() / "rate.yaml"
-    file.write_text(to_yaml({"rate": value}))
-    assert read_yaml(file) == {"rate": value}
-
-
-@pytest.mark.parametrize("text", ["- 1\n", "a: [", "\x00"])
-def test_what_is_no_yaml_mapping_names_the_file(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_text(text)
-    with pytest.raises(UserError, match=r"config.yaml"):
-        read_yaml(file)
-
-
-@given(root=st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])))
-def test_any_name_survives_yaml(root: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    file = tmp_path_factory.getbasetemp() / "name.yaml"
-    file.write_text(to_yaml({"root": root}), encoding="utf-8")
-    assert read_yaml(file) == {"root": root}
-
-
-@pytest.mark.parametrize("memory", ["0", "G", "16 G", "1.5G", "16g"])
-def test_what_is_no_memory_size_is_refused(memory: str) -> None:
-    with pytest.raises(UserError, match=r"cluster\.mem is"):
-        check_memory(memory, "cluster.mem")
-
-
-@pytest.mark.parametrize("memory", ["16000", "16G", "16GB", "500M", None])
-def test_a_memory_size_is_taken_as_slurm_takes_it(memory: str | None) -> None:
-    check_memory(memory, "cluster.mem")

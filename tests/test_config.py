@@ -109,6 +109,7 @@ def test_a_whole_number_will_do_for_a_fraction() -> None:
         ("data.source", "folder", "data.root is not set; it must name a path"),
         ("data.split", "patients", "data.split 'patients' is unknown; did you mean 'patient'?"),
         ("data.root", 7, "data.root is 7; it must be a text"),
+        ("data.root", "/x", "data.root is /x; it must be null with data=demo, which draws its own"),
         ("model.unfreeze", 0, "model.unfreeze is 0; it must be 1 or more"),
         ("model.head_dropout", 1.0, "model.head_dropout is 1.0; it must be at least 0 and below 1"),
         ("data.demo_classes", None, "data.demo_classes is not set; it must be 2 or 3"),

@@ -23,8 +23,11 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["model=cn"], "model 'cn' is unknown; did you mean 'cnn'? (valid: cnn, ft, tl)"),
-        (["experiment=lark"], "experiment 'lark' is unknown; did you mean 'larcc'? (valid: larcc)"),
+        (
+            ["model=cn"],
+            "model 'cn' is unknown; did you mean 'cnn'? (valid: cnn, conv, ft, lung, stacked, tl, ",
+        ),
+        (["experiment=lark"], "experiment 'lark' is unknown; did you mean 'larcc'? (valid: larcc,"),
         (
             ["train.learningrate=1e-3"],
             "train.learningrate is unknown; did you mean 'train.learning_rate'?",
@@ -35,6 +38,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["train.epochs=two"], "train.epochs is 'two'; it must be a whole number"),
         (["train.learning_rate=-1"], "train.learning_rate is -1.0; it must be more than 0"),
         (["data=folder"], "data.root is not set; it must name a path"),
+        (["data.root=/x"], "data.root is /x; it must be null with data=demo, which draws its own"),
         (["-m", "model=cnn,tk"], "model 'tk' is unknown; did you mean 'tl'?"),
         (["-m", "train.epochs=1,2,x"], "train.epochs is 'x'; it must be a whole number"),
         (["sweep=models"], "sweep= spans several runs; put -m in front of it"),
@@ -73,17 +77,17 @@ def test_the_composed_configuration_is_shown(tmp_path: Path) -> None:
 def test_help_names_the_groups_and_the_keys(tmp_path: Path) -> None:
     done = command("launch", "--help", folder=tmp_path)
     assert done.returncode == 0
-    assert "model: cnn, ft, tl" in done.stdout
+    assert "model: cnn, conv, ft, lung, stacked, tl, vgg" in done.stdout
     assert "python -m xray_hpc.launch -m model=cnn,tl,ft" in done.stdout
     assert "learning_rate:" in done.stdout
 
 
 def test_a_range_and_a_glob_span_a_sweep(tmp_path: Path) -> None:
-    words = ["-m", "model=glob(*)", "seed=range(1,3)", "cluster=none", "name=grid"]
+    words = ["-m", "model=glob(?t*)", "seed=range(1,3)", "cluster=none", "name=grid"]
     done = command("launch", *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     runs = sorted(path.name for path in (tmp_path / "results" / "grid" / "runs").iterdir())
-    assert [name.split("-")[0] for name in runs] == ["cnn", "cnn", "ft", "ft", "tl", "tl"]
+    assert [name.split("-")[0] for name in runs] == ["ft", "ft", "stacked", "stacked"]
 
 
 def test_a_kept_sweep_is_run_by_its_name_and_can_be_changed(tmp_path: Path) -> None:
@@ -114,4 +118,12 @@ def test_completion_offers_the_models(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={"COMP_LINE": "xray-launch model=", "COMP_POINT": "18", "PATH": "/usr/bin:/bin"},
     )
-    assert done.stdout.split() == ["model=cnn", "model=ft", "model=tl"]
+    assert done.stdout.split() == [
+        "model=cnn",
+        "model=conv",
+        "model=ft",
+        "model=lung",
+        "model=stacked",
+        "model=tl",
+        "model=vgg",
+    ]

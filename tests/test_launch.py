@@ -24,8 +24,10 @@ def loader() -> ConfigLoaderImpl:
         ["model=ft", "model.unfreeze=3", "seed=1"],
         ["model.unfreeze=3", "model=tl", "train.learning_rate=1e-5"],
         ["experiment=larcc", "model=cnn", "data.root=/x"],
-        ["augment=zoom_shift", "augment.zoom=0.5", "cluster.extra={exclude: n1}"],
-        ["train=long", "+train.extra=1", "train.early_stopping=null"],
+        ["augment=vgg", "augment.zoom=0.5", "cluster.extra={exclude: n1}"],
+        ["train=standard", "+train.extra=1", "train.early_stopping=null"],
+        ["experiment=lung", "data=folder", "data.root=/x"],
+        ["experiment=stacked", "scale=full", "model.backbones.densenet169=none"],
         ["experiment=larcc", "train.learning_rates.cnn=1e-4", "~train.reduce_lr.cooldown"],
     ],
 )

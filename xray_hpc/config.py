@@ -48,7 +48,11 @@ class DataConfig:
     demo_classes: Literal[2, 3] | None = 2
 
     def __post_init__(self) -> None:
-        check(self.source == "demo" or bool(self.root), "data.root", self.root, "name a path")
+        if self.source == "demo":
+            must = "be null with data=demo, which draws its own images (data=folder reads yours)"
+            check(self.root is None, "data.root", self.root, must)
+        else:
+            check(bool(self.root), "data.root", self.root, "name a path")
         check(8 <= self.image_size <= 4096, "data.image_size", self.image_size, "be 8 to 4096")
         check(0.1 <= self.crop <= 1, "data.crop", self.crop, "be 0.1 to 1, a share of the side")
         if self.clahe is not None:

@@ -7,144 +7,318 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
     auc,
+    balanced_accuracy_score,
+    classification_report,
     confusion_matrix,
     log_loss,
-    recall_score,
     roc_auc_score,
     roc_curve,
 )
 
 from xray_hpc.errors import UserError
-from xray_hpc.metrics import binary_metrics, roc_points
+from xray_hpc.metrics import MACRO, MICRO, call, probabilities, roc_curves, split_metrics
+
+TWO = ("NORMAL", "PNEUMONIA")
+THREE = ("Covid", "Normal", "Viral Pneumonia")
+Split = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 # Few distinct scores make ties, 0.5 among them, which is where definitions differ.
-TIED = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
-SCORE = st.one_of(TIED, st.floats(0, 1))
-SPLIT = st.lists(st.tuples(st.integers(0, 1), SCORE), min_size=1, max_size=60)
-BOTH = SPLIT.filter(lambda pairs: {y for y, _ in pairs} == {0, 1})
-
-Pairs = list[tuple[int, float]]
+P = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.floats(0, 1))
 
 
-def columns(pairs: Pairs) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    return np.array([y for y, _ in pairs]), np.array([score for _, score in pairs])
+FEW = settings(max_examples=30)  # scikit-learn takes milliseconds
 
 
-def test_a_worked_example() -> None:
-    assert binary_metrics([0, 0, 0, 1, 1], [0.1, 0.6, 0.2, 0.9, 0.4]) == {
+@st.composite
+def splits(draw: st.DrawFn, classes: int, *, every_class: bool = True) -> Split:
+    """Labels [N] and probabilities [N, K]; a sigmoid's two, or shares of small whole numbers."""
+    wanted = st.integers(0, classes - 1)
+    y = draw(st.lists(wanted, min_size=1, max_size=40))
+    y_true = np.array(y + list(range(classes)) if every_class else y)
+    if classes == 2:
+        p = draw(st.lists(P, min_size=len(y_true), max_size=len(y_true)))
+        return y_true, sigmoid(p)
+    shares = st.lists(st.integers(1, 9), min_size=classes, max_size=classes)
+    parts = np.array(draw(st.lists(shares, min_size=len(y_true), max_size=len(y_true))))
+    return y_true, parts / parts.sum(axis=1, keepdims=True)
+
+
+def sigmoid(p: Any) -> np.ndarray[Any, Any]:
+    return probabilities(np.asarray(p, np.float64)[:, None])
+
+
+def test_two_classes_by_hand() -> None:
+    measured = split_metrics([0, 0, 0, 1, 1], sigmoid([0.1, 0.6, 0.2, 0.9, 0.4]), TWO)
+    assert measured == {
         "images": 5,
         "loss": pytest.approx(-math.log(0.9 * 0.4 * 0.8 * 0.9 * 0.4) / 5),
         "accuracy": 0.6,
+        "balanced_accuracy": pytest.approx((2 / 3 + 1 / 2) / 2),
         "auc": pytest.approx(5 / 6),
+        "auc_micro": None,
+        "f1": pytest.approx((2 / 3 + 1 / 2) / 2),
         "sensitivity": 0.5,
         "specificity": pytest.approx(2 / 3),
         "false_negatives": 1,
         "false_positives": 1,
         "true_positives": 1,
         "true_negatives": 2,
+        "per_class": {
+            "NORMAL": {
+                "images": 3,
+                "precision": pytest.approx(2 / 3),
+                "recall": pytest.approx(2 / 3),
+                "f1": pytest.approx(2 / 3),
+                "auc": pytest.approx(5 / 6),
+            },
+            "PNEUMONIA": {
+                "images": 2,
+                "precision": 0.5,
+                "recall": 0.5,
+                "f1": 0.5,
+                "auc": pytest.approx(5 / 6),
+            },
+        },
+        "confusion": [[2, 1], [1, 1]],
     }
 
 
-@given(BOTH)
-def test_metrics_agree_with_scikit_learn(pairs: Pairs) -> None:
-    y_true, scores = columns(pairs)
-    measured = binary_metrics(y_true, scores)
-    called = (scores > 0.5).astype(int)
-    tn, fp, fn, tp = confusion_matrix(y_true, called, labels=[0, 1]).ravel().tolist()
+def test_three_classes_by_hand() -> None:
+    scores = [[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]
+    measured = split_metrics([0, 0, 1, 2], scores, THREE)
+    assert measured["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+    assert measured["loss"] == pytest.approx(-math.log(0.7 * 0.3 * 0.5 * 0.8) / 4)
+    assert measured["accuracy"] == 0.75
+    assert measured["balanced_accuracy"] == pytest.approx((1 / 2 + 1 + 1) / 3)
+    assert measured["auc"] == pytest.approx((1 + 2 / 3 + 1) / 3)
+    assert measured["f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+    assert measured["per_class"]["Covid"] == {
+        "images": 2,
+        "precision": 1.0,
+        "recall": 0.5,
+        "f1": pytest.approx(2 / 3),
+        "auc": pytest.approx(1.0),
+    }
+    of_two = ("sensitivity", "specificity", "false_negatives", "true_positives")
+    assert [measured[name] for name in of_two] == [None] * 4
+
+
+@pytest.mark.parametrize("classes", [TWO, THREE, ("a", "b", "c", "d", "e")])
+@FEW
+@given(data=st.data())
+def test_metrics_are_scikit_learns(classes: tuple[str, ...], data: st.DataObject) -> None:
+    y_true, scores = data.draw(splits(len(classes)))
+    two, labels = len(classes) == 2, list(range(len(classes)))
+    measured = split_metrics(y_true, scores, classes)
+    called = call(scores, 0.5 if two else None)
+    assert measured["confusion"] == confusion_matrix(y_true, called, labels=labels).tolist()
     assert measured["accuracy"] == pytest.approx(accuracy_score(y_true, called))
-    assert measured["auc"] == pytest.approx(roc_auc_score(y_true, scores))
-    assert measured["sensitivity"] == pytest.approx(recall_score(y_true, called))
-    assert measured["specificity"] == pytest.approx(recall_score(y_true, called, pos_label=0))
-    assert measured["loss"] == pytest.approx(log_loss(y_true, np.clip(scores, 1e-7, 1 - 1e-7)))
+    expected = balanced_accuracy_score(y_true, called)
+    assert measured["balanced_accuracy"] == pytest.approx(expected)
+    clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+    assert measured["loss"] == pytest.approx(log_loss(y_true, clipped, labels=labels), abs=1e-6)
+    if two:
+        assert measured["auc"] == pytest.approx(roc_auc_score(y_true, scores[:, 1]))
+    else:
+        one_vs_rest = roc_auc_score(y_true, scores, multi_class="ovr", labels=labels)
+        assert measured["auc"] == pytest.approx(one_vs_rest)
+        micro = roc_auc_score(np.eye(len(classes))[y_true], scores, average="micro")
+        assert measured["auc_micro"] == pytest.approx(micro)
+
+
+@pytest.mark.parametrize("classes", [TWO, THREE])
+@FEW
+@given(data=st.data())
+def test_the_classes_figures_are_scikit_learns_report(
+    classes: tuple[str, ...], data: st.DataObject
+) -> None:
+    y_true, scores = data.draw(splits(len(classes)))
+    measured = split_metrics(y_true, scores, classes)
+    report = classification_report(
+        y_true,
+        call(scores, 0.5 if len(classes) == 2 else None),
+        labels=range(len(classes)),
+        target_names=classes,
+        output_dict=True,
+        zero_division=np.nan,
+    )
+    for name in classes:
+        ours = measured["per_class"][name]
+        assert ours["images"] == report[name]["support"]
+        assert ours["recall"] == pytest.approx(report[name]["recall"])
+        assert ours["f1"] == pytest.approx(report[name]["f1-score"])
+        precision = math.nan if ours["precision"] is None else ours["precision"]
+        assert precision == pytest.approx(report[name]["precision"], nan_ok=True)
+    assert measured["f1"] == pytest.approx(report["macro avg"]["f1-score"])
+
+
+@FEW
+@given(splits(2))
+def test_two_classes_measure_as_the_scores_of_the_second(split: Split) -> None:
+    y_true, scores = split
+    p = scores[:, 1]
+    measured = split_metrics(y_true, scores, TWO)
+    tn, fp, fn, tp = confusion_matrix(y_true, p > 0.5, labels=[0, 1]).ravel().tolist()
     assert (tn, fp, fn, tp) == (
         measured["true_negatives"],
         measured["false_positives"],
         measured["false_negatives"],
         measured["true_positives"],
     )
+    assert measured["sensitivity"] == tp / (tp + fn)
+    assert measured["specificity"] == tn / (tn + fp)
+    clipped = np.clip(p, 1e-7, 1 - 1e-7)
+    binary = -np.mean(np.where(y_true == 1, np.log(clipped), np.log1p(-clipped)))
+    assert measured["loss"] == pytest.approx(binary, rel=1e-9, abs=1e-15)
 
 
-@given(BOTH)
-def test_roc_points_are_scikit_learns_and_enclose_the_auc(pairs: Pairs) -> None:
-    y_true, scores = columns(pairs)
-    fpr, tpr, thresholds = roc_points(y_true, scores)
-    for ours, theirs in zip((fpr, tpr, thresholds), roc_curve(y_true, scores), strict=True):
+@given(splits(2))
+def test_the_curve_of_two_classes_is_scikit_learns(split: Split) -> None:
+    y_true, scores = split
+    ((name, (fpr, tpr, thresholds)),) = roc_curves(y_true, scores, TWO).items()
+    assert name == "PNEUMONIA"
+    expected = roc_curve(y_true, scores[:, 1])
+    for ours, theirs in zip((fpr, tpr, thresholds), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert thresholds[0] == math.inf
-    assert auc(fpr, tpr) == pytest.approx(binary_metrics(y_true, scores)["auc"])
 
 
-@given(SPLIT)
-def test_the_four_counts_make_up_the_images(pairs: Pairs) -> None:
-    y_true, scores = columns(pairs)
-    m = binary_metrics(y_true, scores)
-    hits = m["true_positives"], m["true_negatives"]
-    misses = m["false_positives"], m["false_negatives"]
-    assert sum(n for n in hits + misses if n is not None) == m["images"] == len(pairs)
-    assert m["accuracy"] == sum(n for n in hits if n is not None) / len(pairs)
+@FEW
+@given(splits(3))
+def test_every_curve_encloses_its_auc(split: Split) -> None:
+    y_true, scores = split
+    measured, curves = split_metrics(y_true, scores, THREE), roc_curves(y_true, scores, THREE)
+    assert list(curves) == [*THREE, MICRO, MACRO]
+    areas = {name: auc(fpr, tpr) for name, (fpr, tpr, _) in curves.items()}
+    for name in THREE:
+        assert areas[name] == pytest.approx(measured["per_class"][name]["auc"])
+    assert areas[MICRO] == pytest.approx(measured["auc_micro"])
+    assert areas[MACRO] == pytest.approx(measured["auc"])
 
 
-@given(BOTH)
-def test_exchanging_the_classes_exchanges_the_misses(pairs: Pairs) -> None:
-    y_true, scores = columns([(y, score) for y, score in pairs if score != 0.5] or pairs)
-    if len(set(y_true.tolist())) < 2 or (scores == 0.5).any():
-        return
-    m, mirrored = binary_metrics(y_true, scores), binary_metrics(1 - y_true, 1 - scores)
-    assert m["false_negatives"] == mirrored["false_positives"]
-    assert m["true_positives"] == mirrored["true_negatives"]
-    assert m["sensitivity"] == mirrored["specificity"]
-    assert m["loss"] == pytest.approx(mirrored["loss"])
+def test_the_macro_average_is_the_mean_of_the_curves_over_the_false_positive_rate() -> None:
+    scores = [[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]
+    fpr, tpr, thresholds = roc_curves([0, 0, 1, 2], scores, THREE)[MACRO]
+    # Covid and Viral Pneumonia rise at 0; Normal rises at 1/3, behind one false positive.
+    np.testing.assert_allclose(fpr, [0, 0, 1 / 3, 1 / 3, 1])
+    np.testing.assert_allclose(tpr, [0, 2 / 3, 2 / 3, 1, 1])
+    assert np.isnan(thresholds).all()
 
 
-@given(BOTH, st.randoms())
-def test_the_order_of_the_images_does_not_matter(pairs: Pairs, random: Any) -> None:
-    before = binary_metrics(*columns(pairs))
-    random.shuffle(pairs)
-    assert binary_metrics(*columns(pairs)) == pytest.approx(before)
+@pytest.mark.parametrize("classes", [TWO, THREE])
+@given(data=st.data())
+def test_the_counts_make_up_the_images(classes: tuple[str, ...], data: st.DataObject) -> None:
+    y_true, scores = data.draw(splits(len(classes), every_class=False))
+    measured = split_metrics(y_true, scores, classes)
+    confusion = np.array(measured["confusion"])
+    assert confusion.sum() == measured["images"] == len(y_true)
+    assert measured["accuracy"] == np.trace(confusion) / len(y_true)
+    images = [block["images"] for block in measured["per_class"].values()]
+    np.testing.assert_array_equal(confusion.sum(axis=1), images)
+
+
+@FEW
+@given(splits(3), st.permutations(range(3)))
+def test_naming_the_classes_otherwise_renames_their_figures(split: Split, order: list[int]) -> None:
+    y_true, scores = split
+    highest = scores.max(axis=1, keepdims=True)
+    if ((scores == highest).sum(axis=1) > 1).any():
+        return  # of equal scores the first class is called
+    measured = split_metrics(y_true, scores, THREE)
+    names = tuple(THREE[label] for label in order)
+    renamed = split_metrics(np.argsort(order)[y_true], scores[:, order], names)
+    for name in THREE:
+        assert renamed["per_class"][name] == pytest.approx(measured["per_class"][name])
+    for name in ("loss", "accuracy", "balanced_accuracy", "auc", "auc_micro", "f1"):
+        assert renamed[name] == pytest.approx(measured[name])
+
+
+@FEW
+@given(splits(3), st.randoms())
+def test_the_order_of_the_images_does_not_matter(split: Split, random: Any) -> None:
+    y_true, scores = split
+    order = list(range(len(y_true)))
+    random.shuffle(order)
+    before, after = split_metrics(*split, THREE), split_metrics(y_true[order], scores[order], THREE)
+    assert after["confusion"] == before["confusion"]
+    for name in ("loss", "auc", "auc_micro"):
+        assert after[name] == pytest.approx(before[name])
 
 
 def test_a_score_at_the_threshold_is_negative() -> None:
-    m = binary_metrics([1, 0], [0.5, 0.5])
-    assert (m["false_negatives"], m["true_negatives"]) == (1, 1)
-    assert binary_metrics([1, 0], [0.5, 0.5], threshold=0.4)["false_positives"] == 1
+    scores = sigmoid([0.5, 0.5])
+    measured = split_metrics([1, 0], scores, TWO)
+    assert (measured["false_negatives"], measured["true_negatives"]) == (1, 1)
+    assert split_metrics([1, 0], scores, TWO, threshold=0.4)["false_positives"] == 1
 
 
 def test_a_sure_mistake_costs_a_finite_loss() -> None:
-    assert binary_metrics([1], [0.0])["loss"] == pytest.approx(-math.log(1e-7))
+    assert split_metrics([1], sigmoid([0.0]), TWO)["loss"] == pytest.approx(-math.log(1e-7))
+
+
+def nulls(block: dict[str, Any]) -> set[str]:
+    return {key for key, value in block.items() if value is None}
 
 
 @pytest.mark.parametrize(("label", "undefined"), [(0, "sensitivity"), (1, "specificity")])
-def test_what_one_class_cannot_tell_is_none(label: int, undefined: str) -> None:
-    m = binary_metrics([label, label], [0.2, 0.7])
-    assert {key for key, value in m.items() if value is None} == {"auc", undefined}
+def test_what_one_of_two_classes_cannot_tell_is_none(label: int, undefined: str) -> None:
+    measured = split_metrics([label, label], sigmoid([0.2, 0.7]), TWO)
+    assert nulls(measured) == {"auc", "auc_micro", undefined}
+    assert measured["balanced_accuracy"] == measured["accuracy"]
+
+
+def test_a_class_without_images_has_no_figures_and_no_part_in_the_means() -> None:
+    scores = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]]
+    measured = split_metrics([0, 1, 1], scores, THREE)
+    absent = measured["per_class"]["Viral Pneumonia"]
+    assert nulls(absent) == {"precision", "recall", "f1", "auc"}
+    assert measured["balanced_accuracy"] == 0.75
+    assert measured["f1"] == pytest.approx(2 / 3)
+    assert measured["auc"] == 1.0
+    curves = roc_curves([0, 1, 1], scores, THREE)
+    assert np.isnan(curves["Viral Pneumonia"][1]).all()
+    assert auc(*curves[MACRO][:2]) == 1.0
+
+
+def test_three_classes_of_which_one_has_images_leave_no_macro_average() -> None:
+    scores = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]
+    assert split_metrics([0, 0], scores, THREE)["auc"] is None
+    assert np.isnan(roc_curves([0, 0], scores, THREE)[MACRO][1]).all()
 
 
 def test_a_rate_without_images_is_nan() -> None:
-    fpr, tpr, _ = roc_points([1, 1], [0.2, 0.7])
+    fpr, tpr, _ = roc_curves([1, 1], sigmoid([0.2, 0.7]), TWO)["PNEUMONIA"]
     assert np.isnan(fpr).all()
     np.testing.assert_array_equal(tpr, [0, 0.5, 1])
 
 
-def test_float32_scores_of_a_network_are_taken_as_they_are() -> None:
-    scores = np.array([0.1, 0.9], dtype=np.float32)
-    assert binary_metrics(np.array([0, 1]), scores)["loss"] == pytest.approx(
-        -math.log(0.9), rel=1e-6
-    )
+def test_one_sigmoid_is_two_probabilities_and_a_softmax_is_as_it_is() -> None:
+    np.testing.assert_array_equal(probabilities(np.float32([[0.25]])), [[0.75, 0.25]])
+    three = np.float32([[0.5, 0.25, 0.25]])
+    np.testing.assert_array_equal(probabilities(three), three)
 
 
 def test_a_diverged_training_is_named() -> None:
     with pytest.raises(UserError, match="1 of 2 scores are not finite; the training diverged"):
-        binary_metrics([0, 1], [0.5, float("nan")])
+        split_metrics([0, 1], sigmoid([0.5, float("nan")]), TWO)
 
 
 @pytest.mark.parametrize(
-    ("y_true", "scores"), [([], []), ([0, 1], [0.5]), ([[0], [1]], [[0.1], [0.2]]), ([2], [0.5])]
+    ("y_true", "scores"),
+    [
+        ([], np.empty((0, 2))),
+        ([0, 1], [[0.5, 0.5]]),
+        ([0, 1], [0.5, 0.5]),
+        ([0], [[0.2, 0.3, 0.5]]),
+        ([[0]], [[0.5, 0.5]]),
+        ([2], [[0.5, 0.5]]),
+    ],
 )
 def test_arrays_that_are_no_split_are_refused(y_true: Any, scores: Any) -> None:
     with pytest.raises(ValueError, match="must"):
-        binary_metrics(y_true, scores)
+        split_metrics(y_true, scores, TWO)

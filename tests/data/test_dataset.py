@@ -236,7 +236,8 @@ def test_processes_that_start_together_pack_once(
     program = (
         "import sys; from pathlib import Path; from xray_hpc.config import DataConfig;"
         "from xray_hpc.data.dataset import load;"
-        "config = DataConfig('folder', sys.argv[1], 8, 1, 'patient', 0.2, 42);"
+        "config = DataConfig(source='folder', root=sys.argv[1], image_size=8, channels=1,"
+        "split='patient', validation_fraction=0.2, split_seed=42);"
         "print(load(config, Path(sys.argv[2])).images.sum())"
     )
     command = [sys.executable, "-c", program, str(tree), str(cache)]

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from xray_hpc.config import DataConfig
-from xray_hpc.data.index import fingerprint, scan
+from xray_hpc.data import demo
+from xray_hpc.data.index import scan, survey
 from xray_hpc.errors import UserError
 
 MakeConfig = Callable[..., DataConfig]
@@ -23,17 +23,16 @@ def test_moving_or_copying_the_tree_keeps_its_fingerprint(
     shutil.copytree(tree, tmp_path / "elsewhere" / "copy")
     for root in (tmp_path / "elsewhere" / "copy", tmp_path / "elsewhere"):
         assert scan(data_config(root), tmp_path).fingerprint == before.fingerprint
-    assert fingerprint(data_config(tree), tmp_path) == before.fingerprint
 
 
 def test_an_image_more_or_of_another_size_changes_the_fingerprint(
     tree: Path, tmp_path: Path, data_config: MakeConfig, make_image: Callable[..., None]
 ) -> None:
-    prints = [fingerprint(data_config(tree), tmp_path)]
+    prints = [scan(data_config(tree), tmp_path).fingerprint]
     make_image(tree / "train/NORMAL/new.png")
-    prints.append(fingerprint(data_config(tree), tmp_path))
+    prints.append(scan(data_config(tree), tmp_path).fingerprint)
     make_image(tree / "train/NORMAL/new.png", side=13)
-    prints.append(fingerprint(data_config(tree), tmp_path))
+    prints.append(scan(data_config(tree), tmp_path).fingerprint)
     assert len(set(prints)) == 3
 
 
@@ -65,7 +64,7 @@ def test_relabelling_a_list_changes_its_fingerprint(
     for last in ("a,train", "b,train", "b,val"):
         tail = f"train/NORMAL/IM-0003-0001.jpeg,{last}\ntest/NORMAL/IM-0051-0001.jpeg,b,test"
         file.write_text("\n".join([*rows, tail]))
-        prints.append(fingerprint(data_config(file, source="csv"), tmp_path))
+        prints.append(scan(data_config(file, source="csv"), tmp_path).fingerprint)
     assert len(set(prints)) == 3
 
 
@@ -86,50 +85,82 @@ def test_a_root_that_will_not_do_is_refused(
         scan(data_config(tmp_path / name, source=source), tmp_path / "cache")
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch, tree: Path) -> list[tuple[int, int]]:
-    """Stands in for the demo's drawing; holds the (images, seed) of every call."""
-    calls: list[tuple[int, int]] = []
+def test_a_survey_identifies_and_counts_the_images(
+    tree: Path, tmp_path: Path, data_config: MakeConfig, make_image: Callable[..., None]
+) -> None:
+    for part in ("train", "test"):
+        make_image(tree / part / "COVID/a.png")
+    found = survey(data_config(tree), tmp_path)
+    assert found.fingerprint == scan(data_config(tree), tmp_path).fingerprint
+    assert found.classes == 3
+    assert found.images == {"train": (1, 20, 20), "validation": (0, 1, 1), "test": (1, 3, 3)}
 
-    def generate(folder: Path, images: int, seed: int) -> None:
-        calls.append((images, seed))
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch, tree: Path) -> list[tuple[int, int, int]]:
+    """Stands in for the demo's drawing; holds the (images, seed, classes) of every call."""
+    calls: list[tuple[int, int, int]] = []
+
+    def generate(folder: Path, images: int, seed: int, classes: int) -> None:
+        calls.append((images, seed, classes))
         shutil.copytree(tree, folder, dirs_exist_ok=True)
         if seed == 13:
             raise KeyboardInterrupt
 
-    fake = ModuleType("xray_hpc.data.demo")
-    fake.VERSION, fake.generate = 1, generate  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "xray_hpc.data.demo", fake)
-    monkeypatch.setattr("xray_hpc.data.demo", fake, raising=False)
+    monkeypatch.setattr(demo, "generate", generate)
     return calls
 
 
 def test_the_demo_is_drawn_once(
-    drawn: list[tuple[int, int]], tmp_path: Path, data_config: MakeConfig
+    drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
 ) -> None:
     config = data_config(None, source="demo", demo_images=40, demo_seed=5)
     cache = tmp_path / "cache"
     first, second = scan(config, cache), scan(config, cache)
-    assert drawn == [(40, 5)]
+    assert drawn == [(40, 5, 2)]
     assert first == second
     assert first.root == cache / "demo-v1-40-5"
 
 
-def test_the_demo_is_identified_without_its_images(
-    drawn: list[tuple[int, int]], tmp_path: Path, data_config: MakeConfig
+def test_the_demo_of_three_classes_has_a_folder_of_its_own(
+    drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
+) -> None:
+    config = data_config(None, source="demo", demo_images=45, demo_seed=5, demo_classes=3)
+    assert scan(config, tmp_path / "cache").root == tmp_path / "cache/demo-v1-45-5-3"
+    assert drawn == [(45, 5, 3)]
+
+
+def test_the_demo_is_surveyed_without_its_images(
+    drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
 ) -> None:
     configs = [
-        data_config(None, source="demo", demo_images=images, demo_seed=seed)
-        for images, seed in ((40, 0), (40, 1), (41, 0))
+        data_config(None, source="demo", demo_images=images, demo_seed=seed, demo_classes=classes)
+        for images, seed, classes in ((50, 0, 2), (50, 1, 2), (51, 0, 2), (50, 0, 3))
     ]
-    prints = [fingerprint(config, tmp_path / "cache") for config in configs]
+    found = [survey(config, tmp_path / "cache") for config in configs]
     assert drawn == []
-    assert len(set(prints)) == 3
-    assert scan(configs[0], tmp_path / "cache").fingerprint == prints[0]
+    assert len({one.fingerprint for one in found}) == 4
+    assert found[0].images == {"train": (16, 24), "validation": (0, 0), "test": (4, 6)}
+    assert [one.classes for one in found] == [2, 2, 2, 3]
+    assert scan(configs[0], tmp_path / "cache").fingerprint == found[0].fingerprint
+
+
+def test_the_fingerprint_of_the_demo_stays(tmp_path: Path, data_config: MakeConfig) -> None:
+    config = data_config(None, source="demo", demo_images=800, demo_seed=0)
+    assert survey(config, tmp_path).fingerprint.startswith("0663dd8ed7be")
+
+
+@pytest.mark.parametrize("images", [40, 41, 800])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_survey_of_the_demo_counts_what_is_drawn(images: int, classes: int) -> None:
+    names = sorted(set(demo.CLASSES[classes].values()))
+    planned = Counter(path.parts[:2] for path, _, _ in demo.plan(images, 0, classes))
+    for part, counts in demo.counts(images, classes).items():
+        assert counts == tuple(planned[part, name] for name in names)
 
 
 def test_a_demo_interrupted_while_drawn_leaves_nothing(
-    drawn: list[tuple[int, int]], tmp_path: Path, data_config: MakeConfig
+    drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
 ) -> None:
     config = data_config(None, source="demo", demo_images=40, demo_seed=13)
     with pytest.raises(KeyboardInterrupt):

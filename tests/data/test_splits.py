@@ -19,29 +19,43 @@ MakeConfig = Callable[..., DataConfig]
 
 
 def config(kind: str, fraction: float = 0.2, seed: int = 42) -> DataConfig:
-    return DataConfig("folder", "x", 8, 1, kind, fraction, seed)  # type: ignore[arg-type]
+    return DataConfig(
+        source="folder",
+        root="x",
+        image_size=8,
+        channels=1,
+        split=kind,  # type: ignore[arg-type]
+        validation_fraction=fraction,
+        split_seed=seed,
+    )
 
 
 def entries_of(patients: list[tuple[str, int, int]]) -> list[Entry]:
-    """Entries of (patient, label, number of images), and two test images."""
+    """Entries of (patient, label, number of images), and a test image of each class."""
     train = [
         Entry(f"train/{label}/{patient}-{i}.png", label, patient, "train", 1, 1)
         for patient, label, images in patients
         for i in range(images)
     ]
-    test = [Entry(f"test/{c}/t{c}.png", c, f"t{c}", "test", 1, 1) for c in (0, 1)]
+    test = [
+        Entry(f"test/{c}/t{c}.png", c, f"t{c}", "test", 1, 1)
+        for c in {label for _, label, _ in patients}
+    ]
     return [*train, *test]
 
 
 sizes = st.lists(st.integers(1, 6), min_size=12, max_size=40)
 
 
-@given(sizes, sizes, st.sampled_from([0.1, 0.15, 0.2, 0.25, 0.5]), st.integers(0, 2**32 - 1))
+@given(
+    st.lists(sizes, min_size=2, max_size=5),
+    st.sampled_from([0.1, 0.15, 0.2, 0.25, 0.5]),
+    st.integers(0, 2**32 - 1),
+)
 def test_by_patient_nobody_is_on_both_sides_and_each_class_is_near_its_share(
-    well: list[int], ill: list[int], fraction: float, seed: int
+    classes: list[list[int]], fraction: float, seed: int
 ) -> None:
-    people = [(f"w{n}", 0, size) for n, size in enumerate(well)]
-    people += [(f"i{n}", 1, size) for n, size in enumerate(ill)]
+    people = [(f"{c}-{n}", c, size) for c, of in enumerate(classes) for n, size in enumerate(of)]
     entries = entries_of(people)
     try:
         parts = split(entries, config("patient", fraction, seed))
@@ -51,7 +65,7 @@ def test_by_patient_nobody_is_on_both_sides_and_each_class_is_near_its_share(
     names = {part: {entries[i].patient for i in rows} for part, rows in parts.items()}
     assert not names["train"] & names["validation"]
     held = Counter(entries[i].label for i in parts["validation"])
-    for label, images in ((0, well), (1, ill)):
+    for label, images in enumerate(classes):
         assert abs(held[label] - fraction * sum(images)) <= max(images) / 2 + 1e-9
 
 
@@ -94,9 +108,13 @@ def test_a_fraction_that_cannot_be_met_is_refused(kind: str) -> None:
         split(entries, config(kind))
 
 
-def test_too_few_patients_are_counted_in_the_message() -> None:
-    entries = entries_of([("a", 0, 9), *[(f"b{n}", 1, 1) for n in range(20)]])
-    message = r"have 1 and 20 patients, and the nearest shares are 0% and 20%; .*data.split=random"
+def test_too_few_patients_of_any_class_are_counted_in_the_message() -> None:
+    many = [(f"{label}-{n}", label, 1) for label in (1, 2) for n in range(10 * label)]
+    entries = entries_of([("a", 0, 9), *many])
+    message = (
+        r"have 1, 10 and 20 patients, and the nearest shares are 0%, 20% and 20%; "
+        r".*data.split=random"
+    )
     with pytest.raises(UserError, match=message):
         split(entries, config("patient"))
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xray_hpc.cluster.config import ClusterConfig
-from xray_hpc.config import AugmentConfig, DataConfig, RunConfig
-from xray_hpc.data.index import fingerprint, pool_size
+from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.data.index import Survey, survey
+from xray_hpc.data.splits import trainable
 from xray_hpc.errors import UserError
 from xray_hpc.models import registry
 from xray_hpc.runs.frozen import FrozenRun, Inputs
@@ -136,11 +137,13 @@ def read_run(
         data["root"] = str(Path(data["root"]).expanduser().resolve())
     config = build(RunConfig, content | {"data": data})
     model, idle = registry.settle(config.model)
-    augment = AugmentConfig() if config.augment.identity else config.augment
-    config = RunConfig(_settle_data(config.data), model, augment, config.train, config.seed)
-    registry.check(config)
-    frozen = FrozenRun(config, inputs.of(config, cache), cache)
-    if config.train.batch_size > (most := inputs.pool(config, cache)):
+    settled, augment = _settle_data(config.data), _settle_augment(config)
+    found = inputs.survey(settled, cache)
+    model = dataclasses.replace(model, output=registry.output(model, found.classes))
+    config = RunConfig(settled, model, augment, config.train, config.seed)
+    registry.check(config, found.classes)
+    frozen = FrozenRun(config, Inputs(found.fingerprint, inputs.weights(model)), cache)
+    if config.train.batch_size > (most := trainable(found.images, settled)):
         raise UserError(
             f"train.batch_size is {config.train.batch_size}, but there are only {most} images to "
             "train and validate on; use a smaller one"
@@ -151,43 +154,38 @@ def read_run(
 def _settle_data(data: DataConfig) -> DataConfig:
     """Put keys that do not apply to fixed values, so that they do not make another run of it."""
     if data.source != "demo":
-        data = dataclasses.replace(data, demo_images=None, demo_seed=None)
+        data = dataclasses.replace(data, demo_images=None, demo_seed=None, demo_classes=None)
     if data.split == "folder":
         data = dataclasses.replace(data, split_seed=0, validation_fraction=0.2)
     return data
 
 
+def _settle_augment(config: RunConfig) -> AugmentConfig:
+    """Augmentation likewise: a crop where there is nothing to cut, a fill where nothing moves."""
+    augment = config.augment
+    if config.data.input_size == config.data.image_size:
+        augment = dataclasses.replace(augment, crop=False)
+    return AugmentConfig() if augment.identity else augment
+
+
 class _Inputs:
-    """Fingerprints of data and weights, each looked at once a plan."""
+    """Data and weights, each looked at once a plan."""
 
     def __init__(self) -> None:
-        self._data: dict[object, str] = {}
-        self._weights: dict[object, str | None] = {}
-        self._pools: dict[object, int] = {}
+        self._surveys: dict[object, Survey] = {}
+        self._weights: dict[object, dict[str, str]] = {}
 
-    def of(self, config: RunConfig, cache: Path) -> Inputs:
-        what = (
-            config.data.source,
-            config.data.root,
-            config.data.demo_images,
-            config.data.demo_seed,
-        )
-        data = self._once(self._data, what, lambda: fingerprint(config.data, cache))
-        start = (config.model.backbone, config.model.weights)
-        weights = self._once(self._weights, start, lambda: registry.weights_digest(config.model))
-        return Inputs(data, weights)
+    def survey(self, data: DataConfig, cache: Path) -> Survey:
+        what = (data.source, data.root, data.demo_images, data.demo_seed, data.demo_classes)
+        if what not in self._surveys:
+            self._surveys[what] = survey(data, cache)
+        return self._surveys[what]
 
-    def pool(self, config: RunConfig, cache: Path) -> int:
-        what = (config.data.source, config.data.root, config.data.demo_images)
-        found = self._once(self._pools, what, lambda: pool_size(config.data, cache))
-        assert isinstance(found, int)
-        return found
-
-    @staticmethod
-    def _once(known: dict[Any, Any], key: Any, find: Callable[[], Any]) -> Any:
-        if key not in known:
-            known[key] = find()
-        return known[key]
+    def weights(self, model: ModelConfig) -> dict[str, str]:
+        starts = tuple(registry.backbones(model).items())
+        if starts not in self._weights:
+            self._weights[starts] = registry.weights_digests(model)
+        return self._weights[starts]
 
 
 def sweep_name(base: str, task_overrides: Sequence[str]) -> str:

@@ -1,12 +1,14 @@
 """The demo data set: chest radiographs that the project draws itself, patients and all.
 
-It stands in for the Kaggle set where there is no data: the same folders, the same kind of file
-names, several images of one patient, and a task that is neither trivial nor hopeless. The images
-are drawn (see :mod:`xray_hpc.data.drawing`); they are no one's, and say nothing about medicine.
+It stands in for the Kaggle sets where there is no data: the same folders, the same kind of file
+names, several images of one patient, and a task that is neither trivial nor hopeless. There is
+one of two classes, like Kermany's, and one of three, like Raikote's. The images are drawn (see
+:mod:`xray_hpc.data.drawing`); they are no one's, and say nothing about medicine.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +21,23 @@ from xray_hpc.data.drawing import opacities
 from xray_hpc.data.drawing.anatomy import Chest, draw_body, draw_chest
 from xray_hpc.data.drawing.film import expose
 from xray_hpc.data.drawing.shapes import Field, View, draw_view
+from xray_hpc.data.entries import ORIGINS, Origin
 from xray_hpc.errors import UserError
 
 VERSION = 1
-"""Goes up when the same (images, seed) draws other bytes."""
+"""Goes up when the same (images, seed, classes) draws other bytes."""
 
-CLASSES = ("NORMAL", "PNEUMONIA")
 TEST_SHARE = 0.2
 PNEUMONIA_SHARE = 0.6
 HEIGHT = 128
-KINDS = ("normal", "bacteria", "virus")
+# A patient's random numbers hang on the kind's place in this list.
+KINDS = ("normal", "bacteria", "virus", "covid")
+CLASSES = {
+    2: {"normal": "NORMAL", "bacteria": "PNEUMONIA", "virus": "PNEUMONIA"},
+    3: {"normal": "Normal", "virus": "Viral Pneumonia", "covid": "Covid"},
+}
+"""The folder of each kind, by how many classes there are."""
+
 _FIRST_NORMAL = 115
 
 
@@ -56,51 +65,75 @@ class Patient:
         return f"person{self.number + 1}_{self.kind}_{running + 1}.jpeg"
 
 
-def generate(folder: Path, images: int, seed: int) -> None:
-    """Draw ``images`` JPEG files into ``folder/{train,test}/{NORMAL,PNEUMONIA}/``.
+def generate(folder: Path, images: int, seed: int, classes: int) -> None:
+    """Draw ``images`` JPEG files into ``folder/{train,test}/<CLASS>/``.
 
-    One in five is for the test, three in five show pneumonia, and no patient is in both parts.
-    The same ``images`` and ``seed`` give the same bytes; a patient of one seed looks the same
-    whatever the number of images. Drawing takes about 10 ms an image.
+    One in five is for the test, and no patient is in both parts. Of two classes, three images in
+    five show pneumonia; of three, two in five Covid and three in ten viral pneumonia. The same
+    arguments give the same bytes; a patient of one seed looks the same whatever the number of
+    images and classes. Drawing takes about 10 ms an image.
 
     Raises:
-        UserError: fewer than 10 images (a class of the test would be empty).
+        UserError: fewer than 5 images a class (a class of the test would be empty).
     """
-    if images < 10:
-        raise UserError(f"data.demo_images is {images}; it must be 10 or more")
-    for path, patient, image in plan(images, seed):
+    if images < 5 * classes:
+        raise UserError(f"data.demo_images is {images}; it must be {5 * classes} or more")
+    for path, patient, image in plan(images, seed, classes):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         film = Image.fromarray(draw_image(patient, image, seed))
         film.save(target, format="JPEG", quality=88)
 
 
-def plan(images: int, seed: int) -> Iterator[tuple[Path, Patient, int]]:
-    """Say which files there are: path below the folder, patient, the patient's image from 0.
+def counts(images: int, classes: int) -> dict[Origin, tuple[int, ...]]:
+    """How many images of each class there are, the classes in the order of their names."""
+    names = sorted(set(CLASSES[classes].values()))
+    found = {name: Counter[Origin]() for name in names}
+    for kind, parts in _parts(images, classes).items():
+        found[CLASSES[classes][kind]].update(parts)
+    return {origin: tuple(found[name][origin] for name in names) for origin in ORIGINS}
+
+
+def _parts(images: int, classes: int) -> dict[str, dict[Origin, int]]:
+    """How many images of each kind are in train and test, in the order of their numbers.
 
     Person numbers go on from train to test for bacteria, and from test to train for virus: as in
     the real set, one number may stand for two people, one in each part.
     """
     test = round(images * TEST_SHARE)
-    counts = {"train": images - test, "test": test}
-    ill = {part: round(count * PNEUMONIA_SHARE) for part, count in counts.items()}
-    bacteria = {part: round(count * 0.55) for part, count in ill.items()}
-    wanted = {
-        "normal": {part: counts[part] - ill[part] for part in ("train", "test")},
-        "bacteria": {part: bacteria[part] for part in ("train", "test")},
-        "virus": {part: ill[part] - bacteria[part] for part in ("test", "train")},
-    }
-    for kind, parts in wanted.items():
+    counts: dict[Origin, int] = {"train": images - test, "test": test}
+
+    def share(of: dict[Origin, int], part: float) -> dict[Origin, int]:
+        return {origin: round(count * part) for origin, count in of.items()}
+
+    def rest(of: dict[Origin, int], *taken: dict[Origin, int]) -> dict[Origin, int]:
+        return {origin: of[origin] - sum(one[origin] for one in taken) for origin in of}
+
+    if classes == 3:
+        covid, virus = share(counts, 0.4), share(counts, 0.3)
+        kinds = {"normal": rest(counts, covid, virus), "covid": covid}
+    else:
+        ill = share(counts, PNEUMONIA_SHARE)
+        bacteria = share(ill, 0.55)
+        virus = rest(ill, bacteria)
+        kinds = {"normal": rest(counts, ill), "bacteria": bacteria}
+    return kinds | {"virus": dict(reversed(virus.items()))}
+
+
+def plan(images: int, seed: int, classes: int) -> Iterator[tuple[Path, Patient, int]]:
+    """Say which files there are: path below the folder, patient, the patient's image from 0."""
+    for kind, parts in _parts(images, classes).items():
+        # Of three classes each is small: with fewer images a patient they can still be split.
+        most = 2 if kind == "normal" or classes == 3 else 4
         number = running = 0
         for part, count in parts.items():
             left = count
             while left > 0:
                 patient = Patient(kind, number)
-                most = 2 if kind == "normal" else 4
                 taken = min(left, int(patient.rng(seed).integers(1, most + 1)))
                 for image in range(taken):
                     name = patient.file_name(image, running)
-                    yield Path(part, CLASSES[kind != "normal"], name), patient, image
+                    yield Path(part, CLASSES[classes][kind], name), patient, image
                     running += 1
                 number, left = number + 1, left - taken
 

@@ -11,7 +11,6 @@ from xray_hpc.errors import UserError, nearest
 
 Origin = Literal["train", "validation", "test"]
 ORIGINS: tuple[Origin, ...] = ("train", "validation", "test")
-CLASSES = 2
 EXAMPLES = 3
 
 
@@ -63,7 +62,7 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
 
     Raises:
         UserError: train and test differ in their classes, a class has no images, or there are
-            not exactly two.
+            fewer than two.
     """
     train, test = images["train"], images["test"]
     for here, there, names, others in (
@@ -75,11 +74,11 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
             hint = nearest(name, others.keys() - names.keys())
             raise UserError(f"{where}: class {name!r} is in {here} but not in {there}{hint}")
     classes = tuple(sorted(train))
-    if len(classes) != CLASSES:
+    if len(classes) < 2:
         found = ", ".join(repr(name) for name in classes) or "none"
         raise UserError(
             f"{where}: found {counted(len(classes), 'class', 'classes')} ({found}); "
-            f"exactly {CLASSES} are supported"
+            "it takes two or more to tell apart"
         )
     for split, counts in (("train", train), ("test", test)):
         for name in classes:

@@ -18,8 +18,8 @@ from xray_hpc.data.entries import counted
 from xray_hpc.runs.files import replacing
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart.
-COLORS = ("#0072B2", "#E69F00")
-ON_COLORS = ("white", "black")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+ON_COLORS = ("white", "black", "white", "black", "black", "white", "black", "black")
 ROWS, COLUMNS = 3, 4
 DPI = 150
 TITLE, LABEL, SMALL = 15, 12, 11
@@ -60,7 +60,7 @@ def class_bars(dataset: Dataset) -> Figure:
     total = train + validation
     for x in range(len(names)):
         for words, count, bottom, color in (
-            ("train", train[x], 0, ON_COLORS[x]),
+            ("train", train[x], 0, ON_COLORS[x % len(ON_COLORS)]),
             ("validation", validation[x], train[x], "black"),
         ):
             if count > 0.06 * total.max():
@@ -96,7 +96,7 @@ def class_pies(dataset: Dataset) -> Figure:
             ax.text(
                 radius * np.cos(angle), radius * np.sin(angle), f"{share:.1%}\n{value:,}",
                 ha="center", va="center", fontsize=LABEL,
-                color=ON_COLORS[x] if inside else "black",
+                color=ON_COLORS[x % len(ON_COLORS)] if inside else "black",
             )  # fmt: skip
         ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
         _title(ax, title, values)

@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from xray_hpc.config import DataConfig
 from xray_hpc.data.cache import check_space, writing
-from xray_hpc.data.entries import Entry, Ignored
+from xray_hpc.data.entries import ORIGINS, Entry, Ignored, Origin
 from xray_hpc.data.table import read_table
 from xray_hpc.data.tree import read_tree
 from xray_hpc.errors import UserError, nearest
@@ -28,7 +29,7 @@ class Index:
 
     ``fingerprint`` is the data's part of a run's identity: a SHA-256 over every image's relative
     path, size in bytes, class, patient and split. Moving or copying the set does not change it.
-    The demo's is made of its version, number of images and seed alone.
+    The demo's is made of its version, number of images, seed and classes alone.
     """
 
     root: Path
@@ -53,7 +54,7 @@ def scan(config: DataConfig, cache: Path) -> Index:
     if config.source == "demo":
         folder = _demo(config, cache)
         root, classes, entries, ignored = read_tree(folder)
-        return Index(root, classes, tuple(entries), fingerprint(config, cache), ignored)
+        return Index(root, classes, tuple(entries), _demo_fingerprint(config), ignored)
     given = Path(config.root or "").expanduser()
     _check_root(given, config.source)
     if config.source == "csv":
@@ -63,18 +64,35 @@ def scan(config: DataConfig, cache: Path) -> Index:
     return Index(root, classes, tuple(entries), _fingerprint(classes, entries), ignored)
 
 
-def fingerprint(config: DataConfig, cache: Path) -> str:
-    """``scan(config, cache).fingerprint``; for the demo without its images."""
-    if config.source == "demo":
-        return _hash(["demo", _demo_version(), config.demo_images, config.demo_seed])
-    return scan(config, cache).fingerprint
+@dataclass(frozen=True)
+class Survey:
+    """What a launch must know of a data set.
+
+    ``fingerprint`` is the index's, ``classes`` the number of classes; ``images`` counts the images
+    of each class by where they come from: ``{"train": (90, 60), ...}``.
+    """
+
+    fingerprint: str
+    classes: int
+    images: Mapping[Origin, tuple[int, ...]]
 
 
-def pool_size(config: DataConfig, cache: Path) -> int:
-    """How many images there are for training and validation together, at the most."""
+def survey(config: DataConfig, cache: Path) -> Survey:
+    """Identify and count the images that ``config`` asks for; the demo's without drawing them.
+
+    Raises:
+        UserError: as :func:`scan`.
+    """
     if config.source == "demo":
-        return config.demo_images or 0
-    return sum(entry.split != "test" for entry in scan(config, cache).entries)
+        from xray_hpc.data import demo
+
+        counts = demo.counts(config.demo_images or 0, config.demo_classes or 2)
+        return Survey(_demo_fingerprint(config), len(counts["train"]), counts)
+    index = scan(config, cache)
+    found = Counter((entry.split, entry.label) for entry in index.entries)
+    labels = range(len(index.classes))
+    images = {origin: tuple(found[origin, label] for label in labels) for origin in ORIGINS}
+    return Survey(index.fingerprint, len(index.classes), images)
 
 
 def _fingerprint(classes: tuple[str, ...], entries: list[Entry]) -> str:
@@ -100,10 +118,11 @@ def _check_root(given: Path, source: str) -> None:
         )
 
 
-def _demo_version() -> int | str:
+def _demo_fingerprint(config: DataConfig) -> str:
     from xray_hpc.data import demo
 
-    return demo.VERSION
+    which = [demo.VERSION, config.demo_images, config.demo_seed]
+    return _hash(["demo", *which, *([] if config.demo_classes == 2 else [config.demo_classes])])
 
 
 def _demo(config: DataConfig, cache: Path) -> Path:
@@ -112,7 +131,9 @@ def _demo(config: DataConfig, cache: Path) -> Path:
 
     assert config.demo_images is not None
     assert config.demo_seed is not None
-    folder = cache / f"demo-v{demo.VERSION}-{config.demo_images}-{config.demo_seed}"
+    classes = config.demo_classes or 2
+    name = f"demo-v{demo.VERSION}-{config.demo_images}-{config.demo_seed}"
+    folder = cache / (name if classes == 2 else f"{name}-{classes}")
     if folder.is_dir():
         return folder
     message = "waiting for another process to draw the demo images"
@@ -125,6 +146,6 @@ def _demo(config: DataConfig, cache: Path) -> Path:
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=cache) as temporary:
             images = Path(temporary, "images")
             images.mkdir()
-            demo.generate(images, config.demo_images, config.demo_seed)
+            demo.generate(images, config.demo_images, config.demo_seed, classes)
             images.rename(folder)
     return folder

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config import DataConfig
-from xray_hpc.data.entries import Entry, counted
+from xray_hpc.data.entries import Entry, Origin, counted
 from xray_hpc.data.tree import within_class
 from xray_hpc.errors import UserError
 
@@ -46,6 +46,14 @@ def split(entries: Sequence[Entry], config: DataConfig) -> dict[str, Indices]:
     else:
         train, validation = _by_patient(entries, pool, config)
     return {"train": train, "validation": validation, "test": test}
+
+
+def trainable(images: Mapping[Origin, Sequence[int]], config: DataConfig) -> int:
+    """How many images there are to train and validate on.
+
+    ``images`` counts the images of each class by where they come from (see ``index.Survey``).
+    """
+    return sum(images["train"]) + sum(images["validation"])
 
 
 def _random(entries: Sequence[Entry], pool: Indices, config: DataConfig) -> tuple[Indices, Indices]:
@@ -99,15 +107,24 @@ def _by_patient(
     shares = held / totals
     fraction = config.validation_fraction
     if np.any(np.abs(shares - fraction) > TOLERANCE * min(fraction, 1 - fraction)):
-        of_class = [len({entries[i].patient for i in pool if labels[i] == c}) for c in (0, 1)]
+        of_class = [
+            len({entries[i].patient for i in pool if labels[i] == label})
+            for label in range(len(totals))
+        ]
         raise UserError(
             f"data.validation_fraction {fraction:g} cannot be met by patient: the classes have "
-            f"{' and '.join(map(str, of_class))} patients, and the nearest shares are "
-            f"{' and '.join(f'{share:.0%}' for share in shares)}; change the fraction, or use "
+            f"{_listed(map(str, of_class))} patients, and the nearest shares are "
+            f"{_listed(f'{share:.0%}' for share in shares)}; change the fraction, or use "
             "data.split=random"
         )
     chosen = np.array(sorted(validation), dtype=np.int64)
     return np.setdiff1d(pool, chosen), chosen
+
+
+def _listed(words: Iterable[str]) -> str:
+    """``"1, 2 and 3"``."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def shared_patients(patients: Sequence[str], splits: Mapping[str, Indices]) -> list[str]:

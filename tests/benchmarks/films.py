@@ -19,7 +19,7 @@ def draw(folder: Path) -> None:
 
     The demo's drawings are enlarged, and given the grain that makes a film's file as large.
     """
-    for path, patient, image in demo.plan(IMAGES, seed=0):
+    for path, patient, image in demo.plan(IMAGES, seed=0, classes=2):
         drawn = Image.fromarray(demo.draw_image(patient, image, 0))
         size = (round(drawn.width * HEIGHT / drawn.height), HEIGHT)
         film = np.asarray(drawn.resize(size, Image.Resampling.BICUBIC), np.float32)

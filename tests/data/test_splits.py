@@ -37,10 +37,8 @@ def entries_of(patients: list[tuple[str, int, int]]) -> list[Entry]:
         for patient, label, images in patients
         for i in range(images)
     ]
-    test = [
-        Entry(f"test/{c}/t{c}.png", c, f"t{c}", "test", 1, 1)
-        for c in {label for _, label, _ in patients}
-    ]
+    labels = {label for _, label, _ in patients}
+    test = [Entry(f"test/{c}/t{c}.png", c, f"t{c}", "test", 1, 1) for c in labels]
     return [*train, *test]
 
 

@@ -45,7 +45,7 @@ def test_weights_that_do_not_fit_are_refused() -> None:
 def drawn() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Pixels [N, 96, 96, 1] in [-1, 1] and labels [N] of 240 demo images, by part."""
     parts: dict[str, list[tuple[np.ndarray, bool]]] = {"train": [], "test": []}
-    for path, patient, image in demo.plan(240, seed=11):
+    for path, patient, image in demo.plan(240, 11, 2):
         film = Image.fromarray(demo.draw_image(patient, image, seed=11)).resize((SIZE, SIZE))
         scaled = np.asarray(film, np.float32)[..., None] / 127.5 - 1
         parts[path.parts[0]].append((scaled, patient.kind != "normal"))

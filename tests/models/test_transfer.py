@@ -8,8 +8,8 @@ import pytest
 
 from xray_hpc.config import ModelConfig
 from xray_hpc.errors import UserError
+from xray_hpc.models.backbones import build_backbone, freeze
 from xray_hpc.models.build import build_model, flat_layers
-from xray_hpc.models.transfer import build_backbone, freeze
 
 SHAPE = (32, 32, 1)
 
@@ -17,7 +17,7 @@ SHAPE = (32, 32, 1)
 def transfer(unfreeze: int | None = None, **fields: object) -> keras.Model:
     name = "tl" if unfreeze is None else "ft"
     config = ModelConfig(name, "demo", "none", unfreeze, head_units=8, head_dropout=0.1, **fields)
-    return build_model(config, SHAPE, None)
+    return build_model(config, SHAPE, 2)
 
 
 def test_transfer_learning_trains_the_head_alone() -> None:
@@ -65,7 +65,7 @@ def test_a_frozen_batch_normalization_keeps_its_statistics() -> None:
 
 def preprocessed(config: ModelConfig, pixels: np.ndarray) -> np.ndarray:
     """What the backbone of ``config`` is given for raw ``pixels``."""
-    model = build_model(config, pixels.shape[1:], None)
+    model = build_model(config, pixels.shape[1:], 2)
     backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     fed = model.layers[model.layers.index(backbone) - 1].output
     return np.asarray(keras.Model(model.inputs, fed).predict(pixels, verbose=0))
@@ -105,7 +105,7 @@ def test_colour_images_are_averaged_for_the_grey_backbone() -> None:
 def test_replicas_normalize_over_the_global_batch() -> None:
     config = ModelConfig("cnn")
     for replicas in (1, 2):
-        model = build_model(config, SHAPE, None, replicas=replicas)
+        model = build_model(config, SHAPE, 2, replicas=replicas)
         kinds = {
             layer.synchronized
             for layer in flat_layers(model)

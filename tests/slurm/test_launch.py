@@ -17,7 +17,7 @@ from client import Slurm
 from launching import HELD, PATIENCE, Launch, Launcher, quoted, record, run_of
 
 from xray_hpc.config import ModelConfig
-from xray_hpc.models.registry import weights_file
+from xray_hpc.models.registry import weights_files
 from xray_hpc.runs.paths import SweepPaths
 from xray_hpc.runs.record import RunRecord, Status
 
@@ -79,8 +79,7 @@ def story(launcher: Launcher) -> Story:
     weights are put back, and the sweep launched again with one more model."""
     slurm, sweep = launcher.slurm, launcher.sweep("models")
     weights = launcher.folder / "own.weights.h5"
-    shipped = weights_file(ModelConfig("ft", backbone="demo", weights="demo"))
-    assert shipped is not None
+    (shipped,) = weights_files(ModelConfig("ft", backbone="demo", weights="demo")).values()
     shutil.copy(shipped, weights)
     words = ("name=models", f"model.weights={weights}")
 
@@ -173,7 +172,7 @@ def test_a_run_that_fails_is_failed_in_slurm_and_in_its_record(story: Story) -> 
     assert failed.status is Status.FAILED
     assert failed.error is not None
     assert failed.error["type"] == "UserError"
-    assert "own.weights.h5 has changed since this run was created" in failed.error["message"]
+    assert "own.weights.h5 have changed since this run was created" in failed.error["message"]
 
 
 def test_the_other_runs_finish_all_the_same(story: Story) -> None:
@@ -199,7 +198,7 @@ def test_the_report_lists_every_run_and_why_one_failed(story: Story) -> None:
     assert {run: row["status"] for run, row in rows.items()} == {cnn: "finished", ft: "failed"}
     assert float(rows[cnn]["test_accuracy"]) >= 0
     assert rows[ft]["test_accuracy"] == ""
-    assert "own.weights.h5 has changed" in rows[ft]["error"]
+    assert "own.weights.h5 have changed" in rows[ft]["error"]
     assert f"| {ft} | failed | UserError: " in story.one_fails.report
 
 

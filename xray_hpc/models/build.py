@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import keras
+from keras import layers
 
 from xray_hpc.config import ModelConfig
 from xray_hpc.models.layers import GlobalBatchDropout
-from xray_hpc.models.registry import MODELS
+from xray_hpc.models.registry import MODELS, output
 
 
 def build_model(
     config: ModelConfig,
     input_shape: tuple[int, int, int],
-    weights: Path | None,
+    classes: int,
+    weights: Mapping[str, Path] | None = None,
     *,
     replicas: int = 1,
 ) -> keras.Model:
-    """Build a settled and checked model; see the model's own module for its shapes.
+    """Build a settled and checked model, its preprocessing inside.
+
+    Input ``[N, H, W, C]`` raw pixels 0..255. Output in float32: ``[N, 1]`` the probability of the
+    second of two classes where ``registry.output`` says sigmoid, else ``[N, classes]``
+    probabilities. ``weights`` are the files that backbones start from (``registry.weights_files``);
+    one without starts from random weights.
 
     For several replicas Dropout and BatchNormalization work on the global batch, so that their
     number does not change the result (call it inside the strategy's scope).
     """
-    dropout = keras.layers.Dropout if replicas == 1 else GlobalBatchDropout
+    dropout = layers.Dropout if replicas == 1 else GlobalBatchDropout
     module = importlib.import_module(MODELS[config.name].module)
-    model: keras.Model = module.build(config, input_shape, weights, dropout)
+    inputs = layers.Input(input_shape, name="image")
+    x = module.features(config, inputs, weights or {}, dropout)
+    kind = output(config, classes)
+    units = 1 if kind == "sigmoid" else classes
+    outputs = layers.Dense(units, activation=kind, dtype="float32", name="score")(x)
+    model = keras.Model(inputs, outputs, name=config.name)
     for layer in flat_layers(model):
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if isinstance(layer, layers.BatchNormalization):
             layer.synchronized = replicas > 1
     return model
 

@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 from keras import layers
 
 from xray_hpc.config import ModelConfig
+from xray_hpc.models.layers import MOMENTUM
+from xray_hpc.models.preprocessing import preprocess
 
 
-def build(
+def features(
     config: ModelConfig,
-    input_shape: tuple[int, int, int],
-    weights: Path | None,
-    dropout: Callable[[float], Any],
-) -> keras.Model:
-    """Three blocks of 16, 32 and 64 filters, 64 units, one sigmoid.
+    x: keras.KerasTensor,
+    weights: Mapping[str, Path],
+    dropout: Callable[..., keras.Layer],
+) -> keras.KerasTensor:
+    """Three blocks of 16, 32 and 64 filters, 64 units.
 
-    Input ``[N, H, W, C]`` raw pixels 0..255, output ``[N, 1]`` the probability of class 1.
+    From raw pixels ``[N, H, W, C]`` of 0..255, scaled to 0..1, to ``[N, 64]``.
 
     The convolutions have no bias. BatchNormalization behind them takes any constant out again, so
     that a bias would be moved by rounding errors alone, and Adam takes a full step even for those:
     the same run on one device and on two would end with different weights.
-
-    BatchNormalization averages over the last 10 batches or so. With Keras's default momentum of
-    0.99 its statistics lag hundreds of batches behind the weights: the first epochs then call
-    every image of the validation set positive, and early stopping keeps one of those.
     """
-    inputs = layers.Input(input_shape, name="image")
-    x = layers.Rescaling(1 / 255, name="preprocessing")(inputs)
-    for filters, convolutions, rate in ((16, 1, 0.2), (32, 1, 0.2), (64, 2, 0.4)):
-        for _ in range(convolutions):
-            x = layers.Conv2D(filters, 3, use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9)(x)
-        x = layers.Activation("relu")(x)
-        x = layers.MaxPool2D()(x)
-        x = dropout(rate)(x)
-    x = layers.Flatten()(x)
-    x = layers.Dense(64, activation="relu")(x)
-    x = dropout(0.5)(x)
-    outputs = layers.Dense(1, activation="sigmoid", dtype="float32", name="score")(x)
-    return keras.Model(inputs, outputs, name=config.name)
+    x = preprocess(config, x)
+    for block, (filters, convolutions, rate) in enumerate(
+        ((16, 1, 0.2), (32, 1, 0.2), (64, 2, 0.4)), start=1
+    ):
+        for number in range(1, convolutions + 1):
+            name = f"block{block}_conv{number}"
+            x = layers.Conv2D(filters, 3, use_bias=False, name=name)(x)
+        x = layers.BatchNormalization(momentum=MOMENTUM, name=f"block{block}_bn")(x)
+        x = layers.Activation("relu", name=f"block{block}_relu")(x)
+        x = layers.MaxPool2D(name=f"block{block}_pool")(x)
+        x = dropout(rate, name=f"block{block}_dropout")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(64, activation="relu", name="hidden")(x)
+    return dropout(0.5, name="hidden_dropout")(x)

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from xray_hpc.models.layers import MOMENTUM
+
 WEIGHTS = Path(__file__).parent / "weights" / "demo.weights.h5"
 """Made by ``python -m xray_hpc.models.pretrain_demo`` and shipped with the package."""
 
@@ -28,7 +30,7 @@ def demo_backbone(input_shape: tuple[int, int, int], weights: Path | None) -> ke
         y = layers.Conv2D(
             filters, 3, padding="same", use_bias=False, name=f"stage{number}_block_conv"
         )(x)
-        y = layers.BatchNormalization(momentum=0.9, name=f"stage{number}_block_bn")(y)
+        y = layers.BatchNormalization(momentum=MOMENTUM, name=f"stage{number}_block_bn")(y)
         x = layers.Add(name=f"stage{number}_add")([x, y])
         x = layers.Activation("relu", name=f"stage{number}_relu")(x)
     model = keras.Model(inputs, x, name="demo_backbone")
@@ -41,5 +43,5 @@ def _convolution(x: Any, filters: int, stride: int, name: str) -> Any:
     x = layers.Conv2D(
         filters, 3, strides=stride, padding="same", use_bias=False, name=f"{name}_conv"
     )(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
     return layers.Activation("relu", name=f"{name}_relu")(x)

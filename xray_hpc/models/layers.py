@@ -7,6 +7,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+MOMENTUM = 0.9
+"""Of BatchNormalization where it trains from scratch: it averages over the last 10 batches or so.
+
+With Keras's default of 0.99 its statistics lag hundreds of batches behind the weights: the first
+epochs then call every image of the validation set positive, and early stopping keeps one of those.
+"""
+
 
 class GlobalBatchDropout(keras.layers.Dropout):
     """Dropout whose mask is drawn for the global batch and cut to this replica's part.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,78 +89,130 @@ BACKBONES = {
 class Model:
     """A kind of model: what it is called in a figure, and which keys of its config it uses.
 
-    ``module`` holds ``build(config, input_shape, weights, dropout)``. ``minimum`` is the smallest
-    side of an image in pixels, where no backbone decides it.
+    ``module`` holds ``features(config, x, weights, dropout)``. ``minimum`` is the smallest side of
+    an image in pixels, where no backbone decides it. Every model uses ``preprocessing`` and
+    ``output``.
     """
 
     title: str
     module: str
-    uses: frozenset[str]
-    minimum: int = 32
+    uses: frozenset[str] = frozenset()
+    minimum: int = 1
 
 
-_TRANSFER = frozenset({"backbone", "weights", "preprocessing", "head_units", "head_dropout"})
+_TRANSFER = frozenset({"backbone", "weights", "head_units", "head_dropout"})
+_EVERY = frozenset({"name", "preprocessing", "output"})
 
 MODELS = {
-    "cnn": Model("CNN", "xray_hpc.models.cnn", frozenset(), minimum=30),
+    "cnn": Model("CNN", "xray_hpc.models.cnn", minimum=30),
     "tl": Model("Transfer learning", "xray_hpc.models.transfer", _TRANSFER),
     "ft": Model("Fine-tuning", "xray_hpc.models.transfer", _TRANSFER | {"unfreeze"}),
+    "stacked": Model("Stacked backbones", "xray_hpc.models.stacked", frozenset({"backbones"})),
+    "conv": Model("Conv blocks", "xray_hpc.models.conv", minimum=46),
+    "lung": Model("LungClassifier", "xray_hpc.models.lung", minimum=16),
+    "vgg": Model("VGG-like CNN", "xray_hpc.models.vgg", minimum=32),
 }
 
 
 def settle(config: ModelConfig) -> tuple[ModelConfig, tuple[str, ...]]:
     """Put the keys that the model does not use back to their defaults, and name those that moved.
 
-    Two configurations that differ only in such keys describe the same run.
+    Of a stacked model's backbones those without weights are left out and the others sorted by
+    name; ``auto`` preprocessing without a backbone is ``unit``. Two configurations that settle to
+    the same one describe the same run.
 
     Raises:
         UserError: the model is unknown.
     """
     if config.name not in MODELS:
         raise UserError(one_of("model", config.name, MODELS))
-    uses = MODELS[config.name].uses | {"name"}
+    uses = MODELS[config.name].uses | _EVERY
     fields = dataclasses.fields(ModelConfig)
     idle: dict[str, Any] = {item.name: item.default for item in fields if item.name not in uses}
     moved = tuple(key for key, value in idle.items() if getattr(config, key) != value)
-    return dataclasses.replace(config, **idle), moved
+    config = dataclasses.replace(config, **idle)
+    if config.backbones is not None:
+        config = dataclasses.replace(config, backbones=backbones(config))
+    if config.preprocessing == "auto" and not uses & {"backbone", "backbones"}:
+        config = dataclasses.replace(config, preprocessing="unit")
+    return config, moved
 
 
-def check(config: RunConfig) -> None:
-    """Check a settled model against its backbone and the images.
+def backbones(config: ModelConfig) -> dict[str, str]:
+    """The weights that each backbone of the model starts from, as its configuration says it."""
+    if config.backbones is not None:
+        given = config.backbones
+    else:
+        given = {} if config.backbone is None else {config.backbone: config.weights}
+    return {name: weights for name, weights in sorted(given.items()) if weights is not None}
+
+
+def output(config: ModelConfig, classes: int) -> Literal["sigmoid", "softmax"]:
+    """How the model says its scores: one sigmoid, or softmax over the classes.
 
     Raises:
-        UserError: an unknown backbone or weights, a depth beyond the backbone, images too small.
+        UserError: a sigmoid is asked for, but there are more than two classes.
     """
-    model, size = config.model, config.data.image_size
+    if config.output == "sigmoid" and classes > 2:
+        raise UserError(
+            f"model.output is sigmoid, which tells two classes apart, but there are {classes}; "
+            "use softmax or auto"
+        )
+    if config.output == "auto":
+        return "sigmoid" if classes == 2 else "softmax"
+    return config.output
+
+
+def check(config: RunConfig, classes: int) -> None:
+    """Check a settled model against its backbones, the images and the number of classes.
+
+    Raises:
+        UserError: an unknown backbone or weights, a depth beyond the backbone, too few backbones,
+            images too small, an output that does not fit the classes.
+    """
+    model = config.model
     entry = MODELS[model.name]
-    if "backbone" not in entry.uses:
-        _check_size(size, entry.minimum, model.name)
-        return
+    output(model, classes)
     missing = [key for key in sorted(entry.uses) if getattr(model, key) is None]
     if missing:
         raise UserError(f"model.{missing[0]} is not set; model {model.name} needs it")
-    name = str(model.backbone)
-    if name not in BACKBONES:
-        raise UserError(one_of("model.backbone", name, BACKBONES))
-    backbone = BACKBONES[name]
-    _check_size(size, backbone.minimum, name)
-    if model.unfreeze is not None and model.unfreeze > backbone.layers:
+    if "backbones" in entry.uses and len(backbones(model)) < 2:
+        named = ", ".join(backbones(model)) or "none"
         raise UserError(
-            f"model.unfreeze is {model.unfreeze}, but {name} has {backbone.layers} layers; "
-            f"use 1 to {backbone.layers}"
+            f"model.backbones names fewer than two backbones ({named}); model {model.name} needs "
+            "two or more, as model.backbones.NAME=WEIGHTS (with + in front for a new one)"
         )
-    weights_file(model)
+    _check_size(config, entry.minimum, model.name)
+    for name in backbones(model):
+        if name not in BACKBONES:
+            key = "model.backbone" if model.backbones is None else "model.backbones"
+            raise UserError(one_of(key, name, BACKBONES))
+        _check_size(config, BACKBONES[name].minimum, name)
+    if model.unfreeze is not None:
+        _check_depth(str(model.backbone), model.unfreeze)
+    weights_files(model)
 
 
-def _check_size(size: int, minimum: int, name: str) -> None:
+def _check_size(config: RunConfig, minimum: int, name: str) -> None:
+    size, crop = config.data.input_size, config.data.crop
     if size < minimum:
+        cut = "" if crop == 1 else f" cut to {size} by data.crop={crop:g}"
         raise UserError(
-            f"data.image_size is {size}, too small for {name}; use {minimum} or more pixels"
+            f"data.image_size is {config.data.image_size}{cut}, too small for {name}; "
+            f"use {math.ceil(minimum / crop)} or more pixels"
         )
 
 
-def weights_file(model: ModelConfig) -> Path | None:
-    """Where the backbone's weights are, or ``None`` where it starts from random ones.
+def _check_depth(name: str, unfreeze: int) -> None:
+    most = BACKBONES[name].layers
+    if unfreeze > most:
+        raise UserError(
+            f"model.unfreeze is {unfreeze}, but {name} has {most} layers; use 1 to {most}"
+        )
+
+
+def weights_files(config: ModelConfig) -> dict[str, Path]:
+    """Where the weights are of each backbone that does not start from random ones.
 
     Published ImageNet weights are looked for where Keras keeps them,
     ``$KERAS_HOME/models/`` (``~/.keras/models/``).
@@ -167,30 +220,37 @@ def weights_file(model: ModelConfig) -> Path | None:
     Raises:
         UserError: there is no such file, or the name stands for no weights of this backbone.
     """
-    if model.backbone is None or model.weights is None or model.weights == "none":
-        return None
-    backbone = BACKBONES[model.backbone]
-    if model.weights == "demo" and backbone.weights == "demo":
+    return {
+        name: _weights_file(
+            name, weights, f"model.backbones.{name}" if config.backbones else "model.weights"
+        )
+        for name, weights in backbones(config).items()
+        if weights != "none"
+    }
+
+
+def _weights_file(name: str, weights: str, key: str) -> Path:
+    backbone = BACKBONES[name]
+    if weights == "demo" and backbone.weights == "demo":
         return Path(__file__).parent / "weights" / "demo.weights.h5"
-    if model.weights == "imagenet" and backbone.weights == "imagenet":
+    if weights == "imagenet" and backbone.weights == "imagenet":
         path = imagenet_folder() / backbone.file
         if not path.is_file():
             raise UserError(
-                f"ImageNet weights of {model.backbone} are not at {path}; fetch them where there "
-                "is internet (xray_hpc.stage with the same model does), or give model.weights a "
-                "file or 'none'"
+                f"ImageNet weights of {name} are not at {path}; fetch them where there is "
+                f"internet (xray_hpc.stage with the same model does), or give {key} a file or "
+                "'none'"
             )
         return path
-    path = Path(model.weights).expanduser()
+    path = Path(weights).expanduser()
     if path.is_file():
         with path.open("rb") as handle:
             if handle.read(len(HDF5)) != HDF5:
-                raise UserError(f"model.weights is {path}, which is no HDF5 file (.h5)")
+                raise UserError(f"{key} is {path}, which is no HDF5 file (.h5)")
         return path.resolve()
-    if path.name == model.weights and not path.suffix:
-        choices = [backbone.weights, "none"]
-        raise UserError(one_of(f"model.weights of {model.backbone}", model.weights, choices))
-    raise UserError(f"model.weights is {model.weights}, but there is no such file")
+    if path.name == weights and not path.suffix:
+        raise UserError(one_of(f"{key} of {name}", weights, [backbone.weights, "none"]))
+    raise UserError(f"{key} of {name} is {weights}, but there is no such file")
 
 
 def imagenet_folder() -> Path:
@@ -199,11 +259,15 @@ def imagenet_folder() -> Path:
     return (Path(home) if home else Path.home() / ".keras") / "models"
 
 
-def weights_digest(model: ModelConfig) -> str | None:
-    """Name the starting weights by their content: SHA-256 of the file, ``None`` if random."""
-    path = weights_file(model)
-    if path is None:
-        return None
+def weights_digests(config: ModelConfig) -> dict[str, str]:
+    """Name the starting weights of each backbone by their content: SHA-256 of its file.
+
+    Backbones that start from random weights have none.
+    """
+    return {name: _sha256(path) for name, path in weights_files(config).items()}
+
+
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as handle:
         while block := handle.read(1 << 20):

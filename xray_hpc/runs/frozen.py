@@ -5,22 +5,25 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from xray_hpc.config import RunConfig
-from xray_hpc.schema import as_dict, build, read_yaml, to_yaml
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import write_text
 from xray_hpc.runs.paths import RunPaths
+from xray_hpc.schema import as_dict, build, read_yaml, to_yaml
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads, named by content: ``Index.fingerprint`` and the weights' SHA-256."""
+    """What a run reads, named by content: ``Index.fingerprint`` and the weights' SHA-256.
+
+    ``weights`` has an entry for each backbone that starts from a file.
+    """
 
     data: str
-    weights: str | None = None
+    weights: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,12 @@ class FrozenRun:
         """``<model>-<hash>`` of what the run computes, wherever its files are and it runs."""
         content = as_dict(self.config)
         del content["data"]["root"]
-        if self.inputs.weights is not None:
-            del content["model"]["weights"]
+        model, digests = content["model"], self.inputs.weights
+        if digests and model["backbones"] is None:
+            del model["weights"]
+        elif digests:
+            starts = model["backbones"].items()
+            model["backbones"] = {name: start for name, start in starts if name not in digests}
         content["inputs"] = as_dict(self.inputs)
         text = json.dumps(content, sort_keys=True)
         return f"{self.config.model.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

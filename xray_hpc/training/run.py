@@ -20,7 +20,7 @@ from xray_hpc.data.dataset import Dataset, load
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import binary_metrics, roc_points
 from xray_hpc.models.build import build_model
-from xray_hpc.models.registry import MODELS, settle, weights_digest, weights_file
+from xray_hpc.models.registry import MODELS, settle, weights_digests, weights_files
 from xray_hpc.models.registry import check as check_model
 from xray_hpc.runs.files import replacing, write_csv, write_json
 from xray_hpc.runs.frozen import FrozenRun, read_frozen
@@ -88,10 +88,11 @@ def check_inputs(run: FrozenRun, data: Dataset) -> None:
             f"the images under {run.config.data.root} have changed since this run was created; "
             "launch the sweep again to make runs of the images as they are now"
         )
-    if weights_digest(run.config.model) != run.inputs.weights:
+    if weights_digests(run.config.model) != run.inputs.weights:
+        files = ", ".join(map(str, weights_files(run.config.model).values()))
         raise UserError(
-            f"the file model.weights={run.config.model.weights} has changed since this run was "
-            "created; launch the sweep again"
+            f"the weights in {files} have changed since this run was created; "
+            "launch the sweep again"
         )
 
 
@@ -125,14 +126,18 @@ def fit(
 ) -> Fitted:
     """Train under ``strategy``; the same configuration gives the same weights every time."""
     model_config, _ = settle(config.model)
-    check_model(config)
+    check_model(config, len(data.classes))
     keras.utils.set_random_seed(config.seed)
     if config.train.mixed_precision:
         keras.mixed_precision.set_global_policy("mixed_float16")
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         model = build_model(
-            model_config, data.images.shape[1:], weights_file(model_config), replicas=replicas
+            model_config,
+            data.images.shape[1:],
+            len(data.classes),
+            weights_files(model_config),
+            replicas=replicas,
         )
         model.compile(
             optimizer=make_optimizer(config.train),
@@ -251,7 +256,7 @@ def predict(
 
 def export(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
     """Write ``model.keras``: the whole model of plain Keras layers, taking raw pixels 0..255."""
-    plain = build_model(settle(config.model)[0], data.images.shape[1:], None)
+    plain = build_model(settle(config.model)[0], data.images.shape[1:], len(data.classes))
     plain.set_weights(model.get_weights())
     with replacing(paths.model) as temporary:
         plain.save(temporary)

@@ -1,0 +1,56 @@
+"""The backbones that ``registry.BACKBONES`` lists, as Keras models."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import keras
+
+from xray_hpc.errors import UserError
+from xray_hpc.models.demo_backbone import demo_backbone
+
+APPLICATIONS = {
+    "densenet121": keras.applications.DenseNet121,
+    "densenet169": keras.applications.DenseNet169,
+    "densenet201": keras.applications.DenseNet201,
+    "mobilenet_v2": keras.applications.MobileNetV2,
+    "resnet50v2": keras.applications.ResNet50V2,
+    "resnet101v2": keras.applications.ResNet101V2,
+    "resnet152v2": keras.applications.ResNet152V2,
+}
+
+
+def build_backbone(
+    name: str, input_shape: tuple[int, int, int], weights: Path | None
+) -> keras.Model:
+    """The backbone without its top, its weights read from a file, or random ones.
+
+    Input ``[N, H, W, C]`` scaled as the backbone was trained (models.preprocessing), output
+    ``[N, h, w, F]``.
+
+    Raises:
+        UserError: the file does not hold the weights of this backbone.
+    """
+    if name == "demo":
+        backbone = demo_backbone(input_shape, None)
+    else:
+        backbone = APPLICATIONS[name](include_top=False, weights=None, input_shape=input_shape)
+        backbone.name = name
+    if weights is not None:
+        try:
+            with warnings.catch_warnings():
+                # Keras only warns of layers that it finds no weights for.
+                warnings.simplefilter("error", UserWarning)
+                backbone.load_weights(weights)
+        except (ValueError, KeyError, OSError, UserWarning) as error:
+            why = " ".join(str(error).split())[:200]
+            raise UserError(f"{weights} does not hold the weights of {name} ({why})") from error
+    return backbone
+
+
+def freeze(backbone: keras.Model, unfreeze: int) -> None:
+    """Let the last ``unfreeze`` layers of ``backbone`` train, and none before them."""
+    backbone.trainable = True
+    for layer in backbone.layers[: len(backbone.layers) - unfreeze]:
+        layer.trainable = False

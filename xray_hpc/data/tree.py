@@ -50,7 +50,7 @@ def read_tree(
 def _find_root(given: Path) -> Path:
     if _is_tree(given):
         return given
-    inside = [Path(item.path) for item in _entries(given) if item.is_dir() and not _junk(item.name)]
+    inside = [Path(item.path) for item in _entries(given) if item.is_dir() and not junk(item.name)]
     trees = [folder for folder in inside if _is_tree(folder)]
     if len(trees) > 1:
         names = ", ".join(repr(folder.name) for folder in trees)
@@ -84,8 +84,8 @@ def _read(root: Path, given: Path) -> tuple[Path, tuple[str, ...], list[Entry], 
             continue
         for item in _entries(root / folder):
             name = f"{folder}/{item.name}"
-            if not item.is_dir() or _junk(item.name):
-                reason = _junk(item.name) or "outside the class folders"
+            if not item.is_dir() or junk(item.name):
+                reason = junk(item.name) or "outside the class folders"
                 ignored[reason].add(name, _files(item))
                 continue
             images[origin][item.name] += 0
@@ -119,7 +119,8 @@ def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
         return sorted(items, key=lambda item: item.name)
 
 
-def _junk(name: str) -> str | None:
+def junk(name: str) -> str | None:
+    """Why a file or folder of this name is passed over; None if it is not."""
     if name == MACOS or name.startswith("._") or name == ".DS_Store":
         return "macOS metadata"
     if name.startswith(".") or name.lower() in SYSTEM:
@@ -133,7 +134,7 @@ def _images(
     """The images in a class folder, each with its path inside the class folder."""
     for item in _entries(folder):
         name = f"{shown}/{item.name}"
-        if reason := _junk(item.name):
+        if reason := junk(item.name):
             ignored[reason].add(name, _files(item))
         elif item.is_dir(follow_symlinks=False):
             yield from _images(item.path, f"{inside}{item.name}/", name, ignored)
@@ -152,8 +153,8 @@ def _ignore_all(
     for item in _entries(folder):
         if item.name in keep and item.is_dir():
             continue
-        reason = _junk(item.name) or "outside train, val and test"
-        if item.is_dir() and not _junk(item.name) and _is_tree(Path(item.path)):
+        reason = junk(item.name) or "outside train, val and test"
+        if item.is_dir() and not junk(item.name) and _is_tree(Path(item.path)):
             reason = "nested copy of the tree"
         if files := _files(item):
             ignored[reason].add(Path(item.path).relative_to(given).as_posix(), files)

@@ -56,6 +56,9 @@ class RunPaths:
     def loss(self, model: str) -> Path:
         return self.folder / f"{model}_loss_per_epoch.csv"
 
+    def auc(self, model: str) -> Path:
+        return self.folder / f"{model}_auc_per_epoch.csv"
+
     def scores(self, model: str, split: str) -> Path:
         return self.folder / f"{model}_{split}_yscores.csv"
 

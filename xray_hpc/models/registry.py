@@ -108,8 +108,8 @@ MODELS = {
     "tl": Model("Transfer learning", "xray_hpc.models.transfer", _TRANSFER),
     "ft": Model("Fine-tuning", "xray_hpc.models.transfer", _TRANSFER | {"unfreeze"}),
     "stacked": Model("Stacked backbones", "xray_hpc.models.stacked", frozenset({"backbones"})),
-    "conv": Model("Conv blocks", "xray_hpc.models.conv", minimum=46),
-    "lung": Model("LungClassifier", "xray_hpc.models.lung", minimum=16),
+    "conv": Model("Four-block CNN", "xray_hpc.models.conv", minimum=46),
+    "lung": Model("Two-convolution CNN", "xray_hpc.models.lung", minimum=16),
     "vgg": Model("VGG-like CNN", "xray_hpc.models.vgg", minimum=32),
 }
 

@@ -114,7 +114,9 @@ def test_larcc_is_the_tutorial(world: Path) -> None:
 def test_stacked_is_the_tutorial(world: Path) -> None:
     config = experiment(world, "stacked", data="folder")
     assert config.model == ModelConfig(
-        "stacked", backbones={"densenet169": "imagenet", "mobilenet_v2": "imagenet"}
+        "stacked",
+        backbones={"densenet169": "imagenet", "mobilenet_v2": "imagenet"},
+        output="sigmoid",
     )
     assert config.data.input_shape == (224, 224, 3)
     assert (config.train.epochs, config.train.batch_size) == (20, 16)
@@ -141,7 +143,7 @@ def test_reduced_is_the_tutorial(world: Path) -> None:
 
 def test_lung_is_the_tutorial(world: Path) -> None:
     config = experiment(world, "lung", data="folder")
-    assert config.model == ModelConfig("lung", output="softmax")
+    assert config.model == ModelConfig("lung", preprocessing="unit", output="softmax")
     assert config.data.input_shape == (512, 512, 1)
     assert (config.train.epochs, config.train.batch_size) == (40, 16)
     assert (config.train.learning_rate, config.train.keep) == (5e-3, "val_accuracy")
@@ -154,7 +156,7 @@ def test_lung_is_the_tutorial(world: Path) -> None:
 
 def test_vgg_is_the_tutorial(world: Path) -> None:
     config = experiment(world, "vgg", data="folder")
-    assert config.model == ModelConfig("vgg")
+    assert config.model == ModelConfig("vgg", preprocessing="unit", output="sigmoid")
     assert config.data.input_shape == (150, 150, 1)
     assert (config.train.epochs, config.train.batch_size) == (12, 32)
     assert (config.train.optimizer, config.train.learning_rate) == ("rmsprop", 1e-3)

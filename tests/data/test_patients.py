@@ -13,6 +13,7 @@ from xray_hpc.data.patients import patient_of
         ("person1_bacteria_2.jpeg", "person1_bacteria"),
         ("person1_virus_6.jpeg", "person1_virus"),
         ("person447_virus_921_1.jpeg", "person447_virus"),
+        ("person3_covid_5.jpeg", "person3_covid"),
         ("IM-0115-0001.jpeg", "IM-0115"),
         ("IM-0187-0001-0002.jpeg", "IM-0187"),
         ("NORMAL2-IM-1427-0001.jpeg", "NORMAL2-IM-1427"),
@@ -25,7 +26,7 @@ def test_the_published_names_carry_their_patient(name: str, patient: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["image1.png", "person_1.png", "IMG-0115-0001.jpeg", "covid 3.jpg"]
+    "name", ["image1.png", "person_1.png", "IMG-0115-0001.jpeg", "covid 3.jpg", "covid-19-12.png"]
 )
 def test_other_names_are_patients_of_their_own(name: str) -> None:
     assert patient_of(name, "train/NORMAL") != patient_of(name, "test/NORMAL")
@@ -34,7 +35,7 @@ def test_other_names_are_patients_of_their_own(name: str) -> None:
 numbers = st.integers(1, 99_999)
 
 
-@given(numbers, numbers, numbers, st.sampled_from(["bacteria", "virus"]))
+@given(numbers, numbers, numbers, st.sampled_from(["bacteria", "covid", "virus"]))
 def test_images_of_one_person_share_a_patient(
     person: int, first: int, second: int, etiology: str
 ) -> None:

@@ -174,6 +174,10 @@ def _shadow(kind: str, chest: Chest, view: View, rng: np.random.Generator, cours
         shadow += opacities.patches(chest, rng, side, strength)
         if rng.random() < 0.4:
             shadow += opacities.patches(chest, rng, 1 - side, 0.8 * strength)
+    elif kind == "covid":
+        for lung in (0, 1):
+            share = rng.uniform(0.5, 1.0)
+            shadow += opacities.ground_glass(chest, rng, lung, share * strength)
     else:
         for lung in (0, 1):
             share = rng.uniform(0.6, 1.0)

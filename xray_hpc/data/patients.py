@@ -10,6 +10,8 @@ Kermany's chest X-rays (and Kaggle's copy of them) number their patients in the 
 ``BACTERIA-1008087-0001.jpeg``          ``BACTERIA-1008087``
 ======================================  ====================
 
+The demo's patients with Covid are named in the same way, ``person3_covid_5.jpeg``.
+
 A number counts only within its own series: ``person1_virus`` is somebody else than
 ``person1_bacteria``, and ``IM-0115`` than ``NORMAL2-IM-0115``. Read so, the published train and
 test sets share no patient at all; read as one series, the normal ones would share 94 numbers.
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import re
 
-_PERSON = re.compile(r"person(\d+)_(bacteria|virus)_\d", re.IGNORECASE)
+_PERSON = re.compile(r"person(\d+)_(bacteria|covid|virus)_\d", re.IGNORECASE)
 _IM = re.compile(r"((?:normal\d*-)?im)-(\d+)-\d", re.IGNORECASE)
 _DISEASE = re.compile(r"(normal|bacteria|virus)-(\d+)-\d", re.IGNORECASE)
 

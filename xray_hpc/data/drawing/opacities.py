@@ -60,6 +60,19 @@ def interstitial(
     return strength * (net + 0.35) * step(near, 0.8) * chest.lungs[side]
 
 
+def ground_glass(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
+    """Covid-like: hazy patches along the chest wall, most of them low, that veil the vessels."""
+    total = np.zeros_like(chest.x)
+    for _ in range(int(rng.integers(2, 5))):
+        centre = (SIDES[side] * rng.uniform(0.42, 0.62), rng.triangular(-0.45, 0.24, 0.34))
+        radii = (rng.uniform(0.10, 0.19), rng.uniform(0.14, 0.28))
+        shape = ellipse(chest.x, chest.y, centre, radii, SIDES[side] * rng.uniform(-0.5, 0.1))
+        ragged = shape + 0.3 * clouds(rng, shape.shape, 11)
+        total += rng.uniform(0.5, 1.0) * step(ragged, 1.0)
+    grain = np.clip(0.9 + 0.12 * clouds(rng, total.shape, 40), 0.5, 1.3)
+    return strength * np.minimum(total, 1.1) * grain * chest.lungs[side]
+
+
 def nodules(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
     """One to three small round shadows with a firm edge."""
     total = np.zeros_like(chest.x)

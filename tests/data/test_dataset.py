@@ -201,6 +201,24 @@ def test_a_list_is_loaded_as_a_tree_is(tree: Path, cache: Path, data_config: Mak
     assert listed.classes == walked.classes
 
 
+def test_images_that_are_not_drawn_are_in_no_part(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    data = load(data_config(tree, per_class=15, split="random"), cache)
+    assert len(data.images) == 48
+    rows = np.concatenate([data.splits["train"], data.splits["validation"]])
+    assert np.bincount(data.labels[rows]).tolist() == [15, 15]
+    assert len(data.splits["test"]) == 6
+
+
+def test_a_class_too_small_for_the_subset_is_reported(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    assert load(data_config(tree, per_class=50), cache).notes == [
+        "data.per_class is 50, but 'NORMAL' has only 21 images to draw from; took 21 of each class"
+    ]
+
+
 def test_no_room_is_said_before_packing_and_leaves_nothing(
     tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -10,15 +11,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from xray_hpc.config import DataConfig
-from xray_hpc.data.entries import Entry
+from xray_hpc.data.entries import Entry, count
 from xray_hpc.data.index import scan
-from xray_hpc.data.splits import shared_patients, split
+from xray_hpc.data.splits import shared_patients, small_classes, split, trainable
 from xray_hpc.errors import UserError
 
 MakeConfig = Callable[..., DataConfig]
 
 
-def config(kind: str, fraction: float = 0.2, seed: int = 42) -> DataConfig:
+def config(
+    kind: str, fraction: float = 0.2, seed: int = 42, per_class: int | None = None
+) -> DataConfig:
     return DataConfig(
         source="folder",
         root="x",
@@ -27,6 +30,7 @@ def config(kind: str, fraction: float = 0.2, seed: int = 42) -> DataConfig:
         split=kind,  # type: ignore[arg-type]
         validation_fraction=fraction,
         split_seed=seed,
+        per_class=per_class,
     )
 
 
@@ -132,6 +136,96 @@ def test_folder_takes_the_sets_own_validation_images(
 def test_folder_without_validation_images_is_refused() -> None:
     with pytest.raises(UserError, match=r"no validation images .*use data.split=patient"):
         split(entries_of([("a", 0, 2), ("b", 1, 2)]), config("folder"))
+
+
+kinds = st.sampled_from(["patient", "random", "folder"])
+
+
+def singles(classes: list[int], validation: int = 3) -> list[Entry]:
+    """Entries of so many patients a class with an image each, and some for validation and test."""
+    entries = entries_of(
+        [(f"{c}-{n}", c, 1) for c, n_of in enumerate(classes) for n in range(n_of)]
+    )
+    for c in range(len(classes)):
+        for n in range(validation):
+            path = f"val/{c}/{n}.png"
+            entries.append(Entry(path, c, path, "validation", 1, 1))
+    return entries
+
+
+def of_each(entries: list[Entry], rows: np.ndarray) -> Counter[int]:
+    return Counter(entries[i].label for i in rows)
+
+
+@given(
+    st.lists(st.integers(30, 60), min_size=2, max_size=4),
+    kinds,
+    st.integers(20, 70),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_drawn_subset_has_as_many_images_of_every_class_and_nothing_twice(
+    classes: list[int], kind: str, per_class: int, seed: int
+) -> None:
+    entries = singles(classes)
+    parts = split(entries, config(kind, seed=seed, per_class=per_class))
+    drawn = parts["train"] if kind == "folder" else np.r_[parts["train"], parts["validation"]]
+    largest = min(classes) + (0 if kind == "folder" else 3)
+    size = min(per_class, largest)
+    assert of_each(entries, drawn) == dict.fromkeys(range(len(classes)), size)
+    everything = np.concatenate(list(parts.values()))
+    assert len(set(everything)) == len(everything)
+    counts = count(entries, len(classes))
+    assert trainable(counts, config(kind, per_class=per_class)) == len(everything) - len(classes)
+
+
+@given(kinds, st.integers(0, 2**32 - 1), st.randoms(use_true_random=False))
+def test_a_subset_is_the_same_whatever_the_order_of_the_files(
+    kind: str, seed: int, random: Random
+) -> None:
+    entries = singles([30, 40, 50])
+    mixed = random.sample(entries, len(entries))
+    drawn = config(kind, seed=seed, per_class=20)
+    one, other = (
+        {part: {files[i].path for i in rows} for part, rows in split(files, drawn).items()}
+        for files in (entries, mixed)
+    )
+    assert one == other
+
+
+@given(kinds, st.integers(0, 2**32 - 1))
+def test_a_smaller_subset_is_part_of_a_larger_and_another_seed_draws_another(
+    kind: str, seed: int
+) -> None:
+    entries = singles([50, 60])
+
+    def drawn(per_class: int, seed: int) -> set[int]:
+        parts = split(entries, config(kind, seed=seed, per_class=per_class))
+        return {*parts["train"].tolist(), *parts["validation"].tolist()}
+
+    assert drawn(20, seed) < drawn(40, seed)
+    assert drawn(20, seed) != drawn(20, (seed + 1) % 2**32)
+
+
+@pytest.mark.parametrize("kind", ["patient", "random", "folder"])
+def test_a_subset_leaves_the_test_set_whole(kind: str) -> None:
+    entries = singles([30, 40])
+    whole, part = (split(entries, config(kind, per_class=n)) for n in (None, 20))
+    np.testing.assert_array_equal(whole["test"], part["test"])
+
+
+def test_with_folder_a_subset_is_drawn_from_the_training_images_alone() -> None:
+    entries = singles([30, 40], validation=5)
+    parts = split(entries, config("folder", per_class=20))
+    assert of_each(entries, parts["train"]) == {0: 20, 1: 20}
+    assert of_each(entries, parts["validation"]) == {0: 5, 1: 5}
+
+
+def test_a_class_with_fewer_images_than_asked_for_is_named() -> None:
+    counts = count(singles([90, 5]), 2)
+    assert small_classes(counts, ("ill", "well"), config("patient", per_class=8)) == []
+    assert small_classes(counts, ("ill", "well"), config("folder", per_class=8)) == [
+        "data.per_class is 8, but 'well' has only 5 images to draw from; took 5 of each class"
+    ]
 
 
 def test_patients_in_two_parts_are_counted_with_the_images_they_spoil() -> None:

@@ -51,6 +51,16 @@ def test_the_text_shows_counts_and_what_was_left_out(loaded: tuple[Dataset, Inde
     )
 
 
+def test_images_that_were_not_drawn_are_counted(
+    tree: Path, tmp_path: Path, data_config: Callable[..., DataConfig]
+) -> None:
+    config = data_config(tree, per_class=18, split="folder")
+    index = scan(config, tmp_path)
+    data = load_index(index, config, tmp_path)
+    assert "not drawn   4 images (data.per_class)\n" in text(data, index)
+    assert (frame(data)["split"] == "").sum() == 4
+
+
 def test_ignored_files_are_counted_by_reason() -> None:
     ignored = {"macOS metadata": Ignored(5000, ["a", "b"]), "no image suffix": Ignored(1, ["c"])}
     assert ignored_line(ignored) == (

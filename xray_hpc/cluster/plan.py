@@ -156,7 +156,8 @@ def _settle_data(data: DataConfig) -> DataConfig:
     if data.source != "demo":
         data = dataclasses.replace(data, demo_images=None, demo_seed=None, demo_classes=None)
     if data.split == "folder":
-        data = dataclasses.replace(data, split_seed=0, validation_fraction=0.2)
+        seed = 0 if data.per_class is None else data.split_seed
+        data = dataclasses.replace(data, split_seed=seed, validation_fraction=0.2)
     return data
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from xray_hpc.config import DataConfig
 from xray_hpc.data.cache import writing
-from xray_hpc.data.entries import Entry, counted
+from xray_hpc.data.entries import Entry, count, counted
 from xray_hpc.data.index import Index, scan
 from xray_hpc.data.pack import (
     WHAT,
@@ -25,7 +25,7 @@ from xray_hpc.data.pack import (
     packed_size,
     read_pack,
 )
-from xray_hpc.data.splits import shared_patients, split
+from xray_hpc.data.splits import shared_patients, small_classes, split
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import locked
 
@@ -40,7 +40,8 @@ class Dataset:
         files: N paths, relative to the set's root.
         patients: N names.
         classes: the class names, sorted.
-        splits: positions in the N, ``int64``, for ``train``, ``validation`` and ``test``.
+        splits: positions in the N, ``int64``, for ``train``, ``validation`` and ``test``; images
+            that ``data.per_class`` does not take are in none of them.
         fingerprint: the data's part of a run's identity (see ``Index``).
         notes: the warnings that were shown when the set was loaded.
         skipped: (path, reason) of the files that could not be read.
@@ -83,6 +84,7 @@ def load_index(
         if not len(rows):
             raise UserError(f"{index.root}: no readable {name} images are left; mend the files")
     patients = [entry.patient for entry in entries]
+    notes += small_classes(count(index.entries, len(index.classes)), index.classes, config)
     if packed.skipped:
         notes.append(f"{index.root}: skipped {describe_skipped(packed.skipped)}")
     if config.split == "patient":

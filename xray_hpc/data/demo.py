@@ -21,7 +21,7 @@ from xray_hpc.data.drawing import opacities
 from xray_hpc.data.drawing.anatomy import Chest, draw_body, draw_chest
 from xray_hpc.data.drawing.film import expose
 from xray_hpc.data.drawing.shapes import Field, View, draw_view
-from xray_hpc.data.entries import ORIGINS, Origin
+from xray_hpc.data.entries import ORIGINS, Counts, Origin
 from xray_hpc.errors import UserError
 
 VERSION = 1
@@ -85,7 +85,7 @@ def generate(folder: Path, images: int, seed: int, classes: int) -> None:
         film.save(target, format="JPEG", quality=88)
 
 
-def counts(images: int, classes: int) -> dict[Origin, tuple[int, ...]]:
+def counts(images: int, classes: int) -> Counts:
     """How many images of each class there are, the classes in the order of their names."""
     names = sorted(set(CLASSES[classes].values()))
     found = {name: Counter[Origin]() for name in names}

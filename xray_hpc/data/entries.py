@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -42,6 +42,16 @@ class Ignored:
         self.count += count
         if len(self.examples) < EXAMPLES:
             self.examples.append(name)
+
+
+Counts = Mapping[Origin, Sequence[int]]
+"""Images of each class, in the order of the classes, by where they come from."""
+
+
+def count(entries: Sequence[Entry], classes: int) -> Counts:
+    """Count the images by origin and class: ``{"train": (90, 60), "validation": ...}``."""
+    found = Counter((entry.split, entry.label) for entry in entries)
+    return {origin: tuple(found[origin, label] for label in range(classes)) for origin in ORIGINS}
 
 
 def counted(number: int, what: str, many: str | None = None) -> str:

@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from xray_hpc.config import DataConfig
 from xray_hpc.data.cache import check_space, writing
-from xray_hpc.data.entries import ORIGINS, Entry, Ignored, Origin
+from xray_hpc.data.entries import Counts, Entry, Ignored, count
 from xray_hpc.data.table import read_table
 from xray_hpc.data.tree import read_tree
 from xray_hpc.errors import UserError, nearest
@@ -68,13 +67,12 @@ def scan(config: DataConfig, cache: Path) -> Index:
 class Survey:
     """What a launch must know of a data set.
 
-    ``fingerprint`` is the index's, ``classes`` the number of classes; ``images`` counts the images
-    of each class by where they come from: ``{"train": (90, 60), ...}``.
+    ``fingerprint`` is the index's, ``classes`` the number of classes.
     """
 
     fingerprint: str
     classes: int
-    images: Mapping[Origin, tuple[int, ...]]
+    images: Counts
 
 
 def survey(config: DataConfig, cache: Path) -> Survey:
@@ -89,10 +87,8 @@ def survey(config: DataConfig, cache: Path) -> Survey:
         counts = demo.counts(config.demo_images or 0, config.demo_classes or 2)
         return Survey(_demo_fingerprint(config), len(counts["train"]), counts)
     index = scan(config, cache)
-    found = Counter((entry.split, entry.label) for entry in index.entries)
-    labels = range(len(index.classes))
-    images = {origin: tuple(found[origin, label] for label in labels) for origin in ORIGINS}
-    return Survey(index.fingerprint, len(index.classes), images)
+    classes = len(index.classes)
+    return Survey(index.fingerprint, classes, count(index.entries, classes))
 
 
 def _fingerprint(classes: tuple[str, ...], entries: list[Entry]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config import DataConfig
-from xray_hpc.data.entries import Entry, Origin, counted
+from xray_hpc.data.entries import Counts, Entry, Origin, counted
 from xray_hpc.data.tree import within_class
 from xray_hpc.errors import UserError
 
@@ -23,19 +23,19 @@ def split(entries: Sequence[Entry], config: DataConfig) -> dict[str, Indices]:
     """Divide the images: positions in ``entries`` for ``train``, ``validation`` and ``test``.
 
     The test set is always the one that came with the data. The others share the pool of all
-    other images, except with ``config.split`` ``folder``.
+    other images, except with ``config.split`` ``folder``. Of the pool (of the training images,
+    with ``folder``) ``config.per_class`` takes so many of each class; the rest is in no part.
 
     Raises:
         UserError: a part would be empty, or the fraction cannot be met.
     """
     origins = np.array([entry.split for entry in entries])
     test = np.flatnonzero(origins == "test")
-    pool = np.flatnonzero(origins != "test")
+    pool = np.flatnonzero(np.isin(origins, _pool(config)))
+    if config.per_class is not None:
+        pool = _balanced(entries, pool, config.per_class, config.split_seed)
     if config.split == "folder":
-        train, validation = (
-            np.flatnonzero(origins == "train"),
-            np.flatnonzero(origins == "validation"),
-        )
+        train, validation = pool, np.flatnonzero(origins == "validation")
         if not len(validation):
             raise UserError(
                 "data.split is folder, but the data has no validation images (a folder val/, or "
@@ -48,12 +48,48 @@ def split(entries: Sequence[Entry], config: DataConfig) -> dict[str, Indices]:
     return {"train": train, "validation": validation, "test": test}
 
 
-def trainable(images: Mapping[Origin, Sequence[int]], config: DataConfig) -> int:
-    """How many images there are to train and validate on.
+def trainable(images: Counts, config: DataConfig) -> int:
+    """How many images there are to train and validate on, of a set that has ``images``."""
+    given = sum(images["train"]) + sum(images["validation"])
+    if config.per_class is None:
+        return given
+    sizes = _pool_sizes(images, config)
+    return given - sum(sizes) + len(sizes) * min(config.per_class, *sizes)
 
-    ``images`` counts the images of each class by where they come from (see ``index.Survey``).
+
+def small_classes(images: Counts, classes: Sequence[str], config: DataConfig) -> list[str]:
+    """One line if a class has fewer images than ``config.per_class``."""
+    sizes = _pool_sizes(images, config)
+    if config.per_class is None or min(sizes) >= config.per_class:
+        return []
+    smallest = sizes.index(min(sizes))
+    return [
+        f"data.per_class is {config.per_class}, but {classes[smallest]!r} has only "
+        f"{counted(sizes[smallest], 'image')} to draw from; took {sizes[smallest]:,} of each class"
+    ]
+
+
+def _pool(config: DataConfig) -> list[Origin]:
+    """Where the images come from that are split, or that train where there is no splitting."""
+    return ["train"] if config.split == "folder" else ["train", "validation"]
+
+
+def _pool_sizes(images: Counts, config: DataConfig) -> list[int]:
+    return [sum(sizes) for sizes in zip(*(images[origin] for origin in _pool(config)), strict=True)]
+
+
+def _balanced(entries: Sequence[Entry], pool: Indices, per_class: int, seed: int) -> Indices:
+    """Draw ``per_class`` images of each class, or as many as the smallest class has.
+
+    The draw hangs on the seed and the images' paths alone, and a smaller one is part of a larger.
     """
-    return sum(images["train"]) + sum(images["validation"])
+    of_class: defaultdict[int, list[int]] = defaultdict(list)
+    for i in sorted(pool.tolist(), key=lambda i: entries[i].path):
+        of_class[entries[i].label].append(i)
+    random = np.random.RandomState(seed)
+    shuffled = [random.permutation(of_class[label]) for label in sorted(of_class)]
+    size = min(per_class, *map(len, shuffled))
+    return np.sort(np.concatenate([images[:size] for images in shuffled])).astype(np.int64)
 
 
 def _random(entries: Sequence[Entry], pool: Indices, config: DataConfig) -> tuple[Indices, Indices]:

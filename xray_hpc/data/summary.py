@@ -51,6 +51,9 @@ def text(dataset: Dataset, index: Index) -> str:
         f"ignored     {ignored_line(index.ignored)}",
         f"unreadable  {describe_skipped(dataset.skipped) if dataset.skipped else 'none'}",
     ]
+    unused = len(dataset.files) - sum(map(len, dataset.splits.values()))
+    if unused:
+        lines.append(f"not drawn   {counted(unused, 'image')} (data.per_class)")
     lines += [f"warning: {note}" for note in dataset.notes]
     return "\n".join(lines) + "\n"
 

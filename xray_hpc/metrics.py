@@ -42,6 +42,11 @@ def call(scores: npt.NDArray[Any], threshold: float | None) -> Counts:
     return highest if threshold is None else (scores[:, 1] > threshold).astype(np.int64)
 
 
+def decision_threshold(classes: Sequence[str]) -> float | None:
+    """What the score of the second of two classes must exceed; ``None`` for more classes."""
+    return THRESHOLD if len(classes) == 2 else None
+
+
 def split_metrics(
     y_true: Labels, scores: Scores, classes: Sequence[str], threshold: float = THRESHOLD
 ) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def decide(paths: RunPaths, job: str | None, queue: Mapping[str, QueuedJob]) -> 
 
 def missing_file(paths: RunPaths, model: str) -> str | None:
     """What a finished run lacks of the files that a report needs, or ``None``."""
-    tables = [paths.accuracy(model), paths.loss(model)]
+    tables = [paths.accuracy(model), paths.loss(model), paths.auc(model)]
     tables += [table(model, split) for split in SPLITS for table in (paths.scores, paths.roc)]
     for path in (*tables, paths.metrics):
         if not path.is_file():

@@ -39,6 +39,14 @@ class RunPaths:
         return self.folder / "model.keras"
 
     @property
+    def summary(self) -> Path:
+        return self.folder / "model.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
     def figures(self) -> Path:
         return self.folder / "figures"
 
@@ -49,6 +57,9 @@ class RunPaths:
     @property
     def lock(self) -> Path:
         return self.folder / ".lock"
+
+    def checkpoint(self, epoch: int) -> Path:
+        return self.checkpoints / f"epoch-{epoch:04}.weights.h5"
 
     def accuracy(self, model: str) -> Path:
         return self.folder / f"{model}_accuracy_per_epoch.csv"

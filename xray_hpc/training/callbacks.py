@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 import tensorflow as tf
 
 from xray_hpc.config import TrainConfig
-from xray_hpc.metrics import binary_metrics
+from xray_hpc.metrics import probabilities, split_metrics
 from xray_hpc.runs.files import write_csv
 from xray_hpc.runs.paths import RunPaths
 
@@ -22,26 +23,71 @@ Logs = MutableMapping[str, Any]
 
 
 class Validation(keras.callbacks.Callback):
-    """Put ``val_loss`` and ``val_accuracy`` into the epoch's logs, from one prediction.
+    """Put ``val_loss``, ``val_accuracy`` and ``val_auc`` into the logs, from one prediction.
 
-    It goes first, so that the callbacks behind it can watch both. Keras's own validation breaks
-    or weighs images unequally where a batch does not divide among the replicas.
+    It goes first, so that the callbacks behind it can watch them; a ``val_auc`` that the images
+    cannot tell is NaN. Keras's own validation breaks or weighs images unequally where a batch does
+    not divide among the replicas.
     """
 
-    def __init__(self, batches: tf.data.Dataset, labels: npt.NDArray[np.int64]) -> None:
+    def __init__(
+        self, batches: tf.data.Dataset, labels: npt.NDArray[np.int64], classes: Sequence[str]
+    ) -> None:
         super().__init__()
         self.batches = batches
         self.labels = labels
+        self.classes = classes
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        scores = self.model.predict(self.batches, verbose=0)[: len(self.labels), 0]
-        measured = binary_metrics(self.labels, scores)
+        outputs = self.model.predict(self.batches, verbose=0)[: len(self.labels)]
+        measured = split_metrics(self.labels, probabilities(outputs), self.classes)
         assert logs is not None
         logs["val_loss"], logs["val_accuracy"] = measured["loss"], measured["accuracy"]
+        logs["val_auc"] = math.nan if measured["auc"] is None else measured["auc"]
+
+
+class Keep(keras.callbacks.Callback):
+    """Have the model end with the weights of its best epoch, the first of equals.
+
+    Args:
+        monitor: ``val_loss``, ``val_accuracy`` or ``val_auc``; ``last`` keeps the last epoch's
+            weights (and takes the lowest ``val_loss`` for the best epoch).
+        on_best: called with the epoch and the model in each epoch that is the best so far.
+
+    ``epoch`` is the one whose weights the model ends with.
+    """
+
+    def __init__(
+        self, monitor: str, on_best: Callable[[int, keras.Model], None] | None = None
+    ) -> None:
+        super().__init__()
+        self.last = monitor == "last"
+        self.monitor = "val_loss" if self.last else monitor
+        self.on_best = on_best
+        self.epoch = 0
+        self.best = math.inf
+        self.weights: list[npt.NDArray[Any]] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        assert logs is not None
+        value = logs[self.monitor] if mode(self.monitor) == "min" else -logs[self.monitor]
+        if self.last:
+            self.epoch = epoch
+        if not value < self.best:
+            return
+        self.best = value
+        if not self.last:
+            self.epoch, self.weights = epoch, self.model.get_weights()
+        if self.on_best is not None:
+            self.on_best(epoch, self.model)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self.weights is not None:
+            self.model.set_weights(self.weights)
 
 
 class EpochTables(keras.callbacks.Callback):
-    """Rewrite the run's accuracy and loss tables after each epoch, and keep the history."""
+    """Rewrite the run's tables an epoch after each, and keep the history."""
 
     def __init__(self, paths: RunPaths, model_name: str) -> None:
         super().__init__()
@@ -58,12 +104,14 @@ class EpochTables(keras.callbacks.Callback):
                 "val_accuracy": float(logs["val_accuracy"]),
                 "train_loss": float(logs["loss"]),
                 "val_loss": float(logs["val_loss"]),
+                "val_auc": float(logs["val_auc"]),
             }
         )
         table = pd.DataFrame(self.history)
         accuracy = self.paths.accuracy(self.name)
         write_csv(accuracy, table[["epoch", "train_accuracy", "val_accuracy"]])
         write_csv(self.paths.loss(self.name), table[["epoch", "train_loss", "val_loss"]])
+        write_csv(self.paths.auc(self.name), table[["epoch", "val_auc"]])
 
 
 class Progress(keras.callbacks.Callback):
@@ -100,7 +148,8 @@ class Progress(keras.callbacks.Callback):
         print(
             f"epoch {epoch + 1}/{self.epochs} loss {logs['loss']:.4f} "
             f"accuracy {logs['accuracy']:.3f} val_loss {logs['val_loss']:.4f} "
-            f"val_accuracy {logs['val_accuracy']:.3f} lr {logs['learning_rate']:.2e} "
+            f"val_accuracy {logs['val_accuracy']:.3f} val_auc {logs['val_auc']:.3f} "
+            f"lr {logs['learning_rate']:.2e} "
             f"{time.monotonic() - self.began:.1f} s".ljust(79 if self.bar else 0),
             flush=True,
         )
@@ -116,6 +165,11 @@ class LearningRate(keras.callbacks.Callback):
         )
 
 
+def mode(monitor: str) -> Literal["min", "max"]:
+    """Whether the measure is better when it is lower or higher."""
+    return "min" if monitor == "val_loss" else "max"
+
+
 def watchers(config: TrainConfig) -> list[keras.callbacks.Callback]:
     """Early stopping and the reduction of the learning rate, as configured."""
     chosen: list[keras.callbacks.Callback] = []
@@ -123,17 +177,16 @@ def watchers(config: TrainConfig) -> list[keras.callbacks.Callback]:
         chosen.append(
             keras.callbacks.EarlyStopping(
                 monitor=stop.monitor,
-                mode="max" if stop.monitor == "val_accuracy" else "min",
+                mode=mode(stop.monitor),
                 patience=stop.patience,
                 min_delta=stop.min_delta,
-                restore_best_weights=stop.restore_best_weights,
             )
         )
     if (plateau := config.reduce_lr) is not None:
         chosen.append(
             keras.callbacks.ReduceLROnPlateau(
                 monitor=plateau.monitor,
-                mode="max" if plateau.monitor == "val_accuracy" else "min",
+                mode=mode(plateau.monitor),
                 factor=plateau.factor,
                 patience=plateau.patience,
                 min_delta=plateau.min_delta,

@@ -1,0 +1,139 @@
+"""What a trained model is worth: the scores, metrics and figures of its run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from xray_hpc.config import RunConfig
+from xray_hpc.data.batches import evaluation_batches
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.metrics import (
+    MACRO,
+    MICRO,
+    Floats,
+    decision_threshold,
+    probabilities,
+    roc_curves,
+    split_metrics,
+)
+from xray_hpc.models.registry import MODELS
+from xray_hpc.runs.files import write_csv, write_json
+from xray_hpc.runs.paths import SPLITS, RunPaths
+from xray_hpc.training import figures
+from xray_hpc.training.fitting import Fitted
+
+
+def predict(
+    model: keras.Model, data: Dataset, indices: npt.NDArray[np.int64], config: RunConfig
+) -> Floats:
+    """Scores ``[len(indices), K]`` of the images, in one pass."""
+    batches = evaluation_batches(data.images, indices, config.train.batch_size)
+    return probabilities(model.predict(batches, verbose=0)[: len(indices)])
+
+
+def evaluate(fitted: Fitted, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
+    """Predict validation and test once each, and write scores, ROC, metrics and figures."""
+    measured = {split: _evaluate_split(fitted, config, data, paths, split) for split in SPLITS}
+    name, title = config.model.name, MODELS[config.model.name].title
+    for what in ("accuracy", "loss", "auc"):
+        figure = figures.learning_curve(fitted.history, what, title, fitted.best_epoch)
+        figures.save(paths, f"{name}_learning_curve_{what}", figure)
+    model = fitted.model
+    write_json(
+        paths.metrics,
+        {
+            "classes": list(data.classes),
+            "threshold": decision_threshold(data.classes),
+            "best_epoch": fitted.best_epoch,
+            "epochs": len(fitted.history),
+            "stopped_early": len(fitted.history) < config.train.epochs,
+            "parameters": model.count_params(),
+            "trainable_parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+            "seconds_per_epoch": round(fitted.seconds_per_epoch, 3),
+            **measured,
+        },
+    )
+
+
+def _evaluate_split(
+    fitted: Fitted, config: RunConfig, data: Dataset, paths: RunPaths, split: str
+) -> dict[str, Any]:
+    name, title = config.model.name, MODELS[config.model.name].title
+    indices = data.splits[split]
+    labels = data.labels[indices]
+    scores = predict(fitted.model, data, indices, config)
+    measured = split_metrics(labels, scores, data.classes)
+    write_csv(paths.scores(name, split), scores_table(data, indices, scores))
+    curves = roc_curves(labels, scores, data.classes)
+    tables = [
+        pd.DataFrame({"fpr": fpr, "tpr": tpr, "thresholds": thresholds, "class": curve})
+        for curve, (fpr, tpr, thresholds) in curves.items()
+    ]
+    roc = pd.concat(tables)
+    write_csv(paths.roc(name, split), roc if len(curves) > 1 else roc.drop(columns="class"))
+    areas = {name: block["auc"] for name, block in measured["per_class"].items()}
+    areas |= {MICRO: measured["auc_micro"], MACRO: measured["auc"]}
+    figure = figures.roc(curves, areas, f"{title}: ROC on {split}")
+    figures.save(paths, f"{name}_roc_curve_{split}", figure)
+    figure = figures.confusion(
+        measured["confusion"], data.classes, f"{title}: confusion on {split}"
+    )
+    figures.save(paths, f"{name}_confusion_{split}", figure)
+    print(report(split, measured), flush=True)
+    return measured
+
+
+def scores_table(data: Dataset, indices: npt.NDArray[np.int64], scores: Floats) -> pd.DataFrame:
+    """One row an image: its label, its scores, its file and its patient.
+
+    Of two classes ``y_scores`` is the score of the second; of more there is a column a class.
+    """
+    if len(data.classes) == 2:
+        columns = {"y_scores": scores[:, 1]}
+    else:
+        columns = {f"y_scores_{name}": scores[:, i] for i, name in enumerate(data.classes)}
+    return pd.DataFrame(
+        {
+            "y_true": data.labels[indices],
+            **columns,
+            "file": [data.files[i] for i in indices],
+            "patient": [data.patients[i] for i in indices],
+        }
+    )
+
+
+def report(split: str, measured: dict[str, Any]) -> str:
+    """What the log says of a split: one line, and scikit-learn's classification report."""
+    line = f"{split}: accuracy {measured['accuracy']:.3f}"
+    if measured["false_negatives"] is not None:
+        line += f", false negatives {measured['false_negatives']}"
+        line += f", false positives {measured['false_positives']}"
+    blocks = measured["per_class"]
+    known = [block["precision"] for block in blocks.values() if block["precision"] is not None]
+    rows: list[tuple[str, Any, Any, Any, int]] = [
+        (name, block["precision"], block["recall"], block["f1"], block["images"])
+        for name, block in blocks.items()
+    ]
+    images = measured["images"]
+    rows += [
+        ("accuracy", "", "", measured["accuracy"], images),
+        ("mean", sum(known) / len(known), measured["balanced_accuracy"], measured["f1"], images),
+    ]
+    width = max(len(name) for name, *_ in rows)
+    head = f"  {'':{width}} {'precision':>9} {'recall':>9} {'f1':>9} {'images':>9}"
+    lines = [
+        f"  {name:{width}} " + " ".join(f"{_figure(value):>9}" for value in values)
+        for name, *values in rows
+    ]
+    return "\n".join([line, head, *lines])
+
+
+def _figure(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else f"{value}"

@@ -1,0 +1,102 @@
+"""Saving what was trained: the same files, byte for byte, for the same run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from xray_hpc.config import RunConfig
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.metrics import decision_threshold
+from xray_hpc.models.build import build_model
+from xray_hpc.models.card import EARLIEST, ModelCard, add_card
+from xray_hpc.models.registry import settle
+from xray_hpc.runs.files import replacing
+from xray_hpc.runs.paths import RunPaths
+
+
+class Checkpoints:
+    """``checkpoints/epoch-NNNN.weights.h5``: the weights of each epoch that was the best so far.
+
+    They fit ``model.keras``, on however many replicas they were found. Those of an earlier attempt
+    at the run are removed first.
+    """
+
+    def __init__(self, paths: RunPaths, config: RunConfig, classes: int) -> None:
+        self.paths = paths
+        self.model = plain_model(config, classes)
+        shutil.rmtree(paths.checkpoints, ignore_errors=True)
+
+    def __call__(self, epoch: int, model: keras.Model) -> None:
+        self.model.set_weights(model.get_weights())
+        with replacing(self.paths.checkpoint(epoch)) as temporary:
+            self.model.save_weights(temporary)
+
+
+def plain_model(config: RunConfig, classes: int) -> keras.Model:
+    """The run's model with random weights, of plain Keras layers alone."""
+    return build_model(settle(config.model)[0], config.data.input_shape, classes)
+
+
+def export(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
+    """Write ``model.keras``, which takes raw pixels 0..255, and what it looks like."""
+    plain = plain_model(config, len(data.classes))
+    plain.set_weights(model.get_weights())
+    card = ModelCard(
+        run=paths.name,
+        model=config.model.name,
+        classes=data.classes,
+        threshold=decision_threshold(data.classes),
+        image_size=config.data.image_size,
+        crop=config.data.crop,
+        channels=config.data.channels,
+        clahe=config.data.clahe,
+    )
+    save_model(paths.model, plain, card)
+
+
+def save_model(path: Path, model: keras.Model, card: ModelCard) -> None:
+    """Write ``model`` and its card as a Keras archive."""
+    with replacing(path) as temporary:
+        model.save(temporary)
+        _settle(temporary)
+        add_card(temporary, card)
+
+
+def _settle(archive: Path) -> None:
+    """Take out of a Keras archive what differs from one save to the next of the same model.
+
+    These are the time of saving, and the memory addresses by which it numbers shared objects.
+    """
+    with (
+        replacing(archive) as settled,
+        zipfile.ZipFile(archive) as source,
+        zipfile.ZipFile(settled, "w") as target,
+    ):
+        for name in source.namelist():
+            with (
+                source.open(name) as given,
+                target.open(zipfile.ZipInfo(name, EARLIEST), "w", force_zip64=True) as kept,
+            ):
+                if name.endswith(".json"):
+                    kept.write(_settled_json(given.read()))
+                else:
+                    shutil.copyfileobj(given, kept)
+
+
+def _settled_json(text: bytes) -> bytes:
+    numbers: dict[Any, int] = {}
+
+    def settle_object(value: dict[str, Any]) -> dict[str, Any]:
+        value.pop("date_saved", None)
+        if "shared_object_id" in value:
+            address = value["shared_object_id"]
+            value["shared_object_id"] = numbers.setdefault(address, len(numbers))
+        return value
+
+    return json.dumps(json.loads(text, object_hook=settle_object)).encode()

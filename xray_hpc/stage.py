@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from xray_hpc import cli, hydra_app
 from xray_hpc.cluster.plan import make_plan
+from xray_hpc.config import ModelConfig
 from xray_hpc.models.fetch import fetch_weights
+from xray_hpc.models.registry import settle
+from xray_hpc.schema import build
 
 
 def _stage(composed: hydra_app.Composed) -> int:
     from xray_hpc.data.staging import stage_data  # with matplotlib: not for --help
 
-    model = composed.values["model"]
-    if model["weights"] == "imagenet" and model["backbone"]:
-        fetch_weights(str(model["backbone"]))
+    model, _ = settle(build(ModelConfig, composed.values["model"], "model"))
+    fetch_weights(model)
     plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
     (run,) = plan.runs
     stage_data(run.config.data, plan.place.cache, plan.place.sweep)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import urllib.error
+import http.client
 import urllib.request
+from pathlib import Path
 
-from xray_hpc.errors import UserError, one_of
-from xray_hpc.models.registry import BACKBONES, imagenet_folder
+from xray_hpc.config import ModelConfig
+from xray_hpc.errors import UserError
+from xray_hpc.models.registry import (
+    BACKBONES,
+    HDF5,
+    backbones,
+    check_backbones,
+    imagenet_folder,
+)
 from xray_hpc.runs.files import replacing
 
 BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
 FOLDERS = {"densenet": "densenet", "mobilenet_v2": "mobilenet_v2", "resnet": "resnet"}
+BLOCK = 1 << 20
+TIMEOUT = 60  # seconds without a byte
 
 
 def weights_url(backbone: str) -> str:
@@ -21,32 +30,46 @@ def weights_url(backbone: str) -> str:
     return f"{BASE}/{folder}/{BACKBONES[backbone].file}"
 
 
-def fetch_weights(backbone: str, base: str | None = None) -> None:
-    """Download the ImageNet weights of ``backbone`` unless they are there.
-
-    ``base`` replaces the address of the folder that holds the file, for a mirror.
+def fetch_weights(config: ModelConfig) -> None:
+    """Download the ImageNet weights that the model's backbones start from, unless they are there.
 
     Raises:
         UserError: there is no such backbone, no way to the address, or the file is not the
-            published one.
+            published one; nothing is left of it.
     """
-    if backbone not in BACKBONES:
-        raise UserError(one_of("model.backbone", backbone, BACKBONES))
-    entry = BACKBONES[backbone]
-    path = imagenet_folder() / entry.file
-    if entry.weights != "imagenet" or path.is_file():
-        return
-    url = f"{base}/{entry.file}" if base else weights_url(backbone)
+    check_backbones(config)
+    for name, weights in backbones(config).items():
+        path = imagenet_folder() / BACKBONES[name].file
+        if weights == BACKBONES[name].weights == "imagenet" and not path.is_file():
+            _download(weights_url(name), path, BACKBONES[name].md5)
+
+
+def _download(url: str, path: Path, md5: str | None) -> None:
     print(f"fetching {url}", flush=True)
-    with replacing(path) as temporary:
-        try:
-            with urllib.request.urlopen(url, timeout=60) as source, temporary.open("wb") as target:
-                shutil.copyfileobj(source, target)
-        except (urllib.error.URLError, OSError) as error:
-            raise UserError(
-                f"no weights from {url} ({error}); fetch the file elsewhere and put it into "
-                f"{path.parent}"
-            ) from error
-        found = hashlib.md5(temporary.read_bytes(), usedforsecurity=False).hexdigest()
-        if entry.md5 is not None and found != entry.md5:
-            raise UserError(f"{url} is not the published file (md5 {found}, not {entry.md5})")
+    digest = hashlib.md5(usedforsecurity=False)
+    received, first = 0, b""
+    try:
+        with (
+            replacing(path) as temporary,
+            urllib.request.urlopen(url, timeout=TIMEOUT) as source,
+            temporary.open("wb") as target,
+        ):
+            while block := source.read(BLOCK):
+                target.write(block)
+                digest.update(block)
+                received, first = received + len(block), first or block[: len(HDF5)]
+            # http.client ends a body that is cut short as if it were whole.
+            expected = int(source.headers.get("Content-Length", received))
+            if received < expected:
+                raise ConnectionError(f"it ended after {received:,} of {expected:,} bytes")
+            if md5 is not None and digest.hexdigest() != md5:
+                raise UserError(
+                    f"{url} is not the published file (md5 {digest.hexdigest()}, not {md5})"
+                )
+            if first != HDF5:
+                raise UserError(f"{url} gave something else than a file of weights (HDF5)")
+    except (http.client.HTTPException, OSError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"no weights from {url} ({why}); fetch the file elsewhere and put it into {path.parent}"
+        ) from error

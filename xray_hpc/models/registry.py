@@ -176,21 +176,31 @@ def check(config: RunConfig, classes: int) -> None:
     missing = [key for key in sorted(entry.uses) if getattr(model, key) is None]
     if missing:
         raise UserError(f"model.{missing[0]} is not set; model {model.name} needs it")
-    if "backbones" in entry.uses and len(backbones(model)) < 2:
-        named = ", ".join(backbones(model)) or "none"
-        raise UserError(
-            f"model.backbones names fewer than two backbones ({named}); model {model.name} needs "
-            "two or more, as model.backbones.NAME=WEIGHTS (with + in front for a new one)"
-        )
+    check_backbones(model)
     _check_size(config, entry.minimum, model.name)
     for name in backbones(model):
-        if name not in BACKBONES:
-            key = "model.backbone" if model.backbones is None else "model.backbones"
-            raise UserError(one_of(key, name, BACKBONES))
         _check_size(config, BACKBONES[name].minimum, name)
     if model.unfreeze is not None:
         _check_depth(str(model.backbone), model.unfreeze)
     weights_files(model)
+
+
+def check_backbones(config: ModelConfig) -> None:
+    """Check that the model's backbones exist, and that a stacked model has two or more.
+
+    Raises:
+        UserError: they do not, or it has not.
+    """
+    names = list(backbones(config))
+    for name in names:
+        if name not in BACKBONES:
+            key = "model.backbone" if config.backbones is None else "model.backbones"
+            raise UserError(one_of(key, name, BACKBONES))
+    if "backbones" in MODELS[config.name].uses and len(names) < 2:
+        raise UserError(
+            f"model.backbones names only {''.join(names) or 'nothing'}, but model {config.name} "
+            "needs two or more; add one as ++model.backbones.NAME=WEIGHTS"
+        )
 
 
 def _check_size(config: RunConfig, minimum: int, name: str) -> None:

@@ -27,7 +27,7 @@ def test_a_run_without_a_record_is_new(tmp_path: Path) -> None:
 
 def finished(folder: Path) -> RunPaths:
     paths = run(folder, status=Status.FINISHED)
-    for path in (paths.accuracy("ft"), paths.loss("ft")):
+    for path in (paths.accuracy("ft"), paths.loss("ft"), paths.auc("ft")):
         path.touch()
     for split in SPLITS:
         paths.scores("ft", split).touch()
@@ -41,11 +41,12 @@ def test_a_finished_run_is_left(tmp_path: Path) -> None:
     assert (decision.run, decision.why) == (False, "finished")
 
 
-def test_a_finished_run_that_lost_a_table_runs_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", ["ft_test_roc.csv", "ft_auc_per_epoch.csv"])
+def test_a_finished_run_that_lost_a_table_runs_again(tmp_path: Path, table: str) -> None:
     paths = finished(tmp_path)
-    paths.roc("ft", "test").unlink()
+    (paths.folder / table).unlink()
     decision = decide(paths, None, {})
-    assert (decision.run, decision.why) == (True, "again; ft_test_roc.csv is missing")
+    assert (decision.run, decision.why) == (True, f"again; {table} is missing")
 
 
 def test_a_run_whose_record_or_metrics_are_damaged_runs_again(tmp_path: Path) -> None:

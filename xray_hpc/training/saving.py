@@ -13,11 +13,13 @@ import keras
 from xray_hpc.config import RunConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import decision_threshold
+from xray_hpc.models import picture
 from xray_hpc.models.build import build_model
 from xray_hpc.models.card import EARLIEST, ModelCard, add_card
 from xray_hpc.models.registry import settle
-from xray_hpc.runs.files import replacing
+from xray_hpc.runs.files import replacing, write_text
 from xray_hpc.runs.paths import RunPaths
+from xray_hpc.training import figures
 
 
 class Checkpoints:
@@ -44,9 +46,11 @@ def plain_model(config: RunConfig, classes: int) -> keras.Model:
 
 
 def export(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
-    """Write ``model.keras``, which takes raw pixels 0..255, and what it looks like."""
+    """Write ``model.keras``, which takes raw pixels 0..255, and show it in words and a picture."""
     plain = plain_model(config, len(data.classes))
     plain.set_weights(model.get_weights())
+    write_text(paths.summary, picture.summary(plain))
+    figures.save(paths, "model", picture.draw(plain))
     card = ModelCard(
         run=paths.name,
         model=config.model.name,

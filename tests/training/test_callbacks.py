@@ -1,0 +1,110 @@
+"""What is watched and kept, on a model whose one weight is the number of its epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from xray_hpc.config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
+from xray_hpc.runs.paths import RunPaths
+from xray_hpc.training.callbacks import EpochTables, Keep, Validation, watchers
+
+THREE = ("Covid", "Normal", "Viral Pneumonia")
+
+
+def model() -> keras.Model:
+    return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+
+
+def kept(monitor: str, **logs: list[float]) -> tuple[Keep, float, list[int]]:
+    """Go through epochs of these logs: the callback, the final weight, the best epochs so far."""
+    best: list[int] = []
+    keep = Keep(monitor, lambda epoch, model: best.append(epoch))
+    keep.set_model(model())
+    epochs = len(next(iter(logs.values())))
+    for epoch in range(epochs):
+        keep.model.set_weights([np.full((1, 1), epoch)])
+        keep.on_epoch_end(epoch, {name: values[epoch] for name, values in logs.items()})
+    keep.on_train_end()
+    return keep, keep.model.get_weights()[0].item(), best
+
+
+@pytest.mark.parametrize(
+    ("monitor", "values", "epoch"),
+    [
+        ("val_loss", [0.9, 0.4, 0.6, 0.4], 1),
+        ("val_accuracy", [0.5, 0.8, 0.9, 0.9], 2),
+        ("val_auc", [0.7, 0.6, 0.6, 0.5], 0),
+    ],
+)
+def test_the_first_best_epochs_weights_are_put_back(
+    monitor: str, values: list[float], epoch: int
+) -> None:
+    keep, weight, _ = kept(monitor, **{monitor: values})
+    assert keep.epoch == weight == epoch
+
+
+def test_last_keeps_the_last_epochs_weights() -> None:
+    keep, weight, best = kept("last", val_loss=[0.9, 0.4, 0.6])
+    assert keep.epoch == weight == 2
+    assert best == [0, 1]  # which of them have the lowest val_loss so far is told all the same
+
+
+def test_each_new_best_epoch_is_told() -> None:
+    _, _, best = kept("val_auc", val_auc=[0.5, 0.7, 0.7, 0.6, 0.8])
+    assert best == [0, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"), [("val_loss", "min"), ("val_accuracy", "max"), ("val_auc", "max")]
+)
+def test_watchers_know_whether_more_is_better(monitor: Any, mode: str) -> None:
+    train = TrainConfig(
+        epochs=1,
+        batch_size=1,
+        learning_rate=1.0,
+        early_stopping=EarlyStoppingConfig(monitor),
+        reduce_lr=ReduceLROnPlateauConfig(monitor),
+    )
+    assert [watcher.mode for watcher in watchers(train)] == [mode, mode]
+
+
+def test_nothing_is_watched_when_nothing_is_configured() -> None:
+    train = TrainConfig(
+        epochs=1, batch_size=1, learning_rate=1.0, early_stopping=None, reduce_lr=None
+    )
+    assert watchers(train) == []
+
+
+def validated(labels: list[int]) -> dict[str, float]:
+    """The logs of a model that gives each of three classes its number as score."""
+    softmax = keras.Sequential([keras.Input((3,)), keras.layers.Activation("softmax")])
+    scores = np.log([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.2, 0.6], [0.1, 0.1, 0.8]])
+    batches = tf.data.Dataset.from_tensor_slices(scores.astype(np.float32)).batch(2)
+    validation = Validation(batches, np.array(labels), THREE)
+    validation.set_model(softmax)
+    logs: dict[str, float] = {}
+    validation.on_epoch_end(0, logs)
+    return logs
+
+
+def test_validation_measures_all_classes_and_drops_the_padding_of_the_last_batch() -> None:
+    logs = validated([0, 1, 1])
+    assert logs["val_accuracy"] == pytest.approx(2 / 3)
+    assert logs["val_loss"] == pytest.approx(-np.log(0.7 * 0.6 * 0.2) / 3, rel=1e-5)
+    assert logs["val_auc"] == pytest.approx((1 + 3 / 4) / 2)
+
+
+def test_an_auc_that_the_images_cannot_tell_is_an_empty_cell(tmp_path: Path) -> None:
+    logs = validated([1, 1, 1])
+    assert np.isnan(logs["val_auc"])
+    paths = RunPaths(tmp_path)
+    EpochTables(paths, "lung").on_epoch_end(0, logs | {"loss": 1.0, "accuracy": 0.5})
+    assert paths.auc("lung").read_text() == "epoch,val_auc\n0,\n"
+    assert pd.read_csv(paths.loss("lung")).columns.tolist() == ["epoch", "train_loss", "val_loss"]

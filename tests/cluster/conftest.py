@@ -49,7 +49,7 @@ class Composer:
         for word in words:
             key, _, text = word.partition("=")
             node, _, leaf = key.rpartition(".")
-            value: Any = {"null": None}.get(text, text)
+            value: Any = {"null": None, "true": True, "false": False}.get(text, text)
             for kind in (float, int):
                 try:
                     value = kind(text)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.cluster.plan import sweep_name
+from xray_hpc.config import DataConfig
+from xray_hpc.data import index
+from xray_hpc.data.index import Index
 from xray_hpc.errors import UserError
 from xray_hpc.models.registry import HDF5
 
 CNN = "model.name=cnn"
+
+
+def plant(root: Path, splits: tuple[str, ...] = ("train", "test")) -> Path:
+    """Make 20 files a class in every split, which are not even images."""
+    for split in splits:
+        for label in ("NORMAL", "PNEUMONIA"):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for number in range(20):
+                (folder / f"{label}-{number}.png").write_bytes(b"x" * number)
+    return root
 
 
 def test_each_distinct_combination_is_a_run(composer: Any) -> None:
@@ -56,6 +71,10 @@ def test_a_run_keeps_its_name_wherever_it_runs_and_its_files_are(
         "model.unfreeze=5",
         "data.demo_seed=1",
         "data.split_seed=1",
+        "data.demo_classes=3",
+        "data.per_class=10",
+        "data.clahe=2.0",
+        "model.output=softmax",
     ],
 )
 def test_whatever_changes_the_result_changes_the_name(composer: Any, word: str) -> None:
@@ -63,15 +82,88 @@ def test_whatever_changes_the_result_changes_the_name(composer: Any, word: str) 
     assert before.name != after.name
 
 
+STILL = ["augment.zoom=0", "augment.height_shift=0", "augment.width_shift=0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "others"),
+    [
+        ([], ["augment.crop=true"]),
+        ([], ["model.output=sigmoid"]),
+        (STILL, [*STILL, "augment.fill_mode=wrap"]),
+        (["data.split=random"], ["data.split=random", "augment.crop=true"]),
+    ],
+)
+def test_what_changes_nothing_makes_no_run_of_its_own(
+    composer: Any, words: list[str], others: list[str]
+) -> None:
+    assert len(composer.plan(words, others).runs) == 1
+
+
+def test_a_random_crop_counts_where_the_images_are_cut(composer: Any) -> None:
+    cut = ["data.image_size=40", "data.crop=0.8"]
+    assert len(composer.plan(cut, [*cut, "augment.crop=true"]).runs) == 2
+
+
+def test_keys_of_the_demo_do_not_count_for_other_images(composer: Any, tmp_path: Path) -> None:
+    words = ["data.source=folder", f"data.root={plant(tmp_path / 'set')}"]
+    (one,) = composer.plan(words).runs
+    (other,) = composer.plan([*words, "data.demo_classes=3", "data.demo_seed=5"]).runs
+    assert one.name == other.name
+
+
+def test_the_seed_of_a_split_by_folder_counts_only_where_it_draws_a_subset(
+    composer: Any, tmp_path: Path
+) -> None:
+    root = plant(tmp_path / "set", ("train", "val", "test"))
+    words = ["data.source=folder", f"data.root={root}", "data.split=folder"]
+    assert len(composer.plan(words, [*words, "data.split_seed=1"]).runs) == 1
+    words.append("data.per_class=10")
+    assert len(composer.plan(words, [*words, "data.split_seed=1"]).runs) == 2
+
+
+def test_a_set_is_read_once_a_plan(
+    composer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned = []
+
+    def scan(config: DataConfig, cache: Path) -> Index:
+        scanned.append(config.root)
+        return read(config, cache)
+
+    read = index.scan
+    monkeypatch.setattr(index, "scan", scan)
+    words = ["data.source=folder", f"data.root={plant(tmp_path / 'set')}"]
+    sizes = [[*words, f"data.per_class={n}"] for n in (8, 10, 12)]
+    assert len(composer.plan(words, *sizes).runs) == 4
+    assert len(scanned) == 1
+
+
+def test_a_batch_must_fit_into_the_subset_that_is_drawn(composer: Any) -> None:
+    words = ["data.per_class=10", "train.batch_size=21"]
+    with pytest.raises(UserError, match="batch_size is 21, but there are only 20 images to train"):
+        composer.plan(words)
+
+
+def test_three_classes_make_softmax_of_them(composer: Any) -> None:
+    (run,) = composer.plan(["data.demo_classes=3"]).runs
+    assert run.config.model.output == "softmax"
+    with pytest.raises(UserError, match=r"model\.output is sigmoid"):
+        composer.plan(["data.demo_classes=3", "model.output=sigmoid"])
+
+
+def test_missing_opencv_is_said_at_launch(composer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    composer.plan(["data.clahe=2.0"])
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    composer.plan([])
+    with pytest.raises(UserError, match=r"pip install 'xray_hpc\[clahe\]'"):
+        composer.plan(["data.clahe=2.0"])
+
+
 def test_moving_the_images_does_not_change_the_name(composer: Any, tmp_path: Path) -> None:
     names = set()
     for folder in ("a", "b"):
-        for split in ("train", "test"):
-            for label in ("NORMAL", "PNEUMONIA"):
-                place = tmp_path / folder / split / label
-                place.mkdir(parents=True)
-                for number in range(20):
-                    (place / f"{label}-{number}.png").write_bytes(b"x" * number)
+        plant(tmp_path / folder)
         words = ["data.source=folder", f"data.root={tmp_path}/{folder}"]
         names.add(composer.plan(words).runs[0].name)
     assert len(names) == 1

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from xray_hpc.config import DataConfig
+from xray_hpc.data.contrast import equalize
 from xray_hpc.data.dataset import load, load_index
 from xray_hpc.data.images import decode
 from xray_hpc.data.index import scan
@@ -199,6 +200,14 @@ def test_a_list_is_loaded_as_a_tree_is(tree: Path, cache: Path, data_config: Mak
     walked = load(data_config(tree), cache)
     assert set(listed.files) == set(walked.files)
     assert listed.classes == walked.classes
+
+
+def test_evened_contrast_has_a_pack_of_its_own(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    plain, even = (load(data_config(tree, clahe=limit), cache) for limit in (None, 2.0))
+    assert len(packs(cache)) == 2
+    np.testing.assert_array_equal(even.images[3], equalize(plain.images[3], 2.0))
 
 
 def test_images_that_are_not_drawn_are_in_no_part(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xray_hpc.data.contrast import equalize
 from xray_hpc.data.images import UnreadableImageError, decode
 
 
@@ -139,6 +140,13 @@ def test_pixels_of_unknown_range_are_unreadable(tmp_path: Path) -> None:
     path = save(Image.fromarray(gradient().astype(np.float32)), tmp_path / "x.tiff")
     with pytest.raises(UnreadableImageError, match="floating-point"):
         decode(path, 16, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_contrast_is_evened_after_resizing(tmp_path: Path, channels: int) -> None:
+    path = save(Image.fromarray(gradient()), tmp_path / "x.png")
+    expected = equalize(decode(path, 32, channels), 2.0)
+    np.testing.assert_array_equal(decode(path, 32, channels, clahe=2.0), expected)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -36,22 +36,24 @@ def test_an_image_more_or_of_another_size_changes_the_fingerprint(
     assert len(set(prints)) == 3
 
 
-def test_the_pack_key_changes_with_times_size_and_channels_only(
+def test_the_pack_key_changes_with_times_and_how_images_are_packed_only(
     tree: Path, tmp_path: Path, data_config: MakeConfig
 ) -> None:
     config = data_config(tree)
     index = scan(config, tmp_path)
-    assert index.pack_key(config) == index.pack_key(data_config(tree, split="random"))
+    same = data_config(tree, split="random", crop=0.5, per_class=10)
+    assert index.pack_key(config) == index.pack_key(same)
     keys = {
         index.pack_key(config),
         index.pack_key(data_config(tree, image_size=9)),
         index.pack_key(data_config(tree, channels=3)),
+        index.pack_key(data_config(tree, clahe=2.0)),
     }
     os.utime(tree / index.entries[0].path, ns=(0, 0))
     touched = scan(config, tmp_path)
     assert touched.fingerprint == index.fingerprint
     keys.add(touched.pack_key(config))
-    assert len(keys) == 4
+    assert len(keys) == 5
 
 
 def test_relabelling_a_list_changes_its_fingerprint(

@@ -92,6 +92,12 @@ def test_images_in_folders_inside_a_class_belong_to_it(small: Path, make_tree: M
     assert "train/PNEUMONIA/virus/x.png" in paths(small)
 
 
+@pytest.mark.parametrize("name", ["x.TIF", "x.dcm", "x.DICOM", "x.Jpg"])
+def test_images_are_known_by_their_suffix(small: Path, make_tree: MakeTree, name: str) -> None:
+    make_tree(small, {"train/NORMAL": [name]})
+    assert f"train/NORMAL/{name}" in paths(small)
+
+
 @pytest.mark.parametrize(
     "name",
     ["a b.png", "it's.png", 'say "x".png', "a,b.png", "$(touch x).png", "line\nend.png", "ß😀.PNG"],

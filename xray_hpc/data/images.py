@@ -8,10 +8,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+
+from xray_hpc.data import dicom
+from xray_hpc.data.contrast import equalize
 
 # About 9,400 pixels square, Pillow's own limit: radiographs have less than a third of that.
 MAX_PIXELS = 89_478_485
@@ -30,17 +34,23 @@ class UnreadableImageError(Exception):
         self.reason = reason
 
 
-def decode(path: Path, size: int, channels: int) -> npt.NDArray[np.uint8]:
+def decode(
+    path: Path, size: int, channels: int, clahe: float | None = None
+) -> npt.NDArray[np.uint8]:
     """Read an image as ``uint8 [size, size, channels]``.
 
     It is stretched to the square with an antialiased bilinear filter. 16-bit grey is scaled from
-    0..65535 to 0..255, transparency is dropped, and an EXIF orientation is not applied.
+    0..65535 to 0..255, transparency is dropped, and an EXIF orientation is not applied. DICOM is
+    shown as its header says (see ``dicom.pixels``). ``clahe`` is the clip limit of a histogram
+    equalization of the square, after it was resized (see ``contrast.equalize``).
 
     Raises:
-        UnreadableImageError: the file is not a whole image, may not be read, or is too large.
+        UnreadableImageError: the file is not a whole image, may not be read, or is too large; or
+            it is DICOM and pydicom is not installed.
+        UserError: ``clahe`` needs OpenCV, which is not installed.
         OSError: the file system failed.
     """
-    return decode_bytes(read_bytes(path), path, size, channels)
+    return decode_bytes(read_bytes(path), path, size, channels, clahe)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -51,24 +61,15 @@ def read_bytes(path: Path) -> bytes:
         raise UnreadableImageError(path, "no permission to read it") from error
 
 
-def decode_bytes(data: bytes, path: Path, size: int, channels: int) -> npt.NDArray[np.uint8]:
+def decode_bytes(
+    data: bytes, path: Path, size: int, channels: int, clahe: float | None = None
+) -> npt.NDArray[np.uint8]:
     """:func:`decode` for contents already read; ``path`` is for messages."""
     if not data:
         raise UnreadableImageError(path, "empty file")
     with _quiet():
         try:
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UnreadableImageError(path, f"too large ({image.width}x{image.height})")
-                if min(image.width, image.height) < MIN_SIDE:
-                    raise UnreadableImageError(path, f"too small ({image.width}x{image.height})")
-                mode = "L" if channels == 1 else "RGB"
-                drafted = image.draft(mode, (DRAFT_GAP * size, DRAFT_GAP * size))
-                plain = _plain(image, path, mode)
-                # A draft rounds its size up; the box is what of it the image fills.
-                box = drafted[1] if drafted else None
-                resized = plain.resize((size, size), Image.Resampling.BILINEAR, box)
-                square = np.asarray(resized)
+            square = _square(data, path, size, "L" if channels == 1 else "RGB")
         except (UnreadableImageError, MemoryError):
             raise
         except Image.DecompressionBombError as error:
@@ -81,7 +82,32 @@ def decode_bytes(data: bytes, path: Path, size: int, channels: int) -> npt.NDArr
     if square.dtype != np.uint8:
         square = np.clip(np.rint(square), 0, 255).astype(np.uint8)
         square = np.repeat(square[:, :, None], channels, axis=2)
-    return square.reshape(size, size, channels)
+    square = square.reshape(size, size, channels)
+    return square if clahe is None else equalize(square, clahe)
+
+
+def _square(data: bytes, path: Path, size: int, mode: str) -> npt.NDArray[Any]:
+    """The pixels of ``mode`` at ``size``; floats for grey of more than 8 bits."""
+    if dicom.is_dicom(data, path):
+        header = dicom.read_header(data)
+        _check_size(path, header.Columns, header.Rows)
+        image = Image.fromarray(dicom.pixels(header))
+        plain = image if image.mode == "F" else _plain(image, path, mode)
+        return np.asarray(plain.resize((size, size), Image.Resampling.BILINEAR))
+    with Image.open(io.BytesIO(data)) as image:
+        _check_size(path, image.width, image.height)
+        drafted = image.draft(mode, (DRAFT_GAP * size, DRAFT_GAP * size))
+        plain = _plain(image, path, mode)
+        # A draft rounds its size up; the box is what of it the image fills.
+        box = drafted[1] if drafted else None
+        return np.asarray(plain.resize((size, size), Image.Resampling.BILINEAR, box))
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UnreadableImageError(path, f"too large ({width}x{height})")
+    if min(width, height) < MIN_SIDE:
+        raise UnreadableImageError(path, f"too small ({width}x{height})")
 
 
 def _plain(image: Image.Image, path: Path, mode: str) -> Image.Image:

@@ -38,10 +38,10 @@ class Index:
     ignored: Mapping[str, Ignored] = field(default_factory=dict)
 
     def pack_key(self, config: DataConfig) -> str:
-        """Name the packed file: changes with the images, their times, size and channels."""
+        """Name the packed file: changes with the images, their times, and how they are packed."""
         times = [(entry.path, entry.mtime_ns) for entry in self.entries]
-        shape = (config.image_size, config.channels)
-        return _hash([PACK_VERSION, self.fingerprint, shape, times])
+        how = (config.image_size, config.channels, config.clahe)
+        return _hash([PACK_VERSION, self.fingerprint, how, times])
 
 
 def scan(config: DataConfig, cache: Path) -> Index:

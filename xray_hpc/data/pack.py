@@ -108,7 +108,7 @@ def _write(
     skipped: list[tuple[str, str]] = []
     with (
         Progress("packing images", len(index.entries)) as progress,
-        closing(_decode_all(index, size, channels, workers)) as results,
+        closing(_decode_all(index, config, workers)) as results,
     ):
         for i, decoded in enumerate(results):
             progress.advance()
@@ -141,7 +141,7 @@ def _write(
 
 
 def _decode_all(
-    index: Index, size: int, channels: int, workers: int
+    index: Index, config: DataConfig, workers: int
 ) -> Generator[Decoded | UnreadableImageError, None, None]:
     """The decoded images in the index's order, a bounded number of them ahead."""
 
@@ -149,9 +149,8 @@ def _decode_all(
         path = index.root / entry.path
         try:
             data = read_bytes(path)
-            return decode_bytes(data, path, size, channels), hashlib.blake2b(
-                data, digest_size=16
-            ).digest()
+            pixels = decode_bytes(data, path, config.image_size, config.channels, config.clahe)
+            return pixels, hashlib.blake2b(data, digest_size=16).digest()
         except UnreadableImageError as error:
             return error
         except OSError as error:  # the disk failed, not the image: do not go on without it

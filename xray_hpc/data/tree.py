@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from xray_hpc.data import dicom
 from xray_hpc.data.entries import (
     ORIGINS,
     Entry,
@@ -18,8 +19,8 @@ from xray_hpc.data.entries import (
 from xray_hpc.data.patients import patient_of
 from xray_hpc.errors import UserError, nearest
 
-# Keras's own list, and TIFF, in which 16-bit radiographs come.
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+# Keras's own list, and TIFF and DICOM, in which radiographs of more than 8 bits come.
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *dicom.SUFFIXES)
 FOLDERS: dict[str, Origin] = {"train": "train", "val": "validation", "test": "test"}
 MACOS = "__MACOSX"
 SYSTEM = {"thumbs.db", "desktop.ini"}

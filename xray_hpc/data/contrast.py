@@ -1,0 +1,48 @@
+"""Local contrast, made even: CLAHE by OpenCV, which is an extra of the installation."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from xray_hpc.errors import UserError
+
+TILES = (8, 8)
+
+
+def opencv() -> ModuleType:
+    """OpenCV.
+
+    Raises:
+        UserError: it is not installed, or does not load here.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise UserError(
+            "data.clahe needs OpenCV, which does not load here "
+            f"({str(error).partition(chr(10))[0]}); pip install 'xray_hpc[clahe]'"
+        ) from error
+    return cv2
+
+
+def equalize(image: npt.NDArray[np.uint8], clip_limit: float) -> npt.NDArray[np.uint8]:
+    """Contrast-limited adaptive histogram equalization (Zuiderveld, Graphics Gems IV, 1994).
+
+    A grey image ``[S, S, 1]`` is equalized as it is; of an RGB image ``[S, S, 3]`` the lightness
+    (L of CIELAB), so that its colours stay. The image is cut into 8 by 8 tiles; ``clip_limit``
+    is how many times the mean count a bin of a tile's histogram may hold. OpenCV rounds that down
+    to whole pixels, 1 at the least: in small images neighbouring limits do the same.
+
+    Raises:
+        UserError: OpenCV is not there.
+    """
+    cv2 = opencv()
+    clahe = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=TILES)
+    if image.shape[2] == 1:
+        return np.asarray(clahe.apply(image[:, :, 0]), np.uint8)[:, :, None]
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    lab[:, :, 0] = clahe.apply(lab[:, :, 0])
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)

@@ -1,0 +1,104 @@
+"""Radiographs as they come from the hospital's archive: DICOM, read by pydicom (an extra)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SUFFIXES = (".dcm", ".dicom")
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+
+
+def is_dicom(data: bytes, path: Path) -> bool:
+    """Whether a file's contents or its name say that it is DICOM."""
+    return data[128:132] == b"DICM" or path.suffix.lower() in SUFFIXES
+
+
+def read_header(data: bytes) -> Dataset:
+    """Read the contents of a file; ``Rows`` and ``Columns`` are in it.
+
+    Raises:
+        ValueError: pydicom is not installed, or this is no DICOM file with one picture in it; the
+            message is a short reason.
+    """
+    try:
+        from pydicom import dcmread
+        from pydicom.errors import InvalidDicomError
+    except ImportError as error:
+        raise ValueError("DICOM needs pydicom: pip install 'xray_hpc[dicom]'") from error
+    try:
+        header = dcmread(io.BytesIO(data))
+    except InvalidDicomError as error:
+        raise ValueError("not a DICOM file") from error
+    if not {"Rows", "Columns", "PixelData"} <= set(header.dir()):
+        raise ValueError("DICOM without a picture")
+    if (frames := int(header.get("NumberOfFrames") or 1)) > 1:
+        raise ValueError(f"DICOM of {frames} frames")
+    if header.get("PhotometricInterpretation") not in (*GREY, *COLOUR):
+        raise ValueError(f"DICOM in {header.get('PhotometricInterpretation') or 'unknown colours'}")
+    return header
+
+
+def pixels(header: Dataset) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
+    """The picture as it is meant to be seen, 0 black to 255 white.
+
+    Grey (``float32 [height, width]``) goes through the modality's rescaling or table, and through
+    the first window or table of values of interest (DICOM PS3.3, C.11.1 and C.11.2); without one
+    the picture's own range becomes 0..255. ``MONOCHROME1`` is inverted. Colours are
+    ``uint8 [height, width, 3]``.
+
+    Raises:
+        ValueError: its compression cannot be decoded here; the message is a short reason.
+    """
+    from pydicom.pixels.processing import apply_modality_lut
+    from pydicom.pixels.utils import pixel_array
+
+    try:
+        stored = pixel_array(header)
+    except (RuntimeError, NotImplementedError) as error:
+        how = header.file_meta.TransferSyntaxUID.name
+        raise ValueError(
+            f"compressed DICOM ({how}) that cannot be decoded here; pip install 'pylibjpeg[all]'"
+        ) from error
+    if stored.ndim == 3:
+        if stored.dtype != np.uint8:
+            raise ValueError(f"DICOM in colours of {stored.dtype.itemsize * 8} bits")
+        return np.asarray(stored, np.uint8)
+    shown = _values_of_interest(apply_modality_lut(stored, header), header)
+    share = np.clip(shown, 0, 1) * 255
+    inverted = header.PhotometricInterpretation == "MONOCHROME1"
+    return np.asarray(255 - share if inverted else share, np.float32)
+
+
+def _values_of_interest(values: npt.NDArray[Any], header: Dataset) -> npt.NDArray[np.float64]:
+    """The values as shares of the way from black to white."""
+    from pydicom.pixels.processing import apply_voi
+
+    if header.get("VOILUTSequence"):
+        table = apply_voi(np.rint(values).astype(np.int32), header)
+        return np.asarray(table / (2.0 ** header.VOILUTSequence[0].LUTDescriptor[2] - 1))
+    centre, width = (_first(header.get(key)) for key in ("WindowCenter", "WindowWidth"))
+    if centre is not None and width is not None and width >= 1:
+        function = header.get("VOILUTFunction") or "LINEAR"
+        if function == "SIGMOID":
+            return np.asarray(1 / (1 + np.exp(-4 * (values - centre) / width)))
+        if function == "LINEAR_EXACT":
+            return np.asarray((values - centre) / width + 0.5)
+        return np.asarray((values - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5)
+    low, high = float(values.min()), float(values.max())
+    return (values - low) / max(high - low, 1e-6)
+
+
+def _first(value: Any) -> float | None:
+    """A number, or the first of several."""
+    if value is None or value == "":
+        return None
+    return float(value) if not hasattr(value, "__len__") else _first(value[0] if value else None)

@@ -122,7 +122,7 @@ def report(split: str, measured: dict[str, Any]) -> str:
     images = measured["images"]
     rows += [
         ("accuracy", "", "", measured["accuracy"], images),
-        ("mean", sum(known) / len(known), measured["balanced_accuracy"], measured["f1"], images),
+        ("macro mean", sum(known) / len(known), measured["balanced_accuracy"], measured["f1"], images),
     ]
     width = max(len(name) for name, *_ in rows)
     head = f"  {'':{width}} {'precision':>9} {'recall':>9} {'f1':>9} {'images':>9}"

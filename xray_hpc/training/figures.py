@@ -83,7 +83,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: st
     axes = figure.add_subplot()
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(size, size):
-        colour = "white" if shares[row, column] > 0.6 else "black"
+        colour = "white" if shares[row, column] > 0.72 else "black"
         cell = functools.partial(axes.text, column, ha="center", color=colour)
         cell(row, f"{matrix[row, column]:,}", va="bottom", fontsize=15)
         if images[row, 0]:

@@ -13,8 +13,9 @@ from xray_hpc.data.figures import class_bars, class_pies, file_names, sample_gri
 
 
 def dataset(classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA"), channels: int = 1) -> Dataset:
-    """60 training, 20 validation and 20 test images; the second class has three in four."""
-    labels = np.array([0, 1, 1, 1] * 25)
+    """60 training, 20 validation and 20 test images; two in four are of the last class."""
+    last = len(classes) - 1
+    labels = np.array([0, 1, last, last] * 25)
     images = np.random.default_rng(0).integers(0, 256, (100, 8, 8, channels), np.uint8)
     return Dataset(
         images=images,
@@ -68,6 +69,27 @@ def test_bars_carry_the_counts_of_train_validation_and_test() -> None:
         "NORMAL",
         "PNEUMONIA",
     } <= texts(class_bars(dataset()))
+
+
+THREE = ("Covid", "Normal", "Viral Pneumonia")
+
+
+def test_bars_of_three_classes_have_three_colours() -> None:
+    figure = class_bars(dataset(THREE))
+    assert {"train 15", "train 30", "validation 5", "validation 10", *THREE} <= texts(figure)
+    right = figure.axes[1]
+    assert len({bar.get_facecolor() for bar in right.patches}) == 3
+
+
+def test_long_names_of_classes_are_broken_into_lines() -> None:
+    names = ("Acute respiratory distress syndrome", "Normal")
+    assert "Acute respiratory\ndistress syndrome" in texts(class_bars(dataset(names)))
+
+
+def test_the_narrow_bars_of_many_classes_carry_numbers_alone() -> None:
+    shown = texts(class_bars(dataset(tuple(f"Class {n}" for n in range(12)))))
+    assert {"15", "5", "30", "10", "Class\n11"} <= shown
+    assert not {"train 15", "validation 5"} & shown
 
 
 def test_pies_carry_percent_and_count() -> None:

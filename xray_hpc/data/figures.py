@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,9 @@ ON_COLORS = ("white", "black", "white", "black", "black", "white", "black", "bla
 ROWS, COLUMNS = 3, 4
 DPI = 150
 TITLE, LABEL, SMALL = 15, 12, 11
+WIDEST = 20  # inches
+NARROW = 0.12  # a share whose label stands outside the pie
+LETTERS = 9.5  # of size LABEL, in an inch
 
 
 def sample_grid(dataset: Dataset, split: str, label: int) -> Figure:
@@ -50,28 +55,32 @@ def class_bars(dataset: Dataset) -> Figure:
 
     Training data is what the test set leaves; the lighter part on top is held out to validate.
     """
-    figure = Figure(figsize=(9, 4.8), layout=_layout(0.12))
+    width = min(3.4 + 2.8 * len(dataset.classes), WIDEST)
+    figure = Figure(figsize=(width, 4.8), layout=_layout(0.12))
     left, right = figure.subplots(1, 2)
     train, validation, test = (_count(dataset, name) for name in ("train", "validation", "test"))
-    names = [_plain(name) for name in dataset.classes]
-    left.bar(names, train, width=0.76, color=COLORS)
-    left.bar(names, validation, width=0.76, bottom=train, color=COLORS, alpha=0.45)
-    right.bar(names, test, width=0.76, color=COLORS)
+    letters = int(LETTERS * (width / 2 - 0.8) / len(dataset.classes))
+    names = ["\n".join(map(_plain, wrap(name, max(letters, 4)))) for name in dataset.classes]
+    places = range(len(names))
+    left.bar(places, train, width=0.76, color=COLORS)
+    left.bar(places, validation, width=0.76, bottom=train, color=COLORS, alpha=0.45)
+    right.bar(places, test, width=0.76, color=COLORS)
     total = train + validation
-    for x in range(len(names)):
-        for words, count, bottom, color in (
+    for x in places:
+        for word, count, bottom, color in (
             ("train", train[x], 0, ON_COLORS[x % len(ON_COLORS)]),
             ("validation", validation[x], train[x], "black"),
         ):
             if count > 0.06 * total.max():
+                shown = f"{word} {count:,}"
                 left.text(
-                    x, bottom + count / 2, f"{words} {count:,}", ha="center", va="center",
-                    fontsize=SMALL, color=color,
+                    x, bottom + count / 2, shown if len(shown) <= letters else f"{count:,}",
+                    ha="center", va="center", fontsize=SMALL, color=color,
                 )  # fmt: skip
         _on_top(left, x, total[x])
         _on_top(right, x, test[x])
-    _finish_bars(left, "Training data", total)
-    _finish_bars(right, "Test set", test)
+    _finish_bars(left, "Training data", names, total)
+    _finish_bars(right, "Test set", names, test)
     return figure
 
 
@@ -84,26 +93,29 @@ def class_pies(dataset: Dataset) -> Figure:
         (left, "Training data", both),
         (right, "Test set", _count(dataset, "test")),
     ):
+        shares = values / values.sum()
         wedges, _ = ax.pie(
             values.tolist(), colors=COLORS, startangle=90, counterclock=False,
             wedgeprops={"edgecolor": "white", "linewidth": 2},
         )  # fmt: skip
         for x, (wedge, value) in enumerate(zip(wedges, values.tolist(), strict=True)):
-            share = value / values.sum()
             angle = np.deg2rad((wedge.theta1 + wedge.theta2) / 2)
-            inside = share > 0.08
+            inside = shares[x] > NARROW
             radius = 0.6 if inside else 1.2
             ax.text(
-                radius * np.cos(angle), radius * np.sin(angle), f"{share:.1%}\n{value:,}",
+                radius * np.cos(angle), radius * np.sin(angle), f"{shares[x]:.1%}\n{value:,}",
                 ha="center", va="center", fontsize=LABEL,
                 color=ON_COLORS[x % len(ON_COLORS)] if inside else "black",
             )  # fmt: skip
-        ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+        limit = 1.05 if np.all(shares > NARROW) else 1.35
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
         _title(ax, title, values)
     names = [_plain(name) for name in dataset.classes]
+    columns = int(9 * LETTERS / (6 + max(map(len, names))))
     figure.legend(
-        wedges, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=LABEL
-    )
+        wedges, names, loc="outside lower center", ncols=min(len(names), max(columns, 1)),
+        frameon=False, fontsize=LABEL,
+    )  # fmt: skip
     return figure
 
 
@@ -163,13 +175,14 @@ def _on_top(ax: Axes, x: int, count: int) -> None:
     )  # fmt: skip
 
 
-def _finish_bars(ax: Axes, title: str, totals: npt.NDArray[np.int64]) -> None:
+def _finish_bars(ax: Axes, title: str, names: Sequence[str], totals: npt.NDArray[np.int64]) -> None:
     _title(ax, title, totals)
+    ax.set_xticks(range(len(names)), names)
     ax.set_ylim(0, 1.1 * totals.max())
     ax.set_xlim(-0.55, len(totals) - 0.45)
     ax.set_ylabel("Images", fontsize=LABEL)
     ax.tick_params(axis="x", labelsize=LABEL, length=0)
     ax.tick_params(axis="y", labelsize=SMALL)
-    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.spines[["top", "right"]].set_visible(False)

@@ -26,7 +26,7 @@ def keras_files(folder: Path, seed: int, fraction: float) -> tuple[list[str], li
         validation_split=fraction,
         subset="both",
         image_size=(8, 8),
-        label_mode="binary",
+        label_mode="int",
         verbose=False,
     )
     prefix = f"{folder}/"
@@ -66,6 +66,22 @@ def test_the_random_split_is_keras_file_for_file_in_order(
         for name in ("train", "validation")
     ]
     assert ours == list(keras_files(odd / "train", seed, fraction))
+
+
+def test_the_split_of_three_classes_is_keras_too(
+    odd: Path, tmp_path: Path, make_tree: MakeTree, data_config: Callable[..., DataConfig]
+) -> None:
+    names = [f"{n:03d}.{suffix}" for n in range(40) for suffix in ("jpeg", "png")]
+    make_tree(odd, {"train/Covid": names, "test/Covid": ["z.png"]})
+    config = data_config(odd, split="random", split_seed=3)
+    index = scan(config, tmp_path)
+    parts = split(index.entries, config)
+    ours = [
+        [index.entries[i].path.removeprefix("train/") for i in parts[name]]
+        for name in ("train", "validation")
+    ]
+    assert index.classes == ("Covid", "NORMAL", "PNEUMONIA")
+    assert ours == list(keras_files(odd / "train", 3, 0.2))
 
 
 def test_val_takes_part_as_if_its_files_lay_in_train(

@@ -139,8 +139,12 @@ def _packed(data: Dataset, augment: AugmentConfig) -> tf.data.Dataset:
         data.images,
         data.labels,
         data.splits["train"],
+        targets="sigmoid",
+        classes=len(data.classes),
         batch_size=BATCH,
+        input_size=SIZE,
         augment=augment,
+        balance="none",
         seed=SEED,
         epochs=range(1),
     )

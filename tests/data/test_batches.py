@@ -1,43 +1,75 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from xray_hpc.config import AugmentConfig
-from xray_hpc.data.batches import (
-    epoch_order,
-    epoch_transforms,
-    evaluation_batches,
-    training_batches,
-    warp,
-)
+from xray_hpc.data.augment import Moves, epoch_changes, epoch_moves, image_weights, transforms
+from xray_hpc.data.batches import change, evaluation_batches, training_batches
 
 NONE = AugmentConfig()
 STRONG = AugmentConfig(zoom=0.3, height_shift=0.2, width_shift=0.2)
+EVERYTHING = AugmentConfig(
+    rotation=40,
+    zoom=0.3,
+    shear=20,
+    height_shift=0.2,
+    width_shift=0.1,
+    mirror=True,
+    quarter_turns=True,
+    crop=True,
+    brightness=0.3,
+)
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1)).astype(np.uint8)
-LABELS = np.arange(10, dtype=np.int64) % 2
-INDICES = np.array([1, 2, 3, 5, 7, 8, 9])
+LABELS = np.array([0, 1, 0, 1, 0, 1, 0, 1, 1, 1])
+INDICES = np.array([1, 2, 3, 5, 7, 8, 9])  # of class 0 only the image 2
+SMOOTH = ndimage.gaussian_filter(IMAGES.astype(float), (0, 2, 2, 0), mode="nearest")
+SMOOTH = np.round(SMOOTH).astype(np.uint8)
 
 
-def batches(augment: AugmentConfig = NONE, epochs: range = range(2), seed: int = 3) -> list:
+def batches(augment: AugmentConfig = NONE, epochs: range = range(2), **changes: Any) -> list:
+    """Batches of 3, as tuples of arrays."""
+    values: dict[str, Any] = {
+        "targets": "sigmoid",
+        "classes": 2,
+        "batch_size": 3,
+        "input_size": 16,
+        "balance": "none",
+        "seed": 3,
+    }
     dataset = training_batches(
-        IMAGES, LABELS, INDICES, batch_size=3, augment=augment, seed=seed, epochs=epochs
+        IMAGES, LABELS, INDICES, augment=augment, epochs=epochs, **values | changes
     )
-    return [(pixels.numpy(), labels.numpy()) for pixels, labels in dataset]
+    return [tuple(part.numpy() for part in batch) for batch in dataset]
 
 
-@given(st.integers(1, 200), st.integers(0, 2**32 - 1), st.integers(0, 100))
-def test_an_epoch_visits_every_image_once(images: int, seed: int, epoch: int) -> None:
-    assert sorted(epoch_order(images, seed, epoch)) == list(range(images))
+def applied(moves: Moves, images: np.ndarray, augment: AugmentConfig, size: int) -> np.ndarray:
+    """The images through the moves, as a training does it."""
+    moved = transforms(moves, images.shape[1], size)
+    lit = np.ones(len(images), np.float32)
+    return change(images, moved, lit, augment, size).numpy()
 
 
-def test_an_epoch_is_the_same_whenever_it_is_drawn() -> None:
-    started_at_0 = batches(STRONG, range(3))
-    started_at_2 = batches(STRONG, range(2, 3))
-    for (left, _), (right, _) in zip(started_at_0[4:], started_at_2, strict=True):
-        np.testing.assert_array_equal(left, right)
+def moves(images: int = 10, **changed: Any) -> Moves:
+    """Moves that leave images as they are, but for the values that are given."""
+    still = epoch_moves(images, 16, 16, NONE, seed=0, epoch=0)
+    values = {
+        key: np.broadcast_to(value, getattr(still, key).shape) for key, value in changed.items()
+    }
+    return Moves(**vars(still) | values)
+
+
+@pytest.mark.parametrize("balance", ["none", "sampling"])
+def test_an_epoch_is_the_same_whenever_a_training_is_taken_up(balance: str) -> None:
+    started_at_0 = batches(EVERYTHING, range(3), input_size=12, balance=balance)
+    started_at_2 = batches(EVERYTHING, range(2, 3), input_size=12, balance=balance)
+    for left, right in zip(started_at_0[4:], started_at_2, strict=True):
+        np.testing.assert_array_equal(left[0], right[0])
 
 
 def test_epochs_and_seeds_differ() -> None:
@@ -46,14 +78,42 @@ def test_epochs_and_seeds_differ() -> None:
     assert not np.array_equal(first[0][0], batches(epochs=range(1), seed=4)[0][0])
 
 
+def test_what_happens_to_an_image_does_not_depend_on_its_batch() -> None:
+    """Batches of 1 and of 7 hold the same images, each changed in the same way."""
+    ones, seven = (batches(EVERYTHING, range(1), batch_size=size) for size in (1, 7))
+    np.testing.assert_array_equal(np.concatenate([b[0] for b in ones]), seven[0][0])
+
+
 def test_every_batch_is_whole_and_labels_stay_with_their_images() -> None:
     known = {IMAGES[i].tobytes(): LABELS[i] for i in INDICES}
     drawn = batches()
     assert len(drawn) == 2 * (len(INDICES) // 3)
-    for pixels, labels in drawn:
+    for pixels, targets in drawn:
         assert pixels.shape == (3, 16, 16, 1)
-        assert labels.shape == (3, 1)
-        assert [known[image.tobytes()] for image in pixels] == labels[:, 0].tolist()
+        assert targets.shape == (3, 1)
+        assert [known[image.tobytes()] for image in pixels] == targets[:, 0].tolist()
+
+
+def test_softmax_is_trained_on_one_column_a_class() -> None:
+    for (_, one), (_, columns) in zip(
+        batches(), batches(targets="softmax", classes=3), strict=True
+    ):
+        np.testing.assert_array_equal(columns, np.eye(3)[one[:, 0].astype(int)])
+        assert columns.dtype == np.float32
+
+
+def test_class_weights_come_with_their_images() -> None:
+    for _, targets, weights in batches(balance="class_weights"):
+        assert weights.shape == (3,)
+        expected = np.where(targets[:, 0] == 0, 7 / (2 * 1), 7 / (2 * 6))
+        np.testing.assert_allclose(weights, expected, rtol=1e-6)
+
+
+def test_sampling_shows_a_rare_image_often_and_changed_each_time() -> None:
+    ((pixels, targets),) = batches(STRONG, range(1), batch_size=7, balance="sampling")
+    copies = [image.tobytes() for image in pixels[targets[:, 0] == 0]]
+    assert len(copies) in (3, 4)
+    assert len(set(copies)) == len(copies)
 
 
 def test_augmented_images_keep_their_type_and_differ_from_the_originals() -> None:
@@ -63,61 +123,14 @@ def test_augmented_images_keep_their_type_and_differ_from_the_originals() -> Non
     assert all(image.tobytes() not in known for image in pixels)
 
 
-def test_no_augmentation_is_the_identity() -> None:
-    transforms = epoch_transforms(len(IMAGES), 16, NONE, seed=1, epoch=0)
-    np.testing.assert_array_equal(warp(IMAGES, transforms, "reflect"), IMAGES)
-
-
-def test_a_shift_moves_the_image_by_whole_pixels() -> None:
-    transforms = epoch_transforms(1, 16, NONE, seed=1, epoch=0)
-    transforms[:, 2] -= 4  # read 4 pixels to the left: the image moves to the right
-    moved = warp(IMAGES[:1], transforms, "constant").numpy()
-    np.testing.assert_array_equal(moved[:, :, 4:], IMAGES[:1, :, :-4])
-    assert not moved[:, :, :4].any()
-
-
-@given(
-    st.floats(0, 0.9),
-    st.floats(0, 0.9),
-    st.floats(0, 0.9),
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 50),
-)
-@settings(max_examples=50)
-def test_transforms_stay_within_what_was_asked_for(
-    zoom: float, height: float, width: float, seed: int, epoch: int
-) -> None:
-    augment = AugmentConfig(zoom=zoom, height_shift=height, width_shift=width)
-    size = 32
-    drawn = epoch_transforms(20, size, augment, seed, epoch)
-    assert np.all(np.abs(drawn[:, 0] - 1) <= zoom + 1e-6)
-    assert np.all(np.abs(drawn[:, 4] - 1) <= zoom + 1e-6)
-    centre = (size - 1) / 2
-    # where the image's centre is read: off the centre by the shift alone
-    assert np.all(np.abs(drawn[:, 0] * centre + drawn[:, 2] - centre) <= width * size + 1e-3)
-    assert np.all(np.abs(drawn[:, 4] * centre + drawn[:, 5] - centre) <= height * size + 1e-3)
-
-
-def test_zoom_agrees_with_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same factor, drawn by us and given to Keras's RandomZoom as a fixed one."""
-    import keras
-
-    image = IMAGES[:1].astype(np.float32)
-    layer = keras.layers.RandomZoom((0.25, 0.25), (0.25, 0.25), fill_mode="reflect")
-    theirs = np.asarray(layer(image, training=True))
-    draws = np.full((1, 4), [1.0, 1.0, 0.0, 0.0])
-
-    class Fixed:
-        def uniform(self, *_: object, **__: object) -> np.ndarray:
-            return draws
-
-    monkeypatch.setattr(np.random, "default_rng", lambda _: Fixed())
-    transforms = epoch_transforms(1, 16, AugmentConfig(zoom=0.25), seed=0, epoch=0)
-    ours = warp(image, transforms, "reflect").numpy()
-    np.testing.assert_allclose(ours, theirs, atol=0.01)
-
-
 def test_evaluation_keeps_the_order_and_fills_the_last_batch() -> None:
-    read = [batch.numpy() for batch in evaluation_batches(IMAGES, INDICES, 3)]
+    read = [batch.numpy() for batch in evaluation_batches(IMAGES, INDICES, 3, 16)]
     assert [len(batch) for batch in read] == [3, 3, 3]
     np.testing.assert_array_equal(np.concatenate(read), IMAGES[[*INDICES, 9, 9]])
+
+
+def test_evaluation_sees_the_centre_and_so_does_training_without_augmentation() -> None:
+    (read,) = (batch.numpy() for batch in evaluation_batches(IMAGES, INDICES, 7, 11))
+    np.testing.assert_array_equal(read, IMAGES[INDICES, 2:13, 2:13])
+    ((pixels, _),) = batches(epochs=range(1), batch_size=7, input_size=11)
+    assert {image.tobytes() for image in pixels} == {image.tobytes() for image in read}

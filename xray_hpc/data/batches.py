@@ -1,48 +1,30 @@
 """Batches for Keras, from images in memory.
 
 An epoch is a function of (seed, epoch): the order of the images and what is done to each of them
-are drawn from a generator seeded with both, never from a state that a restart would lose.
+are drawn for both (see ``augment.py``), never from a state that a restart would lose.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from xray_hpc.config import AugmentConfig
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-
-
-def epoch_order(images: int, seed: int, epoch: int) -> IntArray:
-    """A permutation of ``0..images-1``, shape ``[images]``."""
-    return np.random.default_rng([seed, epoch, 0]).permutation(images)
-
-
-def epoch_transforms(
-    images: int, size: int, augment: AugmentConfig, seed: int, epoch: int
-) -> FloatArray:
-    """One projective transform an image, shape ``[images, 8]``, keyed by (seed, epoch, index).
-
-    Each maps a pixel of the result to where it is read in the source, in TensorFlow's order
-    ``(a0, a1, a2, b0, b1, b2, c0, c1)``: ``x' = a0 x + a1 y + a2``, ``y' = b0 x + b1 y + b2``.
-    Zoom is about the image's centre; as in Keras's ``RandomZoom`` a factor below 1 enlarges.
-    """
-    draws = np.random.default_rng([seed, epoch, 1]).uniform(-1, 1, size=(images, 4))
-    zoom_y, zoom_x = 1 + augment.zoom * draws[:, 0], 1 + augment.zoom * draws[:, 1]
-    shift_y = augment.height_shift * draws[:, 2] * size
-    shift_x = augment.width_shift * draws[:, 3] * size
-    centre = (size - 1) / 2
-    transforms = np.zeros((images, 8), np.float32)
-    transforms[:, 0] = zoom_x
-    transforms[:, 2] = centre * (1 - zoom_x) - shift_x
-    transforms[:, 4] = zoom_y
-    transforms[:, 5] = centre * (1 - zoom_y) - shift_y
-    return transforms
+from xray_hpc.data.augment import (
+    FloatArray,
+    IntArray,
+    centre,
+    change_rows,
+    epoch_changes,
+    epoch_order,
+    image_weights,
+    interpolates,
+    moves_pixels,
+)
 
 
 def training_batches(
@@ -50,8 +32,12 @@ def training_batches(
     labels: IntArray,
     indices: IntArray,
     *,
+    targets: Literal["sigmoid", "softmax"],
+    classes: int,
     batch_size: int,
+    input_size: int,
     augment: AugmentConfig,
+    balance: Literal["none", "class_weights", "sampling"],
     seed: int,
     epochs: range,
 ) -> tf.data.Dataset:
@@ -59,63 +45,98 @@ def training_batches(
 
     Args:
         images: ``[N, S, S, C]`` raw pixels, of which ``indices`` train.
-        labels: ``[N]``.
+        labels: ``[N]``, 0 to ``classes - 1``.
         indices: ``[T]``; an epoch gives ``T // batch_size`` whole batches and leaves out the rest
-            of its permutation, so that every batch divides among the replicas.
+            of its order, so that every batch divides among the replicas.
+        targets: the output that is trained: labels as they are, or one-hot.
+        input_size: the side s of the square that is cut out of each image.
 
     Returns:
-        A data set of ``(uint8 [B, S, S, C], float32 [B, 1])``.
+        A data set of ``(uint8 [B, s, s, C], float32 [B, 1])``, or ``float32 [B, classes]`` for
+        softmax. ``balance="class_weights"`` adds the images' weights, ``float32 [B]``.
     """
-    steps, size = len(indices) // batch_size, images.shape[1]
+    steps, own = len(indices) // batch_size, labels[indices]
     with tf.device("CPU:0"):
         pixels = tf.constant(images[indices])
-        targets = tf.constant(labels[indices, None], tf.float32)
+        columns = own[:, None] if targets == "sigmoid" else np.eye(classes)[own]
+        answers = tf.constant(columns, tf.float32)
+        weights = tf.constant(image_weights(own))
 
-    def plan() -> Iterator[tuple[IntArray, FloatArray]]:
+    def plan() -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:
         for epoch in epochs:
-            order = epoch_order(len(indices), seed, epoch)
-            transforms = epoch_transforms(len(indices), size, augment, seed, epoch)
-            for batch in order[: steps * batch_size].reshape(steps, batch_size):
-                yield batch, transforms[batch]
+            order = epoch_order(own, balance, seed, epoch)
+            rows = change_rows(order)
+            moved, lit = epoch_changes(len(own), images.shape[1], input_size, augment, seed, epoch)
+            for batch in np.arange(steps * batch_size).reshape(steps, batch_size):
+                yield order[batch], moved[rows[batch]], lit[rows[batch]]
 
-    def read(batch: tf.Tensor, transforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        chosen = tf.gather(pixels, batch)
-        if not augment.identity:
-            chosen = warp(chosen, transforms, augment.fill_mode)
-        return chosen, tf.gather(targets, batch)
+    def read(batch: tf.Tensor, moved: tf.Tensor, lit: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        chosen = change(tf.gather(pixels, batch), moved, lit, augment, input_size)
+        drawn = chosen, tf.gather(answers, batch)
+        return (*drawn, tf.gather(weights, batch)) if balance == "class_weights" else drawn
 
     signature = (
         tf.TensorSpec([batch_size], tf.int64),
         tf.TensorSpec([batch_size, 8], tf.float32),
+        tf.TensorSpec([batch_size], tf.float32),
     )
     batches = tf.data.Dataset.from_generator(plan, output_signature=signature)
     return _unsharded(batches.map(read, num_parallel_calls=tf.data.AUTOTUNE))
 
 
 def evaluation_batches(
-    images: npt.NDArray[np.uint8], indices: IntArray, batch_size: int
+    images: npt.NDArray[np.uint8], indices: IntArray, batch_size: int, input_size: int
 ) -> tf.data.Dataset:
-    """The images of a split in their order, ``uint8 [B, S, S, C]``, in whole batches.
+    """The images of a split in their order, ``uint8 [B, s, s, C]``, in whole batches.
 
-    The last image is repeated to fill the last batch: drop the predictions behind
-    ``len(indices)``. A short batch would leave a replica without images, which breaks
-    BatchNormalization, and would have Keras trace its graph once more.
+    Of each the central square of ``input_size`` pixels. The last image is repeated to fill the
+    last batch: drop the predictions behind ``len(indices)``. A short batch would leave a replica
+    without images, which breaks BatchNormalization, and would have Keras trace its graph once more.
     """
     padding = np.repeat(indices[-1:], -len(indices) % batch_size)
     with tf.device("CPU:0"):
-        pixels = tf.constant(images[np.concatenate([indices, padding])])
+        pixels = tf.constant(centre(images, input_size)[np.concatenate([indices, padding])])
     batches = tf.data.Dataset.from_tensor_slices(pixels).batch(batch_size, drop_remainder=True)
     return _unsharded(batches)
 
 
-def warp(images: tf.Tensor, transforms: tf.Tensor, fill_mode: str) -> tf.Tensor:
-    """Read each image ``[B, S, S, C]`` through its transform ``[B, 8]``, bilinearly."""
+def change(
+    images: tf.Tensor, moved: tf.Tensor, lit: tf.Tensor, augment: AugmentConfig, input_size: int
+) -> tf.Tensor:
+    """Move and light images as ``augment.epoch_changes`` says; only what ``augment`` has on.
+
+    Args:
+        images: ``uint8 [B, S, S, C]``.
+        moved: ``[B, 8]``, a transform each.
+        lit: ``[B]``, a factor each.
+
+    Returns:
+        ``uint8 [B, s, s, C]``, rounded and clipped.
+    """
+    if not moves_pixels(augment):
+        images = centre(images, input_size)
+    elif interpolates(augment):
+        images = tf.cast(images, tf.float32)  # the operation would truncate whole numbers
+        images = warp(images, moved, "BILINEAR", augment.fill_mode, input_size)
+    else:
+        images = warp(images, moved, "NEAREST", augment.fill_mode, input_size)
+    if augment.brightness:
+        images = tf.cast(images, tf.float32) * lit[:, None, None, None]
+    if images.dtype == tf.uint8:
+        return images
+    return tf.cast(tf.minimum(images + 0.5, 255), tf.uint8)
+
+
+def warp(
+    images: tf.Tensor, transforms: tf.Tensor, interpolation: str, fill_mode: str, size: int
+) -> tf.Tensor:
+    """Read each image ``[B, S, S, C]`` through its transform ``[B, 8]``: ``[B, size, size, C]``."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
+        output_shape=[size, size],
         fill_value=0.0,
-        interpolation="BILINEAR",
+        interpolation=interpolation,
         fill_mode=fill_mode.upper(),
     )
 

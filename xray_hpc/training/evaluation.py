@@ -32,7 +32,9 @@ def predict(
     model: keras.Model, data: Dataset, indices: npt.NDArray[np.int64], config: RunConfig
 ) -> Floats:
     """Scores ``[len(indices), K]`` of the images, in one pass."""
-    batches = evaluation_batches(data.images, indices, config.train.batch_size)
+    batches = evaluation_batches(
+        data.images, indices, config.train.batch_size, config.data.input_size
+    )
     return probabilities(model.predict(batches, verbose=0)[: len(indices)])
 
 

@@ -67,8 +67,12 @@ def fit(
         data.images,
         data.labels,
         indices,
+        targets=output(config.model, classes),
+        classes=classes,
         batch_size=config.train.batch_size,
+        input_size=config.data.input_size,
         augment=config.augment,
+        balance=config.train.balance,
         seed=config.seed,
         epochs=range(config.train.epochs),
     )
@@ -84,7 +88,9 @@ def fit(
         verbose=0,
         callbacks=[
             Validation(
-                evaluation_batches(data.images, validation, config.train.batch_size),
+                evaluation_batches(
+                    data.images, validation, config.train.batch_size, config.data.input_size
+                ),
                 data.labels[validation],
                 data.classes,
             ),

@@ -78,7 +78,15 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
 def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
     """Packing the images of ``root``, and an epoch of its training images in several ways."""
     # The split that image_dataset_from_directory makes: both ways read the same files.
-    config = DataConfig("folder", str(root), SIZE, 3, "random", 0.2, SEED)
+    config = DataConfig(
+        source="folder",
+        root=str(root),
+        image_size=SIZE,
+        channels=3,
+        split="random",
+        validation_fraction=0.2,
+        split_seed=SEED,
+    )
     index = scan(config, cache)
     every = len(index.entries)
     with contextlib.redirect_stderr(io.StringIO()):  # its warnings are not about speed

@@ -38,7 +38,7 @@ def read_header(data: bytes) -> Dataset:
         header = dcmread(io.BytesIO(data))
     except InvalidDicomError as error:
         raise ValueError("not a DICOM file") from error
-    if not {"Rows", "Columns", "PixelData"} <= set(header.dir()):
+    if not all(key in header for key in ("Rows", "Columns", "PixelData")):
         raise ValueError("DICOM without a picture")
     if (frames := int(header.get("NumberOfFrames") or 1)) > 1:
         raise ValueError(f"DICOM of {frames} frames")
@@ -86,7 +86,7 @@ def _values_of_interest(values: npt.NDArray[Any], header: Dataset) -> npt.NDArra
         table = apply_voi(np.rint(values).astype(np.int32), header)
         return np.asarray(table / (2.0 ** header.VOILUTSequence[0].LUTDescriptor[2] - 1))
     centre, width = (_first(header.get(key)) for key in ("WindowCenter", "WindowWidth"))
-    if centre is not None and width is not None and width >= 1:
+    if centre is not None and width is not None and width > 0:
         function = header.get("VOILUTFunction") or "LINEAR"
         if function == "SIGMOID":
             return np.asarray(1 / (1 + np.exp(-4 * (values - centre) / width)))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -18,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config import DataConfig
+from xray_hpc.data.ahead import cores, map_ahead
 from xray_hpc.data.cache import check_space
 from xray_hpc.data.entries import Entry, counted
 from xray_hpc.data.hdf5 import new_file
@@ -81,13 +80,6 @@ def packed_size(index: Index, config: DataConfig) -> int:
     return len(index.entries) * config.image_size**2 * config.channels
 
 
-def cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _write(
     file: h5py.File, check: Callable[[], None], index: Index, config: DataConfig, workers: int
 ) -> None:
@@ -106,9 +98,10 @@ def _write(
     kept: list[int] = []
     digests: list[str] = []
     skipped: list[tuple[str, str]] = []
+    decode = partial(_decode, index, config)
     with (
         Progress("packing images", len(index.entries)) as progress,
-        closing(_decode_all(index, config, workers)) as results,
+        closing(map_ahead(decode, index.entries, workers, 4 * workers)) as results,
     ):
         for i, decoded in enumerate(results):
             progress.advance()
@@ -140,33 +133,16 @@ def _write(
     file.attrs["classes"] = json.dumps(index.classes)
 
 
-def _decode_all(
-    index: Index, config: DataConfig, workers: int
-) -> Generator[Decoded | UnreadableImageError, None, None]:
-    """The decoded images in the index's order, a bounded number of them ahead."""
-
-    def one(entry: Entry) -> Decoded | UnreadableImageError:
-        path = index.root / entry.path
-        try:
-            data = read_bytes(path)
-            pixels = decode_bytes(data, path, config.image_size, config.channels, config.clahe)
-            return pixels, hashlib.blake2b(data, digest_size=16).digest()
-        except UnreadableImageError as error:
-            return error
-        except OSError as error:  # the disk failed, not the image: do not go on without it
-            raise UserError(f"cannot read {path}: {error.strerror}; mend it, run again") from error
-
-    rest = iter(index.entries)
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[Decoded | UnreadableImageError]] = deque(
-            pool.submit(one, entry) for entry in islice(rest, 4 * workers)
-        )
-        try:
-            while ahead:
-                yield ahead.popleft().result()
-                ahead.extend(pool.submit(one, entry) for entry in islice(rest, 1))
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _decode(index: Index, config: DataConfig, entry: Entry) -> Decoded | UnreadableImageError:
+    path = index.root / entry.path
+    try:
+        data = read_bytes(path)
+        pixels = decode_bytes(data, path, config.image_size, config.channels, config.clahe)
+        return pixels, hashlib.blake2b(data, digest_size=16).digest()
+    except UnreadableImageError as error:
+        return error
+    except OSError as error:  # the disk failed, not the image: do not go on without it
+        raise UserError(f"cannot read {path}: {error.strerror}; mend it, run again") from error
 
 
 def check_losses(index: Index, kept: Sequence[int], skipped: Sequence[tuple[str, str]]) -> None:

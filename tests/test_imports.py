@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "data": {"data", "runs"},
     "models": {"models", "data", "runs"},
     "training": {"training", "models", "data", "runs"},
+    "prediction": {"prediction", "models", "data", "runs"},
     "cluster": {"cluster", "models", "data", "runs"},
     "report": {"report", "models", "data", "runs"},
 }
@@ -82,7 +83,7 @@ def test_a_sweep_is_launched_staged_and_collected_without_tensorflow(
     assert "3 runs" in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["launch", "train", "stage", "collect"])
+@pytest.mark.parametrize("verb", ["launch", "train", "stage", "collect", "predict"])
 def test_help_does_not_import_tensorflow(without_tensorflow: Path, verb: str) -> None:
     command = [sys.executable, "-m", f"xray_hpc.{verb}", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=without_tensorflow)

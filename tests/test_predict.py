@@ -1,0 +1,406 @@
+"""``python -m xray_hpc.predict`` as a user runs it, with models that call bright images ill."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from xray_hpc import predict
+from xray_hpc.errors import UserError
+from xray_hpc.models.card import ModelCard, add_card
+from xray_hpc.runs.files import write_json
+
+REPOSITORY = Path(__file__).parents[1]
+VERB = (sys.executable, "-W", "error", "-m", "xray_hpc.predict")
+Predict = Callable[..., int]
+
+
+def save_model(path: Path, classes: Sequence[str] = ("NORMAL", "PNEUMONIA")) -> Path:
+    """A model of 10-pixel images whose scores hang on the mean of the central 8 alone.
+
+    Of two classes the second's score is 0.5 at mid-grey; of three, dark, middle and bright images
+    get the highest score of the first, second and third.
+    """
+    inputs = keras.Input((8, 8, 1))
+    mean = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(inputs))
+    if len(classes) == 2:
+        score, weights = keras.layers.Dense(1, "sigmoid"), ([[8.0]], [-4.0])
+    else:
+        score, weights = keras.layers.Dense(3, "softmax"), ([[0.0, 8.0, 16.0]], [0.0, -2.0, -8.0])
+    model = keras.Model(inputs, score(mean))
+    score.set_weights([np.array(values) for values in weights])
+    model.save(path)
+    threshold = 0.5 if len(classes) == 2 else None
+    add_card(path, ModelCard("cnn-1a2b3c4d", "cnn", tuple(classes), threshold, 10, 0.8, 1, None))
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("model") / "model.keras")
+
+
+@pytest.fixture(scope="session")
+def model_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("three") / "model.keras"
+    return save_model(path, ("Covid", "Normal", "Viral Pneumonia"))
+
+
+def save_image(path: Path, grey: int) -> Path:
+    """A flat image, with a black frame that the central crop cuts off."""
+    pixels = np.zeros((10, 10), np.uint8)
+    pixels[1:-1, 1:-1] = grey
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def score_of(grey: int) -> float:
+    return 1 / (1 + math.exp(4 - 8 * grey / 255))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a dark and a bright image."""
+    monkeypatch.chdir(tmp_path)
+    save_image(tmp_path / "images" / "bright.png", 220)
+    save_image(tmp_path / "images" / "dark.png", 30)
+    return tmp_path
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch) -> Predict:
+    """The verb in this process: what its ``main`` returns."""
+
+    def call(*words: str | Path, stdin: bytes = b"") -> int:
+        monkeypatch.setattr(sys, "argv", ["predict", *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        return predict.main()
+
+    return call
+
+
+def rows(path: str = "predictions.csv") -> list[dict[str, str]]:
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def column(name: str, path: str = "predictions.csv") -> list[str]:
+    return [row[name] for row in rows(path)]
+
+
+def test_a_folder_becomes_a_table_and_a_csv(
+    here: Path, model: Path, call: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(model, "images") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "path               score_PNEUMONIA  label",
+        "images/bright.png           0.9479  PNEUMONIA",
+        "images/dark.png             0.0448  NORMAL",
+        "",
+        "1 NORMAL, 1 PNEUMONIA",
+        "predictions.csv",
+    ]
+    bright, dark = rows()
+    assert list(bright) == ["path", "score_NORMAL", "score_PNEUMONIA", "label", "error"]
+    assert float(bright["score_PNEUMONIA"]) == pytest.approx(score_of(220), abs=1e-6)
+    assert float(bright["score_NORMAL"]) == pytest.approx(1 - score_of(220), abs=1e-6)
+    assert (dark["label"], dark["error"]) == ("NORMAL", "")
+
+
+def test_three_classes_have_a_score_each_and_the_highest_is_called(
+    here: Path, model_of_three: Path, call: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_image(here / "images" / "middle.png", 130)
+    assert call(model_of_three, "images") == 0
+    assert column("label") == ["Viral Pneumonia", "Covid", "Normal"]
+    for row in rows():
+        scores = {name: float(row[f"score_{name}"]) for name in ("Covid", "Normal")}
+        scores["Viral Pneumonia"] = float(row["score_Viral Pneumonia"])
+        assert sum(scores.values()) == pytest.approx(1, abs=1e-6)
+        assert row["label"] == max(scores, key=lambda name: scores[name])
+    head, *_ = capsys.readouterr().out.splitlines()
+    assert head.endswith("  score_Covid  score_Normal  score_Viral Pneumonia  label")
+
+
+def test_the_rows_are_in_the_order_given_and_folders_in_that_of_names(
+    here: Path, model: Path, call: Predict
+) -> None:
+    save_image(here / "images" / "b" / "1.png", 9)
+    save_image(here / "z.png", 9)
+    assert call(model, "z.png", "images", "images/dark.png", "z.png") == 0
+    folder = ["images/b/1.png", "images/bright.png", "images/dark.png"]
+    assert column("path") == ["z.png", *folder, "images/dark.png", "z.png"]
+
+
+def test_paths_are_read_from_standard_input(here: Path, model: Path, call: Predict) -> None:
+    assert call(model, "-", stdin=b"images/dark.png\r\n\nimages\n") == 0
+    assert column("path") == ["images/dark.png", "images/bright.png", "images/dark.png"]
+
+
+def test_a_listed_file_that_is_gone_is_a_row_with_an_error(
+    here: Path, model: Path, call: Predict
+) -> None:
+    assert call(model, "-", stdin=b"images/drak.png\0images/dark.png\0") == 0
+    assert [bool(error) for error in column("error")] == [True, False]
+    assert rows()[0]["error"].endswith(f"no 'drak.png' in {here}/images; did you mean 'dark.png'?")
+
+
+def test_broken_images_are_rows_with_their_errors(
+    here: Path, model: Path, call: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "images" / "cut.png").write_bytes((here / "images" / "dark.png").read_bytes()[:60])
+    (here / "images" / "empty.png").touch()
+    (here / "images" / "text.png").write_text("no image")
+    assert call(model, "images") == 0
+    assert column("label") == ["PNEUMONIA", "", "NORMAL", "", ""]
+    assert column("error")[3:] == ["empty file", "not an image"]
+    assert column("score_NORMAL")[1] == ""
+    said = capsys.readouterr()
+    assert "images/empty.png                 -  error: empty file" in said.out
+    assert "1 NORMAL, 1 PNEUMONIA, 3 without a score" in said.out
+    assert "3 of 5 images could not be scored: images/cut.png: " in said.err
+
+
+def test_it_is_a_failure_if_no_image_can_be_read(here: Path, model: Path, call: Predict) -> None:
+    (here / "empty.png").touch()
+    assert call(model, "empty.png") == 1
+    assert column("error") == ["empty file"]
+
+
+def test_a_score_that_is_no_number_is_not_called_normal(
+    here: Path, call: Predict, tmp_path: Path
+) -> None:
+    path = save_model(tmp_path / "diverged.keras")
+    diverged = keras.saving.load_model(path)
+    diverged.set_weights([np.full_like(value, np.nan) for value in diverged.get_weights()])
+    diverged.save(path)
+    add_card(path, ModelCard("cnn-1", "cnn", ("A", "B"), 0.5, 10, 0.8, 1, None))
+    assert call(path, "images") == 1
+    assert column("label") == ["", ""]
+    assert set(column("error")) == {"the model's score is not a number"}
+
+
+def test_only_a_score_above_the_threshold_is_positive(
+    here: Path, model: Path, call: Predict
+) -> None:
+    call(model, "images")
+    bright = column("score_PNEUMONIA")[0]
+    call(model, "images", "--threshold", bright)
+    assert column("label") == ["NORMAL", "NORMAL"]
+    call(model, "images", "--threshold", repr(math.nextafter(float(bright), 0)))
+    assert column("label") == ["PNEUMONIA", "NORMAL"]
+
+
+def test_the_csv_can_go_to_standard_output(
+    here: Path, model: Path, call: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(model, "images", "-o", "-") == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["label"] for row in table] == ["PNEUMONIA", "NORMAL"]
+    assert not (here / "predictions.csv").exists()
+
+
+def test_a_run_folder_stands_for_its_model(here: Path, model: Path, call: Predict) -> None:
+    run = here / "results" / "s" / "runs" / "cnn-1a2b3c4d"
+    record = {"run": run.name, "sweep": "s", "model": "cnn", "status": "finished"}
+    write_json(run / "run.json", record)
+    (run / "model.keras").write_bytes(model.read_bytes())
+    assert call(run, "images", "-o", "by_run.csv") == 0
+    call(model, "images")
+    assert Path("by_run.csv").read_bytes() == Path("predictions.csv").read_bytes()
+    with pytest.raises(
+        UserError, match=r"is the folder of a sweep; .*: results/s/runs/cnn-1a2b3c4"
+    ):
+        call("results/s", "images")
+    write_json(run / "run.json", record | {"status": "running"})
+    with pytest.raises(UserError, match="is running; it has a model when finished"):
+        call(run, "images")
+    with pytest.raises(UserError, match="a sweep of which no run has finished"):
+        call("results/s/runs", "images")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["model.kears", "images"], "no 'model.kears' in .*; did you mean 'model.keras'"),
+        (["images", "images"], "images is not the folder of a run: it holds no run.json"),
+        (["images/dark.png", "images"], "is not a saved Keras model, or is damaged"),
+        (["M", "imgaes/dark.png"], "no 'imgaes' in .*; did you mean 'images'"),
+        (["M", "images/drak.png"], "no 'drak.png' in .*; did you mean 'dark.png'"),
+        (["M", "images/dark.png/x"], "images/dark.png/x: not a directory"),
+        (["M", "/dev/null"], "/dev/null: neither a file nor a folder"),
+        (["M", "broken"], "broken: a link to nothing"),
+        (["M", "nothing"], "there are no images in nothing; passed over 1 file without"),
+        (["M", "-"], "there are no images in standard input"),
+        (["M", "images", "-t", "1.5"], "--threshold is 1.5; it must be 0 to 1"),
+        (["M", "images", "-t", "nan"], "--threshold is nan"),
+        (["M", "images", "-o", "images/dark.png"], "must end in .csv"),
+        (["M", "images", "-o", "none/p.csv"], "--output is none/p.csv: .* no 'none' in"),
+        (["M", "images", "-o", "folder.csv"], "is there and is not a file"),
+    ],
+)
+def test_a_mistake_is_found_before_tensorflow_is_loaded(
+    here: Path,
+    model: Path,
+    call: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    line: str,
+) -> None:
+    (here / "model.keras").write_bytes(model.read_bytes())
+    (here / "nothing").mkdir()
+    (here / "nothing" / "notes.txt").touch()
+    (here / "folder.csv").mkdir()
+    (here / "broken").symlink_to("gone")
+    monkeypatch.setitem(sys.modules, "xray_hpc.models.scoring", None)
+    with pytest.raises(UserError, match=line):
+        call(*(model if word == "M" else word for word in words))
+    assert not (here / "predictions.csv").exists()
+
+
+def test_a_threshold_is_for_two_classes(here: Path, model_of_three: Path, call: Predict) -> None:
+    with pytest.raises(UserError, match="--threshold is for two classes; cnn-1a2b3c4d has 3"):
+        call(model_of_three, "images", "-t", "0.3")
+
+
+def test_a_card_of_another_model_is_noticed(
+    here: Path, model_of_three: Path, call: Predict, tmp_path: Path
+) -> None:
+    keras.saving.load_model(model_of_three).save(tmp_path / "odd.keras")
+    card = ModelCard("cnn-1", "cnn", ("A", "B"), 0.5, 10, 0.8, 1, None)
+    add_card(tmp_path / "odd.keras", card)
+    with pytest.raises(UserError, match="is not what its card says: it makes"):
+        call(tmp_path / "odd.keras", "images")
+
+
+def test_the_terminal_gets_a_screenful(
+    here: Path,
+    model: Path,
+    call: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("COLUMNS", "60")
+    folder = here / "images" / ("long" * 20)
+    for i in range(1200):
+        save_image(folder / f"{i:04}.png", i % 256)
+    assert call(model, "images") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 24
+    assert "... and 1,186 more in predictions.csv" in lines
+    assert max(map(len, lines)) <= 60
+    assert lines[3].startswith("...")
+    assert "/0000.png  " in lines[3]
+    assert len(rows()) == 1202
+
+
+def test_names_that_are_not_utf_8_and_odd_ones_are_shown_as_codes(
+    here: Path, model: Path, call: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = (here / "images" / "dark.png").read_bytes()
+    names = [b"caf\xe9.png", b"red\x1b[31m.png", b"two\nlines.png", "größe, ß.png".encode()]
+    for name in names:
+        Path(os.fsdecode(b"images/" + name)).write_bytes(image)
+    assert call(model, "images") == 0
+    out = capsys.readouterr().out
+    assert r"images/caf\udce9.png" in out
+    assert r"images/red\x1b[31m.png" in out
+    assert r"images/two\nlines.png" in out
+    assert set(column("label")) == {"NORMAL", "PNEUMONIA"}
+    assert "images/größe, ß.png" in column("path")
+    assert r"images/caf\udce9.png" in column("path")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_what_may_not_be_read_or_written_is_said(here: Path, model: Path, call: Predict) -> None:
+    (here / "images" / "dark.png").chmod(0)
+    (here / "images" / "closed").mkdir(mode=0)
+    assert call(model, "images") == 0
+    assert column("error") == ["", "the folder cannot be read: permission denied", "no permission"]
+    with pytest.raises(UserError, match="closed: the folder cannot be read: permission denied"):
+        call(model, "images/closed")
+    (here / "fixed").mkdir(mode=0o500)
+    with pytest.raises(UserError, match="no permission to write there"):
+        call(model, "images", "-o", "fixed/p.csv")
+
+
+def test_an_interrupt_leaves_the_old_file_and_no_half_of_a_new_one(
+    here: Path, model: Path, call: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("predictions.csv").write_text("old\n")
+    before = sorted(here.iterdir())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xray_hpc.prediction.table.PredictionTable.add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        call(model, "images")
+    assert sorted(here.iterdir()) == before
+    assert Path("predictions.csv").read_text() == "old\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_command_that_is_ended_has_written_nothing(
+    here: Path, model: Path, number: signal.Signals, code: int
+) -> None:
+    for i in range(3000):
+        (here / "images" / f"copy{i}.png").hardlink_to(here / "images" / "dark.png")
+    with subprocess.Popen([*VERB, str(model), "images"], stderr=subprocess.DEVNULL) as command:
+        while command.poll() is None and not list(here.glob(".*.predictions.csv")):
+            time.sleep(0.01)
+        command.send_signal(number)
+        assert command.wait() == code
+    left = {path.name for path in here.iterdir() if number is not signal.SIGKILL}
+    assert left <= {"images"}
+    assert not (here / "predictions.csv").exists()
+
+
+def test_a_closed_pipe_ends_it_quietly(here: Path, model: Path) -> None:
+    for i in range(3000):
+        (here / "images" / f"copy{i}.png").hardlink_to(here / "images" / "dark.png")
+    command = " ".join([*VERB, str(model), "images", "-o", "-"])
+    ended = subprocess.run(
+        ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (
+        141,
+        "path,score_NORMAL,score_PNEUMONIA,label,error\n",
+    )
+    assert ended.stderr.splitlines()[1:] == []
+
+
+def test_help_is_light(here: Path) -> None:
+    heavy = ("tensorflow", "keras", "numpy", "PIL", "pandas", "h5py", "hydra", "matplotlib")
+    program = f"import sys; sys.modules.update(dict.fromkeys({heavy})); sys.argv = ['x', '--help']"
+    program += "; import runpy; runpy.run_module('xray_hpc.predict', run_name='__main__')"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("usage: python -m xray_hpc.predict")
+
+
+def test_nothing_but_its_own_lines_comes_on_stderr(here: Path, model: Path) -> None:
+    ended = subprocess.run([*VERB, str(model), "images"], capture_output=True, text=True)
+    about, progress = ended.stderr.splitlines()
+    assert about == "cnn-1a2b3c4d: 2 images, called PNEUMONIA where that scores above 0.5"
+    assert progress.startswith("scoring images 2/2, ")
+    assert ended.returncode == 0

@@ -1,0 +1,102 @@
+"""Score images with a trained model: ``python -m xray_hpc.predict RUN_OR_MODEL IMAGE...``.
+
+Prints a table and writes ``predictions.csv``: path, a score a class, label, error. An image that
+cannot be read is a row with its error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+from contextlib import closing
+
+from xray_hpc import cli
+from xray_hpc.training.__main__ import quiet_start
+
+SCREEN = (100, 40)  # columns and rows where there is no terminal
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m xray_hpc.predict",
+        description="Score images with a trained model: a table here, and all of it in a CSV file "
+        "with the columns path, score_<class> for each class, label and error.",
+        epilog="An image that cannot be read is a row with its error; the exit code is 1 if that "
+        "is true of all of them. Images are prepared exactly as they were for training.",
+    )
+    parser.add_argument(
+        "model",
+        metavar="RUN_OR_MODEL",
+        help="the folder of a finished run, or the model.keras of one",
+    )
+    parser.add_argument(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="an image (DICOM too, where pydicom is installed); a folder, for all images in it and "
+        "its folders; or - to read paths from standard input, one a line",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default="predictions.csv",
+        help="the CSV file (default: %(default)s); - writes it to standard output, without a table",
+    )
+    parser.add_argument(
+        "-t",
+        "--threshold",
+        metavar="T",
+        type=float,
+        help="of two classes, call the second where its score is above T (default: the run's)",
+    )
+    return parser
+
+
+def main() -> int:
+    """The command."""
+    given = _parser().parse_intermixed_args()
+    # From here on NumPy is loaded, and TensorFlow when the rest is known to be right.
+    from xray_hpc.data.ahead import cores
+    from xray_hpc.data.progress import Progress
+    from xray_hpc.prediction.request import STDOUT, check_request
+    from xray_hpc.prediction.stream import predict
+    from xray_hpc.prediction.table import PredictionTable, csv_rows
+
+    listed = sys.stdin.buffer.read() if "-" in given.images else b""
+    request = check_request(given.model, given.images, given.output, given.threshold, listed)
+    print(request.describe(), file=sys.stderr, flush=True)
+    with quiet_start():
+        from xray_hpc.models.scoring import load_scorer
+        from xray_hpc.training.strategy import grow_gpu_memory
+    grow_gpu_memory()
+    score = load_scorer(request.keras_file, request.card)
+    table = PredictionTable(request.card.classes, request.output, *shutil.get_terminal_size(SCREEN))
+    results = predict(request.found, request.card, score, request.threshold, cores())
+    with (
+        csv_rows(request.output, request.card.classes) as write,
+        Progress("scoring images", len(request.found)) as progress,
+        closing(results),
+    ):
+        for prediction in results:
+            write(prediction)
+            table.add(prediction)
+            progress.advance()
+    if request.output != STDOUT:
+        print(f"{table.text()}\n\n{table.counts()}\n{request.output}")
+    if table.failed:
+        print(table.failures(), file=sys.stderr)
+    return 1 if table.failed == len(request.found) else 0
+
+
+def entry() -> None:
+    """The installed command ``xray-predict``."""
+    # Ended by Slurm it leaves nothing half done either.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    entry()

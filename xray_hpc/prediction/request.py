@@ -1,0 +1,134 @@
+"""What the user asks for, checked before any work is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xray_hpc.data.contrast import opencv
+from xray_hpc.data.entries import Ignored, counted
+from xray_hpc.data.found import Found, describe_ignored, find_images, missing, read_list
+from xray_hpc.errors import UserError
+from xray_hpc.models.card import ModelCard, read_card
+from xray_hpc.runs.paths import RunPaths, SweepPaths
+from xray_hpc.runs.record import Status, read_record
+
+STDOUT = "-"
+MOST_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which files to score with which model, and where to.
+
+    ``threshold`` is what the score of the second of two classes must exceed to be called; with
+    None the class with the highest score is. ``output`` is a CSV file's name or ``-``.
+    """
+
+    keras_file: Path
+    card: ModelCard
+    threshold: float | None
+    found: Sequence[Found]
+    ignored: Ignored
+    output: str
+
+    def describe(self) -> str:
+        """One line on what is about to be done, and one on files passed over, if any were."""
+        classes = self.card.classes
+        if self.threshold is None:
+            rule = f"called what scores highest of {', '.join(classes)}"
+        else:
+            rule = f"called {classes[1]} where that scores above {self.threshold:g}"
+        line = f"{self.card.run}: {counted(len(self.found), 'image')}, {rule}"
+        return line + describe_ignored(self.ignored, "\n")
+
+
+def check_request(
+    model: str, images: Sequence[str], output: str, threshold: float | None, listed: bytes = b""
+) -> Request:
+    """Find the model and the images, and check that the output can be written.
+
+    Args:
+        model: a run folder or a saved model.
+        images: files, folders, and ``-`` for those that ``listed`` (the standard input) names.
+        threshold: instead of the model's own.
+
+    Raises:
+        UserError: one of them is not what it should be, or the model needs what is not installed.
+    """
+    keras_file = model_file(Path(model))
+    card = read_card(keras_file)
+    threshold = _threshold(threshold, card)
+    if card.clahe is not None:
+        opencv()
+    if output != STDOUT:
+        _check_output(Path(output))
+    found, ignored = find_images(images, read_list(listed))
+    return Request(keras_file, card, threshold, found, ignored, output)
+
+
+def model_file(given: Path) -> Path:
+    """The saved model that ``given`` stands for: itself, or that of a finished run.
+
+    Raises:
+        UserError: it is not there, or is another folder; the line says what to name instead.
+    """
+    if not os.path.lexists(given):
+        raise UserError(f"{given}: {missing(str(given))}")
+    if not given.is_dir():
+        return given
+    run = RunPaths(given)
+    record = read_record(run)
+    if record is None:
+        raise UserError(_no_run(given))
+    if record.status is not Status.FINISHED:
+        raise UserError(f"the run {given} is {record.status.value}; it has a model when finished")
+    if not run.model.is_file():
+        raise UserError(f"the run {given} has lost its {run.model.name}; train it again")
+    return run.model
+
+
+def _no_run(folder: Path) -> str:
+    sweep = SweepPaths(folder.parent if folder.resolve().name == "runs" else folder)
+    if not sweep.runs.is_dir():
+        return f"{folder} is not the folder of a run: it holds no run.json"
+    finished = [str(path) for path in sorted(sweep.runs.iterdir()) if _is_finished(path)]
+    if not finished:
+        return f"{folder} is the folder of a sweep of which no run has finished"
+    some = ", ".join(finished[:MOST_NAMED]) + (", ..." if len(finished) > MOST_NAMED else "")
+    return f"{folder} is the folder of a sweep; name one of its finished runs: {some}"
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        record = read_record(RunPaths(folder))
+    except (UserError, OSError):
+        return False
+    return record is not None and record.status is Status.FINISHED
+
+
+def _threshold(asked: float | None, card: ModelCard) -> float | None:
+    if asked is None:
+        return card.threshold
+    if len(card.classes) > 2:
+        raise UserError(
+            f"--threshold is for two classes; {card.run} has {len(card.classes)} and calls the one "
+            "with the highest score"
+        )
+    if not 0 <= asked <= 1:
+        raise UserError(f"--threshold is {asked:g}; it must be 0 to 1")
+    return asked
+
+
+def _check_output(path: Path) -> None:
+    # Held to its ending, so that no slip of the finger writes over an image or a model.
+    if path.suffix.lower() != ".csv":
+        raise UserError(f"--output is {path}; it must end in .csv, or be - for standard output")
+    if path.exists() and not path.is_file():
+        raise UserError(f"--output is {path}, which is there and is not a file; name another")
+    if not path.parent.is_dir():
+        raise UserError(f"--output is {path}: {missing(str(path.parent))}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"--output is {path}: no permission to write there; name another folder")

@@ -19,9 +19,9 @@ def main() -> None:
         prog="python -m xray_hpc.collect",
         description="Merge a sweep's records into tables, figures and a report, "
         "and print the comparison.",
-        epilog="Writes report.md, runs.csv, epochs.csv, scores.csv, roc.csv and figures into "
-        "SWEEP/report/. It may run while the sweep is going, and again at any time: runs that "
-        "failed, are missing or still going are listed as such.",
+        epilog="Writes report.md, runs.csv, per_class.csv, epochs.csv, scores.csv, roc.csv and "
+        "figures into SWEEP/report/. It may run while the sweep is going, and again at any time: "
+        "runs that failed, are missing or still going are listed as such.",
     )
     parser.add_argument("sweep", metavar="SWEEP", type=Path, help="the sweep's folder: results/...")
     sweep = SweepPaths(parser.parse_args().sweep)

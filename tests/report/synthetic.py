@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,38 +13,40 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xray_hpc.schema import to_yaml
-from xray_hpc.metrics import binary_metrics, roc_points
+from xray_hpc.metrics import roc_curves, split_metrics
 from xray_hpc.runs.files import write_csv, write_json, write_text
 from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.runs.record import RunRecord, Status, write_record
+from xray_hpc.schema import to_yaml
 
+NORMAL, PNEUMONIA = "NORMAL", "PNEUMONIA"
 CONFIG: dict[str, Any] = {
     "data": {
-        **{"source": "demo", "root": None, "image_size": 96, "channels": 1, "split": "patient"},
-        **{"validation_fraction": 0.2, "split_seed": 42, "demo_images": 800, "demo_seed": 0},
+        **{"source": "demo", "root": None, "image_size": 96, "channels": 1, "crop": 1.0},
+        **{"clahe": None, "per_class": None, "split": "patient", "validation_fraction": 0.2},
+        **{"split_seed": 42, "demo_images": 800, "demo_seed": 0, "demo_classes": 2},
     },
     "model": {
         **{"name": "cnn", "backbone": None, "weights": None, "unfreeze": None},
         **{"preprocessing": "auto", "head_units": None, "head_dropout": None},
+        **{"backbones": None, "output": "auto"},
     },
     "augment": {
-        **{"zoom": 0.1, "height_shift": 0.1, "width_shift": 0.1, "fill_mode": "reflect"},
+        **{"rotation": 0.0, "zoom": 0.1, "shear": 0.0, "height_shift": 0.1, "width_shift": 0.1},
+        **{"mirror": False, "quarter_turns": False, "crop": False, "brightness": 0.0},
+        "fill_mode": "reflect",
     },
     "train": {
         **{"epochs": 8, "batch_size": 32, "learning_rate": 0.001, "optimizer": "adam"},
-        "mixed_precision": False,
-        "early_stopping": {
-            **{"monitor": "val_loss", "patience": 5, "min_delta": 1e-07},
-            "restore_best_weights": True,
-        },
+        **{"mixed_precision": False, "balance": "none", "keep": "val_loss", "save_best": False},
+        "early_stopping": {"monitor": "val_loss", "patience": 5, "min_delta": 1e-07},
         "reduce_lr": {
             **{"monitor": "val_loss", "factor": 0.2, "patience": 2, "min_delta": 1e-07},
             **{"cooldown": 0, "min_lr": 0.0},
         },
     },
     "seed": 42,
-    "inputs": {"data": "5f0c9e1d2b7a4c6d8e9f", "weights": None},
+    "inputs": {"data": "5f0c9e1d2b7a4c6d8e9f", "weights": {}},
     "cache": "/scratch/cache",
 }
 BACKBONE = {"backbone": "demo", "weights": "demo", "head_units": 128, "head_dropout": 0.1}
@@ -53,9 +56,9 @@ def config_of(model: str, **changes: Any) -> dict[str, Any]:
     """``CONFIG`` for a model, with dotted keys changed (``__`` for the dot)."""
     config = copy.deepcopy(CONFIG)
     config["model"]["name"] = model
-    if model != "cnn":
+    if model in ("tl", "ft"):
         config["model"].update(BACKBONE)
-        config["inputs"]["weights"] = "aa11"
+        config["inputs"]["weights"] = {"demo": "aa11"}
     if model == "ft":
         config["model"]["unfreeze"] = 4
     for key, value in changes.items():
@@ -75,6 +78,7 @@ class Drawn:
     epochs: int = 8
     images: dict[str, int] = field(default_factory=lambda: {"validation": 60, "test": 80})
     seed: int = 0
+    classes: tuple[str, ...] = (NORMAL, PNEUMONIA)
 
 
 def write_run(
@@ -84,9 +88,13 @@ def write_run(
     *,
     status: str = "finished",
     record: dict[str, Any] | None = None,
+    overrides: Sequence[str] = (),
     **changes: Any,
 ) -> RunPaths:
-    """Write a run folder; one that has not finished has neither scores nor metrics."""
+    """Write a run folder; one that has not finished has neither scores nor metrics.
+
+    ``overrides`` are the command line's words, without the model's.
+    """
     drawn = drawn or Drawn()
     config = config_of(model, **changes)
     digest = hashlib.sha256(json.dumps(config).encode()).hexdigest()[:8]
@@ -98,7 +106,7 @@ def write_run(
         "created": "2026-11-22T03:40:00+00:00",
         **({} if status == "created" else STARTED),
         **({"ended": "2026-11-22T03:42:30+00:00", "seconds": 90.5} if status == "finished" else {}),
-        "overrides": [f"model={model}"],
+        "overrides": [f"model={model}", *overrides],
     }
     fields = {"run": paths.name, "sweep": sweep.name, "model": model, "status": Status(status)}
     write_record(paths, RunRecord(**(fields | known | (record or {}))))
@@ -107,6 +115,7 @@ def write_run(
     history = _history(drawn)
     write_csv(paths.accuracy(model), history[["epoch", "train_accuracy", "val_accuracy"]])
     write_csv(paths.loss(model), history[["epoch", "train_loss", "val_loss"]])
+    write_csv(paths.auc(model), history[["epoch", "val_auc"]])
     if status == "finished":
         _write_results(paths, model, drawn, int(history["val_loss"].idxmin()))
     return paths
@@ -140,38 +149,60 @@ def _history(drawn: Drawn) -> pd.DataFrame:
             "val_accuracy": 1 - 0.45 * val,
             "train_loss": train,
             "val_loss": val,
+            "val_auc": 1 - 0.3 * val,
         }
     )
 
 
 def _write_results(paths: RunPaths, model: str, drawn: Drawn, best_epoch: int) -> None:
-    splits = {}
+    classes, splits = drawn.classes, {}
     for shift, split in enumerate(SPLITS):
         n = drawn.images[split]
-        y_true = (np.arange(n) % 3 != 0).astype(int)  # the same images for every run
         rng = np.random.default_rng([drawn.seed, shift])
         distance = drawn.skill * (1 - 0.2 * shift)
-        logits = (y_true - 0.5) * distance * 1.6 + rng.normal(0, 1, n)
-        scores = 1 / (1 + np.exp(-logits))
+        if len(classes) == 2:
+            y_true = (np.arange(n) % 3 != 0).astype(int)  # the same images for every run
+            logits = (y_true - 0.5) * distance * 1.6 + rng.normal(0, 1, n)
+            positive = 1 / (1 + np.exp(-logits))
+            scores = np.stack([1 - positive, positive], axis=1)
+        else:
+            y_true = np.arange(n) * 7 % 11 % len(classes)
+            logits = np.eye(len(classes))[y_true] * distance + rng.normal(0, 1, (n, len(classes)))
+            scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         # Rounded, because the last digits of a logarithm differ between processors.
-        measured = binary_metrics(y_true, scores)
-        splits[split] = {k: None if v is None else round(v, 6) for k, v in measured.items()}
-        names = [
-            f"person{i // 2}_{('normal', 'bacteria')[y]}_{i}.jpeg" for i, y in enumerate(y_true)
-        ]
-        table = {"y_true": y_true, "y_scores": scores, "file": names}
+        splits[split] = _rounded(split_metrics(y_true, scores, classes))
+        table = {"y_true": y_true}
+        if len(classes) == 2:
+            table["y_scores"] = scores[:, 1]
+        else:
+            table |= {f"y_scores_{name}": scores[:, i] for i, name in enumerate(classes)}
+        kinds = [name.lower().replace(" ", "-") for name in classes]
+        table["file"] = [f"person{i // 2}_{kinds[y]}_{i}.jpeg" for i, y in enumerate(y_true)]
         table["patient"] = [f"person{i // 2}" for i in range(n)]
         write_csv(paths.scores(model, split), pd.DataFrame(table))
-        points = zip(("fpr", "tpr", "thresholds"), roc_points(y_true, scores), strict=True)
-        write_csv(paths.roc(model, split), pd.DataFrame(dict(points)))
+        curves = [
+            pd.DataFrame(
+                dict(zip(("fpr", "tpr", "thresholds"), curve, strict=True))
+                | ({} if len(classes) == 2 else {"class": name})
+            )
+            for name, curve in roc_curves(y_true, scores, classes).items()
+        ]
+        write_csv(paths.roc(model, split), pd.concat(curves))
     write_json(
         paths.metrics,
         {
-            **{"threshold": 0.5, "best_epoch": best_epoch, "epochs": drawn.epochs},
-            **{"stopped_early": False, "parameters": 123456, "trainable_parameters": 4567},
-            **{"seconds_per_epoch": 11.3, **splits},
+            **{"classes": list(classes), "threshold": 0.5 if len(classes) == 2 else None},
+            **{"best_epoch": best_epoch, "epochs": drawn.epochs, "stopped_early": False},
+            **{"parameters": 123456, "trainable_parameters": 4567, "seconds_per_epoch": 11.3},
+            **splits,
         },
     )
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def plan(
@@ -220,5 +251,57 @@ def grid(folder: Path, seeds: int = 1, *, complete: bool = True) -> SweepPaths:
                     seed=seed,
                 )
                 runs[run.name] = [f"train.learning_rate={rate}", f"model.unfreeze={depth}"]
+    plan(sweep, runs)
+    return sweep
+
+
+LUNGS = ("Covid", "Normal", "Viral Pneumonia")
+EXPERIMENTS: dict[str, dict[str, Any]] = {
+    "larcc": {"model": "tl", "data__channels": 3},
+    "stacked": {"model": "stacked", "data__channels": 3, "model__backbones": {"demo": "demo"}},
+    "reduced": {"model": "conv", "data__image_size": 176, "data__per_class": 1000},
+    "lung": {"model": "lung", "data__demo_classes": 3, "inputs__data": "c0ffee123456"},
+    "vgg": {"model": "vgg", "train__optimizer": "rmsprop", "augment__rotation": 30.0},
+}
+
+
+def experiments(folder: Path, lungs: tuple[str, ...] = LUNGS) -> SweepPaths:
+    """``experiment=larcc,stacked,reduced,lung,vgg``: four of two classes, one of three."""
+    sweep = SweepPaths(folder)
+    runs = {}
+    for seed, (name, changes) in enumerate(EXPERIMENTS.items()):
+        drawn = Drawn(skill=1.6 + 0.3 * seed, seed=seed, epochs=6 + seed)
+        if name == "lung":
+            drawn.classes, drawn.images = lungs, {"validation": 50, "test": 66}
+        changes = dict(changes)
+        model, words = changes.pop("model"), [f"experiment={name}"]
+        run = write_run(sweep, model, drawn, overrides=words, **changes)
+        runs[run.name] = words
+    plan(sweep, runs)
+    return sweep
+
+
+def three_classes(folder: Path) -> SweepPaths:
+    """Twelve runs of three classes: four learning rates by three seeds."""
+    sweep = SweepPaths(folder)
+    runs = {}
+    for i, rate in enumerate((1e-4, 5e-4, 1e-3, 5e-3)):
+        for seed in (1, 2, 3):
+            words = [f"train.learning_rate={rate}", f"seed={seed}"]
+            drawn = Drawn(
+                skill=3.2 - 0.8 * abs(i - 1.7),
+                seed=10 * i + seed,
+                images={"validation": 150, "test": 240},
+                classes=LUNGS,
+            )
+            changes = {"data__demo_classes": 3, "inputs__data": "c0ffee123456"}
+            run = write_run(
+                *(sweep, "lung", drawn),
+                overrides=words,
+                train__learning_rate=rate,
+                seed=seed,
+                **changes,
+            )
+            runs[run.name] = words
     plan(sweep, runs)
     return sweep

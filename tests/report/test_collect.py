@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from synthetic import Drawn, grid, plan, write_run
+from synthetic import Drawn, experiments, grid, plan, write_run
 
 from xray_hpc.errors import UserError
 from xray_hpc.report.collect import collect
@@ -18,7 +19,7 @@ from xray_hpc.runs.paths import SweepPaths
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def mixed(folder: Path) -> SweepPaths:
+def states(folder: Path) -> SweepPaths:
     """A sweep with a run in every state."""
     sweep = SweepPaths(folder)
     runs = [
@@ -54,22 +55,29 @@ def written(sweep: SweepPaths) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sweep.report.iterdir()}
 
 
-@pytest.mark.parametrize("name", ["report.md", "runs.csv", "table.txt"])
-def test_the_report_is_as_recorded(tmp_path: Path, name: str) -> None:
-    sweep = mixed(tmp_path / "results" / "mixed")
+@pytest.mark.parametrize("name", ["report.md", "runs.csv", "per_class.csv", "table.txt"])
+@pytest.mark.parametrize("make", [states, experiments], ids=["states", "experiments"])
+def test_the_report_is_as_recorded(
+    tmp_path: Path, make: Callable[[Path], SweepPaths], name: str
+) -> None:
+    sweep = make(tmp_path / "results" / make.__name__)
     table = collect(sweep).table() + "\n"
     write_text(sweep.report / "table.txt", table)
-    got = sweep.report / name
-    assert got.read_text() == (GOLDEN / name).read_text(), f"if right: cp {got} {GOLDEN / name}"
+    got, golden = sweep.report / name, GOLDEN / make.__name__ / name
+    assert got.read_text() == golden.read_text(), f"if right: cp {got} {golden}"
 
 
 def test_every_file_is_there_and_named(sweep: SweepPaths) -> None:
     report = collect(sweep)
-    figures = ["roc_validation.png", "roc_test.png", "accuracy.png", "loss.png"]
+    figures = [
+        *("roc_validation.png", "roc_test.png", "confusion_test.png"),
+        *("accuracy.png", "loss.png", "auc.png"),
+    ]
+    tables = ["runs.csv", "per_class.csv", "epochs.csv", "scores.csv", "roc.csv"]
     assert [path.name for path in report.paths] == ["report.md", "runs.csv", *figures]
-    assert sorted(written(sweep)) == sorted(
-        [".lock", "report.md", "runs.csv", "epochs.csv", "scores.csv", "roc.csv", *figures]
-    )
+    assert sorted(written(sweep)) == sorted([".lock", "report.md", *tables, *figures])
+    text = (sweep.report / "report.md").read_text()
+    assert all(f"]({name})" in text for name in [*tables, *figures])
 
 
 def test_collecting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -91,12 +99,14 @@ def test_what_does_not_apply_any_more_is_removed(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", killed, sweep.report / "roc_test.png"])
     assert any(path.name.endswith(".roc_test.png") for path in sweep.report.iterdir())
     (sweep.report / "notes.txt").write_text("the user's own")
-    for paths in sorted(sweep.runs.iterdir())[1:]:
-        shutil.rmtree(paths)
+    first, *others = sorted(sweep.runs.iterdir())
+    for folder in others:
+        shutil.rmtree(folder)
+    (first / "metrics.json").unlink()
     sweep.ledger.unlink()
     report = collect(sweep)
     left = {path.name for path in sweep.report.iterdir()}
-    assert "learning_rate_unfreeze.png" not in left
+    assert not left & {"learning_rate_unfreeze.png", "confusion_test.png", "roc_test.png"}
     assert not any(name.endswith(".roc_test.png") for name in left)
     assert "notes.txt" in left
     assert "learning_rate_unfreeze" not in report.paths[0].read_text()

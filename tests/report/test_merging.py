@@ -8,23 +8,27 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Drawn, plan, write_run
+from synthetic import LUNGS, PNEUMONIA, Drawn, plan, write_run
 
 from xray_hpc.report.merging import (
+    CLASS_COLUMNS,
     EPOCH_COLUMNS,
     ROC_COLUMNS,
     SCORE_COLUMNS,
+    classes_table,
     epochs_table,
+    long_scores,
     roc_table,
     runs_table,
     write_scores,
 )
 from xray_hpc.report.reading import Run, read_run
-from xray_hpc.runs.paths import SPLITS, SweepPaths
+from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.runs.record import RunRecord
 
 Rows = list[dict[str, str]]
@@ -38,8 +42,10 @@ def rows(path: Path) -> Rows:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> SweepPaths:
     sweep = SweepPaths(tmp_path_factory.mktemp("small") / "sweep")
-    drawn = Drawn(epochs=3, images={"validation": 6, "test": 5})
-    runs = [write_run(sweep, model, drawn) for model in ("cnn", "tl", "ft")]
+    images = {"validation": 12, "test": 11}
+    two, three = Drawn(epochs=3, images=images), Drawn(epochs=3, images=images, classes=LUNGS)
+    drawn = {"cnn": two, "tl": two, "lung": three}
+    runs = [write_run(sweep, model, of_model) for model, of_model in drawn.items()]
     plan(sweep, {run.name: [] for run in runs})
     return sweep
 
@@ -59,43 +65,87 @@ def test_every_row_of_every_readable_file_is_merged_once(
     kept = write_scores(sweep.folder / "scores.csv", [read_run(sweep.run(n)) for n in names])
     merged = rows(sweep.folder / "scores.csv")
 
-    assert runs_table(kept, {}, {})["run"].tolist() == names
+    assert runs_table(kept, {})["run"].tolist() == names
     recorded = [sweep.run(n) for n in names if sweep.run(n).record.exists()]
-    expected = [
-        {"run": run.name, "model": model, "split": split, **row}
+    models = {run.name: run.name.split("-")[0] for run in recorded}
+    assert merged == [
+        {"run": run.name, "model": models[run.name], "split": split, **row}
         for run in recorded
-        for model in [run.name.split("-")[0]]
         for split in SPLITS
-        if run.scores(model, split).exists()
-        for row in rows(run.scores(model, split))
+        if run.scores(models[run.name], split).exists()
+        for row in long_rows(run, models[run.name], split)
     ]
-    assert merged == expected
 
     points = roc_table(kept)
-    expected_points = sum(
-        len(rows(run.roc(model, split)))
-        for run in recorded
-        for model in [run.name.split("-")[0]]
-        for split in SPLITS
-        if run.roc(model, split).exists()
-    )
+    curves = [run.roc(models[run.name], split) for run in recorded for split in SPLITS]
+    expected_points = sum(len(rows(path)) for path in curves if path.exists())
     assert len(points) == len(points.drop_duplicates()) == expected_points
+
+    measured = classes_table(kept)
+    with_metrics = {run.name for run in recorded if run.metrics.exists()}
+    assert set(measured["run"]) == with_metrics
+    assert len(measured) == sum(2 * (3 if models[name] == "lung" else 2) for name in with_metrics)
 
     epochs = epochs_table(kept)
     with_epochs = [
         run.name
         for run in recorded
-        for model in [run.name.split("-")[0]]
-        if run.accuracy(model).exists() or run.loss(model).exists()
+        if any(table(models[run.name]).exists() for table in (run.accuracy, run.loss, run.auc))
     ]
     pairs = list(epochs[["run", "epoch"]].itertuples(index=False, name=None))
     assert pairs == [(name, epoch) for name in with_epochs for epoch in range(3)]
+
+
+def long_rows(run: RunPaths, model: str, split: str) -> Rows:
+    """What scores.csv must hold of a run's own table: its positive class only metrics name."""
+    positive = PNEUMONIA if run.metrics.exists() else ""
+    found = []
+    for row in rows(run.scores(model, split)):
+        image = {key: row[key] for key in ("file", "patient")}
+        if "y_scores" in row:
+            scores = {"y_true": row["y_true"], "y_scores": row["y_scores"]}
+            found.append({"class": positive, **image, **scores})
+            continue
+        for label, name in enumerate(LUNGS):
+            truth = str(int(int(row["y_true"]) == label))
+            scores = {"y_true": truth, "y_scores": row[f"y_scores_{name}"]}
+            found.append({"class": name, **image, **scores})
+    return found
+
+
+@given(
+    labels=st.lists(st.integers(0, 3), max_size=8),
+    seed=st.integers(0, 9),
+)
+def test_scores_of_many_classes_come_back_from_their_long_form(
+    labels: list[int], seed: int
+) -> None:
+    classes = ["a", "b, c", "d", "e"]
+    names = [f"{i}.png" for i in range(len(labels))]
+    wide = pd.DataFrame({"file": names, "patient": names, "y_true": pd.Series(labels, dtype=int)})
+    drawn = np.random.default_rng(seed).dirichlet(np.ones(4), len(labels))
+    for i, name in enumerate(classes):
+        wide[f"y_scores_{name}"] = drawn[:, i]
+    long = long_scores(wide, classes)
+    assert len(long) == len(labels) * len(classes)
+    assert long["class"].tolist() == classes * len(labels)
+    assert long["y_scores"].to_numpy().reshape(-1, 4).tolist() == drawn.tolist()
+    assert long["y_true"].to_numpy().reshape(-1, 4).argmax(axis=1).tolist() == labels
+    assert long["y_true"].sum() == len(labels)
+
+
+def test_the_average_curves_stand_beside_the_classes(small: SweepPaths) -> None:
+    points = roc_table([read_run(small.run(path.name)) for path in small.runs.iterdir()])
+    found = points.groupby("model")["class"].unique().map(sorted).to_dict()
+    averages = ["macro average", "micro average"]
+    assert found == {"cnn": [PNEUMONIA], "tl": [PNEUMONIA], "lung": sorted([*LUNGS, *averages])}
 
 
 def test_nothing_to_merge_leaves_the_heads(tmp_path: Path) -> None:
     runs = [Run("ft-1", "ft", "missing")]
     assert list(epochs_table(runs)) == list(EPOCH_COLUMNS)
     assert list(roc_table(runs)) == list(ROC_COLUMNS)
+    assert list(classes_table(runs)) == list(CLASS_COLUMNS)
     write_scores(tmp_path / "scores.csv", runs)
     assert (tmp_path / "scores.csv").read_text() == ",".join(SCORE_COLUMNS) + "\n"
 
@@ -119,7 +169,7 @@ def test_an_unreadable_run_leaves_no_half_file(tmp_path: Path) -> None:
 def test_missing_stays_empty_and_zero_stays_zero(tmp_path: Path) -> None:
     record = RunRecord("ft-1", "s", "ft", restarts=0)
     metrics = {"best_epoch": 0, "test": {"auc": None, "false_negatives": 0}}
-    table = runs_table([Run("ft-1", "ft", "finished", record=record, metrics=metrics)], {}, {})
+    table = runs_table([Run("ft-1", "ft", "finished", record=record, metrics=metrics)], {})
     table.to_csv(tmp_path / "runs.csv", index=False)
     (row,) = rows(tmp_path / "runs.csv")
     zero = {key for key, value in row.items() if value == "0"}
@@ -132,7 +182,7 @@ def test_whole_numbers_stay_whole_beside_empty_cells() -> None:
         Run("ft-1", "ft", "finished", config={"model.unfreeze": 4}, metrics={"epochs": 10}),
         Run("cnn-2", "cnn", "finished", config={"model.unfreeze": None}),
     ]
-    table = runs_table(runs, {}, {})
+    table = runs_table(runs, {})
     assert table["model.unfreeze"].tolist() == [4, None]
     assert table.to_csv(columns=["model.unfreeze", "epochs"], index=False) == (
         "model.unfreeze,epochs\n4,10\n,\n"
@@ -143,10 +193,9 @@ def test_a_run_that_never_began_shows_what_was_planned() -> None:
     runs = [
         Run("ft-1", "ft", "finished", config={"seed": 1, "train.learning_rate": 1e-3}),
         Run("ft-2", "ft", "finished", config={"seed": 2, "train.learning_rate": 1e-4}),
-        Run("ft-3", "ft", "missing"),
+        Run("ft-3", "ft", "missing", overrides={"train.learning_rate": "1e-05"}),
     ]
-    overrides = {"ft-3": ["model=ft", "++train.learning_rate=1e-05", "~data"]}
-    table = runs_table(runs, overrides, {})
+    table = runs_table(runs, {})
     assert table["train.learning_rate"].tolist() == [1e-3, 1e-4, "1e-05"]
     assert table["seed"].tolist() == [1, 2, None]
 
@@ -171,13 +220,13 @@ def test_the_wait_is_counted_from_the_last_submission_before_the_start(
 ) -> None:
     record = RunRecord("ft-1", "s", "ft", started=started)
     run = Run("ft-1", "ft", "finished", record=record)
-    table = runs_table([run], {}, {"ft-1": submitted})
+    table = runs_table([run], {"ft-1": submitted})
     assert table["queued_seconds"].tolist() == [queued]
 
 
 def test_the_table_survives_a_round_trip(small: SweepPaths, tmp_path: Path) -> None:
     runs = [read_run(small.run(path.name)) for path in sorted(small.runs.iterdir())]
-    runs_table(runs, {}, {}).to_csv(tmp_path / "runs.csv", index=False)
+    runs_table(runs, {}).to_csv(tmp_path / "runs.csv", index=False)
     back = pd.read_csv(tmp_path / "runs.csv")
     for run, auc in zip(runs, back["validation_auc"], strict=True):
         metrics = json.loads(small.run(run.name).metrics.read_text())

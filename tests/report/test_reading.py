@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Drawn, write_run
+from synthetic import LUNGS, PNEUMONIA, Drawn, write_run
 
 from xray_hpc.report.reading import flatten, read_run
 from xray_hpc.runs.files import write_csv
@@ -27,6 +27,12 @@ def run(tmp_path: Path) -> RunPaths:
     return write_run(SweepPaths(tmp_path), "cnn")
 
 
+@pytest.fixture
+def lung(tmp_path: Path) -> RunPaths:
+    """A run of three classes."""
+    return write_run(SweepPaths(tmp_path), "lung", Drawn(classes=LUNGS))
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     """A finished run that tests copy before they spoil it."""
@@ -38,7 +44,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
 
 def results(paths: RunPaths) -> list[Path]:
     """Every file that a finished run owes to the report."""
-    tables = [paths.accuracy("cnn"), paths.loss("cnn")]
+    tables = [paths.accuracy("cnn"), paths.loss("cnn"), paths.auc("cnn")]
     tables += [table("cnn", split) for split in SPLITS for table in (paths.scores, paths.roc)]
     return [paths.config, paths.metrics, *tables]
 
@@ -50,8 +56,51 @@ def test_a_finished_run_is_read_whole(run: RunPaths) -> None:
     assert read.measure("test", "images") == len(read.scores["test"]) == 80
     assert read.epochs is not None
     assert list(read.epochs) == [
-        *("epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss"),
+        *("epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_auc"),
     ]
+    assert read.classes == ("NORMAL", PNEUMONIA)
+    assert set(read.roc["test"]["class"]) == {PNEUMONIA}
+
+
+def test_a_run_of_three_classes_is_read_whole(lung: RunPaths) -> None:
+    read = read_run(lung)
+    assert (read.status, read.error) == ("finished", None)
+    assert read.classes == LUNGS
+    heads = [f"y_scores_{name}" for name in LUNGS]
+    assert list(read.scores["test"]) == ["file", "patient", "y_true", *heads]
+    assert set(read.roc["test"]["class"]) == {*LUNGS, "micro average", "macro average"}
+    assert read.measure("test", "sensitivity") is None
+    assert list(read.measure("test", "per_class")) == list(LUNGS)
+
+
+def test_without_metrics_the_scores_themselves_name_the_classes(lung: RunPaths) -> None:
+    lung.metrics.unlink()
+    read = read_run(lung)
+    assert read.error == "metrics.json is missing"
+    assert list(read.scores["test"])[3:] == [f"y_scores_{name}" for name in LUNGS]
+    assert "macro average" in set(read.roc["test"]["class"])
+
+
+def test_classes_may_have_commas_and_quotes(tmp_path: Path) -> None:
+    odd = ('Covid, "PCR"', "Normal", "y_scores")
+    read = read_run(write_run(SweepPaths(tmp_path), "lung", Drawn(classes=odd)))
+    assert read.finished
+    assert list(read.scores["test"])[3:] == [f"y_scores_{name}" for name in odd]
+
+
+def test_an_undefined_auc_of_an_epoch_is_an_empty_cell(run: RunPaths) -> None:
+    table = pd.read_csv(run.auc("cnn"))
+    table.loc[2, "val_auc"] = float("nan")
+    write_csv(run.auc("cnn"), table)
+    read = read_run(run)
+    assert read.finished
+    assert read.epochs is not None
+    assert read.epochs["val_auc"].isna().tolist() == [i == 2 for i in range(8)]
+
+
+def test_what_was_planned_stands_for_a_run_that_is_missing(tmp_path: Path) -> None:
+    read = read_run(SweepPaths(tmp_path).run("ft-00000000"), ["model=ft", "++seed=2", "~data"])
+    assert read.overrides == {"model": "ft", "seed": "2"}
 
 
 def test_numbers_keep_every_digit(run: RunPaths) -> None:
@@ -124,7 +173,7 @@ def test_a_deleted_model_is_no_damage(run: RunPaths) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(removed=st.sets(st.integers(0, 7)))
+@given(removed=st.sets(st.integers(0, 8)))
 def test_whatever_is_missing_is_named_and_the_rest_is_read(
     whole: RunPaths, tmp_path_factory: pytest.TempPathFactory, removed: set[int]
 ) -> None:
@@ -163,7 +212,7 @@ def test_a_table_cut_anywhere_is_damage(
 @settings(max_examples=60, deadline=None)
 @given(
     garbage=st.binary(max_size=200),
-    which=st.integers(0, 8),
+    which=st.integers(0, 9),
 )
 def test_no_content_of_a_file_makes_it_crash(
     whole: RunPaths, tmp_path_factory: pytest.TempPathFactory, garbage: bytes, which: int
@@ -224,6 +273,10 @@ def replace_text(path: Path, old: str, new: str) -> None:
             "cnn_test_yscores.csv has no column file, patient",
         ),
         (
+            lambda run: replace_text(run.scores("cnn", "test"), "\n0,0.", "\n2,0."),
+            "cnn_test_yscores.csv has a y_true of 2 for 2 classes",
+        ),
+        (
             lambda run: replace_text(run.scores("cnn", "test"), "0,0.", "zero,0."),
             "cnn_test_yscores.csv has a y_true that is no number",
         ),
@@ -233,11 +286,15 @@ def replace_text(path: Path, old: str, new: str) -> None:
         ),
         (
             lambda run: replace_text(run.scores("cnn", "test"), ".jpeg,", ".jpeg,a,"),
-            "cnn_test_yscores.csv",
+            "cnn_test_yscores.csv has 5 cells for 4 columns in row 2",
         ),
         (
             lambda run: replace_text(run.loss("cnn"), "\n3,", "\n2,"),
             "cnn_loss_per_epoch.csv does not count its epochs from 0",
+        ),
+        (
+            lambda run: replace_text(run.auc("cnn"), "epoch,val_auc", "epoch,auc"),
+            "cnn_auc_per_epoch.csv has no column val_auc",
         ),
         (
             lambda run: change_json(run.metrics, lambda value: value.update(epochs=9)),
@@ -256,14 +313,57 @@ def test_damage_is_named(run: RunPaths, spoil: Spoil, reason: str | None) -> Non
     assert (read.error or "").startswith(reason or "")
 
 
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (
+            lambda run: replace_text(run.scores("lung", "test"), "_Normal,", "_Healthy,"),
+            "lung_test_yscores.csv has no column y_scores_Normal",
+        ),
+        (
+            lambda run: replace_text(run.roc("lung", "test"), ",class\n", ",kind\n"),
+            "lung_test_roc.csv has no column class",
+        ),
+        (
+            lambda run: write_csv(
+                run.roc("lung", "test"),
+                pd.read_csv(run.roc("lung", "test")).query("`class` != 'Covid'"),
+            ),
+            "lung_test_roc.csv has no curve of Covid",
+        ),
+        (
+            lambda run: replace_text(run.roc("lung", "test"), "1.0,1.0,", "0.9,1.0,"),
+            "lung_test_roc.csv does not end at (1, 1)",
+        ),
+    ],
+)
+def test_damage_of_a_run_of_three_classes_is_named(
+    lung: RunPaths, spoil: Spoil, reason: str
+) -> None:
+    spoil(lung)
+    read = read_run(lung)
+    assert (read.status, read.error) == ("damaged", reason)
+
+
 def test_damage_of_an_unfinished_run_leaves_its_status(tmp_path: Path) -> None:
     paths = write_run(SweepPaths(tmp_path), "tl", status="running")
     paths.loss("tl").write_text("epoch,tr")
     read = read_run(paths)
     assert read.status == "running"
-    assert read.error == "tl_loss_per_epoch.csv has no column train_loss, val_loss"
+    assert read.error == "tl_loss_per_epoch.csv ends in the middle of a line"
     assert read.epochs is not None
-    assert list(read.epochs) == ["epoch", "train_accuracy", "val_accuracy"]
+    assert list(read.epochs) == ["epoch", "train_accuracy", "val_accuracy", "val_auc"]
+
+
+def test_a_table_that_is_an_epoch_ahead_is_read_whole(tmp_path: Path) -> None:
+    """The run was read between two of its files."""
+    paths = write_run(SweepPaths(tmp_path), "tl", Drawn(epochs=3), status="running")
+    write_csv(paths.auc("tl"), pd.read_csv(paths.auc("tl"))[:2])
+    read = read_run(paths)
+    assert read.error is None
+    assert read.epochs is not None
+    assert read.epochs["epoch"].tolist() == [0, 1, 2]
+    assert read.epochs["val_auc"].isna().tolist() == [False, False, True]
 
 
 def test_flatten_joins_keys_with_dots() -> None:

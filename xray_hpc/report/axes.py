@@ -1,9 +1,9 @@
-"""What the runs of a sweep differ in, and short labels that tell them apart; which is best."""
+"""What the runs of a sweep differ in, and short labels that tell them apart."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from xray_hpc.report.reading import Run
@@ -11,39 +11,91 @@ from xray_hpc.report.reading import Run
 LEARNING_RATE = "train.learning_rate"
 UNFREEZE = "model.unfreeze"
 SEED = "seed"
+EXPERIMENT = "experiment"
 
 # What a run computes; where its files are kept and their hashes are no swept values.
 SECTIONS = ("data", "model", "augment", "train", "seed")
+# Words that say nothing of it: a sweep's parts are words themselves, the model has a column.
+ASIDE = ("cluster", "results", "cache", "name", "hydra", "sweep", "model")
+# Words without a dot choose a group. These decide the keys below them; others, as an experiment
+# or the data (which bring a scale), may decide any.
+ONLY_THEIR_OWN = ("augment", "train", "seed")
 SHORT = {LEARNING_RATE: "lr"}
 
 
-def swept_keys(runs: Iterable[Run]) -> list[str]:
-    """Dotted config keys which differ between runs, in the config's order.
+def swept_keys(runs: Sequence[Run]) -> list[str]:
+    """What runs differ in: the groups that they choose, then dotted keys in the config's order.
 
     The model's name is left out (it has a column of its own). A run without a readable config
     says nothing.
     """
-    configs = [run.config for run in runs if run.config]
-    keys = dict.fromkeys(key for config in configs for key in config)
-    return [
-        key
-        for key in keys
-        if key.split(".")[0] in SECTIONS
-        and key != "model.name"
-        and len({repr(config.get(key)) for config in configs}) > 1
-    ]
+    known = [run for run in runs if run.config]
+    differing = _differing(known)
+    words = _swept_words(known, differing)
+    return [*(word for word in words if word not in differing), *differing]
 
 
 def compared_keys(runs: Sequence[Run]) -> list[str]:
-    """The swept keys in which runs of one and the same model differ.
+    """What the sweep compares: those of :func:`swept_keys` that the command line varied.
 
-    These are what the sweep compares; the other swept keys follow from the choice of model.
+    And those in which runs of one model differ though the words that may decide them are the
+    same, as when a sweep went on after a file in ``conf/`` was changed.
     """
-    by_model: dict[str, list[Run]] = defaultdict(list)
+    known = [run for run in runs if run.config]
+    differing = _differing(known)
+    words = _swept_words(known, differing)
+    return [
+        *(word for word in words if word not in differing),
+        *(key for key in differing if key in words or _unexplained(key, known, words)),
+    ]
+
+
+def value(run: Run, key: str) -> Any:
+    """The run's value of a config key, or the option that it chose of a group.
+
+    ``None`` where the key does not apply to it. A run without a config gives what was planned.
+    """
+    known, word = run.config.get(key), run.overrides.get(key)
+    if known is not None or (key in run.config and word != "null"):
+        return known
+    return word
+
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    return [
+        key
+        for key in dict.fromkeys(key for run in runs for key in run.config)
+        if key.split(".")[0] in SECTIONS
+        and key != "model.name"
+        and len({repr(run.config.get(key)) for run in runs}) > 1
+    ]
+
+
+def _swept_words(runs: Sequence[Run], differing: Sequence[str]) -> list[str]:
+    """Keys of the command line whose words differ between runs, and with them the configs."""
+    return [
+        word
+        for word in dict.fromkeys(word for run in runs for word in run.overrides)
+        if (word.startswith("model.") or word.split(".")[0] not in ASIDE)
+        and len({run.overrides.get(word) for run in runs}) > 1
+        and any(_may_decide(word, key) for key in differing)
+    ]
+
+
+def _may_decide(word: str, key: str) -> bool:
+    if "." in word or word in ONLY_THEIR_OWN:
+        return key == word or key.startswith(f"{word}.")
+    return True
+
+
+def _unexplained(key: str, runs: Sequence[Run], words: Sequence[str]) -> bool:
+    """Whether runs differ in ``key`` that share their model and all words that may decide it."""
+    deciding = [word for word in words if _may_decide(word, key)]
+    values = defaultdict(set)
     for run in runs:
-        by_model[run.model].append(run)
-    found = {key for group in by_model.values() for key in swept_keys(group)}
-    return [key for key in swept_keys(runs) if key in found]
+        alike = (run.model, *(run.overrides.get(word) for word in deciding))
+        values[alike].add(repr(run.config.get(key)))
+    return any(len(seen) > 1 for seen in values.values())
 
 
 def short(key: str) -> str:
@@ -63,9 +115,10 @@ def show_value(value: Any) -> str:
 def labels(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
     """A label for each run's name: its model and its values of ``keys``.
 
-    Runs that would share a label get their names added.
+    An experiment is called by its name alone, and not at all where the model has the same. Runs
+    that would share a label get their names added.
     """
-    said = {run.name: _label(run.model, run.config, keys) for run in runs}
+    said = {run.name: _label(run, keys) for run in runs}
     times = Counter(said.values())
     return {
         name: label if times[label] == 1 else f"{label} ({name.rpartition('-')[2]})"
@@ -73,22 +126,10 @@ def labels(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _label(model: str, config: Mapping[str, Any], keys: Sequence[str]) -> str:
-    values = [
-        f"{short(key)} {show_value(config[key])}" for key in keys if config.get(key) is not None
-    ]
-    return ", ".join([model, *values])
-
-
-def ranked(runs: Iterable[Run]) -> list[Run]:
-    """Finished runs, best first: by validation AUC, then validation loss, then name."""
-
-    def order(run: Run) -> tuple[float, float, str]:
-        auc, loss = run.measure("validation", "auc"), run.measure("validation", "loss")
-        return (
-            float("inf") if auc is None else -auc,
-            float("inf") if loss is None else loss,
-            run.name,
-        )
-
-    return sorted((run for run in runs if run.finished), key=order)
+def _label(run: Run, keys: Sequence[str]) -> str:
+    parts = [run.model]
+    for key in keys:
+        if (shown := value(run, key)) is None or (key == EXPERIMENT and shown == run.model):
+            continue
+        parts.append(shown if key == EXPERIMENT else f"{short(key)} {show_value(shown)}")
+    return ", ".join(parts)

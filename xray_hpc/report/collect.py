@@ -10,11 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xray_hpc.errors import UserError, nearest
-from xray_hpc.report import curves, markdown
-from xray_hpc.report.axes import compared_keys, labels, ranked
+from xray_hpc.report import document
+from xray_hpc.report.axes import compared_keys, labels
+from xray_hpc.report.confusion import MATRICES, confusion_matrices
+from xray_hpc.report.curves import learning_curves
+from xray_hpc.report.groups import groups, leading
 from xray_hpc.report.lr_map import lr_unfreeze_map
-from xray_hpc.report.merging import epochs_table, roc_table, runs_table, write_scores
+from xray_hpc.report.merging import (
+    classes_table,
+    epochs_table,
+    roc_table,
+    runs_table,
+    write_scores,
+)
 from xray_hpc.report.reading import Run, read_run
+from xray_hpc.report.roc import roc_overlay
 from xray_hpc.report.style import PALETTE, look, run_colors, save
 from xray_hpc.report.table import WIDTH, comparison
 from xray_hpc.report.wording import unfinished
@@ -25,7 +35,7 @@ from xray_hpc.runs.paths import SPLITS, SweepPaths
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES = tuple(markdown.CAPTIONS)
+FIGURES = tuple(document.CAPTIONS)
 
 
 @dataclass(frozen=True)
@@ -69,13 +79,16 @@ def collect(sweep: SweepPaths) -> Report:
 
 def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     folder = sweep.report
-    runs = write_scores(folder / "scores.csv", (read_run(sweep.run(name)) for name in names))
+    planned = ledger.planned(sweep)
+    read = (read_run(sweep.run(name), planned.get(name, ())) for name in names)
+    runs = write_scores(folder / "scores.csv", read)
     submitted = defaultdict(list)
     for event in ledger.events(sweep):
         if event["event"] == "submitting":
             for name in event["runs"]:
                 submitted[name].append(event["time"])
-    write_csv(folder / "runs.csv", runs_table(runs, ledger.planned(sweep), submitted))
+    write_csv(folder / "runs.csv", runs_table(runs, submitted))
+    write_csv(folder / "per_class.csv", classes_table(runs))
     write_csv(folder / "epochs.csv", epochs_table(runs))
     write_csv(folder / "roc.csv", roc_table(runs))
     drawn = []
@@ -86,7 +99,7 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
                 drawn.append(name)
     _remove_stale(folder, drawn)
     logs = {run.name: f"../runs/{run.name}/log" for run in runs if sweep.run(run.name).log.exists()}
-    text = markdown.report(_name(sweep), runs, drawn, _data_files(sweep), logs)
+    text = document.report(_name(sweep), runs, drawn, _data_files(sweep), logs)
     write_text(folder / "report.md", text)
     return Report(sweep, runs, [folder / name for name in drawn])
 
@@ -101,14 +114,18 @@ def _run_names(sweep: SweepPaths) -> list[str]:
 
 
 def _figures(runs: Sequence[Run]) -> Iterator[tuple[str, Figure | None]]:
-    best = ranked(runs)
+    found = groups(runs)
+    best = leading(found)
     going = [run for run in unfinished(runs) if run.epochs is not None]
     colors = run_colors([*best, *going][: len(PALETTE)])
     said = labels(runs, compared_keys(runs))
     for split in SPLITS:
-        yield f"roc_{split}.png", curves.roc_overlay(best, split, colors, said)
-    for what in ("accuracy", "loss"):
-        yield f"{what}.png", curves.learning_curves([*best, *going], what, colors, said)
+        yield f"roc_{split}.png", roc_overlay(found, split, colors, said)
+    first = {run.name for run in best[:MATRICES]}
+    matrices = [run for group in found for run in group.runs if run.name in first]
+    yield "confusion_test.png", confusion_matrices(matrices, "test", said)
+    for what in ("accuracy", "loss", "auc"):
+        yield f"{what}.png", learning_curves([*best, *going], what, colors, said)
     yield "learning_rate_unfreeze.png", lr_unfreeze_map(runs)
 
 

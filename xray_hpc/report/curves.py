@@ -1,106 +1,42 @@
-"""ROC curves and learning curves of many runs, in one colour a run."""
+"""Learning curves of many runs, in one colour a run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
-from xray_hpc.report.axes import SEED, compared_keys, short, show_value
+from xray_hpc.report.axes import SEED, compared_keys, short, show_value, value
 from xray_hpc.report.reading import Run
-from xray_hpc.report.style import GUIDE, REST, plain, square
-from xray_hpc.report.wording import number_of, ratio
-
-Points: TypeAlias = npt.NDArray[np.float64]
+from xray_hpc.report.roc import Points, draw_rest
+from xray_hpc.report.style import REST, plain
+from xray_hpc.report.wording import number_of
 
 DASHED = (0, (3, 2))
 KEPT: dict[str, Any] = {
     **{"linestyle": "", "marker": "o", "markersize": 6},
     **{"markerfacecolor": "white", "markeredgewidth": 1.6},
 }
-CHANCE: dict[str, Any] = {"color": GUIDE, "linewidth": 0.9, "linestyle": (0, (4, 3))}
+NAMES = {"accuracy": "Accuracy", "loss": "Loss", "auc": "AUC"}
 ONE_PANEL = 4  # so many runs share a panel of learning curves; more are spread over several
 MOST_PANELS = 9
 LOG_SPAN = 30  # a loss that spans so many times its least value is drawn on a log scale
 
 
-def roc_overlay(
-    runs: Sequence[Run], split: str, colors: Mapping[str, str], labels: Mapping[str, str]
-) -> Figure | None:
-    """Overlay the ROC curves of ``runs`` (best first) on one split; ``None`` if there are none.
-
-    Runs without a colour are drawn thin and grey, behind the others.
-    """
-    drawn = [run for run in runs if _has_both_classes(run, split)]
-    if not drawn:
-        return None
-    figure = Figure(figsize=(4.8, 4.8))
-    ax = figure.add_subplot()
-    ax.plot([0, 1], [0, 1], zorder=1, **CHANCE)
-    rest = [_points(run, split) for run in drawn if run.name not in colors]
-    _draw_rest(ax, rest)
-    named = [run for run in drawn if run.name in colors]
-    for depth, run in enumerate(named):
-        points = _points(run, split)
-        label = f"{ratio(run.measure(split, 'auc'))}  {plain(labels[run.name])}"
-        color, above = colors[run.name], 3 - 0.1 * depth
-        ax.plot(points[:, 0], points[:, 1], color=color, label=label, zorder=above)
-    handles = ax.get_legend_handles_labels()[0]
-    if rest:
-        handles.append(Line2D([], [], color=REST, linewidth=0.8, label=_others(len(rest))))
-    handles.append(Line2D([], [], label="0.500  chance", **CHANCE))
-    square(ax)
-    images = {run.measure(split, "images") for run in drawn}
-    counted = f" ({images.pop():,} images)" if len(images) == 1 else ""
-    ax.set_title(f"ROC on {split}{counted}")
-    ax.set(xlabel="False positive rate (1 - specificity)")
-    ax.set(ylabel="True positive rate (sensitivity)")
-    ax.legend(
-        handles=handles,
-        title="AUC",
-        loc="lower right",
-        alignment="left",
-        handlelength=1.6,
-        frameon=True,
-        edgecolor="none",
-    )
-    return figure
-
-
-def _draw_rest(ax: Axes, curves: Sequence[Points]) -> None:
-    alpha = 1 if len(curves) <= 40 else 0.4  # so that a crowd shows where it is dense
-    ax.add_collection(LineCollection(curves, colors=REST, linewidths=0.8, alpha=alpha, zorder=1.5))
-
-
-def _has_both_classes(run: Run, split: str) -> bool:
-    table = run.roc.get(split)
-    return table is not None and not table[["fpr", "tpr"]].isna().to_numpy().any()
-
-
-def _points(run: Run, split: str) -> Points:
-    return run.roc[split][["fpr", "tpr"]].to_numpy()
-
-
-def _others(n: int) -> str:
-    return f"{number_of(n, 'other run')}"
-
-
 def learning_curves(
     runs: Sequence[Run], what: str, colors: Mapping[str, str], labels: Mapping[str, str]
 ) -> Figure | None:
-    """Draw ``accuracy`` or ``loss`` over the epochs; ``None`` if no run has any.
+    """Draw ``accuracy``, ``loss`` or ``auc`` over the epochs; ``None`` if no run has any.
 
-    Validation is solid with the kept epoch marked, training is dashed. Runs without a colour
-    are thin and grey, validation only. Many runs get a panel for each model, or for each value
-    of a swept key where there is one model only.
+    Validation is solid with the kept epoch marked, training (which has no AUC) is dashed. Runs
+    without a colour are thin and grey, validation only. Many runs, and those on different data,
+    get a panel for each model, or for each value of a swept key where there is one model only.
     """
     drawn = [run for run in runs if run.epochs is not None and f"val_{what}" in run.epochs]
     if not drawn:
@@ -113,7 +49,7 @@ def learning_curves(
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for ax, (title, members) in zip(grid, panels.items(), strict=False):
         rest = [_curve(run, f"val_{what}") for run in members if run.name not in colors]
-        _draw_rest(ax, rest)
+        draw_rest(ax, rest)
         for run in members:
             if run.name in colors:
                 _draw(ax, run, what, colors[run.name])
@@ -124,16 +60,16 @@ def learning_curves(
     for i, ax in enumerate(grid[: len(panels)]):
         if i % columns == 0:
             log = " (log scale)" if ax.get_yscale() == "log" else ""
-            ax.set_ylabel(what.capitalize() + log)
+            ax.set_ylabel(NAMES[what] + log)
         if i + columns >= len(panels):
             ax.set_xlabel("Epoch")
             ax.tick_params(labelbottom=True)
-    _legends(figure, drawn, colors, labels)
+    _legends(figure, drawn, colors, labels, training=_has_training(drawn, what))
     return figure
 
 
 def _panels(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    if len(runs) <= ONE_PANEL:
+    if len(runs) <= ONE_PANEL and len({run.config.get("inputs.data") for run in runs}) == 1:
         return {"": list(runs)}
     panels: dict[str, list[Run]] = {}
     if len({run.model for run in runs}) > 1:
@@ -141,7 +77,7 @@ def _panels(runs: Sequence[Run]) -> dict[str, list[Run]]:
             panels.setdefault(run.model, []).append(run)
         return panels
     values = {
-        key: {show_value(run.config.get(key)) for run in runs}
+        key: {show_value(value(run, key)) for run in runs}
         for key in compared_keys(runs)
         if key != SEED
     }
@@ -149,9 +85,9 @@ def _panels(runs: Sequence[Run]) -> dict[str, list[Run]]:
     if not few:
         return {"": list(runs)}
     key = min(few, key=lambda key: len(values[key]))
-    ordered = sorted(runs, key=lambda run: _sortable(run.config.get(key)))
+    ordered = sorted(runs, key=lambda run: _sortable(value(run, key)))
     for run in ordered:
-        panels.setdefault(f"{short(key)} {show_value(run.config.get(key))}", []).append(run)
+        panels.setdefault(f"{short(key)} {show_value(value(run, key))}", []).append(run)
     return panels
 
 
@@ -166,10 +102,16 @@ def _curve(run: Run, column: str) -> Points:
     return run.epochs[["epoch", column]].to_numpy(dtype=np.float64)
 
 
+def _has_training(runs: Sequence[Run], what: str) -> bool:
+    return any(run.epochs is not None and f"train_{what}" in run.epochs for run in runs)
+
+
 def _draw(ax: Axes, run: Run, what: str, color: str) -> None:
-    train, validation = _curve(run, f"train_{what}"), _curve(run, f"val_{what}")
-    dot = "." if len(train) == 1 else ""  # a line of one epoch has no length
-    ax.plot(*train.T, color=color, linewidth=1.1, linestyle=DASHED, marker=dot, zorder=2)
+    validation = _curve(run, f"val_{what}")
+    dot = "." if len(validation) == 1 else ""  # a line of one epoch has no length
+    if _has_training([run], what):
+        train = _curve(run, f"train_{what}")
+        ax.plot(*train.T, color=color, linewidth=1.1, linestyle=DASHED, marker=dot, zorder=2)
     ax.plot(*validation.T, color=color, marker=dot, zorder=3)
     kept = validation[validation[:, 0] == run.metrics.get("best_epoch")]
     ax.plot(*kept.T, color=color, zorder=4, **KEPT)
@@ -190,7 +132,7 @@ def _scale(ax: Axes, what: str, runs: Sequence[Run], colors: Mapping[str, str]) 
         return
     low, high = float(named.min()), float(named.max())
     span = high - low
-    if what == "accuracy":
+    if what != "loss":
         low = max(float(every.min()), low - span)
         ax.set_ylim(max(low - 0.05 * (1 - low) - 0.005, 0), 1.005)
         return
@@ -206,20 +148,32 @@ def _scale(ax: Axes, what: str, runs: Sequence[Run], colors: Mapping[str, str]) 
 
 def _values(runs: Sequence[Run], what: str, *which: str) -> Points:
     columns = [f"{prefix}{what}" for prefix in which]
-    tables = [run.epochs[columns].to_numpy() for run in runs if run.epochs is not None]
-    values: Points = np.concatenate([table.ravel() for table in tables])
+    tables = [
+        run.epochs[column].to_numpy()
+        for run in runs
+        for column in columns
+        if run.epochs is not None and column in run.epochs
+    ]
+    values: Points = np.concatenate(tables)
     return values[np.isfinite(values)]
 
 
 def _legends(
-    figure: Figure, runs: Sequence[Run], colors: Mapping[str, str], labels: Mapping[str, str]
+    figure: Figure,
+    runs: Sequence[Run],
+    colors: Mapping[str, str],
+    labels: Mapping[str, str],
+    *,
+    training: bool,
 ) -> None:
     """What the strokes mean, above the panels; whose colour is whose, below them."""
     strokes = [
         Line2D([], [], color="black", label="validation"),
         Line2D([], [], color="black", linestyle=DASHED, linewidth=1.1, label="training"),
-        Line2D([], [], color="black", label="best epoch", **KEPT),
+        Line2D([], [], color="black", label="kept epoch", **KEPT),
     ]
+    if not training:
+        del strokes[1]
     figure.legend(handles=strokes, loc="outside upper right", ncols=3, handlelength=2.2)
     handles = []
     for run in runs:
@@ -227,7 +181,8 @@ def _legends(
             label = plain(labels[run.name]) + ("" if run.finished else f" ({run.status})")
             handles.append(Line2D([], [], color=colors[run.name], linewidth=2.4, label=label))
     if rest := len(runs) - len(handles):
-        handles.append(Line2D([], [], color=REST, linewidth=0.8, label=_others(rest)))
+        label = number_of(rest, "other run")
+        handles.append(Line2D([], [], color=REST, linewidth=0.8, label=label))
     longest = max(len(str(handle.get_label())) for handle in handles)
     fitting = int(figure.get_figwidth() / (0.55 + 0.068 * longest))
     columns = max(1, min(len(handles), fitting, 4 if len(handles) == 8 else 5))

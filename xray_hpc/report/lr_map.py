@@ -13,7 +13,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from xray_hpc.report.axes import LEARNING_RATE, SEED, UNFREEZE, compared_keys, short, show_value
+from xray_hpc.report.axes import (
+    LEARNING_RATE,
+    SEED,
+    UNFREEZE,
+    compared_keys,
+    short,
+    show_value,
+    value,
+)
 from xray_hpc.report.reading import Run
 from xray_hpc.report.style import plain
 
@@ -73,7 +81,7 @@ def _panels(runs: Sequence[Run]) -> dict[str, dict[Cell, list[float]]]:
     for run in runs:
         auc, cell = run.measure("validation", "auc"), _cell(run)
         if run.finished and auc is not None and cell is not None:
-            said = [f"{short(key)} {show_value(run.config.get(key))}" for key in others]
+            said = [f"{short(key)} {show_value(value(run, key))}" for key in others]
             panels[", ".join([run.model, *said])][cell].append(auc)
     best = sorted(panels, key=lambda title: (-max(map(np.mean, panels[title].values())), title))
     return {title: panels[title] for title in best[:MAPS]}

@@ -1,4 +1,4 @@
-"""The records of many runs as four tables: runs, epochs, scores, ROC points."""
+"""The records of many runs as five tables: runs, classes, epochs, scores, ROC points."""
 
 from __future__ import annotations
 
@@ -7,30 +7,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from xray_hpc.report.axes import swept_keys
-from xray_hpc.report.reading import ACCURACY, LOSS, MEASURES, ROC, SCORES, Run
+from xray_hpc.report.axes import swept_keys, value
+from xray_hpc.report.checking import MEASURES, OF_A_CLASS
+from xray_hpc.report.reading import ACCURACY, AUC, IMAGE, LOSS, ROC, SCORE, Run
 from xray_hpc.runs.files import replacing
 from xray_hpc.runs.paths import SPLITS
 
-EPOCH_COLUMNS = ("run", "model", *ACCURACY, *(name for name in LOSS if name != "epoch"))
-SCORE_COLUMNS = ("run", "model", "split", *SCORES)
-ROC_COLUMNS = ("run", "model", "split", *ROC)
+EPOCH_COLUMNS = ("run", "model", *(ACCURACY | LOSS | AUC))
+CLASS_COLUMNS = ("run", "model", "split", "class", *OF_A_CLASS)
+SCORE_COLUMNS = ("run", "model", "split", "class", *IMAGE, SCORE)
+ROC_COLUMNS = ("run", "model", "split", "class", *ROC)
 
 
-def runs_table(
-    runs: Sequence[Run],
-    overrides: Mapping[str, Sequence[str]],
-    submitted: Mapping[str, Sequence[str]],
-) -> pd.DataFrame:
+def runs_table(runs: Sequence[Run], submitted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """One row a run, in the order given.
 
-    Args:
-        runs: the runs.
-        overrides: what the ledger planned for each run; fills the swept values of runs that
-            have no config.
-        submitted: the times (ISO 8601) at which each run was handed to Slurm.
+    ``submitted`` are the times (ISO 8601) at which each run was handed to Slurm.
 
     Returns:
         ``[len(runs), columns]`` of Python objects; what is not known is ``None``.
@@ -38,8 +33,8 @@ def runs_table(
     keys = swept_keys(runs)
     rows = [
         {"run": run.name, "model": run.model}
-        | _swept(run, keys, overrides.get(run.name, ()))
-        | {"status": run.status}
+        | {key: value(run, key) for key in keys}
+        | {"status": run.status, "classes": len(run.classes) or None}
         | {key: run.metrics.get(key) for key in ("best_epoch", "epochs")}
         | {f"{split}_{name}": run.measure(split, name) for split in SPLITS for name in MEASURES}
         | {key: run.metrics.get(key) for key in ("parameters", "trainable_parameters")}
@@ -47,13 +42,6 @@ def runs_table(
         for run in runs
     ]
     return pd.DataFrame(rows, dtype=object)
-
-
-def _swept(run: Run, keys: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
-    if run.config:
-        return {key: run.config.get(key) for key in keys}
-    planned = dict(text.lstrip("+").split("=", 1) for text in overrides if "=" in text)
-    return {key: planned.get(key) for key in keys}
 
 
 def _circumstances(run: Run, submitted: Sequence[str]) -> dict[str, Any]:
@@ -86,6 +74,17 @@ def _time(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return moment if moment is not None and moment.tzinfo else None
+
+
+def classes_table(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row a class of each split of each run that has metrics; ``[rows, CLASS_COLUMNS]``."""
+    rows = [
+        {"run": run.name, "model": run.model, "split": split, "class": name} | of_class
+        for run in runs
+        for split in SPLITS
+        for name, of_class in (run.measure(split, "per_class") or {}).items()
+    ]
+    return pd.DataFrame(rows, columns=list(CLASS_COLUMNS), dtype=object)
 
 
 def epochs_table(runs: Iterable[Run]) -> pd.DataFrame:
@@ -121,7 +120,27 @@ def write_scores(path: Path, runs: Iterable[Run]) -> list[Run]:
         out.write(",".join(SCORE_COLUMNS) + "\n")
         for run in runs:
             for split, table in run.scores.items():
-                frame = _marked(run, table, split)[list(SCORE_COLUMNS)]
+                frame = _marked(run, long_scores(table, run.classes), split)[list(SCORE_COLUMNS)]
                 frame.to_csv(out, index=False, header=False, lineterminator="\n")
             kept.append(run.without_scores())
     return kept
+
+
+def long_scores(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """A run's ``N`` images as rows of one class and one score each.
+
+    Of two classes a row is an image, and its class the positive one (empty if ``classes`` are not
+    known). Of more, a row is an image and a class: ``[N * K]``, ``y_true`` 1 where the image is
+    of the class, ``y_scores`` the probability of it.
+    """
+    if SCORE in table:
+        return table.assign(**{"class": classes[1] if classes else ""})
+    scores = table.drop(columns=list(IMAGE))
+    names = [str(head).removeprefix(f"{SCORE}_") for head in scores]
+    of_class = table["y_true"].to_numpy()[:, None] == np.arange(len(names))
+    images = table[["file", "patient"]]
+    return pd.DataFrame(
+        {name: np.repeat(images[name].to_numpy(), len(names)) for name in images}
+        | {"class": np.tile(np.array(names, dtype=object), len(table))}
+        | {"y_true": of_class.ravel().astype(np.int64), SCORE: scores.to_numpy().ravel()}
+    )

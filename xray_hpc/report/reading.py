@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from xray_hpc.schema import read_yaml
 from xray_hpc.errors import UserError
+from xray_hpc.metrics import MACRO, MICRO
+from xray_hpc.report.checking import check_metrics, check_record
+from xray_hpc.report.parsing import Cells, Kinds, read_cells, typed
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.paths import SPLITS, RunPaths
 from xray_hpc.runs.record import RunRecord, Status, read_record
+from xray_hpc.schema import read_yaml
 
 ACCURACY = {"epoch": "int64", "train_accuracy": "float64", "val_accuracy": "float64"}
 LOSS = {"epoch": "int64", "train_loss": "float64", "val_loss": "float64"}
-SCORES = {"file": "str", "patient": "str", "y_true": "int64", "y_scores": "float64"}
+AUC = {"epoch": "int64", "val_auc": "float64"}
+IMAGE = {"file": "str", "patient": "str", "y_true": "int64"}
+SCORE = "y_scores"
 ROC = {"fpr": "float64", "tpr": "float64", "thresholds": "float64"}
-
-MEASURES = (
-    *("accuracy", "auc", "sensitivity", "specificity"),
-    *("false_negatives", "false_positives", "loss"),
-)
-COUNTS = ("images", "true_positives", "true_negatives")
-WHOLE_RUN = (
-    *("threshold", "best_epoch", "epochs", "parameters"),
-    *("trainable_parameters", "seconds_per_epoch"),
-)
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,11 @@ class Run:
     ``status`` is the record's own, or ``missing`` (planned, but without a folder or a
     ``run.json``) or ``damaged`` (finished by its record, but files are absent or make no sense;
     or the record itself makes none). ``error`` says what is wrong, in one line. ``config`` is
-    flat: dotted key to value. Tables that could not be read are absent.
+    flat: dotted key to value. ``overrides`` are the command line's words for it, key to text.
+    Tables that could not be read are absent.
+
+    ``scores`` have the columns ``file``, ``patient``, ``y_true`` and one of scores (two classes)
+    or one a class; ``roc`` has a column ``class``.
     """
 
     name: str
@@ -49,6 +46,7 @@ class Run:
     status: str
     error: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
     record: RunRecord | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     epochs: pd.DataFrame | None = None
@@ -59,8 +57,13 @@ class Run:
     def finished(self) -> bool:
         return self.status == Status.FINISHED.value
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; none while there are no metrics."""
+        return tuple(self.metrics.get("classes", ()))
+
     def measure(self, split: str, name: str) -> Any:
-        """``metrics.json``'s number ``name`` of ``split``, or ``None``."""
+        """``metrics.json``'s ``name`` of ``split``, or ``None``."""
         return self.metrics.get(split, {}).get(name)
 
     def without_scores(self) -> Run:
@@ -68,17 +71,21 @@ class Run:
         return dataclasses.replace(self, scores={})
 
 
-def read_run(paths: RunPaths) -> Run:
-    """Read everything a run folder holds; damage ends up in ``Run.error``, never in a crash."""
+def read_run(paths: RunPaths, planned: Sequence[str] = ()) -> Run:
+    """Read everything a run folder holds; damage ends up in ``Run.error``, never in a crash.
+
+    ``planned`` are the overrides by the ledger, for a run that has no record.
+    """
     model = paths.name.rpartition("-")[0] or paths.name
+    said = by_key(planned)
     try:
         record = read_record(paths)
         if record is None:
             what = "run.json" if paths.folder.is_dir() else "folder"
-            return Run(paths.name, model, "missing", f"there is no {what}")
-        _check_record(record, paths.name)
+            return Run(paths.name, model, "missing", f"there is no {what}", overrides=said)
+        check_record(record, paths.name)
     except (UserError, OSError) as error:
-        return Run(paths.name, model, "damaged", _reason(error, paths))
+        return Run(paths.name, model, "damaged", _reason(error, paths), overrides=said)
     return _Reader(paths, record).run()
 
 
@@ -97,7 +104,9 @@ class _Reader:
         config = self.config()
         metrics = self.metrics()
         epochs = self.epochs(metrics)
-        splits = {split: (self.scores(split, metrics), self.roc(split)) for split in SPLITS}
+        splits = {
+            split: (self.scores(split, metrics), self.roc(split, metrics)) for split in SPLITS
+        }
         error = self.error()
         damaged = self.finished and error is not None
         return Run(
@@ -106,6 +115,7 @@ class _Reader:
             status="damaged" if damaged else record.status.value,
             error=error,
             config=config,
+            overrides=by_key(record.overrides),
             record=record,
             metrics=metrics,
             epochs=epochs,
@@ -144,31 +154,25 @@ class _Reader:
         except OSError as error:
             self.wrong.append(_reason(error, self.paths))
             return {}
-        expected = [(value, key, key) for key in WHOLE_RUN]
-        for split in SPLITS:
-            if not isinstance(value.get(split), dict):
-                self.wrong.append(f"metrics.json has no {split}")
-                return {}
-            keys = (*MEASURES, *COUNTS)
-            expected += [(value[split], key, f"{split}.{key}") for key in keys]
-        for place, key, shown in expected:
-            if key not in place:
-                self.wrong.append(f"metrics.json has no {shown}")
-                return {}
-            if place[key] is not None and not _is_number(place[key]):
-                self.wrong.append(f"metrics.json: {shown} is {place[key]!r}, not a number")
-                return {}
+        try:
+            check_metrics(value)
+        except UserError as error:
+            self.wrong.append(str(error))
+            return {}
         return value
 
     def epochs(self, metrics: Mapping[str, Any]) -> pd.DataFrame | None:
-        """Accuracy and loss of every epoch, side by side."""
+        """Accuracy, loss and validation AUC of every epoch, side by side."""
         model = self.record.model
-        # A loss that is no number any more is an empty cell: that training diverged.
-        accuracy = self.table(self.paths.accuracy(model), ACCURACY, empty_cells=True)
-        loss = self.table(self.paths.loss(model), LOSS, empty_cells=True)
-        for path, table in ((self.paths.accuracy(model), accuracy), (self.paths.loss(model), loss)):
-            if table is None:
-                continue
+        kinds = (
+            (self.paths.accuracy(model), ACCURACY),
+            (self.paths.loss(model), LOSS),
+            (self.paths.auc(model), AUC),
+        )
+        # A measure that is no number any more is an empty cell: that training diverged.
+        read = [(path, self.table(path, kind, empty_cells=True)) for path, kind in kinds]
+        tables = [(path, table) for path, table in read if table is not None]
+        for path, table in tables:
             if table["epoch"].tolist() != list(range(len(table))):
                 self.wrong.append(f"{path.name} does not count its epochs from 0")
                 return None
@@ -176,85 +180,82 @@ class _Reader:
                 rows = f"{len(table)} rows for {metrics['epochs']} epochs"
                 self.wrong.append(f"{path.name} has {rows}")
                 return None
-        if accuracy is None or loss is None:
-            return accuracy if loss is None else loss
-        return accuracy.merge(loss, on="epoch", how="outer")
+        if not tables:
+            return None
+        # Row i is epoch i in each; while a run goes on one may be a row longer than the others.
+        longest = max((table for _, table in tables), key=len)
+        measured = [table.drop(columns="epoch") for _, table in tables]
+        return pd.concat([longest[["epoch"]], *measured], axis=1)
 
     def scores(self, split: str, metrics: Mapping[str, Any]) -> pd.DataFrame | None:
-        """The score of every image of ``split``."""
+        """The scores of every image of ``split``."""
+        classes = metrics.get("classes", [])
+
+        def kinds(cells: Cells) -> Kinds:
+            if not classes:  # which ones there are, only the table itself can say
+                names = [head for head in cells if head.startswith(f"{SCORE}_")] or [SCORE]
+            else:
+                names = [SCORE] if len(classes) == 2 else [f"{SCORE}_{name}" for name in classes]
+            return IMAGE | dict.fromkeys(names, "float64")
+
         path = self.paths.scores(self.record.model, split)
-        table = self.table(path, SCORES)
-        images = metrics.get(split, {}).get("images")
-        if table is not None and images is not None and images != len(table):
+        table = self.table(path, kinds)
+        if table is None or not metrics:
+            return table
+        if (images := metrics[split]["images"]) != len(table):
             self.wrong.append(f"{path.name} has {len(table)} rows for {images} images")
+            return None
+        if strange := set(table["y_true"]) - set(range(len(classes))):
+            self.wrong.append(
+                f"{path.name} has a y_true of {min(strange)} for {len(classes)} classes"
+            )
             return None
         return table
 
-    def roc(self, split: str) -> pd.DataFrame | None:
+    def roc(self, split: str, metrics: Mapping[str, Any]) -> pd.DataFrame | None:
         """The ROC points of ``split``; empty cells where there is one class only."""
+        classes = metrics.get("classes", [])
+        several = len(classes) > 2
+
+        def kinds(cells: Cells) -> Kinds:
+            return ROC | ({"class": "str"} if several or "class" in cells else {})
+
         path = self.paths.roc(self.record.model, split)
-        table = self.table(path, ROC, empty_cells=True)
+        table = self.table(path, kinds, empty_cells=True)
         if table is None:
             return None
-        end = table[["fpr", "tpr"]].tail(1)
+        if "class" not in table:
+            table["class"] = classes[1] if classes else ""
+        ends = table.drop_duplicates("class", keep="last")
+        if several and (lacking := {*classes, MICRO, MACRO} - set(ends["class"])):
+            self.wrong.append(f"{path.name} has no curve of {', '.join(sorted(lacking))}")
+            return None
+        end = ends[["fpr", "tpr"]]
         if not len(end) or not ((end == 1) | end.isna()).to_numpy().all():
             self.wrong.append(f"{path.name} does not end at (1, 1)")
             return None
         return table
 
     def table(
-        self, path: Path, columns: Mapping[str, str], *, empty_cells: bool = False
+        self, path: Path, kinds: Kinds | Callable[[Cells], Kinds], *, empty_cells: bool = False
     ) -> pd.DataFrame | None:
         try:
-            raw = path.read_bytes()
+            cells = read_cells(path.read_bytes())
+            wanted = kinds(cells) if callable(kinds) else kinds
+            return typed(cells, wanted, empty_cells=empty_cells)
         except FileNotFoundError:
             if self.finished:
                 self.absent.append(path.name)
-            return None
         except OSError as error:
             self.wrong.append(_reason(error, self.paths))
-            return None
-        problem = _torn(raw, columns)
-        if problem is None:
-            try:
-                return _parse(raw, columns, empty_cells=empty_cells)
-            except ValueError as error:  # UnicodeDecodeError and pandas' ParserError are some
-                problem = one_line(str(error))
-        self.wrong.append(f"{path.name} {problem}")
+        except ValueError as error:  # UnicodeDecodeError is one
+            self.wrong.append(f"{path.name} {one_line(str(error))}")
         return None
 
 
-def _torn(raw: bytes, columns: Mapping[str, str]) -> str | None:
-    if not raw:
-        return "is empty"
-    header = raw.split(b"\n", 1)[0].decode(errors="replace").strip().split(",")
-    lacking = [name for name in columns if name not in header]
-    if lacking:
-        return f"has no column {', '.join(lacking)}"
-    return None if raw.endswith(b"\n") else "ends in the middle of a line"
-
-
-def _parse(raw: bytes, columns: Mapping[str, str], *, empty_cells: bool) -> pd.DataFrame:
-    # Cells are read as text: an image may be called NA or null, and numbers are converted by
-    # NumPy to the last digit, which pandas' own reader does not promise.
-    text = pd.read_csv(io.BytesIO(raw), dtype=str, keep_default_na=False, na_filter=False)
-    if not isinstance(text.index, pd.RangeIndex):  # pandas takes a cell too many for an index
-        raise ValueError("has lines with more cells than columns")
-    required = [name for name in columns if name != "patient"]
-    if not empty_cells and any((text[name] == "").any() for name in required):
-        raise ValueError("has empty cells")
-    return pd.DataFrame({name: _converted(text[name], kind) for name, kind in columns.items()})
-
-
-def _converted(cells: pd.Series[str], kind: str) -> pd.Series[Any]:
-    if kind == "str":
-        return cells
-    if kind == "float64":
-        cells = cells.mask(cells == "", "nan")
-    try:
-        return pd.Series(cells.to_numpy(dtype=object).astype(kind))
-    except ValueError as error:
-        raise ValueError(f"has a {cells.name} that is no number: {error}") from error
+def by_key(words: Sequence[str]) -> dict[str, str]:
+    """Overrides as a mapping: ``["+seed=1", "~data"]`` is ``{"seed": "1"}``."""
+    return dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -271,34 +272,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def one_line(text: str) -> str:
     """Join the words of ``text`` with single spaces."""
     return " ".join(text.split())
-
-
-def _check_record(record: RunRecord, name: str) -> None:
-    if record.run != name:
-        raise UserError(f"run.json is the record of '{record.run}'; this folder is a copy")
-    error = record.error
-    sound = {
-        "model": isinstance(record.model, str) and "/" not in record.model,
-        "seconds": record.seconds is None or _is_number(record.seconds),
-        "replicas": record.replicas is None or _is_number(record.replicas),
-        "restarts": _is_number(record.restarts),
-        "gpus": isinstance(record.gpus, list) and all(isinstance(g, str) for g in record.gpus),
-        "versions": isinstance(record.versions, dict),
-        "git": record.git is None or isinstance(record.git, dict),
-        "error": error is None or isinstance(error, dict),
-    }
-    for key in ("node", "job_id", "created", "started", "ended"):
-        value = getattr(record, key)
-        sound[key] = value is None or isinstance(value, str)
-    for key, is_sound in sound.items():
-        if not is_sound:
-            raise UserError(f"run.json: {key} is {getattr(record, key)!r}")
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value)
 
 
 def _reason(error: Exception, paths: RunPaths) -> str:

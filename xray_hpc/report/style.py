@@ -80,4 +80,6 @@ def save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary, warnings.catch_warnings():
         # A name may be in a script that the font lacks: boxes are shown for it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(temporary, dpi=DPI, metadata={"Software": None})
+        figure.savefig(
+            temporary, dpi=DPI, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.06
+        )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from textwrap import wrap
 
-from xray_hpc.report.axes import compared_keys, ranked, short, show_value
+from xray_hpc.report.axes import compared_keys, short, show_value, value
+from xray_hpc.report.groups import Group, groups
 from xray_hpc.report.reading import Run
 from xray_hpc.report.wording import (
-    best_epoch,
     count,
     duration,
+    kept_epoch,
     number_of,
     ratio,
     reason,
@@ -21,6 +24,7 @@ from xray_hpc.report.wording import (
 WIDTH = 100
 ROWS = 40  # of finished and of other runs; the rest are in runs.csv
 CELL = 24
+MACRO = "AUC and F1 of more than two classes are means over the classes, each against the rest."
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,14 @@ class Column:
 
 
 def comparison(runs: Sequence[Run], width: int = WIDTH) -> str:
-    """Finished runs, best first, then the others with the reason; lines of at most ``width``."""
-    best = ranked(runs)
+    """Finished runs, best first, then the others with the reason; lines of at most ``width``.
+
+    Runs on different data are under a heading each.
+    """
+    found = groups(runs)
     lines = [standing(runs)]
-    if best:
-        columns, dropped = _that_fit(_columns(runs), best[:ROWS], width)
-        lines += ["", *_aligned(columns, best[:ROWS])]
-        if len(best) > ROWS:
-            lines.append(_more(len(best) - ROWS))
-        if dropped:
-            lines.append(f"(also in runs.csv: {', '.join(dropped)})")
+    if found:
+        lines += _compared(runs, found, width)
     others = unfinished(runs)
     if others:
         status = max(len(run.status) for run in others)
@@ -55,22 +57,47 @@ def comparison(runs: Sequence[Run], width: int = WIDTH) -> str:
     return "\n".join(lines)
 
 
-def _columns(runs: Sequence[Run]) -> list[Column]:
-    swept = [Column(short(key), _swept(key)) for key in compared_keys(runs)]
-    return [
-        Column("run", lambda run: run.name, left=True),
-        *swept,
+def _compared(runs: Sequence[Run], found: Sequence[Group], width: int) -> list[str]:
+    most = max(ROWS // len(found), 1)
+    shown = [run for group in found for run in group.runs[:most]]
+    columns, dropped = _that_fit(_columns(runs, found), shown, width)
+    *heads, rows = _aligned(columns, shown)[:2], iter(_aligned(columns, shown)[2:])
+    lines = ["", *heads[0]]
+    for group in found:
+        if len(found) > 1:
+            lines += ["", _cut(f"{group.title}: {', '.join(group.classes)}", width)]
+        lines += islice(rows, min(most, len(group.runs)))
+        if len(group.runs) > most:
+            lines.append(_more(len(group.runs) - most))
+    if not all(group.two_classes for group in found):
+        lines += ["", *wrap(MACRO, width)]
+    if dropped:
+        lines.append(f"(also in runs.csv: {', '.join(dropped)})")
+    return lines
+
+
+def _columns(runs: Sequence[Run], found: Sequence[Group]) -> list[Column]:
+    two, more = (any(group.two_classes is wanted for group in found) for wanted in (True, False))
+    columns = [Column("run", lambda run: run.name, left=True)]
+    columns += [Column(short(key), _swept(key)) for key in compared_keys(runs)]
+    columns += [
         _measure("validation", "AUC", "auc", ratio),
         _measure("validation", "acc", "accuracy", ratio),
         _measure("test", "AUC", "auc", ratio),
         _measure("test", "acc", "accuracy", ratio),
-        _measure("test", "sens", "sensitivity", ratio),
-        _measure("test", "spec", "specificity", ratio),
-        _measure("test", "FN", "false_negatives", count),
-        _measure("test", "FP", "false_positives", count),
-        Column("best epoch", best_epoch),
-        Column("time", lambda run: duration(run.record.seconds if run.record else None)),
     ]
+    if more:
+        columns.append(_measure("test", "F1", "f1", ratio))
+    if two:
+        columns += [
+            _measure("test", "sens", "sensitivity", ratio),
+            _measure("test", "spec", "specificity", ratio),
+            _measure("test", "FN", "false_negatives", count),
+            _measure("test", "FP", "false_positives", count),
+        ]
+    columns.append(Column("kept epoch", kept_epoch))
+    columns.append(Column("time", lambda run: duration(run.record.seconds if run.record else None)))
+    return columns
 
 
 def _measure(split: str, head: str, name: str, shown: Callable[[float | None], str]) -> Column:
@@ -79,8 +106,8 @@ def _measure(split: str, head: str, name: str, shown: Callable[[float | None], s
 
 def _swept(key: str) -> Callable[[Run], str]:
     def cell(run: Run) -> str:
-        value = run.config.get(key)
-        return "-" if value is None else _cut(show_value(value), CELL)
+        found = value(run, key)
+        return "-" if found is None else _cut(show_value(found), CELL)
 
     return cell
 
@@ -93,7 +120,7 @@ def _that_fit(
     fixed = [column for column in columns if not column.group]
     by_worth = [
         *fixed[-2:],
-        *(column for column in reversed(columns) if column.head in ("spec", "sens")),
+        *(column for column in reversed(columns) if column.head in ("spec", "sens", "F1")),
         *(column for column in reversed(fixed[1:-2])),
     ]
     for column in by_worth:

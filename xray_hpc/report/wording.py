@@ -35,7 +35,7 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
-def best_epoch(run: Run) -> str:
+def kept_epoch(run: Run) -> str:
     """Which epoch's weights were kept, counted from 1 for people: ``10 of 10`` is the last."""
     kept, epochs = run.metrics.get("best_epoch"), run.metrics.get("epochs")
     return f"{count(None if kept is None else kept + 1)} of {count(epochs)}"

@@ -1,0 +1,117 @@
+"""ROC curves of many runs, in one colour a run and one panel a data set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from xray_hpc.metrics import MACRO
+from xray_hpc.report.groups import Group
+from xray_hpc.report.reading import Run
+from xray_hpc.report.style import GUIDE, REST, plain, square
+from xray_hpc.report.wording import number_of, ratio
+
+Points: TypeAlias = npt.NDArray[np.float64]
+
+CHANCE: dict[str, Any] = {"color": GUIDE, "linewidth": 0.9, "linestyle": (0, (4, 3))}
+MOST_PANELS = 9
+
+
+def roc_overlay(
+    groups: Sequence[Group], split: str, colors: Mapping[str, str], labels: Mapping[str, str]
+) -> Figure | None:
+    """Overlay the ROC curves of each group's runs on one split; ``None`` if there are none.
+
+    Of more than two classes it is the macro average of each against the rest. Runs without a
+    colour are drawn thin and grey, behind the others.
+    """
+    every = [(group, runs) for group in groups if (runs := _drawable(group, split))]
+    if not every:
+        return None
+    panels = every[:MOST_PANELS]
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
+    size = (4.8, 4.8) if len(panels) == 1 else (4.2 * columns, 4.2 * rows + 0.2)
+    figure = Figure(figsize=size)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, (group, runs) in zip(grid, panels, strict=False):
+        _draw(ax, group, runs, split, colors, labels)
+        counted = _counted(runs, split)
+        ax.set_title(
+            f"ROC on {split}{counted}" if len(every) == 1 else plain(group.title) + counted
+        )
+        ax.set(xlabel="False positive rate (1 - specificity)")
+        ax.set(ylabel="True positive rate (sensitivity)")
+    for ax in grid[len(panels) :]:
+        ax.set_axis_off()
+    if len(every) > 1:
+        cut = f" ({len(panels)} of {len(every)} data sets)" if len(every) > len(panels) else ""
+        figure.suptitle(f"ROC on {split}{cut}", x=0.01, ha="left", weight="bold")
+    return figure
+
+
+def _draw(
+    ax: Axes,
+    group: Group,
+    runs: Sequence[Run],
+    split: str,
+    colors: Mapping[str, str],
+    labels: Mapping[str, str],
+) -> None:
+    ax.plot([0, 1], [0, 1], zorder=1, **CHANCE)
+    rest = [_points(run, split) for run in runs if run.name not in colors]
+    draw_rest(ax, rest)
+    for depth, run in enumerate(run for run in runs if run.name in colors):
+        label = f"{ratio(run.measure(split, 'auc'))}  {plain(labels[run.name])}"
+        color, above = colors[run.name], 3 - 0.1 * depth
+        ax.plot(*_points(run, split).T, color=color, label=label, zorder=above)
+    handles = ax.get_legend_handles_labels()[0]
+    if rest:
+        label = number_of(len(rest), "other run")
+        handles.append(Line2D([], [], color=REST, linewidth=0.8, label=label))
+    handles.append(Line2D([], [], label="0.500  chance", **CHANCE))
+    square(ax)
+    ax.legend(
+        handles=handles,
+        title="AUC" if group.two_classes else f"AUC, macro average of {len(group.classes)} classes",
+        loc="lower right",
+        alignment="left",
+        handlelength=1.6,
+        frameon=True,
+        edgecolor="none",
+    )
+
+
+def draw_rest(ax: Axes, curves: Sequence[Points]) -> None:
+    """Draw the ``[N, 2]`` points of each curve thin and grey."""
+    alpha = 1 if len(curves) <= 40 else 0.4  # so that a crowd shows where it is dense
+    ax.add_collection(LineCollection(curves, colors=REST, linewidths=0.8, alpha=alpha, zorder=1.5))
+
+
+def _drawable(group: Group, split: str) -> list[Run]:
+    """Runs with a curve: there is none where the split has one class only."""
+    return [
+        run
+        for run in group.runs
+        if split in run.roc and len(points := _points(run, split)) and np.isfinite(points).all()
+    ]
+
+
+def _points(run: Run, split: str) -> Points:
+    table = run.roc[split]
+    if len(run.classes) > 2:
+        table = table[table["class"] == MACRO]
+    return table[["fpr", "tpr"]].to_numpy()
+
+
+def _counted(runs: Sequence[Run], split: str) -> str:
+    images = {run.measure(split, "images") for run in runs}
+    return f" ({images.pop():,} images)" if len(images) == 1 else ""

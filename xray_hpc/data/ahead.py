@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
-from threading import Thread
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-Answer: TypeAlias = "SimpleQueue[tuple[R, None] | tuple[None, BaseException]]"
+
+
+class _Raised(NamedTuple):
+    error: BaseException
 
 
 def map_ahead(
@@ -24,36 +27,36 @@ def map_ahead(
     Close it when it is left early (``contextlib.closing``): what has not begun is then dropped.
     An exception of ``function`` is raised in its item's place.
 
-    Ctrl-C may come at any moment. The locks of ``concurrent.futures`` are taken in Python, and an
-    interrupt between two of its lines can leave one locked for ever: its threads then never end,
-    nor does the process. Those of ``SimpleQueue`` are not, and no one waits for these threads.
+    Ctrl-C may come at any moment. The locks of ``concurrent.futures`` and of ``threading.Thread``
+    are taken in Python, where an interrupt can leave one locked for ever: its threads then never
+    end, nor does the process. Those of ``SimpleQueue`` are not, and no one waits for these threads.
     """
-    tasks: SimpleQueue[tuple[T, Answer[R]] | None] = SimpleQueue()
+    tasks: SimpleQueue[tuple[T, SimpleQueue[R | _Raised]] | None] = SimpleQueue()
 
     def work() -> None:
         while (task := tasks.get()) is not None:
             item, answer = task
             try:
-                answer.put((function(item), None))
+                answer.put(function(item))
             except BaseException as error:
-                answer.put((None, error))
+                answer.put(_Raised(error))
 
     rest = iter(items)
-    waiting: deque[Answer[R]] = deque()
+    waiting: deque[SimpleQueue[R | _Raised]] = deque()
 
     def submit(count: int) -> None:
         for item in islice(rest, count):
             waiting.append(SimpleQueue())
             tasks.put((item, waiting[-1]))
 
-    for _ in range(workers):
-        Thread(target=work, daemon=True).start()
     try:
+        for _ in range(workers):
+            start_new_thread(work, ())
         submit(ahead)
         while waiting:
-            result, error = waiting.popleft().get()
-            if error is not None:
-                raise error
+            result = waiting.popleft().get()
+            if isinstance(result, _Raised):
+                raise result.error
             yield result
             submit(1)
     finally:

@@ -294,14 +294,8 @@ def three_classes(folder: Path) -> SweepPaths:
                 images={"validation": 150, "test": 240},
                 classes=LUNGS,
             )
-            changes = {"data__demo_classes": 3, "inputs__data": "c0ffee123456"}
-            run = write_run(
-                *(sweep, "lung", drawn),
-                overrides=words,
-                train__learning_rate=rate,
-                seed=seed,
-                **changes,
-            )
+            changes: dict[str, Any] = {"train__learning_rate": rate, "seed": seed}
+            run = write_run(sweep, "lung", drawn, overrides=words, data__demo_classes=3, **changes)
             runs[run.name] = words
     plan(sweep, runs)
     return sweep

@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from drawing import runs_of
 from synthetic import Drawn, experiments, three_classes, write_run
 
 from xray_hpc.report.classes import classes_section
 from xray_hpc.report.groups import groups, ranked
-from xray_hpc.report.reading import Run, read_run
+from xray_hpc.report.reading import Run
 from xray_hpc.runs.paths import SweepPaths
-
-
-def runs_of(sweep: SweepPaths) -> list[Run]:
-    return [read_run(sweep.run(path.name)) for path in sorted(sweep.runs.iterdir())]
 
 
 def section(runs: list[Run]) -> list[str]:

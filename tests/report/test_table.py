@@ -5,15 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from drawing import runs_of
 from synthetic import experiments, grid, three_classes
 
-from xray_hpc.report.reading import Run, read_run
+from xray_hpc.report.reading import Run
 from xray_hpc.report.table import comparison
-from xray_hpc.runs.paths import SweepPaths
-
-
-def runs_of(sweep: SweepPaths) -> list[Run]:
-    return [read_run(sweep.run(path.name)) for path in sorted(sweep.runs.iterdir())]
 
 
 @pytest.mark.parametrize("width", [100, 80, 60])

@@ -25,7 +25,8 @@ def features(
 
     The convolutions have no bias. BatchNormalization behind them takes any constant out again, so
     that a bias would be moved by rounding errors alone, and Adam takes a full step even for those:
-    the same run on one device and on two would end with different weights.
+    the same run on one device and on two would end with different weights. For the momentum see
+    models.layers.
     """
     x = preprocess(config, x)
     for block, (filters, convolutions, rate) in enumerate(

@@ -69,7 +69,7 @@ def _download(url: str, path: Path, md5: str | None) -> None:
             if first != HDF5:
                 raise UserError(f"{url} gave something else than a file of weights (HDF5)")
     except (http.client.HTTPException, OSError) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
+        why = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
         raise UserError(
             f"no weights from {url} ({why}); fetch the file elsewhere and put it into {path.parent}"
         ) from error

@@ -24,16 +24,26 @@ def features(
     """Five blocks of 64-64, 128, 256, 256 and 512 filters of 3x3 pixels, 256 and 128 units.
 
     From raw pixels ``[N, H, W, C]`` of 0..255 to ``[N, 128]``. Each block halves the image; at
-    150 px the last one leaves ``[N, 4, 4, 512]``. BatchNormalization stands between the blocks,
-    behind the pooling: a ReLU lies between it and the convolution, whose bias it does not undo.
+    150 px the last one leaves ``[N, 4, 4, 512]``. BatchNormalization stands between the blocks.
+
+    The convolution that ends a block has no bias where BatchNormalization follows its ReLU and
+    pooling: of a filter whose pooled outputs are all positive (18 of the first 64 on bright
+    images) that takes the bias out again; see models.cnn. The normalization's own offset does its
+    work.
     """
     x = preprocess(config, x)
     for block, filters in enumerate(FILTERS, start=1):
         if block > 1:
             x = layers.BatchNormalization(momentum=MOMENTUM, name=f"block{block}_bn")(x)
         for number, count in enumerate(filters, start=1):
-            name = f"block{block}_conv{number}"
-            x = layers.Conv2D(count, 3, padding="same", activation="relu", name=name)(x)
+            x = layers.Conv2D(
+                count,
+                3,
+                padding="same",
+                activation="relu",
+                use_bias=number < len(filters) or block == len(FILTERS),
+                name=f"block{block}_conv{number}",
+            )(x)
         x = layers.MaxPool2D(name=f"block{block}_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(256, activation="relu", name="hidden1")(x)

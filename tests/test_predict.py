@@ -19,9 +19,12 @@ import pytest
 from PIL import Image
 
 from xray_hpc import predict
+from xray_hpc.data.index import scan
 from xray_hpc.errors import UserError
 from xray_hpc.models.card import ModelCard, add_card
-from xray_hpc.runs.files import write_json
+from xray_hpc.runs.files import read_json, write_json
+from xray_hpc.runs.frozen import read_frozen
+from xray_hpc.runs.paths import RunPaths
 
 REPOSITORY = Path(__file__).parents[1]
 VERB = (sys.executable, "-W", "error", "-m", "xray_hpc.predict")
@@ -93,7 +96,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Predict:
     return call
 
 
-def rows(path: str = "predictions.csv") -> list[dict[str, str]]:
+def rows(path: str | Path = "predictions.csv") -> list[dict[str, str]]:
     with Path(path).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -214,30 +217,51 @@ def test_the_csv_can_go_to_standard_output(
     assert not (here / "predictions.csv").exists()
 
 
-def test_a_run_folder_stands_for_its_model(here: Path, model: Path, call: Predict) -> None:
-    run = here / "results" / "s" / "runs" / "cnn-1a2b3c4d"
-    record = {"run": run.name, "sweep": "s", "model": "cnn", "status": "finished"}
-    write_json(run / "run.json", record)
-    (run / "model.keras").write_bytes(model.read_bytes())
-    assert call(run, "images", "-o", "by_run.csv") == 0
+@pytest.fixture
+def run(here: Path, model: Path) -> Path:
+    """The folder of a finished run."""
+    folder = Path("results", "s", "runs", "cnn-1a2b3c4d")
+    record = {"run": folder.name, "sweep": "s", "model": "cnn", "status": "finished"}
+    write_json(folder / "run.json", record)
+    (folder / "model.keras").write_bytes(model.read_bytes())
+    return folder
+
+
+def test_a_run_folder_stands_for_its_model(run: Path, model: Path, call: Predict) -> None:
+    call(run, "images", "-o", "by_run.csv")
     call(model, "images")
     assert Path("by_run.csv").read_bytes() == Path("predictions.csv").read_bytes()
-    with pytest.raises(
-        UserError, match=r"is the folder of a sweep; .*: results/s/runs/cnn-1a2b3c4"
-    ):
-        call("results/s", "images")
-    write_json(run / "run.json", record | {"status": "running"})
+
+
+@pytest.mark.parametrize("folder", ["results", "results/s", "results/s/runs"])
+def test_another_folder_names_the_finished_runs_in_it(
+    run: Path, call: Predict, folder: str
+) -> None:
+    (run.parent / "tl-5e6f7a8b").mkdir()
+    line = f"{folder} is not the folder of a run; name one of the finished runs in it: {run}"
+    with pytest.raises(UserError, match=f"^{line}$"):
+        call(folder, "images")
+
+
+def test_a_run_that_is_not_finished_has_no_model_yet(run: Path, call: Predict) -> None:
+    write_json(run / "run.json", read_json(run / "run.json") | {"status": "running"})
     with pytest.raises(UserError, match="is running; it has a model when finished"):
         call(run, "images")
-    with pytest.raises(UserError, match="a sweep of which no run has finished"):
-        call("results/s/runs", "images")
+    with pytest.raises(UserError, match=r"results/s is not .* holds none that is finished"):
+        call("results/s", "images")
+
+
+def test_a_run_without_its_model_is_to_be_trained_again(run: Path, call: Predict) -> None:
+    (run / "model.keras").unlink()
+    with pytest.raises(UserError, match=r"has lost its model\.keras; train it again"):
+        call(run, "images")
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
         (["model.kears", "images"], "no 'model.kears' in .*; did you mean 'model.keras'"),
-        (["images", "images"], "images is not the folder of a run: it holds no run.json"),
+        (["images", "images"], "images is not the folder of a run, and holds none"),
         (["images/dark.png", "images"], "is not a saved Keras model, or is damaged"),
         (["M", "imgaes/dark.png"], "no 'imgaes' in .*; did you mean 'images'"),
         (["M", "images/drak.png"], "no 'drak.png' in .*; did you mean 'dark.png'"),
@@ -331,8 +355,12 @@ def test_what_may_not_be_read_or_written_is_said(here: Path, model: Path, call: 
     (here / "images" / "dark.png").chmod(0)
     (here / "images" / "closed").mkdir(mode=0)
     assert call(model, "images") == 0
-    assert column("error") == ["", "the folder cannot be read: permission denied", "no permission"]
-    with pytest.raises(UserError, match="closed: the folder cannot be read: permission denied"):
+    assert column("error") == [
+        "",
+        "unreadable folder: permission denied",
+        "no permission to read it",
+    ]
+    with pytest.raises(UserError, match="closed: unreadable folder: permission denied"):
         call(model, "images/closed")
     (here / "fixed").mkdir(mode=0o500)
     with pytest.raises(UserError, match="no permission to write there"):
@@ -355,9 +383,7 @@ def test_an_interrupt_leaves_the_old_file_and_no_half_of_a_new_one(
     assert Path("predictions.csv").read_text() == "old\n"
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_command_that_is_ended_has_written_nothing(
     here: Path, model: Path, number: signal.Signals, code: int
 ) -> None:
@@ -368,9 +394,7 @@ def test_a_command_that_is_ended_has_written_nothing(
             time.sleep(0.01)
         command.send_signal(number)
         assert command.wait() == code
-    left = {path.name for path in here.iterdir() if number is not signal.SIGKILL}
-    assert left <= {"images"}
-    assert not (here / "predictions.csv").exists()
+    assert [path.name for path in here.iterdir()] == ["images"]
 
 
 def test_a_closed_pipe_ends_it_quietly(here: Path, model: Path) -> None:
@@ -382,11 +406,37 @@ def test_a_closed_pipe_ends_it_quietly(here: Path, model: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert (ended.returncode, ended.stdout) == (
-        141,
-        "path,score_NORMAL,score_PNEUMONIA,label,error\n",
-    )
+    assert ended.stdout == "path,score_NORMAL,score_PNEUMONIA,label,error\n"
+    assert ended.returncode == 141
     assert ended.stderr.splitlines()[1:] == []
+
+
+OF_THREE = {f"y_scores_{name}": f"score_{name}" for name in ("Covid", "Normal", "Viral Pneumonia")}
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"y_scores": "score_PNEUMONIA"}, ["data.crop=0.8", "data.clahe=2"]),
+        (OF_THREE, ["data.demo_classes=3"]),
+    ],
+    ids=["two classes", "three classes"],
+)
+def test_the_test_images_of_a_run_get_the_scores_that_the_run_gave_them(
+    here: Path, call: Predict, columns: dict[str, str], words: list[str]
+) -> None:
+    data = ["data.demo_images=60", "data.image_size=40", *words]
+    train = [sys.executable, "-m", "xray_hpc.train", "model=cnn", "train.epochs=1", "name=s", *data]
+    subprocess.run(train, check=True, capture_output=True)
+    (folder,) = Path("results/s/runs").iterdir()
+    frozen = read_frozen(RunPaths(folder))
+    root = scan(frozen.config.data, frozen.cache).root
+    given = rows(RunPaths(folder).scores("cnn", "test"))
+    listed = "".join(f"{root / row['file']}\n" for row in given)
+    assert call(folder, "-", stdin=listed.encode()) == 0
+    for row, predicted in zip(given, rows(), strict=True):
+        for theirs, ours in columns.items():
+            assert float(predicted[ours]) == pytest.approx(float(row[theirs]), abs=1e-6)
 
 
 def test_help_is_light(here: Path) -> None:

@@ -98,7 +98,7 @@ def _inside(folder: str, ignored: Ignored) -> Iterator[Found]:
         with os.scandir(folder) as items:
             entries = sorted(items, key=lambda item: item.name)
     except OSError as error:
-        yield Found(folder, f"the folder cannot be read: {_reason(error)}")
+        yield Found(folder, f"unreadable folder: {_reason(error)}")
         return
     for item in entries:
         if junk(item.name) or (item.is_symlink() and item.is_dir()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from xray_hpc.data.entries import Ignored, counted
 from xray_hpc.data.found import Found, describe_ignored, find_images, missing, read_list
 from xray_hpc.errors import UserError
 from xray_hpc.models.card import ModelCard, read_card
-from xray_hpc.runs.paths import RunPaths, SweepPaths
+from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import Status, read_record
 
 STDOUT = "-"
@@ -75,12 +76,15 @@ def model_file(given: Path) -> Path:
     Raises:
         UserError: it is not there, or is another folder; the line says what to name instead.
     """
-    if not os.path.lexists(given):
-        raise UserError(f"{given}: {missing(str(given))}")
-    if not given.is_dir():
-        return given
-    run = RunPaths(given)
-    record = read_record(run)
+    try:
+        if not stat.S_ISDIR(given.stat().st_mode):
+            return given
+        run = RunPaths(given)
+        record = read_record(run)
+    except FileNotFoundError:
+        raise UserError(f"{given}: {missing(str(given))}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
     if record is None:
         raise UserError(_no_run(given))
     if record.status is not Status.FINISHED:
@@ -91,14 +95,13 @@ def model_file(given: Path) -> Path:
 
 
 def _no_run(folder: Path) -> str:
-    sweep = SweepPaths(folder.parent if folder.resolve().name == "runs" else folder)
-    if not sweep.runs.is_dir():
-        return f"{folder} is not the folder of a run: it holds no run.json"
-    finished = [str(path) for path in sorted(sweep.runs.iterdir()) if _is_finished(path)]
+    """Name the runs in a folder that holds some: ``runs/``, a sweep, or a folder of sweeps."""
+    inside = [path for depth in ("*", "runs/*", "*/runs/*") for path in sorted(folder.glob(depth))]
+    finished = [str(path) for path in inside if _is_finished(path)]
     if not finished:
-        return f"{folder} is the folder of a sweep of which no run has finished"
+        return f"{folder} is not the folder of a run, and holds none that is finished"
     some = ", ".join(finished[:MOST_NAMED]) + (", ..." if len(finished) > MOST_NAMED else "")
-    return f"{folder} is the folder of a sweep; name one of its finished runs: {some}"
+    return f"{folder} is not the folder of a run; name one of the finished runs in it: {some}"
 
 
 def _is_finished(folder: Path) -> bool:

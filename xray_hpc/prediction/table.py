@@ -16,7 +16,7 @@ from xray_hpc.prediction.stream import Prediction
 from xray_hpc.runs.files import replacing
 
 EXAMPLES = 3
-ERROR = 40  # letters of it that are shown
+ERROR = 50  # letters of it that are shown
 PATH = 20  # letters of it that are shown at least
 OTHER_LINES = 8  # of a screen: the heading, the counts, the prompt, ...
 

@@ -9,7 +9,7 @@ import pytest
 from xray_hpc.config import ModelConfig
 from xray_hpc.errors import UserError
 from xray_hpc.models.backbones import build_backbone, freeze
-from xray_hpc.models.build import build_model, flat_layers
+from xray_hpc.models.build import build_model
 
 SHAPE = (32, 32, 1)
 
@@ -61,57 +61,6 @@ def test_a_frozen_batch_normalization_keeps_its_statistics() -> None:
     after = [v.numpy() for v in model.get_layer("demo_backbone").variables]
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old, new)
-
-
-def preprocessed(config: ModelConfig, pixels: np.ndarray) -> np.ndarray:
-    """What the backbone of ``config`` is given for raw ``pixels``."""
-    model = build_model(config, pixels.shape[1:], 2)
-    backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
-    fed = model.layers[model.layers.index(backbone) - 1].output
-    return np.asarray(keras.Model(model.inputs, fed).predict(pixels, verbose=0))
-
-
-PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
-
-
-@pytest.mark.parametrize("name", ["mobilenet_v2", "densenet121"])
-def test_preprocessing_inside_the_model_is_that_of_the_backbone(name: str) -> None:
-    module = {
-        "mobilenet_v2": keras.applications.mobilenet_v2,
-        "densenet121": keras.applications.densenet,
-    }
-    config = ModelConfig("tl", name, "none", head_units=8, head_dropout=0.1)
-    expected = module[name].preprocess_input(PIXELS.astype(np.float32))
-    np.testing.assert_allclose(preprocessed(config, PIXELS), expected, atol=1e-5)
-
-
-def test_the_tutorials_own_scaling_is_an_option() -> None:
-    config = ModelConfig("tl", "mobilenet_v2", "none", None, "unit", 8, 0.1)
-    np.testing.assert_allclose(preprocessed(config, PIXELS), PIXELS / 255, atol=1e-6)
-
-
-def test_grey_images_are_repeated_for_a_backbone_of_three_channels() -> None:
-    config = ModelConfig("tl", "mobilenet_v2", "none", None, "unit", 8, 0.1)
-    grey = preprocessed(config, PIXELS[..., :1])
-    np.testing.assert_allclose(grey, np.repeat(PIXELS[..., :1], 3, axis=-1) / 255, atol=1e-6)
-
-
-def test_colour_images_are_averaged_for_the_grey_backbone() -> None:
-    config = ModelConfig("tl", "demo", "none", None, "unit", 8, 0.1)
-    expected = PIXELS.mean(axis=-1, keepdims=True) / 255
-    np.testing.assert_allclose(preprocessed(config, PIXELS), expected, atol=1e-5)
-
-
-def test_replicas_normalize_over_the_global_batch() -> None:
-    config = ModelConfig("cnn")
-    for replicas in (1, 2):
-        model = build_model(config, SHAPE, 2, replicas=replicas)
-        kinds = {
-            layer.synchronized
-            for layer in flat_layers(model)
-            if isinstance(layer, keras.layers.BatchNormalization)
-        }
-        assert kinds == {replicas > 1}
 
 
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def counts(dataset: Dataset) -> pd.DataFrame:
 
 
 def text(dataset: Dataset, index: Index) -> str:
-    """The counts as a table, then files left out and warnings, a line each."""
+    """The counts as a table, then files left out, a line each; loading has shown the warnings."""
     table = counts(dataset)
     cells = [["", *table.columns]]
     cells += [[name, *(f"{value:,}" for value in row)] for name, row in table.iterrows()]
@@ -54,7 +54,6 @@ def text(dataset: Dataset, index: Index) -> str:
     unused = len(dataset.files) - sum(map(len, dataset.splits.values()))
     if unused:
         lines.append(f"not drawn   {counted(unused, 'image')} (data.per_class)")
-    lines += [f"warning: {note}" for note in dataset.notes]
     return "\n".join(lines) + "\n"
 
 

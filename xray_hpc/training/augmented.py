@@ -1,0 +1,34 @@
+"""A picture of what the network gets of a few training images, epoch after epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from xray_hpc.config import RunConfig
+from xray_hpc.data.augment import epoch_changes
+from xray_hpc.data.augmentations import Column, class_rows, grid, packed_column, sample_rows, words
+from xray_hpc.data.batches import change
+from xray_hpc.data.dataset import Dataset
+
+EPOCHS = ("first epoch", "second", "third", "fourth", "fifth")
+
+
+def augmented(dataset: Dataset, config: RunConfig) -> Figure:
+    """The same training images as packed and as the first epochs get them, to the pixel.
+
+    Where ``train.balance`` is ``sampling``, an epoch leaves out some images of large classes; they
+    are shown as it would get them.
+    """
+    rows, train = sample_rows(dataset), dataset.splits["train"]
+    originals = dataset.images[train[rows]]
+    size, input_size = config.data.image_size, config.data.input_size
+    columns = [packed_column(list(originals), config.data)]
+    for epoch, name in enumerate(EPOCHS[: config.train.epochs]):
+        moved, lit = epoch_changes(len(train), size, input_size, config.augment, config.seed, epoch)
+        images = change(originals, moved[rows], lit[rows], config.augment, input_size)
+        columns.append(Column(name, (), list(np.asarray(images))))
+    note = ", ".join(words(config.augment))
+    return grid(
+        "Training images as the network gets them", note, class_rows(dataset, rows), columns
+    )

@@ -95,7 +95,8 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     with look():
         for name, figure in _figures(runs):
             if figure is not None:
-                save(figure, folder / name)
+                # Square panels leave margins; to find them takes time, so only here.
+                save(figure, folder / name, trim=name == "confusion_test.png")
                 drawn.append(name)
     _remove_stale(folder, drawn)
     logs = {run.name: f"../runs/{run.name}/log" for run in runs if sweep.run(run.name).log.exists()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from xray_hpc.errors import UserError
@@ -205,10 +206,10 @@ class _Reader:
         if (images := metrics[split]["images"]) != len(table):
             self.wrong.append(f"{path.name} has {len(table)} rows for {images} images")
             return None
-        if strange := set(table["y_true"]) - set(range(len(classes))):
-            self.wrong.append(
-                f"{path.name} has a y_true of {min(strange)} for {len(classes)} classes"
-            )
+        labels = table["y_true"].to_numpy()
+        if strange := [label for label in np.unique(labels) if not 0 <= label < len(classes)]:
+            said = f"has a y_true of {strange[0]} for {len(classes)} classes"
+            self.wrong.append(f"{path.name} {said}")
             return None
         return table
 
@@ -226,12 +227,13 @@ class _Reader:
             return None
         if "class" not in table:
             table["class"] = classes[1] if classes else ""
-        ends = table.drop_duplicates("class", keep="last")
+        names = table["class"].to_numpy()
+        ends = table[np.append(names[1:] != names[:-1], True)] if len(table) else table
         if several and (lacking := {*classes, MICRO, MACRO} - set(ends["class"])):
             self.wrong.append(f"{path.name} has no curve of {', '.join(sorted(lacking))}")
             return None
-        end = ends[["fpr", "tpr"]]
-        if not len(end) or not ((end == 1) | end.isna()).to_numpy().all():
+        corners = ends[["fpr", "tpr"]].to_numpy()
+        if not len(corners) or not ((corners == 1) | np.isnan(corners)).all():
             self.wrong.append(f"{path.name} does not end at (1, 1)")
             return None
         return table

@@ -33,7 +33,7 @@ def roc_overlay(
     Of more than two classes it is the macro average of each against the rest. Runs without a
     colour are drawn thin and grey, behind the others.
     """
-    every = [(group, runs) for group in groups if (runs := _drawable(group, split))]
+    every = [(group, curves) for group in groups if (curves := _curves(group, split))]
     if not every:
         return None
     panels = every[:MOST_PANELS]
@@ -42,9 +42,9 @@ def roc_overlay(
     size = (4.8, 4.8) if len(panels) == 1 else (4.2 * columns, 4.2 * rows + 0.2)
     figure = Figure(figsize=size)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax, (group, runs) in zip(grid, panels, strict=False):
-        _draw(ax, group, runs, split, colors, labels)
-        counted = _counted(runs, split)
+    for ax, (group, curves) in zip(grid, panels, strict=False):
+        _draw(ax, group, curves, split, colors, labels)
+        counted = _counted([run for run, _ in curves], split)
         ax.set_title(
             f"ROC on {split}{counted}" if len(every) == 1 else plain(group.title) + counted
         )
@@ -61,18 +61,19 @@ def roc_overlay(
 def _draw(
     ax: Axes,
     group: Group,
-    runs: Sequence[Run],
+    curves: Sequence[tuple[Run, Points]],
     split: str,
     colors: Mapping[str, str],
     labels: Mapping[str, str],
 ) -> None:
     ax.plot([0, 1], [0, 1], zorder=1, **CHANCE)
-    rest = [_points(run, split) for run in runs if run.name not in colors]
+    rest = [points for run, points in curves if run.name not in colors]
     draw_rest(ax, rest)
-    for depth, run in enumerate(run for run in runs if run.name in colors):
+    named = [(run, points) for run, points in curves if run.name in colors]
+    for depth, (run, points) in enumerate(named):
         label = f"{ratio(run.measure(split, 'auc'))}  {plain(labels[run.name])}"
         color, above = colors[run.name], 3 - 0.1 * depth
-        ax.plot(*_points(run, split).T, color=color, label=label, zorder=above)
+        ax.plot(*points.T, color=color, label=label, zorder=above)
     handles = ax.get_legend_handles_labels()[0]
     if rest:
         label = number_of(len(rest), "other run")
@@ -96,20 +97,17 @@ def draw_rest(ax: Axes, curves: Sequence[Points]) -> None:
     ax.add_collection(LineCollection(curves, colors=REST, linewidths=0.8, alpha=alpha, zorder=1.5))
 
 
-def _drawable(group: Group, split: str) -> list[Run]:
-    """Runs with a curve: there is none where the split has one class only."""
-    return [
-        run
-        for run in group.runs
-        if split in run.roc and len(points := _points(run, split)) and np.isfinite(points).all()
-    ]
-
-
-def _points(run: Run, split: str) -> Points:
-    table = run.roc[split]
-    if len(run.classes) > 2:
-        table = table[table["class"] == MACRO]
-    return table[["fpr", "tpr"]].to_numpy()
+def _curves(group: Group, split: str) -> list[tuple[Run, Points]]:
+    """The runs that have a curve: there is none where the split has one class only."""
+    found = []
+    for run in group.runs:
+        if (table := run.roc.get(split)) is not None:
+            points = table[["fpr", "tpr"]].to_numpy()
+            if not group.two_classes:
+                points = points[table["class"].to_numpy() == MACRO]
+            if len(points) and np.isfinite(points).all():
+                found.append((run, points))
+    return found
 
 
 def _counted(runs: Sequence[Run], split: str) -> str:

@@ -75,11 +75,13 @@ def square(axes: Axes) -> None:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xticks=ticks, yticks=ticks, aspect="equal")
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG in one step; the same figure gives the same bytes."""
+def save(figure: Figure, path: Path, *, trim: bool = False) -> None:
+    """Write a PNG in one step, without its empty margins if asked to ``trim`` them.
+
+    The same figure gives the same bytes.
+    """
     with replacing(path) as temporary, warnings.catch_warnings():
         # A name may be in a script that the font lacks: boxes are shown for it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(
-            temporary, dpi=DPI, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.06
-        )
+        box = "tight" if trim else None
+        figure.savefig(temporary, dpi=DPI, metadata={"Software": None}, bbox_inches=box)

@@ -87,8 +87,8 @@ class ModelConfig:
 
     ``weights`` is ``imagenet`` or ``demo`` (whichever the backbone was published with), ``none``
     or the path of a weights file. ``unfreeze`` counts the backbone's last layers that train.
-    ``backbones`` maps the backbones of a stacked model to their weights, in their order; one whose
-    weights are ``None`` is left out.
+    ``backbones`` maps the backbones of a stacked model to their weights; one whose weights are
+    ``None`` is left out.
 
     ``preprocessing`` is ``auto`` (what the backbone was trained on; 0..1 without one), ``unit``
     (0..1) or ``midrange`` (each image by the middle of its own range, to about [-1, 1]).

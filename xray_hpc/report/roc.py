@@ -39,7 +39,7 @@ def roc_overlay(
     panels = every[:MOST_PANELS]
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
-    size = (4.8, 4.8) if len(panels) == 1 else (4.2 * columns, 4.2 * rows + 0.2)
+    size = (4.8, 4.8) if len(panels) == 1 else (4.2 * columns, 4.2 * rows + 0.4)
     figure = Figure(figsize=size)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, (group, curves) in zip(grid, panels, strict=False):

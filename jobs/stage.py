@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.data.staging import stage_data
+from xray_hpc.data.staging import stage_data, used_augmentations
 from xray_hpc.runs.frozen import read_frozen
 from xray_hpc.runs.paths import RunPaths
 
@@ -21,7 +21,8 @@ def main() -> None:
     for folder in parser.parse_args().run:
         paths = RunPaths(folder.resolve())
         run = read_frozen(paths)
-        stage_data(run.config.data, run.cache, paths.sweep)
+        shown = used_augmentations(paths.sweep, run)
+        stage_data(run.config.data, run.cache, paths.sweep, shown, run.config.seed)
 
 
 if __name__ == "__main__":

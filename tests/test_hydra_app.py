@@ -108,6 +108,19 @@ def test_a_folder_of_ones_own_adds_to_the_groups(tmp_path: Path) -> None:
     assert "partition: gpu" in done.stdout
 
 
+def test_staging_shows_augmentations_of_ones_own_too(tmp_path: Path) -> None:
+    own = tmp_path / "site" / "augment"
+    own.mkdir(parents=True)
+    words = ["--config-dir", str(tmp_path / "site"), "data.demo_images=40", "data.image_size=32"]
+    (own / "mine.yaml").write_text("rotatoin: 5\n")
+    done = command("stage", *words, folder=tmp_path)
+    assert "error: augment.rotatoin is unknown; did you mean 'rotation'?" in done.stderr
+    (own / "mine.yaml").write_text("rotation: 5\n")
+    done = command("stage", *words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("results/*/data/*/augmentations.png"))) == 1
+
+
 def test_completion_offers_the_models(tmp_path: Path) -> None:
     """What the shell function of ``xray-launch -sc install=bash`` asks at a press of Tab."""
     script = Path(sys.executable).with_name("xray-launch")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import hydra
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import (
     CompactHydraException,
@@ -18,6 +20,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -28,11 +31,15 @@ from xray_hpc.resources import resource
 
 @dataclass(frozen=True)
 class Composed:
-    """What Hydra made of the command line: the words that it overrode with, and the result."""
+    """What Hydra made of the command line: the words that it overrode with, and the result.
+
+    ``loader`` composes further configurations of the same files.
+    """
 
     words: list[str]
     values: dict[str, Any]
     sweep_name: str
+    loader: ConfigLoader
 
 
 def compose_and_call(task: Callable[[Composed], int]) -> int:
@@ -51,9 +58,8 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
         hydra_config = HydraConfig.get()
         name = default_sweep_name(hydra_config)
         spans.append(hydra_config.runtime.choices.get("sweep") not in (None, "null"))
-        composed.append(
-            Composed(list(hydra_config.overrides.task), to_mapping(own_part(config)), name)
-        )
+        words, values = list(hydra_config.overrides.task), to_mapping(own_part(config))
+        composed.append(Composed(words, values, name, GlobalHydra.instance().config_loader()))
 
     # Hydra prints its errors itself and exits with 1, unless it is told to let them through.
     full_error = os.environ.get("HYDRA_FULL_ERROR")
@@ -69,6 +75,23 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
     if any(spans):
         raise UserError("sweep= spans several runs; put -m in front of it")
     return task(composed[0]) if composed else 0
+
+
+def options(loader: ConfigLoader, group: str) -> dict[str, dict[str, Any]]:
+    """What each option of a group makes of the keys ``group``, the user's own options included.
+
+    Raises:
+        UserError: an option's file is wrong.
+    """
+    made = {}
+    for name in loader.get_group_options(group):
+        words = [f"{group}={name}"]
+        try:
+            config = loader.load_configuration("config", words, run_mode=RunMode.RUN)
+            made[name] = to_mapping(own_part(config))[group]
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(f"{group}={name}: {explain(error)}") from error
+    return made
 
 
 def explain(error: Exception) -> str:
@@ -115,7 +138,6 @@ def nearest_key(key: str) -> str:
 def default_config() -> Mapping[str, Any]:
     """The configuration that no override has changed, as a plain mapping."""
     from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(resource("conf")), version_base="1.3"):

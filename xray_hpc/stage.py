@@ -9,20 +9,30 @@ from __future__ import annotations
 
 from xray_hpc import cli, hydra_app
 from xray_hpc.cluster.plan import make_plan
-from xray_hpc.config import ModelConfig
+from xray_hpc.config import AugmentConfig, ModelConfig
 from xray_hpc.models.fetch import fetch_weights
 from xray_hpc.models.registry import settle
 from xray_hpc.schema import build
 
 
 def _stage(composed: hydra_app.Composed) -> int:
-    from xray_hpc.data.staging import stage_data  # with matplotlib: not for --help
+    from xray_hpc.data.augmentations import Shown  # with matplotlib: not for --help
+    from xray_hpc.data.staging import stage_data
 
     model, _ = settle(build(ModelConfig, composed.values["model"], "model"))
     fetch_weights(model)
     plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
     (run,) = plan.runs
-    stage_data(run.config.data, plan.place.cache, plan.place.sweep)
+    sets = {
+        name: build(AugmentConfig, values, "augment")
+        for name, values in hydra_app.options(composed.loader, "augment").items()
+    }
+    given = build(AugmentConfig, composed.values["augment"], "augment")
+    if given not in sets.values():
+        sets["as given"] = given
+    data = run.config.data
+    shown = [Shown(name, augment, data.crop) for name, augment in sets.items()]
+    stage_data(data, plan.place.cache, plan.place.sweep, shown, run.config.seed)
     return 0
 
 

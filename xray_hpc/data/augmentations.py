@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ SCIPY_MODES = {
     "constant": "grid-constant",
     "wrap": "grid-wrap",
 }
-DPI = 140
+DPI = 130
 # Inches.
 SIDE, GAP, GROUP_GAP, MARGIN = 1.12, 0.06, 0.16, 0.12
 LABELS, TITLE, NOTE, HEAD, LINE = 0.3, 0.24, 0.3, 0.22, 0.16
@@ -59,20 +59,22 @@ class Column:
     outline: int | None = None
 
 
-def figure(dataset: Dataset, config: DataConfig, shown: Iterable[Shown], seed: int) -> Figure:
+def figure(dataset: Dataset, config: DataConfig, shown: Sequence[Shown], seed: int) -> Figure:
     """The same training images as packed and through each augmentation of ``shown``.
 
     What is shown is what the first epoch of a training with ``seed`` gets. A set that crops is
     shown with ``data.crop`` 0.85 where the images are not cut otherwise.
     """
+    crops = {item.crop for item in shown}
+    most = replace(config, crop=crops.pop() if len(crops) == 1 else 1.0)
     rows = sample_rows(dataset)
     originals = [dataset.images[i] for i in dataset.splits["train"][rows]]
-    columns = [packed_column(originals, config)]
+    columns = [packed_column(originals, most)]
     for item in shown:
-        crop, lines = item.crop, words(item.augment)
-        if item.augment.crop and crop == 1:
-            crop = CROP
-            lines.append(f"(data.crop={CROP:g})")
+        crop = CROP if item.augment.crop and item.crop == 1 else item.crop
+        lines = words(item.augment) or ["the centre"]
+        if crop != most.crop:
+            lines.append(f"(data.crop={crop:g})")
         size = replace(config, crop=crop).input_size
         images = changed(originals, rows, len(dataset.splits["train"]), size, item.augment, seed)
         columns.append(Column(item.name, lines, images))
@@ -165,7 +167,7 @@ def words(augment: AugmentConfig) -> list[str]:
         lines.append(f"brightness ±{_percent(augment.brightness)}")
     if interpolates(augment):
         lines.append(f"fill: {augment.fill_mode}")
-    return lines or ["nothing"]
+    return lines
 
 
 def grid(title: str, note: str, classes: Sequence[str], columns: Sequence[Column]) -> Figure:
@@ -189,9 +191,10 @@ def grid(title: str, note: str, classes: Sequence[str], columns: Sequence[Column
     write(note, lefts[0], MARGIN + TITLE, va="top", fontsize=8, color="0.3")
     for left, column in zip(lefts, columns, strict=True):
         y = MARGIN + TITLE + NOTE
-        write(column.name, left, y, va="top", fontsize=10, fontweight="bold")
+        write(column.name, left, y, va="top", fontsize=_fit(column.name, 10), fontweight="bold")
         for k, line in enumerate(column.lines):
-            write(line, left, y + HEAD - 0.04 + k * LINE, va="top", fontsize=8, color="0.3")
+            below = y + HEAD - 0.04 + k * LINE
+            write(line, left, below, va="top", fontsize=_fit(line, 8), color="0.3")
         for top, image in zip(tops, column.images, strict=True):
             place = (left / width, 1 - (top + SIDE) / height, SIDE / width, SIDE / height)
             axes = drawn.add_axes(place)
@@ -209,9 +212,8 @@ def grid(title: str, note: str, classes: Sequence[str], columns: Sequence[Column
     for name in dict.fromkeys(classes):
         own = [top for top, other in zip(tops, classes, strict=True) if other == name]
         room = own[-1] + SIDE - own[0]
-        size = min(10, room * LETTERS / len(name))
-        style = {"rotation": 90, "ha": "center", "va": "center", "fontsize": size}
-        write(name, MARGIN + 0.1, own[0] + room / 2, **style)
+        style = {"rotation": 90, "ha": "center", "va": "center"}
+        write(name, MARGIN + 0.1, own[0] + room / 2, fontsize=_fit(name, 10, room), **style)
     return drawn
 
 
@@ -225,6 +227,11 @@ def save(drawn: Figure, path: Path) -> None:
         with Image.open(temporary) as coloured:
             grey = coloured.convert("L")
         grey.save(temporary, optimize=True, dpi=(DPI, DPI))
+
+
+def _fit(text: str, size: float, room: float = SIDE + GAP) -> float:
+    """The size of ``text`` in points, at most ``size``, that goes into ``room`` inches."""
+    return min(size, room * LETTERS / max(len(text), 1))
 
 
 def _percent(share: float) -> str:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from xray_hpc.config import DataConfig
-from xray_hpc.data import figures, summary
+from xray_hpc.config import AugmentConfig, DataConfig
+from xray_hpc.data import augmentations, figures, summary
+from xray_hpc.data.augmentations import Shown
 from xray_hpc.data.dataset import load_index
 from xray_hpc.data.index import Index, scan
-from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.resources import resource
+from xray_hpc.runs.frozen import FrozenRun, read_frozen
+from xray_hpc.runs.paths import RunPaths, SweepPaths
+from xray_hpc.schema import build, read_yaml
 
 
-def stage_data(config: DataConfig, cache: Path, sweep: SweepPaths) -> Path:
+def stage_data(
+    config: DataConfig, cache: Path, sweep: SweepPaths, shown: Sequence[Shown], seed: int
+) -> Path:
     """Pack the images of ``config``, print what is in them, and write index and figures.
+
+    ``augmentations.png`` shows what the augmentations of ``shown`` draw with ``seed``, if any of
+    them changes anything.
 
     Returns:
         The folder of the index and the figures, one a data set: ``results/<sweep>/data/<key>/``.
@@ -27,8 +38,33 @@ def stage_data(config: DataConfig, cache: Path, sweep: SweepPaths) -> Path:
     folder = sweep.data / _key(index, config)
     summary.write_index(dataset, folder / "index.csv")
     figures.write_figures(dataset, folder)
+    changing = [item for item in shown if item.crop < 1 or not item.augment.identity]
+    if changing:
+        drawn = augmentations.figure(dataset, config, changing, seed)
+        augmentations.save(drawn, folder / "augmentations.png")
     print(f"index and figures: {folder}", flush=True)
     return folder
+
+
+def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[Shown]:
+    """What the runs of the sweep on the same images as ``run`` do to them, each once.
+
+    Under the name of the file in ``conf/augment`` that says the same, if there is one.
+
+    Raises:
+        UserError: a run's configuration is damaged.
+    """
+    files = sorted((resource("conf") / "augment").glob("*.yaml"))
+    names = {build(AugmentConfig, read_yaml(file), "augment"): file.stem for file in files}
+    used: dict[Shown, None] = {}
+    for folder in sorted(path.parent for path in sweep.runs.glob("*/config.yaml")):
+        other = read_frozen(RunPaths(folder))
+        data, augment = other.config.data, other.config.augment
+        if other.inputs.data == run.inputs.data and replace(data, crop=1.0) == replace(
+            run.config.data, crop=1.0
+        ):
+            used[Shown(names.get(augment, "as given"), augment, data.crop)] = None
+    return sorted(used, key=lambda item: (item.name, item.crop))
 
 
 def _key(index: Index, config: DataConfig) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from xray_hpc.cluster.plan import Plan
 from xray_hpc.cluster.versions import git_state
-from xray_hpc.schema import as_dict, to_yaml
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import write_text
 from xray_hpc.runs.frozen import FrozenRun, write_frozen
 from xray_hpc.runs.paths import RunPaths, SweepPaths
 from xray_hpc.runs.record import RunRecord, Status, now, read_record, write_record
+from xray_hpc.schema import as_dict, to_yaml
 
 
 def make_folder(folder: Path) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from xray_hpc.cluster.slurm import submitting_environment
 from xray_hpc.cluster.config import ClusterConfig, minutes
+from xray_hpc.cluster.slurm import submitting_environment
 from xray_hpc.errors import UserError
 from xray_hpc.resources import resource
 from xray_hpc.runs import ledger

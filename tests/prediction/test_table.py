@@ -55,13 +55,13 @@ def test_an_image_without_a_score_has_its_error_in_the_row() -> None:
 def test_a_long_path_loses_its_start_and_a_long_error_its_end() -> None:
     rows = [scored("very/" * 20 + "deep.png"), failed("b.png", "much " * 20)]
     lines = table(*rows, width=80).text().splitlines()
-    assert max(map(len, lines)) == 80
+    assert list(map(len, lines[1:])) == [59, 80]
     assert lines[1].startswith("...")
     assert "/deep.png  " in lines[1]
     assert lines[2].endswith("...")
 
 
-@given(st.integers(0, 60), st.integers(1, 60))
+@given(st.integers(1, 60), st.integers(1, 60))
 def test_it_is_no_higher_than_the_screen(rows: int, height: int) -> None:
     text = table(*[scored("a.png")] * rows, height=height).text()
     left = rows - max(height - 8, 5)

@@ -16,8 +16,7 @@ from xray_hpc.prediction.stream import Prediction
 from xray_hpc.runs.files import replacing
 
 EXAMPLES = 3
-ERROR = 50  # letters of it that are shown
-PATH = 20  # letters of it that are shown at least
+ERROR, PATH = 30, 20  # letters of them that are shown at least
 OTHER_LINES = 8  # of a screen: the heading, the counts, the prompt, ...
 
 
@@ -97,12 +96,18 @@ class PredictionTable:
         Of two classes the score of the second is shown; the first's is the rest to 1.
         """
         shown = range(1, 2) if len(self.classes) == 2 else range(len(self.classes))
-        cells = [["path", *(f"score_{self.classes[k]}" for k in shown), "label"]]
-        for row in self.first:
-            scores = [f"{row.scores[k]:.4f}" if row.scores else "-" for k in shown]
-            error = _cut_end(f"error: {row.error}", ERROR)
-            cells.append([row.path, *scores, error if row.label is None else row.label])
-        lines = _aligned([[printable(cell) for cell in row] for row in cells], self.width)
+        heads = [printable(f"score_{self.classes[k]}") for k in shown]
+        paths = [printable(row.path) for row in self.first]
+        taken = sum(len(head) + 2 for head in heads) + 2
+        label = max(len(printable(row.label or " " * ERROR)) for row in self.first)
+        path = min(max(map(len, ["path", *paths])), max(PATH, self.width - taken - label))
+        lines = ["  ".join(["path".ljust(path), *heads, "label"])]
+        for name, row in zip(paths, self.first, strict=True):
+            texts = [f"{row.scores[k]:.4f}" if row.scores else "-" for k in shown]
+            scores = [text.rjust(len(head)) for text, head in zip(texts, heads, strict=True)]
+            room = max(ERROR, self.width - path - taken)
+            last = _cut_end(f"error: {row.error}", room) if row.label is None else row.label
+            lines.append("  ".join([_cut_start(name, path).ljust(path), *scores, printable(last)]))
         if self.rows > len(self.first):
             lines.append(f"... and {self.rows - len(self.first):,} more in {self.output}")
         return "\n".join(lines)
@@ -117,22 +122,6 @@ class PredictionTable:
         some = "; ".join(f"{printable(row.path)}: {row.error}" for row in self.examples)
         more = "; ..." if self.failed > len(self.examples) else ""
         return f"{self.failed:,} of {self.rows:,} images could not be scored: {some}{more}"
-
-
-def _aligned(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lines of the first cell, cut at its start to fit into ``width``, numbers, and the last."""
-    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
-    first = min(first, max(PATH, width - sum(others) - 2 * len(others)))
-    return [
-        "  ".join(
-            [
-                _cut_start(row[0], first).ljust(first),
-                *(text.rjust(size) for text, size in zip(row[1:-1], others, strict=False)),
-                row[-1],
-            ]
-        )
-        for row in rows
-    ]
 
 
 def printable(text: str) -> str:

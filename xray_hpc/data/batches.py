@@ -1,13 +1,14 @@
 """Batches for Keras, from images in memory.
 
 An epoch is a function of (seed, epoch): the order of the images and what is done to each of them
-are drawn for both (see ``augment.py``), never from a state that a restart would lose.
+are drawn for both (see ``augment.py``), never from a state that a restart would lose. Images are
+copied a batch at a time: a large set is in memory once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,6 @@ import tensorflow as tf
 
 from xray_hpc.config import AugmentConfig
 from xray_hpc.data.augment import (
-    FloatArray,
     IntArray,
     centre,
     change_rows,
@@ -56,28 +56,32 @@ def training_batches(
         softmax. ``balance="class_weights"`` adds the images' weights, ``float32 [B]``.
     """
     steps, own = len(indices) // batch_size, labels[indices]
-    with tf.device("CPU:0"):
-        pixels = tf.constant(images[indices])
-        columns = own[:, None] if targets == "sigmoid" else np.eye(classes)[own]
-        answers = tf.constant(columns, tf.float32)
-        weights = tf.constant(image_weights(own))
+    side, channels = images.shape[1], images.shape[3]
+    answers = own[:, None] if targets == "sigmoid" else np.eye(classes)[own]
+    answers = answers.astype(np.float32)
+    weights = image_weights(own)
 
-    def plan() -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:
+    def plan() -> Iterator[tuple[npt.NDArray[Any], ...]]:
         for epoch in epochs:
             order = epoch_order(own, balance, seed, epoch)
             rows = change_rows(order)
-            moved, lit = epoch_changes(len(own), images.shape[1], input_size, augment, seed, epoch)
-            for batch in np.arange(steps * batch_size).reshape(steps, batch_size):
-                yield order[batch], moved[rows[batch]], lit[rows[batch]]
+            moved, lit = epoch_changes(len(own), side, input_size, augment, seed, epoch)
+            for at in np.arange(steps * batch_size).reshape(steps, batch_size):
+                batch, changes = order[at], rows[at]
+                pixels = images[indices[batch]]
+                yield pixels, moved[changes], lit[changes], answers[batch], weights[batch]
 
-    def read(batch: tf.Tensor, moved: tf.Tensor, lit: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        chosen = change(tf.gather(pixels, batch), moved, lit, augment, input_size)
-        drawn = chosen, tf.gather(answers, batch)
-        return (*drawn, tf.gather(weights, batch)) if balance == "class_weights" else drawn
+    def read(
+        pixels: tf.Tensor, moved: tf.Tensor, lit: tf.Tensor, answer: tf.Tensor, weight: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        drawn = change(pixels, moved, lit, augment, input_size), answer
+        return (*drawn, weight) if balance == "class_weights" else drawn
 
     signature = (
-        tf.TensorSpec([batch_size], tf.int64),
+        tf.TensorSpec([batch_size, side, side, channels], tf.uint8),
         tf.TensorSpec([batch_size, 8], tf.float32),
+        tf.TensorSpec([batch_size], tf.float32),
+        tf.TensorSpec([batch_size, answers.shape[1]], tf.float32),
         tf.TensorSpec([batch_size], tf.float32),
     )
     batches = tf.data.Dataset.from_generator(plan, output_signature=signature)
@@ -94,10 +98,14 @@ def evaluation_batches(
     without images, which breaks BatchNormalization, and would have Keras trace its graph once more.
     """
     padding = np.repeat(indices[-1:], -len(indices) % batch_size)
-    with tf.device("CPU:0"):
-        pixels = tf.constant(centre(images, input_size)[np.concatenate([indices, padding])])
-    batches = tf.data.Dataset.from_tensor_slices(pixels).batch(batch_size, drop_remainder=True)
-    return _unsharded(batches)
+    rows = np.concatenate([indices, padding]).reshape(-1, batch_size)
+    squares = centre(images, input_size)
+    signature = tf.TensorSpec([batch_size, *squares.shape[1:]], tf.uint8)
+    batches = tf.data.Dataset.from_generator(
+        lambda: (squares[batch] for batch in rows), output_signature=signature
+    )
+    # Keras asks how many there are, and warns where a data set cannot tell.
+    return _unsharded(batches.apply(tf.data.experimental.assert_cardinality(len(rows))))
 
 
 def change(

@@ -70,7 +70,7 @@ def test_a_class_without_training_images_has_no_row() -> None:
 def test_a_column_shows_each_set_with_what_it_does(config: DataConfig) -> None:
     drawn = figure(dataset(), config, [Shown("larcc", LARCC, 1), Shown("mine", EVERYTHING, 1)], 7)
     assert texts(drawn) == [
-        *("Training images under each augmentation", "as the first epoch gets them with seed=7"),
+        *("Augmented training images", "in the first epoch, seed=7"),
         "as packed",
         *("larcc", "zoom ±10 %", "shift ±10 %", "fill: reflect"),
         *("mine", "rotation ±40°", "zoom ±30 %", "shear ±20°", "height shift ±20 %"),

@@ -78,10 +78,8 @@ def figure(dataset: Dataset, config: DataConfig, shown: Sequence[Shown], seed: i
         size = replace(config, crop=crop).input_size
         images = changed(originals, rows, len(dataset.splits["train"]), size, item.augment, seed)
         columns.append(Column(item.name, lines, images))
-    title = "Training images under each augmentation"
-    return grid(
-        title, f"as the first epoch gets them with seed={seed}", class_rows(dataset, rows), columns
-    )
+    note = f"in the first epoch, seed={seed}"
+    return grid("Augmented training images", note, class_rows(dataset, rows), columns)
 
 
 def packed_column(images: Sequence[Pixels], config: DataConfig) -> Column:

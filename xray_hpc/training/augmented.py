@@ -29,6 +29,4 @@ def augmented(dataset: Dataset, config: RunConfig) -> Figure:
         images = change(originals, moved[rows], lit[rows], config.augment, input_size)
         columns.append(Column(name, (), list(np.asarray(images))))
     note = ", ".join(words(config.augment))
-    return grid(
-        "Training images as the network gets them", note, class_rows(dataset, rows), columns
-    )
+    return grid("Augmented training images", note, class_rows(dataset, rows), columns)

@@ -31,6 +31,9 @@ WARM_BATCHES = 3
 WAYS = {
     "plain": AugmentConfig(),
     "zoom and shift": AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1),
+    "rotation, zoom, shift and mirror": AugmentConfig(
+        rotation=30, zoom=0.2, height_shift=0.1, width_shift=0.1, mirror=True, fill_mode="nearest"
+    ),
 }
 COLUMNS = ("what", "images", f"images a second: {SPREAD}", f"images a CPU-s: {SPREAD}", "ratio")
 
@@ -99,7 +102,7 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
         f"{films.describe(root)}. {SIZE} px, batches of {BATCH}; nothing is trained, and the files "
         "are in the page cache. An epoch from the packed set in memory (`training_batches`) beside "
         "one that decodes every file, as a tutorial does (`image_dataset_from_directory`, "
-        "`Rescaling`, `RandomZoom`, `RandomTranslation`). The ratio is of images a CPU-s "
+        "`Rescaling`, `RandomZoom`, `RandomTranslation` and so on). The ratio is of images a CPU-s "
         "(medians), to decoding.",
         COLUMNS,
         [packing.row("packing, once a data set"), reading.row("reading the pack, once a run")],
@@ -181,10 +184,15 @@ def _decoded(root: Path, augment: AugmentConfig) -> tf.data.Dataset:
             subset="training",
         )
     layers: list[Callable[[tf.Tensor], tf.Tensor]] = [keras.layers.Rescaling(1 / 255)]
-    if not augment.identity:
-        layers.append(keras.layers.RandomZoom(augment.zoom, augment.zoom))
-        shift = keras.layers.RandomTranslation(augment.height_shift, augment.width_shift)
-        layers.append(shift)
+    fill = augment.fill_mode
+    if augment.rotation:
+        layers.append(keras.layers.RandomRotation(augment.rotation / 360, fill_mode=fill))
+    if augment.zoom:
+        layers.append(keras.layers.RandomZoom(augment.zoom, augment.zoom, fill_mode=fill))
+        shifts = augment.height_shift, augment.width_shift
+        layers.append(keras.layers.RandomTranslation(*shifts, fill_mode=fill))
+    if augment.mirror:
+        layers.append(keras.layers.RandomFlip("horizontal"))
     for layer in layers:
         batches = batches.map(lambda x, y, layer=layer: (layer(x), y), tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE)

@@ -47,6 +47,12 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["~seed"], "seed is missing; give it a value"),
         (["results=/proc/nothing", "cluster=none"], "cannot make the folder /proc/nothing"),
         (["+train.momentum=1"], "train.momentum is unknown"),
+        (["++model.name=cn"], "train.learning_rates has no cn; did you mean 'cnn'?"),
+        (
+            ["experiment=vgg", "train.early_stopping.patience=3"],
+            "train.early_stopping is null here; give it whole: 'train.early_stopping={patience: ",
+        ),
+        (["data.split=folder"], "data.split is folder, but the data has no validation images"),
         (["cluster.extra.exclude=n1"], "cluster.extra takes all of its options at once"),
     ],
 )

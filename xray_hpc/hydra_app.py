@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from xray_hpc.cluster.plan import sweep_name
 from xray_hpc.errors import UserError, nearest, one_of
+from xray_hpc.models.registry import MODELS
 from xray_hpc.resources import resource
 
 
@@ -50,7 +51,7 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
     Raises:
         UserError: whatever Hydra finds wrong with the overrides, the nearest valid name named.
     """
-    composed: list[Composed] = []
+    kept: list[tuple[list[str], DictConfig, str, ConfigLoader]] = []
     spans: list[bool] = []
     check_flags()
 
@@ -58,8 +59,8 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
         hydra_config = HydraConfig.get()
         name = default_sweep_name(hydra_config)
         spans.append(hydra_config.runtime.choices.get("sweep") not in (None, "null"))
-        words, values = list(hydra_config.overrides.task), to_mapping(own_part(config))
-        composed.append(Composed(words, values, name, GlobalHydra.instance().config_loader()))
+        words = list(hydra_config.overrides.task)
+        kept.append((words, own_part(config), name, GlobalHydra.instance().config_loader()))
 
     # Hydra prints its errors itself and exits with 1, unless it is told to let them through.
     full_error = os.environ.get("HYDRA_FULL_ERROR")
@@ -67,6 +68,10 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
     try:
         conf = str(resource("conf"))
         hydra.main(version_base="1.3", config_path=conf, config_name="config")(keep)()
+        # Hydra would print a line of its own about what is wrong with a value.
+        composed = [
+            Composed(words, to_mapping(own), name, loader) for words, own, name, loader in kept
+        ]
     except (HydraException, CompactHydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from error
     finally:
@@ -107,8 +112,16 @@ def explain(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "cluster.extra" in text and "Could not override" in text:
         return "cluster.extra takes all of its options at once: 'cluster.extra={exclude: node7}'"
+    if found := re.search(r"Interpolation key 'train\.learning_rates\.(\w+)' not found", text):
+        return (
+            f"train.learning_rates has no {found[1]}{nearest(found[1], MODELS)}; give "
+            f"train.learning_rate, or '+train.learning_rates.{found[1]}' a number"
+        )
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found[1]
+        if key in _keys(default_config()):
+            parent, _, last = key.rpartition(".")
+            return f"{parent} is null here; give it whole: '{parent}={{{last}: ...}}'"
         if "/" in key or "No match in the defaults list" in text:
             return f"{key} is no group of the configuration{nearest(key, _groups())}"
         return f"{key} is unknown{nearest_key(key)}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.cluster.plan import sweep_name
+from xray_hpc.cluster.plan import make_plan, sweep_name
 from xray_hpc.config import DataConfig
 from xray_hpc.data import index
 from xray_hpc.data.index import Index
@@ -44,6 +44,21 @@ def test_an_axis_that_does_not_apply_collapses_and_is_said_so(composer: Any) -> 
 def test_a_key_that_does_not_apply_to_a_single_run_is_said_so(composer: Any) -> None:
     plan = composer.plan([CNN, "model.unfreeze=2"])
     assert plan.notes == ("model.unfreeze does not apply to cnn; left out",)
+
+
+def test_a_part_of_a_key_that_does_not_apply_is_said_so(composer: Any) -> None:
+    values = composer.values(CNN)
+    values["model"]["backbones"] = {"demo": "none"}
+    plan = make_plan([(["model.backbones.demo=none"], values)], default_name="sweep")
+    assert plan.notes == ("model.backbones.demo does not apply to cnn; left out",)
+
+
+def test_how_to_fill_is_no_other_run_where_nothing_comes_in(composer: Any) -> None:
+    words = ["augment.zoom=0", "augment.height_shift=0", "augment.width_shift=0"]
+    still = [[*words, f"augment.fill_mode={mode}"] for mode in ("reflect", "nearest")]
+    moving = [[f"augment.fill_mode={mode}"] for mode in ("reflect", "nearest")]
+    assert len(composer.plan(*still).runs) == 1
+    assert len(composer.plan(*moving).runs) == 2
 
 
 def test_the_same_value_twice_is_one_run(composer: Any) -> None:

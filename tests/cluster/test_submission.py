@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from submitit.slurm.slurm import _make_sbatch_string
 
-from xray_hpc.cluster.submission import cpu_parameters, run_parameters
 from xray_hpc.cluster.config import ClusterConfig, CpuJobConfig
+from xray_hpc.cluster.submission import cpu_parameters, run_parameters
 from xray_hpc.runs.paths import SweepPaths
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -103,6 +103,19 @@ def test_unreadable_images_are_skipped_counted_and_named(
     assert load(data_config(tree), cache).notes == [note]
 
 
+def test_a_pack_is_not_made_without_the_images_that_another_installation_reads(
+    tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be kept, and the images left out when pydicom is there at last."""
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    (tree / "train" / "NORMAL" / "IM-0001-0001.jpeg").rename(
+        tree / "train" / "NORMAL" / "IM-0001-0001.dcm"
+    )
+    with pytest.raises(UserError, match=r"pip install 'xray_hpc\[dicom\]'"):
+        load(data_config(tree), cache)
+    assert packs(cache) == []
+
+
 def test_more_than_a_tenth_unreadable_is_refused_and_leaves_nothing(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:

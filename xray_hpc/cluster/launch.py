@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import shutil
 from collections import Counter
@@ -117,7 +118,8 @@ def _data_sets(plan: Plan, todo: Sequence[str]) -> list[str]:
     first: dict[object, str] = {}
     for run in plan.runs:
         if run.name in todo:
-            first.setdefault((run.config.data, run.inputs.data), run.name)
+            packed = dataclasses.replace(run.config.data, crop=1.0)  # is cut from what is packed
+            first.setdefault((packed, run.inputs.data), run.name)
     return list(first.values())
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.data.augment import interpolates
 from xray_hpc.data.contrast import opencv
 from xray_hpc.data.index import Survey, survey
-from xray_hpc.data.splits import trainable
+from xray_hpc.data.splits import check_own_split, trainable
 from xray_hpc.errors import UserError
 from xray_hpc.models import registry
 from xray_hpc.runs.frozen import FrozenRun, Inputs
@@ -73,10 +74,15 @@ def make_plan(
             )
         place = here
         run, unused = read_run(values, place.cache, inputs)
-        asked = {word.split("=")[0].lstrip("+") for word in words}
+        asked = [word.split("=")[0].lstrip("+") for word in words]
         model = run.config.model.name
         idle.setdefault(model, {}).update(
-            {f"model.{key}": None for key in unused if f"model.{key}" in asked}
+            {
+                key: None
+                for key in asked
+                for name in unused
+                if f"{key}.".startswith(f"model.{name}.")
+            }
         )
         combinations.setdefault(model, []).append(run.name)
         runs.setdefault(run.name, run)
@@ -142,6 +148,7 @@ def read_run(
     if settled.clahe is not None:
         opencv()  # a launch says it where it is missing, not the job
     found = inputs.survey(settled, cache)
+    check_own_split(settled, sum(found.images["validation"]))
     model = dataclasses.replace(model, output=registry.output(model, found.classes))
     config = RunConfig(settled, model, augment, config.train, config.seed)
     registry.check(config, found.classes)
@@ -165,11 +172,13 @@ def _settle_data(data: DataConfig) -> DataConfig:
 
 
 def _settle_augment(config: RunConfig) -> AugmentConfig:
-    """Augmentation likewise: a crop where there is nothing to cut, a fill where nothing moves."""
+    """Augmentation likewise: a crop where there is nothing to cut, a fill where none is needed."""
     augment = config.augment
     if config.data.input_size == config.data.image_size:
         augment = dataclasses.replace(augment, crop=False)
-    return AugmentConfig() if augment.identity else augment
+    if not interpolates(augment):
+        augment = dataclasses.replace(augment, fill_mode=AugmentConfig.fill_mode)
+    return augment
 
 
 class _Inputs:

@@ -17,6 +17,10 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
+class NoDecoderError(Exception):
+    """This machine lacks what reads the file; the message says what to install."""
+
+
 def is_dicom(data: bytes, path: Path) -> bool:
     """Whether a file's contents or its name say that it is DICOM."""
     return data[128:132] == b"DICM" or path.suffix.lower() in SUFFIXES
@@ -26,14 +30,14 @@ def read_header(data: bytes) -> Dataset:
     """Read the contents of a file; ``Rows`` and ``Columns`` are in it.
 
     Raises:
-        ValueError: pydicom is not installed, or this is no DICOM file with one picture in it; the
-            message is a short reason.
+        NoDecoderError: pydicom is not installed.
+        ValueError: this is no DICOM file with one picture in it; the message is a short reason.
     """
     try:
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
     except ImportError as error:
-        raise ValueError("DICOM needs pydicom: pip install 'xray_hpc[dicom]'") from error
+        raise NoDecoderError("DICOM needs pydicom: pip install 'xray_hpc[dicom]'") from error
     try:
         header = dcmread(io.BytesIO(data))
     except InvalidDicomError as error:
@@ -56,7 +60,8 @@ def pixels(header: Dataset) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
     ``uint8 [height, width, 3]``.
 
     Raises:
-        ValueError: its compression cannot be decoded here; the message is a short reason.
+        NoDecoderError: nothing that is installed decodes its compression.
+        ValueError: its colours have more than 8 bits; the message is a short reason.
     """
     from pydicom.pixels.processing import apply_modality_lut
     from pydicom.pixels.utils import pixel_array
@@ -65,7 +70,7 @@ def pixels(header: Dataset) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
         stored = pixel_array(header)
     except (RuntimeError, NotImplementedError) as error:
         how = header.file_meta.TransferSyntaxUID.name
-        raise ValueError(
+        raise NoDecoderError(
             f"compressed DICOM ({how}) that cannot be decoded here; pip install 'pylibjpeg[all]'"
         ) from error
     if stored.ndim == 3:

@@ -34,6 +34,10 @@ class UnreadableImageError(Exception):
         self.reason = reason
 
 
+class MissingDecoderError(UnreadableImageError):
+    """A file that another installation would read."""
+
+
 def decode(
     path: Path, size: int, channels: int, clahe: float | None = None
 ) -> npt.NDArray[np.uint8]:
@@ -45,8 +49,8 @@ def decode(
     equalization of the square, after it was resized (see ``contrast.equalize``).
 
     Raises:
-        UnreadableImageError: the file is not a whole image, may not be read, or is too large; or
-            it is DICOM and pydicom is not installed.
+        UnreadableImageError: the file is not a whole image, may not be read, or is too large.
+        MissingDecoderError: it is DICOM, and what reads it is not installed.
         UserError: ``clahe`` needs OpenCV, which is not installed.
         OSError: the file system failed.
     """
@@ -72,6 +76,8 @@ def decode_bytes(
             square = _square(data, path, size, "L" if channels == 1 else "RGB")
         except (UnreadableImageError, MemoryError):
             raise
+        except dicom.NoDecoderError as error:
+            raise MissingDecoderError(path, str(error)) from error
         except Image.DecompressionBombError as error:
             raise UnreadableImageError(path, "too large") from error
         except UnidentifiedImageError as error:

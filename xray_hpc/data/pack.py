@@ -20,7 +20,12 @@ from xray_hpc.data.ahead import cores, map_ahead
 from xray_hpc.data.cache import check_space
 from xray_hpc.data.entries import Entry, counted
 from xray_hpc.data.hdf5 import new_file
-from xray_hpc.data.images import UnreadableImageError, decode_bytes, read_bytes
+from xray_hpc.data.images import (
+    MissingDecoderError,
+    UnreadableImageError,
+    decode_bytes,
+    read_bytes,
+)
 from xray_hpc.data.index import PACK_VERSION, Index
 from xray_hpc.data.progress import Progress
 from xray_hpc.errors import UserError
@@ -139,6 +144,8 @@ def _decode(index: Index, config: DataConfig, entry: Entry) -> Decoded | Unreada
         data = read_bytes(path)
         pixels = decode_bytes(data, path, config.image_size, config.channels, config.clahe)
         return pixels, hashlib.blake2b(data, digest_size=16).digest()
+    except MissingDecoderError as error:  # a pack without it would be kept for good
+        raise UserError(str(error)) from error
     except UnreadableImageError as error:
         return error
     except OSError as error:  # the disk failed, not the image: do not go on without it

@@ -36,16 +36,21 @@ def split(entries: Sequence[Entry], config: DataConfig) -> dict[str, Indices]:
         pool = _balanced(entries, pool, config.per_class, config.split_seed)
     if config.split == "folder":
         train, validation = pool, np.flatnonzero(origins == "validation")
-        if not len(validation):
-            raise UserError(
-                "data.split is folder, but the data has no validation images (a folder val/, or "
-                "rows with split validation); use data.split=patient"
-            )
+        check_own_split(config, len(validation))
     elif config.split == "random":
         train, validation = _random(entries, pool, config)
     else:
         train, validation = _by_patient(entries, pool, config)
     return {"train": train, "validation": validation, "test": test}
+
+
+def check_own_split(config: DataConfig, validation: int) -> None:
+    """Raise ``UserError`` where the data's own split is asked for and it has no such images."""
+    if config.split == "folder" and not validation:
+        raise UserError(
+            "data.split is folder, but the data has no validation images (a folder val/, or rows "
+            "with split validation); use data.split=patient"
+        )
 
 
 def trainable(images: Counts, config: DataConfig) -> int:

@@ -69,3 +69,22 @@ def test_many_classes_leave_out_shares_then_numbers(tmp_path: Path, k: int, numb
     figure = draw_confusion(runs_of(sweep))
     assert figure is not None
     assert len(figure.axes[0].texts) == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "of_three", "of_five"),
+    [
+        ("Consolidation", "Consolidation", "Consolidation"),
+        ("Viral Pneumonia", "Viral\nPneumonia", "Viral Pneumonia"),
+        ("Enlarged cardiomediastinum", "Enlarged\ncardiomediast…", "Enlarged cardio…"),
+    ],
+)
+def test_long_names_are_wrapped_or_cut(
+    tmp_path: Path, name: str, of_three: str, of_five: str
+) -> None:
+    for others, shown in ((("y", "z"), of_three), (("w", "x", "y", "z"), of_five)):
+        sweep = SweepPaths(tmp_path / f"{len(others)}")
+        write_run(sweep, "lung", Drawn(classes=(name, *others)))
+        figure = draw_confusion(runs_of(sweep))
+        assert figure is not None
+        assert figure.axes[0].get_xticklabels()[0].get_text() == shown

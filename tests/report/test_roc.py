@@ -49,7 +49,7 @@ def test_data_sets_have_a_panel_each_and_more_than_two_classes_their_macro_avera
     runs = sorted(runs_of(experiments(tmp_path)), key=lambda run: -len(run.classes))
     figure = draw_roc(runs, "test")
     assert figure is not None
-    assert titles(figure) == ["demo, 3 classes (66 images)", "demo, 2 classes (80 images)"]
+    assert titles(figure) == ["demo, 3 classes, 66 images", "demo, 2 classes, 80 images"]
     heads = [legend.get_title().get_text() for ax in figure.axes if (legend := ax.get_legend())]
     assert heads == ["AUC, macro average of 3 classes", "AUC"]
     (lung,) = [run for run in runs if run.model == "lung"]
@@ -64,7 +64,7 @@ def test_data_sets_have_a_panel_each_and_more_than_two_classes_their_macro_avera
 def test_one_data_set_of_three_classes_has_one_panel(tmp_path: Path) -> None:
     figure = draw_roc(runs_of(three_classes(tmp_path / "three")), "test")
     assert figure is not None
-    assert titles(figure) == ["ROC on test (240 images)"]
+    assert titles(figure) == ["ROC on test, 240 images"]
 
 
 def test_of_more_data_sets_than_fit_the_first_are_drawn_and_counted(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from xray_hpc.report.style import plain
 
 MATRICES = 6
 COLORS = "Blues"
-TICKS = 12  # letters a line
+TICKS, UPRIGHT = 12, 16  # letters a line of a name, and of one that stands upright
 MOST_WORDS = 12  # so many classes have room for numbers in their cells
 MOST_SHARES = 6
 
@@ -84,12 +84,18 @@ def _draw(ax: Axes, counts: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> 
 
 
 def _names(ax: Axes, classes: Sequence[str], *, left: bool, below: bool) -> None:
-    upright = len(classes) <= 4
-    lines = 3 if upright else 1
-    names = [
-        plain(textwrap.fill(name, TICKS, max_lines=lines, placeholder="…")) for name in classes
-    ]
+    upright = len(classes) > 4
+    names = [plain(_cut(name) if upright else _wrapped(name)) for name in classes]
     ax.set_xticks(range(len(names)), names if below else [""] * len(names))
     ax.set_yticks(range(len(names)), names if left else [""] * len(names))
-    if not upright:
+    if upright:
         ax.tick_params(axis="x", labelrotation=90)
+
+
+def _wrapped(name: str) -> str:
+    lines = textwrap.wrap(name, TICKS, break_long_words=False, max_lines=3, placeholder="…")
+    return "\n".join(_cut(line, TICKS + 2) for line in lines)
+
+
+def _cut(text: str, most: int = UPRIGHT) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

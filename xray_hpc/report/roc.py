@@ -45,9 +45,8 @@ def roc_overlay(
     for ax, (group, curves) in zip(grid, panels, strict=False):
         _draw(ax, group, curves, split, colors, labels)
         counted = _counted([run for run, _ in curves], split)
-        ax.set_title(
-            f"ROC on {split}{counted}" if len(every) == 1 else plain(group.title) + counted
-        )
+        what = group.title if len(every) > 1 else f"ROC on {split}"
+        ax.set_title(plain(", ".join(filter(None, [what, counted]))))
         ax.set(xlabel="False positive rate (1 - specificity)")
         ax.set(ylabel="True positive rate (sensitivity)")
     for ax in grid[len(panels) :]:
@@ -112,4 +111,4 @@ def _curves(group: Group, split: str) -> list[tuple[Run, Points]]:
 
 def _counted(runs: Sequence[Run], split: str) -> str:
     images = {run.measure(split, "images") for run in runs}
-    return f" ({images.pop():,} images)" if len(images) == 1 else ""
+    return number_of(images.pop(), "image") if len(images) == 1 else ""

@@ -8,19 +8,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 
-from xray_hpc.schema import as_dict
 from xray_hpc.data.dataset import load
-from xray_hpc.metrics import binary_metrics, roc_points
+from xray_hpc.metrics import probabilities, roc_curves, split_metrics
 from xray_hpc.runs.frozen import FrozenRun, Inputs, read_frozen, write_frozen
 from xray_hpc.runs.paths import SPLITS, RunPaths
-from xray_hpc.runs.record import Status, read_record, update_record
+from xray_hpc.runs.record import Status, read_record
+from xray_hpc.schema import as_dict
+from xray_hpc.training.__main__ import main
 
 LAUNCH = [sys.executable, "-m", "xray_hpc.train"]
 WORDS = [
@@ -31,7 +31,7 @@ WORDS = [
     "train.epochs=3",
     "train.batch_size=8",
     "train.early_stopping.patience=0",
-    "augment=zoom_shift",
+    "augment=larcc",
 ]
 
 
@@ -60,10 +60,23 @@ def trained(folder: Path) -> RunPaths:
 
 @pytest.fixture(scope="module")
 def again(trained: RunPaths, folder: Path) -> RunPaths:
-    """The same run trained once more, in another folder and with other thread counts."""
+    """The same run in another folder and with other thread counts, after it was cut off there."""
+    paths = copied(trained, RunPaths(folder / "again" / "runs" / trained.name), "running")
+    lines = trained.accuracy("ft").read_text().splitlines(keepends=True)
+    paths.accuracy("ft").write_text("".join(lines[:2]))
     done = train(folder, "name=again", SLURM_CPUS_PER_TASK="1")
     assert done.returncode == 0, done.stderr
-    return RunPaths(folder / "again" / "runs" / trained.name)
+    return paths
+
+
+def copied(
+    trained: RunPaths, paths: RunPaths, status: str, run: FrozenRun | None = None
+) -> RunPaths:
+    """A run folder that holds what a launch writes, like that of ``trained``."""
+    write_frozen(paths, run or read_frozen(trained))
+    record = json.loads(trained.record.read_text()) | {"run": paths.name, "status": status}
+    paths.record.write_text(json.dumps(record))
+    return paths
 
 
 def test_the_run_folder_holds_what_the_contract_says(trained: RunPaths) -> None:
@@ -75,8 +88,10 @@ def test_the_run_folder_holds_what_the_contract_says(trained: RunPaths) -> None:
         "log",
         "metrics.json",
         "model.keras",
+        "model.txt",
         "ft_accuracy_per_epoch.csv",
         "ft_loss_per_epoch.csv",
+        "ft_auc_per_epoch.csv",
         "ft_validation_yscores.csv",
         "ft_validation_roc.csv",
         "ft_test_yscores.csv",
@@ -84,8 +99,13 @@ def test_the_run_folder_holds_what_the_contract_says(trained: RunPaths) -> None:
         "figures",
         "figures/ft_learning_curve_accuracy.png",
         "figures/ft_learning_curve_loss.png",
+        "figures/ft_learning_curve_auc.png",
         "figures/ft_roc_curve_validation.png",
         "figures/ft_roc_curve_test.png",
+        "figures/ft_confusion_validation.png",
+        "figures/ft_confusion_test.png",
+        "figures/model.png",
+        "figures/augmented.png",
     }
 
 
@@ -93,6 +113,7 @@ def test_the_tables_have_the_tutorials_names_and_columns(trained: RunPaths) -> N
     columns = {
         trained.accuracy("ft"): ["epoch", "train_accuracy", "val_accuracy"],
         trained.loss("ft"): ["epoch", "train_loss", "val_loss"],
+        trained.auc("ft"): ["epoch", "val_auc"],
         trained.scores("ft", "test"): ["y_true", "y_scores", "file", "patient"],
         trained.roc("ft", "test"): ["fpr", "tpr", "thresholds"],
     }
@@ -113,13 +134,16 @@ def test_run_json_says_finished_and_where_and_with_what(trained: RunPaths) -> No
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_metrics_and_roc_are_those_of_the_scores(trained: RunPaths, split: str) -> None:
-    scores = pd.read_csv(trained.scores("ft", split))
+    table = pd.read_csv(trained.scores("ft", split))
+    scores = probabilities(table[["y_scores"]].to_numpy())
     metrics = json.loads(trained.metrics.read_text())
-    assert metrics[split] == pytest.approx(binary_metrics(scores["y_true"], scores["y_scores"]))
+    classes = ("NORMAL", "PNEUMONIA")
+    assert metrics["classes"] == list(classes)
+    assert metrics["threshold"] == 0.5
+    assert metrics[split] == split_metrics(table["y_true"], scores, classes)
     roc = pd.read_csv(trained.roc("ft", split))
-    for name, values in zip(
-        roc.columns, roc_points(scores["y_true"], scores["y_scores"]), strict=True
-    ):
+    (curve,) = roc_curves(table["y_true"], scores, classes).values()
+    for name, values in zip(roc.columns, curve, strict=True):
         np.testing.assert_allclose(roc[name], values)
 
 
@@ -153,11 +177,16 @@ def test_only_the_head_and_the_last_layers_train(trained: RunPaths) -> None:
     [
         "ft_accuracy_per_epoch.csv",
         "ft_loss_per_epoch.csv",
+        "ft_auc_per_epoch.csv",
         "ft_validation_yscores.csv",
         "ft_test_yscores.csv",
         "ft_test_roc.csv",
+        "model.keras",
+        "model.txt",
         "figures/ft_learning_curve_loss.png",
         "figures/ft_roc_curve_test.png",
+        "figures/ft_confusion_test.png",
+        "figures/augmented.png",
     ],
 )
 def test_the_same_run_gives_the_same_bytes(trained: RunPaths, again: RunPaths, name: str) -> None:
@@ -167,47 +196,25 @@ def test_the_same_run_gives_the_same_bytes(trained: RunPaths, again: RunPaths, n
     assert digest(trained.folder / name) == digest(again.folder / name)
 
 
-def test_the_same_run_gives_the_same_weights(trained: RunPaths, again: RunPaths) -> None:
-    models = [keras.models.load_model(paths.model) for paths in (trained, again)]
-    for one, two in zip(*(model.get_weights() for model in models), strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
-def test_a_run_that_was_cut_off_is_trained_again_to_the_same_end(
-    trained: RunPaths, again: RunPaths, folder: Path
-) -> None:
-    update_record(again, status=Status.RUNNING)
-    again.metrics.unlink()
-    lines = again.accuracy("ft").read_text().splitlines(keepends=True)
-    again.accuracy("ft").write_text("".join(lines[:2]))
-    done = train(folder, "name=again")
-    assert done.returncode == 0, done.stderr
-    assert again.accuracy("ft").read_bytes() == trained.accuracy("ft").read_bytes()
+def test_a_run_that_was_cut_off_is_trained_again_and_counted(again: RunPaths) -> None:
     record = read_record(again)
     assert record is not None
     assert (record.status, record.restarts) == (Status.FINISHED, 1)
 
 
-def broken(folder: Path, trained: RunPaths, name: str, change: Any) -> RunPaths:
-    """A run folder like ``trained``, with something changed in what it reads."""
+def test_images_that_changed_since_the_launch_are_noticed(
+    folder: Path,
+    trained: RunPaths,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     run = read_frozen(trained)
-    paths = RunPaths(folder / "broken" / "runs" / name)
-    write_frozen(paths, change(run))
-    record = json.loads(trained.record.read_text()) | {"run": name, "status": "created"}
-    paths.record.write_text(json.dumps(record))
-    return paths
-
-
-def test_images_that_changed_since_the_launch_are_noticed(folder: Path, trained: RunPaths) -> None:
-    def other_data(run: FrozenRun) -> FrozenRun:
-        return FrozenRun(run.config, Inputs("0" * 64, run.inputs.weights), run.cache)
-
-    paths = broken(folder, trained, "ft-changed", other_data)
-    command = [sys.executable, "-m", "xray_hpc.training", str(paths.folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "have changed since this run was created" in done.stderr
-    assert "Traceback" not in done.stderr
+    changed = FrozenRun(run.config, Inputs("0" * 64, run.inputs.weights), run.cache)
+    paths = RunPaths(folder / "changed" / "runs" / "ft-changed")
+    copied(trained, paths, "created", changed)
+    monkeypatch.setattr(sys, "argv", ["xray_hpc.training", str(paths.folder)])
+    assert main() == 2
+    assert "have changed since this run was created" in capsys.readouterr().err
     record = read_record(paths)
     assert record is not None
     assert record.status is Status.FAILED

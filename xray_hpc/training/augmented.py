@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 from matplotlib.figure import Figure
 
 from xray_hpc.config import RunConfig
@@ -26,7 +27,8 @@ def augmented(dataset: Dataset, config: RunConfig) -> Figure:
     columns = [packed_column(list(originals), config.data)]
     for epoch, name in enumerate(EPOCHS[: config.train.epochs]):
         moved, lit = epoch_changes(len(train), size, input_size, config.augment, config.seed, epoch)
-        images = change(originals, moved[rows], lit[rows], config.augment, input_size)
+        with tf.device("CPU:0"):  # where a training's batches are made
+            images = change(originals, moved[rows], lit[rows], config.augment, input_size)
         columns.append(Column(name, (), list(np.asarray(images))))
     note = ", ".join(words(config.augment))
     return grid("Augmented training images", note, class_rows(dataset, rows), columns)

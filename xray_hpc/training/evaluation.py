@@ -117,6 +117,7 @@ def report(split: str, measured: dict[str, Any]) -> str:
         line += f", false positives {measured['false_positives']}"
     blocks = measured["per_class"]
     known = [block["precision"] for block in blocks.values() if block["precision"] is not None]
+    precision, recall = sum(known) / len(known), measured["balanced_accuracy"]
     rows: list[tuple[str, Any, Any, Any, int]] = [
         (name, block["precision"], block["recall"], block["f1"], block["images"])
         for name, block in blocks.items()
@@ -124,7 +125,7 @@ def report(split: str, measured: dict[str, Any]) -> str:
     images = measured["images"]
     rows += [
         ("accuracy", "", "", measured["accuracy"], images),
-        ("macro mean", sum(known) / len(known), measured["balanced_accuracy"], measured["f1"], images),
+        ("macro mean", precision, recall, measured["f1"], images),
     ]
     width = max(len(name) for name, *_ in rows)
     head = f"  {'':{width}} {'precision':>9} {'recall':>9} {'f1':>9} {'images':>9}"

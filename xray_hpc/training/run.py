@@ -17,6 +17,8 @@ from xray_hpc.models.registry import MODELS, weights_digests, weights_files
 from xray_hpc.runs.frozen import FrozenRun, read_frozen
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import Status, now, update_record
+from xray_hpc.training import figures
+from xray_hpc.training.augmented import augmented
 from xray_hpc.training.evaluation import evaluate
 from xray_hpc.training.fitting import fit
 from xray_hpc.training.saving import export
@@ -46,6 +48,8 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     update_record(paths, gpus=gpus, replicas=replicas, versions=versions())
     check_batch(run.config.train.batch_size, replicas, len(data.splits["train"]))
     print(describe(run.config, data, replicas), flush=True)
+    if not run.config.augment.identity:
+        figures.save(paths, "augmented", augmented(data, run.config))
     began = time.monotonic()
     fitted = fit(run.config, data, strategy, paths, bar=bar)
     evaluate(fitted, run.config, data, paths)

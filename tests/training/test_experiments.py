@@ -1,0 +1,140 @@
+"""The five tutorials' experiments, whole but tiny: what each leaves in its run folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from xray_hpc.cluster.plan import read_run
+from xray_hpc.data.dataset import load
+from xray_hpc.hydra_app import to_mapping
+from xray_hpc.metrics import MACRO, MICRO, probabilities, split_metrics
+from xray_hpc.models.card import read_card
+from xray_hpc.models.scoring import load_scorer
+from xray_hpc.resources import resource
+from xray_hpc.runs.frozen import read_frozen, write_frozen
+from xray_hpc.runs.paths import SPLITS, RunPaths
+from xray_hpc.runs.record import RunRecord, Status, read_record, write_record
+from xray_hpc.training.run import train_run
+
+EXPERIMENTS = ("larcc", "stacked", "reduced", "lung", "vgg")
+SMALL = ("data.demo_images=60", "data.image_size=56", "train.epochs=2", "train.batch_size=8")
+
+Trained = Callable[[str], RunPaths]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Trains an experiment the first time that it is asked for."""
+    results = tmp_path_factory.mktemp("results")
+    known: dict[str, RunPaths] = {}
+
+    def train(experiment: str) -> RunPaths:
+        if experiment in known:
+            return known[experiment]
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(resource("conf")), version_base="1.3"):
+            values = compose("config", [f"experiment={experiment}", *SMALL])
+        run, _ = read_run(to_mapping(values), results / ".cache")
+        paths = RunPaths(results / "tutorials" / "runs" / run.name)
+        write_frozen(paths, run)
+        write_record(paths, RunRecord(run.name, "tutorials", run.config.model.name))
+        train_run(paths)
+        known[experiment] = paths
+        return paths
+
+    return train
+
+
+def model_name(paths: RunPaths) -> str:
+    return read_frozen(paths).config.model.name
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_leaves_every_file(trained: Trained, experiment: str) -> None:
+    paths = trained(experiment)
+    record = read_record(paths)
+    assert record is not None
+    assert record.status is Status.FINISHED
+    name = model_name(paths)
+    files = {
+        path.relative_to(paths.folder).as_posix()
+        for path in paths.folder.rglob("*")
+        if path.is_file() and path.parent != paths.checkpoints
+    }
+    assert files == {
+        *("config.yaml", "run.json", "metrics.json", "model.keras", "model.txt"),
+        *(f"{name}_{measure}_per_epoch.csv" for measure in ("accuracy", "loss", "auc")),
+        *(f"{name}_{split}_{what}.csv" for split in SPLITS for what in ("yscores", "roc")),
+        *(f"figures/{name}_learning_curve_{what}.png" for what in ("accuracy", "loss", "auc")),
+        *(
+            f"figures/{name}_{what}_{split}.png"
+            for split in SPLITS
+            for what in ("roc_curve", "confusion")
+        ),
+        *("figures/model.png", "figures/augmented.png"),
+    }
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_its_metrics_are_those_of_its_scores(trained: Trained, experiment: str) -> None:
+    paths = trained(experiment)
+    metrics = json.loads(paths.metrics.read_text())
+    classes = metrics["classes"]
+    assert len(classes) == (3 if experiment == "lung" else 2)
+    assert metrics["threshold"] == (None if experiment == "lung" else 0.5)
+    for split in SPLITS:
+        table = pd.read_csv(paths.scores(model_name(paths), split))
+        scores = probabilities(table.filter(regex="^y_scores").to_numpy())
+        assert scores.shape == (len(table), len(classes))
+        measured = split_metrics(table["y_true"], scores, classes)
+        assert metrics[split]["confusion"] == measured["confusion"]
+        assert metrics[split]["auc"] == pytest.approx(measured["auc"])
+        assert metrics[split]["loss"] == pytest.approx(measured["loss"], abs=1e-6)
+
+
+@pytest.mark.parametrize("experiment", ["larcc", "reduced", "lung"])
+def test_its_saved_model_says_how_it_is_used_and_gives_the_scores(
+    trained: Trained, experiment: str
+) -> None:
+    paths = trained(experiment)
+    run = read_frozen(paths)
+    data = load(run.config.data, run.cache)
+    card = read_card(paths.model)
+    assert (card.run, card.classes) == (run.name, data.classes)
+    images = data.images[data.splits["test"]]
+    side = card.input_shape[0]
+    first = (images.shape[1] - side) // 2
+    scores = load_scorer(paths.model, card)(images[:, first : first + side, first : first + side])
+    table = pd.read_csv(paths.scores(run.config.model.name, "test"))
+    kept = table.filter(regex="^y_scores").to_numpy()
+    np.testing.assert_allclose(kept, scores[:, -kept.shape[1] :], atol=1e-6)
+
+
+def test_three_classes_have_a_roc_curve_each_and_two_averages(trained: Trained) -> None:
+    paths = trained("lung")
+    classes = json.loads(paths.metrics.read_text())["classes"]
+    roc = pd.read_csv(paths.roc("lung", "test"))
+    assert list(roc.columns) == ["fpr", "tpr", "thresholds", "class"]
+    assert list(roc["class"].unique()) == [*classes, MICRO, MACRO]
+    assert roc[roc["class"] == MACRO]["thresholds"].isna().all()
+
+
+def test_the_epoch_that_is_kept_is_the_experiments_choice(trained: Trained) -> None:
+    lung = pd.read_csv(trained("lung").accuracy("lung"))["val_accuracy"]
+    assert json.loads(trained("lung").metrics.read_text())["best_epoch"] == lung.idxmax()
+    assert json.loads(trained("vgg").metrics.read_text())["best_epoch"] == 1  # the last
+
+
+def test_reduced_saves_the_weights_of_each_best_epoch(trained: Trained) -> None:
+    paths = trained("reduced")
+    losses = pd.read_csv(paths.loss("conv"))["val_loss"]
+    best = [epoch for epoch in range(2) if losses[epoch] == losses[: epoch + 1].min()]
+    assert sorted(paths.checkpoints.iterdir()) == [paths.checkpoint(epoch) for epoch in best]
+    assert not trained("vgg").checkpoints.exists()

@@ -54,6 +54,15 @@ def test_the_augmentations_of_a_sweeps_runs_are_told_once_and_by_name(
     ]
 
 
+def test_a_run_of_which_the_configuration_is_damaged_is_passed_over(
+    tmp_path: Path, make_run: Callable[..., FrozenRun]
+) -> None:
+    sweep = SweepPaths(tmp_path / "sweep")
+    run, other = make_run(LARCC), make_run(ODD)
+    sweep.run(other.name).config.write_text("data: {}\n")
+    assert used_augmentations(sweep, run) == [Shown("larcc", LARCC, 1.0)]
+
+
 @pytest.mark.parametrize(("augment", "drawn"), [(AugmentConfig(), False), (LARCC, True)])
 def test_augmentations_are_drawn_where_there_are_any(
     tmp_path: Path, tree: Path, data_config: Callable[..., DataConfig], augment: Any, drawn: bool

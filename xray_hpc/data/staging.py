@@ -12,6 +12,7 @@ from xray_hpc.data import augmentations, figures, summary
 from xray_hpc.data.augmentations import Shown
 from xray_hpc.data.dataset import load_index
 from xray_hpc.data.index import Index, scan
+from xray_hpc.errors import UserError
 from xray_hpc.resources import resource
 from xray_hpc.runs.frozen import FrozenRun, read_frozen
 from xray_hpc.runs.paths import RunPaths, SweepPaths
@@ -49,16 +50,17 @@ def stage_data(
 def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[Shown]:
     """What the runs of the sweep on the same images as ``run`` do to them, each once.
 
-    Under the name of the file in ``conf/augment`` that says the same, if there is one.
-
-    Raises:
-        UserError: a run's configuration is damaged.
+    Under the name of the file in ``conf/augment`` that says the same, if there is one. A run whose
+    configuration cannot be read is passed over: it is no concern of the others'.
     """
     files = sorted((resource("conf") / "augment").glob("*.yaml"))
     names = {build(AugmentConfig, read_yaml(file), "augment"): file.stem for file in files}
     used: dict[Shown, None] = {}
     for folder in sorted(path.parent for path in sweep.runs.glob("*/config.yaml")):
-        other = read_frozen(RunPaths(folder))
+        try:
+            other = read_frozen(RunPaths(folder))
+        except UserError:
+            continue
         data, augment = other.config.data, other.config.augment
         if other.inputs.data == run.inputs.data and replace(data, crop=1.0) == replace(
             run.config.data, crop=1.0

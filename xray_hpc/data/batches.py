@@ -57,8 +57,8 @@ def training_batches(
     """
     steps, own = len(indices) // batch_size, labels[indices]
     side, channels = images.shape[1], images.shape[3]
-    answers = own[:, None] if targets == "sigmoid" else np.eye(classes)[own]
-    answers = answers.astype(np.float32)
+    columns = own[:, None] if targets == "sigmoid" else np.eye(classes)[own]
+    answers = columns.astype(np.float32)
     weights = image_weights(own)
 
     def plan() -> Iterator[tuple[npt.NDArray[Any], ...]]:
@@ -138,7 +138,10 @@ def change(
 def warp(
     images: tf.Tensor, transforms: tf.Tensor, interpolation: str, fill_mode: str, size: int
 ) -> tf.Tensor:
-    """Read each image ``[B, S, S, C]`` through its transform ``[B, 8]``: ``[B, size, size, C]``."""
+    """Read each image ``[B, S, S, C]`` through its transform ``[B, 8]``: ``[B, size, size, C]``.
+
+    Where ``WRAP`` repeats an image, TensorFlow leaves a dark line between the copies.
+    """
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transforms,

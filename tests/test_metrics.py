@@ -145,15 +145,14 @@ def test_the_classes_figures_are_scikit_learns_report(
         labels=range(len(classes)),
         target_names=classes,
         output_dict=True,
-        zero_division=np.nan,
+        zero_division=0,
     )
     for name in classes:
         ours = measured["per_class"][name]
         assert ours["images"] == report[name]["support"]
         assert ours["recall"] == pytest.approx(report[name]["recall"])
         assert ours["f1"] == pytest.approx(report[name]["f1-score"])
-        precision = math.nan if ours["precision"] is None else ours["precision"]
-        assert precision == pytest.approx(report[name]["precision"], nan_ok=True)
+        assert ours["precision"] == pytest.approx(report[name]["precision"])
     assert measured["f1"] == pytest.approx(report["macro avg"]["f1-score"])
 
 
@@ -283,6 +282,24 @@ def test_a_class_without_images_has_no_figures_and_no_part_in_the_means() -> Non
     curves = roc_curves([0, 1, 1], scores, THREE)
     assert np.isnan(curves["Viral Pneumonia"][1]).all()
     assert auc(*curves[MACRO][:2]) == 1.0
+
+
+def test_calling_a_class_without_images_costs_the_others_alone() -> None:
+    scores = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]
+    measured = split_metrics([0, 1, 1], scores, THREE)
+    assert nulls(measured["per_class"]["Viral Pneumonia"]) == {"precision", "recall", "f1", "auc"}
+    assert measured["f1"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_a_class_that_is_never_called_has_precision_0() -> None:
+    measured = split_metrics([0, 1], sigmoid([0.7, 0.9]), TWO)
+    assert measured["per_class"]["NORMAL"]["precision"] == 0
+    assert measured["f1"] == pytest.approx(1 / 3)
+
+
+def test_both_of_two_classes_have_the_same_area_even_where_a_sigmoid_is_saturated() -> None:
+    measured = split_metrics([0, 0, 1], sigmoid([1e-18, 2e-18, 3e-18]), TWO)
+    assert [block["auc"] for block in measured["per_class"].values()] == [1.0, 1.0]
 
 
 def test_three_classes_of_which_one_has_images_leave_no_macro_average() -> None:

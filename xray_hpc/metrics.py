@@ -52,8 +52,8 @@ def split_metrics(
 ) -> dict[str, Any]:
     """Measure one split: the block that ``metrics.json`` holds for it.
 
-    A measure that the split cannot tell (of a class without images) is None; the means over the
-    classes leave it out.
+    A measure that the split cannot tell (any of a class without images) is None; the means over
+    the classes leave it out. A class with images that is never called has precision 0.
 
     Args:
         y_true: ``[N]``, each 0 to K-1.
@@ -88,13 +88,15 @@ def split_metrics(
     called = call(p, threshold if two else None)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (truth, called), 1)
+    # Of two classes the area is the same for both; from 1 - p rounding could make ties.
+    columns = [1, 1] if two else range(len(classes))
+    areas = [_auc(truth == column, p[:, column]) for column in columns]
     per_class = {
-        name: _of_class(confusion, label) | {"auc": _auc(truth == label, p[:, label])}
+        name: _of_class(confusion, label) | {"auc": areas[label]}
         for label, name in enumerate(classes)
     }
     p_true = np.clip(p[np.arange(len(truth)), truth], LOSS_CLIP, 1 - LOSS_CLIP)
     micro = None if two else _auc(_one_hot(truth, len(classes)).ravel(), p.ravel())
-    areas = [block["auc"] for block in per_class.values()]
     return {
         "images": len(truth),
         "loss": float(-np.mean(np.log(p_true))),
@@ -135,11 +137,13 @@ def roc_curves(y_true: Labels, scores: Scores, classes: Sequence[str]) -> dict[s
 def _of_class(confusion: Counts, label: int) -> dict[str, Any]:
     right = int(confusion[label, label])
     images, called = int(confusion[label].sum()), int(confusion[:, label].sum())
+    if not images:
+        return {"images": 0, "precision": None, "recall": None, "f1": None}
     return {
         "images": images,
-        "precision": right / called if called else None,
-        "recall": right / images if images else None,
-        "f1": 2 * right / (images + called) if images + called else None,
+        "precision": right / called if called else 0.0,
+        "recall": right / images,
+        "f1": 2 * right / (images + called),
     }
 
 

@@ -23,8 +23,15 @@ from xray_hpc.errors import UserError
 from xray_hpc.metrics import call, probabilities, split_metrics
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.training.fitting import check_monitors, fit
+from xray_hpc.training.run import prepare_devices
 from xray_hpc.training.saving import plain_model
 from xray_hpc.training.strategy import make_strategy
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_in_a_run() -> None:
+    prepare_devices()
+
 
 COUNTS = {2: (3, 9), 3: (2, 4, 6)}
 
@@ -86,7 +93,6 @@ def loss(model: keras.Model, data: Dataset) -> Any:
         (2, "sigmoid", "class_weights"),
         (2, "softmax", "sampling"),
         (3, "softmax", "class_weights"),
-        (3, "softmax", "sampling"),
     ],
 )
 def test_the_loss_counts_images_or_classes_alike(

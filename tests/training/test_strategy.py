@@ -15,10 +15,13 @@ import pytest
 from xray_hpc.errors import UserError
 from xray_hpc.training.strategy import check_batch
 
+MODELS = ("cnn", "ft", "conv", "lung", "stacked", "vgg")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The same run (dropout, BatchNormalization, short last batches) on one device and on two."""
+    """The same runs on one device and on two: with dropout, BatchNormalization, class weights,
+    balanced sampling, short last batches."""
     out = tmp_path_factory.mktemp("replicas") / "trained.npz"
     script = Path(__file__).parent / "replicas.py"
     subprocess.run([sys.executable, str(script), str(out)], check=True, timeout=400)
@@ -26,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         return {name: arrays[name] for name in arrays.files}
 
 
-@pytest.mark.parametrize("model", ["cnn", "ft"])
+@pytest.mark.parametrize("model", MODELS)
 def test_two_replicas_learn_the_weights_of_one_device(trained: dict[str, Any], model: str) -> None:
     names = [name for name in trained if name.startswith(f"{model}/1/weight")]
     assert names
@@ -35,7 +38,7 @@ def test_two_replicas_learn_the_weights_of_one_device(trained: dict[str, Any], m
         np.testing.assert_allclose(two, one, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("model", ["cnn", "ft"])
+@pytest.mark.parametrize("model", MODELS)
 def test_two_replicas_score_a_split_with_a_short_last_batch(
     trained: dict[str, Any], model: str
 ) -> None:
@@ -44,7 +47,7 @@ def test_two_replicas_score_a_split_with_a_short_last_batch(
     np.testing.assert_allclose(two, one, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["cnn", "ft"])
+@pytest.mark.parametrize("model", MODELS)
 def test_validation_figures_do_not_depend_on_the_replicas(
     trained: dict[str, Any], model: str
 ) -> None:

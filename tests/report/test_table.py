@@ -37,7 +37,8 @@ def test_data_sets_are_ranked_apart(tmp_path: Path) -> None:
     lung = lines[three + 1].split()
     assert lung[:2] == [lung[0], "lung"]
     assert lung[-9:-5] == ["-"] * 4  # sensitivity, specificity and misses are of two classes
-    assert "AUC and F1 of more than two classes are means over the classes" in lines[-1]
+    assert "AUC and F1 of more than two classes are means over the classes" in lines[-2]
+    assert "do not all validate on the same images" in lines[-1]
 
 
 def test_more_than_two_classes_have_an_f1_in_place_of_what_only_two_have(tmp_path: Path) -> None:

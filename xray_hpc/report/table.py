@@ -8,7 +8,7 @@ from itertools import islice
 from textwrap import wrap
 
 from xray_hpc.report.axes import compared_keys, short, show_value, value
-from xray_hpc.report.groups import Group, groups
+from xray_hpc.report.groups import Group, groups, same_validation
 from xray_hpc.report.reading import Run
 from xray_hpc.report.wording import (
     count,
@@ -25,6 +25,7 @@ WIDTH = 100
 ROWS = 40  # of finished and of other runs; the rest are in runs.csv
 CELL = 24
 MACRO = "AUC and F1 of more than two classes are means over the classes, each against the rest."
+NOT_ALIKE = "The runs do not all validate on the same images: compare those columns only roughly."
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,15 @@ def _compared(runs: Sequence[Run], found: Sequence[Group], width: int) -> list[s
         lines += islice(rows, min(most, len(group.runs)))
         if len(group.runs) > most:
             lines.append(_more(len(group.runs) - most))
-    if not all(group.two_classes for group in found):
-        lines += ["", *wrap(MACRO, width)]
+    notes = [
+        note
+        for note, applies in (
+            (MACRO, not all(group.two_classes for group in found)),
+            (NOT_ALIKE, not all(same_validation(group.runs) for group in found)),
+        )
+        if applies
+    ]
+    lines += [""] * bool(notes) + [line for note in notes for line in wrap(note, width)]
     if dropped:
         lines.append(f"(also in runs.csv: {', '.join(dropped)})")
     return lines

@@ -104,7 +104,7 @@ def configuration(case: Case) -> RunConfig:
         ),
         model=case.model,
         augment=AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1, rotation=10),
-        train=TrainConfig(epochs=2, batch_size=8, learning_rate=3e-4, balance=case.balance),
+        train=TrainConfig(epochs=2, batch_size=8, learning_rate=1e-4, balance=case.balance),
         seed=7,
     )
 

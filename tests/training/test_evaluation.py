@@ -62,7 +62,7 @@ def test_the_log_marks_what_a_class_without_images_cannot_tell() -> None:
     scores = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]])
     text = report("test", split_metrics([0, 1, 1], scores, THREE))
     assert text.splitlines() == [
-        "test: accuracy 0.667",
+        "test: accuracy 0.667, AUC 1.000",
         "                  precision    recall        f1    images",
         "  Covid               0.500     1.000     0.667         1",
         "  Normal              1.000     0.500     0.667         2",

@@ -24,7 +24,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     balanced sampling, short last batches."""
     out = tmp_path_factory.mktemp("replicas") / "trained.npz"
     script = Path(__file__).parent / "replicas.py"
-    subprocess.run([sys.executable, str(script), str(out)], check=True, timeout=400)
+    subprocess.run([sys.executable, str(script), str(out)], check=True, timeout=550)
     with np.load(out, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 

@@ -112,7 +112,9 @@ def scores_table(data: Dataset, indices: npt.NDArray[np.int64], scores: Floats) 
 def report(split: str, measured: dict[str, Any]) -> str:
     """What the log says of a split: one line, and each class's precision, recall and F1."""
     line = f"{split}: accuracy {measured['accuracy']:.3f}"
-    if measured["false_negatives"] is not None:
+    if measured["false_negatives"] is None:
+        line += f", AUC {_figure(measured['auc'])}"
+    else:
         line += f", false negatives {measured['false_negatives']}"
         line += f", false positives {measured['false_positives']}"
     blocks = measured["per_class"]

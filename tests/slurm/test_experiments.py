@@ -28,7 +28,7 @@ class Story:
 def story(file_slurm: Slurm, file_shared: Path, packed: Path) -> Story:
     launcher = Launcher(file_slurm, file_shared, file_shared / "results", packed)
     sweep = launcher.sweep("tutorials")
-    words = ("data.image_size=48", "data.demo_images=60", "name=tutorials")
+    words = ("data.image_size=56", "data.demo_images=60", "name=tutorials")
     launch = launcher.launch("-m", f"experiment={','.join(EXPERIMENTS)}", *words)
     assert launch.code == 0, launch.errors
     file_slurm.wait(launch.collect, PATIENCE)

@@ -38,8 +38,7 @@ def build_model(
     x = module.features(config, inputs, weights or {}, dropout)
     kind = output(config, classes)
     units = 1 if kind == "sigmoid" else classes
-    precise = keras.config.floatx()  # float32, whatever the precision of the other layers
-    outputs = layers.Dense(units, activation=kind, dtype=precise, name="score")(x)
+    outputs = layers.Dense(units, activation=kind, dtype="float32", name="score")(x)
     model = keras.Model(inputs, outputs, name=config.name)
     for layer in flat_layers(model):
         if isinstance(layer, layers.BatchNormalization):

@@ -53,7 +53,7 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
     """
     kept: list[tuple[list[str], DictConfig, str, ConfigLoader]] = []
     spans: list[bool] = []
-    check_flags()
+    check_words()
 
     def keep(config: DictConfig) -> None:
         hydra_config = HydraConfig.get()
@@ -110,6 +110,8 @@ def explain(error: Exception) -> str:
             "it into quotes of its own: 'key=\"...\"'"
         )
     text = " ".join(str(error).split())
+    if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"'{found[1]}' names several values; sweep over them with -m in front"
     if "cluster.extra" in text and "Could not override" in text:
         return "cluster.extra takes all of its options at once: 'cluster.extra={exclude: node7}'"
     if found := re.search(r"Interpolation key 'train\.learning_rates\.(\w+)' not found", text):
@@ -120,6 +122,9 @@ def explain(error: Exception) -> str:
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found[1]
         if key in _keys(default_config()):
+            inside = re.search(r"full_key: (\S+)", str(error.__cause__))
+            if inside and inside[1] != key:
+                return f"{inside[1]} is not there yet; add it with '+{inside[1]}=...'"
             parent, _, last = key.rpartition(".")
             return f"{parent} is null here; give it whole: '{parent}={{{last}: ...}}'"
         if "/" in key or "No match in the defaults list" in text:
@@ -200,12 +205,34 @@ def default_sweep_name(hydra_config: Any) -> str:
     return sweep_name(base, words)
 
 
-def check_flags(arguments: Sequence[str] | None = None) -> None:
-    """Refuse ``-m`` together with what only shows the configuration, which Hydra cannot do."""
-    given = set(sys.argv[1:] if arguments is None else arguments)
-    shown = given & {"--cfg", "-c", "--info", "-i"}
-    if shown and given & {"-m", "--multirun"}:
+def check_words(arguments: Sequence[str] | None = None) -> None:
+    """Refuse what Hydra would take, and make something else of, or fail on with a traceback.
+
+    That is ``-m`` together with what only shows the configuration; ``GROUP=null``; a list of a
+    group's options, which it lays over one another, and ``+GROUP``; and, because the group is
+    optional, a ``scale`` that is not there.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    shown = set(words) & {"--cfg", "-c", "--info", "-i"}
+    if shown and set(words) & {"-m", "--multirun"}:
         raise UserError(f"{shown.pop()} shows one configuration; leave out -m and give one value")
+    for word in words:
+        key, equals, value = word.partition("=")
+        group = key.lstrip("+")
+        if not equals or group not in _groups():
+            continue
+        if group != key:
+            raise UserError(f"{group} is chosen once; leave out the + of {word}")
+        if value.startswith("["):
+            raise UserError(f"{group} takes one option; sweep over several with -m {group}=a,b")
+        options = value.split(",")
+        if "null" in options:
+            raise UserError(f"{group}=null chooses nothing; leave {group} out")
+        if group == "scale" and not set(words) & {"--config-dir", "-cd"}:
+            known = sorted(path.stem for path in (resource("conf") / "scale").iterdir())
+            for option in options:
+                if option not in known and "(" not in value:
+                    raise UserError(one_of("scale", option, known))
 
 
 def refuse_multirun(verb: str, arguments: Sequence[str] = tuple(sys.argv[1:])) -> None:

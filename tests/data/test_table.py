@@ -46,7 +46,7 @@ def test_the_patient_is_the_column_or_else_read_off_the_name(csv: Callable[[str]
     patients = {entry.path: entry.patient for entry in read_table(file)[1]}
     assert patients == {
         "a.png": "ann",
-        "b.png": "/b.png",
+        "b.png": "b.png",
         "person3_virus_4.jpeg": "person3_virus",
         "d.png": "bob",
     }

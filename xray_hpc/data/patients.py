@@ -30,10 +30,10 @@ def patient_of(filename: str, folder: str) -> str:
     """Name the patient of the image ``filename``.
 
     A name of no known form makes a patient of its own, ``folder/filename``; ``folder`` is where
-    the file lies, and keeps equal names in two folders apart.
+    the file lies (it may be empty), and keeps equal names in two folders apart.
     """
     if match := _PERSON.match(filename):
         return f"person{match[1]}_{match[2].lower()}"
     if match := _IM.match(filename) or _DISEASE.match(filename):
         return f"{match[1].upper()}-{match[2]}"
-    return f"{folder}/{filename}"
+    return f"{folder}/{filename}" if folder else filename

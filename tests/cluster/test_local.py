@@ -48,7 +48,7 @@ def with_a_failure(
 ) -> subprocess.CompletedProcess[str]:
     """The same sweep with one more value, which only training itself finds out to be impossible."""
     assert first.returncode == 0
-    return launch(folder, "train.batch_size=8,50")
+    return launch(folder, "train.batch_size=8,40")
 
 
 def test_every_run_has_its_lines_and_the_comparison_comes_last(
@@ -86,7 +86,7 @@ def test_a_failing_run_does_not_stop_the_others_and_is_told(
     assert out.count("leave: finished") == 2
     told = [line for line in out.splitlines() if line.startswith("[") and " failed: " in line]
     assert len(told) == 2
-    assert all("train.batch_size is 50, but there are only 38 training images" in t for t in told)
+    assert all("train.batch_size is 40, but there are only 38 training images" in t for t in told)
     runs = pd.read_csv(folder / "results" / "pair" / "report" / "runs.csv")
     assert sorted(runs["status"]) == ["failed", "failed", "finished", "finished"]
 

@@ -33,6 +33,7 @@ def job_command(script: str, *arguments: str) -> list[str]:
 
 def run_job(script: str, *arguments: str) -> int:
     """Run one job here, its output shown; give its exit code."""
+    sys.stdout.flush()  # what was said before it comes before it, into a file too
     return subprocess.run(job_command(script, *arguments)).returncode
 
 

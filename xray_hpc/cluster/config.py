@@ -24,6 +24,38 @@ class CpuJobConfig:
         check_memory(self.mem, "cluster.cpu_job.mem")
 
 
+Action = Literal["again", "elsewhere", "more_memory", "stop"]
+
+
+@dataclass(frozen=True)
+class FailureConfig:
+    """What a job does about a run that ended early, by why it did.
+
+    ``again``: back into the queue, to go on from the last checkpoint. ``elsewhere``: the same, on
+    another node. ``more_memory``: the same, with ``memory_factor`` times the memory. ``stop``: the
+    run is over until somebody launches it again. A run is put back at most ``retries`` times for
+    what it did itself; preemptions, time limits and bad nodes do not count.
+    """
+
+    retries: int = 3
+    out_of_memory: Action = "more_memory"
+    gpu_out_of_memory: Action = "stop"
+    time_limit: Action = "again"
+    preempted: Action = "again"
+    node_failure: Action = "elsewhere"
+    bad_data: Action = "stop"
+    nan_loss: Action = "stop"
+    storage: Action = "stop"
+    killed: Action = "again"
+    bug: Action = "stop"
+    memory_factor: float = 1.5
+
+    def __post_init__(self) -> None:
+        check(self.retries >= 0, "cluster.on_failure.retries", self.retries, "be 0 or more")
+        factor = self.memory_factor
+        check(factor > 1, "cluster.on_failure.memory_factor", factor, "be more than 1")
+
+
 @dataclass(frozen=True)
 class ClusterConfig:
     """Where runs run; none of it changes their results.
@@ -31,7 +63,9 @@ class ClusterConfig:
     ``kind``: ``local`` (processes on this machine), ``slurm``, ``auto`` (Slurm where there is
     ``sbatch``) or ``none`` (make the run folders, run nothing). ``time`` is minutes, or a text as
     Slurm takes it; ``mem`` a text as Slurm takes it; ``gpus`` counts per run. ``parallel`` limits
-    how many runs go at once (local: 1 where it is null; Slurm: all).
+    how many runs go at once (local: 1 where it is null; Slurm: all). A job works through
+    ``runs_per_job`` runs, ``runs_per_gpu`` of them side by side. ``notice`` is how many seconds
+    before its time limit a job is told of it.
     """
 
     kind: Literal["auto", "local", "slurm", "none"]
@@ -48,6 +82,12 @@ class ClusterConfig:
     setup: tuple[str, ...] = ()
     container: str | None = None
     python: str | None = None
+    snapshot: bool = False
+    runs_per_job: int = 1
+    runs_per_gpu: int = 1
+    notice: int = 120
+    check_node: bool = True
+    on_failure: FailureConfig = field(default_factory=FailureConfig)
     cpu_job: CpuJobConfig = field(default_factory=CpuJobConfig)
 
     def __post_init__(self) -> None:
@@ -57,6 +97,14 @@ class ClusterConfig:
         check(self.gpus >= 0, "cluster.gpus", self.gpus, "be 0 or more")
         check(self.cpus >= 1, "cluster.cpus", self.cpus, "be 1 or more")
         check_memory(self.mem, "cluster.mem")
+        check(self.runs_per_job >= 1, "cluster.runs_per_job", self.runs_per_job, "be 1 or more")
+        check(
+            1 <= self.runs_per_gpu <= self.runs_per_job,
+            "cluster.runs_per_gpu",
+            self.runs_per_gpu,
+            f"be 1 to cluster.runs_per_job={self.runs_per_job}",
+        )
+        check(0 <= self.notice <= 65535, "cluster.notice", self.notice, "be 0 to 65535 seconds")
 
 
 def minutes(time: str | int, key: str) -> int:

@@ -55,8 +55,16 @@ class RunPaths:
         return self.folder / "log"
 
     @property
-    def lock(self) -> Path:
-        return self.folder / ".lock"
+    def lease(self) -> Path:
+        return self.folder / ".lease"
+
+    @property
+    def progress(self) -> Path:
+        return self.folder / "progress.json"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "checkpoint"
 
     def checkpoint(self, epoch: int) -> Path:
         return self.checkpoints / f"epoch-{epoch:04}.weights.h5"
@@ -117,3 +125,7 @@ class SweepPaths:
     @property
     def slurm(self) -> Path:
         return self.folder / "slurm"
+
+    @property
+    def code(self) -> Path:
+        return self.folder / "code"

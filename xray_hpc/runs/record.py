@@ -23,14 +23,61 @@ class Status(str, Enum):
     INTERRUPTED = "interrupted"
 
 
+class Failure(str, Enum):
+    """Why a try of a run ended before the run was finished."""
+
+    OUT_OF_MEMORY = "out_of_memory"
+    GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
+    TIME_LIMIT = "time_limit"
+    PREEMPTED = "preempted"
+    NODE_FAILURE = "node_failure"
+    BAD_DATA = "bad_data"
+    NAN_LOSS = "nan_loss"
+    STORAGE = "storage"
+    KILLED = "killed"
+    BUG = "bug"
+    CANCELLED = "cancelled"
+
+
 def now() -> str:
     """This moment in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
+class Try:
+    """One start of a run: where, with what, how it ended and what it used.
+
+    ``queued`` is when Slurm took the job (or took it back into the queue), ``memory`` and
+    ``peak_memory`` are MiB, ``time_limit`` minutes, ``cpu_seconds`` those of the training process,
+    ``gpu_use`` the mean percentage of the GPUs that was busy, ``epochs`` how many epochs of the
+    run were done when the try ended. What is not known is ``None``.
+    """
+
+    started: str
+    node: str
+    job_id: str | None = None
+    queued: str | None = None
+    ended: str | None = None
+    failure: str | None = None
+    retried: bool = False
+    epochs: int | None = None
+    gpus: int = 0
+    cpus: int | None = None
+    memory: int | None = None
+    time_limit: int | None = None
+    peak_memory: int | None = None
+    cpu_seconds: float | None = None
+    gpu_use: float | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
-    """The contents of ``run.json``; what is not known (yet) is ``None``."""
+    """The contents of ``run.json``; what is not known (yet) is ``None``.
+
+    ``failure`` is a value of :class:`Failure`, that of the last try; ``epochs`` is how many the
+    configuration asks for. ``bad_nodes`` are those that a try found unfit.
+    """
 
     run: str
     sweep: str
@@ -49,7 +96,11 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=dict)
     git: dict[str, Any] | None = None
     overrides: list[str] = field(default_factory=list)
+    epochs: int | None = None
+    failure: str | None = None
     error: dict[str, str] | None = None
+    tries: list[Try] = field(default_factory=list)
+    bad_nodes: list[str] = field(default_factory=list)
 
 
 def write_record(paths: RunPaths, record: RunRecord) -> None:
@@ -66,7 +117,9 @@ def read_record(paths: RunPaths) -> RunRecord | None:
     known = {item.name for item in dataclasses.fields(RunRecord)}
     try:
         status = Status(value.get("status"))
-        return RunRecord(**{k: v for k, v in value.items() if k in known} | {"status": status})
+        tries = [Try(**item) for item in value.get("tries", [])]
+        fields = {k: v for k, v in value.items() if k in known}
+        return RunRecord(**fields | {"status": status, "tries": tries})
     except (TypeError, ValueError) as error:
         raise UserError(
             f"{paths.record} is not a run record ({error}); remove it and launch again"

@@ -1,0 +1,41 @@
+"""``progress.json``: how far the training of a run has come."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from xray_hpc.errors import UserError
+from xray_hpc.runs.files import read_json, write_json
+from xray_hpc.runs.paths import RunPaths
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the training process says after each epoch.
+
+    ``done`` of ``epochs`` are over; ``first`` were done before this process started.
+    ``best_epoch`` counts from 0. ``seconds_per_epoch`` is the mean of this process's epochs.
+    """
+
+    done: int
+    epochs: int
+    first: int
+    seconds_per_epoch: float
+    best_epoch: int
+    val_accuracy: float
+    val_loss: float
+    val_auc: float | None
+
+
+def write_progress(paths: RunPaths, progress: Progress) -> None:
+    """Write ``progress.json`` in one step."""
+    write_json(paths.progress, dataclasses.asdict(progress))
+
+
+def read_progress(paths: RunPaths) -> Progress | None:
+    """Read ``progress.json``; ``None`` where there is none, or none that makes sense."""
+    try:
+        return Progress(**read_json(paths.progress))
+    except (OSError, UserError, TypeError):
+        return None

@@ -15,7 +15,7 @@ import pytest
 from xray_hpc.cluster.prepare import prepare
 from xray_hpc.cluster.worker import slurm_job_id
 from xray_hpc.resources import resource
-from xray_hpc.runs.files import LockedError, locked
+from xray_hpc.runs.lease import Lease
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import RunRecord, Status, read_record, update_record
 
@@ -149,31 +149,11 @@ def test_a_training_told_to_end_before_its_job_is_interrupted(start: Any, paths:
     assert record_of(paths).status is Status.INTERRUPTED
 
 
-def test_a_training_that_outlives_its_job_keeps_the_run_locked(start: Any, paths: RunPaths) -> None:
-    process = start("import time; print(f'pid {os.getpid()}.', flush=True); time.sleep(600)")
-    until(lambda: paths.log.exists() and "pid " in paths.log.read_text())
-    child = int(paths.log.read_text().split("pid ")[1].split(".")[0])
-    process.kill()
-    process.wait()
-    assert is_locked(paths)
-    os.kill(child, signal.SIGKILL)
-    process.communicate()
-    until(lambda: not is_locked(paths))
-
-
-def is_locked(paths: RunPaths) -> bool:
-    try:
-        with locked(paths.lock, wait=False):
-            return False
-    except LockedError:
-        return True
-
-
 def test_two_jobs_do_not_train_one_run_at_once(start: Any, paths: RunPaths) -> None:
-    with locked(paths.lock):
+    with Lease.take(paths.lease):
         code, output = ended(start(HANG))
     assert code == 2
-    assert output == f"error: {paths.name} is being trained by another process\n"
+    assert output.startswith(f"error: {paths.name} is being trained by process {os.getpid()} of ")
 
 
 def test_starts_are_counted_and_job_ids_kept(start: Any, paths: RunPaths) -> None:

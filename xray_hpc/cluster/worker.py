@@ -11,20 +11,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import FrameType
 from typing import IO, Any
 
 from xray_hpc.cluster.versions import git_state
 from xray_hpc.errors import UserError
-from xray_hpc.runs.files import LockedError, locked
 from xray_hpc.runs.frozen import read_frozen
+from xray_hpc.runs.lease import Lease, LeaseError
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import RunRecord, Status, now, read_record, update_record
 
-LOCK_TRIES = 10
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
@@ -36,7 +33,7 @@ def work(paths: RunPaths) -> int:
     """
     read_frozen(paths)
     try:
-        with _run_lock(paths) as lock:
+        with Lease.take(paths.lease, job=slurm_job_id()):
             record = read_record(paths)
             if record is None:
                 raise UserError(f"{paths.record} is missing; launch the sweep again")
@@ -45,24 +42,10 @@ def work(paths: RunPaths) -> int:
                 return 0
             with _Ending() as ending:
                 _start(paths, record)
-                code = _train(paths, lock, ending)
+                code = _train(paths, ending)
                 return _conclude(paths, code, ending.asked)
-    except LockedError:
-        raise UserError(f"{paths.name} is being trained by another process") from None
-
-
-@contextmanager
-def _run_lock(paths: RunPaths) -> Iterator[int]:
-    """The run's lock; a launch that only looks whether it is free holds it for a moment."""
-    for left in range(LOCK_TRIES - 1, -1, -1):
-        try:
-            with locked(paths.lock, wait=False) as lock:
-                yield lock
-                return
-        except LockedError:
-            if not left:
-                raise
-            time.sleep(0.2)
+    except LeaseError as error:
+        raise UserError(f"{paths.name} is being trained by {error.owner}") from None
 
 
 def slurm_job_id(environ: Mapping[str, str] = os.environ) -> str | None:
@@ -121,11 +104,8 @@ class _Ending:
             child.terminate()
 
 
-def _train(paths: RunPaths, lock: int, ending: _Ending) -> int:
-    """Run the child; give its exit code.
-
-    The child holds the lock too: should this process be killed, nobody trains the run beside it.
-    """
+def _train(paths: RunPaths, ending: _Ending) -> int:
+    """Run the child; give its exit code."""
     bar = sys.stdout.isatty()
     command = [sys.executable, "-u", "-m", "xray_hpc.training", str(paths.folder)]
     child = subprocess.Popen(
@@ -134,7 +114,6 @@ def _train(paths: RunPaths, lock: int, ending: _Ending) -> int:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=os.environ | {"XRAY_HPC_BAR": str(int(bar))},
-        pass_fds=[lock],
     )
     ending.watch(child)
     assert child.stdout is not None

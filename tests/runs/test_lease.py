@@ -1,0 +1,256 @@
+"""Who may write into a run's folder, decided between processes and hosts by files alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xray_hpc.runs.lease import Lease, LeaseError, holder
+
+BEAT, EXPIRY = 0.05, 0.6
+HOLD = """
+import sys, time
+from pathlib import Path
+from xray_hpc.runs.lease import Lease
+lease = Lease.take(Path(sys.argv[1]), job="17_3")
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def take(path: Path) -> Lease:
+    return Lease.take(path, beat=BEAT, expiry=EXPIRY)
+
+
+def files(path: Path) -> list[str]:
+    return sorted(os.listdir(path))
+
+
+def until(condition: Any) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def owned_elsewhere(path: Path, number: int = 1, **changes: Any) -> Path:
+    """A lease whose owner is said to be a process of another machine."""
+    path.mkdir(exist_ok=True)
+    owner = {"host": "node7", "user": "eva", "pid": 1, "since": "", "boot": "another"}
+    file = path / str(number)
+    file.write_text(json.dumps(owner | changes))
+    return file
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / ".lease"
+
+
+@pytest.fixture
+def other(path: Path) -> Any:
+    """Another process that holds the lease."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_lease_nobody_took_has_no_holder(path: Path) -> None:
+    assert holder(path) is None
+    assert not path.exists()
+
+
+def test_the_holder_is_named_until_the_lease_is_given_back(path: Path) -> None:
+    with take(path) as lease:
+        owner = holder(path)
+        assert owner is not None
+        assert owner.pid == os.getpid()
+        assert not lease.lost
+    assert holder(path) is None
+
+
+def test_a_held_lease_is_refused_with_its_owner(path: Path, other: Any) -> None:
+    with pytest.raises(LeaseError, match=rf"held by process {other.pid} of .*, job 17_3") as error:
+        take(path)
+    assert error.value.owner.pid == other.pid
+
+
+def test_a_lease_given_back_can_be_taken_at_once(path: Path) -> None:
+    for _ in range(3):
+        with take(path):
+            pass
+    assert files(path) == ["3"]
+
+
+@pytest.mark.parametrize("takers", [2, 8])
+def test_of_those_who_take_at_once_one_wins(path: Path, takers: int) -> None:
+    def attempt(_: int) -> Lease | None:
+        try:
+            return take(path)
+        except LeaseError:
+            return None
+
+    with ThreadPoolExecutor(takers) as pool:
+        for _ in range(20):
+            held = [lease for lease in pool.map(attempt, range(takers)) if lease]
+            assert len(held) == 1
+            held[0].release()
+
+
+def test_a_killed_owner_of_this_host_is_replaced_at_once(path: Path, other: Any) -> None:
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    with Lease.take(path, expiry=3600) as lease:
+        assert not lease.lost
+
+
+def test_a_stopped_owner_of_this_host_keeps_it(path: Path, other: Any) -> None:
+    other.send_signal(signal.SIGSTOP)
+    with pytest.raises(LeaseError):
+        Lease.take(path, expiry=0)
+
+
+def test_a_process_that_has_got_the_number_of_a_dead_owner_is_not_taken_for_it(path: Path) -> None:
+    with take(path):
+        (file,) = path.iterdir()
+        owner = json.loads(file.read_text())
+        file.write_text(json.dumps(owner | {"began": owner["began"] - 1}))
+        assert holder(path) is None
+
+
+def test_an_owner_elsewhere_is_replaced_only_when_its_lease_has_expired(path: Path) -> None:
+    path.parent.mkdir()
+    file = owned_elsewhere(path)
+    with pytest.raises(LeaseError, match="process 1 of eva on node7"):
+        Lease.take(path, expiry=100)
+    past = time.time() - 101
+    os.utime(file, (past, past))
+    with Lease.take(path, expiry=100):
+        assert files(path) == ["2"]
+
+
+@pytest.mark.parametrize("mine", ["boot", "namespace"])
+def test_a_process_of_another_boot_or_container_is_not_looked_for_here(
+    path: Path, mine: str
+) -> None:
+    with take(path):
+        owner = json.loads((path / "1").read_text())
+    owned_elsewhere(path, 2, **owner | {mine: "another", "began": 0})
+    assert holder(path) is not None
+
+
+def test_an_owner_whose_file_is_not_written_out_yet_is_waited_for(path: Path) -> None:
+    path.mkdir(parents=True)
+    (path / "1").touch()
+    with pytest.raises(LeaseError, match="somebody"):
+        take(path)
+
+
+def test_the_clock_of_this_host_does_not_matter(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    owned_elsewhere(path)
+    monkeypatch.setattr(time, "time", lambda: 1e12)
+    assert holder(path) is not None
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert holder(path) is not None
+
+
+def test_the_heartbeat_keeps_a_lease_beyond_its_expiry(path: Path) -> None:
+    with take(path) as lease:
+        (file,) = path.iterdir()
+        first = file.stat().st_mtime
+        until(lambda: file.stat().st_mtime > first + EXPIRY)
+        assert not lease.lost
+
+
+def test_an_owner_notices_that_its_lease_was_taken_and_leaves_it_to_the_new_one(path: Path) -> None:
+    lease = take(path)
+    owned_elsewhere(path, 2)
+    until(lambda: lease.lost)
+    lease.release()
+    assert holder(path) is not None
+
+
+def test_an_owner_whose_file_was_removed_has_lost(path: Path) -> None:
+    lease = take(path)
+    (path / "1").unlink()
+    until(lambda: lease.lost)
+
+
+def test_an_owner_that_cannot_renew_gives_up_before_its_lease_expires(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = take(path)
+
+    def fail(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "utime", fail)
+    until(lambda: lease.lost)
+    assert holder(path) is not None
+    monkeypatch.undo()
+    until(lambda: not lease.lost)  # nobody took it meanwhile
+    lease.release()
+
+
+def test_somebody_slow_to_decide_does_not_take_what_has_changed_hands(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    os.utime(owned_elsewhere(path), (1, 1))
+    look, held = os.utime, list[Lease]()
+
+    def look_slowly(*arguments: Any) -> None:
+        monkeypatch.undo()
+        take(path).release()
+        held.append(take(path))
+        look(*arguments)
+
+    monkeypatch.setattr(os, "utime", look_slowly)
+    with pytest.raises(LeaseError, match=f"process {os.getpid()} "):
+        take(path)
+    assert files(path) == ["3"]
+    assert not held[0].lost
+    held[0].release()
+
+
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=20))
+def test_however_it_is_taken_and_given_back_there_is_one_owner(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, bool]]
+) -> None:
+    path = tmp_path_factory.mktemp("lease") / ".lease"
+    held: dict[int, Lease] = {}
+    counts = Counter[bool]()
+    for who, wants in steps:
+        if wants:
+            try:
+                held[who] = take(path)
+                counts[True] += 1
+            except LeaseError:
+                assert held
+        elif who in held:
+            held.pop(who).release()
+        assert len(held) <= 1
+        assert (holder(path) is not None) == bool(held)
+    for lease in held.values():
+        lease.release()

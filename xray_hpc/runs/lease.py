@@ -1,0 +1,260 @@
+"""One owner at a time: a lease that its owner renews, on any file system that nodes share.
+
+A lease is a folder of numbered files. The highest number is the present owner's; whoever finds that
+owner dead makes the next number, which the file system lets one process do. Numbers are never used
+twice, so nobody who was slow to decide can take what has changed hands since. The owner renews the
+time of its file; a lease that is given back gets the time 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import getpass
+import json
+import os
+import socket
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from xray_hpc.runs.record import now
+
+HEARTBEAT_SECONDS = 15.0
+EXPIRY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that holds a lease. ``boot`` and ``namespace`` say whose ``pid`` it is.
+
+    ``began`` is when the process started, in the kernel's ticks since the boot; ``job`` and
+    ``node`` are Slurm's, ``None`` outside of it.
+    """
+
+    host: str
+    user: str
+    pid: int
+    since: str
+    job: str | None = None
+    node: str | None = None
+    boot: str | None = None
+    namespace: str | None = None
+    began: int | None = None
+
+    def __str__(self) -> str:
+        job = f", job {self.job}" if self.job else ""
+        return f"process {self.pid} of {self.user} on {self.node or self.host}{job}"
+
+
+UNKNOWN = Owner(host="a host", user="somebody", pid=0, since="")
+
+
+class LeaseError(Exception):
+    """Somebody else holds the lease: ``owner``."""
+
+    def __init__(self, owner: Owner) -> None:
+        super().__init__(f"held by {owner}")
+        self.owner = owner
+
+
+class Lease:
+    """The right to write into a folder, renewed by a thread until it is given back.
+
+    A context manager. ``lost`` must be asked before anything is written, and often enough while a
+    child writes.
+    """
+
+    def __init__(self, file: Path, beat: float, expiry: float) -> None:
+        self._file, self._beat, self._expiry = file, beat, expiry
+        self._renewed = time.monotonic()
+        self._taken = False
+        self._given_back = threading.Event()
+        self._thread = threading.Thread(target=self._renew_on, name="lease", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def take(
+        cls,
+        path: Path,
+        *,
+        job: str | None = None,
+        beat: float = HEARTBEAT_SECONDS,
+        expiry: float = EXPIRY_SECONDS,
+    ) -> Lease:
+        """Take the lease at ``path``, from a dead owner too; all who use it give one ``expiry``.
+
+        Raises:
+            LeaseError: its owner is alive.
+            OSError: the file system does not let this process write there.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        last, owner = _present(path, expiry)
+        if owner is not None:
+            raise LeaseError(owner)
+        file = path / str(last + 1)
+        try:
+            _write_owner(file, job)
+        except FileExistsError:
+            raise LeaseError(_read_owner(file) or UNKNOWN) from None
+        newest = max(_numbers(path))
+        if newest != last + 1:  # this process slept while others came and went
+            file.unlink(missing_ok=True)
+            raise LeaseError(_read_owner(path / str(newest)) or UNKNOWN)
+        for number in _numbers(path):
+            if number < newest:
+                (path / str(number)).unlink(missing_ok=True)
+        return cls(file, beat, expiry)
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody has taken it, or may soon: it could not be renewed for too long."""
+        if not self._taken and self._silent():
+            # All of this process may have been suspended; then it renews first of all.
+            time.sleep(self._expiry / 60)
+        return self._taken or self._silent()
+
+    def _silent(self) -> bool:
+        return time.monotonic() - self._renewed > self._expiry / 2
+
+    def _renew_on(self) -> None:
+        while not self._given_back.wait(self._beat) and not self._taken:
+            self._renew()
+
+    def _renew(self) -> None:
+        before = time.monotonic()
+        try:
+            os.utime(self._file)
+            newest = max(_numbers(self._file.parent))
+        except OSError as error:  # any other may be for a moment or for long: see _silent
+            self._taken = error.errno in (errno.ENOENT, errno.ESTALE)
+        else:
+            self._taken = newest != int(self._file.name)
+            self._renewed = before
+
+    def release(self) -> None:
+        """Give it back; the next one need not wait."""
+        self._given_back.set()
+        self._thread.join(self._beat)
+        if not self._taken:
+            with contextlib.suppress(OSError):  # then it expires
+                os.utime(self._file, (0, 0))
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def holder(path: Path, *, expiry: float = EXPIRY_SECONDS) -> Owner | None:
+    """The live owner of the lease at ``path``; ``None`` where there is none."""
+    return _present(path, expiry)[1]
+
+
+def _present(path: Path, expiry: float) -> tuple[int, Owner | None]:
+    """The highest number, 0 where there is none, and its owner if that is alive."""
+    while numbers := _numbers(path):
+        file = path / str(max(numbers))
+        try:
+            renewed = file.stat().st_mtime
+            if renewed == 0:
+                return max(numbers), None
+            owner = _read_owner(file)
+            alive = _process_alive(owner) if owner and _is_here(owner) else None
+            if alive is None:
+                alive = _clock(path) - renewed < expiry
+        except FileNotFoundError:  # it has just changed hands
+            continue
+        return max(numbers), (owner or UNKNOWN) if alive else None
+    return 0, None
+
+
+def _numbers(path: Path) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(path) if name.isdigit()]
+    except FileNotFoundError:
+        return []
+
+
+def _clock(path: Path) -> float:
+    """What time it is for the file system, whose clock may differ from this host's."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path, prefix=".") as touched:
+            os.utime(touched.name)
+            return os.stat(touched.name).st_mtime
+    except OSError:  # somebody who only looks
+        return time.time()
+
+
+def _write_owner(file: Path, job: str | None) -> None:
+    owner = Owner(
+        host=socket.gethostname(),
+        user=_user(),
+        pid=os.getpid(),
+        since=now(),
+        job=job,
+        node=os.environ.get("SLURMD_NODENAME"),
+        boot=_boot(),
+        namespace=_namespace(),
+        began=_began(os.getpid()),
+    )
+    with file.open("x", encoding="utf-8") as opened:
+        try:
+            opened.write(json.dumps(dataclasses.asdict(owner)) + "\n")
+            opened.flush()
+        except OSError:
+            file.unlink()
+            raise
+
+
+def _read_owner(file: Path) -> Owner | None:
+    """The owner that the file names; ``None`` where it is not written out yet."""
+    try:
+        return Owner(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        return None
+
+
+def _is_here(owner: Owner) -> bool:
+    """Whether this process would see the owner's among those of this machine."""
+    mine = (_boot(), _namespace(), _user())
+    return None not in mine and (owner.boot, owner.namespace, owner.user) == mine
+
+
+def _process_alive(owner: Owner) -> bool:
+    return owner.began is not None and _began(owner.pid) == owner.began
+
+
+def _began(pid: int) -> int | None:
+    """When the process started; ``None`` where there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # its name, in brackets, may hold anything
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def _boot() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _namespace() -> str | None:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container that does not know its user
+        return str(os.getuid())

@@ -1,15 +1,153 @@
-"""Which runs of a sweep still need to run, and why."""
+"""How a run stands: said in one place, for launches, for status and for reports.
+
+A run's record says what its own processes knew. A process that was killed knew nothing of it, and
+one that waits has not spoken yet; so the run's lease and Slurm's queue are heard too.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from xray_hpc.cluster.slurm import QueuedJob
 from xray_hpc.errors import UserError
-from xray_hpc.runs.files import LockedError, locked, read_json
-from xray_hpc.runs.paths import SPLITS, RunPaths
-from xray_hpc.runs.record import Status, read_record
+from xray_hpc.runs import ledger
+from xray_hpc.runs.files import read_json
+from xray_hpc.runs.lease import Owner, holder
+from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.runs.record import Failure, RunRecord, Status, read_record
+
+# Slurm's words for a job that has not started, or is back in the queue.
+WAITING = frozenset(
+    ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+)
+BEGUN = "its job has begun"
+
+
+class State(str, Enum):
+    """How a run stands.
+
+    ``missing``: planned, but without a record; ``lost``: its record says running, but nothing
+    shows that it lives; ``damaged``: its record, or a file that a finished run has, makes no sense.
+    """
+
+    MISSING = "missing"
+    CREATED = "created"
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that tells how a run stands.
+
+    ``damage`` is what is wrong with the record or with the files of a finished run. ``owner``
+    holds the run's lease. ``job`` is the id of a job in the queue that is this run's, and
+    ``queued`` what the queue says of it. ``cancelled`` is when somebody last cancelled the run.
+    """
+
+    record: RunRecord | None
+    damage: str | None = None
+    owner: Owner | None = None
+    job: str | None = None
+    queued: QueuedJob | None = None
+    cancelled: str | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether somebody works on the run or is going to."""
+        return self.owner is not None or self.queued is not None
+
+    @property
+    def cancelled_since(self) -> bool:
+        """Whether the run was cancelled and not started again since then."""
+        if self.record is None:
+            return self.cancelled is not None
+        if self.record.failure == Failure.CANCELLED.value:
+            return True
+        return self.cancelled is not None and (self.record.started or "") <= self.cancelled
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the record is about the job in the queue, and not about one before it."""
+        if self.record is None or self.record.job_id != self.job:
+            return False
+        return not (self.record.tries and self.record.tries[-1].retried)
+
+
+OF_STATUS = {
+    Status.CREATED: State.CREATED,
+    Status.RUNNING: State.LOST,
+    Status.FINISHED: State.FINISHED,
+    Status.FAILED: State.FAILED,
+    Status.INTERRUPTED: State.INTERRUPTED,
+}
+
+
+def state_of(seen: Evidence) -> State:
+    """The state of a run: what lives counts first, what was said last."""
+    record, status = seen.record, seen.record.status if seen.record else None
+    if status is Status.FINISHED and seen.damage is None:
+        return State.FINISHED
+    if seen.owner is not None:
+        return State.RUNNING
+    if seen.queued is not None:
+        if seen.queued.state in WAITING or not seen.spoken or status is Status.CREATED:
+            return State.PENDING
+        if status is Status.RUNNING:
+            return State.RUNNING
+    if seen.damage is not None:
+        return State.DAMAGED
+    if seen.cancelled_since:
+        return State.CANCELLED
+    return State.MISSING if record is None else OF_STATUS[record.status]
+
+
+def gather(
+    paths: RunPaths,
+    job: str | None = None,
+    queue: Mapping[str, QueuedJob] | None = None,
+    cancelled: str | None = None,
+) -> Evidence:
+    """Look at a run: its record, its lease, and the queue where it was asked.
+
+    ``job`` is the newest id that the run was submitted with by a launch; the record may name
+    another, of a template. ``cancelled`` is of :func:`cancellations`.
+    """
+    record, damage = None, None
+    try:
+        record = read_record(paths)
+        if record is not None and record.status is Status.FINISHED:
+            damage = missing_file(paths, record.model)
+    except UserError:
+        damage = f"its {paths.record.name} is damaged"
+    queue = queue or {}
+    known = (job, record.job_id if record else None)
+    job = next((one for one in known if one is not None and one in queue), None)
+    done = record is not None and record.status is Status.FINISHED and damage is None
+    owner = None if done else holder(paths.lease)
+    return Evidence(record, damage, owner, job, queue[job] if job else None, cancelled)
+
+
+def cancellations(sweep: SweepPaths) -> dict[str, str]:
+    """When the runs that were cancelled, and not submitted again since, were cancelled."""
+    when: dict[str, str] = {}
+    for event in ledger.events(sweep):
+        if event["event"] == "cancelled":
+            when.update(dict.fromkeys(event.get("runs", ()), event["time"]))
+        elif event["event"] == "submitting":
+            for runs in event["tasks"]:
+                for run in runs:
+                    when.pop(run, None)
+    return when
 
 
 @dataclass(frozen=True)
@@ -20,53 +158,56 @@ class Decision:
     why: str
 
 
-def decide(paths: RunPaths, job: str | None, queue: Mapping[str, QueuedJob]) -> Decision:
-    """Decide about one run from its record, its lock and the queue.
+def decide(
+    paths: RunPaths,
+    job: str | None,
+    queue: Mapping[str, QueuedJob],
+    cancelled: str | None = None,
+) -> Decision:
+    """Decide whether a launch runs a run, from what :func:`gather` finds."""
+    return decision_of(gather(paths, job, queue, cancelled))
 
-    ``job`` is the newest id that the run was submitted with by a launch; the record may name
-    another, of a template.
-    """
-    try:
-        record = read_record(paths)
-    except UserError:
-        return Decision(True, "again; its run.json is damaged")
-    if record is None:
-        return Decision(True, "new")
-    if record.status is Status.FINISHED:
-        lost = missing_file(paths, record.model)
-        return Decision(False, "finished") if lost is None else Decision(True, f"again; {lost}")
-    job = next((known for known in (job, record.job_id) if known in queue), None)
-    if job is not None:
-        state, reason = queue[job].state, queue[job].reason
-        waiting = f" ({reason})" if state == "PENDING" else ""
-        return Decision(False, f"{state.lower()} as job {job}{waiting}")
-    if _held(paths):
-        return Decision(False, f"running on {record.node}")
-    if record.status is Status.FAILED:
-        error = record.error or {"type": "Error", "message": "unknown"}
-        return Decision(True, f"again; it failed: {error['type']}: {error['message'][:80]}")
-    if record.status is Status.CREATED:
-        return Decision(True, "never ran")
-    return Decision(True, "again; it was interrupted")
+
+def decision_of(seen: Evidence) -> Decision:
+    """Leave what is finished or lives; run the rest."""
+    state = state_of(seen)
+    if state is State.FINISHED:
+        return Decision(False, "finished")
+    if seen.queued is not None:
+        waiting = f" ({seen.queued.reason})" if seen.queued.state == "PENDING" else ""
+        return Decision(False, f"{seen.queued.state.lower()} as job {seen.job}{waiting}")
+    if seen.owner is not None:
+        return Decision(False, f"running on {seen.owner.node or seen.owner.host}")
+    words = {
+        State.MISSING: "new",
+        State.CREATED: "never ran",
+        State.FAILED: f"again; it failed: {failure_of(seen.record)[:90]}",
+        State.CANCELLED: "again; it was cancelled",
+        State.INTERRUPTED: "again; it was interrupted",
+        State.LOST: "again; it was interrupted",
+        State.DAMAGED: f"again; {seen.damage}",
+    }
+    return Decision(True, words[state])
+
+
+def failure_of(record: RunRecord | None) -> str:
+    """Why a run failed: ``ValueError: bad crop``."""
+    error = (record.error if record else None) or {}
+    message = " ".join(str(error.get("message", "unknown")).split())
+    return f"{error.get('type', 'Error')}: {message}"
 
 
 def missing_file(paths: RunPaths, model: str) -> str | None:
     """What a finished run lacks of the files that a report needs, or ``None``."""
-    tables = [paths.accuracy(model), paths.loss(model), paths.auc(model)]
-    tables += [table(model, split) for split in SPLITS for table in (paths.scores, paths.roc)]
-    for path in (*tables, paths.metrics):
-        if not path.is_file():
+    needed = [paths.accuracy(model), paths.loss(model), paths.auc(model)]
+    needed += [table(model, split) for split in SPLITS for table in (paths.scores, paths.roc)]
+    needed.append(paths.metrics)
+    there = set(os.listdir(paths.folder))  # one question to a file system that may be far away
+    for path in needed:
+        if path.name not in there:
             return f"{path.name} is missing"
     try:
         read_json(paths.metrics)
     except UserError:
         return "its metrics.json is damaged"
     return None
-
-
-def _held(paths: RunPaths) -> bool:
-    try:
-        with locked(paths.lock, wait=False):
-            return False
-    except LockedError:
-        return True

@@ -14,7 +14,7 @@ from xray_hpc.cluster.states import (
     cancellations,
     decide,
     decision_of,
-    gather,
+    look,
     state_of,
 )
 from xray_hpc.runs import ledger
@@ -114,7 +114,7 @@ def test_a_cancelled_run_runs_again(tmp_path: Path) -> None:
 
 def test_the_job_that_a_template_put_into_the_record_counts_too(tmp_path: Path) -> None:
     paths = run(tmp_path, status=Status.RUNNING, job_id="7_1")
-    assert gather(paths, None, QUEUE).job == "7_1"
+    assert look(paths).heard(None, QUEUE).job == "7_1"
 
 
 QUEUED = QUEUE["7_1"]

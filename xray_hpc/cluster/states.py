@@ -6,6 +6,7 @@ one that waits has not spoken yet; so the run's lease and Slurm's queue are hear
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from xray_hpc.runs.record import Failure, RunRecord, Status, read_record
 WAITING = frozenset(
     ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 )
-BEGUN = "its job has begun"
 
 
 class State(str, Enum):
@@ -60,6 +60,17 @@ class Evidence:
     job: str | None = None
     queued: QueuedJob | None = None
     cancelled: str | None = None
+
+    def heard(self, job: str | None, queue: Mapping[str, QueuedJob]) -> Evidence:
+        """The same, and what the queue says.
+
+        ``job`` is the newest id that the run was submitted with by a launch; the record may name
+        another, of a template.
+        """
+        known = (job, self.record.job_id if self.record else None)
+        found = next((one for one in known if one is not None and one in queue), None)
+        queued = None if found is None else queue[found]
+        return dataclasses.replace(self, job=found, queued=queued)
 
     @property
     def live(self) -> bool:
@@ -111,17 +122,8 @@ def state_of(seen: Evidence) -> State:
     return State.MISSING if record is None else OF_STATUS[record.status]
 
 
-def gather(
-    paths: RunPaths,
-    job: str | None = None,
-    queue: Mapping[str, QueuedJob] | None = None,
-    cancelled: str | None = None,
-) -> Evidence:
-    """Look at a run: its record, its lease, and the queue where it was asked.
-
-    ``job`` is the newest id that the run was submitted with by a launch; the record may name
-    another, of a template. ``cancelled`` is of :func:`cancellations`.
-    """
+def look(paths: RunPaths, cancelled: str | None = None) -> Evidence:
+    """Look at a run's record, files and lease; ``cancelled`` is of :func:`cancellations`."""
     record, damage = None, None
     try:
         record = read_record(paths)
@@ -129,12 +131,19 @@ def gather(
             damage = missing_file(paths, record.model)
     except UserError:
         damage = f"its {paths.record.name} is damaged"
-    queue = queue or {}
-    known = (job, record.job_id if record else None)
-    job = next((one for one in known if one is not None and one in queue), None)
-    done = record is not None and record.status is Status.FINISHED and damage is None
-    owner = None if done else holder(paths.lease)
-    return Evidence(record, damage, owner, job, queue[job] if job else None, cancelled)
+    finished = record is not None and record.status is Status.FINISHED and damage is None
+    owner = None if finished else holder(paths.lease)
+    return Evidence(record, damage, owner, cancelled=cancelled)
+
+
+def gather(
+    paths: RunPaths,
+    job: str | None = None,
+    queue: Mapping[str, QueuedJob] | None = None,
+    cancelled: str | None = None,
+) -> Evidence:
+    """Look at a run and hear the queue, where it was asked; see :meth:`Evidence.heard`."""
+    return look(paths, cancelled).heard(job, queue or {})
 
 
 def cancellations(sweep: SweepPaths) -> dict[str, str]:
@@ -164,7 +173,10 @@ def decide(
     queue: Mapping[str, QueuedJob],
     cancelled: str | None = None,
 ) -> Decision:
-    """Decide whether a launch runs a run, from what :func:`gather` finds."""
+    """Decide whether a launch runs a run; ``cancelled`` is of :func:`cancellations`.
+
+    ``job`` is the newest id that a launch submitted the run with.
+    """
     return decision_of(gather(paths, job, queue, cancelled))
 
 

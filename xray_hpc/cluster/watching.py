@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from xray_hpc.cluster import accounting, slurm
+from xray_hpc.cluster import accounting
 from xray_hpc.cluster.finding import run_names
 from xray_hpc.cluster.hours import gpu_hours
+from xray_hpc.cluster.queue import Queue
 from xray_hpc.cluster.slurm import QueuedJob
 from xray_hpc.cluster.states import (
     WAITING,
@@ -21,7 +20,6 @@ from xray_hpc.cluster.states import (
     look,
     state_of,
 )
-from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.paths import RunPaths, SweepPaths
@@ -57,35 +55,12 @@ class WatchedRun:
 
 @dataclass(frozen=True)
 class WatchedSweep:
-    """A sweep as it stands; ``touched`` is when a file of its runs last changed, as a time stamp."""
+    """A sweep as it stands; ``touched`` is the time stamp of its last change."""
 
     sweep: SweepPaths
     runs: list[WatchedRun]
     gpu_hours: float
     touched: float
-
-
-class Queue:
-    """Slurm's queue as it was last heard; ``silent`` says since when it was not, and why."""
-
-    def __init__(self) -> None:
-        self.jobs: Mapping[str, QueuedJob] | None = None
-        self.silent: str | None = None
-        self._heard = time.strftime("%H:%M:%S")
-
-    def ask(self) -> None:
-        """Ask Slurm; keep the former answer where it gives none."""
-        if shutil.which("squeue") is None:
-            self.silent = "there is no squeue here: what waits in Slurm's queue is not known"
-            return
-        try:
-            self.jobs = slurm.queued_jobs()
-        except UserError as error:
-            said = str(error).rpartition("; ")[0]
-            self.silent = f"{said}: the queue is not known" if self.jobs is None else ""
-            self.silent = self.silent or f"{said}: the queue is that of {self._heard}"
-        else:
-            self.silent, self._heard = None, time.strftime("%H:%M:%S")
 
 
 class Watcher:
@@ -271,4 +246,4 @@ def seconds(time_left: str) -> float | None:
         total = int(days or 0) * 86400.0
     except ValueError:
         return None
-    return total + sum(part * 60**place for place, part in enumerate(reversed(parts)))
+    return total + sum(part * (1, 60, 3600)[place] for place, part in enumerate(parts[::-1]))

@@ -9,12 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from xray_hpc.cluster.announce import short
 from xray_hpc.cluster.states import State
-from xray_hpc.cluster.table import Column, Screen, table
+from xray_hpc.cluster.table import GAP, Column, Screen, table
 from xray_hpc.cluster.watching import WatchedRun, WatchedSweep
 
 ROWS = 40
 WHY_LETTERS = 120
-BAR_LETTERS = 60
 LIMITED = "! until its job's time limit; it goes on from its last epoch after that"
 # In the order of interest.
 COLOURS = {
@@ -40,16 +39,18 @@ def of_sweep(watched: WatchedSweep, screen: Screen, rows: int | None) -> Iterato
     not listed.
     """
     runs = watched.runs
-    yield screen.cut(_sum(watched))
-    if screen.colour and runs:
-        yield _bar(runs, min(BAR_LETTERS, screen.width or BAR_LETTERS), screen)
+    counts = Counter(run.state for run in runs)
+    yield _sum(watched.sweep.name, counts, screen)
+    spent = f"{_hours(watched.gpu_hours)} GPU-hours, " if _hours(watched.gpu_hours) else ""
+    bar = _bar(counts, screen) + GAP if screen.colour and runs else ""
+    yield f"{bar}{spent}last change {_ago(watched.touched)}"
     shown = _chosen(runs, rows)
     if shown:
         yield ""
         yield from table(_columns(shown), screen)
     if len(shown) < len(runs):
-        rest = Counter(run.state for run in runs) - Counter(run.state for run in shown)
-        yield screen.cut(f"not listed: {_counted(rest)} (--all lists them)")
+        rest = counts - Counter(run.state for run in shown)
+        yield screen.cut(f"not listed: {', '.join(_words(rest))} (--all lists them)")
     if any(run.limited for run in shown):
         yield screen.cut(LIMITED)
     advice = list(_advice(watched))
@@ -84,7 +85,7 @@ def of_all(sweeps: Sequence[WatchedSweep], screen: Screen) -> Iterator[str]:
 
 def counted(runs: Iterable[WatchedRun]) -> str:
     """``31 finished, 4 running``."""
-    return _counted(Counter(run.state for run in runs))
+    return ", ".join(_words(Counter(run.state for run in runs)))
 
 
 def duration(seconds: float) -> str:
@@ -96,29 +97,31 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"
 
 
-def _counted(counts: Counter[State]) -> str:
-    order = sorted(counts, key=lambda state: (state is not State.FINISHED, INTEREST.index(state)))
-    return ", ".join(f"{counts[state]} {state.value}" for state in order if counts[state])
+def _in_order(counts: Counter[State]) -> list[State]:
+    """The states that occur: the finished ones, then by interest."""
+    return sorted(counts, key=lambda state: (state is not State.FINISHED, INTEREST.index(state)))
 
 
-def _sum(watched: WatchedSweep) -> str:
-    runs = len(watched.runs)
-    parts = [f"{watched.sweep.name}: {runs} run{'s' if runs != 1 else ''}"]
-    if runs > 1:
-        parts[0] += f", {counted(watched.runs)}"
-    if watched.gpu_hours:
-        parts.append(f"{_hours(watched.gpu_hours)} GPU-hours")
-    return "; ".join([*parts, f"last change {_ago(watched.touched)}"])
+def _words(counts: Counter[State], screen: Screen | None = None) -> Iterator[str]:
+    screen = screen or Screen()
+    for state in _in_order(counts):
+        yield screen.paint(f"{counts[state]} {state.value}", COLOURS[state])
 
 
-def _bar(runs: Sequence[WatchedRun], width: int, screen: Screen) -> str:
+def _sum(name: str, counts: Counter[State], screen: Screen) -> str:
+    runs = counts.total()
+    many = f"{runs} run{'' if runs == 1 else 's'}"
+    return f"{screen.paint(name, 'bold')}: {many}: {', '.join(_words(counts, screen))}"
+
+
+def _bar(counts: Counter[State], screen: Screen) -> str:
     """The shares of the states, a colour each."""
-    counts, bar, done, drawn = Counter(run.state for run in runs), "", 0, 0
-    for state in sorted(counts, key=lambda s: (s is not State.FINISHED, INTEREST.index(s))):
+    width, runs, bar, done, drawn = screen.bar, counts.total(), "", 0, 0
+    for state in _in_order(counts):
         done += counts[state]
-        end = max(round(width * done / len(runs)), drawn + 1)
-        bar += screen.paint("━" * (min(end, width) - drawn), COLOURS[state])
-        drawn = min(end, width)
+        end = min(max(round(width * done / runs), drawn + 1), width)
+        bar += screen.paint(screen.stroke * (end - drawn), COLOURS[state])
+        drawn = end
     return bar
 
 
@@ -132,6 +135,7 @@ def _chosen(runs: Sequence[WatchedRun], rows: int | None) -> list[WatchedRun]:
 def _columns(runs: Sequence[WatchedRun]) -> list[Column]:
     return [
         Column("run", [run.run for run in runs]),
+        *_settings(runs),
         Column(
             "state",
             [run.state.value for run in runs],
@@ -144,7 +148,6 @@ def _columns(runs: Sequence[WatchedRun]) -> list[Column]:
         Column("node", [run.node or "" for run in runs], rank=5),
         Column("restarts", [str(run.restarts or "") for run in runs], right=True, rank=6),
         Column("why", [run.why[:WHY_LETTERS] for run in runs], least=10),
-        Column("overrides", [_words(run) for run in runs], rank=4, least=10),
     ]
 
 
@@ -165,10 +168,12 @@ def _left(run: WatchedRun) -> str:
     return f"{left}!" if run.limited else f"~{left}"
 
 
-def _words(run: WatchedRun) -> str:
-    """``lr=1e-3 size=64`` of ``train.lr=1e-3 data.size=64``."""
-    split = [word.partition("=") for word in run.overrides]
-    return " ".join(f"{key.rpartition('.')[2]}{sign}{value}" for key, sign, value in split)
+def _settings(runs: Sequence[WatchedRun]) -> Iterator[Column]:
+    """A column for each override in which the runs differ; the model is in a run's name."""
+    words = [dict(word.lstrip("+").partition("=")[::2] for word in run.overrides) for run in runs]
+    for key in dict.fromkeys(key for own in words for key in own if key != "model"):
+        cells = [own.get(key, "") for own in words]
+        yield Column(key.rpartition(".")[2], cells, rank=4, least=6)
 
 
 def _hours(hours: float) -> str:
@@ -180,11 +185,13 @@ def _ago(stamp: float) -> str:
 
 
 def _advice(watched: WatchedSweep) -> Iterator[str]:
-    over = [run for run in watched.runs if run.state in OVER]
+    states = {run.state for run in watched.runs}
     folder = shlex.quote(short(watched.sweep.folder))
-    if failed := [run for run in over if run.state is State.FAILED]:
-        yield f"look: python -m xray_hpc.logs {watched.sweep.name}/{failed[0].run}"
-    if over:
-        yield f"run what did not finish: python -m xray_hpc.launch --resume {folder}"
-    elif all(run.state is State.FINISHED for run in watched.runs):
-        yield f"compare them: {short(watched.sweep.report / 'report.md')}"
+    failed = [run.run for run in watched.runs if run.state is State.FAILED]
+    if failed:
+        yield f"log:    python -m xray_hpc.logs {shlex.quote(f'{watched.sweep.name}/{failed[0]}')}"
+    idle = not states & {State.PENDING, State.RUNNING}
+    if states & set(OVER) or (idle and states - {State.FINISHED}):
+        yield f"again:  python -m xray_hpc.launch --resume {folder}"
+    if states == {State.FINISHED}:
+        yield f"report: {short(watched.sweep.report / 'report.md')}"

@@ -19,6 +19,7 @@ class Screen:
     width: int | None = None
     height: int | None = None
     colour: bool = False
+    stroke: str = "━"
 
     @classmethod
     def of_stdout(cls) -> Screen:
@@ -27,7 +28,13 @@ class Screen:
             return cls()
         size = shutil.get_terminal_size()
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        return cls(size.columns, size.lines, not plain)
+        stroke = cls.stroke if sys.stdout.encoding.lower().startswith("utf") else "="
+        return cls(size.columns, size.lines, not plain, stroke)
+
+    @property
+    def bar(self) -> int:
+        """How many letters a bar has that leaves room for words behind it."""
+        return max(min(60, (self.width or 80) - 40), 10)
 
     def paint(self, text: str, colour: str | None) -> str:
         """``text`` in a colour, where there are any."""

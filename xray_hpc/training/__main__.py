@@ -1,6 +1,6 @@
 """The training process of a run: ``python -m xray_hpc.training RUN_FOLDER``.
 
-It is started by ``jobs/run.py``, which holds the run's lock and watches over this process.
+It is started by ``jobs/run.py``, which holds the run and watches over this process.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xray_hpc.errors import UserError
 from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.record import Status, now, update_record
+from xray_hpc.runs.record import Failure, Status, now, read_record, update_record
+from xray_hpc.training.ending import end_when_told, end_with_parent
+from xray_hpc.training.failures import STORAGE_CODE, judge
 
 
 @contextmanager
@@ -42,26 +43,47 @@ def quiet_start() -> Iterator[None]:
 
 
 def main() -> int:
-    """Train the run; whatever goes wrong is in ``run.json`` before the process ends."""
-    paths = RunPaths(Path(sys.argv[1]).resolve())
+    """Train the run of the folder that the command line names; give the exit code."""
+    end_when_told()
+    if pipe := os.environ.get("XRAY_HPC_PARENT"):
+        end_with_parent(int(pipe))
+    return train(RunPaths(Path(sys.argv[1]).resolve()))
+
+
+def train(paths: RunPaths) -> int:
+    """Train the run; whatever goes wrong is in ``run.json`` before the exit code is given.
+
+    0: it is finished; 2: its input is wrong; 74: its files cannot be written or read; 75: this
+    node is unfit; 1: it failed otherwise. A bug is raised.
+    """
     try:
         with quiet_start():
             from xray_hpc.training.run import train_run
         train_run(paths, bar=os.environ.get("XRAY_HPC_BAR") == "1")
-    except UserError as error:
-        print("error:", error, file=sys.stderr)
-        _record_failure(paths, error)
-        return 2
     except Exception as error:
-        _record_failure(paths, error)
-        raise
+        return _fail(paths, error)
     return 0
 
 
-def _record_failure(paths: RunPaths, error: Exception) -> None:
-    message = " ".join(str(error).split())[:500]
-    what = {"type": type(error).__name__, "message": message}
-    update_record(paths, status=Status.FAILED, ended=now(), error=what)
+def _fail(paths: RunPaths, error: Exception) -> int:
+    line = " ".join(str(error).split())[:500]
+    try:
+        record = read_record(paths)
+        verdict = judge(error, on_gpu=bool(record and record.gpus))
+        update_record(
+            paths,
+            status=Status.FAILED,
+            ended=now(),
+            failure=verdict.failure.value,
+            error={"type": type(error).__name__, "message": line},
+        )
+    except OSError as unwritten:
+        print(f"error: {line}; nor can it be recorded: {unwritten}", file=sys.stderr)
+        return STORAGE_CODE
+    if verdict.failure is Failure.BUG:
+        raise error
+    print("error:", line or type(error).__name__, file=sys.stderr)
+    return verdict.code
 
 
 if __name__ == "__main__":

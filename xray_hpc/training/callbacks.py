@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
-import time
 from collections.abc import Callable, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -18,6 +17,10 @@ from xray_hpc.config import TrainConfig
 from xray_hpc.metrics import probabilities, split_metrics
 from xray_hpc.runs.files import write_csv
 from xray_hpc.runs.paths import RunPaths
+from xray_hpc.training.checkpoint import State, write_state
+from xray_hpc.training.ending import WRITING
+from xray_hpc.training.failures import NanLossError
+from xray_hpc.training.state import capture, restore, software
 
 Logs = MutableMapping[str, Any]
 
@@ -114,44 +117,82 @@ class EpochTables(keras.callbacks.Callback):
         write_csv(self.paths.auc(self.name), table[["epoch", "val_auc"]])
 
 
-class Progress(keras.callbacks.Callback):
-    """One line an epoch; within a long epoch a bar in a terminal, or a line every 30 seconds."""
+class StateFile(keras.callbacks.Callback):
+    """Write the training's state after each epoch, and begin with that of an earlier process.
 
-    def __init__(self, epochs: int, steps: int, *, bar: bool) -> None:
+    It goes last: the callbacks before it forget what they know as training begins.
+
+    Args:
+        keep: the callback that holds the best weights.
+        others: those before it.
+        state: what to begin with; ``None`` begins anew.
+        clock: gives the seconds that the training has taken.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keep: Keep,
+        others: Sequence[keras.callbacks.Callback],
+        state: State | None,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__()
+        self.folder = folder
+        self.keep = keep
+        self.others = others
+        self.state = state
+        self.clock = clock
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        if self.state is not None:
+            self.keep.weights = restore(self.state, self.model, self.others)
+            self.state = None  # its arrays are as large as the model
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        state = capture(
+            self.model, self.others, self.keep.weights, epochs=epoch + 1, seconds=self.clock()
+        )
+        with WRITING:
+            write_state(self.folder, state, software())
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """End a training whose loss is no finite number any more, with ``NanLossError``.
+
+    To read the loss is to wait for the device. It is the mean of the epoch so far, which never
+    becomes finite again, so that every ``EVERY``-th step is enough.
+    """
+
+    EVERY = 20
+
+    def __init__(self, epochs: int, steps: int) -> None:
         super().__init__()
         self.epochs = epochs
         self.steps = steps
-        self.every = 0.2 if bar else 30.0
-        self.bar = bar
-        self.shown = self.began = time.monotonic()
         self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch = epoch
-        self.shown = self.began = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        now = time.monotonic()
-        if now - self.shown < self.every:
-            return
-        self.shown = now
-        done = f"epoch {self.epoch + 1}/{self.epochs} step {batch + 1}/{self.steps}"
-        if self.bar:
-            filled = round(30 * (batch + 1) / self.steps)
-            sys.stdout.write(f"{done} [{'=' * filled}{' ' * (30 - filled)}]\r")
-            sys.stdout.flush()
-        else:
-            print(done, flush=True)
+        if (batch + 1) % self.EVERY == 0:
+            assert logs is not None
+            self._check("loss", float(logs["loss"]), batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         assert logs is not None
-        print(
-            f"epoch {epoch + 1}/{self.epochs} loss {logs['loss']:.4f} "
-            f"accuracy {logs['accuracy']:.3f} val_loss {logs['val_loss']:.4f} "
-            f"val_accuracy {logs['val_accuracy']:.3f} val_auc {logs['val_auc']:.3f} "
-            f"lr {logs['learning_rate']:.2e} "
-            f"{time.monotonic() - self.began:.1f} s".ljust(79 if self.bar else 0),
-            flush=True,
+        for name in ("loss", "val_loss"):
+            self._check(name, float(logs[name]), self.steps)
+
+    def _check(self, name: str, value: float, step: int) -> None:
+        if math.isfinite(value):
+            return
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        raise NanLossError(
+            f"{name} is {value} by step {step}/{self.steps} of epoch "
+            f"{self.epoch + 1}/{self.epochs}, at a learning rate of {rate:g}; "
+            "lower train.learning_rate"
         )
 
 

@@ -20,23 +20,34 @@ from xray_hpc.models.registry import check, output, settle, weights_files
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.training.callbacks import (
     EpochTables,
+    FiniteLoss,
     Keep,
     LearningRate,
-    Progress,
+    StateFile,
     Validation,
     watchers,
 )
+from xray_hpc.training.checkpoint import State, newest_state
+from xray_hpc.training.progress import ProgressFile, ProgressLine
 from xray_hpc.training.saving import Checkpoints
+from xray_hpc.training.state import software
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model (with the weights that are kept) and how it came about."""
+    """A trained model (with the weights that are kept) and how it came about.
+
+    ``seconds`` is what all its epochs took, also those of processes that were interrupted.
+    """
 
     model: keras.Model
     history: pd.DataFrame
     best_epoch: int
-    seconds_per_epoch: float
+    seconds: float
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        return self.seconds / len(self.history)
 
 
 def fit(
@@ -49,9 +60,12 @@ def fit(
 ) -> Fitted:
     """Train under ``strategy``; the same configuration gives the same weights every time.
 
+    That also holds where the run was interrupted after some epochs: it goes on with the next.
+
     Raises:
         UserError: the model does not fit the images, or a measure that is to be watched cannot be
             told of the validation images.
+        NanLossError: the loss is no number any more.
     """
     classes, validation = len(data.classes), data.splits["validation"]
     check(config, classes)
@@ -61,6 +75,10 @@ def fit(
         keras.mixed_precision.set_global_policy("mixed_float16")
     with strategy.scope():
         model = compiled_model(config, classes, strategy.num_replicas_in_sync)
+    state = newest_state(paths.state, software())
+    epochs = range(epochs_done(state, config.train.epochs), config.train.epochs)
+    if state is not None:
+        print(f"going on after epoch {state.epochs}/{config.train.epochs}", flush=True)
     indices = data.splits["train"]
     steps = len(indices) // config.train.batch_size
     batches = training_batches(
@@ -74,35 +92,54 @@ def fit(
         augment=config.augment,
         balance=config.train.balance,
         seed=config.seed,
-        epochs=range(config.train.epochs),
+        epochs=epochs or range(1),  # Keras looks at a batch even where none is to be trained
     )
-    checkpoints = Checkpoints(paths, config, classes) if config.train.save_best else None
-    keep = Keep(config.train.keep, checkpoints)
+    keep = Keep(
+        config.train.keep,
+        Checkpoints(paths, config, classes, epochs.start) if config.train.save_best else None,
+    )
     tables = EpochTables(paths, config.model.name)
-    began = time.monotonic()
+    callbacks = [
+        Validation(
+            evaluation_batches(
+                data.images, validation, config.train.batch_size, config.data.input_size
+            ),
+            data.labels[validation],
+            data.classes,
+        ),
+        LearningRate(),
+        FiniteLoss(config.train.epochs, steps),
+        *watchers(config.train),
+        keep,
+        tables,
+        ProgressLine(config.train.epochs, steps, bar=bar),
+    ]
+    before, began = state.seconds if state else 0.0, time.monotonic()
+
+    def seconds() -> float:
+        return before + time.monotonic() - began
+
     model.fit(
         batches,
-        epochs=config.train.epochs,
+        initial_epoch=epochs.start,
+        epochs=epochs.stop,
         steps_per_epoch=steps,
         shuffle=False,
         verbose=0,
         callbacks=[
-            Validation(
-                evaluation_batches(
-                    data.images, validation, config.train.batch_size, config.data.input_size
-                ),
-                data.labels[validation],
-                data.classes,
-            ),
-            LearningRate(),
-            *watchers(config.train),
-            keep,
-            tables,
-            Progress(config.train.epochs, steps, bar=bar),
+            *callbacks,
+            StateFile(paths.state, keep, callbacks, state, seconds),
+            ProgressFile(paths, keep, tables, epochs),
         ],
     )
-    history = pd.DataFrame(tables.history)
-    return Fitted(model, history, keep.epoch, (time.monotonic() - began) / len(history))
+    return Fitted(model, pd.DataFrame(tables.history), keep.epoch, seconds())
+
+
+def epochs_done(state: State | None, epochs: int) -> int:
+    """How many of ``epochs`` need no training any more: all where it was stopped early."""
+    if state is None:
+        return 0
+    return epochs if state.over else state.epochs
 
 
 def compiled_model(config: RunConfig, classes: int, replicas: int) -> keras.Model:
@@ -120,6 +157,7 @@ def compiled_model(config: RunConfig, classes: int, replicas: int) -> keras.Mode
         loss = "categorical_crossentropy"
         accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
     model.compile(optimizer=make_optimizer(config.train), loss=loss, metrics=[accuracy])
+    model.optimizer.build(model.trainable_variables)
     return model
 
 

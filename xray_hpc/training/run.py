@@ -19,6 +19,8 @@ from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import Status, now, update_record
 from xray_hpc.training import figures
 from xray_hpc.training.augmented import augmented
+from xray_hpc.training.checkpoint import remove_states
+from xray_hpc.training.devices import check_gpus
 from xray_hpc.training.evaluation import evaluate
 from xray_hpc.training.fitting import fit
 from xray_hpc.training.saving import export
@@ -28,19 +30,29 @@ from xray_hpc.training.strategy import check_batch, gpu_names, grow_gpu_memory, 
 def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     """Train the run, and write everything that belongs into its folder.
 
-    ``run.json`` says ``finished`` last, when every other file is in place.
+    A run that was interrupted goes on after its last whole epoch. ``run.json`` says ``finished``
+    last, when every other file is in place.
 
     Raises:
         UserError: the data, the weights or the devices do not allow it.
+        BadNodeError: the node's GPUs are not those that were asked for, or not fit.
+        NanLossError: the loss is no number any more.
     """
     run = read_frozen(paths)
-    prepare_devices()
+    asked = gpus_asked()
+    prepare_devices(asked)
+    if asked:
+        check_gpus(asked)
     data = load(run.config.data, run.cache)
     check_inputs(run, data)
     strategy = make_strategy()
     replicas = strategy.num_replicas_in_sync
     gpus = gpu_names()
-    if not gpus and os.environ.get("CUDA_VISIBLE_DEVICES") not in (None, "", "-1", "NoDevFiles"):
+    if (
+        asked is None
+        and not gpus
+        and os.environ.get("CUDA_VISIBLE_DEVICES") not in (None, "", "-1", "NoDevFiles")
+    ):
         print(
             "warning: this job was given GPUs, but TensorFlow sees none and trains on the CPU; "
             "TF_CPP_MIN_LOG_LEVEL=0 shows why"
@@ -50,19 +62,35 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     print(describe(run.config, data, replicas), flush=True)
     if not run.config.augment.identity:
         figures.save(paths, "augmented", augmented(data, run.config))
-    began = time.monotonic()
     fitted = fit(run.config, data, strategy, paths, bar=bar)
+    began = time.monotonic()
     evaluate(fitted, run.config, data, paths)
     export(fitted.model, run.config, data, paths)
-    update_record(
-        paths, status=Status.FINISHED, ended=now(), seconds=round(time.monotonic() - began, 3)
-    )
+    seconds = fitted.seconds + time.monotonic() - began
+    update_record(paths, status=Status.FINISHED, ended=now(), seconds=round(seconds, 3))
+    remove_states(paths.state)
 
 
-def prepare_devices() -> None:
-    """Set what must be set before TensorFlow touches a device: memory, threads, determinism."""
+def gpus_asked() -> int | None:
+    """How many GPUs this process is to use; ``None`` where its worker did not say."""
+    asked = os.environ.get("XRAY_HPC_GPUS")
+    return int(asked) if asked else None
+
+
+def gpus_given() -> bool:
+    """Whether the environment shows this process GPUs, as far as nobody said how many."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") not in (None, "", "-1", "NoDevFiles")
+
+
+def prepare_devices(gpus: int | None = None) -> None:
+    """Set what must be set before TensorFlow touches a device: memory, threads, determinism.
+
+    With ``gpus=0`` no GPU is used: a node may show a job GPUs that are not the job's.
+    """
+    if gpus == 0:
+        tf.config.set_visible_devices([], "GPU")
     grow_gpu_memory()
-    if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
+    if cpus := os.environ.get("XRAY_HPC_CPUS") or os.environ.get("SLURM_CPUS_PER_TASK"):
         tf.config.threading.set_intra_op_parallelism_threads(int(cpus))
     tf.config.experimental.enable_op_determinism()
 

@@ -26,13 +26,16 @@ class Checkpoints:
     """``checkpoints/epoch-NNNN.weights.h5``: the weights of each epoch that was the best so far.
 
     They fit ``model.keras``, on however many replicas they were found. Those of an earlier attempt
-    at the run are removed first.
+    at the run are removed first, from the epoch ``first`` on that this one begins with.
     """
 
-    def __init__(self, paths: RunPaths, config: RunConfig, classes: int) -> None:
+    def __init__(self, paths: RunPaths, config: RunConfig, classes: int, first: int) -> None:
         self.paths = paths
         self.model = plain_model(config, classes)
-        shutil.rmtree(paths.checkpoints, ignore_errors=True)
+        kept = {paths.checkpoint(epoch) for epoch in range(first)}
+        for path in [*paths.checkpoints.glob("*"), *paths.checkpoints.glob(".*")]:
+            if path not in kept:
+                path.unlink()
 
     def __call__(self, epoch: int, model: keras.Model) -> None:
         self.model.set_weights(model.get_weights())

@@ -29,7 +29,7 @@ def grow_gpu_memory() -> None:
 
 def gpu_names() -> list[str]:
     """The visible GPUs as their vendor calls them."""
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     return [
         str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))
         for gpu in gpus

@@ -1,0 +1,204 @@
+"""A run that was interrupted ends with the very files of one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xray_hpc.config import (
+    AugmentConfig,
+    DataConfig,
+    EarlyStoppingConfig,
+    ModelConfig,
+    ReduceLROnPlateauConfig,
+    RunConfig,
+    TrainConfig,
+)
+from xray_hpc.data.index import scan
+from xray_hpc.runs.frozen import FrozenRun, Inputs, write_frozen
+from xray_hpc.runs.paths import RunPaths
+from xray_hpc.runs.progress import read_progress
+from xray_hpc.runs.record import RunRecord, Status, read_record, write_record
+from xray_hpc.training.__main__ import train
+from xray_hpc.training.run import train_run
+
+EPOCHS = 4
+# Dropout, augmentation and a learning rate that falls every epoch; stopped early after epoch 3.
+CONFIG = RunConfig(
+    data=DataConfig(
+        source="demo",
+        image_size=32,
+        channels=1,
+        split="patient",
+        validation_fraction=0.2,
+        split_seed=0,
+        demo_images=60,
+        demo_seed=0,
+        demo_classes=2,
+    ),
+    model=ModelConfig("cnn"),
+    augment=AugmentConfig(zoom=0.2, rotation=10, height_shift=0.1),
+    train=TrainConfig(
+        epochs=9,
+        batch_size=8,
+        learning_rate=3e-3,
+        keep="val_auc",
+        save_best=True,
+        early_stopping=EarlyStoppingConfig("val_loss", patience=3, min_delta=100.0),
+        reduce_lr=ReduceLROnPlateauConfig("val_loss", patience=1, min_delta=100.0, cooldown=0),
+    ),
+    seed=5,
+)
+
+NewRun = Callable[[str], RunPaths]
+
+
+class Interrupted(BaseException):
+    """Nobody handles it, like a killed process."""
+
+
+@pytest.fixture(scope="module")
+def new_run(tmp_path_factory: pytest.TempPathFactory) -> NewRun:
+    results = tmp_path_factory.mktemp("results")
+    cache = results / ".cache"
+    run = FrozenRun(CONFIG, Inputs(scan(CONFIG.data, cache).fingerprint), cache)
+
+    def new(sweep: str) -> RunPaths:
+        paths = RunPaths(results / sweep / "runs" / run.name)
+        write_frozen(paths, run)
+        write_record(paths, RunRecord(run.name, sweep, "cnn", epochs=CONFIG.train.epochs))
+        return paths
+
+    return new
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(new_run: NewRun) -> RunPaths:
+    paths = new_run("uninterrupted")
+    train_run(paths)
+    return paths
+
+
+def train_until(paths: RunPaths, name: str) -> None:
+    """Train until the file ``name`` is put in place: the last thing that this process does."""
+    replace = os.replace
+
+    def replace_and_die(source: Path, target: Path) -> None:
+        replace(source, target)
+        if target.name == name:
+            raise Interrupted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", replace_and_die)
+        with pytest.raises(Interrupted):
+            train_run(paths)
+
+
+def contents(paths: RunPaths) -> dict[str, bytes]:
+    """The bytes of each file that a run leaves, without those that tell the time."""
+    told = {paths.record, paths.metrics, paths.progress}
+    files = {path for path in paths.folder.rglob("*") if path.is_file()} - told
+    return {path.relative_to(paths.folder).as_posix(): path.read_bytes() for path in files}
+
+
+def metrics(paths: RunPaths) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(paths.metrics.read_text())
+    assert values.pop("seconds_per_epoch") > 0
+    return values
+
+
+def test_the_run_is_one_that_could_go_on_differently(uninterrupted: RunPaths) -> None:
+    assert metrics(uninterrupted)["epochs"] == EPOCHS
+    assert metrics(uninterrupted)["stopped_early"]
+    assert metrics(uninterrupted)["best_epoch"] < EPOCHS - 1
+    assert not uninterrupted.state.exists()
+
+
+@pytest.mark.parametrize(
+    "interruptions",
+    [
+        [f"epoch-{epoch:04}.npz" for epoch in range(EPOCHS)],
+        ["cnn_auc_per_epoch.csv", "cnn_test_yscores.csv", "model.keras"],
+    ],
+    ids=["after-every-epoch", "before-a-checkpoint-in-evaluation-in-export"],
+)
+def test_an_interrupted_run_ends_with_the_same_files(
+    new_run: NewRun, uninterrupted: RunPaths, interruptions: list[str]
+) -> None:
+    paths = new_run(interruptions[0])
+    for name in interruptions:
+        train_until(paths, name)
+    train_run(paths)
+    assert metrics(paths) == metrics(uninterrupted)
+    mine, expected = contents(paths), contents(uninterrupted)
+    assert mine.keys() == expected.keys()
+    assert [name for name in expected if mine[name] != expected[name]] == []
+    record = read_record(paths)
+    assert record is not None
+    assert record.status is Status.FINISHED
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
+    new_run: NewRun, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = new_run("damaged")
+    train_until(paths, "epoch-0002.npz")
+    damaged = paths.state / "epoch-0002.npz"
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    capsys.readouterr()
+    train_run(paths)
+    output, errors = capsys.readouterr()
+    assert f"going on after epoch 2/{CONFIG.train.epochs}\n" in output
+    assert errors.count("warning") == 1
+    for table in (paths.accuracy("cnn"), paths.loss("cnn")):
+        assert table.read_bytes() == (uninterrupted.folder / table.name).read_bytes()
+    progress = read_progress(paths)
+    assert progress is not None
+    assert (progress.first, progress.done, progress.epochs) == (2, EPOCHS, CONFIG.train.epochs)
+    best = metrics(paths)
+    assert progress.best_epoch == best["best_epoch"]
+    np.testing.assert_allclose(progress.val_loss, best["validation"]["loss"], atol=1e-6)
+
+
+@pytest.mark.parametrize("full", ["epoch-0001.npz", "cnn_loss_per_epoch.csv"])
+def test_a_full_disk_is_a_failure_of_the_storage_in_one_line(
+    new_run: NewRun, full: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    paths = new_run(f"full-{full}")
+    train_on_full_disk(paths, lambda target: target.name == full, monkeypatch)
+    record = read_record(paths)
+    assert record is not None
+    assert (record.status, record.failure) == (Status.FAILED, "storage")
+    assert "error: [Errno 28] No space left on device" in capsys.readouterr().err.splitlines()
+    assert not list(paths.folder.rglob(f".*{full}"))
+
+
+def test_a_disk_too_full_for_run_json_is_told_all_the_same(
+    new_run: NewRun, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    paths = new_run("full")
+    train_on_full_disk(paths, lambda target: True, monkeypatch)
+    record = read_record(paths)
+    assert record is not None
+    assert record.status is Status.CREATED
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def train_on_full_disk(
+    paths: RunPaths, full: Callable[[Path], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def replace_or_fail(source: Path, target: Path) -> None:
+        if full(target):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_or_fail)
+    assert train(paths) == 74

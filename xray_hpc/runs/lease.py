@@ -164,7 +164,7 @@ def _present(path: Path, expiry: float) -> tuple[int, Owner | None]:
             if renewed == 0:
                 return max(numbers), None
             owner = _read_owner(file)
-            alive = _process_alive(owner) if owner and _is_here(owner) else None
+            alive = _process_alive(owner) if owner and is_here(owner) else None
             if alive is None:
                 alive = _clock(path) - renewed < expiry
         except FileNotFoundError:  # it has just changed hands
@@ -219,7 +219,7 @@ def _read_owner(file: Path) -> Owner | None:
         return None
 
 
-def _is_here(owner: Owner) -> bool:
+def is_here(owner: Owner) -> bool:
     """Whether this process would see the owner's among those of this machine."""
     mine = (_boot(), _namespace(), _user())
     return None not in mine and (owner.boot, owner.namespace, owner.user) == mine

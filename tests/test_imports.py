@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "training": {"training", "models", "data", "runs"},
     "prediction": {"prediction", "models", "data", "runs"},
     "cluster": {"cluster", "models", "data", "runs"},
-    "report": {"report", "models", "data", "runs"},
+    "report": {"report", "cluster", "models", "data", "runs"},
 }
 MAY_IMPORT_TENSORFLOW = {"training", "models", "data/batches.py"}
 

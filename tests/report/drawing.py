@@ -10,8 +10,9 @@ from synthetic import Drawn, write_run
 from xray_hpc.report.axes import compared_keys, labels
 from xray_hpc.report.curves import learning_curves
 from xray_hpc.report.groups import groups, leading
-from xray_hpc.report.reading import Run, read_run
+from xray_hpc.report.reading import read_run
 from xray_hpc.report.roc import roc_overlay
+from xray_hpc.report.run import Run
 from xray_hpc.report.style import look, run_colors
 from xray_hpc.runs.paths import SweepPaths
 

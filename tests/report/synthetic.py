@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ import pandas as pd
 from xray_hpc.metrics import roc_curves, split_metrics
 from xray_hpc.runs.files import write_csv, write_json, write_text
 from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
-from xray_hpc.runs.record import RunRecord, Status, write_record
+from xray_hpc.runs.record import RunRecord, Status, Try, write_record
 from xray_hpc.schema import to_yaml
 
 NORMAL, PNEUMONIA = "NORMAL", "PNEUMONIA"
@@ -99,12 +101,13 @@ def write_run(
     config = config_of(model, **changes)
     digest = hashlib.sha256(json.dumps(config).encode()).hexdigest()[:8]
     paths = sweep.run(f"{model}-{digest}")
+    number = len(list(sweep.runs.iterdir())) if sweep.runs.exists() else 0
     paths.folder.mkdir(parents=True)
     write_text(paths.config, to_yaml(config))
     write_text(paths.log, "epoch 0\n")
     known: dict[str, Any] = {
         "created": "2026-11-22T03:40:00+00:00",
-        **({} if status == "created" else STARTED),
+        **({} if status == "created" else started(f"12_{number}", status)),
         **({"ended": "2026-11-22T03:42:30+00:00", "seconds": 90.5} if status == "finished" else {}),
         "overrides": [f"model={model}", *overrides],
     }
@@ -121,16 +124,43 @@ def write_run(
     return paths
 
 
-STARTED = {
-    "started": "2026-11-22T03:41:00+00:00",
-    "node": "node1",
-    "gpus": ["NVIDIA H200"],
-    "replicas": 1,
-    "job_id": "12_3",
-    "job_ids": ["12_3"],
-    "versions": {"python": "3.11.7", "tensorflow": "2.21.0"},
-    "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-}
+def started(job: str, status: str) -> dict[str, Any]:
+    """What a record says of a run that was started, in one try that ended unless it is going."""
+    return {
+        "started": "2026-11-22T03:41:00+00:00",
+        "node": "node1",
+        "gpus": ["NVIDIA H200"],
+        "replicas": 1,
+        "job_id": job,
+        "job_ids": [job],
+        "versions": {"python": "3.11.7", "tensorflow": "2.21.0"},
+        "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
+        "tries": [going(job) if status == "running" else one_try(job)],
+    }
+
+
+def going(job: str = "12_0", **changes: Any) -> Try:
+    """A try that has not ended."""
+    fields: dict[str, Any] = {
+        **{"queued": "2026-11-22T03:40:00+00:00", "started": "2026-11-22T03:41:00+00:00"},
+        **{"node": "node1", "job_id": job, "gpus": 1, "cpus": 4},
+        **{"memory": 16384, "time_limit": 240},
+    }
+    return Try(**(fields | changes))
+
+
+def one_try(job: str = "12_0", **changes: Any) -> Try:
+    """A try of 100 s, half of whose CPUs and a quarter of whose memory were used."""
+    ended = {"ended": "2026-11-22T03:42:40+00:00", "epochs": 8, "peak_memory": 4096}
+    return going(job, **(ended | {"cpu_seconds": 200.0, "gpu_use": 62.0} | changes))
+
+
+def hold(paths: RunPaths) -> None:
+    """Let somebody hold the run's lease, for as long as a test may take."""
+    paths.lease.mkdir()
+    owner = paths.lease / "1"
+    owner.touch()
+    os.utime(owner, times=(ahead := time.time() + 3600, ahead))
 
 
 def _history(drawn: Drawn) -> pd.DataFrame:
@@ -206,12 +236,13 @@ def _rounded(value: Any) -> Any:
 
 
 def plan(
-    sweep: SweepPaths, runs: dict[str, list[str]], time: str = "2026-11-22T03:40:00+00:00"
+    sweep: SweepPaths, runs: dict[str, list[str]], at: str = "2026-11-22T03:40:00+00:00"
 ) -> None:
     """Write the ledger of a launch that submitted ``runs`` to Slurm."""
+    tasks = [[run] for run in runs]
     events = [
-        {"event": "planned", "time": time, "runs": runs},
-        {"event": "submitting", "time": time, "submission": "s1", "runs": list(runs)},
+        {"event": "planned", "time": at, "runs": runs},
+        {"event": "submitting", "time": at, "submission": "s1", "kind": "runs", "tasks": tasks},
     ]
     with sweep.ledger.open("a") as ledger:
         ledger.writelines(json.dumps(event) + "\n" for event in events)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from synthetic import config_of
 
 from xray_hpc.report.axes import compared_keys, labels, short, show_value, swept_keys, value
-from xray_hpc.report.reading import Run, by_key, flatten
+from xray_hpc.report.reading import by_key, flatten
+from xray_hpc.report.run import Run
 
 
 def run(name: str, model: str = "ft", *words: str, **changes: Any) -> Run:

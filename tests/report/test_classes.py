@@ -10,7 +10,7 @@ from synthetic import Drawn, experiments, three_classes, write_run
 
 from xray_hpc.report.classes import classes_section
 from xray_hpc.report.groups import groups, ranked
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 from xray_hpc.runs.paths import SweepPaths
 
 

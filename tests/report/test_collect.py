@@ -9,14 +9,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from synthetic import Drawn, experiments, grid, plan, write_run
+from synthetic import Drawn, experiments, grid, hold, one_try, plan, write_run
 
 from xray_hpc.errors import UserError
 from xray_hpc.report.collect import collect
 from xray_hpc.runs.files import write_text
 from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.runs.progress import Progress, write_progress
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+LATER = {
+    "queued": "2026-11-22T03:42:40+00:00",
+    "started": "2026-11-22T03:43:10+00:00",
+    "ended": "2026-11-22T03:44:10+00:00",
+}
 
 
 def states(folder: Path) -> SweepPaths:
@@ -35,14 +43,22 @@ def states(folder: Path) -> SweepPaths:
             record={
                 "error": {"type": "UserError", "message": "3 of 60 scores | are not finite"},
                 "restarts": 1,
+                "failure": "bad_data",
+                "tries": [
+                    one_try("12_4", failure="out_of_memory", peak_memory=16380, retried=True),
+                    one_try("12_4", **LATER, failure="bad_data", memory=24576, peak_memory=16900),
+                ],
             },
         ),
         write_run(sweep, "tl", Drawn(epochs=3), status="running", train__learning_rate=1e-4),
+        write_run(sweep, "tl", Drawn(epochs=1), status="running", train__learning_rate=1e-5),
         write_run(sweep, "tl", status="created", train__learning_rate=1e-3),
         write_run(sweep, "tl", Drawn(epochs=2), status="interrupted", train__learning_rate=1e-2),
         write_run(sweep, "cnn", Drawn(seed=5), train__learning_rate=1e-2),
     ]
     runs[-1].metrics.unlink()
+    hold(runs[5])
+    write_progress(runs[5], Progress(3, 8, 0, 20.0, 2, 0.7, 0.6, None))
     (sweep.data / "5f0c9e1d").mkdir(parents=True)
     (sweep.data / "5f0c9e1d" / "class_bars.png").write_bytes(b"png")
     write_text(sweep.data / "5f0c9e1d" / "index.csv", "file\n")

@@ -13,7 +13,7 @@ from synthetic import LUNGS, Drawn, experiments, three_classes, write_run
 from xray_hpc.report.axes import compared_keys, labels
 from xray_hpc.report.confusion import confusion_matrices
 from xray_hpc.report.groups import ranked
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 from xray_hpc.report.style import look
 from xray_hpc.runs.paths import SweepPaths
 

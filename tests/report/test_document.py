@@ -8,7 +8,7 @@ from drawing import runs_of
 from synthetic import Drawn, experiments, three_classes, write_run
 
 from xray_hpc.report.document import NOT_ALIKE, report
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 from xray_hpc.runs.paths import SweepPaths
 
 
@@ -52,7 +52,9 @@ def test_data_sets_have_a_heading_and_a_description_each(tmp_path: Path) -> None
 
 def test_more_than_two_classes_have_no_misses_but_their_mistakes(tmp_path: Path) -> None:
     text = said(runs_of(three_classes(tmp_path / "three")))
-    assert headings(text) == ["# Sweep s", "## Comparison", "## Classes", "## Files"]
+    assert headings(text) == [
+        *("# Sweep s", "## Comparison", "## Classes", "## What the runs used", "## Files"),
+    ]
     assert "AUC is the mean of the classes' own, each against the rest" in text
     assert "sensitivity" not in text
 

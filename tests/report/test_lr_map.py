@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from synthetic import Drawn, grid, write_run
 
 from xray_hpc.report.lr_map import lr_unfreeze_map
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 from xray_hpc.report.style import look
 from xray_hpc.runs.paths import SweepPaths
 

@@ -27,7 +27,8 @@ from xray_hpc.report.merging import (
     runs_table,
     write_scores,
 )
-from xray_hpc.report.reading import Run, read_run
+from xray_hpc.report.reading import read_run
+from xray_hpc.report.run import Run
 from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.runs.record import RunRecord
 
@@ -65,7 +66,7 @@ def test_every_row_of_every_readable_file_is_merged_once(
     kept = write_scores(sweep.folder / "scores.csv", [read_run(sweep.run(n)) for n in names])
     merged = rows(sweep.folder / "scores.csv")
 
-    assert runs_table(kept, {})["run"].tolist() == names
+    assert runs_table(kept)["run"].tolist() == names
     recorded = [sweep.run(n) for n in names if sweep.run(n).record.exists()]
     models = {run.name: run.name.split("-")[0] for run in recorded}
     assert merged == [
@@ -169,11 +170,11 @@ def test_an_unreadable_run_leaves_no_half_file(tmp_path: Path) -> None:
 def test_missing_stays_empty_and_zero_stays_zero(tmp_path: Path) -> None:
     record = RunRecord("ft-1", "s", "ft", restarts=0)
     metrics = {"best_epoch": 0, "test": {"auc": None, "false_negatives": 0}}
-    table = runs_table([Run("ft-1", "ft", "finished", record=record, metrics=metrics)], {})
+    table = runs_table([Run("ft-1", "ft", "finished", record=record, metrics=metrics)])
     table.to_csv(tmp_path / "runs.csv", index=False)
     (row,) = rows(tmp_path / "runs.csv")
     zero = {key for key, value in row.items() if value == "0"}
-    assert zero == {"best_epoch", "test_false_negatives", "restarts"}
+    assert zero == {"best_epoch", "test_false_negatives", "restarts", "tries"}
     assert {key for key, value in row.items() if value} - zero == {"run", "model", "status"}
 
 
@@ -182,7 +183,7 @@ def test_whole_numbers_stay_whole_beside_empty_cells() -> None:
         Run("ft-1", "ft", "finished", config={"model.unfreeze": 4}, metrics={"epochs": 10}),
         Run("cnn-2", "cnn", "finished", config={"model.unfreeze": None}),
     ]
-    table = runs_table(runs, {})
+    table = runs_table(runs)
     assert table["model.unfreeze"].tolist() == [4, None]
     assert table.to_csv(columns=["model.unfreeze", "epochs"], index=False) == (
         "model.unfreeze,epochs\n4,10\n,\n"
@@ -195,38 +196,25 @@ def test_a_run_that_never_began_shows_what_was_planned() -> None:
         Run("ft-2", "ft", "finished", config={"seed": 2, "train.learning_rate": 1e-4}),
         Run("ft-3", "ft", "missing", overrides={"train.learning_rate": "1e-05"}),
     ]
-    table = runs_table(runs, {})
+    table = runs_table(runs)
     assert table["train.learning_rate"].tolist() == [1e-3, 1e-4, "1e-05"]
     assert table["seed"].tolist() == [1, 2, None]
 
 
-@pytest.mark.parametrize(
-    ("started", "submitted", "queued"),
-    [
-        ("2026-11-22T04:00:00+00:00", ["2026-11-22T03:00:00+00:00"], 3600),
-        (
-            "2026-11-22T04:00:00+00:00",
-            [f"2026-11-22T0{hour}:30:00+00:00" for hour in (1, 3, 5)],
-            1800,
-        ),
-        ("2026-11-22T04:00:00+00:00", [], None),
-        (None, ["2026-11-22T03:00:00+00:00"], None),
-        ("2026-11-22T04:00:00", ["2026-11-22T03:00:00+00:00"], None),
-        ("yesterday", ["2026-11-22T03:00:00+00:00"], None),
-    ],
-)
-def test_the_wait_is_counted_from_the_last_submission_before_the_start(
-    started: str | None, submitted: list[str], queued: int | None
-) -> None:
-    record = RunRecord("ft-1", "s", "ft", started=started)
-    run = Run("ft-1", "ft", "finished", record=record)
-    table = runs_table([run], {"ft-1": submitted})
-    assert table["queued_seconds"].tolist() == [queued]
+def test_what_a_run_used_has_columns(small: SweepPaths) -> None:
+    (run,) = (read_run(small.run(path.name)) for path in small.runs.glob("lung-*"))
+    (row,) = runs_table([run]).to_dict("records")
+    assert {key: row[key] for key in ("tries", "waiting_seconds", "gpu_use", "cpu_use")} == {
+        **{"tries": 1, "waiting_seconds": 60, "gpu_use": 0.62, "cpu_use": 0.5}
+    }
+    assert (row["peak_memory_mb"], row["asked_memory_mb"]) == (4096, 16384)
+    assert row["gpu_hours"] == pytest.approx(100 / 3600)
+    assert row["failure"] is None
 
 
 def test_the_table_survives_a_round_trip(small: SweepPaths, tmp_path: Path) -> None:
     runs = [read_run(small.run(path.name)) for path in sorted(small.runs.iterdir())]
-    runs_table(runs, {}).to_csv(tmp_path / "runs.csv", index=False)
+    runs_table(runs).to_csv(tmp_path / "runs.csv", index=False)
     back = pd.read_csv(tmp_path / "runs.csv")
     for run, auc in zip(runs, back["validation_auc"], strict=True):
         metrics = json.loads(small.run(run.name).metrics.read_text())

@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import LUNGS, PNEUMONIA, Drawn, write_run
+from synthetic import LUNGS, PNEUMONIA, Drawn, hold, one_try, write_run
 
 from xray_hpc.report.reading import flatten, read_run
+from xray_hpc.report.usage import usage
 from xray_hpc.runs.files import write_csv
 from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.runs.progress import Progress, write_progress
 from xray_hpc.runs.record import write_record
 
 Spoil = Callable[[RunPaths], object]
@@ -137,7 +139,10 @@ def test_a_folder_without_a_record_is_missing(tmp_path: Path) -> None:
 def test_an_unfinished_run_is_not_damaged_by_what_it_has_not_written(
     tmp_path: Path, status: str
 ) -> None:
-    read = read_run(write_run(SweepPaths(tmp_path), "tl", status=status))
+    paths = write_run(SweepPaths(tmp_path), "tl", status=status)
+    if status == "running":
+        hold(paths)
+    read = read_run(paths)
     assert (read.status, read.error, read.metrics, read.scores) == (status, None, {}, {})
     assert (read.epochs is None) == (status == "created")
 
@@ -346,10 +351,10 @@ def test_damage_of_a_run_of_three_classes_is_named(
 
 
 def test_damage_of_an_unfinished_run_leaves_its_status(tmp_path: Path) -> None:
-    paths = write_run(SweepPaths(tmp_path), "tl", status="running")
+    paths = write_run(SweepPaths(tmp_path), "tl", status="interrupted")
     paths.loss("tl").write_text("epoch,tr")
     read = read_run(paths)
-    assert read.status == "running"
+    assert read.status == "interrupted"
     assert read.error == "tl_loss_per_epoch.csv ends in the middle of a line"
     assert read.epochs is not None
     assert list(read.epochs) == ["epoch", "train_accuracy", "val_accuracy", "val_auc"]
@@ -364,6 +369,39 @@ def test_a_table_that_is_an_epoch_ahead_is_read_whole(tmp_path: Path) -> None:
     assert read.epochs is not None
     assert read.epochs["epoch"].tolist() == [0, 1, 2]
     assert read.epochs["val_auc"].isna().tolist() == [False, False, True]
+
+
+def test_a_run_that_nobody_holds_is_lost_whatever_its_record_says(tmp_path: Path) -> None:
+    paths = write_run(SweepPaths(tmp_path), "tl", status="running")
+    assert read_run(paths).status == "lost"
+    hold(paths)
+    assert read_run(paths).status == "running"
+
+
+def test_a_run_is_cancelled_by_the_ledger_until_it_starts_again(tmp_path: Path) -> None:
+    paths = write_run(SweepPaths(tmp_path), "tl", status="interrupted")
+    assert read_run(paths, cancelled="2026-11-23T00:00:00+00:00").status == "cancelled"
+    assert read_run(paths, cancelled="2026-11-01T00:00:00+00:00").status == "interrupted"
+
+
+@pytest.mark.parametrize("tries", [[{"started": 1, "node": "n"}], [{"node": "n"}], ["try"]])
+def test_tries_that_make_no_sense_are_damage(run: RunPaths, tries: list[Any]) -> None:
+    change_json(run.record, lambda value: value.update(tries=tries))
+    assert read_run(run).status == "damaged"
+
+
+def test_what_a_run_used_is_read_from_its_tries(run: RunPaths) -> None:
+    assert read_run(run).usage == usage([one_try("12_0")])
+
+
+@pytest.mark.parametrize("done", ["3", None, True])
+def test_progress_that_makes_no_sense_is_passed_over(tmp_path: Path, done: Any) -> None:
+    paths = write_run(SweepPaths(tmp_path), "tl", status="running")
+    progress = Progress(3, 8, 0, 20.0, 2, 0.7, 0.6, None)
+    write_progress(paths, progress)
+    assert read_run(paths).progress == progress
+    change_json(paths.progress, lambda value: value.update(done=done))
+    assert read_run(paths).progress is None
 
 
 def test_flatten_joins_keys_with_dots() -> None:

@@ -11,7 +11,7 @@ from sklearn.metrics import auc
 from synthetic import Drawn, experiments, three_classes, write_run
 
 from xray_hpc.report.groups import ranked
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 from xray_hpc.report.style import PALETTE
 from xray_hpc.runs.paths import SweepPaths
 

@@ -8,7 +8,7 @@ import pytest
 from drawing import runs_of
 from synthetic import experiments, grid, three_classes
 
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 from xray_hpc.report.table import comparison
 
 
@@ -42,12 +42,12 @@ def test_data_sets_are_ranked_apart(tmp_path: Path) -> None:
 
 
 def test_more_than_two_classes_have_an_f1_in_place_of_what_only_two_have(tmp_path: Path) -> None:
-    heads = comparison(runs_of(three_classes(tmp_path / "three"))).splitlines()[3]
+    heads = comparison(runs_of(three_classes(tmp_path / "three"))).splitlines()[4]
     assert heads.split()[3:] == ["AUC", "acc", "AUC", "acc", "F1", "kept", "epoch", "time"]
 
 
 def test_two_classes_have_no_f1(tmp_path: Path) -> None:
-    heads = comparison(runs_of(grid(tmp_path / "grid"))).splitlines()[3]
+    heads = comparison(runs_of(grid(tmp_path / "grid"))).splitlines()[4]
     assert heads.split()[3:9] == ["AUC", "acc", "AUC", "acc", "sens", "spec"]
 
 
@@ -85,6 +85,14 @@ def test_without_a_finished_run_there_is_only_the_list() -> None:
     assert comparison([Run("ft-1", "ft", "missing", error="there is no folder")]) == (
         "1 run: 1 missing\n\nmissing  ft-1  there is no folder"
     )
+
+
+def test_what_all_runs_used_stands_under_how_they_stand(tmp_path: Path) -> None:
+    lines = comparison(runs_of(three_classes(tmp_path / "three"))).splitlines()
+    assert lines[:2] == [
+        "12 runs: 12 finished",
+        "0.333 GPU-hours, 12 min of waiting, 4G of memory at most",
+    ]
 
 
 def test_the_group_stands_over_its_columns() -> None:

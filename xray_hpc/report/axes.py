@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 
 LEARNING_RATE = "train.learning_rate"
 UNFREEZE = "model.unfreeze"

@@ -8,7 +8,8 @@ from typing import Any
 
 from xray_hpc.errors import UserError
 from xray_hpc.runs.paths import SPLITS
-from xray_hpc.runs.record import RunRecord
+from xray_hpc.runs.progress import Progress
+from xray_hpc.runs.record import RunRecord, Try
 
 MEASURES = (
     *("accuracy", "balanced_accuracy", "f1", "auc", "auc_micro", "sensitivity", "specificity"),
@@ -37,13 +38,36 @@ def check_record(record: RunRecord, name: str) -> None:
         "versions": isinstance(record.versions, dict),
         "git": record.git is None or isinstance(record.git, dict),
         "error": error is None or isinstance(error, dict),
+        "tries": all(map(_is_try, record.tries)),
     }
-    for key in ("node", "job_id", "created", "started", "ended"):
+    for key in ("node", "job_id", "created", "started", "ended", "failure"):
         value = getattr(record, key)
         sound[key] = value is None or isinstance(value, str)
     for key, is_sound in sound.items():
         if not is_sound:
             raise UserError(f"run.json: {key} is {getattr(record, key)!r}")
+
+
+def _is_try(one: Try) -> bool:
+    texts = (one.job_id, one.queued, one.ended, one.failure)
+    numbers = (
+        *(one.epochs, one.cpus, one.memory, one.time_limit),
+        *(one.peak_memory, one.cpu_seconds, one.gpu_use),
+    )
+    return (
+        all(isinstance(text, str) for text in (one.started, one.node))
+        and all(text is None or isinstance(text, str) for text in texts)
+        and is_number(one.gpus)
+        and all(number is None or is_number(number) for number in numbers)
+    )
+
+
+def sound(progress: Progress | None) -> Progress | None:
+    """``progress`` where what it counts is numbers, else ``None``."""
+    if progress is None:
+        return None
+    counted = (progress.done, progress.first, progress.seconds_per_epoch)
+    return progress if all(map(is_number, counted)) else None
 
 
 def check_metrics(metrics: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from xray_hpc.report.groups import Group
 from xray_hpc.report.markdown import escape, table
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 from xray_hpc.report.wording import count, ratio
 
 FEW = 3  # so many runs of a data set are all shown; of more the best

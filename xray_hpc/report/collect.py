@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xray_hpc.cluster.states import cancellations
 from xray_hpc.errors import UserError, nearest
 from xray_hpc.report import document
 from xray_hpc.report.axes import compared_keys, labels
@@ -23,8 +23,9 @@ from xray_hpc.report.merging import (
     runs_table,
     write_scores,
 )
-from xray_hpc.report.reading import Run, read_run
+from xray_hpc.report.reading import read_run
 from xray_hpc.report.roc import roc_overlay
+from xray_hpc.report.run import Run
 from xray_hpc.report.style import PALETTE, look, run_colors, save
 from xray_hpc.report.table import WIDTH, comparison
 from xray_hpc.report.wording import unfinished
@@ -79,15 +80,10 @@ def collect(sweep: SweepPaths) -> Report:
 
 def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     folder = sweep.report
-    planned = ledger.planned(sweep)
-    read = (read_run(sweep.run(name), planned.get(name, ())) for name in names)
+    planned, cancelled = ledger.planned(sweep), cancellations(sweep)
+    read = (read_run(sweep.run(n), planned.get(n, ()), cancelled.get(n)) for n in names)
     runs = write_scores(folder / "scores.csv", read)
-    submitted = defaultdict(list)
-    for event in ledger.events(sweep):
-        if event["event"] == "submitting":
-            for name in event["runs"]:
-                submitted[name].append(event["time"])
-    write_csv(folder / "runs.csv", runs_table(runs, submitted))
+    write_csv(folder / "runs.csv", runs_table(runs))
     write_csv(folder / "per_class.csv", classes_table(runs))
     write_csv(folder / "epochs.csv", epochs_table(runs))
     write_csv(folder / "roc.csv", roc_table(runs))

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from xray_hpc.report.axes import SEED, compared_keys, short, show_value, value
-from xray_hpc.report.reading import Run
 from xray_hpc.report.roc import Points, draw_rest
+from xray_hpc.report.run import Run
 from xray_hpc.report.style import REST, plain
 from xray_hpc.report.wording import number_of
 

@@ -10,7 +10,8 @@ from xray_hpc.report.axes import compared_keys, short, show_value, value
 from xray_hpc.report.classes import classes_section
 from xray_hpc.report.groups import Group, groups, same_validation
 from xray_hpc.report.markdown import escape, link, picture, table
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
+from xray_hpc.report.used import used_section
 from xray_hpc.report.wording import (
     count,
     duration,
@@ -40,7 +41,7 @@ CAPTIONS = {
     ),
 }
 FILES = {
-    "runs.csv": "one row a run: swept values, status, measures, times, where it ran",
+    "runs.csv": "one row a run: swept values, status, measures, times, what it used and where",
     "per_class.csv": "precision, recall, F1 and AUC of every class, by every run",
     "epochs.csv": "accuracy, loss and validation AUC of every epoch of every run",
     "scores.csv": "the score of every validation and test image, by every run",
@@ -48,7 +49,8 @@ FILES = {
 }
 RELAUNCH = (
     "Launch the same command again: it runs what is missing, failed or was interrupted, and leaves "
-    "alone what is finished or in flight. A damaged run is made anew when its folder is removed "
+    "alone what is finished or in flight. A run is lost when its record says that it runs, but "
+    "nothing does any more. A damaged run is made anew when its folder is removed "
     "first."
 )
 COMPARED = (
@@ -94,6 +96,7 @@ def report(
     others = unfinished(runs)
     if others:
         parts += ["## Runs without a result", _others(others, logs), RELAUNCH]
+    parts += used_section(runs)
     if figures:
         parts += ["## Figures"]
         parts += [f"{picture(CAPTIONS[file], file)}\n\n*{CAPTIONS[file]}.*" for file in figures]

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import PurePath
 from typing import Any
 
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 
 # What decides which of the training images a run is validated on.
 HELD_OUT = ("data.split", "data.split_seed", "data.validation_fraction", "data.per_class")

@@ -22,7 +22,7 @@ from xray_hpc.report.axes import (
     show_value,
     value,
 )
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 from xray_hpc.report.style import plain
 
 MAPS = 12  # so many panels at most: those with the best cells

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import pandas as pd
 
 from xray_hpc.report.axes import swept_keys, value
 from xray_hpc.report.checking import MEASURES, OF_A_CLASS
-from xray_hpc.report.reading import ACCURACY, AUC, IMAGE, LOSS, ROC, SCORE, Run
+from xray_hpc.report.reading import ACCURACY, AUC, IMAGE, LOSS, ROC, SCORE
+from xray_hpc.report.run import Run
 from xray_hpc.runs.files import replacing
 from xray_hpc.runs.paths import SPLITS
 
@@ -22,13 +22,10 @@ SCORE_COLUMNS = ("run", "model", "split", "class", *IMAGE, SCORE)
 ROC_COLUMNS = ("run", "model", "split", "class", *ROC)
 
 
-def runs_table(runs: Sequence[Run], submitted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """One row a run, in the order given.
+def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a run, in the order given; ``[len(runs), columns]`` of Python objects.
 
-    ``submitted`` are the times (ISO 8601) at which each run was handed to Slurm.
-
-    Returns:
-        ``[len(runs), columns]`` of Python objects; what is not known is ``None``.
+    What is not known is ``None``.
     """
     keys = swept_keys(runs)
     rows = [
@@ -38,42 +35,32 @@ def runs_table(runs: Sequence[Run], submitted: Mapping[str, Sequence[str]]) -> p
         | {key: run.metrics.get(key) for key in ("best_epoch", "epochs")}
         | {f"{split}_{name}": run.measure(split, name) for split in SPLITS for name in MEASURES}
         | {key: run.metrics.get(key) for key in ("parameters", "trainable_parameters")}
-        | _circumstances(run, submitted.get(run.name, ()))
+        | _circumstances(run)
         for run in runs
     ]
     return pd.DataFrame(rows, dtype=object)
 
 
-def _circumstances(run: Run, submitted: Sequence[str]) -> dict[str, Any]:
-    record = run.record
+def _circumstances(run: Run) -> dict[str, Any]:
+    record, used = run.record, run.usage
     return {
         "seconds": record and record.seconds,
         "seconds_per_epoch": run.metrics.get("seconds_per_epoch"),
-        "queued_seconds": _queued(record.started if record else None, submitted),
+        "waiting_seconds": used.waiting,
+        "gpu_hours": used.gpu_hours,
+        "gpu_use": used.gpu_use,
+        "cpu_use": used.cpu_use,
+        "peak_memory_mb": used.peak_memory,
+        "asked_memory_mb": used.asked_memory,
         "node": record and record.node,
         "gpus": ("; ".join(record.gpus) or None) if record else None,
         "replicas": record and record.replicas,
         "job_id": record and record.job_id,
+        "tries": record and used.tries,
         "restarts": record and record.restarts,
+        "failure": record and record.failure,
         "error": run.error,
     }
-
-
-def _queued(started: str | None, submitted: Sequence[str]) -> int | None:
-    """Whole seconds from the last submission before ``started`` until then."""
-    begin = _time(started)
-    if begin is None:
-        return None
-    waits = [(begin - at).total_seconds() for text in submitted if (at := _time(text))]
-    return min((round(wait) for wait in waits if wait >= 0), default=None)
-
-
-def _time(text: str | None) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-    return moment if moment is not None and moment.tzinfo else None
 
 
 def classes_table(runs: Iterable[Run]) -> pd.DataFrame:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from xray_hpc.cluster.states import Evidence, State, state_of
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import MACRO, MICRO
-from xray_hpc.report.checking import check_metrics, check_record
+from xray_hpc.report.checking import check_metrics, check_record, sound
 from xray_hpc.report.parsing import Cells, Kinds, read_cells, typed
+from xray_hpc.report.run import Run
 from xray_hpc.runs.files import read_json
+from xray_hpc.runs.lease import holder
 from xray_hpc.runs.paths import SPLITS, RunPaths
+from xray_hpc.runs.progress import read_progress
 from xray_hpc.runs.record import RunRecord, Status, read_record
 from xray_hpc.schema import read_yaml
 
@@ -28,54 +30,11 @@ SCORE = "y_scores"
 ROC = {"fpr": "float64", "tpr": "float64", "thresholds": "float64"}
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a run folder holds.
-
-    ``status`` is the record's own, or ``missing`` (planned, but without a folder or a
-    ``run.json``) or ``damaged`` (finished by its record, but files are absent or make no sense;
-    or the record itself makes none). ``error`` says what is wrong, in one line. ``config`` is
-    flat: dotted key to value. ``overrides`` are the command line's words for it, key to text.
-    Tables that could not be read are absent.
-
-    ``scores`` have the columns ``file``, ``patient``, ``y_true`` and one of scores (two classes)
-    or one a class; ``roc`` has a column ``class``.
-    """
-
-    name: str
-    model: str
-    status: str
-    error: str | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    overrides: Mapping[str, str] = field(default_factory=dict)
-    record: RunRecord | None = None
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    epochs: pd.DataFrame | None = None
-    scores: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    roc: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-
-    @property
-    def finished(self) -> bool:
-        return self.status == Status.FINISHED.value
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes; none while there are no metrics."""
-        return tuple(self.metrics.get("classes", ()))
-
-    def measure(self, split: str, name: str) -> Any:
-        """``metrics.json``'s ``name`` of ``split``, or ``None``."""
-        return self.metrics.get(split, {}).get(name)
-
-    def without_scores(self) -> Run:
-        """The same run, with its largest tables let go."""
-        return dataclasses.replace(self, scores={})
-
-
-def read_run(paths: RunPaths, planned: Sequence[str] = ()) -> Run:
+def read_run(paths: RunPaths, planned: Sequence[str] = (), cancelled: str | None = None) -> Run:
     """Read everything a run folder holds; damage ends up in ``Run.error``, never in a crash.
 
-    ``planned`` are the overrides by the ledger, for a run that has no record.
+    By the ledger: ``planned`` are the overrides, for a run that has no record; ``cancelled`` is
+    when somebody cancelled it.
     """
     model = paths.name.rpartition("-")[0] or paths.name
     said = by_key(planned)
@@ -83,11 +42,12 @@ def read_run(paths: RunPaths, planned: Sequence[str] = ()) -> Run:
         record = read_record(paths)
         if record is None:
             what = "run.json" if paths.folder.is_dir() else "folder"
-            return Run(paths.name, model, "missing", f"there is no {what}", overrides=said)
+            state = state_of(Evidence(None, cancelled=cancelled))
+            return Run(paths.name, model, state.value, f"there is no {what}", overrides=said)
         check_record(record, paths.name)
     except (UserError, OSError) as error:
-        return Run(paths.name, model, "damaged", _reason(error, paths), overrides=said)
-    return _Reader(paths, record).run()
+        return Run(paths.name, model, State.DAMAGED.value, _reason(error, paths), overrides=said)
+    return _Reader(paths, record).run(cancelled)
 
 
 class _Reader:
@@ -100,7 +60,7 @@ class _Reader:
         self.absent: list[str] = []
         self.wrong: list[str] = []
 
-    def run(self) -> Run:
+    def run(self, cancelled: str | None) -> Run:
         paths, record = self.paths, self.record
         config = self.config()
         metrics = self.metrics()
@@ -109,15 +69,17 @@ class _Reader:
             split: (self.scores(split, metrics), self.roc(split, metrics)) for split in SPLITS
         }
         error = self.error()
-        damaged = self.finished and error is not None
+        damage = error if self.finished else None
+        seen = Evidence(record, damage, holder(paths.lease), cancelled=cancelled)
         return Run(
             name=paths.name,
             model=record.model,
-            status="damaged" if damaged else record.status.value,
+            status=state_of(seen).value,
             error=error,
             config=config,
             overrides=by_key(record.overrides),
             record=record,
+            progress=sound(read_progress(paths)),
             metrics=metrics,
             epochs=epochs,
             scores={split: scores for split, (scores, _) in splits.items() if scores is not None},

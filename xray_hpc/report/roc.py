@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from xray_hpc.metrics import MACRO
 from xray_hpc.report.groups import Group
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 from xray_hpc.report.style import GUIDE, REST, plain, square
 from xray_hpc.report.wording import number_of, ratio
 

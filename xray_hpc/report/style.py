@@ -11,7 +11,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 from xray_hpc.runs.files import replacing
 
 # Okabe and Ito's palette without its yellow, which is lost on white, and with Paul Tol's wine.

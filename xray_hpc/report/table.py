@@ -9,7 +9,8 @@ from textwrap import wrap
 
 from xray_hpc.report.axes import compared_keys, short, show_value, value
 from xray_hpc.report.groups import Group, groups, same_validation
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
+from xray_hpc.report.used import in_all
 from xray_hpc.report.wording import (
     count,
     duration,
@@ -44,7 +45,7 @@ def comparison(runs: Sequence[Run], width: int = WIDTH) -> str:
     Runs on different data are under a heading each.
     """
     found = groups(runs)
-    lines = [standing(runs)]
+    lines = [standing(runs), *wrap(in_all(runs), width)]
     if found:
         lines += _compared(runs, found, width)
     others = unfinished(runs)

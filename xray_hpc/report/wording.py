@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from xray_hpc.report.reading import Run
+from xray_hpc.report.run import Run
 
-STATUSES = ("finished", "running", "created", "interrupted", "failed", "damaged", "missing")
+STATUSES = (
+    *("finished", "running", "created", "interrupted", "cancelled", "failed", "lost"),
+    *("damaged", "missing"),
+)
 UNEXPLAINED = {
     "running": "running",
     "created": "not started",
     "interrupted": "stopped before its end",
+    "cancelled": "cancelled",
+    "lost": "nothing runs it any more",
     "failed": "failed, and left no reason",
 }
 
@@ -33,6 +38,31 @@ def duration(seconds: float | None) -> str:
     if seconds < 100:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+
+
+def hours(value: float | None) -> str:
+    """Hours in three digits, with thousands separated: ``0.0251``, ``4.2``, ``1,250``."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def memory(mib: float | None) -> str:
+    """MiB in two or three digits, as Slurm has them: ``350M``, ``3.1G``."""
+    if mib is None:
+        return "-"
+    return f"{mib:.0f}M" if mib < 1024 else f"{mib / 1024:.3g}G"
+
+
+def percent(share: float | None) -> str:
+    """A share in whole percent: ``0.5`` is ``50%``."""
+    return "-" if share is None else f"{share:.0%}"
+
+
+def causes(counts: Mapping[str, int]) -> str:
+    """Failure classes and how often: ``2 preempted, 1 time limit``; the most frequent first."""
+    said = sorted((-n, name.replace("_", " ")) for name, n in counts.items() if n)
+    return ", ".join(f"{-n:,} {name}" for n, name in said)
 
 
 def kept_epoch(run: Run) -> str:
@@ -72,12 +102,22 @@ def unfinished(runs: Iterable[Run]) -> list[Run]:
 
 def reason(run: Run) -> str:
     """Why a run has no result, in one line."""
-    said = [run.error] if run.error else [UNEXPLAINED[run.status]]
-    record = run.record
-    if run.status in ("running", "created") and record is not None:
-        if run.epochs is not None:
-            of = run.config.get("train.epochs")
-            said.append(f"{len(run.epochs)} of {of} epochs" if of else f"{len(run.epochs)} epochs")
-        said += [f"on {record.node}"] if record.node else []
-        said += [f"job {record.job_id}"] if record.job_id else []
-    return ", ".join(said)
+    said = run.error or UNEXPLAINED[run.status]
+    before, failure = causes(run.usage.restarts), run.record and run.record.failure
+    tries = [f"in try {run.usage.tries} (before it: {before})"] if before else []
+    if run.status in ("running", "created", "lost"):
+        return ", ".join([said, *_whereabouts(run), *tries])
+    if failure:
+        return " ".join([failure.replace("_", " "), *tries]) + f": {said}"
+    return ", ".join([said, *tries])
+
+
+def _whereabouts(run: Run) -> list[str]:
+    said = []
+    if run.epochs is not None:
+        of = run.config.get("train.epochs")
+        said.append(f"{len(run.epochs)} of {of} epochs" if of else f"{len(run.epochs)} epochs")
+    if run.record:
+        said += [f"on {run.record.node}"] if run.record.node else []
+        said += [f"job {run.record.job_id}"] if run.record.job_id else []
+    return said

@@ -1,0 +1,139 @@
+"""What runs used, added up from their tries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import going, one_try
+
+from xray_hpc.report.usage import Usage, gpu_hours, stretches, usage
+from xray_hpc.runs.progress import Progress
+from xray_hpc.runs.record import Try
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+
+
+def at(minutes: float) -> str:
+    return (NOON + timedelta(minutes=minutes)).isoformat()
+
+
+def hour(start: float, end: float, **changes: Any) -> Try:
+    """A try from one minute after noon to another."""
+    return one_try(**({"started": at(start), "ended": at(end), "queued": None} | changes))
+
+
+def progress(done: int, first: int = 0) -> Progress:
+    return Progress(done, 10, first, 30.0, 0, 0.9, 0.1, None)
+
+
+def test_a_run_that_was_never_tried_used_nothing_known() -> None:
+    assert usage([]) == Usage()
+
+
+def test_the_time_of_all_tries_counts() -> None:
+    used = usage([hour(0, 30, gpus=2, failure="preempted"), hour(60, 90, gpus=2)])
+    assert (used.tries, used.seconds, used.gpu_hours) == (2, 3600, 2)
+
+
+def test_the_wait_before_every_try_counts() -> None:
+    used = usage([hour(10, 30, queued=at(0)), hour(45, 60, queued=at(30)), hour(70, 80)])
+    assert used.waiting == 25 * 60
+
+
+def test_clocks_that_disagree_make_no_negative_time() -> None:
+    used = usage([hour(10, 5, queued=at(20))])
+    assert (used.seconds, used.gpu_hours, used.waiting) == (0, 0, 0)
+
+
+def test_memory_is_the_most_of_any_try_and_what_the_last_asked_for() -> None:
+    tries = [
+        hour(0, 1, memory=16384, peak_memory=16300, failure="out_of_memory"),
+        hour(2, 3, memory=24576, peak_memory=9000),
+    ]
+    assert (usage(tries).peak_memory, usage(tries).asked_memory) == (16300, 24576)
+
+
+def test_the_use_of_gpus_is_weighted_by_time_and_that_of_cpus_by_what_there_was() -> None:
+    short = hour(0, 1, gpu_use=100.0, cpus=8, cpu_seconds=480.0)
+    long = hour(1, 4, gpu_use=20.0, cpus=2, cpu_seconds=60.0)
+    used = usage([short, long, hour(4, 9, gpu_use=None, cpu_seconds=None)])
+    assert used.gpu_use == pytest.approx(0.4)
+    assert used.cpu_use == pytest.approx(540 / (480 + 360))
+
+
+def test_the_longest_try_tells_the_share_of_the_time_limit() -> None:
+    assert usage([hour(0, 30, time_limit=60), hour(40, 50, time_limit=60)]).time_use == 0.5
+
+
+def test_restarts_are_counted_by_what_ended_the_try_before() -> None:
+    causes = ["preempted", "preempted", None, "bug"]
+    used = usage([hour(2 * i, 2 * i + 1, failure=cause) for i, cause in enumerate(causes)])
+    assert used.restarts == Counter(preempted=2, unknown=1)
+
+
+def test_a_try_without_an_end_counts_until_its_last_epoch() -> None:
+    used = usage([hour(0, 10, epochs=4), going(started=at(20))], progress(done=10, first=4))
+    assert used.seconds == 600 + 6 * 30
+    assert used.unended == 0
+
+
+def test_progress_of_an_earlier_try_tells_nothing_of_the_last() -> None:
+    used = usage([hour(0, 10, epochs=4), going(started=at(20))], progress(done=4, first=0))
+    assert (used.seconds, used.unended) == (600, 1)
+
+
+def test_a_try_without_an_end_that_was_followed_by_another_is_left_out() -> None:
+    used = usage([going(started=at(0)), hour(20, 30)], progress(done=4))
+    assert (used.seconds, used.tries, used.unended) == (600, 2, 1)
+
+
+def test_times_that_are_none_are_left_out() -> None:
+    used = usage([hour(0, 10, started="yesterday"), hour(0, 10, ended="2026-01-01T12:10:00")])
+    assert (used.seconds, used.gpu_hours, used.unended) == (None, None, 2)
+
+
+def test_gpus_that_runs_share_count_once() -> None:
+    side_by_side = [hour(0, 60), hour(30, 90)]
+    assert gpu_hours(stretches(side_by_side)) == 1.5
+    on_another = [hour(0, 60), hour(30, 90, node="node2")]
+    assert gpu_hours(stretches(on_another)) == 2
+    in_another_job = [hour(0, 60), hour(30, 90, job_id="13")]
+    assert gpu_hours(stretches(in_another_job)) == 2
+
+
+TRIES = st.lists(
+    st.builds(
+        lambda start, length, job: hour(start, start + length, job_id=job, gpus=2),
+        st.integers(0, 300),
+        st.integers(0, 100),
+        st.sampled_from([None, "1", "2_0"]),
+    ),
+    max_size=8,
+)
+
+
+@given(TRIES, st.randoms(use_true_random=False))
+def test_sharing_never_adds_gpu_hours_and_the_order_does_not_matter(
+    tries: list[Try], random: Any
+) -> None:
+    known = stretches(tries)
+    total = gpu_hours(known)
+    random.shuffle(known)
+    assert gpu_hours(known) == pytest.approx(total)
+    if total is not None:
+        apart = sum(gpu_hours([one]) or 0 for one in known)
+        assert max((gpu_hours([one]) or 0) for one in known) <= total + 1e-9
+        assert total <= apart + 1e-9
+
+
+@given(TRIES)
+def test_tries_one_after_another_share_nothing(tries: list[Try]) -> None:
+    alone = [dataclasses.replace(one, job_id=str(i)) for i, one in enumerate(tries)]
+    hours = sum(part.seconds * part.of.gpus for part in stretches(alone)) / 3600
+    assert (gpu_hours(stretches(alone)) or 0) == pytest.approx(hours)

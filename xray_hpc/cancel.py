@@ -1,0 +1,106 @@
+"""Cancel a sweep's runs: ``python -m xray_hpc.cancel SWEEP [--runs PATTERN]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from xray_hpc import cli
+from xray_hpc.cluster.cancelling import Cancelling, compact, plan
+from xray_hpc.cluster.finding import find_sweep
+from xray_hpc.cluster.states import State
+from xray_hpc.errors import UserError
+
+
+def main() -> int:
+    """The command: 0, or 1 where the answer was no."""
+    given = _parser().parse_args()
+    cancelling = plan(find_sweep(given.sweep, given.results), given.runs)
+    name = cancelling.sweep.name
+    over = _counted(cancelling.over.values())
+    for line in _notes(cancelling):
+        print(line)
+    if cancelling.nothing:
+        print(f"nothing to cancel in {name}" + (f": {over}" if over else ""))
+        return 0
+    what = _what(cancelling)
+    if not given.yes and not _agreed(f"cancel {what} of {name}"):
+        print("nothing was cancelled")
+        return 1
+    cancelling.carry_out()
+    print(f"cancelled {what} of {name}")
+    if over:
+        print(f"ended before: {over}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m xray_hpc.cancel",
+        description="Cancel the runs of a sweep that run or wait: their Slurm jobs, and those "
+        "that train on this machine without Slurm.",
+        epilog="""examples:
+  python -m xray_hpc.cancel lr-depth                       all of it, after a question
+  python -m xray_hpc.cancel lr-depth --runs 'vgg-*'        by name
+  python -m xray_hpc.cancel lr-depth --runs 'model=vgg'    by what the command line set
+  python -m xray_hpc.launch --resume results/lr-depth      runs them again later""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sweep", metavar="SWEEP", help="a sweep's name or folder")
+    parser.add_argument(
+        "--runs",
+        metavar="PATTERN",
+        help="only runs whose name, or one of whose overrides, fits this glob",
+    )
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask first")
+    parser.add_argument(
+        "--results",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("results"),
+        help="the folder of the sweeps (results)",
+    )
+    return parser
+
+
+def _what(cancelling: Cancelling) -> str:
+    """``2 running, 9 pending runs (jobs 17_[3-13] 16 18)``."""
+    runs = cancelling.runs.values()
+    words = f"{_counted(runs)} run{'' if len(runs) == 1 else 's'}" if runs else "the jobs"
+    jobs = compact([*cancelling.jobs, *cancelling.beside])
+    ids = [f"jobs {' '.join(jobs)}"] if jobs else []
+    ids += [f"process {owner.pid}" for owner in cancelling.processes.values()]
+    return f"{words} ({', '.join(ids)})" if ids else words
+
+
+def _notes(cancelling: Cancelling) -> Iterator[str]:
+    for name, owner in cancelling.elsewhere.items():
+        yield f"note: {name} is trained by {owner}, outside of Slurm; end it there"
+    waiting = sum(state is State.CREATED for state in cancelling.over.values())
+    if cancelling.processes and waiting:
+        yield (
+            f"note: {waiting} runs have not begun; if a launch on this machine still goes through "
+            "them, end that with Ctrl-C"
+        )
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise UserError(f"not asked whether to {question}, for stdin is no terminal; add --yes")
+    return input(f"{question}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _counted(states: Iterable[State]) -> str:
+    return ", ".join(f"{many} {state.value}" for state, many in Counter(states).items())
+
+
+def entry() -> None:
+    """The installed command ``xray-cancel``."""
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,132 @@
+"""Print what a run printed: ``python -m xray_hpc.logs RUN [-f]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from xray_hpc import cli
+from xray_hpc.cluster.finding import find_run
+from xray_hpc.cluster.output import Growing, last_lines, of_slurm, tail
+from xray_hpc.cluster.queue import NO_CLUSTER, Queue
+from xray_hpc.cluster.states import State, cancellations, gather, state_of
+from xray_hpc.errors import UserError
+from xray_hpc.runs import ledger
+from xray_hpc.runs.paths import RunPaths
+
+LOOK_SECONDS = 0.5
+STATE_SECONDS = 2.0
+QUEUE_SECONDS = 10.0
+TAIL_LINES = 30
+
+
+def main() -> None:
+    """The command."""
+    given = _parser().parse_args()
+    if given.lines is not None and given.lines < 0:
+        raise UserError(f"-n is {given.lines}; it must be 0 or more lines")
+    paths = find_run(given.run, given.results)
+    log = Growing(paths.log)
+    text = log.more()
+    _write(text if given.lines is None else last_lines(text, given.lines))
+    if given.follow:
+        text += _follow(paths, log)
+    if not text.strip():
+        _explain(paths)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m xray_hpc.logs",
+        description="Print the log of a run: what its training printed, over all its restarts.",
+        epilog="""examples:
+  python -m xray_hpc.logs ft-1a2b                  the run of results/ whose name starts so
+  python -m xray_hpc.logs lr-depth/ft-1a -n 20     of one sweep; the last 20 lines
+  python -m xray_hpc.logs ft-1a2b3c4d -f           on and on, until the run has ended""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "run", metavar="RUN", help="its folder, or its name or the start of it, or SWEEP/RUN"
+    )
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on until the run has ended, or Ctrl-C"
+    )
+    parser.add_argument("-n", "--lines", metavar="LINES", type=int, help="the last LINES only")
+    parser.add_argument(
+        "--results",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("results"),
+        help="the folder of the sweeps (results)",
+    )
+    return parser
+
+
+def _follow(paths: RunPaths, log: Growing) -> bytes:
+    """Print what is added to the log until the run has ended; give that."""
+    watch, added, looked = _Watch(paths), b"", -STATE_SECONDS
+    while True:
+        over = None
+        if time.monotonic() - looked >= STATE_SECONDS:
+            looked, over = time.monotonic(), watch.over()
+        new = log.more()  # after the question, so that nothing of its last words is lost
+        _write(new)
+        added += new
+        if over is not None:
+            print(f"--- {paths.name}: {over.value}", file=sys.stderr)
+            return added
+        time.sleep(LOOK_SECONDS)
+
+
+class _Watch:
+    """Whether a run goes on, without asking Slurm more often than is polite."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._paths = paths
+        self._queue = Queue()
+        self._asked = -QUEUE_SECONDS
+
+    def over(self) -> State | None:
+        """How the run has ended; ``None`` while it goes on or may."""
+        paths, sweep = self._paths, self._paths.sweep
+        job, when = ledger.jobs(sweep).get(paths.name), cancellations(sweep).get(paths.name)
+        seen = gather(paths, cancelled=when)
+        finished = state_of(seen) is State.FINISHED
+        submitted = job or (seen.record.job_id if seen.record else None)
+        if seen.live and not finished:
+            return None
+        if submitted is not None and not finished:
+            if time.monotonic() - self._asked < QUEUE_SECONDS:
+                return None
+            self._asked = time.monotonic()
+            self._queue.ask()
+            seen = gather(paths, job, self._queue.jobs, when)
+            if seen.live or self._queue.silent not in (None, NO_CLUSTER):
+                return None
+        return state_of(seen)
+
+
+def _explain(paths: RunPaths) -> None:
+    """Say why a log is empty, and show what the run's Slurm job printed instead."""
+    other = of_slurm(paths)
+    if other is None:
+        print(f"{paths.name} has printed nothing yet", file=sys.stderr)
+        return
+    print(f"{paths.name} has printed nothing; its Slurm job: {other}", file=sys.stderr, flush=True)
+    _write(tail(other, TAIL_LINES))
+
+
+def _write(text: bytes) -> None:
+    sys.stdout.buffer.write(text)
+    sys.stdout.flush()
+
+
+def entry() -> None:
+    """The installed command ``xray-logs``."""
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    entry()

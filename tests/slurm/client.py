@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cluster import Cluster
+
 ENDED = frozenset(
     (
         "BOOT_FAIL",
@@ -28,15 +30,24 @@ ENDED = frozenset(
 class Slurm:
     """A cluster to submit to.
 
-    ``own`` is true for the throw-away cluster of cluster.py and false for a site's cluster, where
-    nodes, partitions and GPUs are unknown and may be busy. ``environment`` is what the process
-    environment must hold for Slurm's commands to speak to this cluster.
+    ``cluster`` is the throw-away cluster of cluster.py, whose nodes and daemons a test may kill;
+    None on a site's cluster, where nodes, partitions and GPUs are unknown and may be busy.
+    ``environment`` is what the process environment must hold for Slurm's commands to speak to it.
     """
 
-    own: bool
+    cluster: Cluster | None
     nodes: list[str]
     partition: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def throwaway(cls, cluster: Cluster) -> Slurm:
+        """The client of a throw-away cluster."""
+        return cls(cluster, cluster.nodes, "main", {"SLURM_CONF": str(cluster.conf)})
+
+    @property
+    def own(self) -> bool:
+        return self.cluster is not None
 
     def run(
         self, *command: str | Path, check: bool = True, timeout: float = 120, **options: Any

@@ -2,11 +2,13 @@
 
 Three virtual nodes (one slurmd each) with 8 CPUs and 2 pretend GPUs each, a slurmctld and a munged,
 all from Debian's packages (see install.sh) and all under one folder of their own in /run. A site's
-/etc/slurm, munge key and running daemons are neither read nor touched. It needs root.
+/etc/slurm, munge key and running daemons are neither read nor touched. It needs root. With
+accounting there are a slurmdbd and a MariaDB too (see accounting.py).
 
 Tests use it through the fixtures of conftest.py. By hand:
 
     python tests/slurm/cluster.py start     # prints the line that makes sbatch and srun use it
+    python tests/slurm/cluster.py start accounting
     python tests/slurm/cluster.py status
     python tests/slurm/cluster.py stop
 
@@ -20,27 +22,26 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+import accounting
 import configuration
-from configuration import GPUS, search_path
+from configuration import Size, search_path
+from daemons import ClusterError, Daemons
 from processes import job_processes, kill_and_wait, remove_cgroups
 
 ROOT = Path("/run/xray-hpc-slurm")
 PROGRAMS = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
-TEST_SLOTS = range(9)
 HAND_SLOT = 9
-
-NODES = 3
-
-
-class ClusterError(Exception):
-    """The cluster could not be brought up; the message says why."""
+THREE_NODES = Size()
+# Ten ports a slot: one a node, slurmctld's and slurmdbd's.
+MOST_NODES = 8
+TEST_SLOTS = [slot for slot in range(16) if slot != HAND_SLOT]
 
 
 class Cluster:
@@ -50,17 +51,20 @@ class Cluster:
     commands to speak to it; ``nodes`` are the names of its nodes.
     """
 
-    def __init__(self, slot: int) -> None:
+    def __init__(self, slot: int, size: Size = THREE_NODES, *, accounting: bool = False) -> None:
+        if not 0 < size.nodes <= MOST_NODES:
+            raise ClusterError(f"{size.nodes} nodes; a slot has ports for 1 to {MOST_NODES}")
         self.slot = slot
+        self.size = size
+        self.accounting = accounting
         self.folder = ROOT / str(slot)
         self.conf = self.folder / "slurm.conf"
-        self.nodes = [f"xray{10 * slot + i}" for i in range(1, NODES + 1)]
-        self.port = 17_000 + 10 * slot
+        self.nodes = [f"xray{10 * slot + i}" for i in range(1, size.nodes + 1)]
+        self._daemons = Daemons(self.folder)
         self._lock: int | None = None
-        self._reaper: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def claim(cls) -> Cluster:
+    def claim(cls, size: Size = THREE_NODES, *, accounting: bool = False) -> Cluster:
         """The cluster of the first slot that nobody holds; clears what dead sessions left.
 
         Raises:
@@ -68,7 +72,7 @@ class Cluster:
         """
         mine: Cluster | None = None
         for slot in TEST_SLOTS:
-            cluster = cls(slot)
+            cluster = cls(slot, size, accounting=accounting)
             if not cluster._take():
                 continue
             cluster._clear()
@@ -82,7 +86,7 @@ class Cluster:
 
     @property
     def running(self) -> bool:
-        return self._pid("slurmctld") is not None
+        return self._daemons.pid("slurmctld") is not None
 
     def start(self) -> None:
         """Bring the cluster up and wait until every node is idle.
@@ -92,9 +96,11 @@ class Cluster:
         """
         if os.geteuid() != 0:
             raise ClusterError("a Slurm cluster of its own needs root")
-        missing = missing_programs()
+        missing = missing_programs(self.accounting)
         if missing:
-            raise ClusterError(f"not installed: {', '.join(missing)} (run tests/slurm/install.sh)")
+            raise ClusterError(
+                f"not installed: {', '.join(missing)} ({installing(self.accounting)})"
+            )
         self._clear()
         try:
             self._write()
@@ -111,11 +117,9 @@ class Cluster:
         self._release()
 
     def nodes_idle(self) -> bool:
-        done = self._client("sinfo", "-h", "-N", "-o", "%N %T")
+        done = self._daemons.ask("sinfo", "-h", "-N", "-o", "%N %T")
         states = dict(line.split() for line in done.stdout.splitlines())
-        return (
-            done.returncode == 0 and [states.get(node) for node in self.nodes] == ["idle"] * NODES
-        )
+        return done.returncode == 0 and {states.get(node) for node in self.nodes} == {"idle"}
 
     # Starting
 
@@ -126,22 +130,21 @@ class Cluster:
         key = self.folder / "munge" / "key"
         key.touch(mode=0o400)
         key.write_bytes(os.urandom(128))
-        for index in range(GPUS):
+        for index in range(self.size.gpus):
             # Slurm hands out a GPU only if it is a device. 195 is the number of NVIDIA's driver;
             # where that is not loaded, opening the file fails, as it should for a pretence.
             device = os.makedev(195, index)
             os.mknod(self.folder / "gpu" / f"gpu{index}", stat.S_IFCHR | 0o666, device)
-        configuration.write(self.folder, self.slot, self.port, NODES)
+        port = 17_000 + 10 * self.slot
+        configuration.write(self.folder, self.slot, port, self.size, accounting=self.accounting)
 
     def _watch(self) -> None:
         """Start the process that removes the cluster if this one is killed before it can."""
-        command = [sys.executable, __file__, "reap", str(self.folder)]
-        self._reaper = self._spawn(command, "reaper")
-        (self.folder / "reaper.pid").write_text(f"{self._reaper.pid}\n")
+        self._daemons.spawn("reaper", sys.executable, __file__, "reap", str(self.folder))
 
     def _start_daemons(self) -> None:
         munge = self.folder / "munge"
-        self._daemon(
+        self._daemons.start(
             "munged",
             f"--socket={munge}/socket",
             f"--key-file={munge}/key",
@@ -150,49 +153,54 @@ class Cluster:
             f"--seed-file={munge}/seed",
         )
         ask_munge = ("munge", "-n", f"--socket={munge}/socket")
-        self._until(lambda: self._client(*ask_munge).returncode == 0, 10, "munge to answer")
-        self._daemon("slurmctld", "-c", "-f", str(self.conf))
-        for node in self.nodes:
-            self._daemon("slurmd", "-f", str(self.conf), "-N", node)
-        self._until(self.nodes_idle, 30, "all nodes to be idle")
-
-    def _daemon(self, *command: str) -> None:
-        if self._spawn(command, command[0]).wait() != 0:
-            raise ClusterError(f"{command[0]} did not start\n{self._logs()}")
-
-    def _spawn(self, command: tuple[str, ...] | list[str], name: str) -> subprocess.Popen[bytes]:
-        with (self.folder / "log" / f"{name}.out").open("ab") as out:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=self._environment(),
-                cwd="/",
-                start_new_session=True,
-            )
-
-    def _client(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, capture_output=True, text=True, env=self._environment(), timeout=60
+        self._daemons.until(
+            lambda: self._daemons.ask(*ask_munge).returncode == 0, 10, "munge to answer"
         )
+        if self.accounting:
+            accounting.start(self._daemons, f"test{self.slot}")
+        self._daemons.start("slurmctld", "-c", "-f", str(self.conf))
+        for node in self.nodes:
+            self.start_node(node)
+        self._daemons.until(self.nodes_idle, 30, "all nodes to be idle")
 
-    def _environment(self) -> dict[str, str]:
-        return {"PATH": search_path(), "SLURM_CONF": str(self.conf), "LANG": "C.UTF-8"}
+    # Faults
 
-    def _until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
-        end = time.monotonic() + seconds
-        while not holds():
-            if time.monotonic() > end:
-                raise ClusterError(f"waited {seconds:g} s for {what}\n{self._logs()}")
-            time.sleep(0.02)
+    def kill_node(self, node: str) -> None:
+        """``kill -9`` the node's slurmd; its jobs live on. Slurm calls it down after some 25 s."""
+        self._daemons.kill(f"slurmd-{node}")
 
-    def _logs(self) -> str:
-        tails = []
-        for log in sorted((self.folder / "log").glob("*")):
-            lines = log.read_text(errors="replace").splitlines()[-8:]
-            tails += [f"--- {log.name}", *lines]
-        return "\n".join(tails)
+    def start_node(self, node: str) -> None:
+        """Start the node's slurmd; a node that was down is up again by that."""
+        self._daemons.start("slurmd", "-f", str(self.conf), "-N", node)
+
+    def down(self, node: str) -> None:
+        """A node failure at once: its jobs are requeued, though what they run may live on."""
+        update = ("scontrol", "update", f"nodename={node}", "reason=test")
+        self._daemons.tell(*update, "state=down")
+        # A living slurmd would bring the node up again by itself.
+        self._daemons.tell(*update, "state=drain")
+
+    def resume(self, node: str) -> None:
+        """Take a node that was set down back."""
+        self._daemons.tell("scontrol", "update", f"nodename={node}", "state=resume")
+
+    def restore(self, node: str) -> None:
+        """Put right what a test did to a node, if it did anything."""
+        if self._daemons.pid(f"slurmd-{node}") is None:
+            self.start_node(node)
+        self._daemons.ask("scontrol", "update", f"nodename={node}", "state=resume")
+
+    def stop_controller(self, number: int = signal.SIGTERM) -> None:
+        """End slurmctld; with SIGKILL it forgets what was said to it in the last seconds."""
+        self._daemons.kill("slurmctld", number)
+
+    def start_controller(self) -> None:
+        """Start slurmctld with what it wrote down, and wait until it answers."""
+        self._daemons.start("slurmctld", "-f", str(self.conf))
+        answers = ("scontrol", "ping")
+        self._daemons.until(
+            lambda: "is UP" in self._daemons.ask(*answers).stdout, 30, "slurmctld to answer"
+        )
 
     # Stopping
 
@@ -200,24 +208,11 @@ class Cluster:
         """Kill outright: nothing of a throw-away cluster is worth the seconds of a clean end."""
         if not self.folder.exists():
             return
-        daemons = {self._pid(file.stem) for file in self.folder.glob("*.pid")}
-        kill_and_wait(pid for pid in daemons if pid is not None and pid != os.getpid())
-        if self._reaper is not None:
-            self._reaper.wait()
-            self._reaper = None
+        self._daemons.kill_all()
         # The daemons are gone, so no new job process appears while these are collected.
         kill_and_wait(job_processes(self.conf, self.nodes))
         remove_cgroups(self.nodes)
         shutil.rmtree(self.folder)
-
-    def _pid(self, name: str) -> int | None:
-        """The process of a pid file, if it still runs and is one of this folder's."""
-        try:
-            pid = int((self.folder / f"{name}.pid").read_text())
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-        except (OSError, ValueError):
-            return None
-        return pid if str(self.folder) in command else None
 
     # The lock of a slot
 
@@ -238,37 +233,58 @@ class Cluster:
             self._lock = None
 
 
-def missing_programs() -> list[str]:
-    """Those of Slurm's and munge's programs that are not installed."""
-    return [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
+def missing_programs(accounting_too: bool = False) -> list[str]:
+    """Those of the programs that a cluster needs that are not installed."""
+    programs = (*PROGRAMS, *accounting.PROGRAMS) if accounting_too else PROGRAMS
+    return [name for name in programs if shutil.which(name, path=search_path()) is None]
+
+
+def installing(accounting_too: bool = False) -> str:
+    """What to do about programs that are missing."""
+    return f"run tests/slurm/install.sh{' accounting' if accounting_too else ''}"
+
+
+def start_by_hand(cluster: Cluster) -> int:
+    begin = time.monotonic()
+    try:
+        cluster.start()
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    seconds = time.monotonic() - begin
+    print(f"{len(cluster.nodes)} nodes idle after {seconds:.1f} s; to use it:")
+    print(f"export SLURM_CONF={cluster.conf}")
+    return 0
+
+
+def show_running() -> None:
+    running = [found for slot in (*TEST_SLOTS, HAND_SLOT) if (found := Cluster(slot)).running]
+    for found in running:
+        environment = os.environ | {"SLURM_CONF": str(found.conf)}
+        shown = subprocess.run(
+            ["sinfo", "-N", "-l"], env=environment, capture_output=True, text=True
+        )
+        print(f"SLURM_CONF={found.conf}\n{shown.stdout}")
+    if not running:
+        print("no test cluster runs on this machine")
 
 
 def main(arguments: list[str]) -> int:
-    cluster = Cluster(HAND_SLOT)
     match arguments:
         case ["start"]:
-            begin = time.monotonic()
-            try:
-                cluster.start()
-            except ClusterError as error:
-                print(f"error: {error}", file=sys.stderr)
-                return 1
-            print(f"{NODES} nodes idle after {time.monotonic() - begin:.1f} s; to use it:")
-            print(f"export SLURM_CONF={cluster.conf}")
+            return start_by_hand(Cluster(HAND_SLOT))
+        case ["start", "accounting"]:
+            return start_by_hand(Cluster(HAND_SLOT, accounting=True))
         case ["stop"]:
-            cluster.stop()
+            Cluster(HAND_SLOT).stop()
         case ["status"]:
-            running = [found for slot in range(10) if (found := Cluster(slot)).running]
-            for found in running:
-                print(f"SLURM_CONF={found.conf}\n{found._client('sinfo', '-N', '-l').stdout}")
-            if not running:
-                print("no test cluster runs on this machine")
+            show_running()
         case ["reap", folder]:
             watched = Cluster(int(Path(folder).name))
             watched._take(wait=True)
             watched.stop()
         case _:
-            print("usage: cluster.py start|stop|status", file=sys.stderr)
+            print("usage: cluster.py start [accounting]|stop|status", file=sys.stderr)
             return 2
     return 0
 

@@ -1,4 +1,4 @@
-"""What Slurm is told about the throw-away cluster: slurm.conf, gres.conf and cgroup.conf."""
+"""What Slurm is told about the throw-away cluster: the files that its daemons read."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ import re
 import shutil
 import socket
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from processes import CONTROLLERS
 
-GPUS = 2
-CPUS = 8
 # More than the machine has, so that a job that asks for an ordinary node's memory can be placed.
 MEMORY_MB = 40_000
+# What a preempted job of the partition "graced" gets between its notice and its end.
+GRACE_SECONDS = 10
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the cluster pretends to be: CPUs and GPUs are those of one node."""
+
+    nodes: int = 3
+    cpus: int = 8
+    gpus: int = 2
+    max_array_size: int = 1001
+
 
 SLURM_CONF = """\
 ClusterName=test{slot}
@@ -56,17 +68,19 @@ KillWait=5
 InactiveLimit=0
 ReturnToService=2
 JobRequeue=1
-# Finished jobs stay in squeue and scontrol for an hour: there is no accounting to ask.
+# Finished jobs stay in squeue and scontrol for an hour, so that no accounting need be asked.
 MinJobAge=3600
-MaxArraySize=1001
-AccountingStorageType=accounting_storage/none
+MaxArraySize={max_array_size}
+{accounting}
 
-# A job in "high" requeues jobs of "main" where it needs their place.
+# A job in "high" requeues jobs of "main" and "graced" where it needs their place.
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName={nodes} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports} CPUs={cpus} \
 RealMemory={memory} Gres=gpu:{gpus} Feature=drawn State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES DefaultTime=60 MaxTime=INFINITE PriorityTier=1
+PartitionName=graced Nodes=ALL Default=NO DefaultTime=60 MaxTime=INFINITE PriorityTier=1 \
+GraceTime={grace}
 PartitionName=high Nodes=ALL Default=NO DefaultTime=60 MaxTime=INFINITE PriorityTier=10 \
 PreemptMode=OFF
 """
@@ -82,26 +96,64 @@ TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/linux"""
 
 
-def write(folder: Path, slot: int, port: int, nodes: int) -> None:
-    """Write the three files into ``folder``. The ports are ``port`` and one more a node."""
-    names = f"xray[{10 * slot + 1}-{10 * slot + nodes}]"
+NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+
+ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost={host}
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/munge/socket
+AccountingStorageTRES=gres/gpu
+AccountingStorageEnforce=associations,limits,qos"""
+
+SLURMDBD_CONF = """\
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={port}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+LogFile={folder}/log/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
+StorageLoc=slurm
+"""
+
+
+def write(folder: Path, slot: int, port: int, size: Size, *, accounting: bool) -> None:
+    """Write the files into ``folder``.
+
+    The ports are ``port``, one more a node, and one more for slurmdbd.
+    """
+    names = f"xray[{10 * slot + 1}-{10 * slot + size.nodes}]"
+    host = socket.gethostname().split(".")[0]
+    database = {"folder": folder, "host": host, "port": port + size.nodes + 1}
     confined = cgroups_writable()
     text = SLURM_CONF.format(
         slot=slot,
-        host=socket.gethostname().split(".")[0],
+        host=host,
         folder=folder,
         port=port,
-        ports=f"[{port + 1}-{port + nodes}]",
+        ports=f"[{port + 1}-{port + size.nodes}]",
         nodes=names,
-        cpus=CPUS,
-        gpus=GPUS,
+        cpus=size.cpus,
+        gpus=size.gpus,
         memory=MEMORY_MB,
-        memory_per_cpu=MEMORY_MB // CPUS,
+        memory_per_cpu=MEMORY_MB // size.cpus,
         tracking=CONFINED if confined else UNCONFINED,
+        max_array_size=size.max_array_size,
+        accounting=ACCOUNTING.format(**database) if accounting else NO_ACCOUNTING,
+        grace=GRACE_SECONDS,
     )
     (folder / "slurm.conf").write_text(text)
-    gres = f"AutoDetect=off\nNodeName={names} Name=gpu File={folder}/gpu/gpu[0-{GPUS - 1}]\n"
-    (folder / "gres.conf").write_text(gres)
+    gres = f"NodeName={names} Name=gpu File={folder}/gpu/gpu[0-{size.gpus - 1}]\n"
+    (folder / "gres.conf").write_text(f"AutoDetect=off\n{gres}")
+    if accounting:
+        # slurmdbd refuses a file that others can read.
+        (folder / "slurmdbd.conf").touch(mode=0o600)
+        (folder / "slurmdbd.conf").write_text(SLURMDBD_CONF.format(**database))
     if confined:
         cgroup = "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\nConstrainDevices=yes\n"
     elif slurm_version() >= (23, 11):

@@ -3,7 +3,7 @@
 ``slurm`` is what a test asks for: the cluster's own environment is set, nothing of a surrounding
 job is left in it, and jobs that a test leaves behind are cancelled after it. ``shared`` is an empty
 folder that the nodes see too. ``file_slurm`` and ``file_shared`` are the same for what the tests
-of a file look at together.
+of a file look at together. ``accounted`` is a throw-away cluster with accounting.
 
 Which cluster, in this order:
 1. ``SLURM_CONF`` is set: the cluster that it names, as it is.
@@ -30,7 +30,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from client import Slurm
-from cluster import Cluster, ClusterError, missing_programs
+from cluster import Cluster, ClusterError, installing, missing_programs
 
 REPOSITORY = Path(__file__).parents[2]
 SLURM_VARIABLES = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SCANCEL_", "SQUEUE_")
@@ -45,13 +45,29 @@ def cluster() -> Iterator[Slurm]:
             pytest.fail(f"SLURM_CONF={os.environ['SLURM_CONF']}, but {trouble}", pytrace=False)
         yield existing()
     elif os.geteuid() == 0 and not missing_programs():
-        yield from own()
+        yield from own(accounting=False)
     elif not (trouble := sinfo_trouble()):
         yield existing()
     elif os.geteuid() == 0:
-        without(f"not installed: {', '.join(missing_programs())} (run tests/slurm/install.sh)")
+        without(f"not installed: {', '.join(missing_programs())} ({installing()})")
     else:
         without(f"{trouble}; and only root can start one here")
+
+
+@pytest.fixture(scope="session")
+def accounted_cluster() -> Iterator[Slurm]:
+    """A throw-away cluster with accounting, for the tests of the session that ask for it."""
+    if os.geteuid() != 0:
+        without("only root can start a cluster with accounting")
+    if missing := missing_programs(accounting_too=True):
+        without(f"not installed: {', '.join(missing)} ({installing(accounting_too=True)})")
+    yield from own(accounting=True)
+
+
+@pytest.fixture
+def accounted(accounted_cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """The cluster with accounting, for one test."""
+    yield from used(accounted_cluster, monkeypatch)
 
 
 @pytest.fixture
@@ -76,8 +92,9 @@ def used(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
     before = cluster.jobs()
     yield cluster
     cluster.cancel(cluster.jobs() - before)
-    if cluster.own:
-        cluster.run("scontrol", "update", "nodename=ALL", "state=resume", check=False)
+    if cluster.cluster is not None:
+        for node in cluster.nodes:
+            cluster.cluster.restore(node)
 
 
 @pytest.fixture
@@ -108,15 +125,15 @@ def seen_by_nodes(cluster: Slurm, temporary: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def own() -> Iterator[Slurm]:
+def own(*, accounting: bool) -> Iterator[Slurm]:
     cluster = None
     try:
         try:
-            cluster = Cluster.claim()
+            cluster = Cluster.claim(accounting=accounting)
             cluster.start()
         except ClusterError as error:
             pytest.fail(f"the test cluster did not start: {error}", pytrace=False)
-        yield Slurm(True, cluster.nodes, "main", {"SLURM_CONF": str(cluster.conf)})
+        yield Slurm.throwaway(cluster)
     finally:
         if cluster is not None:
             cluster.stop()
@@ -132,7 +149,7 @@ def existing() -> Slurm:
         environment |= {"SBATCH_PARTITION": partition, "SLURM_PARTITION": partition}
     only = ["-p", partition] if partition else []
     shown = subprocess.run(["sinfo", "-h", "-N", "-o", "%N", *only], capture_output=True, text=True)
-    return Slurm(False, sorted(set(shown.stdout.split())), partition, environment)
+    return Slurm(None, sorted(set(shown.stdout.split())), partition, environment)
 
 
 def sinfo_trouble() -> str | None:

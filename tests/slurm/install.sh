@@ -1,12 +1,21 @@
 #!/bin/sh
 # Install Debian's (or Ubuntu's) Slurm and munge for the throw-away cluster of the tests, if that is
-# possible here and needed. Nothing is started. It never fails: where it may not or cannot, it says
-# so, and the tests that need Slurm say what they miss.
+# possible here and needed; `install.sh accounting` installs slurmdbd and MariaDB too. Nothing is
+# started. It never fails: where it may not or cannot, it says so, and the tests that need Slurm say
+# what they miss.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 
+programs="munged slurmctld slurmd sbatch"
+packages="munge slurmctld slurmd slurm-client"
+accounting=${1:-}
+if [ "$accounting" = accounting ]; then
+    programs="$programs slurmdbd mariadbd"
+    packages="$packages slurmdbd mariadb-server"
+fi
+
 missing=
-for program in munged slurmctld slurmd sbatch; do
+for program in $programs; do
     command -v "$program" >/dev/null || missing="$missing $program"
 done
 [ -n "$missing" ] || exit 0
@@ -30,14 +39,15 @@ if ! [ -e "$policy" ]; then
 fi
 
 export DEBIAN_FRONTEND=noninteractive
-packages() {
+install() {
+    # shellcheck disable=SC2086 # one word a package
     timeout 300 apt-get -q -y -o DPkg::Lock::Timeout=120 install --no-install-recommends \
-        munge slurmctld slurmd slurm-client >>"$log" 2>&1 </dev/null
+        $packages >>"$log" 2>&1 </dev/null
 }
 # A fresh machine has no package lists, or old ones.
-if ! packages; then
+if ! install; then
     timeout 300 apt-get -q update >>"$log" 2>&1 </dev/null
-    if ! packages; then
+    if ! install; then
         tail -n 5 "$log"
         echo "Slurm's packages could not be installed"
     fi

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from accounting import SUBMIT_LIMIT
 from client import Slurm
 from cluster import Cluster, missing_programs
+from configuration import Size
 from processes import alive
 
 FOLDER = Path(__file__).parent
@@ -64,6 +66,86 @@ def test_a_job_of_the_high_partition_takes_the_place_of_a_lower_one(
     high = own.submit("--partition=high", *whole, "--wrap=true")
     assert own.wait(high) == {high: "COMPLETED"}
     assert own.states(low) == {low: "PENDING"}
+
+
+def test_a_job_with_notice_is_told_before_it_is_preempted(own: Slurm, shared: Path) -> None:
+    whole = ["--nodes=3", "--exclusive", f"--output={shared}/out"]
+    text = f"trap 'touch {shared}/told' USR2; sleep 60 & wait; wait"
+    low = own.submit("--partition=graced", "--signal=B:USR2@1", *whole, f"--wrap={text}")
+    own.wait_for(low, "RUNNING")
+    own.submit("--partition=high", *whole, "--wrap=true")
+    own.wait_for(low, "PENDING")
+    assert (shared / "told").exists()
+
+
+def test_a_job_outlives_its_nodes_daemon(own: Slurm, shared: Path) -> None:
+    assert own.cluster is not None
+    job = own.submit("--mem=100M", f"--output={shared}/out", "--wrap=sleep 2")
+    own.wait_for(job, "RUNNING")
+    node = own.job(job)["NodeList"]
+    own.cluster.kill_node(node)
+    own.cluster.start_node(node)
+    assert own.wait(job) == {job: "COMPLETED"}
+
+
+def test_a_node_that_is_set_down_loses_its_jobs_to_another(own: Slurm, shared: Path) -> None:
+    assert own.cluster is not None
+    job = own.submit("--mem=100M", f"--output={shared}/out", "--wrap=sleep 60")
+    own.wait_for(job, "RUNNING")
+    node = own.job(job)["NodeList"]
+    own.cluster.down(node)
+    own.wait_for(job, "PENDING")
+    own.wait_for(job, "RUNNING")
+    assert own.job(job)["NodeList"] != node
+    own.cluster.resume(node)
+
+
+def test_a_restarted_controller_knows_its_jobs(own: Slurm, shared: Path) -> None:
+    assert own.cluster is not None
+    job = own.submit("--mem=100M", f"--output={shared}/out", "--wrap=sleep 2")
+    own.wait_for(job, "RUNNING")
+    own.cluster.stop_controller()
+    own.cluster.start_controller()
+    assert own.wait(job) == {job: "COMPLETED"}
+
+
+def test_accounting_knows_of_a_job_that_has_ended(accounted: Slurm, shared: Path) -> None:
+    job = accounted.submit("--mem=100M", f"--output={shared}/out", "--wrap=exit 3")
+    accounted.wait(job)
+    ask = ("sacct", "-X", "--noheader", "--parsable2", "-j", job, "-o", "State,ExitCode")
+    end = time.monotonic() + 30
+    while "FAILED" not in (said := accounted.run(*ask).stdout):
+        assert time.monotonic() < end, said
+        time.sleep(0.2)
+    assert said == "FAILED|3:0\n"
+
+
+@pytest.mark.parametrize("option", ["--account=few", "--qos=few"])
+def test_accounting_limits_how_many_jobs_are_submitted(
+    accounted: Slurm, shared: Path, option: str
+) -> None:
+    job = ["--hold", "--mem=100M", f"--output={shared}/out", option, "--wrap=true"]
+    accounted.submit(f"--array=1-{SUBMIT_LIMIT}", *job)
+    refused = accounted.run("sbatch", *job, check=False)
+    assert refused.returncode != 0
+    assert "MaxSubmitJob" in refused.stderr
+
+
+def test_the_size_of_a_cluster_can_be_chosen() -> None:
+    if os.geteuid() != 0 or missing_programs():
+        pytest.skip("needs root and Slurm's packages")
+    cluster = Cluster.claim(Size(nodes=1, cpus=4, gpus=1, max_array_size=11))
+    try:
+        cluster.start()
+        slurm = Slurm.throwaway(cluster)
+        environment = os.environ | slurm.environment
+        shown = slurm.run("sinfo", "-h", "-o", "%c %G", "-p", "main", env=environment).stdout
+        array = ("sbatch", "--array=0-11", "--wrap=true")
+        refused = slurm.run(*array, check=False, env=environment)
+    finally:
+        cluster.stop()
+    assert shown == "4 gpu:1\n"
+    assert "Invalid job array specification" in refused.stderr
 
 
 def test_a_killed_session_leaves_nothing_running() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from xray_hpc import cli
 from xray_hpc.cluster.cancelling import Cancelling, compact, plan
 from xray_hpc.cluster.finding import find_sweep
+from xray_hpc.cluster.overview import counted
 from xray_hpc.cluster.states import State
 from xray_hpc.errors import UserError
 
@@ -20,7 +20,7 @@ def main() -> int:
     given = _parser().parse_args()
     cancelling = plan(find_sweep(given.sweep, given.results), given.runs)
     name = cancelling.sweep.name
-    over = _counted(cancelling.over.values())
+    over = counted(cancelling.over.values())
     for line in _notes(cancelling):
         print(line)
     if cancelling.nothing:
@@ -69,9 +69,9 @@ def _parser() -> argparse.ArgumentParser:
 def _what(cancelling: Cancelling) -> str:
     """``2 running, 9 pending runs (jobs 17_[3-13] 16 18)``."""
     runs = cancelling.runs.values()
-    words = f"{_counted(runs)} run{'' if len(runs) == 1 else 's'}" if runs else "the jobs"
-    jobs = compact([*cancelling.jobs, *cancelling.beside])
-    ids = [f"jobs {' '.join(jobs)}"] if jobs else []
+    words = f"{counted(runs)} run{'' if len(runs) == 1 else 's'}" if runs else "the jobs"
+    jobs = [*cancelling.jobs, *cancelling.beside]
+    ids = [f"job{'' if len(jobs) == 1 else 's'} {' '.join(compact(jobs))}"] if jobs else []
     ids += [f"process {owner.pid}" for owner in cancelling.processes.values()]
     return f"{words} ({', '.join(ids)})" if ids else words
 
@@ -91,10 +91,6 @@ def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise UserError(f"not asked whether to {question}, for stdin is no terminal; add --yes")
     return input(f"{question}? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _counted(states: Iterable[State]) -> str:
-    return ", ".join(f"{many} {state.value}" for state, many in Counter(states).items())
 
 
 def entry() -> None:

@@ -106,7 +106,8 @@ def compact(jobs: Iterable[str]) -> list[str]:
             tasks[array].append(int(task))
         else:
             alone.append(job)
-    return [f"{array}_[{','.join(_ranges(numbers))}]" for array, numbers in tasks.items()] + alone
+    several = {array: ",".join(_ranges(numbers)) for array, numbers in tasks.items()}
+    return [f"{array}_{r if r.isdigit() else f'[{r}]'}" for array, r in several.items()] + alone
 
 
 def _ranges(numbers: list[int]) -> Iterator[str]:

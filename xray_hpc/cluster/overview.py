@@ -83,9 +83,9 @@ def of_all(sweeps: Sequence[WatchedSweep], screen: Screen) -> Iterator[str]:
     yield from table(columns, screen)
 
 
-def counted(runs: Iterable[WatchedRun]) -> str:
+def counted(states: Iterable[State]) -> str:
     """``31 finished, 4 running``."""
-    return ", ".join(_words(Counter(run.state for run in runs)))
+    return ", ".join(_words(Counter(states)))
 
 
 def duration(seconds: float) -> str:

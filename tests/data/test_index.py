@@ -87,6 +87,15 @@ def test_a_root_that_will_not_do_is_refused(
         scan(data_config(tmp_path / name, source=source), tmp_path / "cache")
 
 
+def test_a_class_may_not_be_called_as_the_curves_of_all_are(
+    tree: Path, tmp_path: Path, data_config: MakeConfig
+) -> None:
+    for split in tree.iterdir():
+        (split / "NORMAL").rename(split / "macro average")
+    with pytest.raises(UserError, match="has a class 'macro average': so a curve of all classes"):
+        scan(data_config(tree), tmp_path)
+
+
 def test_a_survey_identifies_and_counts_the_images(
     tree: Path, tmp_path: Path, data_config: MakeConfig, make_image: Callable[..., None]
 ) -> None:

@@ -16,6 +16,7 @@ from xray_hpc.data.entries import Counts, Entry, Ignored, count
 from xray_hpc.data.table import read_table
 from xray_hpc.data.tree import read_tree
 from xray_hpc.errors import UserError, nearest
+from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.runs.files import locked
 
 PACK_VERSION = 1
@@ -57,9 +58,14 @@ def scan(config: DataConfig, cache: Path) -> Index:
     given = Path(config.root or "").expanduser()
     _check_root(given, config.source)
     if config.source == "csv":
-        classes, entries = read_table(given)
-        return Index(given.parent, classes, tuple(entries), _fingerprint(classes, entries))
-    root, classes, entries, ignored = read_tree(given)
+        root, (classes, entries), ignored = given.parent, read_table(given), {}
+    else:
+        root, classes, entries, ignored = read_tree(given)
+    if taken := {MICRO, MACRO}.intersection(classes):
+        raise UserError(
+            f"data.root {str(given)!r} has a class {taken.pop()!r}: so a curve of all classes "
+            "together is called in ROC tables; give the class another name"
+        )
     return Index(root, classes, tuple(entries), _fingerprint(classes, entries), ignored)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import tensorflow as tf
 
 from xray_hpc.config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
 from xray_hpc.runs.paths import RunPaths
-from xray_hpc.training.callbacks import EpochTables, Keep, Validation, watchers
+from xray_hpc.runs.progress import read_progress
+from xray_hpc.training.callbacks import EpochTables, FiniteLoss, Keep, Validation, watchers
+from xray_hpc.training.failures import NanLossError
+from xray_hpc.training.progress import ProgressFile
 
 THREE = ("Covid", "Normal", "Viral Pneumonia")
 
@@ -101,6 +105,19 @@ def test_validation_measures_all_classes_and_drops_the_padding_of_the_last_batch
     assert logs["val_auc"] == pytest.approx((1 + 3 / 4) / 2)
 
 
+def test_scores_that_are_no_numbers_end_the_training() -> None:
+    sick = model()
+    sick.compile(optimizer=keras.optimizers.SGD(0.25))
+    sick.set_weights([np.full((1, 1), np.nan)])
+    validation = Validation(tf.data.Dataset.from_tensors(np.ones((1, 1))), np.array([0]), THREE)
+    validation.set_model(sick)
+    line = (
+        "validation gives nan after epoch 4, at a learning rate of 0.25; lower train.learning_rate"
+    )
+    with pytest.raises(NanLossError, match=line):
+        validation.on_epoch_end(3, {"loss": 0.3})
+
+
 def test_an_auc_that_the_images_cannot_tell_is_an_empty_cell(tmp_path: Path) -> None:
     logs = validated([1, 1, 1])
     assert np.isnan(logs["val_auc"])
@@ -108,3 +125,32 @@ def test_an_auc_that_the_images_cannot_tell_is_an_empty_cell(tmp_path: Path) -> 
     EpochTables(paths, "lung").on_epoch_end(0, logs | {"loss": 1.0, "accuracy": 0.5})
     assert paths.auc("lung").read_text() == "epoch,val_auc\n0,\n"
     assert pd.read_csv(paths.loss("lung")).columns.tolist() == ["epoch", "train_loss", "val_loss"]
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_is_noticed_every_20_steps(loss: float) -> None:
+    finite = FiniteLoss(steps=100)
+    compiled = model()
+    compiled.compile(optimizer=keras.optimizers.SGD(0.25))
+    finite.set_model(compiled)
+    finite.on_epoch_begin(2)
+    finite.on_train_batch_end(19, {"loss": 0.3})
+    finite.on_train_batch_end(38, {"loss": loss})
+    line = f"loss is {loss} by step 40/100 of epoch 3, at a learning rate of 0.25"
+    with pytest.raises(NanLossError, match=line):
+        finite.on_train_batch_end(39, {"loss": loss})
+
+
+def test_progress_tells_the_epochs_done_and_the_best_of_them(tmp_path: Path) -> None:
+    keep, tables = Keep("val_loss"), EpochTables(RunPaths(tmp_path), "lung")
+    keep.set_model(model())
+    told = ProgressFile(RunPaths(tmp_path), keep, tables, range(1, 5))
+    for epoch, loss in enumerate((0.9, 0.4, 0.6)):
+        logs = {"loss": 1.0, "accuracy": 0.5, "val_loss": loss, "val_auc": math.nan}
+        for callback in (keep, tables) if epoch == 0 else (keep, tables, told):
+            callback.on_epoch_end(epoch, logs | {"val_accuracy": 1 - loss})
+    progress = read_progress(RunPaths(tmp_path))
+    assert progress is not None
+    assert (progress.first, progress.done, progress.epochs) == (1, 3, 5)
+    assert (progress.best_epoch, progress.val_loss, progress.val_accuracy) == (1, 0.4, 0.6)
+    assert progress.val_auc is None

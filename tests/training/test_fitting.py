@@ -22,6 +22,7 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import call, probabilities, split_metrics
 from xray_hpc.runs.paths import RunPaths
+from xray_hpc.training.failures import NanLossError
 from xray_hpc.training.fitting import check_monitors, fit
 from xray_hpc.training.run import prepare_devices
 from xray_hpc.training.saving import plain_model
@@ -143,6 +144,15 @@ def test_checkpoints_are_the_epochs_that_were_best_so_far(tmp_path: Path) -> Non
     model = plain_model(config, 3)
     model.load_weights(paths.checkpoint(best[-1]))
     assert loss(model, data) == pytest.approx(losses[best[-1]], rel=1e-5)
+
+
+def test_a_training_that_diverges_ends_and_nothing_of_it_is_kept(tmp_path: Path) -> None:
+    config = configuration(epochs=3, learning_rate=1e30, optimizer="sgd", batch_size=4)
+    paths = RunPaths(tmp_path)
+    line = r"the loss is nan by step 3/3 of epoch 1, at a learning rate of 1e\+30; lower train\.l"
+    with pytest.raises(NanLossError, match=line):
+        fit(config, uneven(3), make_strategy(["CPU:0"]), paths)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,7 +56,7 @@ CONFIG = RunConfig(
         early_stopping=EarlyStoppingConfig("val_loss", patience=3, min_delta=100.0),
         reduce_lr=ReduceLROnPlateauConfig("val_loss", patience=1, min_delta=100.0, cooldown=0),
     ),
-    seed=5,
+    seed=3,
 )
 
 NewRun = Callable[[str], RunPaths]
@@ -120,21 +123,20 @@ def test_the_run_is_one_that_could_go_on_differently(uninterrupted: RunPaths) ->
     assert not uninterrupted.state.exists()
 
 
-@pytest.mark.parametrize(
-    "interruptions",
-    [
-        [f"epoch-{epoch:04}.npz" for epoch in range(EPOCHS)],
-        ["cnn_auc_per_epoch.csv", "cnn_test_yscores.csv", "model.keras"],
-    ],
-    ids=["after-every-epoch", "before-a-checkpoint-in-evaluation-in-export"],
-)
-def test_an_interrupted_run_ends_with_the_same_files(
-    new_run: NewRun, uninterrupted: RunPaths, interruptions: list[str]
+def test_a_run_interrupted_again_and_again_ends_with_the_same_files(
+    new_run: NewRun, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = new_run(interruptions[0])
-    for name in interruptions:
-        train_until(paths, name)
+    paths = new_run("interrupted")
+    train_until(paths, "cnn_auc_per_epoch.csv")  # the last table of an epoch, before its checkpoint
+    for epoch in range(EPOCHS):
+        train_until(paths, f"epoch-{epoch:04}.npz")
+    train_until(paths, "cnn_test_yscores.csv")
+    train_until(paths, "model.keras")
+    capsys.readouterr()
     train_run(paths)
+    lines = capsys.readouterr().out.splitlines()
+    assert f"trained already, to epoch {EPOCHS}/{CONFIG.train.epochs}" in lines
+    assert not [line for line in lines if line.startswith("epoch")]
     assert metrics(paths) == metrics(uninterrupted)
     mine, expected = contents(paths), contents(uninterrupted)
     assert mine.keys() == expected.keys()
@@ -166,28 +168,47 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     np.testing.assert_allclose(progress.val_loss, best["validation"]["loss"], atol=1e-6)
 
 
-@pytest.mark.parametrize("full", ["epoch-0001.npz", "cnn_loss_per_epoch.csv"])
 def test_a_full_disk_is_a_failure_of_the_storage_in_one_line(
-    new_run: NewRun, full: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    new_run: NewRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = new_run(f"full-{full}")
-    train_on_full_disk(paths, lambda target: target.name == full, monkeypatch)
+    paths = new_run("full")
+    train_on_full_disk(paths, lambda target: target.parent == paths.state, monkeypatch)
     record = read_record(paths)
     assert record is not None
     assert (record.status, record.failure) == (Status.FAILED, "storage")
     assert "error: [Errno 28] No space left on device" in capsys.readouterr().err.splitlines()
-    assert not list(paths.folder.rglob(f".*{full}"))
+    assert not list(paths.state.iterdir())
 
 
 def test_a_disk_too_full_for_run_json_is_told_all_the_same(
-    new_run: NewRun, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    new_run: NewRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = new_run("full")
+    paths = new_run("fuller")
     train_on_full_disk(paths, lambda target: True, monkeypatch)
     record = read_record(paths)
     assert record is not None
     assert record.status is Status.CREATED
     assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_training_told_to_end_goes_on_from_its_checkpoint(
+    new_run: NewRun, uninterrupted: RunPaths
+) -> None:
+    paths = new_run("told")
+    command = [sys.executable, "-u", "-m", "xray_hpc.training", str(paths.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not (paths.state / "epoch-0000.npz").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert b"Traceback" not in errors
+    record = read_record(paths)
+    assert record is not None
+    assert (record.status, record.failure, record.error) == (Status.CREATED, None, None)
+    assert train(paths) == 0
+    assert paths.model.read_bytes() == uninterrupted.model.read_bytes()
 
 
 def train_on_full_disk(

@@ -20,7 +20,7 @@ from xray_hpc.runs.frozen import FrozenRun, Inputs, read_frozen, write_frozen
 from xray_hpc.runs.paths import SPLITS, RunPaths
 from xray_hpc.runs.record import Status, read_record
 from xray_hpc.schema import as_dict
-from xray_hpc.training.__main__ import main
+from xray_hpc.training.__main__ import train as train_in_process
 
 LAUNCH = [sys.executable, "-m", "xray_hpc.train"]
 WORDS = [
@@ -86,6 +86,7 @@ def test_the_run_folder_holds_what_the_contract_says(trained: RunPaths) -> None:
         "config.yaml",
         "run.json",
         "log",
+        "progress.json",
         "metrics.json",
         "model.keras",
         "model.txt",
@@ -205,17 +206,15 @@ def test_a_run_that_was_cut_off_is_trained_again_and_counted(again: RunPaths) ->
 def test_images_that_changed_since_the_launch_are_noticed(
     folder: Path,
     trained: RunPaths,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = read_frozen(trained)
     changed = FrozenRun(run.config, Inputs("0" * 64, run.inputs.weights), run.cache)
     paths = RunPaths(folder / "changed" / "runs" / "ft-changed")
     copied(trained, paths, "created", changed)
-    monkeypatch.setattr(sys, "argv", ["xray_hpc.training", str(paths.folder)])
-    assert main() == 2
+    assert train_in_process(paths) == 2
     assert "have changed since this run was created" in capsys.readouterr().err
     record = read_record(paths)
     assert record is not None
-    assert record.status is Status.FAILED
+    assert (record.status, record.failure) == (Status.FAILED, "bad_data")
     assert as_dict(record)["error"]["type"] == "UserError"

@@ -28,7 +28,7 @@ Logs = MutableMapping[str, Any]
 class Validation(keras.callbacks.Callback):
     """Put ``val_loss``, ``val_accuracy`` and ``val_auc`` into the logs, from one prediction.
 
-    It goes first, so that the callbacks behind it can watch them; a ``val_auc`` that the images
+    It goes before those that watch them; a ``val_auc`` that the images
     cannot tell is NaN. Keras's own validation breaks or weighs images unequally where a batch does
     not divide among the replicas.
     """
@@ -43,6 +43,8 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         outputs = self.model.predict(self.batches, verbose=0)[: len(self.labels)]
+        if not np.isfinite(outputs).all():
+            raise diverged(self.model, f"validation gives nan after epoch {epoch + 1}")
         measured = split_metrics(self.labels, probabilities(outputs), self.classes)
         assert logs is not None
         logs["val_loss"], logs["val_accuracy"] = measured["loss"], measured["accuracy"]
@@ -160,15 +162,15 @@ class StateFile(keras.callbacks.Callback):
 class FiniteLoss(keras.callbacks.Callback):
     """End a training whose loss is no finite number any more, with ``NanLossError``.
 
-    To read the loss is to wait for the device. It is the mean of the epoch so far, which never
-    becomes finite again, so that every ``EVERY``-th step is enough.
+    It goes first, before anything is made of such weights. To read the loss is to wait for the
+    device; it is the mean of the epoch so far, which never becomes finite again, so that every
+    ``EVERY``-th step is enough.
     """
 
     EVERY = 20
 
-    def __init__(self, epochs: int, steps: int) -> None:
+    def __init__(self, steps: int) -> None:
         super().__init__()
-        self.epochs = epochs
         self.steps = steps
         self.epoch = 0
 
@@ -177,23 +179,23 @@ class FiniteLoss(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if (batch + 1) % self.EVERY == 0:
-            assert logs is not None
-            self._check("loss", float(logs["loss"]), batch + 1)
+            self._check(batch + 1, logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        assert logs is not None
-        for name in ("loss", "val_loss"):
-            self._check(name, float(logs[name]), self.steps)
+        self._check(self.steps, logs)
 
-    def _check(self, name: str, value: float, step: int) -> None:
-        if math.isfinite(value):
-            return
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        raise NanLossError(
-            f"{name} is {value} by step {step}/{self.steps} of epoch "
-            f"{self.epoch + 1}/{self.epochs}, at a learning rate of {rate:g}; "
-            "lower train.learning_rate"
-        )
+    def _check(self, step: int, logs: Logs | None) -> None:
+        assert logs is not None
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            place = f"step {step}/{self.steps} of epoch {self.epoch + 1}"
+            raise diverged(self.model, f"the loss is {loss} by {place}")
+
+
+def diverged(model: keras.Model, what: str) -> NanLossError:
+    """The error for a training that gave numbers which are none."""
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    return NanLossError(f"{what}, at a learning rate of {rate:g}; lower train.learning_rate")
 
 
 class LearningRate(keras.callbacks.Callback):

@@ -78,7 +78,8 @@ def fit(
     state = newest_state(paths.state, software())
     epochs = range(epochs_done(state, config.train.epochs), config.train.epochs)
     if state is not None:
-        print(f"going on after epoch {state.epochs}/{config.train.epochs}", flush=True)
+        done = f"epoch {state.epochs}/{config.train.epochs}"
+        print(f"going on after {done}" if epochs else f"trained already, to {done}", flush=True)
     indices = data.splits["train"]
     steps = len(indices) // config.train.batch_size
     batches = training_batches(
@@ -100,6 +101,7 @@ def fit(
     )
     tables = EpochTables(paths, config.model.name)
     callbacks = [
+        FiniteLoss(steps),
         Validation(
             evaluation_batches(
                 data.images, validation, config.train.batch_size, config.data.input_size
@@ -108,7 +110,6 @@ def fit(
             data.classes,
         ),
         LearningRate(),
-        FiniteLoss(config.train.epochs, steps),
         *watchers(config.train),
         keep,
         tables,

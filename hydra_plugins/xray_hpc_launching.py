@@ -47,8 +47,7 @@ class XrayLauncher(Launcher):
     ) -> Sequence[JobReturn]:
         from xray_hpc.launch import launch_sweep
 
-        launch_sweep(self.hydra_context.config_loader, self.config, job_overrides)
-        return []
+        return launch_sweep(self.hydra_context.config_loader, self.config, job_overrides)
 
 
 @dataclass

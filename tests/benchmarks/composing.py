@@ -20,7 +20,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    from xray_hpc.launch import compose_all
+    from xray_hpc.composing import compose_all
     from xray_hpc.resources import resource
 
     jobs = sweeps.jobs(SIZE)

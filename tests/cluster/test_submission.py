@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from submitit.slurm.slurm import _make_sbatch_string
 
 from xray_hpc.cluster.config import ClusterConfig, CpuJobConfig
-from xray_hpc.cluster.submission import cpu_parameters, run_parameters
+from xray_hpc.cluster.submission import Job, pack, settle, submit
+from xray_hpc.errors import UserError
+from xray_hpc.resources import resource
+from xray_hpc.runs import ledger
+from xray_hpc.runs.files import locked, read_json
 from xray_hpc.runs.paths import SweepPaths
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -24,25 +27,29 @@ FULL = ClusterConfig(
     gpus=2,
     cpus=16,
     mem="64G",
-    extra={"exclude": "node7", "gpus-per-node": "a100:2", "requeue": True, "hold": False},
+    extra={"exclude": "node7", "gpus-per-node": "a100:2", "nice": 0, "hold": False},
     setup=("module load cuda", 'export NAME="a b"'),
+    container="apptainer exec --nv 'my image.sif'",
+    notice=300,
     cpu_job=CpuJobConfig(partition="cpu", time="00:20:00", cpus=1, mem=None),
 )
-
-
-def script(parameters: dict[str, Any], runs: int | None = None) -> str:
-    return _make_sbatch_string(
-        command="python -m submitit", folder="/results/slurm", map_count=runs, **parameters
-    )
+NINE = tuple((f"ft-{number}",) for number in range(9))
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "job"),
     [
-        ("runs_plain", script(run_parameters(SWEEP, PLAIN, 3, None), 3)),
-        ("runs_full", script(run_parameters(SWEEP, FULL, 9, "17"), 9)),
-        ("collect_full", script(cpu_parameters("collect-lr", FULL, "afterany:18"))),
+        ("runs_plain", Job(SWEEP, "runs", PLAIN, tasks=NINE[:3])),
+        ("run_alone", Job(SWEEP, "runs", PLAIN, tasks=NINE[:1], after=("16",))),
+        ("runs_full", Job(SWEEP, "runs", FULL, tasks=NINE, after=("17", "18"), throttle=4)),
+        (
+            "runs_of_a_snapshot",
+            Job(SWEEP, "runs", PLAIN, tasks=NINE[:2], code=Path("/results/lr depth/code/1a2b")),
+        ),
+        ("collect_full", Job(SWEEP, "collect", FULL, arguments=("/results/lr depth",))),
     ],
 )
-def test_the_batch_script_is_the_recorded_one(name: str, text: str) -> None:
+def test_the_batch_script_is_the_recorded_one(name: str, job: Job) -> None:
+    text = job.script(Path("/results/lr depth/slurm/20261122-1200-runs-1a2b"))
+    text = text.replace(sys.executable, "PYTHON").replace(str(resource("jobs")), "JOBS")
     assert text == (GOLDEN / f"{name}.sh").read_text()

@@ -34,10 +34,55 @@ def test_runs_of_every_launch_are_expected_once_in_launch_order(sweep: SweepPath
     assert ledger.planned(sweep)["cnn-c"] == ["model=cnn"]
 
 
+def submitted(sweep: SweepPaths, name: str, job: str, *tasks: list[str]) -> None:
+    ledger.append(sweep, "submitting", submission=name, kind="runs", tasks=tasks)
+    ledger.append(sweep, "submitted", submission=name, job=job)
+
+
+def test_a_run_has_the_job_of_its_task(sweep: SweepPaths) -> None:
+    submitted(sweep, "1", "17", ["ft-a"], ["tl-b", "tl-c"])
+    assert ledger.jobs(sweep) == {"ft-a": "17_0", "tl-b": "17_1", "tl-c": "17_1"}
+
+
+def test_a_job_of_one_task_is_no_array(sweep: SweepPaths) -> None:
+    submitted(sweep, "1", "17", ["ft-a", "tl-b"])
+    assert ledger.jobs(sweep) == {"ft-a": "17", "tl-b": "17"}
+
+
 def test_the_newest_job_of_a_run_counts(sweep: SweepPaths) -> None:
-    ledger.append(sweep, "submitted", submission="1", jobs={"ft-a": "17_0", "tl-b": "17_1"})
-    ledger.append(sweep, "submitted", submission="2", jobs={"ft-a": "18"})
+    submitted(sweep, "1", "17", ["ft-a"], ["tl-b"])
+    submitted(sweep, "2", "18", ["ft-a"])
     assert ledger.jobs(sweep) == {"ft-a": "18", "tl-b": "17_1"}
+
+
+def test_what_was_said_to_slurm_without_an_answer_is_open(sweep: SweepPaths) -> None:
+    submitted(sweep, "1", "17", ["ft-a"])
+    ledger.append(sweep, "submitting", submission="2", kind="runs", tasks=[["tl-b"]])
+    assert {name: at.job for name, at in ledger.submissions(sweep).items()} == {
+        "1": "17",
+        "2": None,
+    }
+    assert ledger.jobs(sweep) == {"ft-a": "17"}
+
+
+def test_what_slurm_refused_is_none(sweep: SweepPaths) -> None:
+    ledger.append(sweep, "submitting", submission="1", kind="runs", tasks=[["tl-b"]])
+    ledger.append(sweep, "refused", submission="1", why="invalid partition")
+    assert ledger.submissions(sweep) == {}
+
+
+def test_a_stage_job_is_no_job_of_a_run(sweep: SweepPaths) -> None:
+    ledger.append(sweep, "submitting", submission="1", kind="stage", tasks=[[]])
+    ledger.append(sweep, "submitted", submission="1", job="16")
+    assert ledger.jobs(sweep) == {}
+
+
+def test_runs_wait_until_they_are_submitted_or_cancelled(sweep: SweepPaths) -> None:
+    ledger.append(sweep, "waiting", runs=["ft-a", "tl-b", "cnn-c"])
+    submitted(sweep, "1", "17", ["tl-b"])
+    assert ledger.waiting(sweep) == ["ft-a", "cnn-c"]
+    ledger.append(sweep, "cancelled", jobs=["17"], runs=["cnn-c"])
+    assert ledger.waiting(sweep) == ["ft-a"]
 
 
 @pytest.mark.parametrize("torn", [b'{"event": "planned", "ru', b"\xff\xfe", b"[]", b"{}", b"7\n"])

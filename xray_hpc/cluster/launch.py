@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
+import os
 import shlex
 import shutil
-from collections import Counter
+import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from xray_hpc.cluster import slurm
-from xray_hpc.cluster.local import run_all, run_job
+from xray_hpc.cluster import local, preflight, slurm, snapshot
+from xray_hpc.cluster.announce import short, show
+from xray_hpc.cluster.limits import limits
 from xray_hpc.cluster.plan import Plan
 from xray_hpc.cluster.prepare import make_folder, prepare
-from xray_hpc.cluster.states import Decision, decide
+from xray_hpc.cluster.slurm import QueuedJob
+from xray_hpc.cluster.states import Decision, cancellations, decide
+from xray_hpc.cluster.submission import array_id, settle
+from xray_hpc.cluster.waves import Wave, make_wave, send
 from xray_hpc.errors import UserError
+from xray_hpc.resources import resource
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import LockedError, locked
 from xray_hpc.runs.paths import SweepPaths
-
-SHOWN_RUNS = 20
+from xray_hpc.runs.record import now
 
 
 def launch(plan: Plan, command: Sequence[str]) -> int:
-    """Launch the sweep; give the exit code: 0, or 1 where a local run did not finish.
+    """Launch the sweep; give the exit code: 0, or 1 where a run that was waited for did not finish.
 
     ``command`` is what the user typed, for ``sweep.yaml``.
 
@@ -32,53 +38,36 @@ def launch(plan: Plan, command: Sequence[str]) -> int:
         UserError: another launch is at work on this sweep, or Slurm refuses the jobs.
     """
     sweep, kind = plan.place.sweep, resolve_kind(plan.place.cluster.kind)
-    if kind == "slurm":
-        slurm.check_folder(sweep.folder)
-    for note in plan.notes:
+    notes = [*plan.notes, *_check(plan, kind)]
+    for note in notes:
         print("note:", note)
-    if kind == "slurm":
-        _check_batches(plan)
+    if plan.place.dry_run:
+        return _dry_run(plan, kind)
     existed = sweep.folder.exists()
     make_folder(sweep.folder)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(sweep.lock, wait=False))
-        except LockedError:
-            raise UserError(f"another launch is at work on {sweep.folder}; wait for it") from None
-        queue = slurm.queued_jobs() if kind == "slurm" else {}
-        jobs = ledger.jobs(sweep)
-        decisions = {
-            run.name: decide(sweep.run(run.name), jobs.get(run.name), queue) for run in plan.runs
-        }
-        prepare(plan, command, {name for name, decision in decisions.items() if decision.run})
-        _show(sweep, decisions, plan.overrides)
+    with launch_lock(sweep) as lock:
+        queue = _queue(sweep) if kind == "slurm" else {}
+        decisions = decide_all(plan, queue)
         todo = [name for name, decision in decisions.items() if decision.run]
-        if kind == "slurm" and todo:
+        prepare(plan, command, set(todo))
+        show(sweep, decisions, plan.overrides)
+        code = _code(plan, todo)
+        if kind == "local":
+            return _run_here(plan, todo, code)
+        if kind == "slurm":
             try:
-                _submit(plan, todo)
+                _submit(plan, todo, queue, lock, code)
             except UserError:
                 if not existed:
                     shutil.rmtree(sweep.folder)
                 raise
-        # A local launch goes on for long: the runs' own locks guard them from here on.
-    if kind == "local":
-        return _run_here(plan, todo)
     if kind == "none":
         print(f"made {sweep.runs}; nothing was started (cluster=none)")
-    elif not todo:
-        print("nothing to submit")
+    elif plan.place.wait:
+        from xray_hpc.cluster.waiting import wait_for  # shows runs as status does
+
+        return wait_for(sweep, [run.name for run in plan.runs])
     return 0
-
-
-def _check_batches(plan: Plan) -> None:
-    """Refuse a batch that does not divide among a run's GPUs, before it waits for them."""
-    gpus = max(plan.place.cluster.gpus, 1)
-    for run in plan.runs:
-        if (batch := run.config.train.batch_size) % gpus:
-            raise UserError(
-                f"train.batch_size is {batch}, which does not divide among cluster.gpus={gpus}; "
-                f"use a multiple of {gpus}"
-            )
 
 
 def resolve_kind(kind: str) -> str:
@@ -90,90 +79,129 @@ def resolve_kind(kind: str) -> str:
     return kind
 
 
-def _differences(overrides: Mapping[str, list[str]], name: str) -> str:
-    """The overrides of a run that others of the sweep do not share, in brackets."""
-    common = set.intersection(*(set(words) for words in overrides.values()))
-    words = [word for word in overrides[name] if word not in common]
-    return f"  ({' '.join(words)})" if words else ""
+def _check(plan: Plan, kind: str) -> list[str]:
+    """Refuse what Slurm would refuse, or what would fail after hours in its queue."""
+    if kind != "slurm":
+        return []
+    slurm.check_folder(plan.place.sweep.folder)
+    gpus = max(plan.place.cluster.gpus, 1)
+    for run in plan.runs:
+        if (batch := run.config.train.batch_size) % gpus:
+            raise UserError(
+                f"train.batch_size is {batch}, which does not divide among cluster.gpus={gpus}; "
+                f"use a multiple of {gpus}"
+            )
+    return preflight.check(plan, -(-len(plan.runs) // plan.place.cluster.runs_per_job))
 
 
-def _show(
-    sweep: SweepPaths, decisions: Mapping[str, Decision], overrides: Mapping[str, list[str]]
-) -> None:
-    todo = sum(decision.run for decision in decisions.values())
-    many = f"{len(decisions)} run{'s' if len(decisions) > 1 else ''}"
-    print(f"sweep {sweep.name}: {many}, {todo} to run, in {_short(sweep.folder)}")
-    if len(decisions) <= SHOWN_RUNS:
-        for name, decision in decisions.items():
-            what = "run" if decision.run else "leave"
-            print(f"  {name}  {what}: {decision.why}{_differences(overrides, name)}")
-        return
-    counts = Counter((d.run, d.why.split(" as job ")[0][:60]) for d in decisions.values())
-    for (run, why), count in counts.most_common():
-        print(f"  {count} {'to run' if run else 'left'}: {why}")
+@contextmanager
+def launch_lock(sweep: SweepPaths) -> Iterator[int]:
+    """Hold the sweep's lock, with this process's name in it; give its file descriptor.
+
+    Raises:
+        UserError: another launch holds it; the message names its user, host and process.
+    """
+    try:
+        with locked(sweep.lock, wait=False) as lock:
+            me = f"{getpass.getuser()} on {socket.gethostname()}, process {os.getpid()}"
+            os.truncate(lock, 0)
+            os.pwrite(lock, f"{me}, since {now()}".encode(), 0)
+            yield lock
+    except LockedError:
+        owner = sweep.lock.read_text(errors="replace") or "somebody"
+        raise UserError(
+            f"another launch is at work on {sweep.folder} ({owner}); wait for it"
+        ) from None
+
+
+def _queue(sweep: SweepPaths) -> dict[str, QueuedJob]:
+    """The queue, when it is settled what a launch that was killed has submitted."""
+    for name, job in settle(sweep).items():
+        print(f"note: a launch was killed here; its job {job} is taken over ({name})")
+    return slurm.queued_jobs()
+
+
+def decide_all(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, Decision]:
+    """Whether to run each run of the plan, by name."""
+    sweep = plan.place.sweep
+    jobs, cancelled = ledger.jobs(sweep), cancellations(sweep)
+    return {
+        name: decide(sweep.run(name), jobs.get(name), queue, cancelled.get(name))
+        for name in (run.name for run in plan.runs)
+    }
+
+
+def _code(plan: Plan, todo: Sequence[str]) -> Path | None:
+    """Where the jobs' code is, if not where this process has it from."""
+    if not todo or not plan.place.cluster.snapshot:
+        return None
+    here, kept = resource("jobs").parent, plan.place.sweep.code
+    return here if here.is_relative_to(kept) else snapshot.take(kept)
 
 
 def _data_sets(plan: Plan, todo: Sequence[str]) -> list[str]:
-    """One run for each distinct data set among ``todo`` (and one at least, for its figures)."""
+    """One run folder for each distinct data set among ``todo``."""
     first: dict[object, str] = {}
     for run in plan.runs:
         if run.name in todo:
             packed = dataclasses.replace(run.config.data, crop=1.0)  # is cut from what is packed
-            first.setdefault((packed, run.inputs.data), run.name)
+            folder = str(plan.place.sweep.run(run.name).folder)
+            first.setdefault((packed, run.inputs.data), folder)
     return list(first.values())
 
 
-def _run_here(plan: Plan, todo: Sequence[str]) -> int:
+def _run_here(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
     sweep = plan.place.sweep
     failed = 0
     if todo:
-        folders = [str(sweep.run(name).folder) for name in _data_sets(plan, todo)]
-        if code := run_job("stage", *folders):
-            return code
+        if exit_code := local.stage(_data_sets(plan, todo), code):
+            return exit_code
         parallel = plan.place.cluster.parallel or 1
-        failed = run_all([sweep.run(name) for name in todo], parallel)
-    collected = run_job("collect", str(sweep.folder))
+        failed = local.run_all([sweep.run(name) for name in todo], parallel, code)
+    collected = local.collect(sweep, code)
     return collected or int(failed > 0)
 
 
-def _submit(plan: Plan, todo: Sequence[str]) -> None:
-    from xray_hpc.cluster import submission  # with submitit, which only Slurm needs
+def _wave(plan: Plan, todo: Sequence[str], code: Path | None) -> Wave:
+    place = plan.place
+    allowed = limits(place.cluster)
+    return make_wave(place.sweep, place.cluster, code, _data_sets(plan, todo), todo, allowed)
 
-    sweep, cluster = plan.place.sweep, plan.place.cluster
-    with _all_or_nothing(sweep) as submitted:
-        stage = submission.submit_stage(sweep, _data_sets(plan, todo), cluster)
-        submitted.append(stage)
-        jobs = submission.submit_runs(sweep, todo, cluster, after=stage)
-        array = sorted({job.split("_")[0] for job in jobs.values()})
-        submitted += array
-        collect = submission.submit_collect(sweep, cluster, after=array)
-    many = f"array of {len(jobs)} runs" if len(jobs) > 1 else "run"
-    print(f"submitted job {array[0]}: {many} (stage job {stage} first, collect job {collect} last)")
+
+def _submit(
+    plan: Plan, todo: Sequence[str], queue: Mapping[str, QueuedJob], lock: int, code: Path | None
+) -> None:
+    """Submit what is to run, and the collect job behind all that will run then."""
+    sweep = plan.place.sweep
+    mine = slurm.of_sweep(sweep, queue)
+    kinds = {name: found.kind for name, found in ledger.submissions(sweep).items()}
+    live = {array_id(job) for job, at in mine.items() if kinds.get(at.submission or "") == "runs"}
+    collected = any(kinds.get(at.submission or "") == "collect" for at in mine.values())
+    if not todo and (collected or not live):
+        print("nothing to submit")
+        return
+    wave = _wave(plan, todo, code)
+    sent = send(wave, sorted(live, key=int), lock)
+    runs = len(todo) - len(wave.later)
+    print(sent.line(runs, sum(len(job.tasks) for _, job in wave.arrays)))
+    if wave.later:
+        print(f"{len(wave.later)} runs wait until Slurm has room; job {sent.collect} submits them")
+    if plan.place.wait:
+        return
     print("watch:")
-    print(f"  squeue --me --jobs {','.join([stage, *array, collect])}")
-    print(f"  tail -f {shlex.quote(_short(sweep.runs))}/*/log")
-    print(f"when all have ended: {_short(sweep.report / 'report.md')}")
+    print(f"  python -m xray_hpc.status {shlex.quote(short(sweep.folder))} --watch")
+    print(f"  tail -f {shlex.quote(short(sweep.runs))}/*/log")
+    print(f"when all have ended: {short(sweep.report / 'report.md')}")
 
 
-@contextmanager
-def _all_or_nothing(sweep: SweepPaths) -> Iterator[list[str]]:
-    """Collect the ids of submitted jobs; if the block raises, cancel those."""
-    submitted: list[str] = []
-    try:
-        yield submitted
-    except BaseException as error:
-        if not submitted:
-            raise
-        if not slurm.cancel(submitted):
-            jobs = " ".join(submitted)
-            raise UserError(f"{error} (do this yourself: scancel {jobs})") from error
-        ledger.append(sweep, "cancelled", jobs=submitted)
-        raise
-
-
-def _short(path: Path) -> str:
-    """The path from here where it lies below, else the whole of it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+def _dry_run(plan: Plan, kind: str) -> int:
+    """Show the table of runs and the batch scripts; write nothing."""
+    decisions = decide_all(plan, slurm.queued_jobs() if kind == "slurm" else {})
+    todo = [name for name, decision in decisions.items() if decision.run]
+    show(plan.place.sweep, decisions, plan.overrides)
+    if kind == "slurm" and todo:
+        for job in _wave(plan, todo, None).jobs():
+            folder = plan.place.sweep.slurm / f"TIME-{job.kind}"
+            print(f"\n--- {job.title}\n{job.script(folder)}", end="")
+    print("\ndry_run=true: nothing was made or submitted")
+    return 0

@@ -20,33 +20,41 @@ from xray_hpc.errors import UserError
 from xray_hpc.models import registry
 from xray_hpc.runs.frozen import FrozenRun, Inputs
 from xray_hpc.runs.paths import SweepPaths
-from xray_hpc.schema import build
+from xray_hpc.schema import build, check
 
 RUN_KEYS = ("data", "model", "augment", "train", "seed")
-PLACE_KEYS = ("cluster", "results", "cache", "name")
+PLACE_KEYS = ("cluster", "results", "cache", "name", "wait", "dry_run")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a sweep's runs run and where its files are."""
+    """Where a sweep's runs run and where its files are.
+
+    ``wait``: a launch on Slurm stays until they have ended. ``dry_run``: it only shows what it
+    would do.
+    """
 
     cluster: ClusterConfig
     results: Path
     cache: Path
     sweep: SweepPaths
+    wait: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
     """The distinct runs of a sweep, each with the overrides that made it.
 
-    ``notes`` says which combinations turned out to be the same run.
+    ``notes`` says which combinations turned out to be the same run; ``combinations`` are the names
+    of the runs in the order of the combinations that they were made of.
     """
 
     place: Place
     runs: tuple[FrozenRun, ...]
     overrides: Mapping[str, list[str]]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    combinations: tuple[str, ...] = ()
 
 
 def make_plan(
@@ -61,7 +69,8 @@ def make_plan(
     """
     runs: dict[str, FrozenRun] = {}
     overrides: dict[str, list[str]] = {}
-    combinations: dict[str, list[str]] = {}
+    made: list[str] = []
+    by_model: dict[str, list[str]] = {}
     idle: dict[str, dict[str, None]] = {}
     place: Place | None = None
     inputs = _Inputs()
@@ -69,7 +78,7 @@ def make_plan(
         here = read_place(values, default_name)
         if place is not None and here != place:
             raise UserError(
-                "cluster, results, cache and name say where a sweep runs and cannot be swept; "
+                f"{', '.join(PLACE_KEYS)} say how and where a sweep runs and cannot be swept; "
                 "launch once for each value"
             )
         place = here
@@ -84,13 +93,14 @@ def make_plan(
                 if f"{key}.".startswith(f"model.{name}.")
             }
         )
-        combinations.setdefault(model, []).append(run.name)
+        by_model.setdefault(model, []).append(run.name)
+        made.append(run.name)
         runs.setdefault(run.name, run)
         overrides.setdefault(run.name, list(words))
     if place is None:
         raise UserError("the sweep is empty; give it at least one value")
-    notes = tuple(_notes(combinations, idle))
-    return Plan(place, tuple(runs.values()), overrides, notes)
+    notes = tuple(_notes(by_model, idle))
+    return Plan(place, tuple(runs.values()), overrides, notes, tuple(made))
 
 
 def _notes(
@@ -116,7 +126,7 @@ def read_place(values: Mapping[str, Any], default_name: str) -> Place:
         raise UserError(
             f"{sorted(unknown)[0]} is unknown (valid: {', '.join(RUN_KEYS + PLACE_KEYS)})"
         )
-    for key in PLACE_KEYS:
+    for key in ("cluster", "results", "cache", "name"):
         if key not in values or (key in ("results", "cache") and not values[key]):
             raise UserError(
                 f"{key} is {'not set' if key in values else 'missing'}; give it a value"
@@ -127,7 +137,10 @@ def read_place(values: Mapping[str, Any], default_name: str) -> Place:
         raise UserError(f"name is {name!r}; it must be a folder's name, without '/'")
     cache = Path(str(values["cache"])).expanduser().resolve()
     cluster = build(ClusterConfig, values["cluster"], "cluster")
-    return Place(cluster, results, cache, SweepPaths(results / name))
+    switches = {key: values[key] for key in ("wait", "dry_run") if key in values}
+    for key, value in switches.items():
+        check(isinstance(value, bool), key, value, "be true or false")
+    return Place(cluster, results, cache, SweepPaths(results / name), **switches)
 
 
 def read_run(

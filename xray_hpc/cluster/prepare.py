@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from xray_hpc.cluster import versions
 from xray_hpc.cluster.plan import Plan
-from xray_hpc.cluster.versions import git_state
+from xray_hpc.cluster.versions import code_state
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import write_text
@@ -15,6 +17,8 @@ from xray_hpc.runs.frozen import FrozenRun, write_frozen
 from xray_hpc.runs.paths import RunPaths, SweepPaths
 from xray_hpc.runs.record import RunRecord, Status, now, read_record, write_record
 from xray_hpc.schema import as_dict, to_yaml
+
+WRITERS = 8
 
 
 def make_folder(folder: Path) -> None:
@@ -36,14 +40,23 @@ def prepare(plan: Plan, command: Sequence[str], fresh: AbstractSet[str]) -> None
     known = set(ledger.expected_runs(sweep))
     if new := {run.name: plan.overrides[run.name] for run in plan.runs if run.name not in known}:
         ledger.append(sweep, "planned", runs=new)
-    git = git_state()
-    for run in plan.runs:
-        if run.name in fresh:
-            _create(run, sweep, plan.overrides[run.name], git)
+    state = code_state()
+    dirty = state.changes is not None
+    git = None if state.commit is None else {"commit": state.commit, "dirty": dirty}
+    code = versions.record(sweep.code, state)
+    with ThreadPoolExecutor(WRITERS) as pool:  # each waits for the disk, which takes many at once
+        created = [
+            pool.submit(_create, run, sweep, plan.overrides[run.name], git)
+            for run in plan.runs
+            if run.name in fresh
+        ]
+        for future in created:
+            future.result()
     content = {
         "name": sweep.name,
         "launched": now(),
         "command": list(command),
+        "code": code,
         "cluster": as_dict(plan.place.cluster),
         "runs": [run.name for run in plan.runs],
     }
@@ -75,6 +88,7 @@ def _create(
                 run=run.name,
                 sweep=sweep.name,
                 model=run.config.model.name,
+                epochs=run.config.train.epochs,
                 overrides=list(overrides),
                 git=dict(git) if git else None,
             ),

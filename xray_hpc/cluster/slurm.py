@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.errors import UserError
+from xray_hpc.runs.paths import SweepPaths
+
+PATIENCE_SECONDS = 60
+SCRIPT = "job.sh"  # the batch script in a submission's folder
+QUEUE_FORMAT = "%i|%T|%r|%N|%L|%o"
 
 # What Slurm's commands say on a machine that knows of no cluster.
 UNCONFIGURED = ("Could not establish a configuration source", "Unable to process configuration")
@@ -22,10 +27,23 @@ class SlurmError(Exception):
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A line of ``squeue``: ``state`` is Slurm's word (PENDING, RUNNING, ...)."""
+    """A line of ``squeue``.
+
+    ``state`` is Slurm's word (PENDING, RUNNING, ...), ``node`` where it runs, ``time_left`` as
+    Slurm writes it (``1-02:03:04``), ``script`` the batch script that was submitted.
+    """
 
     state: str
     reason: str
+    node: str | None = None
+    time_left: str = ""
+    script: str = ""
+
+    @property
+    def submission(self) -> str | None:
+        """The name of the submission's folder, where it was submitted by a launch."""
+        folder, _, name = self.script.rpartition("/")
+        return folder.rpartition("/")[2] if name == SCRIPT else None
 
 
 def available() -> bool:
@@ -49,17 +67,23 @@ def available() -> bool:
     return True
 
 
-def ask(command: list[str]) -> str:
+def ask(command: list[str], *, pass_fds: Sequence[int] = ()) -> str:
     """What a command of Slurm's prints.
 
     Raises:
-        SlurmError: it failed, or did not answer within a minute.
+        SlurmError: it failed, or did not answer within a minute (which ends it).
     """
     try:
         # A user's SQUEUE_STATES and the like would hide jobs.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}
         answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, env=environment
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            env=environment,
+            pass_fds=pass_fds,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SlurmError(f"{command[0]}: {error}") from error
@@ -68,14 +92,17 @@ def ask(command: list[str]) -> str:
     return answer.stdout
 
 
-def queued_jobs() -> dict[str, QueuedJob]:
+def queued_jobs(*, ended: bool = False) -> dict[str, QueuedJob]:
     """Jobs of this user that wait or run, array tasks one by one, by id (``17`` or ``17_3``).
+
+    With ``ended`` also those that ended a moment ago (minutes: Slurm's ``MinJobAge``).
 
     Raises:
         UserError: ``squeue`` does not answer.
     """
     try:
-        return parse_queue(ask(["squeue", "--noheader", "--array", "--me", "--format=%i|%T|%r"]))
+        command = ["squeue", "--noheader", "--array", "--me", f"--format={QUEUE_FORMAT}"]
+        return parse_queue(ask([*command, "--states=all"] if ended else command))
     except SlurmError as error:
         raise UserError(f"Slurm does not answer ({error}); try again later") from error
 
@@ -104,13 +131,36 @@ def check_folder(folder: Path) -> None:
 
 
 def parse_queue(text: str) -> dict[str, QueuedJob]:
-    """Read lines of ``id|state|reason``."""
+    """Read the lines that ``squeue`` writes in ``QUEUE_FORMAT``; others are passed over."""
     jobs = {}
     for line in text.splitlines():
-        if line.count("|") >= 2:
-            job, state, reason = line.split("|", 2)
-            jobs[job.strip()] = QueuedJob(state, reason)
+        if line.count("|") >= 5:
+            job, state, reason, node, left, script = line.split("|", 5)
+            jobs[job.strip()] = QueuedJob(state, reason, node or None, left, script)
     return jobs
+
+
+def of_sweep(sweep: SweepPaths, queue: Mapping[str, QueuedJob]) -> dict[str, QueuedJob]:
+    """Those jobs of the queue that launches of this sweep submitted."""
+    return {job: at for job, at in queue.items() if sweep.slurm in Path(at.script).parents}
+
+
+def submit(script: Path, *, hold_open: int) -> str:
+    """Give a batch script to ``sbatch``; the id of the job.
+
+    ``hold_open`` is a file descriptor that ``sbatch`` keeps for as long as it lives: a lock on it
+    outlives a launch that is killed in the meantime.
+
+    Raises:
+        SlurmError: ``sbatch`` refused it.
+        UserError: ``sbatch`` took it and said nothing that makes sense.
+    """
+    with submitting_environment():
+        said = ask(["sbatch", "--parsable", str(script)], pass_fds=[hold_open])
+    job = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
+    if not job.isdigit():
+        raise UserError(f"sbatch said {said!r} to {script}, which is no job id; look at squeue")
+    return job
 
 
 @contextmanager

@@ -1,160 +1,229 @@
-"""Submitting jobs to Slurm with submitit."""
+"""Submitting jobs to Slurm: batch scripts by submitit, the ledger told before and after."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import secrets
 import shlex
-import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import submitit
-from submitit.core.utils import FailedJobError, FailedSubmissionError
-
+from xray_hpc.cluster import slurm
 from xray_hpc.cluster.config import ClusterConfig, minutes
-from xray_hpc.cluster.slurm import submitting_environment
+from xray_hpc.cluster.slurm import QueuedJob, SlurmError
 from xray_hpc.errors import UserError
 from xray_hpc.resources import resource
 from xray_hpc.runs import ledger
+from xray_hpc.runs.files import write_json, write_text
 from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.schema import as_dict
 
-MINUTE = 60
+# What a controller that is down, restarting or busy makes sbatch say. It may have taken the job.
+NO_ANSWER = (
+    "Unable to contact slurm controller",
+    "Socket timed out",
+    "Connection refused",
+    "Zero Bytes were transmitted",
+    "Unexpected message received",
+    "timed out after",
+)
+RETRY_SECONDS = 5.0
+TRIES = 24
+SETTLING_SECONDS = 2.0  # for a job whose sbatch was killed while the controller took it
 
 
-def execute(script: str, *arguments: str) -> None:
-    """Become ``python jobs/<script>.py ARGUMENTS``: what submitit calls on the node.
+@dataclass(frozen=True)
+class Job:
+    """A job or array to submit.
 
-    The script takes this process's place, so that signals reach it and its exit code is the
-    job's: submitit's own pickled results are not used.
+    ``arguments`` are what comes behind ``python jobs/<kind>.py``; ``tasks`` are, of an array that
+    works through runs, the runs of each task; ``after`` are the ids of jobs that must have ended,
+    however; ``throttle`` is how many of its tasks may run at once.
     """
-    path = resource("jobs") / f"{script}.py"
-    os.execv(sys.executable, [sys.executable, "-u", str(path), *arguments])
+
+    sweep: SweepPaths
+    kind: str
+    cluster: ClusterConfig
+    arguments: tuple[str, ...] = ()
+    tasks: tuple[tuple[str, ...], ...] = ((),)
+    after: tuple[str, ...] = ()
+    throttle: int | None = None
+    code: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """What the job is, in a few words."""
+        if self.kind != "runs":
+            return f"the {self.kind} job"
+        return f"an array of {len(self.tasks)} jobs" if len(self.tasks) > 1 else "the run's job"
+
+    def script(self, folder: Path) -> str:
+        """The text of the batch script; its logs go into ``folder``."""
+        import submitit  # here, for the sake of launches outside of Slurm
+
+        executor = submitit.SlurmExecutor(folder)
+        executor.update_parameters(**self.parameters(folder))
+        if len(self.tasks) > 1:
+            executor.parameters["map_count"] = len(self.tasks)
+        return str(executor._make_submission_file_text(self._command(folder), ""))
+
+    def parameters(self, folder: Path) -> dict[str, Any]:
+        """The parameters of submitit's executor."""
+        cluster, runs = self.cluster, self.kind == "runs"
+        ask = cluster if runs else cluster.cpu_job
+        time_key = "cluster.time" if runs else "cluster.cpu_job.time"
+        extra: dict[str, Any] = {
+            "mem": ask.mem,
+            "dependency": f"afterany:{':'.join(self.after)}" if self.after else None,
+            # Also where the site has it otherwise: a run goes on from its checkpoint.
+            "requeue": runs,
+        }
+        if runs:
+            extra |= {"gpus-per-node": cluster.gpus or None} | (cluster.extra or {})
+        setup = [*cluster.setup]
+        if self.code is not None:
+            more = "${PYTHONPATH:+:$PYTHONPATH}"
+            setup.insert(0, f"export PYTHONPATH={shlex.quote(str(self.code))}{more}")
+        name = f"xray-{self.sweep.name}" if runs else f"{self.kind}-{self.sweep.name}"
+        return {
+            "job_name": name,
+            "partition": (None if runs else cluster.cpu_job.partition) or cluster.partition,
+            "account": cluster.account,
+            "qos": cluster.qos,
+            "constraint": cluster.constraint if runs else None,
+            "time": minutes(ask.time, time_key),
+            "nodes": 1,
+            "ntasks_per_node": 1,
+            "cpus_per_task": ask.cpus,
+            # From Slurm 22.05 on srun does not inherit --cpus-per-task from sbatch; and where
+            # sbatch was given --export=NONE, it would start the task with no environment.
+            "srun_args": [f"--cpus-per-task={ask.cpus}", "--export=ALL"],
+            "setup": setup or None,
+            "teardown": self._teardown(folder) if runs else None,
+            "signal_delay_s": cluster.notice if runs else 30,
+            "stderr_to_stdout": True,
+            "wckey": None,
+            "array_parallelism": self.throttle or len(self.tasks),
+            "additional_parameters": {
+                key: value
+                for key, value in extra.items()
+                if value is not None and value is not False
+            },
+        }
+
+    def _python(self) -> str:
+        """How a node calls jobs/<kind>.py, as shell words."""
+        cluster = self.cluster
+        python = cluster.python or ("python" if cluster.container else shlex.quote(sys.executable))
+        if cluster.container:
+            python = f"{cluster.container} {python}"
+        jobs = resource("jobs") if self.code is None else self.code / "jobs"
+        script = jobs / ("run.py" if self.kind == "runs" else f"{self.kind}.py")
+        return f"{python} -u {shlex.quote(str(script))}"
+
+    def _command(self, folder: Path) -> str:
+        words = ["--submission", str(folder)] if self.kind == "runs" else self.arguments
+        return f"{self._python()} {shlex.join(words)}"
+
+    def _teardown(self, folder: Path) -> list[str]:
+        """What the batch shell does where the task was killed before it could say why."""
+        after = f'{self._command(folder)} --after "$code"'
+        return ["code=$?", f'[ "$code" -eq 0 ] || {after}', 'exit "$code"']
 
 
-def submit_runs(
-    sweep: SweepPaths, runs: Sequence[str], cluster: ClusterConfig, *, after: str | None
-) -> dict[str, str]:
-    """Submit the runs as one array (one job where there is one run); give each run's job id.
+def submit(job: Job, lock: int) -> str:
+    """Submit a job; give its id. The ledger is told before and after.
 
-    The ledger is told before and after. ``after`` is the id of a job that must have ended.
+    ``lock`` is the file descriptor of the sweep's lock.
+
+    Raises:
+        UserError: Slurm refuses the job, or does not answer for minutes.
     """
-    executor = _executor(sweep, run_parameters(sweep, cluster, len(runs), after), cluster)
-    submission = executor.folder.name
-    ledger.append(sweep, "submitting", submission=submission, runs=list(runs))
-    folders = [str(sweep.run(run).folder) for run in runs]
-    scripts = ["run"] * len(runs)
-    jobs = _submit(executor, lambda: executor.map_array(execute, scripts, folders))
-    ids = {run: str(job.job_id) for run, job in zip(runs, jobs, strict=True)}
-    ledger.append(sweep, "submitted", submission=submission, jobs=ids)
-    return ids
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{job.kind}-{secrets.token_hex(2)}"
+    folder = job.sweep.slurm / name
+    tasks = [list(runs) for runs in job.tasks]
+    write_text(folder / slurm.SCRIPT, job.script(folder))
+    if job.kind == "runs":
+        content = {"kind": job.kind, "cluster": as_dict(job.cluster), "tasks": tasks}
+        write_json(folder / "tasks.json", content)
+    ledger.append(job.sweep, "submitting", submission=name, kind=job.kind, tasks=tasks)
+    try:
+        job_id = _sbatch(folder / slurm.SCRIPT, lock)
+    except SlurmError as error:
+        said = " ".join(str(error).replace("sbatch: error:", "").split())
+        ledger.append(job.sweep, "refused", submission=name, why=said)
+        raise UserError(f"sbatch refused the job: {said}") from error
+    ledger.append(job.sweep, "submitted", submission=name, job=job_id)
+    return job_id
 
 
-def submit_stage(sweep: SweepPaths, runs: Sequence[str], cluster: ClusterConfig) -> str:
-    """Submit the job that packs the images of these runs; give its id."""
-    executor = _executor(sweep, cpu_parameters(f"stage-{sweep.name}", cluster, None), cluster)
-    folders = [str(sweep.run(run).folder) for run in runs]
-    job = _submit(executor, lambda: executor.submit(execute, "stage", *folders))
-    ledger.append(sweep, "stage", job=str(job.job_id))
-    return str(job.job_id)
+def _sbatch(script: Path, lock: int) -> str:
+    """Submit; while the controller does not answer, try again, unless it has taken the job."""
+    for _ in range(TRIES):
+        try:
+            return slurm.submit(script, hold_open=lock)
+        except SlurmError as error:
+            if not any(sign in str(error) for sign in NO_ANSWER):
+                raise
+            print(f"Slurm does not answer ({error}); trying again", file=sys.stderr, flush=True)
+        if taken := _find(script, _queue_at_last()):
+            return taken
+    raise _silent("sbatch gets no answer")
 
 
-def submit_collect(sweep: SweepPaths, cluster: ClusterConfig, *, after: Sequence[str]) -> str:
-    """Submit the job that collects the sweep when the jobs ``after`` have ended, however."""
-    dependency = "afterany:" + ":".join(after)
-    parameters = cpu_parameters(f"collect-{sweep.name}", cluster, dependency)
-    executor = _executor(sweep, parameters, cluster)
-    job = _submit(executor, lambda: executor.submit(execute, "collect", str(sweep.folder)))
-    ledger.append(sweep, "collect", job=str(job.job_id))
-    return str(job.job_id)
+def _queue_at_last() -> dict[str, QueuedJob]:
+    """The queue, as soon as Slurm answers; jobs that ended a moment ago are in it."""
+    for _ in range(TRIES):
+        time.sleep(RETRY_SECONDS)
+        try:
+            return slurm.queued_jobs(ended=True)
+        except UserError:
+            continue
+    raise _silent("squeue gets no answer")
 
 
-def run_parameters(
-    sweep: SweepPaths, cluster: ClusterConfig, runs: int, after: str | None
-) -> dict[str, Any]:
-    """The parameters of submitit's executor for the runs."""
-    extra = {
-        "mem": cluster.mem,
-        "dependency": None if after is None else f"afterany:{after}",
-        "gpus-per-node": cluster.gpus or None,
-    }
-    return _parameters(
-        cluster,
-        name=f"xray-{sweep.name}",
-        partition=cluster.partition,
-        time=minutes(cluster.time, "cluster.time"),
-        cpus=cluster.cpus,
-        extra=extra | (cluster.extra or {}),
-    ) | {"array_parallelism": cluster.parallel or runs, "constraint": cluster.constraint}
-
-
-def cpu_parameters(name: str, cluster: ClusterConfig, dependency: str | None) -> dict[str, Any]:
-    """The parameters of submitit's executor for a stage or collect job."""
-    job = cluster.cpu_job
-    return _parameters(
-        cluster,
-        name=name,
-        partition=job.partition or cluster.partition,
-        time=minutes(job.time, "cluster.cpu_job.time"),
-        cpus=job.cpus,
-        extra={"mem": job.mem, "dependency": dependency},
+def _silent(what: str) -> UserError:
+    return UserError(
+        f"{what} from Slurm; the same command again goes on from what it has taken by then"
     )
 
 
-def _parameters(
-    cluster: ClusterConfig,
-    *,
-    name: str,
-    partition: str | None,
-    time: int,
-    cpus: int,
-    extra: Mapping[str, Any],
-) -> dict[str, Any]:
-    return {
-        "job_name": name,
-        "partition": partition,
-        "account": cluster.account,
-        "qos": cluster.qos,
-        "time": time,
-        "nodes": 1,
-        "ntasks_per_node": 1,
-        "cpus_per_task": cpus,
-        # From Slurm 22.05 on srun does not inherit --cpus-per-task from sbatch.
-        "srun_args": [f"--cpus-per-task={cpus}"],
-        "setup": list(cluster.setup) or None,
-        # Time to write down that the limit was near; a run cannot save more than that yet.
-        "signal_delay_s": 60,
-        "stderr_to_stdout": True,
-        "wckey": None,
-        "additional_parameters": {
-            k: v for k, v in extra.items() if v is not None and v is not False
-        },
-    }
+def _find(script: Path, queue: Mapping[str, QueuedJob]) -> str | None:
+    """The id of the job that was submitted with ``script``, if it is in the queue."""
+    return next((array_id(job) for job, at in queue.items() if at.script == str(script)), None)
 
 
-def _executor(
-    sweep: SweepPaths, parameters: Mapping[str, Any], cluster: ClusterConfig
-) -> submitit.SlurmExecutor:
-    """An executor with a folder of its own, since job ids of a cluster made anew start again."""
-    folder = sweep.slurm / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    python = cluster.python or ("python" if cluster.container else shlex.quote(sys.executable))
-    if cluster.container:
-        python = f"{cluster.container} {python}"
-    executor = submitit.SlurmExecutor(folder, python=python)
-    executor.update_parameters(**parameters)
-    return executor
+def array_id(job: str) -> str:
+    """``17`` of ``17_3``."""
+    return job.partition("_")[0]
 
 
-def _submit(executor: submitit.SlurmExecutor, call: Callable[[], Any]) -> Any:
-    try:
-        # submitit prints what sbatch said as well as raising it.
-        with submitting_environment(), contextlib.redirect_stderr(io.StringIO()):
-            return call()
-    except (FailedJobError, FailedSubmissionError) as error:
-        shutil.rmtree(executor.folder, ignore_errors=True)  # pickles of jobs that are none
-        said = " ".join(str(error).replace("sbatch: error:", "").split())
-        raise UserError(f"sbatch refused the job: {said}") from error
+def settle(sweep: SweepPaths) -> dict[str, str]:
+    """Settle what a launch that was killed left open: enter the jobs that Slurm did take.
+
+    Gives the id of each by submission; the others are entered as never submitted.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    open_ones = [name for name, at in ledger.submissions(sweep).items() if at.job is None]
+    if not open_ones:
+        return {}
+    time.sleep(SETTLING_SECONDS)
+    queue, adopted = slurm.queued_jobs(ended=True), {}
+    for name in open_ones:
+        if job := _find(sweep.slurm / name / slurm.SCRIPT, queue):
+            ledger.append(sweep, "submitted", submission=name, job=job)
+            adopted[name] = job
+        else:
+            ledger.append(sweep, "refused", submission=name, why="the launch was killed before")
+    return adopted
+
+
+def pack(runs: Sequence[str], runs_per_job: int) -> list[tuple[str, ...]]:
+    """The runs of each task."""
+    starts = range(0, len(runs), runs_per_job)
+    return [tuple(runs[start : start + runs_per_job]) for start in starts]

@@ -4,21 +4,27 @@ One JSON object a line, appended and synced, never rewritten. The events:
 
 ``{"event": "planned", "time": ..., "runs": {"ft-1a2b3c4d": ["model=ft"], ...}}``
     a launch put these runs into the sweep, with the overrides that made them
-``{"event": "submitting", "time": ..., "submission": "...", "runs": [...]}``
-    written before ``sbatch`` is called
-``{"event": "submitted", "time": ..., "submission": "...", "jobs": {"ft-1a2b3c4d": "17_0", ...}}``
-    written after it, with the job id of every run
-``{"event": "stage", "time": ..., "job": "16"}``, the same with ``"collect"``
-    the job that packs the images before the runs, and the one that compares them after
-``{"event": "cancelled", "time": ..., "jobs": ["16"]}``
-    jobs that were taken back because Slurm refused one that belongs with them
+``{"event": "submitting", "time": ..., "submission": "...", "kind": "runs", "tasks": [[...], ...]}``
+    written before ``sbatch`` is called; ``submission`` is the folder below ``slurm/`` with the
+    batch script, ``kind`` is ``stage``, ``runs`` or ``collect``, and ``tasks`` are the runs that
+    each task of the array works through (of one task: a job that is no array)
+``{"event": "submitted", "time": ..., "submission": "...", "job": "17"}``
+    written after it, with the id of the job or array
+``{"event": "refused", "time": ..., "submission": "...", "why": "..."}``
+    or with what ``sbatch`` said instead
+``{"event": "waiting", "time": ..., "runs": ["ft-1a2b3c4d", ...]}``
+    runs for which Slurm had no room; the job that collects the others submits them
+``{"event": "cancelled", "time": ..., "jobs": ["17_0"], "runs": ["ft-1a2b3c4d"]}``
+    jobs that were taken back, and the runs that they would have worked on
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from xray_hpc.runs.paths import SweepPaths
@@ -70,10 +76,57 @@ def expected_runs(sweep: SweepPaths) -> list[str]:
     return list(planned(sweep))
 
 
-def jobs(sweep: SweepPaths) -> dict[str, str]:
-    """The newest job id of every run that was submitted."""
-    newest: dict[str, str] = {}
+@dataclass(frozen=True)
+class Submission:
+    """What was asked of Slurm; ``job`` is ``None`` until it is known that Slurm took it."""
+
+    name: str
+    kind: str
+    tasks: list[list[str]]
+    job: str | None = None
+
+    def job_ids(self) -> dict[str, str]:
+        """Each run's job id as ``squeue`` writes it, ``17`` or ``17_3``."""
+        array = len(self.tasks) > 1
+        return {
+            run: f"{self.job}_{index}" if array else str(self.job)
+            for index, runs in enumerate(self.tasks)
+            for run in runs
+        }
+
+
+def submissions(sweep: SweepPaths) -> dict[str, Submission]:
+    """What was asked of Slurm and not refused, oldest first, by name."""
+    found: dict[str, Submission] = {}
     for event in events(sweep):
-        if event["event"] == "submitted":
-            newest.update(event.get("jobs", {}))
+        name = event.get("submission", "")
+        if event["event"] == "submitting":
+            found[name] = Submission(name, event["kind"], event["tasks"])
+        elif event["event"] == "submitted" and name in found:
+            found[name] = dataclasses.replace(found[name], job=event["job"])
+        elif event["event"] == "refused":
+            found.pop(name, None)
+    return found
+
+
+def jobs(sweep: SweepPaths) -> dict[str, str]:
+    """The newest job id of every run that was submitted, ``17`` or ``17_3``."""
+    newest: dict[str, str] = {}
+    for submission in submissions(sweep).values():
+        if submission.kind == "runs" and submission.job is not None:
+            newest.update(submission.job_ids())
     return newest
+
+
+def waiting(sweep: SweepPaths) -> list[str]:
+    """Runs that wait to be submitted when others have ended, in launch order."""
+    left: dict[str, None] = {}
+    for event in events(sweep):
+        if event["event"] == "waiting":
+            left.update(dict.fromkeys(event["runs"]))
+        elif event["event"] == "cancelled":
+            left = {run: None for run in left if run not in event["runs"]}
+        elif event["event"] == "submitting":
+            submitted = {run for runs in event["tasks"] for run in runs}
+            left = {run: None for run in left if run not in submitted}
+    return list(left)

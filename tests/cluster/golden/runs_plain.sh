@@ -9,10 +9,17 @@
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --open-mode=append
-#SBATCH --output=/results/slurm/%A_%a_0_log.out
-#SBATCH --signal=USR2@60
+#SBATCH --output='/results/lr depth/slurm/20261122-1200-runs-1a2b/%A_%a_0_log.out'
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
 #SBATCH --time=240
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /results/slurm/%A_%a_%t_log.out --cpus-per-task=4 python -m submitit
+srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%A_%a_%t_log.out' --cpus-per-task=4 --export=ALL PYTHON -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b'
+
+
+# teardown
+code=$?
+[ "$code" -eq 0 ] || PYTHON -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b' --after "$code"
+exit "$code"

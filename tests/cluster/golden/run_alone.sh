@@ -1,0 +1,25 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --cpus-per-task=4
+#SBATCH --dependency=afterany:16
+#SBATCH --gpus-per-node=1
+#SBATCH --job-name='xray-lr depth'
+#SBATCH --mem=16G
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output='/results/lr depth/slurm/20261122-1200-runs-1a2b/%j_0_log.out'
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=240
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%j_%t_log.out' --cpus-per-task=4 --export=ALL PYTHON -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b'
+
+
+# teardown
+code=$?
+[ "$code" -eq 0 ] || PYTHON -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b' --after "$code"
+exit "$code"

@@ -1,0 +1,28 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --array=0-1%2
+#SBATCH --cpus-per-task=4
+#SBATCH --gpus-per-node=1
+#SBATCH --job-name='xray-lr depth'
+#SBATCH --mem=16G
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output='/results/lr depth/slurm/20261122-1200-runs-1a2b/%A_%a_0_log.out'
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=240
+
+# setup
+export PYTHONPATH='/results/lr depth/code/1a2b'${PYTHONPATH:+:$PYTHONPATH}
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%A_%a_%t_log.out' --cpus-per-task=4 --export=ALL PYTHON -u '/results/lr depth/code/1a2b/jobs/run.py' --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b'
+
+
+# teardown
+code=$?
+[ "$code" -eq 0 ] || PYTHON -u '/results/lr depth/code/1a2b/jobs/run.py' --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b' --after "$code"
+exit "$code"

@@ -1,0 +1,44 @@
+"""What a launch says about the runs of its sweep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from xray_hpc.cluster.states import Decision
+from xray_hpc.runs.paths import SweepPaths
+
+SHOWN_RUNS = 20
+
+
+def show(
+    sweep: SweepPaths, decisions: Mapping[str, Decision], overrides: Mapping[str, list[str]]
+) -> None:
+    """Print the runs and what is to be done with each; of many only how many."""
+    todo = sum(decision.run for decision in decisions.values())
+    many = f"{len(decisions)} run{'s' if len(decisions) > 1 else ''}"
+    print(f"sweep {sweep.name}: {many}, {todo} to run, in {short(sweep.folder)}")
+    if len(decisions) <= SHOWN_RUNS:
+        for name, decision in decisions.items():
+            what = "run" if decision.run else "leave"
+            print(f"  {name}  {what}: {decision.why}{_differences(overrides, name)}")
+        return
+    counts = Counter((d.run, d.why.split(" as job ")[0][:60]) for d in decisions.values())
+    for (run, why), count in counts.most_common():
+        print(f"  {count} {'to run' if run else 'left'}: {why}")
+
+
+def _differences(overrides: Mapping[str, list[str]], name: str) -> str:
+    """The overrides of a run that others of the sweep do not share, in brackets."""
+    common = set.intersection(*(set(words) for words in overrides.values()))
+    words = [word for word in overrides[name] if word not in common]
+    return f"  ({' '.join(words)})" if words else ""
+
+
+def short(path: Path) -> str:
+    """The path from here where it lies below, else the whole of it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

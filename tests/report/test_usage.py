@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from synthetic import going, one_try
 
-from xray_hpc.report.usage import Usage, gpu_hours, stretches, usage
+from xray_hpc.report.usage import Usage, usage
 from xray_hpc.runs.progress import Progress
 from xray_hpc.runs.record import Try
 
@@ -96,44 +93,3 @@ def test_a_try_without_an_end_that_was_followed_by_another_is_left_out() -> None
 def test_times_that_are_none_are_left_out() -> None:
     used = usage([hour(0, 10, started="yesterday"), hour(0, 10, ended="2026-01-01T12:10:00")])
     assert (used.seconds, used.gpu_hours, used.unended) == (None, None, 2)
-
-
-def test_gpus_that_runs_share_count_once() -> None:
-    side_by_side = [hour(0, 60), hour(30, 90)]
-    assert gpu_hours(stretches(side_by_side)) == 1.5
-    on_another = [hour(0, 60), hour(30, 90, node="node2")]
-    assert gpu_hours(stretches(on_another)) == 2
-    in_another_job = [hour(0, 60), hour(30, 90, job_id="13")]
-    assert gpu_hours(stretches(in_another_job)) == 2
-
-
-TRIES = st.lists(
-    st.builds(
-        lambda start, length, job: hour(start, start + length, job_id=job, gpus=2),
-        st.integers(0, 300),
-        st.integers(0, 100),
-        st.sampled_from([None, "1", "2_0"]),
-    ),
-    max_size=8,
-)
-
-
-@given(TRIES, st.randoms(use_true_random=False))
-def test_sharing_never_adds_gpu_hours_and_the_order_does_not_matter(
-    tries: list[Try], random: Any
-) -> None:
-    known = stretches(tries)
-    total = gpu_hours(known)
-    random.shuffle(known)
-    assert gpu_hours(known) == pytest.approx(total)
-    if total is not None:
-        apart = sum(gpu_hours([one]) or 0 for one in known)
-        assert max((gpu_hours([one]) or 0) for one in known) <= total + 1e-9
-        assert total <= apart + 1e-9
-
-
-@given(TRIES)
-def test_tries_one_after_another_share_nothing(tries: list[Try]) -> None:
-    alone = [dataclasses.replace(one, job_id=str(i)) for i, one in enumerate(tries)]
-    hours = sum(part.seconds * part.of.gpus for part in stretches(alone)) / 3600
-    assert (gpu_hours(stretches(alone)) or 0) == pytest.approx(hours)

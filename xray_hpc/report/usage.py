@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from xray_hpc.cluster.hours import gpu_hours
 from xray_hpc.runs.progress import Progress
 from xray_hpc.runs.record import Try
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A try, and the time from its start to its end."""
+    """A try that ended, or is taken to have, and the time from its start until then."""
 
     of: Try
     start: datetime
@@ -62,7 +64,7 @@ def usage(tries: Sequence[Try], progress: Progress | None = None) -> Usage:
         tries=len(tries),
         unended=len(tries) - len(known),
         seconds=sum(one.seconds for one in known) if known else None,
-        gpu_hours=gpu_hours(known),
+        gpu_hours=hours_of(known),
         waiting=_waiting(tries),
         peak_memory=max((one.peak_memory for one in tries if one.peak_memory), default=None),
         asked_memory=asked[-1] if asked else None,
@@ -89,7 +91,8 @@ def stretches(tries: Sequence[Try], progress: Progress | None = None) -> list[St
         if end is None and number == len(tries) - 1:
             end = _last_sign(tries, start, progress)
         if end is not None:
-            found.append(Stretch(one, start, max(start, end)))
+            end = max(start, end)
+            found.append(Stretch(dataclasses.replace(one, ended=end.isoformat()), start, end))
     return found
 
 
@@ -101,23 +104,9 @@ def _last_sign(tries: Sequence[Try], start: datetime, progress: Progress | None)
     return start + timedelta(seconds=progress.seconds_per_epoch * (progress.done - progress.first))
 
 
-def gpu_hours(known: Iterable[Stretch]) -> float | None:
-    """GPU-hours of any runs; ``None`` where no time is known.
-
-    Runs side by side in one job, or on one machine without Slurm, share its GPUs: such time
-    counts once.
-    """
-    machines = defaultdict(list)
-    for one in known:
-        machines[one.of.job_id, one.of.node].append(one)
-    seconds = 0.0
-    for sharing in machines.values():
-        until = None
-        for one in sorted(sharing, key=lambda one: one.start):
-            start = one.start if until is None else max(one.start, until)
-            seconds += one.of.gpus * max((one.end - start).total_seconds(), 0)
-            until = one.end if until is None else max(one.end, until)
-    return seconds / 3600 if machines else None
+def hours_of(known: Sequence[Stretch]) -> float | None:
+    """GPU-hours of any runs' tries, shared ones once; ``None`` where no time is known."""
+    return gpu_hours(part.of for part in known) if known else None
 
 
 def _waiting(tries: Iterable[Try]) -> float | None:

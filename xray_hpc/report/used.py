@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from xray_hpc.report.advice import advice
 from xray_hpc.report.markdown import escape, table
 from xray_hpc.report.run import Run
-from xray_hpc.report.usage import Usage, gpu_hours
+from xray_hpc.report.usage import Usage, hours_of
 from xray_hpc.report.wording import causes, duration, hours, memory, number_of, percent
 
 FEW = 20  # so many runs of a model are shown each; of more the least, the median and the most
@@ -121,4 +121,4 @@ def _shared(runs: Sequence[Run]) -> str:
 
 
 def _total(runs: Iterable[Run]) -> float | None:
-    return gpu_hours(part for run in runs for part in run.stretches)
+    return hours_of([part for run in runs for part in run.stretches])

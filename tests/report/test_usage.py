@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from synthetic import going, one_try
 
-from xray_hpc.report.usage import Usage, usage
+from xray_hpc.report.usage import Usage, usage, waiting
 from xray_hpc.runs.progress import Progress
 from xray_hpc.runs.record import Try
 
@@ -41,6 +42,13 @@ def test_the_time_of_all_tries_counts() -> None:
 def test_the_wait_before_every_try_counts() -> None:
     used = usage([hour(10, 30, queued=at(0)), hour(45, 60, queued=at(30)), hour(70, 80)])
     assert used.waiting == 25 * 60
+
+
+def test_a_job_waits_once_for_all_that_its_runs_do() -> None:
+    first, second = hour(10, 30, queued=at(0)), hour(30, 50, queued=at(0))
+    assert waiting([second, first]) == 600
+    assert waiting([second]) == 1800
+    assert waiting([first, dataclasses.replace(second, job_id="13")]) == 2400
 
 
 def test_clocks_that_disagree_make_no_negative_time() -> None:

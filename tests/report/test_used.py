@@ -66,9 +66,9 @@ def test_many_runs_of_a_model_are_told_by_their_least_median_and_most() -> None:
     assert "more than 20 runs: the least / the median / the most" in parts[1]
 
 
-def test_the_sum_counts_shared_gpus_once_and_says_so() -> None:
+def test_the_sum_counts_what_a_jobs_runs_share_once_and_says_so() -> None:
     beside = [run("ft-1", one_try("1", gpus=4)), run("ft-2", one_try("1", gpus=4))]
-    assert "In all 0.111 GPU-hours, 2 min of waiting, 4G of memory at most." in (
+    assert "In all 0.111 GPU-hours, 60 s of waiting, 4G of memory at most." in (
         text := used_section(beside)[1]
     )
     assert SHARED in text

@@ -65,7 +65,7 @@ def usage(tries: Sequence[Try], progress: Progress | None = None) -> Usage:
         unended=len(tries) - len(known),
         seconds=sum(one.seconds for one in known) if known else None,
         gpu_hours=hours_of(known),
-        waiting=_waiting(tries),
+        waiting=waiting(tries),
         peak_memory=max((one.peak_memory for one in tries if one.peak_memory), default=None),
         asked_memory=asked[-1] if asked else None,
         gpu_use=_gpu_use(known),
@@ -109,10 +109,19 @@ def hours_of(known: Sequence[Stretch]) -> float | None:
     return gpu_hours(part.of for part in known) if known else None
 
 
-def _waiting(tries: Iterable[Try]) -> float | None:
-    pairs = [(moment(one.queued), moment(one.started)) for one in tries]
-    waits = [(start - queued).total_seconds() for queued, start in pairs if queued and start]
-    return sum(max(wait, 0) for wait in waits) if waits else None
+def waiting(tries: Iterable[Try]) -> float | None:
+    """Seconds in the queue before any runs' tries; ``None`` where none is known.
+
+    The queue is left when a job starts its first run: a run that waits for another of its job
+    adds nothing.
+    """
+    waits: dict[tuple[str | None, datetime], float] = {}
+    for one in tries:
+        queued, start = moment(one.queued), moment(one.started)
+        if queued and start:
+            wait, job = max((start - queued).total_seconds(), 0), (one.job_id, queued)
+            waits[job] = min(wait, waits.get(job, wait))
+    return sum(waits.values()) if waits else None
 
 
 def _gpu_use(known: Iterable[Stretch]) -> float | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from xray_hpc.report.advice import advice
 from xray_hpc.report.markdown import escape, table
 from xray_hpc.report.run import Run
-from xray_hpc.report.usage import Usage, hours_of
+from xray_hpc.report.usage import Usage, hours_of, waiting
 from xray_hpc.report.wording import causes, duration, hours, memory, number_of, percent
 
 FEW = 20  # so many runs of a model are shown each; of more the least, the median and the most
@@ -73,12 +73,12 @@ def in_all(runs: Sequence[Run]) -> str:
     """What all runs used: ``12.3 GPU-hours, 45 min of waiting, 3.1G of memory at most``."""
     used = [run.usage for run in runs]
     spent = _total(runs)
-    waited = [one.waiting for one in used if one.waiting is not None]
+    waited = waiting(one for run in runs if run.record for one in run.record.tries)
     peak = max((one.peak_memory for one in used if one.peak_memory), default=None)
     restarts = sum((one.restarts for one in used), Counter[str]())
     said = [
         f"{hours(spent)} GPU-hours" if spent else "",
-        f"{duration(sum(waited))} of waiting" if waited else "",
+        f"{duration(waited)} of waiting" if waited else "",
         f"{memory(peak)} of memory at most" if peak else "",
         f"{number_of(restarts.total(), 'restart')} ({causes(restarts)})" if restarts else "",
     ]

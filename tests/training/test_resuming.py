@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from xray_hpc.config import (
     AugmentConfig,
@@ -132,6 +133,8 @@ def test_a_run_interrupted_again_and_again_ends_with_the_same_files(
         train_until(paths, f"epoch-{epoch:04}.npz")
     train_until(paths, "cnn_test_yscores.csv")
     train_until(paths, "model.keras")
+    for left in (".x7.model.keras", "figures/.x8.model.png", ".x9.metrics.json"):
+        (paths.folder / left).write_bytes(b"half of")  # as kill -9 leaves them
     capsys.readouterr()
     train_run(paths)
     lines = capsys.readouterr().out.splitlines()
@@ -209,6 +212,19 @@ def test_a_training_told_to_end_goes_on_from_its_checkpoint(
     assert (record.status, record.failure, record.error) == (Status.CREATED, None, None)
     assert train(paths) == 0
     assert paths.model.read_bytes() == uninterrupted.model.read_bytes()
+
+
+def test_a_node_without_the_gpus_is_told_from_a_run_that_fails(
+    new_run: NewRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = new_run("gpus")
+    monkeypatch.setenv("XRAY_HPC_GPUS", "64")
+    installed = tf.test.is_built_with_gpu_support()
+    assert train(paths) == (75 if installed else 2)
+    record = read_record(paths)
+    assert record is not None
+    assert record.failure == ("node_failure" if installed else "bad_data")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: the job ")
 
 
 def train_on_full_disk(

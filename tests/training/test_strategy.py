@@ -4,6 +4,7 @@ comparison runs in a process of its own (replicas.py)."""
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,18 @@ def test_validation_figures_do_not_depend_on_the_replicas(
 
 def test_the_saved_model_of_two_replicas_scores_the_same(trained: dict[str, Any]) -> None:
     np.testing.assert_allclose(trained["cnn/2/saved"], trained["cnn/2/scores"], atol=1e-6)
+
+
+def test_a_run_takes_its_share_of_the_jobs_cores() -> None:
+    show = "import tensorflow as tf; print(tf.config.threading.get_intra_op_parallelism_threads())"
+    prepare = "from xray_hpc.training.run import prepare_devices; prepare_devices()"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{prepare}; {show}"],
+        env=os.environ | {"SLURM_CPUS_PER_TASK": "8", "XRAY_HPC_CPUS": "3"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "3\n"
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_both_numbers() -> None:

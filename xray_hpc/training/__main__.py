@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xray_hpc.errors import UserError
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import Failure, Status, now, read_record, update_record
 from xray_hpc.training.ending import end_when_told, end_with_parent
@@ -66,7 +67,7 @@ def train(paths: RunPaths) -> int:
 
 
 def _fail(paths: RunPaths, error: Exception) -> int:
-    line = " ".join(str(error).split())[:500]
+    line = " ".join(str(error).split()) or type(error).__name__
     try:
         record = read_record(paths)
         verdict = judge(error, on_gpu=bool(record and record.gpus))
@@ -75,14 +76,14 @@ def _fail(paths: RunPaths, error: Exception) -> int:
             status=Status.FAILED,
             ended=now(),
             failure=verdict.failure.value,
-            error={"type": type(error).__name__, "message": line},
+            error={"type": type(error).__name__, "message": line[:500]},
         )
-    except OSError as unwritten:
+    except (OSError, UserError) as unwritten:
         print(f"error: {line}; nor can it be recorded: {unwritten}", file=sys.stderr)
         return STORAGE_CODE
     if verdict.failure is Failure.BUG:
         raise error
-    print("error:", line or type(error).__name__, file=sys.stderr)
+    print("error:", line, file=sys.stderr)
     return verdict.code
 
 

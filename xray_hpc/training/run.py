@@ -43,6 +43,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     prepare_devices(asked)
     if asked:
         check_gpus(asked)
+    remove_leftovers(paths)
     data = load(run.config.data, run.cache)
     check_inputs(run, data)
     strategy = make_strategy()
@@ -69,6 +70,14 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     seconds = fitted.seconds + time.monotonic() - began
     update_record(paths, status=Status.FINISHED, ended=now(), seconds=round(seconds, 3))
     remove_states(paths.state)
+
+
+def remove_leftovers(paths: RunPaths) -> None:
+    """Remove what a killed training left half-written; the worker minds ``run.json`` itself."""
+    ours = (".csv", ".keras", ".png", ".txt", "metrics.json", "progress.json")
+    for path in paths.folder.rglob(".*"):
+        if path.name.endswith(ours):
+            path.unlink()
 
 
 def gpus_asked() -> int | None:

@@ -31,17 +31,15 @@ def compose_all(
     """
     parser = OverridesParser.create(config_loader=loader)
     parsed: dict[str, Override] = {}
+    chooses: dict[str, bool] = {}
     bases: dict[tuple[str, ...], _Base] = {}
     for words in jobs:
         for word in words:
             if word not in parsed:
                 (parsed[word],) = parser.parse_overrides([word])
-        values, groups = [], []
-        for word in words:
-            if loader.repository.group_exists(parsed[word].key_or_group):
-                groups.append(word)
-            else:
-                values.append(parsed[word])
+                chooses[word] = loader.repository.group_exists(parsed[word].key_or_group)
+        groups = [word for word in words if chooses[word]]
+        values = [parsed[word] for word in words if not chooses[word]]
         if tuple(groups) not in bases:
             bases[tuple(groups)] = _Base(own_part(loader.load_sweep_config(master, groups)))
         yield words, bases[tuple(groups)].with_values(values)

@@ -6,12 +6,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from xray_hpc.cluster import slurm
+from xray_hpc.cluster import cancelling, slurm
 from xray_hpc.cluster.announce import short
 from xray_hpc.cluster.following import Follower
 from xray_hpc.cluster.slurm import QueuedJob
 from xray_hpc.cluster.states import State, cancellations, gather, state_of
-from xray_hpc.cluster.submission import array_id
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.paths import SweepPaths
@@ -85,8 +84,6 @@ def _ask_what_to_do(sweep: SweepPaths) -> None:
     if not answer.startswith("c"):
         print(left)
         return
-    jobs = sorted({array_id(job) for job in slurm.of_sweep(sweep, slurm.queued_jobs())}, key=int)
-    if jobs and slurm.cancel(jobs):
-        runs = [run for run in ledger.jobs(sweep) if array_id(ledger.jobs(sweep)[run]) in jobs]
-        ledger.append(sweep, "cancelled", jobs=jobs, runs=[*runs, *ledger.waiting(sweep)])
-        print(f"cancelled {', '.join(jobs)}")
+    found = cancelling.plan(sweep)
+    found.carry_out()
+    print(f"cancelled {len(found.runs)} runs")

@@ -68,9 +68,7 @@ class Column:
 
     @property
     def narrowest(self) -> int:
-        return (
-            self.whole if self.least is None else min(self.whole, max(self.least, len(self.head)))
-        )
+        return self.whole if self.least is None else min(self.whole, self.least)
 
 
 def table(columns: Sequence[Column], screen: Screen) -> Iterator[str]:
@@ -98,7 +96,7 @@ def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
     """The columns that find room beside one another."""
     shown = list(columns)
     while sum(column.narrowest + len(GAP) for column in shown) - len(GAP) > width:
-        last = max(shown, key=lambda column: column.rank)
+        last = max(reversed(shown), key=lambda column: column.rank)
         if last.rank == 0:
             break
         shown.remove(last)

@@ -57,7 +57,9 @@ def _fitting(demand: Demand, partition: Partition, nodes: Sequence[Node]) -> lis
     where = f"no node of partition '{partition.name}'"
     if not nodes:
         raise _UnfitError(f"partition '{partition.name}' has no nodes; use another")
-    nodes = _with_features(demand, nodes, where)
+    if demand.constraint is not None:
+        nodes = _with_features(demand, nodes, where)
+        where += f" with the features '{demand.constraint}'"
     if demand.gpus:
         nodes = _with_gpus(demand, nodes, where)
         where += f" with {demand.gpus} GPU{'s' if demand.gpus > 1 else ''}"
@@ -95,9 +97,7 @@ def _with(
 
 
 def _with_features(demand: Demand, nodes: Sequence[Node], where: str) -> list[Node]:
-    wanted = demand.constraint
-    if wanted is None:
-        return list(nodes)
+    wanted = str(demand.constraint)
     if found := [node for node in nodes if matches(wanted, node.features)]:
         return found
     key, known = demand.keys["constraint"], frozenset[str]().union(*(n.features for n in nodes))

@@ -18,7 +18,7 @@ from xray_hpc.runs.paths import RunPaths
 
 LOOK_SECONDS = 0.5
 STATE_SECONDS = 2.0
-QUEUE_SECONDS = 10.0
+QUEUE_SECONDS = 5.0
 TAIL_LINES = 30
 
 

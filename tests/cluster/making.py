@@ -76,9 +76,10 @@ class Programs:
         """Make the command print these lines; ``before`` is shell to run before that."""
         said = "".join(f"echo '{line}'\n" for line in lines)
         note = f"echo {name} $* >> {self.folder}/calls\n"
-        program = self.folder / name
+        program = self.folder / f".{name}"
         program.write_text(f"#!/bin/bash\n{note}{before}\n{said}exit {code}\n")
         program.chmod(0o755)
+        program.replace(self.folder / name)  # it may be called at this very moment
 
     def queue(self, **jobs: str) -> None:
         """Make ``squeue`` list jobs: ``j17_3="RUNNING|None|gpu-01|1:00"``."""

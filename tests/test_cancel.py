@@ -1,0 +1,140 @@
+"""``python -m xray_hpc.cancel``, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Under --import-mode=importlib a test folder's own modules are not importable by themselves.
+sys.path.insert(0, str(Path(__file__).parent / "cluster"))
+
+from making import Programs, Sweep
+
+from xray_hpc.cluster.states import cancellations
+from xray_hpc.runs.record import Status
+
+REPOSITORY = Path(__file__).parents[1]
+CANCEL = (sys.executable, "-W", "error", "-m", "xray_hpc.cancel")
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    return Programs(tmp_path / "bin", monkeypatch)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, programs: Programs) -> Sweep:
+    """A sweep in results/ of which one run has finished, one trains, and two wait."""
+    sweep = Sweep(tmp_path / "results" / "lr")
+    sweep.finished("cnn-1")
+    sweep.add("cnn-2", status=Status.RUNNING, job_id="7_1")
+    sweep.add("ft-1")
+    sweep.add("ft-2")
+    sweep.submitted("7", ["cnn-1"], ["cnn-2"], ["ft-1"], ["ft-2"])
+    sweep.submitted("8", kind="collect")
+    waits = "PENDING|Priority||1:00"
+    programs.queue(j7_1="RUNNING|None|gpu-01|1:00", j7_2=waits, j7_3=waits, j8=waits)
+    programs.say("scancel")
+    return sweep
+
+
+def cancel(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CANCEL, *words], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+
+
+def asked(folder: Path, answer: str, *words: str) -> tuple[int, str]:
+    """Cancel from a terminal, and answer what is asked."""
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        [*CANCEL, *words], cwd=folder, stdin=its, stdout=subprocess.PIPE, text=True
+    ) as process:
+        os.write(ours, f"{answer}\n".encode())
+        said, _ = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(its)
+    return process.returncode, said
+
+
+def test_a_whole_sweep_is_cancelled_and_says_what_that_was(
+    sweep: Sweep, programs: Programs, tmp_path: Path
+) -> None:
+    ended = cancel(tmp_path, "lr", "--yes")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == [
+        "cancelled 1 running, 2 pending runs (jobs 7_[1-3] 8) of lr",
+        "ended before: 1 finished",
+    ]
+    assert programs.calls("scancel") == ["7_[1-3] 8"]
+
+
+def test_only_runs_that_fit_a_pattern(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
+    ended = cancel(tmp_path, "lr", "--runs", "ft-1", "-y")
+    assert ended.stdout == "cancelled 1 pending run (job 7_2) of lr\n"
+    assert programs.calls("scancel") == ["7_2"]
+
+
+def test_a_terminal_is_asked_first(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
+    code, said = asked(tmp_path, "n", "lr")
+    assert (code, programs.calls("scancel")) == (1, [])
+    assert said.startswith("cancel 1 running, 2 pending runs (jobs 7_[1-3] 8) of lr? [y/N] ")
+    assert said.endswith("nothing was cancelled\n")
+    assert cancellations(sweep.paths) == {}
+    code, said = asked(tmp_path, "y", "lr")
+    assert (code, programs.calls("scancel")) == (0, ["7_[1-3] 8"])
+
+
+def test_without_a_terminal_it_wants_to_be_told(
+    sweep: Sweep, programs: Programs, tmp_path: Path
+) -> None:
+    ended = cancel(tmp_path, "lr")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: not asked whether to cancel 1 running, 2 pending runs")
+    assert ended.stderr.endswith("stdin is no terminal; add --yes\n")
+    assert programs.calls("scancel") == []
+
+
+def test_where_all_has_ended_there_is_nothing_to_cancel(
+    sweep: Sweep, programs: Programs, tmp_path: Path
+) -> None:
+    programs.queue()
+    ended = cancel(tmp_path, "lr", "--yes")
+    assert ended.returncode == 0
+    assert ended.stdout == "nothing to cancel in lr: 1 finished, 1 lost, 2 created\n"
+    assert programs.calls("scancel") == []
+
+
+def test_where_slurm_does_not_answer_nothing_is_said_to_be_cancelled(
+    sweep: Sweep, programs: Programs, tmp_path: Path
+) -> None:
+    programs.say("squeue", before="echo 'Socket timed out' >&2", code=1)
+    ended = cancel(tmp_path, "lr", "--yes")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: Slurm does not answer (Socket timed out); try again later\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rl"], "there is no sweep 'rl' in results; did you mean 'lr'?"),
+        (["lr", "--runs", "tf-1"], "no run of lr matches 'tf-1'; did you mean 'ft-1'?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(
+    sweep: Sweep, tmp_path: Path, words: list[str], said: str
+) -> None:
+    ended = cancel(tmp_path, *words)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {said}\n")
+
+
+def test_help_shows_how(tmp_path: Path, programs: Programs) -> None:
+    ended = cancel(tmp_path, "--help")
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("usage: python -m xray_hpc.cancel [-h] [--runs PATTERN]")

@@ -1,0 +1,160 @@
+"""``python -m xray_hpc.logs``, as a user runs it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+# Under --import-mode=importlib a test folder's own modules are not importable by themselves.
+sys.path.insert(0, str(Path(__file__).parent / "cluster"))
+
+from making import Programs, Sweep
+
+from xray_hpc.runs.lease import Lease
+from xray_hpc.runs.record import Status, update_record
+
+REPOSITORY = Path(__file__).parents[1]
+LOGS = (sys.executable, "-u", "-W", "error", "-m", "xray_hpc.logs")
+RUN = "ft-1a2b3c4d"
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    return Programs(tmp_path / "bin", monkeypatch)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, programs: Programs) -> Sweep:
+    """A sweep in results/ with a run that has printed two lines."""
+    sweep = Sweep(tmp_path / "results" / "lr")
+    sweep.add(RUN, status=Status.RUNNING).log.write_text("epoch 1\nepoch 2\n")
+    return sweep
+
+
+def logs(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*LOGS, *words], cwd=folder, capture_output=True, encoding="utf-8")
+
+
+@contextmanager
+def following(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [*LOGS, *words, "-f"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("text", ["ft-1a", "lr/ft", f"results/lr/runs/{RUN}"])
+def test_the_log_of_a_run_is_printed_by_its_name_or_folder(
+    sweep: Sweep, tmp_path: Path, text: str
+) -> None:
+    ended = logs(tmp_path, text)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "epoch 1\nepoch 2\n", "")
+
+
+def test_or_its_last_lines(sweep: Sweep, tmp_path: Path) -> None:
+    assert logs(tmp_path, "ft", "-n", "1").stdout == "epoch 2\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tf-1a2b3c4d"], "there is no run 'tf-1a2b3c4d' in results; did you mean 'ft-1a2b3c4d'?"),
+        (["ft", "-n", "-1"], "-n is -1; it must be 0 or more lines"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(
+    sweep: Sweep, tmp_path: Path, words: list[str], said: str
+) -> None:
+    ended = logs(tmp_path, *words)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {said}\n")
+
+
+def test_a_run_is_followed_over_a_restart_until_it_has_ended(
+    sweep: Sweep, programs: Programs, tmp_path: Path
+) -> None:
+    paths = sweep.paths.run(RUN)
+    sweep.submitted("7", [RUN])
+    programs.queue(j7="RUNNING|None|gpu-01|1:00")
+    with following(tmp_path, "ft") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["epoch 1\n", "epoch 2\n"]
+        with Lease.take(paths.lease), paths.log.open("a") as log:
+            log.write("epoch 3\n")
+            log.flush()
+            assert process.stdout.readline() == "epoch 3\n"
+        update_record(paths, status=Status.INTERRUPTED)
+        programs.queue(j7="PENDING|BeginTime||1:00")
+        with Lease.take(paths.lease), paths.log.open("a") as log:
+            log.write("epoch 4\n")
+            log.flush()
+            assert process.stdout.readline() == "epoch 4\n"
+            update_record(paths, status=Status.FAILED)
+        programs.queue()
+        assert process.stdout.read() == ""
+        assert process.wait(60) == 0
+        assert process.stderr.read() == f"--- {RUN}: failed\n"
+
+
+def test_ctrl_c_ends_following_quietly(sweep: Sweep, tmp_path: Path) -> None:
+    with Lease.take(sweep.paths.run(RUN).lease), following(tmp_path, "ft") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr.read() == ""
+
+
+def test_where_slurm_does_not_answer_the_run_may_go_on(
+    sweep: Sweep, programs: Programs, tmp_path: Path
+) -> None:
+    sweep.submitted("7", [RUN])
+    programs.say("squeue", before="echo 'Socket timed out' >&2", code=1)
+    with following(tmp_path, "ft") as process:
+        while not programs.calls("squeue"):
+            pass
+        assert process.poll() is None
+        programs.queue()
+        assert process.wait(60) == 0
+
+
+def test_of_a_job_that_died_before_the_run_began_its_own_words_are_shown(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    sweep.add("cnn-1").log.touch()
+    sweep.submitted("7", ["cnn-1"])
+    output = sweep.paths.slurm / "s7" / "7_0_log.out"
+    output.parent.mkdir(parents=True)
+    output.write_text("srun: error: python: No such file\n")
+    ended = logs(tmp_path, "cnn")
+    assert (ended.returncode, ended.stdout) == (0, "srun: error: python: No such file\n")
+    place = output.relative_to(tmp_path)
+    assert ended.stderr == f"cnn-1 has printed nothing; its Slurm job: {place}\n"
+
+
+def test_a_run_that_has_not_begun_says_so(sweep: Sweep, tmp_path: Path) -> None:
+    sweep.add("cnn-1")
+    ended = logs(tmp_path, "cnn")
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr == "cnn-1 has printed nothing yet\n"
+
+
+def test_help_shows_how(tmp_path: Path, programs: Programs) -> None:
+    ended = logs(tmp_path, "--help")
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("usage: python -m xray_hpc.logs [-h] [-f] [-n LINES]")

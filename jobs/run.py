@@ -1,24 +1,66 @@
-"""Train the run of one folder: ``python jobs/run.py RUN_FOLDER``.
+"""Train runs: ``python jobs/run.py RUN_FOLDER...``, or those of a task of a submission.
 
-What a Slurm task executes, whether it was launched, or submitted with slurm_templates/sweep.sbatch.
-A finished run is left alone. Exit code 0: the run is finished; 2: the input was wrong; 128 + n: it
-was ended by signal n; anything else: the training failed (see ``run.json`` and ``log``).
+What a Slurm task executes, whether it was launched (``--submission FOLDER``), or submitted with
+slurm_templates/sweep.sbatch. A finished run is left alone. Exit code 0: every run is finished; 2:
+the input was wrong; 74: a run folder cannot be written to; 128 + n: a run was ended by signal n;
+anything else: a training failed (see ``run.json`` and ``log``).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.cluster.worker import work
-from xray_hpc.runs.paths import RunPaths
+from xray_hpc.cluster.config import ClusterConfig
+from xray_hpc.cluster.worker import conclude_dead, work
+from xray_hpc.errors import UserError
+from xray_hpc.runs.files import read_json
+from xray_hpc.runs.paths import RunPaths, SweepPaths
+from xray_hpc.schema import build
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Train the run of one folder.")
-    parser.add_argument("run", type=Path, help="results/<sweep>/runs/<run>")
-    return work(RunPaths(parser.parse_args().run.resolve()))
+    parser = argparse.ArgumentParser(description="Train runs.")
+    parser.add_argument("run", type=Path, nargs="*", help="results/<sweep>/runs/<run>")
+    parser.add_argument(
+        "--submission",
+        type=Path,
+        metavar="FOLDER",
+        help="results/<sweep>/slurm/<submission>; the task is SLURM_ARRAY_TASK_ID, or 0",
+    )
+    parser.add_argument(
+        "--after",
+        type=int,
+        metavar="CODE",
+        help="train nothing: the task has ended with CODE; see to it if it could not itself",
+    )
+    arguments = parser.parse_args()
+    if bool(arguments.run) == bool(arguments.submission):
+        parser.error("give run folders, or --submission")
+    if arguments.after is not None and not arguments.submission:
+        parser.error("--after goes with --submission")
+    if arguments.run:
+        runs = [RunPaths(folder.resolve()) for folder in arguments.run]
+        return work(runs, ClusterConfig("slurm"))
+    runs, cluster = read_task(arguments.submission.resolve())
+    if arguments.after is None:
+        return work(runs, cluster)
+    conclude_dead(runs, cluster, arguments.after)
+    return int(arguments.after)
+
+
+def read_task(folder: Path) -> tuple[list[RunPaths], ClusterConfig]:
+    """The runs of this task of a submission, and what they were launched with."""
+    file = folder / "tasks.json"
+    if not file.is_file():
+        raise UserError(f"{folder} is not a submission: it holds no tasks.json")
+    content, task = read_json(file), int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
+    tasks, sweep = content["tasks"], SweepPaths(folder.parent.parent)
+    if task >= len(tasks):
+        raise UserError(f"{file} has no task {task}; it has {len(tasks)}")
+    return [sweep.run(name) for name in tasks[task]], build(ClusterConfig, content["cluster"])
 
 
 if __name__ == "__main__":

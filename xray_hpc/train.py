@@ -25,7 +25,7 @@ def _train(composed: hydra_app.Composed) -> int:
         fresh = {run.name} if decide(paths, None, {}).run else set[str]()
         prepare(plan, sys.argv[1:], fresh)
     print(f"run folder: {paths.folder}", flush=True)
-    return work(paths)
+    return work([paths], plan.place.cluster)
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from xray_hpc.cluster.job import job_id
 from xray_hpc.cluster.prepare import prepare
-from xray_hpc.cluster.worker import slurm_job_id
 from xray_hpc.resources import resource
 from xray_hpc.runs.lease import Lease
 from xray_hpc.runs.paths import RunPaths
@@ -171,7 +171,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_job_id_is_written_as_squeue_writes_it() -> None:
-    assert slurm_job_id({}) is None
-    assert slurm_job_id({"SLURM_JOB_ID": "5"}) == "5"
+    assert job_id({}) is None
+    assert job_id({"SLURM_JOB_ID": "5"}) == "5"
     array = {"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "1"}
-    assert slurm_job_id(array) == "5_1"
+    assert job_id(array) == "5_1"

@@ -1,171 +1,166 @@
-"""What a job does with a run folder: train it in a child process, and tell the truth about it.
+"""What a job does with its runs: try each, then decide once whether the job goes on.
 
-The child does the TensorFlow work. This process is small, outlives the child however that ends,
-and so can write into ``run.json`` what a killed process cannot.
+Slurm's state, the exit code and ``run.json`` tell the same.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
-import socket
-import subprocess
 import sys
-from collections.abc import Mapping
-from types import FrameType
-from typing import IO, Any
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
 
-from xray_hpc.cluster.versions import git_state
+from xray_hpc.cluster.attempt import Attempts, take_lease
+from xray_hpc.cluster.config import ClusterConfig
+from xray_hpc.cluster.failures import Evidence, Verdict, classify
+from xray_hpc.cluster.job import Job, current_job
+from xray_hpc.cluster.signals import Signals
+from xray_hpc.cluster.tries import Outcome, conclude, existing_record, mark_retried
+from xray_hpc.cluster.usage import job_out_of_memory
 from xray_hpc.errors import UserError
-from xray_hpc.runs.frozen import read_frozen
-from xray_hpc.runs.lease import Lease, LeaseError
 from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.record import RunRecord, Status, now, read_record, update_record
+from xray_hpc.runs.record import Failure, RunRecord, Status, read_record
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+POLL_SECONDS = 0.2
 
 
-def work(paths: RunPaths) -> int:
-    """Train the run unless it is finished; give the exit code that the job should end with.
+def work(runs: Sequence[RunPaths], cluster: ClusterConfig) -> int:
+    """Train the runs that are not finished, ``cluster.runs_per_gpu`` side by side.
 
-    Raises:
-        UserError: it is no run folder, or another process is training it.
+    Gives the exit code that the job should end with: 0 where every run is finished; else that of
+    the first which is not: 2 for wrong input, 74 where its folder cannot be written to, 128 + n
+    where signal n ended it. A Slurm job with a run to be tried again is put back into the queue.
     """
-    read_frozen(paths)
+    job = current_job()
+    side_by_side = min(cluster.runs_per_gpu, len(runs))
+    todo = [run for run in runs if not _left_by_this_job(run, runs, job)]
+    with Signals(job, cluster.notice) as signals, ExitStack() as leases:
+        cpus = _cpus(job, side_by_side)
+        attempts = Attempts(cluster, job, signals, leases, cpus)
+        with ThreadPoolExecutor(side_by_side) as pool:
+            futures = [pool.submit(attempts.attempt, run) for run in todo]
+            while wait(futures, timeout=POLL_SECONDS).not_done:  # signals are handled meanwhile
+                pass
+        outcomes = [future.result() for future in futures]
+        _settle(outcomes, job, cluster)
+    codes = [outcome.code for outcome in outcomes] + [1] * (len(runs) - len(todo))
+    return next((code for code in codes if code), 0)
+
+
+def conclude_dead(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -> None:
+    """Do what :func:`work` could not, where it was killed itself; the task ended with ``code``.
+
+    It is for the batch shell of the job, on the same node. Runs that were concluded are left alone.
+    """
+    job = current_job()
+    if job is None:
+        return
+    with Signals(job, cluster.notice) as signals, ExitStack() as leases:
+        outcomes = []
+        for run in runs:
+            record = _record(run)
+            if record is None or record.status is not Status.RUNNING or record.job_id != job.id:
+                continue
+            try:
+                leases.enter_context(take_lease(run, job, signals))
+            except UserError as error:  # a newer copy of this job trains it
+                print(error, flush=True)
+                continue
+            outcomes.append(conclude(run, -signal.SIGKILL, _cause_of_death(job), cluster))
+        if outcomes:
+            print(f"the job's task was killed, and ended with {code}", flush=True)
+            _settle(outcomes, job, cluster)
+
+
+def _cause_of_death(job: Job) -> Failure:
+    state = job.state()
+    if state is not None and state.restarts > job.restarts:
+        return classify(Evidence(-signal.SIGKILL, signal.SIGTERM, True, state, job.restarts))
+    return Failure.OUT_OF_MEMORY if job_out_of_memory() else Failure.KILLED
+
+
+def _settle(outcomes: Sequence[Outcome], job: Job | None, cluster: ClusterConfig) -> None:
+    """Put the job back into the queue if one of its runs is to be tried again."""
+    if job is None:
+        return
+    outcomes = _with_more_memory(outcomes, job, cluster)
+    for outcome in outcomes:
+        if outcome.failure and outcome.verdict:
+            what = f"{outcome.verdict.action}: {outcome.verdict.why}"
+            print(f"{outcome.paths.name} ended ({outcome.failure.value}); {what}", flush=True)
+    again = [item for item in outcomes if item.verdict and item.verdict.action != "stop"]
+    cancelled = any(item.failure is Failure.CANCELLED for item in outcomes)
+    if not again or cancelled:
+        return
+    wanted = [item.verdict.action for item in again if item.verdict]
+    memory = _more_memory(job, cluster) if "more_memory" in wanted else None
+    exclude = set[str]()
+    for item in again:
+        if item.verdict and item.verdict.action == "elsewhere":
+            exclude |= {job.node, *existing_record(item.paths).bad_nodes}
+    began = [item for item in again if item.began]
+    for item in began:
+        mark_retried(item.paths, True)
+    refused = job.requeue(memory=memory, exclude=sorted(exclude))
+    if refused is not None:
+        print(f"error: job {job.id} was not put back ({refused}); launch again", file=sys.stderr)
+        for item in began:
+            mark_retried(item.paths, False)
+
+
+def _with_more_memory(
+    outcomes: Sequence[Outcome], job: Job, cluster: ClusterConfig
+) -> list[Outcome]:
+    """The outcomes, where runs that no node has more memory for are stopped."""
+    if job.memory is None or (_more_memory(job, cluster) or 0) > job.memory:
+        return list(outcomes)
+    stop = Verdict("stop", f"no node has more than its {job.memory} MiB of memory")
+    return [
+        dataclasses.replace(item, verdict=stop)
+        if item.verdict and item.verdict.action == "more_memory"
+        else item
+        for item in outcomes
+    ]
+
+
+def _more_memory(job: Job, cluster: ClusterConfig) -> int | None:
+    """What the job asks for next, in MiB; ``None`` where it is not known what it has."""
+    if job.memory is None:
+        return None
+    wanted = round(job.memory * cluster.on_failure.memory_factor)
+    largest = job.largest_memory()
+    return wanted if largest is None else min(wanted, largest)
+
+
+def _left_by_this_job(run: RunPaths, runs: Sequence[RunPaths], job: Job | None) -> bool:
+    """Whether an earlier start of this job gave the run up, and came back for others."""
+    if job is None or job.restarts == 0:
+        return False
+    return _retried(run, job) is False and any(_retried(other, job) for other in runs)
+
+
+def _retried(run: RunPaths, job: Job) -> bool | None:
+    """Whether this job meant to go on with the run; ``None`` where it did not end a try of it."""
+    record = _record(run)
+    if record is None or record.status is Status.FINISHED or not record.tries:
+        return None
+    last = record.tries[-1]
+    return last.retried if last.job_id == job.id and last.ended else None
+
+
+def _record(run: RunPaths) -> RunRecord | None:
     try:
-        with Lease.take(paths.lease, job=slurm_job_id()):
-            record = read_record(paths)
-            if record is None:
-                raise UserError(f"{paths.record} is missing; launch the sweep again")
-            if record.status is Status.FINISHED:
-                print(f"{paths.name} is finished already; leaving it as it is")
-                return 0
-            with _Ending() as ending:
-                _start(paths, record)
-                code = _train(paths, ending)
-                return _conclude(paths, code, ending.asked)
-    except LeaseError as error:
-        raise UserError(f"{paths.name} is being trained by {error.owner}") from None
+        return read_record(run)
+    except UserError:  # is said where the run is tried
+        return None
 
 
-def slurm_job_id(environ: Mapping[str, str] = os.environ) -> str | None:
-    """This job's id as ``squeue`` writes it, ``17`` or ``17_3``; ``None`` outside of Slurm."""
-    if array := environ.get("SLURM_ARRAY_JOB_ID"):
-        return f"{array}_{environ['SLURM_ARRAY_TASK_ID']}"
-    return environ.get("SLURM_JOB_ID")
-
-
-def _start(paths: RunPaths, record: RunRecord) -> None:
-    job = slurm_job_id()
-    update_record(
-        paths,
-        status=Status.RUNNING,
-        started=now(),
-        ended=None,
-        seconds=None,
-        error=None,
-        node=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
-        job_id=job,
-        job_ids=[*record.job_ids, job] if job and job not in record.job_ids else record.job_ids,
-        git=git_state() or record.git,
-        restarts=record.restarts + (record.started is not None),
-    )
-
-
-class _Ending:
-    """While it is entered, a signal that asks this process to end ends the child instead.
-
-    It covers all the time in which ``run.json`` says ``running``, so that the record is put right
-    whenever the signal comes. ``asked`` is the first signal that came.
-    """
-
-    def __init__(self) -> None:
-        self.asked: signal.Signals | None = None
-        self._child: subprocess.Popen[bytes] | None = None
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> _Ending:
-        self._before = {number: signal.signal(number, self._end) for number in ENDING}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        self.asked = self.asked or signal.Signals(number)
-        if self._child is not None:
-            self._child.terminate()
-
-    def watch(self, child: subprocess.Popen[bytes]) -> None:
-        """End ``child`` at the next signal, or now if one came before."""
-        self._child = child
-        if self.asked is not None:
-            child.terminate()
-
-
-def _train(paths: RunPaths, ending: _Ending) -> int:
-    """Run the child; give its exit code."""
-    bar = sys.stdout.isatty()
-    command = [sys.executable, "-u", "-m", "xray_hpc.training", str(paths.folder)]
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=os.environ | {"XRAY_HPC_BAR": str(int(bar))},
-    )
-    ending.watch(child)
-    assert child.stdout is not None
-    with child.stdout, paths.log.open("ab", buffering=0) as log:
-        log.write(f"--- {now()} on {socket.gethostname()}, job {slurm_job_id()}\n".encode())
-        _copy(child.stdout, log)
-    return child.wait()
-
-
-def _copy(source: IO[bytes], log: IO[bytes]) -> None:
-    """Copy the child's output to the log and to this process's own; a bar only to the latter."""
-    kept = b""
-    while block := os.read(source.fileno(), 1 << 16):
-        try:
-            sys.stdout.buffer.write(block)
-            sys.stdout.buffer.flush()
-        except OSError:  # the terminal is gone; the run goes on
-            pass
-        *lines, kept = (kept + block).split(b"\n")
-        for line in lines:
-            log.write(line.rpartition(b"\r")[2].rstrip() + b"\n")
-    if kept:
-        log.write(kept.rpartition(b"\r")[2] + b"\n")
-
-
-def _conclude(paths: RunPaths, code: int, asked: signal.Signals | None) -> int:
-    record = read_record(paths)
-    assert record is not None
-    if record.status is Status.FINISHED:  # which is written last: however it ended after that
-        return 0
-    if -code in ENDING:
-        # Slurm signals each process of a job; the child's may be there before this one's.
-        asked = asked or signal.Signals(-code)
-    if asked is not None:
-        why = {"type": "Interrupted", "message": _interruption(asked)}
-        update_record(paths, status=Status.INTERRUPTED, ended=now(), error=why)
-        return 128 + asked
-    if record.status is Status.RUNNING:
-        update_record(paths, status=Status.FAILED, ended=now(), error=_unexplained(code))
-    return 128 - code if code < 0 else code or 1
-
-
-def _interruption(asked: signal.Signals) -> str:
-    if asked is signal.SIGUSR2:
-        return "its time limit (cluster.time) was near: SIGUSR2"
-    return f"it was told to end by {asked.name}"
-
-
-def _unexplained(code: int) -> dict[str, str]:
-    """Why the child ended, where it could not say so itself."""
-    if code >= 0:
-        return {"type": "Exit", "message": f"the training process ended with exit code {code}"}
-    name = signal.Signals(-code).name
-    hint = "; out of memory is the usual cause" if name == "SIGKILL" else ""
-    return {"type": "Killed", "message": f"the training process was killed by {name}{hint}"}
+def _cpus(job: Job | None, side_by_side: int) -> int | None:
+    """How many CPUs each run gets; ``None`` for all that there are."""
+    if job is None and side_by_side == 1:
+        return None
+    available = job.cpus if job and job.cpus else len(os.sched_getaffinity(0))
+    return max(available // side_by_side, 1)

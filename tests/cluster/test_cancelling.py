@@ -98,6 +98,11 @@ def test_a_job_that_a_killed_launch_left_behind_is_cancelled_too(
     assert plan(sweep.paths).beside == ["12"]
 
 
+def test_a_job_that_is_ending_is_let_end(sweep: Sweep, programs: Programs) -> None:
+    programs.queue(j6="COMPLETING|None|gpu-01|1:00")
+    assert plan(sweep.paths).beside == []
+
+
 def test_runs_that_wait_for_room_in_the_queue_are_cancelled_with_the_rest(sweep: Sweep) -> None:
     sweep.add("ft-5")
     ledger.append(sweep.paths, "waiting", runs=["ft-5"])

@@ -158,6 +158,13 @@ def test_a_run_that_its_job_tries_again_is_pending_until_it_starts() -> None:
     assert state_of(seen) is State.PENDING
 
 
+def test_a_job_that_ends_because_its_run_was_cancelled_is_not_waited_for() -> None:
+    ending = QueuedJob("COMPLETING", "None")
+    seen = Evidence(record(job_id="7_1"), job="7_1", queued=ending, cancelled=NOON)
+    assert state_of(seen) is State.CANCELLED
+    assert not decision_of(seen).run
+
+
 def test_a_start_after_the_cancelling_counts() -> None:
     def failed(started: str) -> State:
         said = record(status=Status.FAILED, started=started)

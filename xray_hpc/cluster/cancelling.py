@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from xray_hpc.cluster import slurm
 from xray_hpc.cluster.finding import run_names
 from xray_hpc.cluster.slurm import QueuedJob, SlurmError
-from xray_hpc.cluster.states import Evidence, State, cancellations, look, state_of
+from xray_hpc.cluster.states import COMPLETING, Evidence, State, cancellations, look, state_of
 from xray_hpc.errors import UserError, nearest
 from xray_hpc.runs import ledger
 from xray_hpc.runs.lease import Owner, holder, is_here
@@ -82,7 +82,8 @@ def plan(sweep: SweepPaths, pattern: str | None = None) -> Cancelling:
     beside = set()
     if pattern is None:
         ours = ledger.submissions(sweep)
-        beside = {job for job, at in queue.items() if at.submission in ours} - jobs
+        ending = {job for job, at in queue.items() if at.state == COMPLETING}
+        beside = {job for job, at in queue.items() if at.submission in ours} - jobs - ending
     owners = {name: owner for name in going if (owner := _jobless(seen[name])) is not None}
     elsewhere = {name: owner for name, owner in owners.items() if not is_here(owner)}
     return Cancelling(
@@ -170,6 +171,6 @@ def _scancel(jobs: list[str]) -> None:
         slurm.ask(["scancel", *compact(jobs)])
     except SlurmError as error:
         queue = slurm.queued_jobs()
-        if left := [job for job in jobs if job in queue and queue[job].state != "COMPLETING"]:
+        if left := [job for job in jobs if job in queue and queue[job].state != COMPLETING]:
             ids = " ".join(compact(left))
             raise UserError(f"scancel failed ({error}); still there: {ids}") from error

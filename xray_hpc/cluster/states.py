@@ -24,6 +24,7 @@ from xray_hpc.runs.record import Failure, RunRecord, Status, read_record
 WAITING = frozenset(
     ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 )
+COMPLETING = "COMPLETING"  # the processes of a job that ended are being cleared away
 
 
 class State(str, Enum):
@@ -110,7 +111,7 @@ def state_of(seen: Evidence) -> State:
         return State.FINISHED
     if seen.owner is not None:
         return State.RUNNING
-    if seen.queued is not None:
+    if seen.queued is not None and not (seen.cancelled_since and seen.queued.state == COMPLETING):
         if seen.queued.state in WAITING or not seen.spoken or status is Status.CREATED:
             return State.PENDING
         if status is Status.RUNNING:

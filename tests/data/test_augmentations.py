@@ -12,8 +12,9 @@ from scipy import ndimage
 
 from xray_hpc.config import AugmentConfig, DataConfig
 from xray_hpc.data.augment import epoch_changes
-from xray_hpc.data.augmentations import Shown, changed, figure, sample_rows, save, words
+from xray_hpc.data.augmentations import DPI, Shown, changed, figure, sample_rows, words
 from xray_hpc.data.dataset import Dataset
+from xray_hpc.runs.figures import save
 
 LARCC = AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1)
 REDUCED = AugmentConfig(crop=True, quarter_turns=True, mirror=True)
@@ -129,7 +130,7 @@ def test_the_same_figure_is_the_same_grey_file(tmp_path: Path, config: DataConfi
     data = dataset(("$(rm -x)$_1^2", "肺炎"))
     files = [tmp_path / "one.png", tmp_path / "two.png"]
     for file in files:
-        save(figure(data, config, [Shown("larcc", LARCC, 1)], 0), file)
+        save(figure(data, config, [Shown("larcc", LARCC, 1)], 0), file, dpi=DPI, grey=True)
     with Image.open(files[0]) as image:
         assert image.mode == "L"
         assert min(image.size) > 400

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from drawing import draw_curves, legend_texts, many, runs_of, titles
-from synthetic import Drawn, experiments, grid, write_run
+from synthetic import Drawn, experiments, grid, hold, write_run
 
 from xray_hpc.runs.paths import SweepPaths
 
@@ -64,7 +64,7 @@ def test_seeds_alone_share_a_panel(tmp_path: Path) -> None:
 
 def test_a_run_still_going_is_drawn_and_said_to_be(tmp_path: Path) -> None:
     sweep = SweepPaths(tmp_path)
-    write_run(sweep, "tl", Drawn(epochs=1), status="running")
+    hold(write_run(sweep, "tl", Drawn(epochs=1), status="running"))
     figure = draw_curves(runs_of(sweep))
     assert figure is not None
     assert "tl (running)" in legend_texts(figure)

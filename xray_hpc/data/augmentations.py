@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 from scipy import ndimage
 
 from xray_hpc.config import AugmentConfig, DataConfig
 from xray_hpc.data.augment import IntArray, epoch_changes, interpolates
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.runs.files import replacing
+from xray_hpc.runs.figures import plain
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -182,8 +179,7 @@ def grid(title: str, note: str, classes: Sequence[str], columns: Sequence[Column
     drawn = Figure(figsize=(width, height))
 
     def write(text: str, x: float, y: float, **style: object) -> None:
-        text = text.replace("$", r"\$")  # matplotlib reads a pair of dollars as mathematics
-        drawn.text(x / width, 1 - y / height, text, **style)  # type: ignore[arg-type]
+        drawn.text(x / width, 1 - y / height, plain(text), **style)  # type: ignore[arg-type]
 
     write(title, lefts[0], MARGIN, va="top", fontsize=12, fontweight="bold")
     write(note, lefts[0], MARGIN + TITLE, va="top", fontsize=8, color="0.3")
@@ -213,18 +209,6 @@ def grid(title: str, note: str, classes: Sequence[str], columns: Sequence[Column
         style = {"rotation": 90, "ha": "center", "va": "center"}
         write(name, MARGIN + 0.1, own[0] + room / 2, fontsize=_fit(name, 10, room), **style)
     return drawn
-
-
-def save(drawn: Figure, path: Path) -> None:
-    """Write a figure without colours as a grey PNG, half as large as one of colours."""
-    with replacing(path) as temporary:
-        with warnings.catch_warnings():
-            # A class may be named in a script that the font lacks: boxes are shown for it.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            drawn.savefig(temporary, dpi=DPI)
-        with Image.open(temporary) as coloured:
-            grey = coloured.convert("L")
-        grey.save(temporary, optimize=True, dpi=(DPI, DPI))
 
 
 def _fit(text: str, size: float, room: float = SIDE + GAP) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -17,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.entries import counted
-from xray_hpc.runs.files import replacing
+from xray_hpc.runs.figures import plain, save
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
@@ -37,9 +36,7 @@ def sample_grid(dataset: Dataset, split: str, label: int) -> Figure:
     wanted = min(ROWS * COLUMNS, len(members))
     picked = members[np.linspace(0, len(members) - 1, wanted).round().astype(int)] if wanted else []
     figure = Figure(figsize=(8, 6.25), layout=_layout(0.03))
-    figure.suptitle(
-        f"{_plain(dataset.classes[label])} · {split}", fontsize=TITLE, fontweight="bold"
-    )
+    figure.suptitle(f"{plain(dataset.classes[label])} · {split}", fontsize=TITLE, fontweight="bold")
     axes = figure.subplots(ROWS, COLUMNS).ravel()
     for ax in axes:
         ax.set_axis_off()
@@ -60,7 +57,7 @@ def class_bars(dataset: Dataset) -> Figure:
     left, right = figure.subplots(1, 2)
     train, validation, test = (_count(dataset, name) for name in ("train", "validation", "test"))
     letters = int(LETTERS * (width / 2 - 0.8) / len(dataset.classes))
-    names = ["\n".join(map(_plain, wrap(name, max(letters, 4)))) for name in dataset.classes]
+    names = ["\n".join(map(plain, wrap(name, max(letters, 4)))) for name in dataset.classes]
     places = range(len(names))
     left.bar(places, train, width=0.76, color=COLORS)
     left.bar(places, validation, width=0.76, bottom=train, color=COLORS, alpha=0.45)
@@ -110,7 +107,7 @@ def class_pies(dataset: Dataset) -> Figure:
         limit = 1.05 if np.all(shares > NARROW) else 1.35
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
         _title(ax, title, values)
-    names = [_plain(name) for name in dataset.classes]
+    names = [plain(name) for name in dataset.classes]
     columns = int(9 * LETTERS / (6 + max(map(len, names))))
     figure.legend(
         wedges, names, loc="outside lower center", ncols=min(len(names), max(columns, 1)),
@@ -132,10 +129,7 @@ def write_figures(dataset: Dataset, folder: Path) -> list[Path]:
     written = []
     for name, figure in figures.items():
         path = folder / f"{name}.png"
-        with replacing(path) as temporary, warnings.catch_warnings():
-            # A class may be named in a script that the font lacks: boxes are shown for it.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            figure.savefig(temporary, dpi=DPI, metadata={"Software": None})
+        save(figure, path, dpi=DPI)
         written.append(path)
     return written
 
@@ -151,10 +145,6 @@ def file_names(classes: tuple[str, ...]) -> list[str]:
 def _count(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
     labels = dataset.labels[dataset.splits[split]]
     return np.bincount(labels, minlength=len(dataset.classes))
-
-
-def _plain(name: str) -> str:
-    return name.replace("$", r"\$")  # matplotlib reads a pair of dollars as mathematics
 
 
 def _title(ax: Axes, title: str, values: npt.NDArray[np.int64]) -> None:

@@ -14,6 +14,7 @@ from xray_hpc.data.dataset import load_index
 from xray_hpc.data.index import Index, scan
 from xray_hpc.errors import UserError
 from xray_hpc.resources import resource
+from xray_hpc.runs.figures import save
 from xray_hpc.runs.frozen import FrozenRun, read_frozen
 from xray_hpc.runs.paths import RunPaths, SweepPaths
 from xray_hpc.schema import build, read_yaml
@@ -42,7 +43,7 @@ def stage_data(
     changing = [item for item in shown if item.crop < 1 or not item.augment.identity]
     if changing:
         drawn = augmentations.figure(dataset, config, changing, seed)
-        augmentations.save(drawn, folder / "augmentations.png")
+        save(drawn, folder / "augmentations.png", dpi=augmentations.DPI, grey=True)
     print(f"index and figures: {folder}", flush=True)
     return folder
 

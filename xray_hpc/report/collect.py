@@ -26,10 +26,11 @@ from xray_hpc.report.merging import (
 from xray_hpc.report.reading import read_run
 from xray_hpc.report.roc import roc_overlay
 from xray_hpc.report.run import Run
-from xray_hpc.report.style import PALETTE, look, run_colors, save
+from xray_hpc.report.style import DPI, PALETTE, look, run_colors
 from xray_hpc.report.table import WIDTH, comparison
 from xray_hpc.report.wording import unfinished
 from xray_hpc.runs import ledger
+from xray_hpc.runs.figures import save
 from xray_hpc.runs.files import locked, write_csv, write_text
 from xray_hpc.runs.paths import SPLITS, SweepPaths
 
@@ -92,7 +93,7 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
         for name, figure in _figures(runs):
             if figure is not None:
                 # Square panels leave margins; to find them takes time, so only here.
-                save(figure, folder / name, trim=name == "confusion_test.png")
+                save(figure, folder / name, dpi=DPI, trim=name == "confusion_test.png")
                 drawn.append(name)
     _remove_stale(folder, drawn)
     logs = {run.name: f"../runs/{run.name}/log" for run in runs if sweep.run(run.name).log.exists()}

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from xray_hpc.report.run import Run
-from xray_hpc.report.style import plain
+from xray_hpc.runs.figures import plain
 
 MATRICES = 6
 COLORS = "Blues"

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
+from xray_hpc.data.entries import counted
 from xray_hpc.report.axes import SEED, compared_keys, short, show_value, value
 from xray_hpc.report.roc import Points, draw_rest
 from xray_hpc.report.run import Run
-from xray_hpc.report.style import REST, plain
-from xray_hpc.report.wording import number_of
+from xray_hpc.report.style import REST
+from xray_hpc.runs.figures import plain
 
 DASHED = (0, (3, 2))
 KEPT: dict[str, Any] = {
@@ -181,7 +182,7 @@ def _legends(
             label = plain(labels[run.name]) + ("" if run.finished else f" ({run.status})")
             handles.append(Line2D([], [], color=colors[run.name], linewidth=2.4, label=label))
     if rest := len(runs) - len(handles):
-        label = number_of(rest, "other run")
+        label = counted(rest, "other run")
         handles.append(Line2D([], [], color=REST, linewidth=0.8, label=label))
     longest = max(len(str(handle.get_label())) for handle in handles)
     fitting = int(figure.get_figwidth() / (0.55 + 0.068 * longest))

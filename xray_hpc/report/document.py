@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from xray_hpc.data.entries import counted
 from xray_hpc.report.axes import compared_keys, short, show_value, value
 from xray_hpc.report.classes import classes_section
 from xray_hpc.report.groups import Group, groups, same_validation
@@ -17,7 +18,6 @@ from xray_hpc.report.wording import (
     duration,
     kept_epoch,
     misses,
-    number_of,
     ratio,
     reason,
     standing,
@@ -152,7 +152,7 @@ def _machines(runs: Sequence[Run]) -> str:
     gpus = sorted({gpu for record in records for gpu in record.gpus})
     total = sum(record.seconds or 0 for record in records)
     on = f" on {escape(', '.join(gpus))}" if gpus else " on CPUs"
-    where = f" ({number_of(len(nodes), 'node')})" if len(nodes) > 1 else ""
+    where = f" ({counted(len(nodes), 'node')})" if len(nodes) > 1 else ""
     return f"Training took {duration(total)} in all{on}{where}."
 
 

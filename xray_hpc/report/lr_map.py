@@ -23,7 +23,7 @@ from xray_hpc.report.axes import (
     value,
 )
 from xray_hpc.report.run import Run
-from xray_hpc.report.style import plain
+from xray_hpc.runs.figures import plain
 
 MAPS = 12  # so many panels at most: those with the best cells
 CELL = 0.62  # inches

@@ -13,11 +13,13 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from xray_hpc.data.entries import counted
 from xray_hpc.metrics import MACRO
 from xray_hpc.report.groups import Group
 from xray_hpc.report.run import Run
-from xray_hpc.report.style import GUIDE, REST, plain, square
-from xray_hpc.report.wording import number_of, ratio
+from xray_hpc.report.style import GUIDE, REST, square
+from xray_hpc.report.wording import ratio
+from xray_hpc.runs.figures import plain
 
 Points: TypeAlias = npt.NDArray[np.float64]
 
@@ -75,7 +77,7 @@ def _draw(
         ax.plot(*points.T, color=color, label=label, zorder=above)
     handles = ax.get_legend_handles_labels()[0]
     if rest:
-        label = number_of(len(rest), "other run")
+        label = counted(len(rest), "other run")
         handles.append(Line2D([], [], color=REST, linewidth=0.8, label=label))
     handles.append(Line2D([], [], label="0.500  chance", **CHANCE))
     square(ax)
@@ -111,4 +113,4 @@ def _curves(group: Group, split: str) -> list[tuple[Run, Points]]:
 
 def _counted(runs: Sequence[Run], split: str) -> str:
     images = {run.measure(split, "images") for run in runs}
-    return number_of(images.pop(), "image") if len(images) == 1 else ""
+    return counted(images.pop(), "image") if len(images) == 1 else ""

@@ -1,18 +1,14 @@
-"""How every figure of the report looks, and how it is written."""
+"""How every figure of the report looks."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from xray_hpc.report.run import Run
-from xray_hpc.runs.files import replacing
 
 # Okabe and Ito's palette without its yellow, which is lost on white, and with Paul Tol's wine.
 PALETTE = (
@@ -64,24 +60,7 @@ def run_colors(runs: Sequence[Run]) -> dict[str, str]:
     return {run.name: color for run, color in zip(runs, PALETTE, strict=False)}
 
 
-def plain(text: str) -> str:
-    """``text`` with dollar signs shown as they are, not read as mathematics."""
-    return text.replace("$", r"\$")
-
-
 def square(axes: Axes) -> None:
     """The unit square of two rates, with equal scales and a little air for the lines."""
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xticks=ticks, yticks=ticks, aspect="equal")
-
-
-def save(figure: Figure, path: Path, *, trim: bool = False) -> None:
-    """Write a PNG in one step, without its empty margins if asked to ``trim`` them.
-
-    The same figure gives the same bytes.
-    """
-    with replacing(path) as temporary, warnings.catch_warnings():
-        # A name may be in a script that the font lacks: boxes are shown for it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        box = "tight" if trim else None
-        figure.savefig(temporary, dpi=DPI, metadata={"Software": None}, bbox_inches=box)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from textwrap import wrap
 
+from xray_hpc.data.entries import counted
 from xray_hpc.report.axes import compared_keys, short, show_value, value
 from xray_hpc.report.groups import Group, groups, same_validation
 from xray_hpc.report.run import Run
@@ -15,7 +16,6 @@ from xray_hpc.report.wording import (
     count,
     duration,
     kept_epoch,
-    number_of,
     ratio,
     reason,
     standing,
@@ -165,7 +165,7 @@ def _groups(columns: Sequence[Column], widths: Sequence[int]) -> str:
 
 
 def _more(n: int) -> str:
-    return f"... and {number_of(n, 'more run')} in runs.csv"
+    return f"... and {counted(n, 'more run')} in runs.csv"
 
 
 def _cut(text: str, width: int) -> str:

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from xray_hpc.data.entries import counted
 from xray_hpc.report.advice import advice
 from xray_hpc.report.markdown import escape, table
 from xray_hpc.report.run import Run
 from xray_hpc.report.usage import Usage, hours_of, waiting
-from xray_hpc.report.wording import causes, duration, hours, memory, number_of, percent
+from xray_hpc.report.wording import causes, duration, hours, memory, percent
 
 FEW = 20  # so many runs of a model are shown each; of more the least, the median and the most
 MEANT = (
@@ -80,7 +81,7 @@ def in_all(runs: Sequence[Run]) -> str:
         f"{hours(spent)} GPU-hours" if spent else "",
         f"{duration(waited)} of waiting" if waited else "",
         f"{memory(peak)} of memory at most" if peak else "",
-        f"{number_of(restarts.total(), 'restart')} ({causes(restarts)})" if restarts else "",
+        f"{counted(restarts.total(), 'restart')} ({causes(restarts)})" if restarts else "",
     ]
     return ", ".join(part for part in said if part)
 
@@ -93,7 +94,7 @@ def _rows(model: str, runs: Sequence[Run], columns: Sequence[Column]) -> Iterato
     if len(runs) > FEW:
         restarts = sum((run.usage.restarts for run in runs), Counter[str]())
         cells = [_spread(_values(column, runs), column.shown) for column in columns]
-        yield [f"{escape(model)}, {number_of(len(runs), 'run')}", *cells, causes(restarts)]
+        yield [f"{escape(model)}, {counted(len(runs), 'run')}", *cells, causes(restarts)]
         return
     for run in runs:
         cells = [column.shown(column.of(run.usage)) for column in columns]

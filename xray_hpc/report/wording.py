@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from xray_hpc.data.entries import counted
 from xray_hpc.report.run import Run
 
 STATUSES = (
@@ -83,16 +84,11 @@ def misses(run: Run, split: str, kind: str) -> str:
     return f"{count(missed)} of {count(missed + hits)}"
 
 
-def number_of(n: int, thing: str) -> str:
-    """``1 run``, ``3 runs``."""
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
-
-
 def standing(runs: Sequence[Run]) -> str:
     """How many runs stand where: ``4 runs: 2 finished, 1 failed, 1 missing``."""
     counts = Counter(run.status for run in runs)
     parts = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]
-    return f"{number_of(len(runs), 'run')}: {', '.join(parts)}"
+    return f"{counted(len(runs), 'run')}: {', '.join(parts)}"
 
 
 def unfinished(runs: Iterable[Run]) -> list[Run]:

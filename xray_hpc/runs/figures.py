@@ -1,0 +1,33 @@
+"""Figures as PNG files that appear whole, and names in them as they are."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from xray_hpc.runs.files import replacing
+
+
+def plain(text: str) -> str:
+    """``text`` with dollar signs shown as they are, not read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def save(figure: Figure, path: Path, *, dpi: int, trim: bool = False, grey: bool = False) -> None:
+    """Write ``figure`` to ``path`` in one step; the same figure gives the same bytes.
+
+    ``trim`` takes off empty margins. ``grey`` halves the file of a figure without colours.
+    """
+    with replacing(path) as temporary:
+        with warnings.catch_warnings():
+            # A name may be in a script that the font lacks: boxes are shown for it.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            box = "tight" if trim else None
+            figure.savefig(temporary, dpi=dpi, metadata={"Software": None}, bbox_inches=box)
+        if grey:
+            with Image.open(temporary) as coloured:
+                shades = coloured.convert("L")
+            shades.save(temporary, optimize=True, dpi=(dpi, dpi))

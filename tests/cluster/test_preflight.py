@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -267,6 +268,18 @@ def test_a_python_that_has_the_package_is_taken(check: Check) -> None:
     assert check(python=sys.executable, setup=("echo hello",)) == []
 
 
+def test_one_that_would_find_it_only_in_this_folder_does_not(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(UserError, match="cannot import xray_hpc"):
+        check(python=f"{sys.executable} -E -S")
+
+
+def test_one_that_has_it_by_a_snapshot_does(check: Check) -> None:
+    assert check(python=f"{sys.executable} -S", snapshot=True) in ([], [ANY])
+
+
 def test_one_that_does_not_is_refused_with_what_it_said(check: Check) -> None:
     python = f"{sys.executable} -I -S"  # sees nothing that is installed
     with pytest.raises(UserError) as refused:
@@ -291,7 +304,7 @@ def test_lines_of_setup_come_before_it(check: Check, tmp_path: Path) -> None:
 
 
 def test_a_container_runs_it(check: Check, site: Any) -> None:
-    site.act("apptainer", "exec my.sif python -c import xray_hpc", "exit 0")
+    site.act("apptainer", "exec my.sif python -c *import xray_hpc", "exit 0")
     site.act("apptainer", "exec other.sif *", "echo FATAL: could not open image >&2; exit 255")
     assert check(container="apptainer exec my.sif") == []
     with pytest.raises(UserError, match=r"^cluster.container: .* \(FATAL: could not open image\)"):

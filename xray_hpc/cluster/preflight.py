@@ -36,7 +36,7 @@ def check(plan: Plan, tasks: int) -> list[str]:
     notes += space.check(plan.place, [run.config for run in plan.runs[:runs]])
     notes += python.check(cluster)
     if cluster.snapshot:
-        notes += snapshot.notes()
+        notes += snapshot.check()
     return list(dict.fromkeys(notes))
 
 

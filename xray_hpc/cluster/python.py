@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 
+from xray_hpc.cluster import snapshot
 from xray_hpc.cluster.config import ClusterConfig
+from xray_hpc.cluster.versions import ROOT
 from xray_hpc.errors import UserError
-from xray_hpc.resources import resource
 
 PATIENCE_SECONDS = 60.0
 NO_CONTAINER = 93
+# A job's script does not look into the folder that it starts in.
+IMPORT = "import sys; sys.path = [place for place in sys.path if place]; import xray_hpc"
 
 
 def check(cluster: ClusterConfig) -> list[str]:
@@ -55,7 +58,7 @@ def _script(cluster: ClusterConfig) -> str:
     if cluster.container:
         program = shlex.quote(_program(cluster.container))
         lines.append(f"command -v {program} >/dev/null || exit {NO_CONTAINER}")
-    return "\n".join([*lines, f"{call(cluster)} -c 'import xray_hpc'"])
+    return "\n".join([*lines, f"{call(cluster)} -c {shlex.quote(IMPORT)}"])
 
 
 def _program(container: str) -> str:
@@ -63,13 +66,9 @@ def _program(container: str) -> str:
     return next((word for word in container.split() if "=" not in word), container)
 
 
-def _run(script: str, snapshot: bool) -> tuple[int | None, str]:
+def _run(script: str, of_snapshot: bool) -> tuple[int | None, str]:
     """The exit code of a bash script (``None``: it took too long) and what it said."""
-    environment = dict(os.environ)
-    if snapshot:
-        before = environment.get("PYTHONPATH")
-        folder = str(resource("jobs").parent)
-        environment["PYTHONPATH"] = f"{folder}:{before}" if before else folder
+    environment = snapshot.environment(ROOT) if of_snapshot else {}
     process = subprocess.Popen(
         ["bash", "-c", script],
         stdin=subprocess.DEVNULL,
@@ -77,7 +76,7 @@ def _run(script: str, snapshot: bool) -> tuple[int | None, str]:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=environment,
+        env=os.environ | environment,
         start_new_session=True,
     )
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ def take(folder: Path) -> Path:
     """Copy the code into a folder below ``folder``, named for its contents; give that.
 
     The tracked files are copied as they stand in the checkout, or the package's files where it
-    was installed. A job runs from the copy with its folder as the first of ``PYTHONPATH``.
+    was installed. A job runs from the copy with its :func:`environment`.
 
     Raises:
         UserError: it cannot be written.
@@ -41,8 +42,24 @@ def take(folder: Path) -> Path:
     return target
 
 
-def notes() -> list[str]:
-    """What a copy would lack that this process may have."""
+def environment(copy: Path) -> dict[str, str]:
+    """What a process needs in its environment to import all from a copy, and so its children."""
+    places = [str(copy), os.environ.get("PYTHONPATH", "")]
+    # Otherwise `python -m`, with which a training is started, looks into its folder first.
+    return {"PYTHONPATH": os.pathsep.join(filter(None, places)), "PYTHONSAFEPATH": "1"}
+
+
+def check() -> list[str]:
+    """Note what a copy would lack that this process may have.
+
+    Raises:
+        UserError: jobs would import the code in the folder of the launch, not the copy.
+    """
+    if sys.version_info < (3, 11) and Path("xray_hpc").is_dir():
+        raise UserError(
+            "cluster.snapshot needs Python 3.11 for a launch in a folder that holds xray_hpc; "
+            "launch from another folder"
+        )
     if not (is_checkout() and (names := untracked())):
         return []
     return [f"cluster.snapshot leaves out {', '.join(names)}, which git does not know: git add it"]

@@ -94,7 +94,7 @@ def test_of_a_lost_run_accounting_says_what_became_of_it(sweep: Sweep, programs:
     programs.queue()
     programs.say("sacct", "7_0|NODE_FAIL")
     found = runs(sweep)
-    assert (found["ft-1"].state, found["ft-1"].why) == (State.LOST, "job 7_0 is gone: NODE_FAIL")
+    assert (found["ft-1"].state, found["ft-1"].why) == (State.LOST, "NODE_FAIL: job 7_0 is gone")
     assert (found["ft-2"].state, found["ft-2"].why) == (State.CREATED, "job 7_1 is gone")
 
 

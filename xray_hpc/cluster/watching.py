@@ -126,7 +126,7 @@ class _Seen:
             run = _watch(self.sweep.run(name), seen, own[name])
             if name in gone:
                 fate = fates.get(gone[name])
-                why = f"job {gone[name]} is gone" + (f": {fate}" if fate else "")
+                why = (f"{fate}: " if fate else "") + f"job {gone[name]} is gone"
                 run = dataclasses.replace(run, why=why)
             elif run.state is State.CREATED and name in self.waiting:
                 run = dataclasses.replace(run, why="waits for room in Slurm's queue")

@@ -64,7 +64,7 @@ def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> RunRecord:
         started=now(),
         node=node_name(job),
         job_id=job.id if job else None,
-        queued=job.submitted if job else None,
+        queued=_queued(record, job) if job else None,
         gpus=job.gpus if job else 0,
         cpus=job.cpus if job else None,
         memory=job.memory if job else None,
@@ -88,6 +88,14 @@ def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> RunRecord:
     )
     write_record(paths, record)
     return record
+
+
+def _queued(record: RunRecord, job: Job) -> str | None:
+    """Since when the job waited; one that was put back may keep the time of its submission."""
+    last = record.tries[-1] if record.tries else None
+    if last is None or last.job_id != job.id or last.ended is None or job.submitted is None:
+        return job.submitted
+    return max(job.submitted, last.ended)
 
 
 def ended_try(

@@ -106,6 +106,13 @@ def test_what_is_not_known_of_a_finished_run_is_not_spoken_of() -> None:
     assert len(advice([known, run(unknown, status="failed")])) == 1
 
 
+def test_a_try_that_never_got_to_train_says_nothing_against_it() -> None:
+    unfit = used("1", memory=16384, peak_memory=None, failure="node_failure", node="bad")
+    trained = used("1", memory=16384, peak_memory=900, started="2026-11-22T03:50:00+00:00")
+    later = Try(**(vars(trained) | {"ended": "2026-11-22T03:51:40+00:00"}))
+    assert len(advice([run(unfit, later)])) == 1
+
+
 @pytest.mark.parametrize("status", ["failed", "running", "interrupted"])
 def test_without_a_finished_run_there_is_no_advice(status: str) -> None:
     assert advice([run(used("1", memory=16384, peak_memory=900), status=status)]) == []

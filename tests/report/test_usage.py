@@ -66,8 +66,8 @@ def test_memory_is_the_most_of_any_try_and_what_the_last_asked_for() -> None:
 
 def test_the_use_of_gpus_is_weighted_by_time_and_that_of_cpus_by_what_there_was() -> None:
     short = hour(0, 1, gpu_use=100.0, cpus=8, cpu_seconds=480.0)
-    long = hour(1, 4, gpu_use=20.0, cpus=2, cpu_seconds=60.0)
-    used = usage([short, long, hour(4, 9, gpu_use=None, cpu_seconds=None)])
+    long = hour(2, 5, gpu_use=20.0, cpus=2, cpu_seconds=60.0)
+    used = usage([short, long, hour(6, 11, gpu_use=None, cpu_seconds=None)])
     assert used.gpu_use == pytest.approx(0.4)
     assert used.cpu_use == pytest.approx(540 / (480 + 360))
 
@@ -96,6 +96,13 @@ def test_progress_of_an_earlier_try_tells_nothing_of_the_last() -> None:
 def test_a_try_without_an_end_that_was_followed_by_another_is_left_out() -> None:
     used = usage([going(started=at(0)), hour(20, 30)], progress(done=4))
     assert (used.seconds, used.tries, used.unended) == (600, 2, 1)
+
+
+def test_an_end_that_was_noted_when_the_next_try_began_is_none() -> None:
+    killed = hour(0, 60, failure="killed")
+    used = usage([killed, hour(60, 70)])
+    assert (used.seconds, used.unended) == (600, 1)
+    assert usage([killed, hour(60.1, 70.1)]).seconds == 4200
 
 
 def test_times_that_are_none_are_left_out() -> None:

@@ -30,15 +30,14 @@ TWO_A_GPU = (
 
 @dataclass(frozen=True)
 class Stay:
-    """What a job did between two visits to the queue: ``parts`` are tries of ``runs``."""
+    """What a job did between two visits to the queue: ``parts`` are tries of ``runs``.
+
+    ``finished``: whether it finished one of them.
+    """
 
     runs: Sequence[Run]
     parts: Sequence[Stretch]
-
-    @property
-    def finished(self) -> bool:
-        """Whether one of its runs is finished, in this stay or in another."""
-        return any(run.finished for run in self.runs)
+    finished: bool
 
     def asked(self, what: str) -> int | None:
         """The job's ``memory`` (MiB), ``time_limit`` (minutes), ``cpus`` or ``gpus``."""
@@ -68,7 +67,11 @@ def stays(runs: Iterable[Run]) -> list[Stay]:
             if part.of.job_id is not None:
                 found[part.of.job_id, part.of.node, part.of.queued].append((run, part))
     known = [
-        Stay([run for run, _ in members], [part for _, part in members])
+        Stay(
+            [run for run, _ in members],
+            [part for _, part in members],
+            any(run.finished and part.of.failure is None for run, part in members),
+        )
         for members in found.values()
     ]
     return sorted(known, key=lambda stay: min(part.start for part in stay.parts))
@@ -196,11 +199,12 @@ def _advice(known: Sequence[Stay]) -> Iterator[tuple[str, str]]:
 
 
 def _most(request: Request, known: Sequence[Stay]) -> float | None:
-    """The most that any stay used; ``None`` where that of a finished run is not known."""
-    used = [(request.used(stay), stay.finished) for stay in known]
-    if not any(finished for _, finished in used) or (None, True) in used:
+    """The most that any stay used; ``None`` if that of one which finished a run is not known."""
+    if None in (finished := [request.used(stay) for stay in known if stay.finished]):
         return None
-    return max(value for value, _ in used if value is not None)
+    others = [request.used(stay) for stay in known if not stay.finished]
+    values = [value for value in (*finished, *others) if value is not None]
+    return max(values) if finished else None
 
 
 def _share_of_a_gpu(known: Sequence[Stay]) -> float | None:

@@ -12,6 +12,8 @@ from xray_hpc.cluster.hours import gpu_hours
 from xray_hpc.runs.progress import Progress
 from xray_hpc.runs.record import Try
 
+NOTED = timedelta(seconds=1)  # between the end of a killed try and the start that notes it
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -82,14 +84,17 @@ def stretches(tries: Sequence[Try], progress: Progress | None = None) -> list[St
     """The tries of one run whose time is known.
 
     The last one, if it has no end (yet), counts until the last epoch that ``progress`` tells of.
+    An end that was noted only when the next try began says nothing: the process had been killed.
     """
     found = []
     for number, one in enumerate(tries):
         start, end = moment(one.started), moment(one.ended)
         if start is None:
             continue
-        if end is None and number == len(tries) - 1:
-            end = _last_sign(tries, start, progress)
+        if number == len(tries) - 1:
+            end = end or _last_sign(tries, start, progress)
+        elif end and (following := moment(tries[number + 1].started)):
+            end = end if end + NOTED < following else None
         if end is not None:
             end = max(start, end)
             found.append(Stretch(dataclasses.replace(one, ended=end.isoformat()), start, end))
@@ -98,7 +103,7 @@ def stretches(tries: Sequence[Try], progress: Progress | None = None) -> list[St
 
 def _last_sign(tries: Sequence[Try], start: datetime, progress: Progress | None) -> datetime | None:
     """When the last try ended its last epoch, where ``progress`` is of that try."""
-    before = tries[-2].epochs if len(tries) > 1 else 0
+    before = tries[-2].epochs or 0 if len(tries) > 1 else 0
     if progress is None or progress.first != before:
         return None
     return start + timedelta(seconds=progress.seconds_per_epoch * (progress.done - progress.first))

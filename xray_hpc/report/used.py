@@ -17,7 +17,7 @@ from xray_hpc.report.wording import causes, duration, hours, memory, percent
 FEW = 20  # so many runs of a model are shown each; of more the least, the median and the most
 MEANT = (
     "Times are those of all tries of a run. Memory is the most that the training held; GPU and CPU "
-    "use are means over the time, of what the run had."
+    "use are means over the time, of what the job had."
 )
 MANY = f"Of a model with more than {FEW} runs: the least / the median / the most."
 LESS = "What was asked for was more than twice what any run used. Ask for less next time:"

@@ -75,7 +75,8 @@ class Attempts:
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
-            return _said(Outcome(paths, NO_STORAGE, Failure.STORAGE), str(error))
+            message = f"{paths.folder} cannot be written to ({error.strerror})"
+            return _said(Outcome(paths, NO_STORAGE, Failure.STORAGE), message)
 
     def _attempt(self, paths: RunPaths, lease: Lease) -> Outcome:
         record = existing_record(paths)

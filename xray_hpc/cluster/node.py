@@ -71,7 +71,7 @@ def _memory(job: Job) -> str | None:
     limit = memory_limit()
     for size, what in ((available, "available"), (limit, "allowed to this job")):
         if size is not None and size < job.memory / 2:
-            return f"{size} MiB of memory are {what}, and {job.memory} were asked for"
+            return f"{size} MiB of memory are {what}; its job asked for {job.memory} MiB"
     return None
 
 

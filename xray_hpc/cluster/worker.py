@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
-from xray_hpc.cluster.attempt import Attempts, take_lease
+from xray_hpc.cluster.attempt import UNWRITABLE, Attempts, take_lease
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.failures import Evidence, Verdict, classify
 from xray_hpc.cluster.job import Job, current_job
@@ -66,10 +66,11 @@ def conclude_dead(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -
                 continue
             try:
                 leases.enter_context(take_lease(run, job, signals))
+                outcomes.append(conclude(run, -signal.SIGKILL, _cause_of_death(job), cluster))
             except UserError as error:  # a newer copy of this job trains it
                 print(error, flush=True)
-                continue
-            outcomes.append(conclude(run, -signal.SIGKILL, _cause_of_death(job), cluster))
+            except OSError as error:
+                _say_unwritable(run, error)
         if outcomes:
             print(f"the job's task was killed, and ended with {code}", flush=True)
             _settle(outcomes, job, cluster)
@@ -101,14 +102,26 @@ def _settle(outcomes: Sequence[Outcome], job: Job | None, cluster: ClusterConfig
     for item in again:
         if item.verdict and item.verdict.action == "elsewhere":
             exclude |= {job.node, *existing_record(item.paths).bad_nodes}
-    began = [item for item in again if item.began]
-    for item in began:
-        mark_retried(item.paths, True)
+    _mark_retried(again, True)
     refused = job.requeue(memory=memory, exclude=sorted(exclude))
     if refused is not None:
         print(f"error: job {job.id} was not put back ({refused}); launch again", file=sys.stderr)
-        for item in began:
-            mark_retried(item.paths, False)
+        _mark_retried(again, False)
+
+
+def _mark_retried(outcomes: Sequence[Outcome], retried: bool) -> None:
+    for item in outcomes:
+        if item.began:
+            try:
+                mark_retried(item.paths, retried)
+            except OSError as error:
+                _say_unwritable(item.paths, error)
+
+
+def _say_unwritable(paths: RunPaths, error: OSError) -> None:
+    if error.errno not in UNWRITABLE:
+        raise error
+    print(f"error: {paths.folder} cannot be written to ({error.strerror})", file=sys.stderr)
 
 
 def _with_more_memory(

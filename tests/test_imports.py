@@ -83,7 +83,10 @@ def test_a_sweep_is_launched_staged_and_collected_without_tensorflow(
     assert "3 runs" in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["launch", "train", "stage", "collect", "predict"])
+VERBS = ["launch", "train", "stage", "status", "logs", "cancel", "collect", "predict"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_does_not_import_tensorflow(without_tensorflow: Path, verb: str) -> None:
     command = [sys.executable, "-m", f"xray_hpc.{verb}", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=without_tensorflow)

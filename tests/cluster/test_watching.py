@@ -57,7 +57,8 @@ def test_a_waiting_run_shows_slurms_reason_and_why_it_is_back(
     sweep: Sweep, programs: Programs
 ) -> None:
     sweep.add("ft-1")
-    sweep.add("ft-2", status=Status.INTERRUPTED, failure="out_of_memory")
+    again = Try(HOUR[0], "n", "7_1", ended=HOUR[1], failure="out_of_memory", retried=True)
+    sweep.add("ft-2", status=Status.INTERRUPTED, failure="out_of_memory", tries=[again])
     sweep.submitted("7", ["ft-1"], ["ft-2"])
     programs.queue(j7_0="PENDING|Priority||1:00", j7_1="PENDING|BeginTime||1:00")
     assert {name: run.why for name, run in runs(sweep).items()} == {

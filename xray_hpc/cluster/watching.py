@@ -226,8 +226,10 @@ def _waits(queued: QueuedJob, record: RunRecord | None) -> str:
         reason = queued.reason
     else:
         reason = queued.state.lower() if queued.state in WAITING else "its job has begun"
-    failure = record.failure if record else None
-    return f"{reason}, after {failure.replace('_', ' ')}" if failure else reason
+    back = record is not None and record.tries and record.tries[-1].retried
+    if not back or record is None or record.failure is None:
+        return reason
+    return f"{reason}, after {record.failure.replace('_', ' ')}"
 
 
 def _node(seen: Evidence, state: State) -> str | None:

@@ -98,8 +98,15 @@ class Launcher:
         self, *words: str, before: Sequence[str] = (), environ: Mapping[str, str] | None = None
     ) -> Launch:
         """Launch; ``before`` stands before the command (``srun ...``)."""
+        return self._run([*before, *self.command(*words)], environ)
+
+    def launch_bare(self, *words: str) -> Launch:
+        """Launch with no words but these."""
+        return self._run([sys.executable, "-m", "xray_hpc.launch", *words], None)
+
+    def _run(self, command: Sequence[str], environ: Mapping[str, str] | None) -> Launch:
         done = subprocess.run(
-            [*before, *self.command(*words)],
+            command,
             cwd=self.folder,
             env=environ,
             capture_output=True,

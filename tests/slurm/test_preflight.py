@@ -1,0 +1,154 @@
+"""What preflight says of a real cluster, beside what sbatch says. No job is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounting import SUBMIT_LIMIT
+from client import Slurm
+from configuration import MEMORY_MB, Size
+
+from xray_hpc.cluster import preflight
+from xray_hpc.cluster.config import ClusterConfig, CpuJobConfig
+from xray_hpc.cluster.limits import limits
+from xray_hpc.cluster.plan import Place, Plan
+from xray_hpc.errors import UserError
+from xray_hpc.runs.paths import SweepPaths
+
+GPUS, CPUS = Size().gpus, Size().cpus
+Check = Callable[..., list[str]]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """Check a sweep on the cluster; notes on where its files are, are left out."""
+
+    def check(**keys: Any) -> list[str]:
+        small = {"gpus": 0, "cpus": 1, "mem": "500M", "time": 10}
+        cpu_job = CpuJobConfig(time=10, cpus=1, mem="500M")
+        cluster = ClusterConfig("slurm", **{**small, "cpu_job": cpu_job, **keys})
+        place = Place(cluster, tmp_path, tmp_path / ".cache", SweepPaths(tmp_path / "s"))
+        notes = preflight.check(Plan(place, (), {}), 1)
+        return [note for note in notes if not note.startswith(("results", "cache"))]
+
+    return check
+
+
+@pytest.fixture
+def own(slurm: Slurm) -> Slurm:
+    """The cluster, if it is one of ours, whose nodes and partitions are known."""
+    if not slurm.own:
+        pytest.skip("knows only the nodes of its own cluster")
+    return slurm
+
+
+@pytest.fixture
+def brief(own: Slurm) -> Iterator[Slurm]:
+    """The cluster with a partition ``brief`` of an hour."""
+    own.run("scontrol", "create", "PartitionName=brief", "Nodes=ALL", "MaxTime=60")
+    yield own
+    own.run("scontrol", "delete", "PartitionName=brief")
+
+
+def script(*options: str) -> str:
+    directives = "".join(f"#SBATCH {option}\n" for option in options)
+    return f"#!/bin/bash\n{directives}true\n"
+
+
+def test_what_fits_any_cluster_is_taken(slurm: Slurm, check: Check) -> None:
+    assert check(partition=slurm.partition) == []
+    preflight.test_only(script("--time=10", "--mem=500M", "--nodes=1"))
+
+
+def test_a_whole_node_is_taken(own: Slurm, check: Check) -> None:
+    assert check(gpus=GPUS, cpus=CPUS, mem=f"{MEMORY_MB}M", constraint="drawn") == []
+    whole = (f"--gpus-per-node={GPUS}", f"--cpus-per-task={CPUS}", f"--mem={MEMORY_MB}M")
+    preflight.test_only(script("--nodes=1", *whole, "--constraint=drawn"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "option", "words"),
+    [
+        ({"partition": "mian"}, "--partition=mian", "did you mean 'main'?"),
+        ({"gpus": GPUS + 1}, f"--gpus-per-node={GPUS + 1}", f"use {GPUS} or fewer"),
+        ({"cpus": CPUS + 1}, f"--cpus-per-task={CPUS + 1}", f"use {CPUS} or less"),
+        ({"mem": f"{MEMORY_MB + 1}M"}, f"--mem={MEMORY_MB + 1}M", f"use {MEMORY_MB}M or less"),
+        ({"constraint": "dawn"}, "--constraint=dawn", "did you mean 'drawn'?"),
+    ],
+)
+def test_what_sbatch_refuses_is_refused_with_what_would_do(
+    own: Slurm, check: Check, keys: dict[str, Any], option: str, words: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        check(**keys)
+    assert words in str(refused.value)
+    with pytest.raises(UserError, match=r"^sbatch refuses the job: \w") as refused:
+        preflight.test_only(script("--nodes=1", option))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_time_with_which_a_job_would_wait_for_ever_is_refused(brief: Slurm, check: Check) -> None:
+    assert check(partition="brief", time=60) == []
+    preflight.test_only(script("--partition=brief", "--time=61"))
+    with pytest.raises(UserError, match=r"cluster.time is 61 minutes, .*'brief' .*; use 60 or"):
+        check(partition="brief", time=61)
+
+
+def test_a_partition_that_takes_no_jobs_is_refused(brief: Slurm, check: Check) -> None:
+    brief.run("scontrol", "update", "PartitionName=brief", "State=DRAIN")
+    with pytest.raises(UserError, match=r"'brief' takes no jobs now \(DRAIN\)"):
+        check(partition="brief")
+
+
+def test_nodes_that_are_all_drained_are_a_note(own: Slurm, check: Check) -> None:
+    nodes = f"nodename={','.join(own.nodes)}"
+    own.run("scontrol", "update", nodes, "state=drain", "reason=State=IDLE Gres=gpu:9, honestly")
+    (note,) = check(gpus=1)
+    assert note.startswith("every node of partition 'main' that fits is down or drained now")
+
+
+def test_a_controller_that_does_not_answer_is_said(
+    own: Slurm, check: Check, tmp_path: Path
+) -> None:
+    conf = Path(own.environment["SLURM_CONF"]).read_text()
+    elsewhere = [
+        "SlurmctldPort=1" if line.startswith("SlurmctldPort=") else line
+        for line in [*conf.splitlines(), "MessageTimeout=2"]
+    ]
+    (tmp_path / "slurm.conf").write_text("\n".join(elsewhere) + "\n")
+    with pytest.MonkeyPatch.context() as away:
+        away.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+        for ask in (check, lambda: preflight.test_only(script())):
+            with pytest.raises(UserError, match=r"^Slurm does not answer .*; try again later$"):
+                ask()
+
+
+def test_the_controller_says_its_limits(own: Slurm) -> None:
+    found = limits(ClusterConfig("slurm"))
+    assert (found.array_index, found.submit, found.jobs) == (1001, None, 10_000)
+
+
+def test_accounts_and_qos_are_those_of_the_user(accounted: Slurm, check: Check) -> None:
+    assert check() == []
+    assert check(account="few", qos="few") == []
+    with pytest.raises(UserError, match=r"cluster.account 'lob' is unknown; did you mean 'lab'\?"):
+        check(account="lob")
+    with pytest.raises(UserError, match=r"cluster.qos 'fiew' is unknown; did you mean 'few'\?"):
+        check(qos="fiew")
+
+
+@pytest.mark.parametrize("keys", [{"account": "few"}, {"qos": "few"}])
+def test_what_is_queued_leaves_less_room(accounted: Slurm, keys: dict[str, str]) -> None:
+    cluster = ClusterConfig("slurm", **keys)  # type: ignore[arg-type]
+    assert limits(ClusterConfig("slurm")).submit is None
+    assert limits(cluster).submit == SUBMIT_LIMIT
+    options = [f"--{name}={value}" for name, value in keys.items()]
+    accounted.submit("--hold", "--array=0-6", *options, "--wrap=true")
+    room = limits(cluster).submit
+    assert room == SUBMIT_LIMIT - 7
+    preflight.test_only(script(f"--array=0-{room - 1}", *options))
+    with pytest.raises(UserError, match="SubmitJob"):
+        preflight.test_only(script(f"--array=0-{room}", *options))

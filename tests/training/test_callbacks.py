@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from xray_hpc.config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
 from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.progress import read_progress
+from xray_hpc.runs.progress import Progress, read_progress
 from xray_hpc.training.callbacks import EpochTables, FiniteLoss, Keep, Validation, watchers
 from xray_hpc.training.failures import NanLossError
 from xray_hpc.training.progress import ProgressFile
@@ -142,15 +142,21 @@ def test_a_loss_that_is_no_number_is_noticed_every_20_steps(loss: float) -> None
 
 
 def test_progress_tells_the_epochs_done_and_the_best_of_them(tmp_path: Path) -> None:
-    keep, tables = Keep("val_loss"), EpochTables(RunPaths(tmp_path), "lung")
+    paths = RunPaths(tmp_path)
+    keep, tables = Keep("val_loss"), EpochTables(paths, "lung")
     keep.set_model(model())
-    told = ProgressFile(RunPaths(tmp_path), keep, tables, range(1, 5))
-    for epoch, loss in enumerate((0.9, 0.4, 0.6)):
+    told = ProgressFile(paths, keep, tables, 5, lambda: 60.0 * len(tables.history))
+
+    def epoch_ends(epoch: int, loss: float) -> None:
         logs = {"loss": 1.0, "accuracy": 0.5, "val_loss": loss, "val_auc": math.nan}
-        for callback in (keep, tables) if epoch == 0 else (keep, tables, told):
+        for callback in (keep, tables, told):
             callback.on_epoch_end(epoch, logs | {"val_accuracy": 1 - loss})
-    progress = read_progress(RunPaths(tmp_path))
-    assert progress is not None
-    assert (progress.first, progress.done, progress.epochs) == (1, 3, 5)
-    assert (progress.best_epoch, progress.val_loss, progress.val_accuracy) == (1, 0.4, 0.6)
-    assert progress.val_auc is None
+
+    told.on_train_begin()
+    assert read_progress(paths) is None
+    epoch_ends(0, 0.9)
+    told.on_train_begin()  # of the process that goes on
+    assert read_progress(paths) == Progress(1, 5, 1, 60.0, 0, pytest.approx(0.1), 0.9, None)
+    epoch_ends(1, 0.4)
+    epoch_ends(2, 0.6)
+    assert read_progress(paths) == Progress(3, 5, 1, 60.0, 1, 0.6, 0.4, None)

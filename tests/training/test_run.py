@@ -82,7 +82,8 @@ def copied(
 def test_the_run_folder_holds_what_the_contract_says(trained: RunPaths) -> None:
     files = {p.relative_to(trained.folder).as_posix() for p in trained.folder.rglob("*")}
     assert files == {
-        ".lock",
+        ".lease",
+        ".lease/1",
         "config.yaml",
         "run.json",
         "log",

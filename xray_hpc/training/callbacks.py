@@ -28,9 +28,9 @@ Logs = MutableMapping[str, Any]
 class Validation(keras.callbacks.Callback):
     """Put ``val_loss``, ``val_accuracy`` and ``val_auc`` into the logs, from one prediction.
 
-    It goes before those that watch them; a ``val_auc`` that the images
-    cannot tell is NaN. Keras's own validation breaks or weighs images unequally where a batch does
-    not divide among the replicas.
+    It goes before the callbacks that watch them; a ``val_auc`` that the images cannot tell is NaN.
+    Keras's own validation breaks or weighs images unequally where a batch does not divide among
+    the replicas.
     """
 
     def __init__(

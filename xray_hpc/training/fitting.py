@@ -130,7 +130,7 @@ def fit(
         callbacks=[
             *callbacks,
             StateFile(paths.state, keep, callbacks, state, seconds),
-            ProgressFile(paths, keep, tables, epochs),
+            ProgressFile(paths, keep, tables, config.train.epochs, seconds),
         ],
     )
     return Fitted(model, pd.DataFrame(tables.history), keep.epoch, seconds())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 
 import keras
 
@@ -55,25 +56,49 @@ class ProgressLine(keras.callbacks.Callback):
 
 
 class ProgressFile(keras.callbacks.Callback):
-    """Write ``progress.json`` after each epoch; its figures are those of the kept epoch."""
+    """Keep ``progress.json`` true; its measures are those of the kept epoch.
 
-    def __init__(self, paths: RunPaths, keep: Keep, tables: EpochTables, epochs: range) -> None:
+    It goes behind what puts back the state of an earlier process. ``clock`` gives the seconds that
+    the training has taken, in all processes.
+    """
+
+    def __init__(
+        self,
+        paths: RunPaths,
+        keep: Keep,
+        tables: EpochTables,
+        epochs: int,
+        clock: Callable[[], float],
+    ) -> None:
         super().__init__()
         self.paths = paths
         self.keep = keep
         self.tables = tables
         self.epochs = epochs
-        self.began = time.monotonic()
+        self.clock = clock
+        self.first = 0
+        self.began = 0.0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.first = len(self.tables.history)
+        self.began = self.clock()
+        if self.first:
+            self._write(self.began / self.first)
+        else:
+            self.paths.progress.unlink(missing_ok=True)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._write((self.clock() - self.began) / (epoch + 1 - self.first))
+
+    def _write(self, seconds_per_epoch: float) -> None:
         best = self.tables.history[self.keep.epoch]
         write_progress(
             self.paths,
             Progress(
-                done=epoch + 1,
-                epochs=self.epochs.stop,
-                first=self.epochs.start,
-                seconds_per_epoch=(time.monotonic() - self.began) / (epoch + 1 - self.epochs.start),
+                done=len(self.tables.history),
+                epochs=self.epochs,
+                first=self.first,
+                seconds_per_epoch=seconds_per_epoch,
                 best_epoch=self.keep.epoch,
                 val_accuracy=best["val_accuracy"],
                 val_loss=best["val_loss"],

@@ -49,11 +49,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     strategy = make_strategy()
     replicas = strategy.num_replicas_in_sync
     gpus = gpu_names()
-    if (
-        asked is None
-        and not gpus
-        and os.environ.get("CUDA_VISIBLE_DEVICES") not in (None, "", "-1", "NoDevFiles")
-    ):
+    if asked is None and not gpus and gpus_given():
         print(
             "warning: this job was given GPUs, but TensorFlow sees none and trains on the CPU; "
             "TF_CPP_MIN_LOG_LEVEL=0 shows why"
@@ -87,7 +83,7 @@ def gpus_asked() -> int | None:
 
 
 def gpus_given() -> bool:
-    """Whether the environment shows this process GPUs, as far as nobody said how many."""
+    """Whether the environment gives this process GPUs."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") not in (None, "", "-1", "NoDevFiles")
 
 

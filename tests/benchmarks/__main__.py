@@ -18,11 +18,11 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # no topic is about a GPU
 
 import collecting
 import composing
-import launching
 import loading
 import machine
 import starting
 import submitting
+import watching
 
 from xray_hpc import cli
 from xray_hpc.cluster.versions import git_state
@@ -32,8 +32,8 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 TOPICS = {
     "start": starting.tables,
     "compose": composing.tables,
-    "launch": launching.tables,
-    "slurm": submitting.tables,
+    "submit": submitting.tables,
+    "status": watching.tables,
     "collect": collecting.tables,
     "images": loading.tables,
 }

@@ -29,9 +29,9 @@ class Sample:
 
 def timed(call: Callable[[], object]) -> Sample:
     """Call it once."""
-    cpu, wall = _cpu(), time.perf_counter()
+    cpu, wall = cpu_seconds(), time.perf_counter()
     call()
-    return Sample(time.perf_counter() - wall, _cpu() - cpu)
+    return Sample(time.perf_counter() - wall, cpu_seconds() - cpu)
 
 
 def repeated(call: Callable[[], object], repeat: int) -> list[Sample]:
@@ -84,6 +84,12 @@ def heavy_imports(words: Sequence[str]) -> list[str]:
     return line.split()[1:]
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
+    """CPU seconds of this process so far, with all threads and the processes it waited for."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def progress(what: str) -> None:
+    """Say what is timed from now on, to whom waits."""
+    print(f"  {what} ...", file=sys.stderr, flush=True)

@@ -1,88 +1,205 @@
-"""How long launching onto Slurm takes, with a real ``sbatch`` and nothing trained."""
+"""How long it takes to have a sweep in Slurm's queue: this project's way, and others beside it."""
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import closed
+import official
+import steps
 import sweeps
-from measuring import REPOSITORY
-from table import Table
+from closed import Closed, LeftOutError, closed_cluster
+from measuring import Sample, progress, python, timed
+from table import TIMES, Table, number, times
 
-WAIT_SECONDS = 30.0
+COLUMNS = ("way", "runs", *TIMES, "Slurm calls", "files", "MB")
+STEPS_SIZE = 1000
+# The official plugin is not tried where it would take longer than this.
+PATIENCE_SECONDS = 300.0
+SCRIPT = "#!/bin/sh\n#SBATCH --time=60 --mem=1G --output=/dev/null\ntrue\n"
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What it took to submit, and what was asked of Slurm and written to files by that."""
+
+    sample: Sample
+    calls: Counter[str]
+    files: int
+    size: int
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """One table: launching with ``cluster=slurm`` onto a cluster that starts no job."""
+    """Two tables: the ways to submit sweeps of ``sweeps.SIZES``, and the steps of ours."""
     table = Table(
-        "Launching on Slurm",
-        "The same with `cluster=slurm` and a real `sbatch`: a stage job, an array of all runs and "
-        "a collect job. The cluster is a throw-away one of this machine "
-        "(`tests/slurm/cluster.py`) that takes jobs and starts none. Its daemons' time is in the "
-        f"wall clock only. {sweeps.ABOUT}",
-        sweeps.COLUMNS,
+        "Submitting to Slurm",
+        f"{sweeps.ABOUT} Of this project it is `python -m xray_hpc.launch -m ... cluster=slurm`, "
+        "whole: start, compose, check, name and freeze every run, submit a stage job, the runs and "
+        "a collect job. Hydra's official plugin (`hydra/launcher=submitit_slurm`) launches an "
+        "application over the same configuration, in an environment of its own; timed until its "
+        "array is in the queue, where it would stay on until all jobs have ended. The bare ways "
+        "submit scripts that are there already. The official plugin and one `sbatch` a run are "
+        f"timed once. MaxArraySize is {closed.ARRAY_SIZE}. {closed.ABOUT}",
+        COLUMNS,
     )
-    with _closed_cluster() as found:
-        if isinstance(found, str):
-            table.rows.append((f"left out: {found}", *["-"] * (len(sweeps.COLUMNS) - 1)))
-            yield table
-            return
-        for size in sweeps.SIZES:
-            new, again = [], []
-            for i in range(repeat):
-                results = folder / f"slurm-{size}-{i}"
-                new.append(sweeps.launch(results, size, "slurm", SLURM_CONF=found["SLURM_CONF"]))
-                again.append(sweeps.launch(results, size, "slurm", SLURM_CONF=found["SLURM_CONF"]))
-                _empty_queue(found)
-            table.rows.append(sweeps.row("new", size, new))
-            table.rows.append(sweeps.row("the same again, all waiting", size, again))
-    yield table
-
-
-@contextmanager
-def _closed_cluster() -> Iterator[dict[str, str] | str]:
-    """The environment of a cluster whose partition is down, or why there is none."""
-    sys.path.append(str(REPOSITORY / "tests" / "slurm"))
-    from cluster import Cluster, ClusterError, missing_programs
-
-    if missing := missing_programs():
-        yield f"not installed: {', '.join(missing)}"
-        return
-    if os.geteuid() != 0:
-        yield "a Slurm cluster of its own needs root"
-        return
-    cluster = None
+    plugin = _Plugin()
     try:
+        for size in sweeps.SIZES:
+            with closed_cluster(folder / f"submit-{size}") as cluster:
+                table.rows += _rows(cluster, folder / f"submit-{size}", size, repeat, plugin)
+        if remark := plugin.refused(folder / "submit-refused"):
+            table.remarks.append(remark)
+        parts = _steps(folder / "submit-steps", repeat)
+    except LeftOutError as why:
+        table.rows.append((f"left out: {why}", *["-"] * (len(COLUMNS) - 1)))
+        yield table
+        return
+    yield table
+    yield parts
+
+
+def _rows(
+    cluster: Closed, folder: Path, size: int, repeat: int, plugin: _Plugin
+) -> Iterator[Sequence[str]]:
+    """The ways to submit ``size`` runs; those that leave the queue full of jobs come last."""
+    new, again, bare = [], [], []
+    for i in range(repeat):
+        progress(f"{size} runs by this project and as bare arrays, {i + 1} of {repeat}")
+        results = folder / f"ours-{i}"
+        words = ["-m", *sweeps.command(results, size)]
+        new.append(_submit(cluster, results, lambda w=words: python(*w, **cluster.environment)))
+        again.append(_submit(cluster, results, lambda w=words: python(*w, **cluster.environment)))
+        cluster.empty()
+        bare.append(_bare(cluster, folder / f"array-{i}", _arrays(size)))
+    yield _row("this project", size, new)
+    yield _row("this project, the same again (all wait)", size, again)
+    yield plugin.row(cluster, folder / "official", size)
+    progress(f"{size} runs by one sbatch each")
+    yield _row("one `sbatch` a run", size, [_bare(cluster, folder / "each", [()] * size)])
+    yield _row("floor: one `sbatch` an array", size, bare)
+
+
+def _submit(cluster: Closed, results: Path, call: Callable[[], object]) -> Submitted:
+    calls, files, size = cluster.calls(), *_written(results)
+    sample = timed(call)
+    files_now, size_now = _written(results)
+    return Submitted(sample, cluster.calls() - calls, files_now - files, size_now - size)
+
+
+def _bare(cluster: Closed, folder: Path, options: Sequence[Sequence[str]]) -> Submitted:
+    """One ``sbatch`` of a script of its own for each of these options."""
+    folder.mkdir()
+    commands = []
+    for i, words in enumerate(options):
+        script = folder / f"{i}.sh"
+        script.write_text(SCRIPT)
+        commands.append(["sbatch", *words, str(script)])
+    environment = cluster.environment
+
+    def submit() -> None:
+        for command in commands:
+            subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+
+    done = _submit(cluster, folder, submit)
+    cluster.empty()
+    return Submitted(done.sample, done.calls, *_written(folder))
+
+
+def _arrays(size: int) -> list[tuple[str]]:
+    starts = range(0, size, closed.ARRAY_SIZE)
+    return [(f"--array=0-{min(closed.ARRAY_SIZE, size - start) - 1}",) for start in starts]
+
+
+def _written(folder: Path) -> tuple[int, int]:
+    """The files below the folder, and their bytes."""
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return len(sizes), sum(sizes)
+
+
+def _row(way: str, size: int, done: Sequence[Submitted]) -> Sequence[str]:
+    last = done[-1]
+    calls = ", ".join(f"{count:,} {name}" for name, count in last.calls.most_common())
+    spent = times([one.sample for one in done])
+    return way, f"{size:,}", *spent, calls or "none", f"{last.files:,}", number(last.size / 1e6)
+
+
+class _Plugin:
+    """Hydra's official plugin, tried as long as it is quick enough."""
+
+    def __init__(self) -> None:
+        self._size, self._seconds = 0, 0.0
+
+    def row(self, cluster: Closed, results: Path, size: int) -> Sequence[str]:
+        way, nothing = "official plugin", ["-"] * 5
+        expected = self._seconds * size / max(self._size, 1)
+        if expected > PATIENCE_SECONDS:
+            took = f"{self._size:,} took {number(self._seconds)} s"
+            return f"{way}, not tried: {took}", f"{size:,}", *nothing
         try:
-            cluster = Cluster.claim()
-            cluster.start()
-        except ClusterError as error:
-            yield str(error).splitlines()[0]
-            return
-        environment = {"SLURM_CONF": str(cluster.conf)}
-        _slurm(environment, "scontrol", "update", "PartitionName=main", "State=DOWN")
-        yield environment
-    finally:
-        if cluster is not None:
-            cluster.stop()
+            command = official.install()
+        except LeftOutError as why:
+            return f"left out: {why}", f"{size:,}", *nothing
+        progress(f"{size} runs by the official plugin, some {expected:.0f} s")
+        said: list[str | None] = []
+        done = _submit(
+            cluster,
+            results,
+            lambda: said.append(official.launch(command, cluster, results, size)),
+        )
+        cluster.empty()
+        self._size, self._seconds = size, done.sample.wall
+        return _row(f"{way}: submits nothing ({said[0]})" if said[0] else way, size, [done])
+
+    def refused(self, folder: Path) -> str | None:
+        """What it makes of an array that is larger than the cluster takes."""
+        if not self._size:
+            return None
+        size = sweeps.SIZES[0]
+        progress(f"{size} runs by the official plugin where that is more than MaxArraySize")
+        with closed_cluster(folder, array_size=size // 2) as cluster:
+            results = folder / "official"
+            said: list[str | None] = []
+            done = _submit(
+                cluster,
+                results,
+                lambda: said.append(official.launch(official.install(), cluster, results, size)),
+            )
+        return (
+            f"More runs than MaxArraySize, here {size} where it is {size // 2}: the official "
+            f"plugin composes all, writes {done.files} files and submits nothing "
+            f'("{said[0]}"), {number(done.sample.wall)} s later. This project submits several '
+            "arrays."
+        )
 
 
-def _empty_queue(environment: dict[str, str]) -> None:
-    _slurm(environment, "scancel", "--me")
-    end = time.monotonic() + WAIT_SECONDS
-    while _slurm(environment, "squeue", "--noheader"):
-        if time.monotonic() > end:
-            raise RuntimeError(f"jobs are still there {WAIT_SECONDS:g} s after scancel")
-        time.sleep(0.1)
-
-
-def _slurm(environment: dict[str, str], *command: str) -> str:
-    done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, check=True
+def _steps(folder: Path, repeat: int) -> Table:
+    """Where the time of a launch goes."""
+    spent: dict[str, list[Sample]] = {}
+    with closed_cluster(folder) as cluster:
+        for i in range(repeat):
+            progress(f"the steps of a launch of {STEPS_SIZE} runs, {i + 1} of {repeat}")
+            file = folder / f"steps-{i}.json"
+            words = sweeps.command(folder / f"results-{i}", STEPS_SIZE)[1:]
+            began = time.monotonic()
+            whole = timed(
+                lambda b=began, f=file, w=words: python(
+                    steps.__file__, str(b), str(f), *w, **cluster.environment
+                )
+            )
+            cluster.empty()
+            for step, (wall, cpu) in json.loads(file.read_text()).items():
+                spent.setdefault(step, []).append(Sample(wall, cpu))
+            spent.setdefault("all", []).append(whole)
+    return Table(
+        f"Where a launch of {STEPS_SIZE:,} runs spends its time",
+        "Timed within the process, with the programs that it waits for; `all` is of the whole "
+        "process, from outside.",
+        ("step", *TIMES),
+        [(step, *times(samples)) for step, samples in spent.items()],
     )
-    return done.stdout

@@ -1,0 +1,89 @@
+"""The same sweep by Hydra's official plugin for Slurm, in an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import sweeps
+from closed import Closed, LeftOutError
+from measuring import REPOSITORY
+
+PLUGIN = "hydra-submitit-launcher"
+APP = Path(__file__).parent / "official_app.py"
+INSTALL_SECONDS = 300.0
+LAUNCH_SECONDS = 1800.0
+
+
+def install() -> Path:
+    """The Python of an environment with the plugin; made below build/ where it is not there yet.
+
+    Raises:
+        LeftOutError: it cannot be installed here.
+    """
+    folder = REPOSITORY / "build" / PLUGIN
+    python, installed = folder / "bin" / "python", folder / "installed"
+    wanted = [PLUGIN, *(f"{name}=={version(name)}" for name in ("hydra-core", "submitit"))]
+    if installed.exists() and installed.read_text().split() == wanted:
+        return python
+    pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *wanted]
+    for command in ([sys.executable, "-m", "venv", "--clear", str(folder)], pip):
+        try:
+            subprocess.run(command, stdout=sys.stderr, check=True, timeout=INSTALL_SECONDS)
+        except subprocess.SubprocessError as error:
+            raise LeftOutError(f"{PLUGIN} cannot be installed here") from error
+    installed.write_text("\n".join(wanted))
+    return python
+
+
+def launch(python: Path, cluster: Closed, results: Path, size: int) -> str | None:
+    """Launch, until all runs are in the queue; give what the plugin said if it submitted nothing.
+
+    It would stay until all runs have ended, so it is killed then.
+    """
+    results.mkdir(parents=True)
+    words = [*sweeps.axes(size), "cluster=slurm", f"hydra.sweep.dir={results}"]
+    chosen = ["hydra/launcher=submitit_slurm", "hydra/sweeper=basic"]
+    said = results.with_suffix(".log")
+    with said.open("wb") as log:
+        process = subprocess.Popen(
+            [python, APP, "-m", *words, *chosen],
+            cwd=results.parent,
+            env=os.environ | cluster.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        submitted = _wait(process, cluster)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return None if submitted else _error(said.read_text(errors="replace"))
+
+
+def _wait(process: subprocess.Popen[bytes], cluster: Closed) -> bool:
+    """Whether there are jobs in the queue, as soon as there are, or the process has ended."""
+    end = time.monotonic() + LAUNCH_SECONDS
+    while time.monotonic() < end:
+        ended = process.poll() is not None
+        # Asking the queue only then keeps the CPU time that it takes out of the numbers.
+        if cluster.calls()["sbatch"] and cluster.ask("squeue", "--noheader"):
+            return True
+        if ended:
+            return False
+        time.sleep(0.1)
+    raise RuntimeError(f"{PLUGIN} has submitted nothing after {LAUNCH_SECONDS:g} s")
+
+
+def _error(said: str) -> str:
+    found: list[str] = re.findall(r"error: (.+)", said)
+    return found[-1].strip() if found else " ".join(said.split())[-200:]

@@ -1,0 +1,91 @@
+"""Launch as ``python -m xray_hpc.launch`` does, and write down how long each step takes.
+
+python steps.py BEGAN FILE WORD...
+
+``BEGAN`` is what ``time.monotonic()`` gave before this process was started.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from measuring import cpu_seconds
+
+START = "start Python, import, read the command line"
+REST = "the rest"
+# What a step consists of: functions by module. What one calls of another counts for that one.
+STEPS = {
+    "compose the configurations": {"xray_hpc.launch": ("compose_all",)},
+    "check them and name the runs": {"xray_hpc.launch": ("make_plan",)},
+    "ask the cluster": {
+        "xray_hpc.cluster.preflight": ("check", "test_only"),
+        "xray_hpc.cluster.slurm": ("available", "queued_jobs"),
+        "xray_hpc.cluster.launch": ("limits",),
+    },
+    "look at the runs' folders": {"xray_hpc.cluster.launch": ("decide_all",)},
+    "record the code and the packages": {
+        "xray_hpc.cluster.prepare": ("code_state",),
+        "xray_hpc.cluster.versions": ("record",),
+    },
+    "write the runs' folders": {"xray_hpc.cluster.launch": ("prepare",)},
+    "submit": {"xray_hpc.cluster.launch": ("send",)},
+    REST: {"xray_hpc.launch": ("launch_sweep",)},
+}
+
+
+class Clock:
+    """Seconds and CPU seconds of each step, without those of the steps inside it."""
+
+    def __init__(self, began: float) -> None:
+        self.spent = {START: [0.0, 0.0]} | {step: [0.0, 0.0] for step in STEPS}
+        self._now, self._mark = START, (began, 0.0)
+
+    def switch(self, step: str) -> str:
+        """From now on it is ``step``; give which it was."""
+        mark, before = (time.monotonic(), cpu_seconds()), self._now
+        for i in range(2):
+            self.spent[before][i] += mark[i] - self._mark[i]
+        self._now, self._mark = step, mark
+        return before
+
+    def timing(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, its time counted for ``step``; what it would yield is made at once."""
+
+        @functools.wraps(function)
+        def timed(*arguments: Any, **named: Any) -> Any:
+            before = self.switch(step)
+            try:
+                made = function(*arguments, **named)
+                return list(made) if isinstance(made, Iterator) else made
+            finally:
+                self.switch(before)
+
+        return timed
+
+
+def main() -> None:
+    """The command."""
+    began, file, *words = sys.argv[1:]
+    clock = Clock(float(began))
+    from xray_hpc import launch
+
+    for step, functions in STEPS.items():
+        for module_name, names in functions.items():
+            module = importlib.import_module(module_name)
+            for name in names:
+                setattr(module, name, clock.timing(step, getattr(module, name)))
+    sys.argv[1:] = words
+    launch.main()
+    clock.switch(REST)
+    Path(file).write_text(json.dumps(clock.spent))
+
+
+if __name__ == "__main__":
+    main()

@@ -87,7 +87,8 @@ def _demand(script: _Options) -> Demand:
     options = {**script, **_of_environment()}
     keys = {name: key for name, (key, _) in options.items()}
     text = {name: None if at is None else str(at) for name, (_, at) in options.items()}
-    cpus = int(text["cpus-per-task"] or 1)
+    cpus_text = text["cpus-per-task"] or ""
+    cpus = int(cpus_text) if cpus_text.isdigit() else 1
     gpu_option, gpus, gpu_type = _gpus(text)
     memory_option, memory = _memory(text, cpus, gpus)
     time = text["time"]

@@ -14,9 +14,8 @@ from xray_hpc.cluster.demand import cpu_demand, runs_demand
 from xray_hpc.cluster.plan import Plan
 from xray_hpc.cluster.scontrol import nodes, partitions, settings
 from xray_hpc.cluster.slurm import PATIENCE_SECONDS, submitting_environment
+from xray_hpc.cluster.submission import NO_ANSWER
 from xray_hpc.errors import UserError
-
-NO_ANSWER = ("Unable to contact slurm controller", "Socket timed out", "Connection refused")
 
 
 def check(plan: Plan, tasks: int) -> list[str]:

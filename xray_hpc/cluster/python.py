@@ -23,7 +23,8 @@ IMPORT = "import sys; sys.path = [place for place in sys.path if place]; import 
 def check(cluster: ClusterConfig) -> list[str]:
     """Import xray_hpc as a job would, where ``setup``, ``container`` or ``python`` is set.
 
-    A note says where it cannot be tried, for the container's program is only on the nodes.
+    A note says where that cannot be tried: the container's program is only on the nodes, or what
+    ``setup`` does takes long.
 
     Raises:
         UserError: it cannot be imported.
@@ -37,7 +38,7 @@ def check(cluster: ClusterConfig) -> list[str]:
         program = _program(str(cluster.container))
         return [f"cluster.container: there is no {program} on this machine; could not try it"]
     if code is None:
-        raise UserError(f"{keys}: python takes more than {PATIENCE_SECONDS:g} s to start; try it")
+        return [f"{keys}: python is not there after {PATIENCE_SECONDS:g} s; could not try it"]
     if code != 0:
         last = said.strip().splitlines()[-1:] or [f"it ended with code {code}"]
         raise UserError(

@@ -31,11 +31,10 @@ def check(place: Place, runs: Sequence[RunConfig]) -> list[str]:
     _check_room(results, "results", needed, len(runs) * FILES_PER_RUN)
     _check_room(cache, "cache", 0, 1)
     types = file_systems(Path("/proc/self/mounts"))
-    return [
-        note
-        for key, folder in (("results", place.results), ("cache", place.cache))
-        for note in _notes(key, folder, types)
-    ]
+    notes = list(_notes("results", place.results, types))
+    if place.results not in place.cache.parents:
+        notes += _notes("cache", place.cache, types)
+    return notes
 
 
 def file_systems(mounts: Path) -> dict[Path, str]:
@@ -77,7 +76,7 @@ def _notes(key: str, folder: Path, types: dict[Path, str]) -> Iterable[str]:
     mount = next((path for path in (folder, *folder.parents) if path in types), None)
     if mount is not None and types[mount] in GONE_WITH_THE_NODE:
         yield f"{key} is in {folder}, in the memory of this machine; nodes may see another"
-    elif any(local in folder.parents for local in LOCAL_FOLDERS):
+    elif any(local in (folder, *folder.parents) for local in LOCAL_FOLDERS):
         yield f"{key} is in {folder}, which most nodes have each for itself"
 
 

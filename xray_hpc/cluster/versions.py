@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import hashlib
 import itertools
 import platform
@@ -15,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from xray_hpc.cluster.associations import user_name
 from xray_hpc.runs.files import read_json, replacing, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +94,7 @@ def code_state() -> CodeState:
         packages=installed_packages(),
         python=platform.python_version(),
         host=socket.gethostname(),
-        user=getpass.getuser(),
+        user=user_name(),
         diff=diff if len(diff) <= DIFF_LIMIT else diff[:DIFF_LIMIT] + CUT_OFF % len(diff),
     )
 

@@ -6,9 +6,6 @@ import os
 import signal
 import threading
 
-TOLD = 143
-"""The exit code of a training that was told to end: 128 + SIGTERM."""
-
 # Slurm signals each process of a job, and Ctrl-C each of a terminal: not the worker alone.
 ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
 
@@ -17,7 +14,7 @@ WRITING = threading.Lock()
 
 
 def end_when_told() -> None:
-    """Have the process end with :data:`TOLD` at a signal; to be called before a thread starts.
+    """Have signal n end the process with 128 + n; to be called before any thread starts.
 
     A thread waits for the signal, so that it is heard within a long step too, and no Python code
     is interrupted.
@@ -35,12 +32,12 @@ def end_with_parent(pipe: int) -> None:
 
 
 def _end_at_signal() -> None:
-    signal.sigwait(ENDING)
+    number = signal.sigwait(ENDING)
     with WRITING:
-        os._exit(TOLD)
+        os._exit(128 + number)
 
 
 def _end_at_eof(pipe: int) -> None:
     while os.read(pipe, 1):
         pass
-    os._exit(TOLD)
+    os._exit(1)

@@ -81,17 +81,19 @@ def resolve_kind(kind: str) -> str:
 
 def _check(plan: Plan, kind: str) -> list[str]:
     """Refuse what Slurm would refuse, or what would fail after hours in its queue."""
+    cluster = plan.place.cluster
     if kind != "slurm":
-        return []
+        return snapshot.check() if kind == "local" and cluster.snapshot else []
     slurm.check_folder(plan.place.sweep.folder)
-    gpus = max(plan.place.cluster.gpus, 1)
+    gpus = max(cluster.gpus, 1)
     for run in plan.runs:
         if (batch := run.config.train.batch_size) % gpus:
             raise UserError(
                 f"train.batch_size is {batch}, which does not divide among cluster.gpus={gpus}; "
                 f"use a multiple of {gpus}"
             )
-    return preflight.check(plan, -(-len(plan.runs) // plan.place.cluster.runs_per_job))
+    left = sum(decision.run for decision in decide_all(plan, {}).values())
+    return preflight.check(plan, -(-left // cluster.runs_per_job)) if left else []
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from xray_hpc.cluster import snapshot
 from xray_hpc.cluster.following import Follower
 from xray_hpc.resources import resource
 from xray_hpc.runs.paths import RunPaths, SweepPaths
@@ -28,10 +29,7 @@ def job_command(script: str, *arguments: str, code: Path | None = None) -> list[
 
 def job_environment(code: Path | None) -> dict[str, str]:
     """The environment in which a job imports the code in ``code``."""
-    if code is None:
-        return dict(os.environ)
-    found = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": found}
+    return dict(os.environ) if code is None else os.environ | snapshot.environment(code)
 
 
 def stage(folders: Sequence[str], code: Path | None = None) -> int:
@@ -89,7 +87,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 def _start(paths: RunPaths, code: Path | None) -> subprocess.Popen[bytes]:
     with paths.log.open("ab") as log:  # the training's own output reaches it by another way
         return subprocess.Popen(
-            job_command("run", str(paths.folder), code=code),
+            job_command("run", "--local", str(paths.folder), code=code),
             env=job_environment(code),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xray_hpc.cluster import slurm
+from xray_hpc.cluster import python, slurm
 from xray_hpc.cluster.config import ClusterConfig, minutes
 from xray_hpc.cluster.slurm import QueuedJob, SlurmError
 from xray_hpc.errors import UserError
@@ -85,8 +85,10 @@ class Job:
             extra |= {"gpus-per-node": cluster.gpus or None} | (cluster.extra or {})
         setup = [*cluster.setup]
         if self.code is not None:
+            # As snapshot.environment has it, on top of what the node has.
             more = "${PYTHONPATH:+:$PYTHONPATH}"
-            setup.insert(0, f"export PYTHONPATH={shlex.quote(str(self.code))}{more}")
+            path = f"export PYTHONPATH={shlex.quote(str(self.code))}{more}"
+            setup = [path, "export PYTHONSAFEPATH=1", *setup]
         name = f"xray-{self.sweep.name}" if runs else f"{self.kind}-{self.sweep.name}"
         return {
             "job_name": name,
@@ -116,13 +118,9 @@ class Job:
 
     def _python(self) -> str:
         """How a node calls jobs/<kind>.py, as shell words."""
-        cluster = self.cluster
-        python = cluster.python or ("python" if cluster.container else shlex.quote(sys.executable))
-        if cluster.container:
-            python = f"{cluster.container} {python}"
         jobs = resource("jobs") if self.code is None else self.code / "jobs"
         script = jobs / ("run.py" if self.kind == "runs" else f"{self.kind}.py")
-        return f"{python} -u {shlex.quote(str(script))}"
+        return f"{python.call(self.cluster)} -u {shlex.quote(str(script))}"
 
     def _command(self, folder: Path) -> str:
         words = ["--submission", str(folder)] if self.kind == "runs" else self.arguments

@@ -16,6 +16,7 @@
 
 # setup
 export PYTHONPATH='/results/lr depth/code/1a2b'${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONSAFEPATH=1
 
 # command
 export SUBMITIT_EXECUTOR=slurm

@@ -31,6 +31,9 @@ def main() -> int:
         help="results/<sweep>/slurm/<submission>; the task is SLURM_ARRAY_TASK_ID, or 0",
     )
     parser.add_argument(
+        "--local", action="store_true", help="a Slurm job around this is none of its business"
+    )
+    parser.add_argument(
         "--after",
         type=int,
         metavar="CODE",
@@ -43,7 +46,7 @@ def main() -> int:
         parser.error("--after goes with --submission")
     if arguments.run:
         runs = [RunPaths(folder.resolve()) for folder in arguments.run]
-        return work(runs, ClusterConfig("slurm"))
+        return work(runs, ClusterConfig("local" if arguments.local else "slurm"))
     runs, cluster = read_task(arguments.submission.resolve())
     if arguments.after is None:
         return work(runs, cluster)

@@ -42,6 +42,7 @@ UNWRITABLE = frozenset(
     {
         errno.ENOSPC,
         errno.EDQUOT,
+        errno.EFBIG,
         errno.EROFS,
         errno.EIO,
         errno.ESTALE,
@@ -53,21 +54,24 @@ UNWRITABLE = frozenset(
 
 @dataclass(frozen=True)
 class Attempts:
-    """What the tries of one job have in common. ``cpus`` is the share of each; ``leases`` are
-    given back when the job has decided about its runs."""
+    """What the tries of one job have in common.
+
+    ``leases`` are given back when the job has decided about its runs. ``side_by_side`` of them
+    train at once, with ``cpus`` each, ``None`` for all that there are.
+    """
 
     cluster: ClusterConfig
     job: Job | None
     signals: Signals
     leases: ExitStack
+    side_by_side: int = 1
     cpus: int | None = None
-    patience: float = PATIENCE_SECONDS
 
     def attempt(self, paths: RunPaths) -> Outcome:
         """Train the run unless it is finished; what goes wrong is said and in the outcome."""
         try:
             read_frozen(paths)
-            lease = take_lease(paths, self.job, self.signals, self.patience)
+            lease = take_lease(paths, self.job, self.signals)
             self.leases.enter_context(lease)
             return self._attempt(paths, lease)
         except UserError as error:
@@ -99,7 +103,8 @@ class Attempts:
         kills = oom_kills()
         name = f"{now()} on {node_name(self.job)}, job {self.job.id if self.job else None}"
         with Log(paths, name) as log, GpuUse(bool(self.job and self.job.gpus)) as gpu_use:
-            child = Child(paths, self._environment())
+            label = paths.name if self.side_by_side > 1 else None
+            child = Child(paths, self._environment(), label=label)
             self.signals.watch(child)
             try:
                 code = child.follow(log, lambda: child.end(0) if lease.lost else None)
@@ -141,7 +146,8 @@ class Attempts:
         )
 
     def _environment(self) -> dict[str, str]:
-        environment = {"XRAY_HPC_BAR": str(int(sys.stdout.isatty()))}
+        bar = self.side_by_side == 1 and sys.stdout.isatty()
+        environment = {"XRAY_HPC_BAR": str(int(bar))}
         if self.cpus is not None:
             environment["XRAY_HPC_CPUS"] = str(self.cpus)
         if self.cluster.check_node and self.job and self.job.gpus and counts_gpus():
@@ -149,15 +155,13 @@ class Attempts:
         return environment
 
 
-def take_lease(
-    paths: RunPaths, job: Job | None, signals: Signals, patience: float = PATIENCE_SECONDS
-) -> Lease:
+def take_lease(paths: RunPaths, job: Job | None, signals: Signals) -> Lease:
     """Take the run's lease. A batch job waits a while for the owner to end; others do not.
 
     Raises:
         UserError: somebody else is training it.
     """
-    end = time.monotonic() + (patience if job is not None and job.batch else 0)
+    end = time.monotonic() + (PATIENCE_SECONDS if job is not None and job.batch else 0)
     said = False
     while True:
         try:
@@ -168,7 +172,7 @@ def take_lease(
             if not said:
                 print(f"{paths.name} is held by {error.owner}; waiting for it", flush=True)
             said = True
-        time.sleep(min(1, patience / 10))
+        time.sleep(1)
 
 
 def _said(outcome: Outcome, message: str) -> Outcome:

@@ -22,10 +22,14 @@ class Child:
     """``python -m xray_hpc.training RUN_FOLDER``.
 
     It holds the end of a pipe whose number is ``XRAY_HPC_PARENT``, and ends when this process does.
+    With a ``label`` this process's own output gets whole lines of it that begin with the label.
     ``end`` may be called by a signal's handler and by any thread, before and after it has ended.
     """
 
-    def __init__(self, paths: RunPaths, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, paths: RunPaths, environment: Mapping[str, str], *, label: str | None = None
+    ) -> None:
+        self._label = label
         listening, self._alive = os.pipe()
         self._lock = threading.RLock()
         self._kill_at: float | None = None
@@ -107,12 +111,14 @@ class Child:
 
     def _pass_on(self, block: bytes, log: Log) -> None:
         self._last = (self._last + block)[-KEPT_BYTES:]
+        lines = log.add(block)
+        if self._label is not None:
+            block = b"".join(f"{self._label}: ".encode() + line for line in lines)
         try:
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
         except OSError:  # the terminal is gone; the run goes on
             pass
-        log.add(block)
 
 
 class Log:
@@ -131,10 +137,12 @@ class Log:
             self._give_up(error)
         self.add(f"--- {heading}\n".encode())
 
-    def add(self, block: bytes) -> None:
-        *lines, self._kept = (self._kept + block).split(b"\n")
-        for line in lines:
-            self._write(line.rpartition(b"\r")[2].rstrip() + b"\n")
+    def add(self, block: bytes) -> list[bytes]:
+        """Write the lines that are whole by now, and give them."""
+        *ended, self._kept = (self._kept + block).split(b"\n")
+        lines = [line.rpartition(b"\r")[2].rstrip() + b"\n" for line in ended]
+        self._write(b"".join(lines))
+        return lines
 
     def _write(self, line: bytes) -> None:
         if self._file is not None:

@@ -115,7 +115,8 @@ def current_job(environ: Mapping[str, str] = os.environ) -> Job | None:
     if name is None:
         return None
     said = _show(name)
-    resources = dict(re.findall(r"([\w/]+)=([^,]+)", said.get("TRES", "")))
+    given = said.get("AllocTRES") or said.get("TRES", "")  # the former since Slurm 23
+    resources = dict(re.findall(r"([\w/]+)=([^,]+)", given))
     gpus = environ.get("SLURM_JOB_GPUS") or environ.get("SLURM_STEP_GPUS") or ""
     cpus = environ.get("SLURM_CPUS_PER_TASK") or said.get("NumCPUs", "")
     limit = seconds(said.get("TimeLimit", ""))
@@ -124,7 +125,7 @@ def current_job(environ: Mapping[str, str] = os.environ) -> Job | None:
         node=environ.get("SLURMD_NODENAME") or socket.gethostname(),
         restarts=int(environ.get("SLURM_RESTART_COUNT", 0)),
         batch=said.get("BatchFlag", "1") == "1",
-        gpus=int(resources.get("gres/gpu", 0)) or len([gpu for gpu in gpus.split(",") if gpu]),
+        gpus=len([gpu for gpu in gpus.split(",") if gpu]) or int(resources.get("gres/gpu", 0)),
         cpus=int(cpus) if cpus.isdigit() else None,
         memory=mebibytes(resources.get("mem", "")),
         memory_per_cpu="MinMemoryCPU" in said,

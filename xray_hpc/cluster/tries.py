@@ -53,13 +53,12 @@ def node_name(job: Job | None) -> str:
 
 
 def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> RunRecord:
-    """Write that a try of the run begins; one that nobody could end is ended."""
-    if record.tries and record.tries[-1].ended is None:
-        # Slurm put the job back itself, or somebody launched the run again.
+    """Write that a try of the run begins; one that nobody saw end is explained."""
+    if record.tries and record.tries[-1].ended is None and record.tries[-1].failure is None:
+        # Nobody saw it end. Slurm put the job back itself, or somebody launched the run again.
         put_back = job is not None and record.tries[-1].job_id == job.id
         failure = Failure.NODE_FAILURE if put_back else Failure.KILLED
-        record = ended_try(paths, record, failure)
-        record = _last_try(record, retried=put_back)
+        record = ended_try(paths, record, failure, ended=None, retried=put_back)
     begun = Try(
         started=now(),
         node=node_name(job),
@@ -99,14 +98,13 @@ def _queued(record: RunRecord, job: Job) -> str | None:
 
 
 def ended_try(
-    paths: RunPaths, record: RunRecord, failure: Failure | None, **used: Any
+    paths: RunPaths, record: RunRecord, failure: Failure | None, **changes: Any
 ) -> RunRecord:
     """The record with its last try ended."""
     progress = read_progress(paths)
     name = failure.value if failure else None
-    return _last_try(
-        record, ended=now(), failure=name, epochs=progress.done if progress else None, **used
-    )
+    known = {"ended": now(), "failure": name, "epochs": progress.done if progress else None}
+    return _last_try(record, **known | changes)
 
 
 def _last_try(record: RunRecord, **changes: Any) -> RunRecord:
@@ -114,10 +112,9 @@ def _last_try(record: RunRecord, **changes: Any) -> RunRecord:
     return dataclasses.replace(record, tries=[*before, dataclasses.replace(last, **changes)])
 
 
-def mark_retried(paths: RunPaths, retried: bool, **changes: Any) -> None:
+def mark_retried(paths: RunPaths, retried: bool) -> None:
     """Write whether the run goes on in a try that follows by itself."""
-    record = _last_try(existing_record(paths), retried=retried)
-    write_record(paths, dataclasses.replace(record, **changes))
+    write_record(paths, _last_try(existing_record(paths), retried=retried))
 
 
 def conclude(

@@ -32,14 +32,15 @@ def work(runs: Sequence[RunPaths], cluster: ClusterConfig) -> int:
 
     Gives the exit code that the job should end with: 0 where every run is finished; else that of
     the first which is not: 2 for wrong input, 74 where its folder cannot be written to, 128 + n
-    where signal n ended it. A Slurm job with a run to be tried again is put back into the queue.
+    where signal n ended it. A Slurm job with a run to be tried again is put back into the queue,
+    unless ``cluster.kind`` is local: then the job is somebody else's.
     """
-    job = current_job()
+    job = None if cluster.kind == "local" else current_job()
     side_by_side = min(cluster.runs_per_gpu, len(runs))
     todo = [run for run in runs if not _left_by_this_job(run, runs, job)]
     with Signals(job, cluster.notice) as signals, ExitStack() as leases:
         cpus = _cpus(job, side_by_side)
-        attempts = Attempts(cluster, job, signals, leases, cpus)
+        attempts = Attempts(cluster, job, signals, leases, side_by_side, cpus)
         with ThreadPoolExecutor(side_by_side) as pool:
             futures = [pool.submit(attempts.attempt, run) for run in todo]
             while wait(futures, timeout=POLL_SECONDS).not_done:  # signals are handled meanwhile

@@ -69,7 +69,7 @@ def test_an_experiment_leaves_every_file(trained: Trained, experiment: str) -> N
         if path.is_file() and path.parent != paths.checkpoints
     }
     assert files == {
-        *("config.yaml", "run.json", "metrics.json", "model.keras", "model.txt"),
+        *("config.yaml", "run.json", "progress.json", "metrics.json", "model.keras", "model.txt"),
         *(f"{name}_{measure}_per_epoch.csv" for measure in ("accuracy", "loss", "auc")),
         *(f"{name}_{split}_{what}.csv" for split in SPLITS for what in ("yscores", "roc")),
         *(f"figures/{name}_learning_curve_{what}.png" for what in ("accuracy", "loss", "auc")),

@@ -16,6 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from xray_hpc import cli, hydra_app
+from xray_hpc.cluster.finding import find_sweep
 from xray_hpc.cluster.launch import launch, resolve_kind
 from xray_hpc.cluster.plan import Plan, make_plan
 from xray_hpc.composing import compose_all
@@ -87,7 +88,7 @@ def main() -> int:
         case ["--resume", sweep, *words]:
             from xray_hpc.cluster.resume import resume
 
-            return resume(SweepPaths(Path(sweep).resolve()), words)
+            return resume(SweepPaths(find_sweep(sweep, Path("results")).folder.resolve()), words)
         case ["--resume"]:
             raise UserError("--resume takes a sweep's folder: --resume results/NAME")
     return hydra_app.compose_and_call(_launch_one)

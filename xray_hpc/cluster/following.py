@@ -72,6 +72,8 @@ def _outcome(paths: RunPaths) -> str:
 def _describe(paths: RunPaths) -> str:
     record = read_record(paths)
     if record is None or record.status is not Status.FINISHED:
+        if record is not None and record.status is Status.CREATED:
+            return f"{paths.name} was cancelled before it began"
         status = record.status.value if record else "missing"
         error = record.error if record else None
         why = f": {error['type']}: {error['message'][:120]}" if error else ""

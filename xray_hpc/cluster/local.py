@@ -14,8 +14,10 @@ from typing import NoReturn
 
 from xray_hpc.cluster import snapshot
 from xray_hpc.cluster.following import Follower
+from xray_hpc.cluster.states import cancellations
 from xray_hpc.resources import resource
 from xray_hpc.runs.paths import RunPaths, SweepPaths
+from xray_hpc.runs.record import now
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 0.2
@@ -51,13 +53,17 @@ def run_all(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -
     """Train the runs, ``parallel`` at a time, with a line on each; give how many did not finish."""
     before = {number: signal.signal(number, _interrupt) for number in ENDING}
     waiting, going, ended = list(runs), dict[RunPaths, subprocess.Popen[bytes]](), 0
-    follower = Follower(len(runs))
+    follower, began = Follower(len(runs)), now()
     failed = 0
     try:
         while waiting or going:
             while waiting and len(going) < parallel:
                 paths = waiting.pop(0)
-                going[paths] = _start(paths, code)
+                if cancellations(paths.sweep).get(paths.name, "") >= began:
+                    ended, failed = ended + 1, failed + 1
+                    follower.ended(paths, ended)
+                else:
+                    going[paths] = _start(paths, code)
             for paths, process in list(going.items()):
                 if process.poll() is not None:
                     del going[paths]

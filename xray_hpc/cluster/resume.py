@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.launch import launch
 from xray_hpc.cluster.plan import Place, Plan
-from xray_hpc.errors import UserError, nearest
+from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.frozen import FrozenRun, read_frozen
 from xray_hpc.runs.paths import SweepPaths
@@ -43,9 +43,7 @@ def _command(sweep: SweepPaths) -> list[str]:
 
 def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan:
     if not sweep.sweep_yaml.is_file():
-        folders = [path.name for path in sweep.folder.parent.glob("*") if path.is_dir()]
-        close = nearest(sweep.name, folders)
-        raise UserError(f"{sweep.folder} is no sweep: it holds no sweep.yaml{close}")
+        raise UserError(f"{sweep.folder} holds no sweep.yaml; launch it again by its command")
     runs, lost = list[FrozenRun](), list[str]()
     for name in names:
         try:

@@ -6,11 +6,19 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from xray_hpc.cluster.usage import GpuUse, oom_kills, process_usage
+from xray_hpc.cluster.usage import (
+    GpuUse,
+    job_out_of_memory,
+    memory_group,
+    memory_limit,
+    oom_kills,
+    process_usage,
+)
 
 
 def sampled(use: GpuUse) -> float | None:
@@ -56,5 +64,57 @@ def test_memory_and_cpu_time_are_those_of_the_process_itself() -> None:
     assert used["cpu_seconds"] > 0
 
 
-def test_nothing_was_killed_here_for_want_of_memory() -> None:
-    assert oom_kills() == 0
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """The control group of a job, with one for a task of its batch step."""
+    folder = tmp_path / "uid_0" / "job_17"
+    (folder / "step_batch" / "task_0").mkdir(parents=True)
+    return folder
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / f"memory.{name}").write_text(text + "\n")
+
+
+V1_KILL = "oom_kill_disable 0\nunder_oom 0\noom_kill 2"
+V2_KILL = "low 0\nhigh 0\nmax 105\noom 1\noom_kill 2\noom_group_kill 0"
+
+
+@pytest.mark.parametrize("files", [{"oom_control": V1_KILL}, {"events": V2_KILL}])
+def test_the_kernels_kills_are_counted(job: Path, files: dict[str, str]) -> None:
+    write(job, **files)
+    assert oom_kills(job) == 2
+
+
+def test_without_control_groups_nothing_is_known(job: Path) -> None:
+    assert oom_kills(None) == oom_kills(job) == 0
+    assert not job_out_of_memory(None)
+    assert memory_limit(None) is None
+
+
+def test_a_step_killed_for_memory_is_seen_from_another(job: Path) -> None:
+    task = job / "step_batch" / "task_0"
+    write(task, oom_control="oom_kill 0", limit_in_bytes="9223372036854771712")
+    write(job, oom_control="oom_kill 0", limit_in_bytes="314572800")
+    write(job, max_usage_in_bytes="314572800")
+    assert job_out_of_memory(task)
+    write(job, max_usage_in_bytes="210000000")
+    assert not job_out_of_memory(task)
+    write(job, events=V2_KILL)
+    assert job_out_of_memory(task)
+
+
+def test_the_least_limit_holds(job: Path) -> None:
+    task = job / "step_batch" / "task_0"
+    write(task, limit_in_bytes="9223372036854771712")
+    write(job, limit_in_bytes="314572800")
+    assert memory_limit(task) == 300
+    write(task, max="max")
+    write(job.parent, max="104857600")
+    assert memory_limit(task) == 100
+
+
+def test_this_process_has_a_control_group_or_none() -> None:
+    group = memory_group()
+    assert group is None or group.is_absolute()

@@ -210,6 +210,22 @@ def test_an_owner_that_cannot_renew_gives_up_before_its_lease_expires(
     lease.release()
 
 
+def test_an_owner_that_was_suspended_renews_before_it_gives_up(path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from xray_hpc.runs.lease import Lease
+lease = Lease.take(Path(sys.argv[1]), beat=0.1, expiry=6)
+os.kill(os.getpid(), signal.SIGSTOP)
+print(lease.lost)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    time.sleep(3.5)  # more than half of its expiry
+    process.send_signal(signal.SIGCONT)
+    assert process.communicate()[0] == b"False\n"
+
+
 def test_somebody_slow_to_decide_does_not_take_what_has_changed_hands(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ from xray_hpc.cluster.job import Job
 from xray_hpc.cluster.node import counts_gpus, look
 from xray_hpc.cluster.signals import Signals
 from xray_hpc.cluster.tries import Outcome, begin, conclude, ended_try, existing_record, node_name
-from xray_hpc.cluster.usage import GpuUse, oom_kills, process_usage
+from xray_hpc.cluster.usage import GpuUse, memory_group, oom_kills, process_usage
 from xray_hpc.errors import UserError
 from xray_hpc.runs.frozen import read_frozen
 from xray_hpc.runs.lease import EXPIRY_SECONDS, Lease, LeaseError
@@ -100,7 +100,8 @@ class Attempts:
         return self._train(paths, lease)
 
     def _train(self, paths: RunPaths, lease: Lease) -> Outcome:
-        kills = oom_kills()
+        group = memory_group()
+        kills = oom_kills(group)
         name = f"{now()} on {node_name(self.job)}, job {self.job.id if self.job else None}"
         with Log(paths, name) as log, GpuUse(bool(self.job and self.job.gpus)) as gpu_use:
             label = paths.name if self.side_by_side > 1 else None
@@ -124,7 +125,7 @@ class Attempts:
             code,
             said=Failure(said) if said else None,
             last_words=child.last_words,
-            oom_kills=oom_kills() - kills,
+            oom_kills=oom_kills(group) - kills,
         )
         if evidence.asked is None and said:
             error = record.error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.cluster.job import Job
-from xray_hpc.cluster.usage import GPU_PROGRAM, GPU_TIMEOUT, memory_limit
+from xray_hpc.cluster.usage import GPU_PROGRAM, GPU_TIMEOUT, memory_group, memory_limit
 from xray_hpc.runs.record import Failure
 
 MEBIBYTE = 2**20
@@ -68,7 +68,7 @@ def _memory(job: Job) -> str | None:
     if job.memory is None:
         return None
     available = _available_memory()
-    limit = memory_limit()
+    limit = memory_limit(memory_group())
     for size, what in ((available, "available"), (limit, "allowed to this job")):
         if size is not None and size < job.memory / 2:
             return f"{size} MiB of memory are {what}; its job asked for {job.memory} MiB"

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +74,18 @@ def process_usage(rusage: Any) -> dict[str, Any]:
     }
 
 
-def oom_kills() -> int:
-    """How often the kernel has killed in this process's control group for want of memory."""
-    group = memory_group()
+def oom_kills(group: Path | None) -> int:
+    """How often the kernel has killed in a control group for want of memory."""
     return 0 if group is None else _killed(group) or 0
 
 
-def job_out_of_memory() -> bool:
-    """Whether any process of this job, in another step too, hit the limit of its memory.
+def job_out_of_memory(group: Path | None) -> bool:
+    """Whether any process of the job hit the limit of its memory, in whatever step.
 
-    Version 1 of control groups counts the kills of a group itself only, so there the job's highest
-    use is looked at.
+    ``group`` is that of one of the job's processes. Version 1 of control groups counts the kills
+    of a group itself only, so there the job's highest use is looked at.
     """
-    group = memory_group()
-    for folder in [] if group is None else [group, *group.parents]:
+    for folder in _upwards(group):
         if re.fullmatch(r"job_\d+", folder.name):
             limit, peak = _number(folder / "memory.limit_in_bytes"), _number(folder / V1_PEAK)
             hit = limit is not None and peak is not None and peak >= limit
@@ -94,15 +93,15 @@ def job_out_of_memory() -> bool:
     return False
 
 
-def memory_limit() -> int | None:
-    """The least limit in MiB above this process; ``None`` where there is none."""
-    group = memory_group()
-    limits = [
-        _number(folder / name)
-        for folder in ([] if group is None else [group, *group.parents])
-        for name in ("memory.max", "memory.limit_in_bytes")
-    ]
+def memory_limit(group: Path | None) -> int | None:
+    """The least limit in MiB of a control group and those above it; ``None`` without any."""
+    names = ("memory.max", "memory.limit_in_bytes")
+    limits = [_number(folder / name) for folder in _upwards(group) for name in names]
     return min((limit // 2**20 for limit in limits if limit is not None), default=None)
+
+
+def _upwards(group: Path | None) -> Sequence[Path]:
+    return [] if group is None else [group, *group.parents]
 
 
 def _killed(group: Path) -> int | None:

@@ -19,7 +19,7 @@ from xray_hpc.cluster.failures import Evidence, Verdict, classify
 from xray_hpc.cluster.job import Job, current_job
 from xray_hpc.cluster.signals import Signals
 from xray_hpc.cluster.tries import Outcome, conclude, existing_record, mark_retried
-from xray_hpc.cluster.usage import job_out_of_memory
+from xray_hpc.cluster.usage import job_out_of_memory, memory_group
 from xray_hpc.errors import UserError
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import Failure, RunRecord, Status, read_record
@@ -81,7 +81,7 @@ def _cause_of_death(job: Job) -> Failure:
     state = job.state()
     if state is not None and state.restarts > job.restarts:
         return classify(Evidence(-signal.SIGKILL, signal.SIGTERM, True, state, job.restarts))
-    return Failure.OUT_OF_MEMORY if job_out_of_memory() else Failure.KILLED
+    return Failure.OUT_OF_MEMORY if job_out_of_memory(memory_group()) else Failure.KILLED
 
 
 def _settle(outcomes: Sequence[Outcome], job: Job | None, cluster: ClusterConfig) -> None:

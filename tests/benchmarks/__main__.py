@@ -18,6 +18,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # no topic is about a GPU
 
 import collecting
 import composing
+import launching
 import loading
 import machine
 import starting
@@ -32,6 +33,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 TOPICS = {
     "start": starting.tables,
     "compose": composing.tables,
+    "launch": launching.tables,
     "submit": submitting.tables,
     "status": watching.tables,
     "collect": collecting.tables,
@@ -43,11 +45,12 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="python tests/benchmarks",
-        description="Time start-up, launching, collecting and the loading of images.",
+        description="Time start-up, launching, watching, collecting and the loading of images.",
         epilog="Without --only, the tables also go into tests/benchmarks/RESULTS.md. "
         "XRAY_HPC_DATA names a folder that holds chest_xray/ (Kaggle's set); without it the "
         "images are drawn ones alone. The cluster is a throw-away one, which needs root and "
-        "Debian's packages (tests/slurm/install.sh).",
+        "Debian's packages (tests/slurm/install.sh). Hydra's official plugin for Slurm is "
+        "installed below build/, into an environment of its own.",
     )
     parser.add_argument("--only", metavar="NAME", choices=TOPICS, help=", ".join(TOPICS))
     parser.add_argument("--repeat", metavar="N", type=_count, default=3, help="default: 3")
@@ -59,7 +62,8 @@ def main() -> None:
         folder = Path(temporary)
         facts = machine.describe(folder)
         for name in names:
-            print(f"timing: {name} ...", file=sys.stderr, flush=True)
+            minutes = (time.monotonic() - begin) / 60
+            print(f"minute {minutes:.1f}: {name} ...", file=sys.stderr, flush=True)
             for table in TOPICS[name](folder, options.repeat):
                 texts.append(table.text())
                 print(table.text(), flush=True)

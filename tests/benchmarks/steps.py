@@ -21,7 +21,7 @@ from measuring import cpu_seconds
 START = "start Python, import, read the command line"
 REST = "the rest"
 # What a step consists of: functions by module. What one calls of another counts for that one.
-STEPS = {
+STEPS: dict[str, dict[str, tuple[str, ...]]] = {
     "compose the configurations": {"xray_hpc.launch": ("compose_all",)},
     "check them and name the runs": {"xray_hpc.launch": ("make_plan",)},
     "ask the cluster": {

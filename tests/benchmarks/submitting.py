@@ -1,26 +1,23 @@
-"""How long it takes to have a sweep in Slurm's queue: this project's way, and others beside it."""
+"""How long it takes to get a sweep into Slurm's queue: by this project, and in other ways."""
 
 from __future__ import annotations
 
-import json
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import closed
 import official
-import steps
 import sweeps
 from closed import Closed, LeftOutError, closed_cluster
 from measuring import Sample, progress, python, timed
 from table import TIMES, Table, number, times
 
 COLUMNS = ("way", "runs", *TIMES, "Slurm calls", "files", "MB")
-STEPS_SIZE = 1000
-# The official plugin is not tried where it would take longer than this.
+# The official plugin is not tried where it would take more CPU seconds than this.
 PATIENCE_SECONDS = 300.0
 SCRIPT = "#!/bin/sh\n#SBATCH --time=60 --mem=1G --output=/dev/null\ntrue\n"
 
@@ -36,7 +33,7 @@ class Submitted:
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """Two tables: the ways to submit sweeps of ``sweeps.SIZES``, and the steps of ours."""
+    """One table: the ways to submit sweeps of ``sweeps.SIZES``."""
     table = Table(
         "Submitting to Slurm",
         f"{sweeps.ABOUT} Of this project it is `python -m xray_hpc.launch -m ... cluster=slurm`, "
@@ -55,13 +52,9 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
                 table.rows += _rows(cluster, folder / f"submit-{size}", size, repeat, plugin)
         if remark := plugin.refused(folder / "submit-refused"):
             table.remarks.append(remark)
-        parts = _steps(folder / "submit-steps", repeat)
     except LeftOutError as why:
         table.rows.append((f"left out: {why}", *["-"] * (len(COLUMNS) - 1)))
-        yield table
-        return
     yield table
-    yield parts
 
 
 def _rows(
@@ -72,9 +65,10 @@ def _rows(
     for i in range(repeat):
         progress(f"{size} runs by this project and as bare arrays, {i + 1} of {repeat}")
         results = folder / f"ours-{i}"
-        words = ["-m", *sweeps.command(results, size)]
-        new.append(_submit(cluster, results, lambda w=words: python(*w, **cluster.environment)))
-        again.append(_submit(cluster, results, lambda w=words: python(*w, **cluster.environment)))
+        words = sweeps.command(results, size)
+        launch = partial(python, "-m", *words, **cluster.environment)
+        new.append(_submit(cluster, results, launch))
+        again.append(_submit(cluster, results, launch))
         cluster.empty()
         bare.append(_bare(cluster, folder / f"array-{i}", _arrays(size)))
     yield _row("this project", size, new)
@@ -136,70 +130,39 @@ class _Plugin:
         self._size, self._seconds = 0, 0.0
 
     def row(self, cluster: Closed, results: Path, size: int) -> Sequence[str]:
-        way, nothing = "official plugin", ["-"] * 5
+        way, nothing = "official plugin", ["-"] * (len(COLUMNS) - 2)
         expected = self._seconds * size / max(self._size, 1)
         if expected > PATIENCE_SECONDS:
-            took = f"{self._size:,} took {number(self._seconds)} s"
+            took = f"{self._size:,} runs took {number(self._seconds)} CPU-s"
             return f"{way}, not tried: {took}", f"{size:,}", *nothing
         try:
-            command = official.install()
+            done, refusal = self._launch(cluster, results, size)
         except LeftOutError as why:
             return f"left out: {why}", f"{size:,}", *nothing
-        progress(f"{size} runs by the official plugin, some {expected:.0f} s")
-        said: list[str | None] = []
-        done = _submit(
-            cluster,
-            results,
-            lambda: said.append(official.launch(command, cluster, results, size)),
-        )
-        cluster.empty()
-        self._size, self._seconds = size, done.sample.wall
-        return _row(f"{way}: submits nothing ({said[0]})" if said[0] else way, size, [done])
+        self._size, self._seconds = size, done.sample.cpu
+        return _row(f"{way}: submits nothing ({refusal})" if refusal else way, size, [done])
 
     def refused(self, folder: Path) -> str | None:
-        """What it makes of an array that is larger than the cluster takes."""
+        """What it makes of more runs than the cluster takes in an array."""
         if not self._size:
             return None
         size = sweeps.SIZES[0]
-        progress(f"{size} runs by the official plugin where that is more than MaxArraySize")
         with closed_cluster(folder, array_size=size // 2) as cluster:
-            results = folder / "official"
-            said: list[str | None] = []
-            done = _submit(
-                cluster,
-                results,
-                lambda: said.append(official.launch(official.install(), cluster, results, size)),
-            )
+            done, refusal = self._launch(cluster, folder / "official", size)
         return (
             f"More runs than MaxArraySize, here {size} where it is {size // 2}: the official "
             f"plugin composes all, writes {done.files} files and submits nothing "
-            f'("{said[0]}"), {number(done.sample.wall)} s later. This project submits several '
+            f'("{refusal}"), {number(done.sample.wall)} s later. This project submits several '
             "arrays."
         )
 
-
-def _steps(folder: Path, repeat: int) -> Table:
-    """Where the time of a launch goes."""
-    spent: dict[str, list[Sample]] = {}
-    with closed_cluster(folder) as cluster:
-        for i in range(repeat):
-            progress(f"the steps of a launch of {STEPS_SIZE} runs, {i + 1} of {repeat}")
-            file = folder / f"steps-{i}.json"
-            words = sweeps.command(folder / f"results-{i}", STEPS_SIZE)[1:]
-            began = time.monotonic()
-            whole = timed(
-                lambda b=began, f=file, w=words: python(
-                    steps.__file__, str(b), str(f), *w, **cluster.environment
-                )
-            )
-            cluster.empty()
-            for step, (wall, cpu) in json.loads(file.read_text()).items():
-                spent.setdefault(step, []).append(Sample(wall, cpu))
-            spent.setdefault("all", []).append(whole)
-    return Table(
-        f"Where a launch of {STEPS_SIZE:,} runs spends its time",
-        "Timed within the process, with the programs that it waits for; `all` is of the whole "
-        "process, from outside.",
-        ("step", *TIMES),
-        [(step, *times(samples)) for step, samples in spent.items()],
-    )
+    def _launch(self, cluster: Closed, results: Path, size: int) -> tuple[Submitted, str | None]:
+        """What it took, and why nothing was submitted if so."""
+        python = official.install()
+        progress(f"{size} runs by the official plugin")
+        said: list[str | None] = []
+        done = _submit(
+            cluster, results, lambda: said.append(official.launch(python, cluster, results, size))
+        )
+        cluster.empty()
+        return done, said[0]

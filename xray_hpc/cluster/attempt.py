@@ -7,6 +7,8 @@ and so can write into ``run.json`` what a killed process cannot.
 from __future__ import annotations
 
 import errno
+import functools
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -23,7 +25,7 @@ from xray_hpc.cluster.failures import (
     decide,
     told_to_end,
 )
-from xray_hpc.cluster.job import Job
+from xray_hpc.cluster.job import Job, JobState
 from xray_hpc.cluster.node import counts_gpus, look
 from xray_hpc.cluster.signals import Signals
 from xray_hpc.cluster.tries import Outcome, begin, conclude, ended_try, existing_record, node_name
@@ -71,6 +73,8 @@ class Attempts:
         """Train the run unless it is finished; what goes wrong is said and in the outcome."""
         try:
             read_frozen(paths)
+            if self.signals.asked is not None:
+                return self._leave(paths, self.signals.asked)
             lease = take_lease(paths, self.job, self.signals)
             self.leases.enter_context(lease)
             return self._attempt(paths, lease)
@@ -82,16 +86,21 @@ class Attempts:
             message = f"{paths.folder} cannot be written to ({error.strerror})"
             return _said(Outcome(paths, NO_STORAGE, Failure.STORAGE), message)
 
+    def _leave(self, paths: RunPaths, asked: signal.Signals) -> Outcome:
+        """Do nothing about a run of a job that was told to end before its turn came."""
+        record = existing_record(paths)
+        if record.status is Status.FINISHED:
+            return Outcome(paths, 0)
+        failure = classify(self._evidence(-asked))
+        verdict = decide(self.cluster.on_failure, failure, record)
+        return Outcome(paths, 128 + asked, failure, verdict)
+
     def _attempt(self, paths: RunPaths, lease: Lease) -> Outcome:
         record = existing_record(paths)
         if record.status is Status.FINISHED:
             print(f"{paths.name} is finished already; leaving it as it is", flush=True)
             return Outcome(paths, 0)
-        if self.signals.asked is not None:
-            failure = classify(self._evidence(-self.signals.asked))
-            verdict = decide(self.cluster.on_failure, failure, record)
-            return Outcome(paths, 128 + self.signals.asked, failure, verdict)
-        record = begin(paths, record, self.job)
+        begin(paths, record, self.job)
         unfit = look(paths.folder, self.job) if self.cluster.check_node else None
         if unfit is not None:
             error = {"type": "Unfit", "message": unfit.message}
@@ -136,15 +145,24 @@ class Attempts:
 
     def _evidence(self, code: int, **known: Any) -> Evidence:
         asked, job = self.signals.asked, self.job
+        if asked is not None:
+            state = self._state_when_asked
+        else:
+            state = job.state() if job and known.get("said") is None else None
         return Evidence(
             code,
             asked=asked,
             in_job=job is not None,
-            job=job.state() if job and (asked or known.get("said") is None) else None,
+            job=state,
             restarts=job.restarts if job else 0,
             notice=self.cluster.notice,
             **known,
         )
+
+    @functools.cached_property
+    def _state_when_asked(self) -> JobState | None:
+        """What Slurm said of the job as the first run of it ended by a signal."""
+        return self.job.state() if self.job else None
 
     def _environment(self) -> dict[str, str]:
         bar = self.side_by_side == 1 and sys.stdout.isatty()

@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from xray_hpc.cluster.config import ClusterConfig
+from xray_hpc.cluster.config import Action, ClusterConfig
 from xray_hpc.cluster.failures import Verdict, decide
 from xray_hpc.cluster.job import Job
 from xray_hpc.cluster.versions import git_state
@@ -38,6 +38,11 @@ class Outcome:
     verdict: Verdict | None = None
     began: bool = False
 
+    @property
+    def action(self) -> Action | None:
+        """What to do about the run, in one word."""
+        return self.verdict.action if self.verdict else None
+
 
 def existing_record(paths: RunPaths) -> RunRecord:
     """The run's record; ``UserError`` where there is none."""
@@ -52,7 +57,7 @@ def node_name(job: Job | None) -> str:
     return job.node if job else os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
-def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> RunRecord:
+def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> None:
     """Write that a try of the run begins; one that nobody saw end is explained."""
     if record.tries and record.tries[-1].ended is None and record.tries[-1].failure is None:
         # Nobody saw it end. Slurm put the job back itself, or somebody launched the run again.
@@ -86,7 +91,6 @@ def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> RunRecord:
         tries=[*record.tries, begun],
     )
     write_record(paths, record)
-    return record
 
 
 def _queued(record: RunRecord, job: Job) -> str | None:

@@ -88,26 +88,44 @@ def _settle(outcomes: Sequence[Outcome], job: Job | None, cluster: ClusterConfig
     """Put the job back into the queue if one of its runs is to be tried again."""
     if job is None:
         return
-    outcomes = _with_more_memory(outcomes, job, cluster)
-    for outcome in outcomes:
-        if outcome.failure and outcome.verdict:
-            what = f"{outcome.verdict.action}: {outcome.verdict.why}"
-            print(f"{outcome.paths.name} ended ({outcome.failure.value}); {what}", flush=True)
-    again = [item for item in outcomes if item.verdict and item.verdict.action != "stop"]
-    cancelled = any(item.failure is Failure.CANCELLED for item in outcomes)
-    if not again or cancelled:
+    memory = None
+    if any(item.action == "more_memory" for item in outcomes):
+        memory = _more_memory(job, cluster)
+        if memory is not None and memory == job.memory:
+            outcomes = [_without_more(item, job) for item in outcomes]
+    for item in outcomes:
+        if item.failure and item.verdict:
+            what = f"{item.action}: {item.verdict.why}"
+            print(f"{item.paths.name} ended ({item.failure.value}); {what}", flush=True)
+    again = [item for item in outcomes if item.action not in (None, "stop")]
+    if not again or any(item.failure is Failure.CANCELLED for item in outcomes):
         return
-    wanted = [item.verdict.action for item in again if item.verdict]
-    memory = _more_memory(job, cluster) if "more_memory" in wanted else None
     exclude = set[str]()
     for item in again:
-        if item.verdict and item.verdict.action == "elsewhere":
+        if item.action == "elsewhere":
             exclude |= {job.node, *existing_record(item.paths).bad_nodes}
     _mark_retried(again, True)
     refused = job.requeue(memory=memory, exclude=sorted(exclude))
     if refused is not None:
         print(f"error: job {job.id} was not put back ({refused}); launch again", file=sys.stderr)
         _mark_retried(again, False)
+
+
+def _without_more(outcome: Outcome, job: Job) -> Outcome:
+    """The outcome, stopped where it asks for more memory than any node has."""
+    if outcome.action != "more_memory":
+        return outcome
+    verdict = Verdict("stop", f"no node has more than its {job.memory} MiB of memory")
+    return dataclasses.replace(outcome, verdict=verdict)
+
+
+def _more_memory(job: Job, cluster: ClusterConfig) -> int | None:
+    """What the job asks for next, in MiB; ``None`` where it is not known what it has."""
+    if job.memory is None:
+        return None
+    wanted = round(job.memory * cluster.on_failure.memory_factor)
+    largest = job.largest_memory() or wanted
+    return max(min(wanted, largest), job.memory)
 
 
 def _mark_retried(outcomes: Sequence[Outcome], retried: bool) -> None:
@@ -123,30 +141,6 @@ def _say_unwritable(paths: RunPaths, error: OSError) -> None:
     if error.errno not in UNWRITABLE:
         raise error
     print(f"error: {paths.folder} cannot be written to ({error.strerror})", file=sys.stderr)
-
-
-def _with_more_memory(
-    outcomes: Sequence[Outcome], job: Job, cluster: ClusterConfig
-) -> list[Outcome]:
-    """The outcomes, where runs that no node has more memory for are stopped."""
-    if job.memory is None or (_more_memory(job, cluster) or 0) > job.memory:
-        return list(outcomes)
-    stop = Verdict("stop", f"no node has more than its {job.memory} MiB of memory")
-    return [
-        dataclasses.replace(item, verdict=stop)
-        if item.verdict and item.verdict.action == "more_memory"
-        else item
-        for item in outcomes
-    ]
-
-
-def _more_memory(job: Job, cluster: ClusterConfig) -> int | None:
-    """What the job asks for next, in MiB; ``None`` where it is not known what it has."""
-    if job.memory is None:
-        return None
-    wanted = round(job.memory * cluster.on_failure.memory_factor)
-    largest = job.largest_memory()
-    return wanted if largest is None else min(wanted, largest)
 
 
 def _left_by_this_job(run: RunPaths, runs: Sequence[RunPaths], job: Job | None) -> bool:

@@ -27,6 +27,7 @@ from xray_hpc.cluster.failures import (
 )
 from xray_hpc.cluster.job import Job, JobState
 from xray_hpc.cluster.node import counts_gpus, look
+from xray_hpc.cluster.output import complain, say
 from xray_hpc.cluster.signals import Signals
 from xray_hpc.cluster.tries import Outcome, begin, conclude, ended_try, existing_record, node_name
 from xray_hpc.cluster.usage import GpuUse, memory_group, oom_kills, process_usage
@@ -98,7 +99,7 @@ class Attempts:
     def _attempt(self, paths: RunPaths, lease: Lease) -> Outcome:
         record = existing_record(paths)
         if record.status is Status.FINISHED:
-            print(f"{paths.name} is finished already; leaving it as it is", flush=True)
+            say(f"{paths.name} is finished already; leaving it as it is")
             return Outcome(paths, 0)
         begin(paths, record, self.job)
         unfit = look(paths.folder, self.job) if self.cluster.check_node else None
@@ -189,11 +190,11 @@ def take_lease(paths: RunPaths, job: Job | None, signals: Signals) -> Lease:
             if time.monotonic() >= end or signals.asked is not None:
                 raise UserError(f"{paths.name} is being trained by {error.owner}") from None
             if not said:
-                print(f"{paths.name} is held by {error.owner}; waiting for it", flush=True)
+                say(f"{paths.name} is held by {error.owner}; waiting for it")
             said = True
         time.sleep(1)
 
 
 def _said(outcome: Outcome, message: str) -> Outcome:
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    complain(f"error: {message}")
     return outcome

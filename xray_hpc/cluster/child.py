@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
+from xray_hpc.cluster.output import complain, pass_on
 from xray_hpc.runs.paths import RunPaths
 
 POLL_SECONDS = 0.2
@@ -114,11 +115,7 @@ class Child:
         lines = log.add(block)
         if self._label is not None:
             block = b"".join(f"{self._label}: ".encode() + line for line in lines)
-        try:
-            sys.stdout.buffer.write(block)
-            sys.stdout.buffer.flush()
-        except OSError:  # the terminal is gone; the run goes on
-            pass
+        pass_on(block)
 
 
 class Log:
@@ -152,7 +149,7 @@ class Log:
                 self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        print(f"warning: the log is not written any more: {error}", file=sys.stderr, flush=True)
+        complain(f"warning: the log is not written any more: {error}")
         self._file = None
 
     def __enter__(self) -> Log:

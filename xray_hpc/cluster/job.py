@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from xray_hpc.cluster.output import say
 from xray_hpc.cluster.slurm import SlurmError, ask
 
 # A cluster that does not say how long a job has between SIGTERM and SIGKILL: Slurm's own default.
@@ -89,7 +90,7 @@ class Job:
             try:
                 ask(["scontrol", "update", f"JobId={self.id}", *changes])
             except SlurmError as error:
-                print(f"warning: Slurm did not take {' '.join(changes)} ({error})", flush=True)
+                say(f"warning: Slurm did not take {' '.join(changes)} ({error})")
         return None
 
     def largest_memory(self) -> int | None:

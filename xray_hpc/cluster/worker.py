@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from xray_hpc.cluster.attempt import UNWRITABLE, Attempts, take_lease
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.failures import Evidence, Verdict, classify
 from xray_hpc.cluster.job import Job, current_job
+from xray_hpc.cluster.output import complain, say
 from xray_hpc.cluster.signals import Signals
 from xray_hpc.cluster.tries import Outcome, conclude, existing_record, mark_retried
 from xray_hpc.cluster.usage import job_out_of_memory, memory_group
@@ -69,11 +69,11 @@ def conclude_dead(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -
                 leases.enter_context(take_lease(run, job, signals))
                 outcomes.append(conclude(run, -signal.SIGKILL, _cause_of_death(job), cluster))
             except UserError as error:  # a newer copy of this job trains it
-                print(error, flush=True)
+                say(str(error))
             except OSError as error:
                 _say_unwritable(run, error)
         if outcomes:
-            print(f"the job's task was killed, and ended with {code}", flush=True)
+            say(f"the job's task was killed, and ended with {code}")
             _settle(outcomes, job, cluster)
 
 
@@ -96,7 +96,7 @@ def _settle(outcomes: Sequence[Outcome], job: Job | None, cluster: ClusterConfig
     for item in outcomes:
         if item.failure and item.verdict:
             what = f"{item.action}: {item.verdict.why}"
-            print(f"{item.paths.name} ended ({item.failure.value}); {what}", flush=True)
+            say(f"{item.paths.name} ended ({item.failure.value}); {what}")
     again = [item for item in outcomes if item.action not in (None, "stop")]
     if not again or any(item.failure is Failure.CANCELLED for item in outcomes):
         return
@@ -107,7 +107,7 @@ def _settle(outcomes: Sequence[Outcome], job: Job | None, cluster: ClusterConfig
     _mark_retried(again, True)
     refused = job.requeue(memory=memory, exclude=sorted(exclude))
     if refused is not None:
-        print(f"error: job {job.id} was not put back ({refused}); launch again", file=sys.stderr)
+        complain(f"error: job {job.id} was not put back ({refused}); launch again")
         _mark_retried(again, False)
 
 
@@ -140,7 +140,7 @@ def _mark_retried(outcomes: Sequence[Outcome], retried: bool) -> None:
 def _say_unwritable(paths: RunPaths, error: OSError) -> None:
     if error.errno not in UNWRITABLE:
         raise error
-    print(f"error: {paths.folder} cannot be written to ({error.strerror})", file=sys.stderr)
+    complain(f"error: {paths.folder} cannot be written to ({error.strerror})")
 
 
 def _left_by_this_job(run: RunPaths, runs: Sequence[RunPaths], job: Job | None) -> bool:

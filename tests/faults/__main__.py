@@ -78,9 +78,10 @@ def table(outcomes: Iterable[Outcome], seconds: float) -> str:
 
 
 def _row(outcome: Outcome) -> str:
+    notes = "; ".join(f"{count} {note}" for note, count in sorted(outcome.notes.items()))
     cells = (
         outcome.fault.name,
-        outcome.fault.how,
+        f"{outcome.fault.how} ({notes})" if notes else outcome.fault.how,
         outcome.runs,
         outcome.alone,
         outcome.runs - outcome.alone,

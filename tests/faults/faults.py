@@ -20,7 +20,13 @@ from typing import Any
 import storage
 from sweeps import FaultError, Sweep
 
+from xray_hpc.runs import ledger
+from xray_hpc.runs.lease import holder
 from xray_hpc.runs.record import Failure
+
+# slurmctld writes down what it knows every 5 s. Jobs that it forgets to have started it starts
+# again, and holds them where their nodes say that they run already.
+SAVED_AFTER = 6
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,10 @@ class Fault:
 
     ``how`` says what is done, for the table. ``left`` is what the runs are called before they are
     launched again; None where they come back by themselves. ``failures`` are the classes that the
-    tries it ends may have. ``alone`` faults are done once to a sweep of all runs; the others to
-    many sweeps of two runs each, ``share`` of them for each time that was asked for. ``options``
-    are those of :class:`Sweep`.
+    tries it ends may have. A fault is done once to a sweep of as many runs as were asked for; one
+    with a ``share`` is done to so many sweeps of two runs instead, for each time that was asked
+    for, and launches them again itself. The results of a ``mounted`` one have a file system of
+    their own. ``options`` are those of :class:`Sweep`.
     """
 
     do: Callable[[Sweep], None]
@@ -80,11 +87,7 @@ def worker_killed(sweep: Sweep) -> None:
         kill(*sweep.processes(job, "run.py", "--submission"))
 
 
-@fault(
-    how="`kill -9` of the batch script's shell",
-    left="lost",
-    failures=(Failure.KILLED, Failure.CANCELLED),
-)
+@fault(how="`kill -9` of the batch script's shell", left="failed", failures=(Failure.KILLED,))
 def batch_shell_killed(sweep: Sweep) -> None:
     sweep.train()
     for job in sweep.jobs():
@@ -213,7 +216,7 @@ def node_dies(sweep: Sweep) -> None:
     how="`kill -9` of slurmd, then the node set down: at once another node starts the run whose "
     "first copy lives on",
     failures=(Failure.NODE_FAILURE,),
-    options={"epochs": 20, "seconds": 2},
+    options={"epochs": 12, "seconds": 2},
 )
 def node_lost(sweep: Sweep) -> None:
     sweep.train()
@@ -234,16 +237,21 @@ def node_set_down(sweep: Sweep) -> None:
 
 @fault(how="slurmctld is stopped for 5 s and started again while runs train")
 def controller_restarts(sweep: Sweep) -> None:
+    sweep.train()
     restart_controller(sweep, signal.SIGTERM)
 
 
-@fault(how="slurmctld gets `kill -9` while runs train, and is started again after 5 s")
+@fault(
+    how="slurmctld gets `kill -9` while runs train, and is started again after 5 s",
+    options={"epochs": 16, "seconds": 1},
+)
 def controller_killed(sweep: Sweep) -> None:
+    sweep.train()
+    time.sleep(SAVED_AFTER)
     restart_controller(sweep, signal.SIGKILL)
 
 
 def restart_controller(sweep: Sweep, number: int) -> None:
-    sweep.train()
     sweep.cluster.stop_controller(number)
     time.sleep(5)
     sweep.cluster.start_controller()
@@ -260,9 +268,7 @@ def restart_controller(sweep: Sweep, number: int) -> None:
 def controller_restarts_at_launch(sweep: Sweep) -> None:
     launching = start_launch(sweep)
     time.sleep(random.uniform(0, 0.5))
-    sweep.cluster.stop_controller()
-    time.sleep(5)
-    sweep.cluster.start_controller()
+    restart_controller(sweep, signal.SIGTERM)
     launching.wait()
     sweep.launch()
 
@@ -280,7 +286,17 @@ def launcher_killed(sweep: Sweep) -> None:
     time.sleep(random.uniform(0, 1))
     launching.kill()
     launching.wait()
+    sweep.note = moment(sweep)
     sweep.until(lambda: relaunched(sweep), "the same command to be taken", 60)
+
+
+def moment(sweep: Sweep) -> str:
+    """Where a launch was when it was killed, by the ledger."""
+    said = [event["event"] for event in ledger.events(sweep.paths)]
+    asked, answered = said.count("submitting"), said.count("submitted")
+    if asked > answered:
+        return f"during sbatch {asked} of 3"
+    return f"after sbatch {answered} of 3" if answered else "before the first sbatch"
 
 
 def start_launch(sweep: Sweep) -> subprocess.Popen[bytes]:
@@ -307,11 +323,14 @@ def relaunched(sweep: Sweep) -> bool:
 
 # Storage
 
+# While a record cannot be written, it cannot say why; the next try takes the one before for killed.
+UNWRITTEN = (Failure.STORAGE, Failure.KILLED)
+
 
 @fault(
     how="the results' file system is full while runs train; then there is room again",
-    left="failed",
-    failures=(Failure.STORAGE,),
+    left="lost",
+    failures=UNWRITTEN,
     mounted=True,
 )
 def disk_full(sweep: Sweep) -> None:
@@ -319,12 +338,13 @@ def disk_full(sweep: Sweep) -> None:
     ballast = storage.fill(sweep.results)
     sweep.until_idle()
     ballast.unlink()
+    collect(sweep)
 
 
 @fault(
     how="the results' file system (ext4) turns read-only while runs train; then it is mounted anew",
     left="lost",
-    failures=(Failure.STORAGE, None),
+    failures=UNWRITTEN,
     mounted=True,
 )
 def read_only(sweep: Sweep) -> None:
@@ -332,6 +352,16 @@ def read_only(sweep: Sweep) -> None:
     storage.make_read_only(sweep.results)
     sweep.until_idle()
     storage.make_writable(sweep.results)
+    runs = sweep.runs.values()
+    sweep.until(lambda: not any(holder(run.lease) for run in runs), "the leases to expire")
+    collect(sweep)
+
+
+def collect(sweep: Sweep) -> None:
+    """Make the report that the collect job could not write."""
+    done = sweep.call(sys.executable, "-m", "xray_hpc.collect", str(sweep.paths.folder))
+    if done.returncode != 0:
+        raise FaultError(f"collect -> {done.returncode}: {done.stdout}{done.stderr}")
 
 
 # What Slurm's commands answer

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
+import traceback
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import storage
 from faults import Fault
 from judging import judge, judge_left
 from sweeps import FaultError, Sweep, throwaway
+
+from xray_hpc.runs.record import Status
 
 RUNS_OF_MANY = 2
 
@@ -21,7 +25,7 @@ class Outcome:
     """What came of a fault: how many runs it met, and how many of them came back by themselves.
 
     ``lost`` epochs at the most in one interruption, epochs done ``twice``; ``wrong`` is empty where
-    all is as it should be.
+    all is as it should be. ``notes`` count what the fault has to say.
     """
 
     fault: Fault
@@ -30,6 +34,7 @@ class Outcome:
     lost: int = 0
     twice: int = 0
     wrong: list[str] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
 
 
 def prove(fault: Fault, times: int) -> Outcome:
@@ -50,8 +55,10 @@ def prove(fault: Fault, times: int) -> Outcome:
                 fault.do(sweep)
             for sweep in sweeps:
                 _conclude(outcome, sweep)
-    except (FaultError, AssertionError) as error:
+    except FaultError as error:
         outcome.wrong.append(str(error))
+    except Exception:  # the other faults are to be done nevertheless
+        outcome.wrong.append(traceback.format_exc())
     return outcome
 
 
@@ -59,10 +66,12 @@ def _conclude(outcome: Outcome, sweep: Sweep) -> None:
     fault = outcome.fault
     sweep.until_idle()
     outcome.runs += sweep.times
-    outcome.alone += sum(sweep.record(seed).status.value == "finished" for seed in sweep.seeds)
+    outcome.notes.update(filter(None, [sweep.note]))
+    finished = [sweep.record(seed).status is Status.FINISHED for seed in sweep.seeds]
+    outcome.alone += 0 if fault.share else sum(finished)
     if fault.left is not None:
         outcome.wrong += judge_left(sweep, fault.left)
-    if not sweep.finished():
+    if not all(finished):
         sweep.launch()
         sweep.until_idle()
     failures = {failure and failure.value for failure in fault.failures}

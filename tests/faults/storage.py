@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SIZE_MB = 24
+# A launch wants 40 MB of free space.
+SIZE_MB = 96
 
 
 @contextmanager

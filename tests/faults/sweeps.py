@@ -20,7 +20,7 @@ from standin import MODEL, Control
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.frozen import read_frozen
 from xray_hpc.runs.paths import RunPaths, SweepPaths
-from xray_hpc.runs.record import RunRecord, Status, read_record
+from xray_hpc.runs.record import RunRecord, read_record
 
 PATIENCE = 180
 MEMORY = "cluster.mem=250M"
@@ -34,7 +34,8 @@ class FaultError(Exception):
 class Sweep:
     """``times`` runs of ``epochs`` epochs, of ``seconds`` each; a run is known by its seed.
 
-    ``words`` are added to the launch's command line, ``environ`` to its environment.
+    ``words`` are added to the launch's command line, ``environ`` to its environment. ``note`` is
+    what a fault has to say about what it did.
     """
 
     slurm: Slurm
@@ -44,6 +45,7 @@ class Sweep:
     seconds: float = 0.7
     words: Sequence[str] = ()
     name: str = "faults"
+    note: str = ""
     results: Path = field(init=False)
     environ: dict[str, str] = field(init=False)
 
@@ -121,9 +123,6 @@ class Sweep:
         record = read_record(self.runs[seed])
         assert record is not None
         return record
-
-    def finished(self) -> bool:
-        return all(self.record(seed).status is Status.FINISHED for seed in self.seeds)
 
     def epoch(self, seed: int) -> int:
         """The epoch that a run is in, or was in last; -1 before its first."""

@@ -53,7 +53,7 @@ def main() -> None:
         "installed below build/, into an environment of its own.",
     )
     parser.add_argument("--only", metavar="NAME", choices=TOPICS, help=", ".join(TOPICS))
-    parser.add_argument("--repeat", metavar="N", type=_count, default=3, help="default: 3")
+    parser.add_argument("--repeat", metavar="N", type=_count, default=2, help="default: 2")
     options = parser.parse_args()
     names = [options.only] if options.only else list(TOPICS)
     begin, busy = time.monotonic(), machine.load()

@@ -321,6 +321,16 @@ def test_nothing_is_trained_on_a_node_without_its_gpus(
     assert queue.asked == ["requeue 17", "update JobId=17 ExcNodeList=node1"]
 
 
+def test_a_bad_node_outside_of_slurm_stops_the_run(
+    start: Any, paths: RunPaths, tmp_path: Path
+) -> None:
+    code, output = ended(start(FINISH, TMPDIR=str(tmp_path / "missing")))
+    assert code == 75
+    assert output.startswith(f"error: {tmp_path}/missing cannot be written to")
+    record = record_of(paths)
+    assert (record.failure, record.tries[0].retried) == ("node_failure", False)
+
+
 def test_a_node_is_not_looked_at_where_that_is_not_wanted(
     start: Any, runs: list[RunPaths], queue: Queue
 ) -> None:

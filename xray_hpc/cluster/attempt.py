@@ -105,7 +105,8 @@ class Attempts:
         unfit = look(paths.folder, self.job) if self.cluster.check_node else None
         if unfit is not None:
             error = {"type": "Unfit", "message": unfit.message}
-            outcome = conclude(paths, UNFIT_NODE, unfit.failure, self.cluster, error=error)
+            code = NO_STORAGE if unfit.failure is Failure.STORAGE else UNFIT_NODE
+            outcome = conclude(paths, code, unfit.failure, self.cluster, error=error)
             return _said(outcome, unfit.message)
         return self._train(paths, lease)
 

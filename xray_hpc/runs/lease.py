@@ -99,11 +99,11 @@ class Lease:
         try:
             _write_owner(file, job)
         except FileExistsError:
-            raise LeaseError(_read_owner(file) or UNKNOWN) from None
+            raise LeaseError(_present(path, expiry)[1] or UNKNOWN) from None
         newest = max(_numbers(path))
         if newest != last + 1:  # this process slept while others came and went
             file.unlink(missing_ok=True)
-            raise LeaseError(_read_owner(path / str(newest)) or UNKNOWN)
+            raise LeaseError(_present(path, expiry)[1] or UNKNOWN)
         for number in _numbers(path):
             if number < newest:
                 (path / str(number)).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
 from xray_hpc import cli, hydra_app
 from xray_hpc.cluster.finding import find_sweep
@@ -47,6 +47,9 @@ def launch_sweep(
             f"{short} chooses its next runs by the results of these; add wait=true, so that the "
             "launch stays until they have ended"
         )
+    if optimises:
+        with read_write(master.hydra), open_dict(master.hydra):
+            master.hydra.sweep.dir = str(plan.place.sweep.folder)  # where it saves what it found
     code = launch(plan, sys.argv[1:])
     if optimises:
         return results(plan, jobs)

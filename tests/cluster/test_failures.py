@@ -74,6 +74,12 @@ def test_a_training_killed_alone_while_its_job_goes_on_was_killed_by_somebody() 
     assert classify(Evidence(-15, in_job=True, job=job)) is Failure.KILLED
 
 
+def test_a_training_ended_because_the_batch_script_was_killed() -> None:
+    job = JobState("COMPLETING", 0, 3600, killed=True)
+    ended = Evidence(143, asked=signal.SIGTERM, in_job=True, job=job)
+    assert classify(ended) is Failure.KILLED
+
+
 def record(*tries: tuple[Failure | None, int | None]) -> RunRecord:
     """A run's record; of each try its failure and the epochs done, all but the last put back."""
     items = [

@@ -102,6 +102,8 @@ def _classify_asked(evidence: Evidence, asked: signal.Signals) -> Failure:
         return Failure.PREEMPTED if job.state == "COMPLETING" else Failure.NODE_FAILURE
     if job.state == "TIMEOUT" or (job.time_left is not None and job.time_left <= 0):
         return Failure.TIME_LIMIT
+    if job.killed:  # the batch script, and Slurm ended what it had started
+        return Failure.KILLED
     if job.state != "RUNNING":
         return Failure.PREEMPTED if job.state == "PREEMPTED" else Failure.CANCELLED
     if asked in (signal.SIGINT, signal.SIGHUP):

@@ -22,12 +22,14 @@ class JobState:
     """What Slurm says of a job now.
 
     ``state`` is its word (RUNNING, COMPLETING, ...), ``restarts`` how often it was put back,
-    ``time_left`` seconds, ``None`` where there is no limit.
+    ``time_left`` seconds, ``None`` where there is no limit, ``killed`` whether its batch script
+    was killed by SIGKILL.
     """
 
     state: str
     restarts: int
     time_left: float | None
+    killed: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Job:
         left = None
         if (limit := seconds(said.get("TimeLimit", ""))) is not None:
             left = limit - (seconds(said.get("RunTime", "")) or 0)
-        return JobState(said["JobState"], int(said.get("Restarts", 0)), left)
+        killed = said.get("ExitCode", "").endswith(":9")
+        return JobState(said["JobState"], int(said.get("Restarts", 0)), left, killed)
 
     def requeue(self, *, memory: int | None = None, exclude: Sequence[str] = ()) -> str | None:
         """Put the job back into the queue; give what Slurm said if it does not do it.

@@ -206,6 +206,7 @@ def _write_owner(file: Path, job: str | None) -> None:
         try:
             opened.write(json.dumps(dataclasses.asdict(owner)) + "\n")
             opened.flush()
+            os.fsync(opened.fileno())  # nobody can tell whose an empty one is
         except OSError:
             file.unlink()
             raise

@@ -113,8 +113,8 @@ class Lease:
     def lost(self) -> bool:
         """Whether somebody has taken it, or may soon: it could not be renewed for too long."""
         if not self._taken and self._silent():
-            # All of this process may have been suspended; then it renews first of all.
-            time.sleep(self._expiry / 60)
+            # All of this process may have been suspended, and nobody have come since.
+            self._renew()
         return self._taken or self._silent()
 
     def _silent(self) -> bool:

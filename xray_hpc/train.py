@@ -9,19 +9,22 @@ from __future__ import annotations
 import sys
 
 from xray_hpc import cli, hydra_app
+from xray_hpc.cluster.launch import launch_lock
 from xray_hpc.cluster.plan import make_plan
 from xray_hpc.cluster.prepare import make_folder, prepare
 from xray_hpc.cluster.states import decide
 from xray_hpc.cluster.worker import work
-from xray_hpc.runs.files import locked
+from xray_hpc.errors import UserError
 
 
 def _train(composed: hydra_app.Composed) -> int:
     plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
+    if plan.place.dry_run:
+        raise UserError("dry_run shows what a launch would submit; here --cfg job shows the run")
     (run,) = plan.runs
     paths = plan.place.sweep.run(run.name)
     make_folder(plan.place.sweep.folder)
-    with locked(plan.place.sweep.lock, message="waiting for a launch of this sweep"):
+    with launch_lock(plan.place.sweep, wait=True):
         fresh = {run.name} if decide(paths, None, {}).run else set[str]()
         prepare(plan, sys.argv[1:], fresh)
     print(f"run folder: {paths.folder}", flush=True)

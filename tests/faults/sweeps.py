@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import os
@@ -14,7 +15,9 @@ from pathlib import Path
 
 from client import Slurm
 from cluster import Cluster
+from configuration import Size
 from launching import Launcher
+from processes import commands
 from standin import MODEL, Control
 
 from xray_hpc.runs.files import read_json
@@ -240,8 +243,6 @@ class Sweep:
 @contextmanager
 def throwaway(nodes: int = 3) -> Iterator[Slurm]:
     """A cluster for one fault alone, which may do to it what it likes."""
-    from configuration import Size
-
     cluster = Cluster.claim(Size(nodes=nodes))
     try:
         cluster.start()
@@ -251,10 +252,7 @@ def throwaway(nodes: int = 3) -> Iterator[Slurm]:
 
 
 def _all_processes() -> Iterator[tuple[int, str, set[str]]]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_text(errors="replace").replace("\0", " ")
-            environment = set((folder / "environ").read_text(errors="replace").split("\0"))
-        except OSError:
-            continue
-        yield int(folder.name), command, environment
+    for pid, command in commands():
+        with contextlib.suppress(OSError):
+            environment = Path(f"/proc/{pid}/environ").read_text(errors="replace")
+            yield pid, command, set(environment.split("\0"))

@@ -25,6 +25,13 @@ def parent_of_processes() -> dict[int, int]:
     return parents
 
 
+def commands() -> Iterator[tuple[int, str]]:
+    """Process id and command line of every process on the machine."""
+    for pid in parent_of_processes():
+        with contextlib.suppress(OSError):
+            yield pid, Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+
+
 def kill_and_wait(pids: Iterable[int], seconds: float = 5.0) -> None:
     pids = list(pids)
     for pid in pids:

@@ -97,14 +97,16 @@ def _check(plan: Plan, kind: str) -> list[str]:
 
 
 @contextmanager
-def launch_lock(sweep: SweepPaths) -> Iterator[int]:
+def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
     """Hold the sweep's lock, with this process's name in it; give its file descriptor.
 
     Raises:
-        UserError: another launch holds it; the message names its user, host and process.
+        UserError: another launch holds it, and ``wait`` is false; the message names its user, host
+            and process.
     """
+    waiting = f"waiting for a launch that is at work on {sweep.folder}"
     try:
-        with locked(sweep.lock, wait=False) as lock:
+        with locked(sweep.lock, wait=wait, message=waiting) as lock:
             me = f"{getpass.getuser()} on {socket.gethostname()}, process {os.getpid()}"
             os.truncate(lock, 0)
             os.pwrite(lock, f"{me}, since {now()}".encode(), 0)

@@ -67,6 +67,8 @@ def fault(**described: Any) -> Callable[[Callable[[Sweep], None]], Callable[[Swe
 
 
 def kill(*pids: int) -> None:
+    if not pids:
+        raise FaultError("found no process to kill")
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
 
@@ -84,14 +86,14 @@ def training_killed(sweep: Sweep) -> None:
 def worker_killed(sweep: Sweep) -> None:
     sweep.train()
     for job in sweep.jobs():
-        kill(*sweep.processes(job, "run.py", "--submission"))
+        kill(*sweep.processes(job, "python", "run.py --submission"))
 
 
 @fault(how="`kill -9` of the batch script's shell", left="failed", failures=(Failure.KILLED,))
 def batch_shell_killed(sweep: Sweep) -> None:
     sweep.train()
     for job in sweep.jobs():
-        kill(*sweep.processes(job, "slurm_script"))
+        kill(*sweep.processes(job, "bash", "slurm_script"))
 
 
 @fault(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A launch wants 40 MB of free space.
-SIZE_MB = 96
+# A launch wants 20 MB of free space for each run.
+SIZE_MB = 256
 
 
 @contextmanager

@@ -144,14 +144,16 @@ class Sweep:
         """The process that trained the run last."""
         return int(self.control.audit(seed)[-1]["pid"])
 
-    def processes(self, job: str, *words: str) -> list[int]:
-        """The processes of a job in whose command line all ``words`` stand."""
+    def processes(self, job: str, program: str, script: str) -> list[int]:
+        """The processes of a job in which ``program`` (python, bash) runs ``script``."""
         ours = {f"SLURM_JOB_ID={job}", f"SLURM_CONF={self.cluster.conf}"}
-        found = []
-        for pid, command, environment in _all_processes():
-            if ours <= environment and all(word in command for word in words):
-                found.append(pid)
-        return found
+        return [
+            pid
+            for pid, command, environment in _all_processes()
+            if ours <= environment
+            and Path(command.split(" ")[0]).name.startswith(program)
+            and script in command
+        ]
 
     def stepds(self, job: str, step: str) -> list[int]:
         """The slurmstepds of a step of a job."""

@@ -51,8 +51,8 @@ def test_every_directive_stands_before_the_first_command(template: Path) -> None
 def test_it_says_what_the_job_needs_and_nothing_of_one_site(template: Path) -> None:
     given = [line.split("=")[0] for line in directives(template)]
     needed = ["--job-name", "--output", "--nodes", "--ntasks", "--cpus-per-task", "--mem", "--time"]
-    gpus = [] if template.name == "collect.sbatch" else ["--gres"]
-    assert sorted(given) == sorted(needed + gpus)
+    trains = ["--gres", "--requeue", "--open-mode", "--signal"]
+    assert sorted(given) == sorted(needed + ([] if template.name == "collect.sbatch" else trains))
 
 
 @pytest.mark.parametrize("template", ALL, ids=lambda path: path.name)

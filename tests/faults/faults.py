@@ -85,25 +85,22 @@ def training_killed(sweep: Sweep) -> None:
 @fault(how="`kill -9` of jobs/run.py, which watches over the training", failures=(Failure.KILLED,))
 def worker_killed(sweep: Sweep) -> None:
     sweep.train()
-    for job in sweep.jobs():
-        kill(*sweep.processes(job, "python", "run.py --submission"))
+    kill(*sweep.processes("python", "run.py --submission"))
 
 
-@fault(how="`kill -9` of the batch script's shell", left="failed", failures=(Failure.KILLED,))
+@fault(how="`kill -9` of the batch script's shell", failures=(Failure.KILLED,))
 def batch_shell_killed(sweep: Sweep) -> None:
     sweep.train()
-    for job in sweep.jobs():
-        kill(*sweep.processes(job, "bash", "slurm_script"))
+    kill(*sweep.processes("bash", "slurm_script"))
 
 
 @fault(
     how="`kill -9` of the slurmstepd of the batch step",
-    failures=(Failure.KILLED, Failure.CANCELLED, Failure.PREEMPTED, Failure.NODE_FAILURE),
+    failures=(Failure.KILLED, Failure.NODE_FAILURE),
 )
 def batch_step_killed(sweep: Sweep) -> None:
     sweep.train()
-    for job in sweep.jobs():
-        kill(*sweep.stepds(job, "batch"))
+    kill(*sweep.stepds("batch"))
 
 
 @fault(how="the training raises an exception", left="failed", failures=(Failure.BUG,))
@@ -217,7 +214,7 @@ def node_dies(sweep: Sweep) -> None:
 @fault(
     how="`kill -9` of slurmd, then the node set down: at once another node starts the run whose "
     "first copy lives on",
-    failures=(Failure.NODE_FAILURE,),
+    failures=(Failure.NODE_FAILURE, Failure.KILLED),
     options={"epochs": 12, "seconds": 2},
 )
 def node_lost(sweep: Sweep) -> None:

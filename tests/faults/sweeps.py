@@ -44,7 +44,7 @@ class Sweep:
     slurm: Slurm
     folder: Path
     times: int
-    epochs: int = 6
+    epochs: int = 10
     seconds: float = 0.7
     words: Sequence[str] = ()
     name: str = "faults"
@@ -144,26 +144,30 @@ class Sweep:
         """The process that trained the run last."""
         return int(self.control.audit(seed)[-1]["pid"])
 
-    def processes(self, job: str, program: str, script: str) -> list[int]:
-        """The processes of a job in which ``program`` (python, bash) runs ``script``."""
-        ours = {f"SLURM_JOB_ID={job}", f"SLURM_CONF={self.cluster.conf}"}
+    def processes(self, program: str, script: str) -> list[int]:
+        """The processes of the jobs in which ``program`` (python, bash) runs ``script``."""
+        jobs = {f"SLURM_JOB_ID={job}" for job in self.jobs()}
         return [
             pid
-            for pid, command, environment in _all_processes()
-            if ours <= environment
+            for pid, command, environment in self._processes()
+            if jobs & environment
             and Path(command.split(" ")[0]).name.startswith(program)
             and script in command
         ]
 
-    def stepds(self, job: str, step: str) -> list[int]:
-        """The slurmstepds of a step of a job."""
-        title = f"slurmstepd: [{job}.{step}]"
-        ours = f"SLURM_CONF={self.cluster.conf}"
-        return [
-            pid
-            for pid, words, environment in _all_processes()
-            if words.startswith(title) and ours in environment
-        ]
+    def stepds(self, step: str) -> list[int]:
+        """The slurmstepds of a step of the jobs."""
+        titles = tuple(f"slurmstepd: [{job}.{step}]" for job in self.jobs())
+        return [pid for pid, command, _ in self._processes() if command.startswith(titles)]
+
+    def _processes(self) -> Iterator[tuple[int, str, set[str]]]:
+        """Process id, command line and environment of what the cluster started."""
+        for pid, command in commands():
+            with contextlib.suppress(OSError):
+                text = Path(f"/proc/{pid}/environ").read_text(errors="replace")
+                environment = set(text.split("\0"))
+                if f"SLURM_CONF={self.cluster.conf}" in environment:
+                    yield pid, command, environment
 
     def queue(self) -> dict[str, str]:
         """The scripts of the sweep's jobs that wait or run, by their ids."""
@@ -251,10 +255,3 @@ def throwaway(nodes: int = 3) -> Iterator[Slurm]:
         yield Slurm.throwaway(cluster)
     finally:
         cluster.stop()
-
-
-def _all_processes() -> Iterator[tuple[int, str, set[str]]]:
-    for pid, command in commands():
-        with contextlib.suppress(OSError):
-            environment = Path(f"/proc/{pid}/environ").read_text(errors="replace")
-            yield pid, command, set(environment.split("\0"))

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,67 +11,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from answering import Site
 from making import Programs
-
-from xray_hpc.cluster.plan import Plan, make_plan
-
-CONFIG: dict[str, Any] = {
-    "data": {
-        "source": "demo",
-        "root": None,
-        "image_size": 32,
-        "channels": 1,
-        "split": "patient",
-        "validation_fraction": 0.2,
-        "split_seed": 42,
-        "demo_images": 60,
-        "demo_seed": 0,
-    },
-    "model": {
-        "name": "ft",
-        "backbone": "demo",
-        "weights": "none",
-        "unfreeze": 4,
-        "preprocessing": "auto",
-        "head_units": 8,
-        "head_dropout": 0.1,
-    },
-    "augment": {"zoom": 0.1, "height_shift": 0.1, "width_shift": 0.1, "fill_mode": "reflect"},
-    "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "learning_rates": {"ft": 1e-3}},
-    "seed": 42,
-    "cluster": {"kind": "local"},
-    "name": None,
-}
-
-
-class Composer:
-    """Makes plans of overrides, as Hydra would hand them over."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def values(self, *words: str) -> dict[str, Any]:
-        """The configuration with ``key=value`` words put in; values are read as Python's."""
-        values = {key: dict(v) if isinstance(v, dict) else v for key, v in CONFIG.items()}
-        values |= {"results": str(self.folder), "cache": str(self.folder / ".cache")}
-        for word in words:
-            key, _, text = word.partition("=")
-            node, _, leaf = key.rpartition(".")
-            value: Any = {"null": None, "true": True, "false": False}.get(text, text)
-            for kind in (float, int):
-                try:
-                    value = kind(text)
-                except ValueError:
-                    continue
-            (values[node] if node else values)[leaf] = value
-        return values
-
-    def plan(self, *jobs: list[str]) -> Plan:
-        return make_plan([(job, self.values(*job)) for job in jobs], default_name="sweep")
-
-
-@pytest.fixture
-def composer(tmp_path: Path) -> Composer:
-    return Composer(tmp_path)
 
 
 @pytest.fixture

@@ -18,10 +18,15 @@ EPOCHS = 6
 
 
 def asked(
-    number: signal.Signals, state: str, *, restarts: int = 0, left: float | None = 3600
+    number: signal.Signals,
+    state: str,
+    *,
+    restarts: int = 0,
+    left: float | None = 3600,
+    down: bool = False,
 ) -> Evidence:
     """A training ended by a signal to its job, of which Slurm says ``state`` then."""
-    job = JobState(state, restarts, left)
+    job = JobState(state, restarts, left, node_down=down)
     return Evidence(143, asked=number, in_job=True, job=job, restarts=0, notice=120)
 
 
@@ -32,7 +37,8 @@ def asked(
         (asked(signal.SIGTERM, "COMPLETING"), Failure.CANCELLED),
         (asked(signal.SIGTERM, "CANCELLED"), Failure.CANCELLED),
         (asked(signal.SIGTERM, "COMPLETING", restarts=1), Failure.PREEMPTED),
-        (asked(signal.SIGTERM, "PENDING", restarts=1), Failure.NODE_FAILURE),
+        (asked(signal.SIGTERM, "PENDING", restarts=1), Failure.PREEMPTED),
+        (asked(signal.SIGTERM, "PENDING", restarts=1, down=True), Failure.NODE_FAILURE),
         (asked(signal.SIGTERM, "COMPLETING", left=0), Failure.TIME_LIMIT),
         (asked(signal.SIGTERM, "TIMEOUT", left=None), Failure.TIME_LIMIT),
         (asked(signal.SIGTERM, "RUNNING"), Failure.PREEMPTED),

@@ -363,7 +363,7 @@ def test_a_run_that_is_not_put_back_says_so(start: Any, paths: RunPaths, queue: 
     [
         ("COMPLETING", 0, "cancelled", []),
         ("COMPLETING", 1, "preempted", ["requeue 17"]),
-        ("PENDING", 1, "node_failure", ["requeue 17", "update JobId=17 ExcNodeList=node1"]),
+        ("PENDING", 1, "preempted", ["requeue 17"]),
     ],
 )
 def test_why_a_job_ends_is_heard_from_slurm(
@@ -383,6 +383,19 @@ def test_why_a_job_ends_is_heard_from_slurm(
     assert code == 128 + signal.SIGTERM
     assert (record_of(paths).status, record_of(paths).failure) == (Status.INTERRUPTED, failure)
     assert queue.asked == asked
+
+
+def test_a_job_whose_node_is_given_up_goes_on_elsewhere(
+    start: Any, paths: RunPaths, queue: Queue
+) -> None:
+    process = start(HANG, **JOB)
+    until(lambda: paths.log.exists() and "training" in paths.log.read_text())
+    queue.shows("PENDING", 1)
+    queue.site.answer("sinfo", "--noheader --nodes=node1 --format=%T", "down*")
+    process.send_signal(signal.SIGTERM)
+    ended(process)
+    assert record_of(paths).failure == "node_failure"
+    assert queue.asked == ["requeue 17", "update JobId=17 ExcNodeList=node1"]
 
 
 def test_a_batch_job_waits_for_the_owner_of_a_run(

@@ -98,8 +98,7 @@ def _classify_asked(evidence: Evidence, asked: signal.Signals) -> Failure:
         # Nothing is known of a reason to go on, so nothing is put back.
         return Failure.CANCELLED
     if job.restarts > evidence.restarts:
-        # A job that is put back waits for its processes to end, unless its node counts as lost.
-        return Failure.PREEMPTED if job.state == "COMPLETING" else Failure.NODE_FAILURE
+        return Failure.NODE_FAILURE if job.node_down else Failure.PREEMPTED
     if job.state == "TIMEOUT" or (job.time_left is not None and job.time_left <= 0):
         return Failure.TIME_LIMIT
     if job.killed:  # the batch script, and Slurm ended what it had started

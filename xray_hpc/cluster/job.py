@@ -23,13 +23,14 @@ class JobState:
 
     ``state`` is its word (RUNNING, COMPLETING, ...), ``restarts`` how often it was put back,
     ``time_left`` seconds, ``None`` where there is no limit, ``killed`` whether its batch script
-    was killed by SIGKILL.
+    was killed by SIGKILL, ``node_down`` whether Slurm has given up the node of this process.
     """
 
     state: str
     restarts: int
     time_left: float | None
     killed: bool = False
+    node_down: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,17 @@ class Job:
         if (limit := seconds(said.get("TimeLimit", ""))) is not None:
             left = limit - (seconds(said.get("RunTime", "")) or 0)
         killed = said.get("ExitCode", "").endswith(":9")
-        return JobState(said["JobState"], int(said.get("Restarts", 0)), left, killed)
+        restarts = int(said.get("Restarts", 0))
+        lost = restarts > self.restarts and self._node_down()
+        return JobState(said["JobState"], restarts, left, killed, lost)
+
+    def _node_down(self) -> bool:
+        try:
+            return ask(["sinfo", "--noheader", f"--nodes={self.node}", "--format=%T"]).startswith(
+                ("down", "fail")
+            )
+        except SlurmError:
+            return False
 
     def requeue(self, *, memory: int | None = None, exclude: Sequence[str] = ()) -> str | None:
         """Put the job back into the queue; give what Slurm said if it does not do it.

@@ -273,16 +273,17 @@ def controller_restarts_at_launch(sweep: Sweep) -> None:
 
 
 @fault(
-    how="the launch gets `kill -9` at a random moment between its first file and its end; then the "
-    "same command again",
+    how="the launch gets `kill -9` at a random moment before, during or after one of its three "
+    "sbatch; then the same command again",
     share=4,
     options={"epochs": 3, "seconds": 0.1},
 )
 def launcher_killed(sweep: Sweep) -> None:
     real = sweep.slurm.run("sh", "-c", "command -v sbatch").stdout.strip()
     sweep.program("sbatch", f'sleep 0.1; {real} "$@"; code=$?; sleep 0.1; exit $code')
-    launching = start_launch(sweep)
-    time.sleep(random.uniform(0, 1))
+    launching, asked = start_launch(sweep), random.randint(0, 3)
+    sweep.until(lambda: events(sweep).count("submitting") >= asked, f"sbatch {asked}")
+    time.sleep(random.uniform(0, 0.3))
     launching.kill()
     launching.wait()
     sweep.note = moment(sweep)
@@ -291,11 +292,16 @@ def launcher_killed(sweep: Sweep) -> None:
 
 def moment(sweep: Sweep) -> str:
     """Where a launch was when it was killed, by the ledger."""
-    said = [event["event"] for event in ledger.events(sweep.paths)]
+    said = events(sweep)
     asked, answered = said.count("submitting"), said.count("submitted")
     if asked > answered:
         return f"during sbatch {asked} of 3"
     return f"after sbatch {answered} of 3" if answered else "before the first sbatch"
+
+
+def events(sweep: Sweep) -> list[str]:
+    """What a launch has put into the ledger, by its kinds."""
+    return [event["event"] for event in ledger.events(sweep.paths)]
 
 
 def start_launch(sweep: Sweep) -> subprocess.Popen[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from xray_hpc.cluster.associations import user_name
+from xray_hpc.runs.record import user_name
 
 RECORDED = Path(__file__).parent / "recorded"
 

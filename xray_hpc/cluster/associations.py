@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from xray_hpc.cluster.config import minutes
+from xray_hpc.runs.record import user_name
 
 PATIENCE_SECONDS = 5.0
 ASSOCIATION = "account,partition,maxsubmit,grpsubmit,qos,defaultqos"
@@ -73,14 +72,6 @@ class Accounting:
         if association.default_qos or len(association.qos) == 1:
             return association.default_qos or association.qos[0]
         return "normal" if "normal" in association.qos else None
-
-
-def user_name() -> str:
-    """Whose jobs these are for Slurm."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def accounting(settings: Mapping[str, str]) -> Accounting | None:

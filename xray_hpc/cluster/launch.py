@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import os
 import shlex
 import shutil
@@ -26,7 +25,7 @@ from xray_hpc.resources import resource
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import LockedError, locked
 from xray_hpc.runs.paths import SweepPaths
-from xray_hpc.runs.record import now
+from xray_hpc.runs.record import now, user_name
 
 
 def launch(plan: Plan, command: Sequence[str]) -> int:
@@ -107,7 +106,7 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
     waiting = f"waiting for a launch that is at work on {sweep.folder}"
     try:
         with locked(sweep.lock, wait=wait, message=waiting) as lock:
-            me = f"{getpass.getuser()} on {socket.gethostname()}, process {os.getpid()}"
+            me = f"{user_name()} on {socket.gethostname()}, process {os.getpid()}"
             os.truncate(lock, 0)
             os.pwrite(lock, f"{me}, since {now()}".encode(), 0)
             yield lock

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from xray_hpc.cluster.associations import Accounting, accounting, enforced, user_name
+from xray_hpc.cluster.associations import Accounting, accounting, enforced
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.demand import Demand, runs_demand
 from xray_hpc.cluster.scontrol import Partition, partitions, settings
 from xray_hpc.cluster.slurm import SlurmError, ask
 from xray_hpc.errors import UserError
+from xray_hpc.runs.record import user_name
 
 ARRAY_INDEX = 1001  # Slurm's default
 QUEUE = {"user": "%u", "account": "%a", "qos": "%q", "partition": "%P"}

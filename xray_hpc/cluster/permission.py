@@ -7,10 +7,11 @@ import grp
 import os
 from collections.abc import Iterable, Mapping
 
-from xray_hpc.cluster.associations import Accounting, Association, enforced, user_name
+from xray_hpc.cluster.associations import Accounting, Association, enforced
 from xray_hpc.cluster.demand import Demand
 from xray_hpc.cluster.scontrol import Partition
 from xray_hpc.errors import UserError, nearest, one_of
+from xray_hpc.runs.record import user_name
 
 REFUSING = ("DRAIN", "INACTIVE")
 

@@ -73,15 +73,17 @@ def make_plan(
     by_model: dict[str, list[str]] = {}
     idle: dict[str, dict[str, None]] = {}
     place: Place | None = None
+    said: dict[str, Any] = {}
     inputs = _Inputs()
     for words, values in composed:
-        here = read_place(values, default_name)
-        if place is not None and here != place:
+        here = {key: value for key, value in values.items() if key not in RUN_KEYS}
+        if place is None:
+            place, said = read_place(values, default_name), here
+        elif here != said:
             raise UserError(
                 f"{', '.join(PLACE_KEYS)} say how and where a sweep runs and cannot be swept; "
                 "launch once for each value"
             )
-        place = here
         run, unused = read_run(values, place.cache, inputs)
         asked = [word.split("=")[0].lstrip("+") for word in words]
         model = run.config.model.name

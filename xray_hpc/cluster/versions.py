@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from xray_hpc.cluster.associations import user_name
 from xray_hpc.runs.files import read_json, replacing, write_json
+from xray_hpc.runs.record import user_name
 
 ROOT = Path(__file__).resolve().parents[2]
 # What jobs run; the rest of the checkout is tests and documents.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import getpass
+import functools
 import json
 import os
 import socket
@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_hpc.runs.record import now
+from xray_hpc.runs.record import now, user_name
 
 HEARTBEAT_SECONDS = 15.0
 EXPIRY_SECONDS = 60.0
@@ -193,7 +193,7 @@ def _clock(path: Path) -> float:
 def _write_owner(file: Path, job: str | None) -> None:
     owner = Owner(
         host=socket.gethostname(),
-        user=_user(),
+        user=user_name(),
         pid=os.getpid(),
         since=now(),
         job=job,
@@ -222,7 +222,7 @@ def _read_owner(file: Path) -> Owner | None:
 
 def is_here(owner: Owner) -> bool:
     """Whether this process would see the owner's among those of this machine."""
-    mine = (_boot(), _namespace(), _user())
+    mine = (_boot(), _namespace(), user_name())
     return None not in mine and (owner.boot, owner.namespace, owner.user) == mine
 
 
@@ -240,6 +240,7 @@ def _began(pid: int) -> int | None:
     return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
+@functools.cache
 def _boot() -> str | None:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
@@ -247,15 +248,9 @@ def _boot() -> str | None:
         return None
 
 
+@functools.cache
 def _namespace() -> str | None:
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
         return None
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container that does not know its user
-        return str(os.getuid())

@@ -24,6 +24,8 @@ from xray_hpc.runs.progress import Progress, write_progress
 from xray_hpc.runs.record import Status, now, update_record
 
 MODEL = "cnn"
+# The code beside these tests, wherever an installed one is.
+REPOSITORY = Path(__file__).resolve().parents[2]
 CONTROL = "XRAY_HPC_STANDIN"
 
 SITE = """\
@@ -71,7 +73,7 @@ class Control:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs in its environment for its training to be the stand-in."""
-        return {"PYTHONPATH": str(self.folder), CONTROL: str(self.folder)}
+        return {"PYTHONPATH": f"{self.folder}:{REPOSITORY}", CONTROL: str(self.folder)}
 
     @property
     def results(self) -> Path:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.cluster.resume import submit_waiting
+from xray_hpc.cluster.launching.resume import submit_waiting
 from xray_hpc.collect import main as collect
 from xray_hpc.runs.paths import SweepPaths
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from xray_hpc import cli
 from xray_hpc.cluster.config import ClusterConfig
-from xray_hpc.cluster.worker import conclude_dead, work
+from xray_hpc.cluster.worker.worker import conclude_dead, work
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.paths import RunPaths, SweepPaths

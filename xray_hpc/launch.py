@@ -16,9 +16,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, open_dict, read_write
 
 from xray_hpc import cli, hydra_app
-from xray_hpc.cluster.finding import find_sweep
-from xray_hpc.cluster.launch import launch, resolve_kind
-from xray_hpc.cluster.plan import Plan, make_plan
+from xray_hpc.cluster.launching.launch import launch, resolve_kind
+from xray_hpc.cluster.launching.plan import Plan, make_plan
+from xray_hpc.cluster.watch.finding import find_sweep
 from xray_hpc.composing import compose_all
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import read_json
@@ -89,7 +89,7 @@ def main() -> int:
     """The command: one run, the sweep that Hydra hands to :func:`launch_sweep`, or one again."""
     match sys.argv[1:]:
         case ["--resume", sweep, *words]:
-            from xray_hpc.cluster.resume import resume
+            from xray_hpc.cluster.launching.resume import resume
 
             return resume(SweepPaths(find_sweep(sweep, Path("results")).folder.resolve()), words)
         case ["--resume"]:

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.cluster.finding import find_run
-from xray_hpc.cluster.log_files import Growing, last_lines, of_slurm, tail
-from xray_hpc.cluster.queue import NO_CLUSTER, Queue
+from xray_hpc.cluster.slurm.queue import NO_CLUSTER, Queue
 from xray_hpc.cluster.states import State, cancellations, gather, state_of
+from xray_hpc.cluster.watch.finding import find_run
+from xray_hpc.cluster.watch.log_files import Growing, last_lines, of_slurm, tail
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.paths import RunPaths

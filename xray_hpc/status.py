@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from xray_hpc import cli
-from xray_hpc.cluster.finding import find_sweep, sweeps
-from xray_hpc.cluster.overview import ROWS, of_all, of_sweep
-from xray_hpc.cluster.table import Screen
-from xray_hpc.cluster.watching import WatchedRun, WatchedSweep, Watcher
+from xray_hpc.cluster.watch.finding import find_sweep, sweeps
+from xray_hpc.cluster.watch.overview import ROWS, of_all, of_sweep
+from xray_hpc.cluster.watch.table import Screen
+from xray_hpc.cluster.watch.watching import WatchedRun, WatchedSweep, Watcher
 from xray_hpc.errors import UserError
 
 SECONDS = 5.0

@@ -26,7 +26,7 @@ import submitting
 import watching
 
 from xray_hpc import cli
-from xray_hpc.cluster.versions import git_state
+from xray_hpc.cluster.code.versions import git_state
 from xray_hpc.runs.files import write_text
 
 RESULTS = Path(__file__).parent / "RESULTS.md"

@@ -25,17 +25,17 @@ STEPS: dict[str, dict[str, tuple[str, ...]]] = {
     "compose the configurations": {"xray_hpc.launch": ("compose_all",)},
     "check them and name the runs": {"xray_hpc.launch": ("make_plan",)},
     "ask the cluster": {
-        "xray_hpc.cluster.preflight": ("check", "test_only"),
-        "xray_hpc.cluster.slurm": ("available", "queued_jobs"),
-        "xray_hpc.cluster.launch": ("limits",),
+        "xray_hpc.cluster.preflight.preflight": ("check", "test_only"),
+        "xray_hpc.cluster.slurm.commands": ("available", "queued_jobs"),
+        "xray_hpc.cluster.launching.launch": ("limits",),
     },
-    "look at the runs' folders": {"xray_hpc.cluster.launch": ("decide_all",)},
+    "look at the runs' folders": {"xray_hpc.cluster.launching.launch": ("decide_all",)},
     "record the code and the packages": {
-        "xray_hpc.cluster.prepare": ("code_state",),
-        "xray_hpc.cluster.versions": ("record",),
+        "xray_hpc.cluster.launching.prepare": ("code_state",),
+        "xray_hpc.cluster.code.versions": ("record",),
     },
-    "write the runs' folders": {"xray_hpc.cluster.launch": ("prepare",)},
-    "submit": {"xray_hpc.cluster.launch": ("send",)},
+    "write the runs' folders": {"xray_hpc.cluster.launching.launch": ("prepare",)},
+    "submit": {"xray_hpc.cluster.launching.launch": ("send",)},
     REST: {"xray_hpc.launch": ("launch_sweep",)},
 }
 

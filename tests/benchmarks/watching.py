@@ -16,7 +16,7 @@ from closed import Closed, LeftOutError, closed_cluster
 from measuring import Sample, heavy_imports, progress, python, timed
 from table import TIMES, Table, number, times
 
-from xray_hpc.cluster.slurm import QUEUE_FORMAT
+from xray_hpc.cluster.slurm.commands import QUEUE_FORMAT
 from xray_hpc.runs import ledger
 from xray_hpc.runs.lease import Lease, Owner, holder
 from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.cluster.slurm import QueuedJob
+from xray_hpc.cluster.slurm.commands import QueuedJob
 from xray_hpc.cluster.states import (
     Evidence,
     State,

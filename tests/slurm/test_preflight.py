@@ -11,10 +11,10 @@ from accounting import SUBMIT_LIMIT
 from client import Slurm
 from configuration import MEMORY_MB, Size
 
-from xray_hpc.cluster import preflight
 from xray_hpc.cluster.config import ClusterConfig, CpuJobConfig
-from xray_hpc.cluster.limits import limits
-from xray_hpc.cluster.plan import Place, Plan
+from xray_hpc.cluster.launching.plan import Place, Plan
+from xray_hpc.cluster.preflight import preflight
+from xray_hpc.cluster.preflight.limits import limits
 from xray_hpc.errors import UserError
 from xray_hpc.runs.paths import SweepPaths
 

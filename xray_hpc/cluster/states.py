@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from xray_hpc.cluster.slurm import QueuedJob
+from xray_hpc.cluster.slurm.commands import QueuedJob
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import read_json

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from xray_hpc.cluster.hours import gpu_hours
+from xray_hpc.cluster.watch.hours import gpu_hours
 from xray_hpc.runs.progress import Progress
 from xray_hpc.runs.record import Try
 

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xray_hpc.cluster.config import ClusterConfig
+from xray_hpc.cluster.launching.waves import Sent, Wave, make_wave
+from xray_hpc.cluster.preflight.limits import Limits
+from xray_hpc.errors import UserError
+from xray_hpc.runs.paths import SweepPaths
+
+SWEEP = SweepPaths(Path("/results/lr"))
+RUNS = [f"ft-{number:04}" for number in range(2500)]
+DEFAULTS = Limits(array_index=1001, submit=None, jobs=10_000)
+
+
+def wave(runs: list[str], allowed: Limits = DEFAULTS, **cluster: int) -> Wave:
+    config = ClusterConfig("slurm", **cluster)  # type: ignore[arg-type]
+    return make_wave(SWEEP, config, None, ["/results/lr/runs/a"], runs, allowed)
+
+
+def sizes(made: Wave) -> list[int]:
+    return [len(job.tasks) for _, job in made.arrays]
+
+
+def test_a_sweep_beyond_the_array_limit_is_several_arrays() -> None:
+    made = wave(RUNS)
+    assert sizes(made) == [1001, 1001, 498]
+    assert [run for _, job in made.arrays for task in job.tasks for run in task] == RUNS
+    assert [job.throttle for _, job in made.arrays] == [None, None, None]
+
+
+def test_the_parts_of_a_sweep_share_its_parallelism() -> None:
+    assert [job.throttle for _, job in wave(RUNS, parallel=8).arrays] == [3, 3, 2]
+
+
+def test_with_less_parallelism_than_parts_one_part_waits_for_another() -> None:
+    made = wave(RUNS, parallel=1)
+    assert [part.after for part, _ in made.arrays] == [None, 0, 1]
+    assert [job.after for job in made.jobs()] == [
+        (),
+        ("STAGE",),
+        ("RUNS1",),
+        ("RUNS2",),
+        ("RUNS1", "RUNS2", "RUNS3"),
+    ]
+
+
+def test_runs_are_packed_into_jobs() -> None:
+    made = wave(RUNS[:7], runs_per_job=3)
+    ((_, job),) = made.arrays
+    assert job.tasks == (tuple(RUNS[:3]), tuple(RUNS[3:6]), (RUNS[6],))
+
+
+def test_runs_side_by_side_count_each_against_the_parallelism() -> None:
+    made = wave(RUNS[:40], runs_per_job=4, runs_per_gpu=2, parallel=6)
+    ((_, job),) = made.arrays
+    assert job.throttle == 3
+
+
+def test_runs_for_which_slurm_has_no_room_come_later() -> None:
+    made = wave(RUNS[:100], Limits(1001, submit=62, jobs=None))
+    assert (sizes(made), len(made.later)) == ([60], 40)
+    assert made.later == tuple(RUNS[60:100])
+
+
+def test_no_room_at_all_is_said_in_a_line() -> None:
+    with pytest.raises(UserError, match="only 2 more jobs now"):
+        wave(RUNS[:100], Limits(1001, submit=2, jobs=None))
+
+
+def test_with_nothing_left_to_run_there_is_only_the_comparison() -> None:
+    made = make_wave(SWEEP, ClusterConfig("slurm"), None, [], [], DEFAULTS)
+    assert [job.kind for job in made.jobs()] == ["collect"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "runs", "jobs", "line"),
+    [
+        (Sent("1", ("2",), "3"), 1, 1, "submitted job 2: run (stage job 1 first, {last})"),
+        (
+            Sent("1", ("2",), "3"),
+            9,
+            9,
+            "submitted job 2: array of 9 runs (stage job 1 first, {last})",
+        ),
+        (Sent(None, ("2",), "3"), 9, 3, "submitted job 2: array of 9 runs in 3 jobs ({last})"),
+        (Sent(None, ("2", "4"), "3"), 9, 9, "submitted jobs 2, 4: 2 arrays of 9 runs ({last})"),
+        (Sent(None, (), "3"), 0, 0, "submitted job 3, which compares the runs when all have ended"),
+    ],
+)
+def test_what_was_submitted_is_said_in_a_line(sent: Sent, runs: int, jobs: int, line: str) -> None:
+    assert sent.line(runs, jobs) == line.format(last="collect job 3 last")

@@ -1,0 +1,162 @@
+"""What a process knows of the Slurm job it is in, with a stand-in for scontrol."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xray_hpc.cluster.worker.job import Job, current_job, job_id, mebibytes, seconds
+
+# Slurm 22.05, of a task of an array.
+SHOWN = """\
+JobId=8 ArrayJobId=7 ArrayTaskId=3 JobName=job.sh UserId=root(0) Priority=4294901759 \
+JobState=RUNNING Reason=None Requeue=1 Restarts=2 BatchFlag=1 ExitCode=0:0 RunTime=00:10:00 \
+TimeLimit=1-00:30:00 SubmitTime=2026-11-22T10:07:01 Partition=main ExcNodeList=node[7-8] \
+NodeList=node1 NumCPUs=4 TRES=cpu=4,mem=1.50G,node=1,billing=4,gres/gpu=2 MinCPUsNode=4 \
+MinMemoryNode=1.50G Command=/tmp/job.sh
+"""
+TASK = {"SLURM_JOB_ID": "8", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
+
+
+@pytest.fixture
+def scontrol(site: Any, tmp_path: Path) -> Any:
+    """The cluster, where scontrol also notes each of its words' lines."""
+    site.answer("scontrol", "*show job*", SHOWN)
+    site.answer("scontrol", "*show config", "KillWait                = 20 sec\n")
+    for word in ("requeue", "update"):
+        site.act("scontrol", f"{word} *", f'echo "$*" >> {tmp_path}/said')
+    site.answer("sinfo", "*", "40000\n64000+\n")
+    return site
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Those of this process, back in their places after a test."""
+    numbers = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def said(tmp_path: Path) -> list[str]:
+    file = tmp_path / "said"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def test_the_id_is_written_as_squeue_writes_it() -> None:
+    assert job_id({}) is None
+    assert job_id({"SLURM_JOB_ID": "5"}) == "5"
+    assert job_id(TASK) == "7_3"
+
+
+def test_outside_of_slurm_there_is_no_job() -> None:
+    assert current_job({}) is None
+
+
+def test_a_job_knows_what_it_was_given(scontrol: Any) -> None:
+    environment = {"SLURMD_NODENAME": "node1", "SLURM_RESTART_COUNT": "2"}
+    job = current_job({**TASK, **environment})
+    assert job is not None
+    assert job.submitted is not None
+    assert job.submitted.endswith("+00:00")
+    assert job == Job(
+        id="7_3",
+        node="node1",
+        restarts=2,
+        batch=True,
+        gpus=2,
+        cpus=4,
+        memory=1536,
+        time_limit=24 * 60 + 30,
+        submitted=job.submitted,
+        partition="main",
+        excluded="node[7-8]",
+        kill_wait=20,
+    )
+
+
+def test_a_job_goes_on_where_slurm_does_not_answer(site: Any) -> None:
+    site.answer("scontrol", "*", "Unable to contact slurm controller", code=1)
+    job = current_job({**TASK, "SLURM_CPUS_PER_TASK": "2", "SLURM_JOB_GPUS": "0,3"})
+    assert job is not None
+    assert (job.cpus, job.gpus, job.memory, job.submitted) == (2, 2, None, None)
+    assert job.state() is None
+
+
+def test_the_time_left_is_reckoned_by_slurms_clock_alone(scontrol: Any) -> None:
+    state = Job("7_3", "node1").state()
+    assert state is not None
+    assert (state.state, state.restarts, state.time_left) == ("RUNNING", 2, 86400 + 1200)
+
+
+def test_a_job_is_put_back_and_then_asks_for_other_things(scontrol: Any, tmp_path: Path) -> None:
+    job = Job("7_3", "node1", excluded="node[7-8]")
+    assert job.requeue(memory=1500, exclude=["node1"]) is None
+    assert said(tmp_path) == [
+        "requeue 7_3",
+        "update JobId=7_3 MinMemoryNode=1500 ExcNodeList=node[7-8],node1",
+    ]
+
+
+def test_memory_asked_for_by_cpu_is_raised_by_cpu(scontrol: Any, tmp_path: Path) -> None:
+    Job("7", "node1", cpus=4, memory_per_cpu=True).requeue(memory=1501)
+    assert said(tmp_path)[1] == "update JobId=7 MinMemoryCPU=376"
+
+
+def test_a_job_that_slurm_has_put_back_already_asks_for_other_things_too(
+    scontrol: Any, tmp_path: Path
+) -> None:
+    scontrol.answer("scontrol", "requeue *", "7_3: Job is pending execution", code=1)
+    assert Job("7_3", "node1").requeue(exclude=["node1"]) is None
+    assert said(tmp_path) == ["update JobId=7_3 ExcNodeList=node1"]
+
+
+def test_what_slurm_says_against_it_is_handed_on(scontrol: Any, tmp_path: Path) -> None:
+    scontrol.answer("scontrol", "requeue *", "Requested operation is presently disabled", code=1)
+    refused = Job("7_3", "node1").requeue(memory=1500)
+    assert refused == "Requested operation is presently disabled"
+    assert said(tmp_path) == []
+
+
+def test_a_job_without_a_script_is_not_put_back(scontrol: Any, tmp_path: Path) -> None:
+    assert Job("7", "node1", batch=False).requeue() == "it has no batch script to run again"
+    assert said(tmp_path) == []
+
+
+def test_slurms_signals_do_not_end_the_putting_back(scontrol: Any) -> None:
+    scontrol.act("scontrol", "requeue *", "kill -TERM $PPID $$")
+    scontrol.act("scontrol", "update *", "kill -TERM $$")
+    assert Job("7_3", "node1").requeue(exclude=["node1"]) is None
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_the_largest_node_is_known(scontrol: Any) -> None:
+    assert Job("7", "node1", partition="main").largest_memory() == 64000
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("300M", 300), ("1.50G", 1536), ("2T", 2 * 1024**2), ("1500K", 2), ("", None), ("x", None)],
+)
+def test_a_size_of_slurms_is_read_in_mebibytes(text: str, value: int | None) -> None:
+    assert mebibytes(text) == value
+
+
+@given(st.integers(0, 30), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+def test_a_time_of_slurms_is_read_in_seconds(day: int, hour: int, minute: int, second: int) -> None:
+    text = f"{hour:02}:{minute:02}:{second:02}"
+    value = ((day * 24 + hour) * 60 + minute) * 60 + second
+    assert seconds(f"{day}-{text}" if day else text) == value
+
+
+@pytest.mark.parametrize("text", ["UNLIMITED", "Partition_Limit", "", "INVALID"])
+def test_no_limit_is_no_number(text: str) -> None:
+    assert seconds(text) is None

@@ -1,0 +1,1 @@
+"""Which code a launch runs, and with which Python."""

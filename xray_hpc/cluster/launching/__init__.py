@@ -1,0 +1,1 @@
+"""From overrides to run folders and submitted jobs."""

@@ -1,0 +1,98 @@
+"""A sweep launched again from its own files, with nothing composed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from xray_hpc.cluster.config import ClusterConfig
+from xray_hpc.cluster.launching.launch import launch
+from xray_hpc.cluster.launching.plan import Place, Plan
+from xray_hpc.errors import UserError
+from xray_hpc.runs import ledger
+from xray_hpc.runs.frozen import FrozenRun, read_frozen
+from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.schema import build, check, read_yaml
+
+SWITCHES = ("wait", "dry_run")
+
+
+def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
+    """Launch every run of the sweep that is not finished; give the exit code of a launch.
+
+    ``words`` change where and how it runs: ``cluster.mem=32G``, ``wait=true``, ``dry_run=true``.
+
+    Raises:
+        UserError: there is no such sweep, a word is wrong, or the launch is refused.
+    """
+    return launch(_plan(sweep, ledger.expected_runs(sweep), words), _command(sweep))
+
+
+def submit_waiting(sweep: SweepPaths) -> int:
+    """Submit the runs for which Slurm had no room before; give the exit code of a launch."""
+    waiting = ledger.waiting(sweep)
+    return launch(_plan(sweep, waiting, ["wait=false"]), _command(sweep)) if waiting else 0
+
+
+def _command(sweep: SweepPaths) -> list[str]:
+    return list(read_yaml(sweep.sweep_yaml)["command"])
+
+
+def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan:
+    if not sweep.sweep_yaml.is_file():
+        raise UserError(f"{sweep.folder} holds no sweep.yaml; launch it again by its command")
+    runs, lost = list[FrozenRun](), list[str]()
+    for name in names:
+        try:
+            runs.append(read_frozen(sweep.run(name)))
+        except UserError:
+            lost.append(name)
+    if not runs:
+        raise UserError(f"no run of {sweep.folder} can be read; launch it again by its command")
+    gone = f"{', '.join(lost)}: no config.yaml; only the sweep's own command makes that anew"
+    notes = (gone,) if lost else ()
+    place = _place(sweep, runs[0], words)
+    return Plan(place, tuple(runs), ledger.planned(sweep), notes)
+
+
+def _place(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> Place:
+    before = read_yaml(sweep.sweep_yaml).get("cluster")
+    if not isinstance(before, Mapping):
+        raise UserError(f"{sweep.sweep_yaml} lacks 'cluster'; launch the sweep by its command")
+    given = _given(words)
+    values = _merged({"cluster": dict(before)}, given)
+    cluster = build(ClusterConfig, values["cluster"], "cluster")
+    switches = {key: given.get(key, False) for key in SWITCHES}
+    for key, value in switches.items():
+        check(isinstance(value, bool), key, value, "be true or false")
+    return Place(cluster, sweep.folder.parent, run.cache, sweep, **switches)
+
+
+def _given(words: Sequence[str]) -> dict[str, Any]:
+    for word in words:
+        key = word.partition("=")[0]
+        if "=" not in word or not (key.startswith("cluster.") or key in SWITCHES):
+            known = ", ".join(f"{key}=true" for key in SWITCHES)
+            raise UserError(
+                f"{word} cannot be given with --resume, which changes no run; it takes "
+                f"cluster.KEY=VALUE, {known}"
+            )
+    try:
+        given = OmegaConf.to_container(OmegaConf.from_dotlist(list(words)))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{' '.join(words)}: {' '.join(str(error).split())}") from error
+    assert isinstance(given, dict)
+    return {str(key): value for key, value in given.items()}
+
+
+def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in given.items():
+        inner = merged.get(key)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            value = _merged(inner, value)
+        merged[key] = value
+    return merged

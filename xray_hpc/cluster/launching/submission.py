@@ -1,0 +1,228 @@
+"""Submitting jobs to Slurm: batch scripts by submitit, the ledger told before and after."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xray_hpc.cluster.code import python
+from xray_hpc.cluster.config import ClusterConfig, minutes
+from xray_hpc.cluster.slurm import commands as slurm
+from xray_hpc.cluster.slurm.commands import QueuedJob, SlurmError
+from xray_hpc.errors import UserError
+from xray_hpc.resources import resource
+from xray_hpc.runs import ledger
+from xray_hpc.runs.files import write_json, write_text
+from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.schema import as_dict
+
+# What a controller that is down, restarting or busy makes sbatch say. It may have taken the job.
+NO_ANSWER = (
+    "Unable to contact slurm controller",
+    "Socket timed out",
+    "Connection refused",
+    "Zero Bytes were transmitted",
+    "Unexpected message received",
+    "timed out after",
+)
+RETRY_SECONDS = 5.0
+TRIES = 24
+SETTLING_SECONDS = 2.0  # for a job whose sbatch was killed while the controller took it
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job or array to submit.
+
+    ``arguments`` are what comes behind ``python jobs/<kind>.py``; ``tasks`` are, of an array that
+    works through runs, the runs of each task; ``after`` are the ids of jobs that must have ended,
+    however; ``throttle`` is how many of its tasks may run at once.
+    """
+
+    sweep: SweepPaths
+    kind: str
+    cluster: ClusterConfig
+    arguments: tuple[str, ...] = ()
+    tasks: tuple[tuple[str, ...], ...] = ((),)
+    after: tuple[str, ...] = ()
+    throttle: int | None = None
+    code: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """What the job is, in a few words."""
+        if self.kind != "runs":
+            return f"the {self.kind} job"
+        return f"an array of {len(self.tasks)} jobs" if len(self.tasks) > 1 else "the run's job"
+
+    def script(self, folder: Path) -> str:
+        """The text of the batch script; its logs go into ``folder``."""
+        import submitit  # here, for the sake of launches outside of Slurm
+
+        executor = submitit.SlurmExecutor(folder)
+        executor.update_parameters(**self.parameters(folder))
+        if len(self.tasks) > 1:
+            executor.parameters["map_count"] = len(self.tasks)
+        return str(executor._make_submission_file_text(self._command(folder), ""))
+
+    def parameters(self, folder: Path) -> dict[str, Any]:
+        """The parameters of submitit's executor."""
+        cluster, runs = self.cluster, self.kind == "runs"
+        ask = cluster if runs else cluster.cpu_job
+        time_key = "cluster.time" if runs else "cluster.cpu_job.time"
+        extra: dict[str, Any] = {
+            "mem": ask.mem,
+            "dependency": f"afterany:{':'.join(self.after)}" if self.after else None,
+            # Also where the site has it otherwise: a run goes on from its checkpoint.
+            "requeue": runs,
+        }
+        if runs:
+            extra |= {"gpus-per-node": cluster.gpus or None} | (cluster.extra or {})
+        setup = [*cluster.setup]
+        if self.code is not None:
+            # As snapshot.environment has it, on top of what the node has.
+            more = "${PYTHONPATH:+:$PYTHONPATH}"
+            path = f"export PYTHONPATH={shlex.quote(str(self.code))}{more}"
+            setup = [path, "export PYTHONSAFEPATH=1", *setup]
+        name = f"xray-{self.sweep.name}" if runs else f"{self.kind}-{self.sweep.name}"
+        return {
+            "job_name": name,
+            "partition": (None if runs else cluster.cpu_job.partition) or cluster.partition,
+            "account": cluster.account,
+            "qos": cluster.qos,
+            "constraint": cluster.constraint if runs else None,
+            "time": minutes(ask.time, time_key),
+            "nodes": 1,
+            "ntasks_per_node": 1,
+            "cpus_per_task": ask.cpus,
+            # From Slurm 22.05 on srun does not inherit --cpus-per-task from sbatch; and where
+            # sbatch was given --export=NONE, it would start the task with no environment.
+            "srun_args": [f"--cpus-per-task={ask.cpus}", "--export=ALL"],
+            "setup": setup or None,
+            "teardown": self._teardown(folder) if runs else None,
+            "signal_delay_s": cluster.notice if runs else 30,
+            "stderr_to_stdout": True,
+            "wckey": None,
+            "array_parallelism": self.throttle or len(self.tasks),
+            "additional_parameters": {
+                key: value
+                for key, value in extra.items()
+                if value is not None and value is not False
+            },
+        }
+
+    def _python(self) -> str:
+        """How a node calls jobs/<kind>.py, as shell words."""
+        jobs = resource("jobs") if self.code is None else self.code / "jobs"
+        script = jobs / ("run.py" if self.kind == "runs" else f"{self.kind}.py")
+        return f"{python.call(self.cluster)} -u {shlex.quote(str(script))}"
+
+    def _command(self, folder: Path) -> str:
+        words = ["--submission", str(folder)] if self.kind == "runs" else self.arguments
+        return f"{self._python()} {shlex.join(words)}"
+
+    def _teardown(self, folder: Path) -> list[str]:
+        """What the batch shell does where the task was killed before it could say why."""
+        after = f'{self._command(folder)} --after "$code"'
+        return ["code=$?", f'[ "$code" -eq 0 ] || {after}', 'exit "$code"']
+
+
+def submit(job: Job, lock: int) -> str:
+    """Submit a job; give its id. The ledger is told before and after.
+
+    ``lock`` is the file descriptor of the sweep's lock.
+
+    Raises:
+        UserError: Slurm refuses the job, or does not answer for minutes.
+    """
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{job.kind}-{secrets.token_hex(2)}"
+    folder = job.sweep.slurm / name
+    tasks = [list(runs) for runs in job.tasks]
+    write_text(folder / slurm.SCRIPT, job.script(folder))
+    if job.kind == "runs":
+        content = {"kind": job.kind, "cluster": as_dict(job.cluster), "tasks": tasks}
+        write_json(folder / "tasks.json", content)
+    ledger.append(job.sweep, "submitting", submission=name, kind=job.kind, tasks=tasks)
+    try:
+        job_id = _sbatch(folder / slurm.SCRIPT, lock)
+    except SlurmError as error:
+        said = " ".join(str(error).replace("sbatch: error:", "").split())
+        ledger.append(job.sweep, "refused", submission=name, why=said)
+        raise UserError(f"sbatch refused the job: {said}") from error
+    ledger.append(job.sweep, "submitted", submission=name, job=job_id)
+    return job_id
+
+
+def _sbatch(script: Path, lock: int) -> str:
+    """Submit; while the controller does not answer, try again, unless it has taken the job."""
+    for _ in range(TRIES):
+        try:
+            return slurm.submit(script, hold_open=lock)
+        except SlurmError as error:
+            if not any(sign in str(error) for sign in NO_ANSWER):
+                raise
+            print(f"Slurm does not answer ({error}); trying again", file=sys.stderr, flush=True)
+        if taken := _find(script, _queue_at_last()):
+            return taken
+    raise _silent("sbatch gets no answer")
+
+
+def _queue_at_last() -> dict[str, QueuedJob]:
+    """The queue, as soon as Slurm answers; jobs that ended a moment ago are in it."""
+    for _ in range(TRIES):
+        time.sleep(RETRY_SECONDS)
+        try:
+            return slurm.queued_jobs(ended=True)
+        except UserError:
+            continue
+    raise _silent("squeue gets no answer")
+
+
+def _silent(what: str) -> UserError:
+    return UserError(
+        f"{what} from Slurm; the same command again goes on from what it has taken by then"
+    )
+
+
+def _find(script: Path, queue: Mapping[str, QueuedJob]) -> str | None:
+    """The id of the job that was submitted with ``script``, if it is in the queue."""
+    return next((array_id(job) for job, at in queue.items() if at.script == str(script)), None)
+
+
+def array_id(job: str) -> str:
+    """``17`` of ``17_3``."""
+    return job.partition("_")[0]
+
+
+def settle(sweep: SweepPaths) -> dict[str, str]:
+    """Settle what a launch that was killed left open: enter the jobs that Slurm did take.
+
+    Gives the id of each by submission; the others are entered as never submitted.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    open_ones = [name for name, at in ledger.submissions(sweep).items() if at.job is None]
+    if not open_ones:
+        return {}
+    time.sleep(SETTLING_SECONDS)
+    queue, adopted = slurm.queued_jobs(ended=True), {}
+    for name in open_ones:
+        if job := _find(sweep.slurm / name / slurm.SCRIPT, queue):
+            ledger.append(sweep, "submitted", submission=name, job=job)
+            adopted[name] = job
+        else:
+            ledger.append(sweep, "refused", submission=name, why="the launch was killed before")
+    return adopted
+
+
+def pack(runs: Sequence[str], runs_per_job: int) -> list[tuple[str, ...]]:
+    """The runs of each task."""
+    starts = range(0, len(runs), runs_per_job)
+    return [tuple(runs[start : start + runs_per_job]) for start in starts]

@@ -1,0 +1,90 @@
+"""Staying with a sweep on Slurm until all of its runs have ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from xray_hpc.cluster.launching.announce import short
+from xray_hpc.cluster.launching.following import Follower
+from xray_hpc.cluster.slurm import commands as slurm
+from xray_hpc.cluster.slurm.commands import QueuedJob
+from xray_hpc.cluster.states import State, cancellations, gather, state_of
+from xray_hpc.cluster.watch import cancelling
+from xray_hpc.errors import UserError
+from xray_hpc.runs import ledger
+from xray_hpc.runs.paths import SweepPaths
+
+POLL_SECONDS = 5.0
+LIVE = (State.PENDING, State.RUNNING)
+
+
+def wait_for(sweep: SweepPaths, runs: Sequence[str]) -> int:
+    """Follow the runs until none is live and no job of the sweep is left in the queue.
+
+    Gives 0 where all of them are finished, else 1. Ctrl-C asks whether to cancel the jobs.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the jobs run on, or are cancelled if that was the answer.
+    """
+    try:
+        states = _follow(sweep, runs)
+    except KeyboardInterrupt:
+        _ask_what_to_do(sweep)
+        raise
+    finished = sum(state is State.FINISHED for state in states.values())
+    print(f"{finished} of {len(runs)} runs finished: {short(sweep.report / 'report.md')}")
+    return int(finished < len(runs))
+
+
+def _follow(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
+    follower, ended = Follower(len(runs)), set[str]()
+    states = _states(sweep, runs, {})
+    ended.update(run for run, state in states.items() if state is State.FINISHED)
+    silent = False
+    while True:
+        try:
+            queue, silent = slurm.of_sweep(sweep, slurm.queued_jobs()), False
+        except UserError as error:
+            if not silent:
+                print(f"{error}; still waiting", file=sys.stderr, flush=True)
+            silent = True
+            time.sleep(POLL_SECONDS)
+            continue
+        states, waiting = _states(sweep, runs, queue), set(ledger.waiting(sweep))
+        over = [run for run in runs if states[run] not in LIVE and run not in waiting]
+        for run in over:
+            if run not in ended:
+                ended.add(run)
+                follower.ended(sweep.run(run), len(ended))
+        if not queue and len(over) == len(runs):
+            return states
+        going = [sweep.run(run) for run in runs if states[run] is State.RUNNING]
+        follower.going(going, len(ended))
+        time.sleep(POLL_SECONDS)
+
+
+def _states(
+    sweep: SweepPaths, runs: Sequence[str], queue: Mapping[str, QueuedJob]
+) -> dict[str, State]:
+    jobs, cancelled = ledger.jobs(sweep), cancellations(sweep)
+    return {
+        run: state_of(gather(sweep.run(run), jobs.get(run), queue, cancelled.get(run)))
+        for run in runs
+    }
+
+
+def _ask_what_to_do(sweep: SweepPaths) -> None:
+    """Ask on a terminal whether to cancel the sweep's jobs, and do so; else leave them."""
+    left = f"the jobs run on; python -m xray_hpc.cancel {short(sweep.folder)} cancels them"
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print(f"\n{left}", flush=True)
+        return
+    answer = input("\n[l]eave the jobs running, or [c]ancel them? ").strip().lower()
+    if not answer.startswith("c"):
+        print(left)
+        return
+    found = cancelling.plan(sweep)
+    found.carry_out()
+    print(f"cancelled {len(found.runs)} runs")

@@ -1,0 +1,1 @@
+"""What the cluster would refuse, found out before anything is made."""

@@ -1,0 +1,74 @@
+"""Whether the jobs of a sweep can run on the cluster, found out before anything is made.
+
+What Slurm would leave in the queue for ever (a time limit above the partition's) is refused here;
+what only Slurm can judge, ``sbatch --test-only`` is asked.
+"""
+
+from __future__ import annotations
+
+import subprocess
+
+from xray_hpc.cluster.code import python, snapshot
+from xray_hpc.cluster.launching.plan import Plan
+from xray_hpc.cluster.launching.submission import NO_ANSWER
+from xray_hpc.cluster.preflight import fitting, permission, space
+from xray_hpc.cluster.preflight.demand import cpu_demand, runs_demand
+from xray_hpc.cluster.slurm.associations import accounting
+from xray_hpc.cluster.slurm.commands import PATIENCE_SECONDS, submitting_environment
+from xray_hpc.cluster.slurm.scontrol import nodes, partitions, settings
+from xray_hpc.errors import UserError
+
+
+def check(plan: Plan, tasks: int) -> list[str]:
+    """Check what ``tasks`` jobs of this plan need; give notes on what may go wrong.
+
+    Raises:
+        UserError: something is not there, not allowed or not enough; or Slurm does not answer.
+    """
+    cluster = plan.place.cluster
+    notes: list[str] = []
+    said, there, machines = settings(), partitions(), nodes()
+    allowed = accounting(said)
+    for demand in (runs_demand(cluster), cpu_demand(cluster)):
+        usable = permission.partitions(demand, there, said, allowed)
+        notes += fitting.check(demand, usable, machines)
+    runs = min(len(plan.runs), tasks * cluster.runs_per_job)
+    notes += space.check(plan.place, [run.config for run in plan.runs[:runs]])
+    notes += python.check(cluster)
+    if cluster.snapshot:
+        notes += snapshot.check()
+    return list(dict.fromkeys(notes))
+
+
+def test_only(script: str) -> None:
+    """Ask Slurm whether it would take a batch script; nothing is submitted.
+
+    Raises:
+        UserError: it would not, or does not answer.
+    """
+    try:
+        with submitting_environment():
+            answer = subprocess.run(
+                ["sbatch", "--test-only"],
+                input=script,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
+            )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"Slurm does not answer ({error}); try again later") from error
+    if answer.returncode == 0:
+        return
+    said = clean(answer.stderr)
+    if any(sign in said for sign in NO_ANSWER):
+        raise UserError(f"Slurm does not answer ({said}); try again later")
+    raise UserError(f"sbatch refuses the job: {said}")
+
+
+def clean(said: str) -> str:
+    """What ``sbatch`` said in one line, each sentence once, without the prefixes."""
+    sentences = (
+        line.removeprefix("sbatch: ").removeprefix("error: ").removeprefix("allocation failure: ")
+        for line in said.splitlines()
+    )
+    return "; ".join(dict.fromkeys(filter(None, map(str.strip, sentences)))) or "no reason given"

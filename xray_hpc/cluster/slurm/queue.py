@@ -1,0 +1,45 @@
+"""Slurm's queue for one who asks again and again, and may get no answer."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+
+from xray_hpc.cluster.slurm import commands as slurm
+from xray_hpc.cluster.slurm.commands import QueuedJob
+from xray_hpc.errors import UserError
+
+NO_CLUSTER = "this machine is of no Slurm cluster: which runs wait in its queue is not known here"
+
+
+class Queue:
+    """The queue as it was last heard.
+
+    ``jobs`` is ``None`` until the first answer. ``silent`` says since when there is none, and why;
+    it is ``None`` after an answer.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: Mapping[str, QueuedJob] | None = None
+        self.silent: str | None = None
+        self._since: str | None = None
+
+    def ask(self) -> None:
+        """Ask Slurm; keep the former answer where it gives none."""
+        if shutil.which("squeue") is None:
+            self.silent = NO_CLUSTER
+            return
+        try:
+            self.jobs = slurm.queued_jobs()
+        except UserError as error:
+            self._since = self._since or time.strftime("%H:%M:%S")
+            self.silent = self._excuse(str(error))
+        else:
+            self.silent = self._since = None
+
+    def _excuse(self, said: str) -> str:
+        if any(sign in said for sign in slurm.UNCONFIGURED):
+            return NO_CLUSTER
+        known = "is not known" if self.jobs is None else "is shown as it was then"
+        return f"since {self._since} {said.rpartition('; ')[0]}: the queue {known}"

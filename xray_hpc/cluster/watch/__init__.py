@@ -1,0 +1,1 @@
+"""How sweeps stand, and ending them."""

@@ -1,0 +1,176 @@
+"""Cancelling the runs of a sweep: their jobs by one ``scancel``, and those that run right here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from xray_hpc.cluster.slurm import commands as slurm
+from xray_hpc.cluster.slurm.commands import QueuedJob, SlurmError
+from xray_hpc.cluster.states import COMPLETING, Evidence, State, cancellations, look, state_of
+from xray_hpc.cluster.watch.finding import run_names
+from xray_hpc.errors import UserError, nearest
+from xray_hpc.runs import ledger
+from xray_hpc.runs.lease import Owner, holder, is_here
+from xray_hpc.runs.paths import SweepPaths
+
+SHOWN = 5
+GOING = (State.RUNNING, State.PENDING)
+
+
+@dataclass(frozen=True)
+class Cancelling:
+    """What is to be cancelled of a sweep.
+
+    ``runs`` are the runs that go or wait, ``over`` those that were meant and had ended; ``jobs``
+    are the ids of the runs' jobs, array tasks one by one, and ``beside`` those of the jobs that
+    stage and collect. ``processes`` are the runs that go on this machine without a job;
+    ``elsewhere`` are those of other machines, which are not cancelled: nobody can from here.
+    """
+
+    sweep: SweepPaths
+    runs: Mapping[str, State]
+    over: Mapping[str, State]
+    jobs: list[str]
+    beside: list[str]
+    processes: Mapping[str, Owner]
+    elsewhere: Mapping[str, Owner]
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to cancel."""
+        return not (self.runs or self.beside)
+
+    def carry_out(self) -> None:
+        """Cancel, and enter it into the ledger.
+
+        Raises:
+            UserError: Slurm refuses it.
+        """
+        if jobs := [*self.jobs, *self.beside]:
+            _scancel(jobs)
+        for name, owner in self.processes.items():
+            if holder(self.sweep.run(name).lease) == owner:  # it may have ended while one asked
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(owner.pid, signal.SIGTERM)
+        ledger.append(self.sweep, "cancelled", jobs=jobs, runs=list(self.runs))
+
+
+def plan(sweep: SweepPaths, pattern: str | None = None) -> Cancelling:
+    """See what there is to cancel of the whole sweep, or of the runs that match ``pattern``.
+
+    ``pattern`` is a glob for a run's name or for one of its overrides.
+
+    Raises:
+        UserError: nothing matches, Slurm does not answer, or a job that would be cancelled works
+            on other runs as well.
+    """
+    seen, queue = _see(sweep)
+    meant = {name: seen[name] for name in _matching(sweep, seen, pattern)}
+    states = {name: state_of(one) for name, one in seen.items()}
+    states |= dict.fromkeys(ledger.waiting(sweep), State.PENDING)
+    going = {name: states[name] for name in meant if states[name] in GOING}
+    jobs = {job for name in going if (job := seen[name].job)}
+    for name, one in seen.items():
+        if one.job in jobs and states[name] in GOING and name not in meant:
+            raise _shared(one.job, pattern, [n for n, o in seen.items() if o.job == one.job], meant)
+    beside = set()
+    if pattern is None:
+        ours = ledger.submissions(sweep)
+        ending = {job for job, at in queue.items() if at.state == COMPLETING}
+        beside = {job for job, at in queue.items() if at.submission in ours} - jobs - ending
+    owners = {name: owner for name in going if (owner := _jobless(seen[name])) is not None}
+    elsewhere = {name: owner for name, owner in owners.items() if not is_here(owner)}
+    return Cancelling(
+        sweep,
+        {name: state for name, state in going.items() if name not in elsewhere},
+        {name: states[name] for name in meant if name not in going},
+        sorted(jobs, key=_number),
+        sorted(beside, key=_number),
+        {name: owner for name, owner in owners.items() if is_here(owner)},
+        elsewhere,
+    )
+
+
+def compact(jobs: Iterable[str]) -> list[str]:
+    """Ids as ``scancel`` takes them: ``17_[0-5,7]`` for the tasks of an array."""
+    tasks: dict[str, list[int]] = defaultdict(list)
+    alone = []
+    for job in sorted(set(jobs), key=_number):
+        array, _, task = job.partition("_")
+        if task:
+            tasks[array].append(int(task))
+        else:
+            alone.append(job)
+    several = {array: ",".join(_ranges(numbers)) for array, numbers in tasks.items()}
+    return [f"{array}_{r if r.isdigit() else f'[{r}]'}" for array, r in several.items()] + alone
+
+
+def _ranges(numbers: list[int]) -> Iterator[str]:
+    """``0-5`` and ``7`` of sorted numbers."""
+    start = 0
+    for end, number in enumerate(numbers):
+        if end + 1 == len(numbers) or numbers[end + 1] != number + 1:
+            first = numbers[start]
+            yield str(first) if first == number else f"{first}-{number}"
+            start = end + 1
+
+
+def _number(job: str) -> tuple[int, int]:
+    array, _, task = job.partition("_")
+    return int(array), int(task or 0)
+
+
+def _see(sweep: SweepPaths) -> tuple[dict[str, Evidence], Mapping[str, QueuedJob]]:
+    """All runs of the sweep, and the queue if one of them may be in it."""
+    jobs, when = ledger.jobs(sweep), cancellations(sweep)
+    seen = {name: look(sweep.run(name), when.get(name)) for name in run_names(sweep)}
+    of_template = any(one.record and one.record.job_id for one in seen.values())
+    queue = slurm.queued_jobs() if of_template or ledger.submissions(sweep) else {}
+    return {name: one.heard(jobs.get(name), queue) for name, one in seen.items()}, queue
+
+
+def _matching(sweep: SweepPaths, seen: Mapping[str, Evidence], pattern: str | None) -> list[str]:
+    if pattern is None:
+        return list(seen)
+    planned, found, words = ledger.planned(sweep), [], set[str]()
+    for name, one in seen.items():
+        own = planned.get(name) or (one.record.overrides if one.record else [])
+        words.update(own)
+        if any(fnmatchcase(word, pattern) for word in (name, *own)):
+            found.append(name)
+    if not found:
+        hint = nearest(pattern, [*seen, *words]) or "; it is a glob on names or overrides"
+        raise UserError(f"no run of {sweep.name} matches '{pattern}'{hint}")
+    return found
+
+
+def _shared(
+    job: str | None, pattern: str | None, runs: Iterable[str], meant: Mapping[str, Evidence]
+) -> UserError:
+    others = [name for name in runs if name not in meant]
+    some = ", ".join(others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
+    return UserError(
+        f"job {job} works on {some} as well, which '{pattern}' does not match; nothing was "
+        "cancelled, choose --runs so that it takes in all runs of a job"
+    )
+
+
+def _jobless(seen: Evidence) -> Owner | None:
+    return seen.owner if seen.queued is None else None
+
+
+def _scancel(jobs: list[str]) -> None:
+    """Cancel jobs by one call; some of them may have ended since they were seen."""
+    try:
+        slurm.ask(["scancel", *compact(jobs)])
+    except SlurmError as error:
+        queue = slurm.queued_jobs()
+        if left := [job for job in jobs if job in queue and queue[job].state != COMPLETING]:
+            ids = " ".join(compact(left))
+            raise UserError(f"scancel failed ({error}); still there: {ids}") from error

@@ -1,0 +1,1 @@
+"""What a job does on its node: watch over trainings, and put itself back where that helps."""

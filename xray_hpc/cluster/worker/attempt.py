@@ -1,0 +1,208 @@
+"""One try of one run: under its lease, in a child process, with the truth about it in its record.
+
+The child does the TensorFlow work. This process is small, outlives the child however that ends,
+and so can write into ``run.json`` what a killed process cannot.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from xray_hpc.cluster.config import ClusterConfig
+from xray_hpc.cluster.worker.child import Child, Log
+from xray_hpc.cluster.worker.failures import (
+    NO_STORAGE,
+    UNFIT_NODE,
+    Evidence,
+    classify,
+    decide,
+    told_to_end,
+)
+from xray_hpc.cluster.worker.job import Job, JobState
+from xray_hpc.cluster.worker.node import counts_gpus, look
+from xray_hpc.cluster.worker.output import complain, say
+from xray_hpc.cluster.worker.signals import Signals
+from xray_hpc.cluster.worker.tries import (
+    Outcome,
+    begin,
+    conclude,
+    ended_try,
+    existing_record,
+    node_name,
+)
+from xray_hpc.cluster.worker.usage import GpuUse, memory_group, oom_kills, process_usage
+from xray_hpc.errors import UserError
+from xray_hpc.runs.frozen import read_frozen
+from xray_hpc.runs.lease import EXPIRY_SECONDS, Lease, LeaseError
+from xray_hpc.runs.paths import RunPaths
+from xray_hpc.runs.record import Failure, Status, now, write_record
+
+# An older copy of this job, on a node that Slurm has lost, may live until its lease expires.
+PATIENCE_SECONDS = 1.5 * EXPIRY_SECONDS
+LEASE_LOST = 1
+# A file system that is full, read-only, gone or not for this user.
+UNWRITABLE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EIO,
+        errno.ESTALE,
+        errno.EACCES,
+        errno.EPERM,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What the tries of one job have in common.
+
+    ``leases`` are given back when the job has decided about its runs. ``side_by_side`` of them
+    train at once, with ``cpus`` each, ``None`` for all that there are.
+    """
+
+    cluster: ClusterConfig
+    job: Job | None
+    signals: Signals
+    leases: ExitStack
+    side_by_side: int = 1
+    cpus: int | None = None
+
+    def attempt(self, paths: RunPaths) -> Outcome:
+        """Train the run unless it is finished; what goes wrong is said and in the outcome."""
+        try:
+            read_frozen(paths)
+            if self.signals.asked is not None:
+                return self._leave(paths, self.signals.asked)
+            lease = take_lease(paths, self.job, self.signals)
+            self.leases.enter_context(lease)
+            return self._attempt(paths, lease)
+        except UserError as error:
+            return _said(Outcome(paths, 2), str(error))
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            message = f"{paths.folder} cannot be written to ({error.strerror})"
+            return _said(Outcome(paths, NO_STORAGE, Failure.STORAGE), message)
+
+    def _leave(self, paths: RunPaths, asked: signal.Signals) -> Outcome:
+        """Do nothing about a run of a job that was told to end before its turn came."""
+        record = existing_record(paths)
+        if record.status is Status.FINISHED:
+            return Outcome(paths, 0)
+        failure = classify(self._evidence(-asked))
+        verdict = decide(self.cluster.on_failure, failure, record)
+        return Outcome(paths, 128 + asked, failure, verdict)
+
+    def _attempt(self, paths: RunPaths, lease: Lease) -> Outcome:
+        record = existing_record(paths)
+        if record.status is Status.FINISHED:
+            say(f"{paths.name} is finished already; leaving it as it is")
+            return Outcome(paths, 0)
+        begin(paths, record, self.job)
+        unfit = look(paths.folder, self.job) if self.cluster.check_node else None
+        if unfit is not None:
+            error = {"type": "Unfit", "message": unfit.message}
+            code = NO_STORAGE if unfit.failure is Failure.STORAGE else UNFIT_NODE
+            outcome = conclude(paths, code, unfit.failure, self.cluster, error=error)
+            return _said(outcome, unfit.message)
+        return self._train(paths, lease)
+
+    def _train(self, paths: RunPaths, lease: Lease) -> Outcome:
+        group = memory_group()
+        kills = oom_kills(group)
+        name = f"{now()} on {node_name(self.job)}, job {self.job.id if self.job else None}"
+        with Log(paths, name) as log, GpuUse(bool(self.job and self.job.gpus)) as gpu_use:
+            label = paths.name if self.side_by_side > 1 else None
+            child = Child(paths, self._environment(), label=label)
+            self.signals.watch(child)
+            try:
+                code = child.follow(log, lambda: child.end(0) if lease.lost else None)
+            finally:
+                child.end(0)
+                self.signals.forget(child)
+        if lease.lost:
+            message = f"the lease of {paths.name} was lost; nothing more is written to it"
+            return _said(Outcome(paths, LEASE_LOST), message)
+        record = existing_record(paths)
+        used = process_usage(child.rusage) | {"gpu_use": gpu_use.mean}
+        if record.status is Status.FINISHED:  # which is written last: however it ended after that
+            write_record(paths, ended_try(paths, record, None, **used))
+            return Outcome(paths, 0)
+        said = record.failure if record.status is Status.FAILED else None
+        evidence = self._evidence(
+            code,
+            said=Failure(said) if said else None,
+            last_words=child.last_words,
+            oom_kills=oom_kills(group) - kills,
+        )
+        if evidence.asked is None and said:
+            error = record.error
+        else:
+            error, code = None, -(evidence.asked or told_to_end(code) or -code)
+        failure = classify(evidence)
+        return conclude(paths, code, failure, self.cluster, error=error, used=used)
+
+    def _evidence(self, code: int, **known: Any) -> Evidence:
+        asked, job = self.signals.asked, self.job
+        if asked is not None:
+            state = self._state_when_asked
+        else:
+            state = job.state() if job and known.get("said") is None else None
+        return Evidence(
+            code,
+            asked=asked,
+            in_job=job is not None,
+            job=state,
+            restarts=job.restarts if job else 0,
+            notice=self.cluster.notice,
+            **known,
+        )
+
+    @functools.cached_property
+    def _state_when_asked(self) -> JobState | None:
+        """What Slurm said of the job as the first run of it ended by a signal."""
+        return self.job.state() if self.job else None
+
+    def _environment(self) -> dict[str, str]:
+        bar = self.side_by_side == 1 and sys.stdout.isatty()
+        environment = {"XRAY_HPC_BAR": str(int(bar))}
+        if self.cpus is not None:
+            environment["XRAY_HPC_CPUS"] = str(self.cpus)
+        if self.cluster.check_node and self.job and self.job.gpus and counts_gpus():
+            environment["XRAY_HPC_GPUS"] = str(self.job.gpus)
+        return environment
+
+
+def take_lease(paths: RunPaths, job: Job | None, signals: Signals) -> Lease:
+    """Take the run's lease. A batch job waits a while for the owner to end; others do not.
+
+    Raises:
+        UserError: somebody else is training it.
+    """
+    end = time.monotonic() + (PATIENCE_SECONDS if job is not None and job.batch else 0)
+    said = False
+    while True:
+        try:
+            return Lease.take(paths.lease, job=job.id if job else None)
+        except LeaseError as error:
+            if time.monotonic() >= end or signals.asked is not None:
+                raise UserError(f"{paths.name} is being trained by {error.owner}") from None
+            if not said:
+                say(f"{paths.name} is held by {error.owner}; waiting for it")
+            said = True
+        time.sleep(1)
+
+
+def _said(outcome: Outcome, message: str) -> Outcome:
+    complain(f"error: {message}")
+    return outcome

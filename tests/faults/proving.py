@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import storage
-from faults import Fault
+from doing import Fault
 from judging import judge, judge_left
 from sweeps import FaultError, Sweep, throwaway
 

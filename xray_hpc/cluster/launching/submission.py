@@ -22,15 +22,6 @@ from xray_hpc.runs.files import write_json, write_text
 from xray_hpc.runs.paths import SweepPaths
 from xray_hpc.schema import as_dict
 
-# What a controller that is down, restarting or busy makes sbatch say. It may have taken the job.
-NO_ANSWER = (
-    "Unable to contact slurm controller",
-    "Socket timed out",
-    "Connection refused",
-    "Zero Bytes were transmitted",
-    "Unexpected message received",
-    "timed out after",
-)
 RETRY_SECONDS = 5.0
 TRIES = 24
 SETTLING_SECONDS = 2.0  # for a job whose sbatch was killed while the controller took it
@@ -165,7 +156,7 @@ def _sbatch(script: Path, lock: int) -> str:
         try:
             return slurm.submit(script, hold_open=lock)
         except SlurmError as error:
-            if not any(sign in str(error) for sign in NO_ANSWER):
+            if not slurm.no_answer(error):
                 raise
             print(f"Slurm does not answer ({error}); trying again", file=sys.stderr, flush=True)
         if taken := _find(script, _queue_at_last()):

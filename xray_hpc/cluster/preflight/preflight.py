@@ -10,11 +10,10 @@ import subprocess
 
 from xray_hpc.cluster.code import python, snapshot
 from xray_hpc.cluster.launching.plan import Plan
-from xray_hpc.cluster.launching.submission import NO_ANSWER
 from xray_hpc.cluster.preflight import fitting, permission, space
 from xray_hpc.cluster.preflight.demand import cpu_demand, runs_demand
 from xray_hpc.cluster.slurm.associations import accounting
-from xray_hpc.cluster.slurm.commands import PATIENCE_SECONDS, submitting_environment
+from xray_hpc.cluster.slurm.commands import PATIENCE_SECONDS, no_answer, submitting_environment
 from xray_hpc.cluster.slurm.scontrol import nodes, partitions, settings
 from xray_hpc.errors import UserError
 
@@ -60,7 +59,7 @@ def test_only(script: str) -> None:
     if answer.returncode == 0:
         return
     said = clean(answer.stderr)
-    if any(sign in said for sign in NO_ANSWER):
+    if no_answer(said):
         raise UserError(f"Slurm does not answer ({said}); try again later")
     raise UserError(f"sbatch refuses the job: {said}")
 

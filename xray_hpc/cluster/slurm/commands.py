@@ -20,9 +20,24 @@ QUEUE_FORMAT = "%i|%T|%r|%N|%L|%o"
 # What Slurm's commands say on a machine that knows of no cluster.
 UNCONFIGURED = ("Could not establish a configuration source", "Unable to process configuration")
 
+# What a controller that is down, restarting or busy makes them say. It may have heard them.
+NO_ANSWER = (
+    "Unable to contact slurm controller",
+    "Socket timed out",
+    "Connection refused",
+    "Zero Bytes were transmitted",
+    "Unexpected message received",
+    "timed out after",
+)
+
 
 class SlurmError(Exception):
     """A command of Slurm's failed; the message is what it said."""
+
+
+def no_answer(said: SlurmError | str) -> bool:
+    """Whether it says that the controller did not answer, so that it may be asked again."""
+    return any(sign in str(said) for sign in NO_ANSWER)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from xray_hpc.cluster.slurm.commands import SlurmError, ask, no_answer
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Unable to contact slurm controller (connect failure)",
+        "slurm_load_jobs error: Socket timed out on send/recv operation",
+        "Command '['scontrol']' timed out after 60 seconds",
+    ],
+)
+def test_a_controller_that_does_not_answer_may_be_asked_again(said: str) -> None:
+    assert no_answer(SlurmError(said))
+
+
+def test_a_refusal_is_an_answer() -> None:
+    assert not no_answer(SlurmError("Job/step already completing or completed"))
+
+
+def test_a_program_that_is_not_there_is_no_silent_controller() -> None:
+    with pytest.raises(SlurmError) as error:
+        ask(["no-such-program"])
+    assert not no_answer(error.value)

@@ -43,7 +43,11 @@ def prove(fault: Fault, times: int) -> Outcome:
     try:
         with contextlib.ExitStack() as stack:
             slurm = stack.enter_context(throwaway())
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+            folder = Path(
+                stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True)
+                )
+            )
             if fault.mounted:
                 stack.enter_context(storage.mounted(folder / "results"))
             count = times if not fault.share else RUNS_OF_MANY

@@ -68,6 +68,16 @@ def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_writing_never_changes_what_other_threads_make_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flip(mask: int) -> int:
+        raise AssertionError("the umask is that of the whole process")
+
+    monkeypatch.setattr(os, "umask", flip)
+    write_text(tmp_path / "ours", "")
+
+
 def test_text_is_utf8_with_lf(tmp_path: Path) -> None:
     write_text(tmp_path / "x", "Röntgen\n2\n")
     assert (tmp_path / "x").read_bytes() == "Röntgen\n2\n".encode()

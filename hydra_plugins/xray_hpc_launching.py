@@ -27,6 +27,13 @@ class XraySweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         assert self.launcher is not None
         assert self.hydra_context is not None
+        if self.max_batch_size is not None:
+            from xray_hpc.errors import UserError
+
+            raise UserError(
+                "hydra.sweeper.max_batch_size is not needed: arrays are split under the cluster's "
+                "limits, and cluster.parallel says how many runs go at once; leave it out"
+            )
         words = [*self._parse_config(), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (jobs,) = self.split_arguments(parser.parse_overrides(words), None)

@@ -1,7 +1,7 @@
 """Collect a sweep: ``python jobs/collect.py SWEEP_FOLDER``.
 
-What the collect job of a launch executes, when the runs submitted so far have ended: the same as
-``python -m xray_hpc.collect``, and then the submission of those for which Slurm had no room.
+What the collect job of a launch executes, when the runs submitted so far have ended: it submits
+those for which Slurm had no room before, and does what ``python -m xray_hpc.collect`` does.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from xray_hpc.collect import main as collect
 from xray_hpc.runs.paths import SweepPaths
 
 
-def main() -> int:
+def main() -> None:
+    submit_waiting(SweepPaths(Path(sys.argv[1]).resolve()))
     collect()
-    return submit_waiting(SweepPaths(Path(sys.argv[1]).resolve()))
 
 
 if __name__ == "__main__":

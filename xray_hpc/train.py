@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from xray_hpc import cli, hydra_app
-from xray_hpc.cluster.launching.launch import launch_lock
+from xray_hpc.cluster.launching.lock import launch_lock
 from xray_hpc.cluster.launching.plan import make_plan
 from xray_hpc.cluster.launching.prepare import make_folder, prepare
 from xray_hpc.cluster.states import decide
@@ -26,7 +26,8 @@ def _train(composed: hydra_app.Composed) -> int:
     make_folder(plan.place.sweep.folder)
     with launch_lock(plan.place.sweep, wait=True):
         fresh = {run.name} if decide(paths, None, {}).run else set[str]()
-        prepare(plan, sys.argv[1:], fresh)
+        # A sweep that was launched is launched again as it was, whatever is trained in it by hand.
+        prepare(plan, None if plan.place.sweep.sweep_yaml.exists() else sys.argv[1:], fresh)
     print(f"run folder: {paths.folder}", flush=True)
     return work([paths], plan.place.cluster)
 

@@ -27,7 +27,7 @@ STEPS: dict[str, dict[str, tuple[str, ...]]] = {
     "ask the cluster": {
         "xray_hpc.cluster.preflight.preflight": ("check", "test_only"),
         "xray_hpc.cluster.slurm.commands": ("available", "queued_jobs"),
-        "xray_hpc.cluster.launching.launch": ("limits",),
+        "xray_hpc.cluster.launching.on_slurm": ("limits",),
     },
     "look at the runs' folders": {"xray_hpc.cluster.launching.launch": ("decide_all",)},
     "record the code and the packages": {
@@ -35,7 +35,7 @@ STEPS: dict[str, dict[str, tuple[str, ...]]] = {
         "xray_hpc.cluster.code.versions": ("record",),
     },
     "write the runs' folders": {"xray_hpc.cluster.launching.launch": ("prepare",)},
-    "submit": {"xray_hpc.cluster.launching.launch": ("send",)},
+    "submit": {"xray_hpc.cluster.launching.on_slurm": ("send",)},
     REST: {"xray_hpc.launch": ("launch_sweep",)},
 }
 

@@ -6,7 +6,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from xray_hpc.errors import UserError
 from xray_hpc.schema import check
+
+# Options of sbatch on which the order of a sweep's jobs and their ends depend.
+RESERVED = ("array", "dependency", "signal", "output", "error", "open-mode")
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,14 @@ class ClusterConfig:
             self.runs_per_gpu,
             f"be 1 to cluster.runs_per_job={self.runs_per_job}",
         )
+        if self.parallel is not None:
+            slots, most = f"cluster.runs_per_gpu={self.runs_per_gpu}", self.parallel
+            check(most >= self.runs_per_gpu, "cluster.parallel", most, f"be {slots} or more")
+        for option in self.extra or {}:
+            if option in RESERVED:
+                raise UserError(
+                    f"cluster.extra.{option} is what a launch sets itself; leave it out"
+                )
         check(0 <= self.notice <= 65535, "cluster.notice", self.notice, "be 0 to 65535 seconds")
 
 

@@ -4,7 +4,8 @@ One JSON object a line, appended and synced, never rewritten. The events:
 
 ``{"event": "planned", "time": ..., "runs": {"ft-1a2b3c4d": ["model=ft"], ...}}``
     a launch put these runs into the sweep, with the overrides that made them
-``{"event": "submitting", "time": ..., "submission": "...", "kind": "runs", "tasks": [[...], ...]}``
+``{"event": "submitting", "time": ..., "submission": "...", "kind": "runs", "tasks": [[...], ...],
+"user": "..."}``
     written before ``sbatch`` is called; ``submission`` is the folder below ``slurm/`` with the
     batch script, ``kind`` is ``stage``, ``runs`` or ``collect``, and ``tasks`` are the runs that
     each task of the array works through (of one task: a job that is no array)
@@ -78,11 +79,16 @@ def expected_runs(sweep: SweepPaths) -> list[str]:
 
 @dataclass(frozen=True)
 class Submission:
-    """What was asked of Slurm; ``job`` is ``None`` until it is known that Slurm took it."""
+    """What was asked of Slurm; ``job`` is ``None`` until it is known that Slurm took it.
+
+    ``time`` is when it was asked, ``user`` who did.
+    """
 
     name: str
     kind: str
     tasks: list[list[str]]
+    time: str = ""
+    user: str = ""
     job: str | None = None
 
     def job_ids(self) -> dict[str, str]:
@@ -101,12 +107,18 @@ def submissions(sweep: SweepPaths) -> dict[str, Submission]:
     for event in events(sweep):
         name = event.get("submission", "")
         if event["event"] == "submitting":
-            found[name] = Submission(name, event["kind"], event["tasks"])
+            when, who = event["time"], event.get("user", "")
+            found[name] = Submission(name, event["kind"], event["tasks"], when, who)
         elif event["event"] == "submitted" and name in found:
             found[name] = dataclasses.replace(found[name], job=event["job"])
         elif event["event"] == "refused":
             found.pop(name, None)
     return found
+
+
+def users(sweep: SweepPaths) -> set[str]:
+    """Who submitted jobs of this sweep."""
+    return {found.user for found in submissions(sweep).values()} - {""}
 
 
 def jobs(sweep: SweepPaths) -> dict[str, str]:

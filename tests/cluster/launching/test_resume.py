@@ -54,6 +54,7 @@ def test_where_it_runs_can_be_changed(sweep: SweepPaths) -> None:
         ("cluster=local", r"it takes cluster.KEY=VALUE, wait=true, dry_run=true"),
         ("cluster.memm=1G", r"cluster.memm is unknown; did you mean 'mem'\?"),
         ("wait=maybe", r"wait is maybe; it must be true or false"),
+        ("cluster.mem=[1", r"no viable alternative|mismatched input"),
         ("cluster.gpus=-1", r"cluster.gpus is -1; it must be 0 or more"),
     ],
 )
@@ -86,13 +87,19 @@ def test_a_folder_that_was_never_launched_is_refused(sweep: SweepPaths) -> None:
         resume(sweep)
 
 
+def test_values_are_read_as_a_launch_reads_them(sweep: SweepPaths) -> None:
+    resume(sweep, ["cluster.time=12:00:00", "cluster.qos=on", "cluster.setup=[module load cuda]"])
+    cluster = read_yaml(sweep.sweep_yaml)["cluster"]
+    assert (cluster["time"], cluster["setup"]) == ("12:00:00", ["module load cuda"])
+
+
 def test_only_runs_that_wait_for_room_are_submitted_by_the_collect_job(
     sweep: SweepPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert submit_waiting(sweep) == 0
+    submit_waiting(sweep)
     assert capsys.readouterr().out == ""
     one, other = ledger.expected_runs(sweep)
     ledger.append(sweep, "waiting", runs=[other])
     update_record(sweep.run(one), status=Status.FAILED)
-    assert submit_waiting(sweep) == 0
+    submit_waiting(sweep)
     assert "1 run, 1 to run" in capsys.readouterr().out

@@ -115,7 +115,7 @@ def test_a_slurm_that_is_silent_for_a_while_is_waited_for(
 def test_runs_that_wait_for_room_are_waited_for(
     sweep: SweepPaths, queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue("", COLLECT, "")
+    queue(COLLECT, COLLECT, COLLECT, "")
     one, other = ledger.expected_runs(sweep)
     finish(sweep, [Status.FINISHED, Status.CREATED], monkeypatch)
     ledger.append(sweep, "waiting", runs=[other])
@@ -129,6 +129,16 @@ def test_runs_that_wait_for_room_are_waited_for(
     monkeypatch.setattr(following.Follower, "going", look)
     assert waiting.wait_for(sweep, [one, other]) == 1
     assert len(seen) >= 2
+
+
+def test_runs_that_nobody_will_submit_are_not_waited_for(
+    sweep: SweepPaths, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue("")
+    one, other = ledger.expected_runs(sweep)
+    finish(sweep, [Status.FINISHED, Status.CREATED], monkeypatch)
+    ledger.append(sweep, "waiting", runs=[other])
+    assert waiting.wait_for(sweep, [one, other]) == 1
 
 
 def test_ctrl_c_in_a_pipe_leaves_the_jobs_and_says_how_to_cancel_them(

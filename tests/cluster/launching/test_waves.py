@@ -15,9 +15,11 @@ RUNS = [f"ft-{number:04}" for number in range(2500)]
 DEFAULTS = Limits(array_index=1001, submit=None, jobs=10_000)
 
 
-def wave(runs: list[str], allowed: Limits = DEFAULTS, **cluster: int) -> Wave:
+def wave(
+    runs: list[str], allowed: Limits = DEFAULTS, live: tuple[str, ...] = (), **cluster: int
+) -> Wave:
     config = ClusterConfig("slurm", **cluster)  # type: ignore[arg-type]
-    return make_wave(SWEEP, config, None, ["/results/lr/runs/a"], runs, allowed)
+    return make_wave(SWEEP, config, None, ["/results/lr/runs/a"], runs, allowed, live)
 
 
 def sizes(made: Wave) -> list[int]:
@@ -65,9 +67,27 @@ def test_runs_for_which_slurm_has_no_room_come_later() -> None:
     assert made.later == tuple(RUNS[60:100])
 
 
-def test_no_room_at_all_is_said_in_a_line() -> None:
-    with pytest.raises(UserError, match="only 2 more jobs now"):
-        wave(RUNS[:100], Limits(1001, submit=2, jobs=None))
+@pytest.mark.parametrize(("live", "begin"), [((), "now+10minutes"), (("7",), None)])
+def test_without_room_for_a_run_a_collect_job_sees_to_them(
+    live: tuple[str, ...], begin: str | None
+) -> None:
+    made = wave(RUNS[:100], Limits(1001, submit=2, jobs=None), live)
+    assert ([job.kind for job in made.jobs()], len(made.later)) == (["collect"], 100)
+    assert (made.collect.begin, next(iter(made.jobs())).after) == (begin, live)
+
+
+def test_no_room_for_any_job_is_said_in_a_line() -> None:
+    with pytest.raises(UserError, match="Slurm lets you submit no more jobs now"):
+        wave(RUNS[:100], Limits(1001, submit=0, jobs=None))
+
+
+@pytest.mark.parametrize(("parallel", "after"), [(None, ("STAGE",)), (8, ("STAGE", "7"))])
+def test_the_parallelism_holds_for_what_is_live_too(
+    parallel: int | None, after: tuple[str, ...]
+) -> None:
+    made = wave(RUNS[:100], live=("7",), **({} if parallel is None else {"parallel": parallel}))
+    _, runs, collect = made.jobs()
+    assert (runs.after, collect.after) == (after, ("7", "RUNS"))
 
 
 def test_with_nothing_left_to_run_there_is_only_the_comparison() -> None:

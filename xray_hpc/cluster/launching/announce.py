@@ -13,27 +13,27 @@ SHOWN_RUNS = 20
 
 
 def show(
-    sweep: SweepPaths, decisions: Mapping[str, Decision], overrides: Mapping[str, list[str]]
+    sweep: SweepPaths,
+    decisions: Mapping[str, Decision],
+    overrides: Mapping[str, list[str]],
+    *,
+    all_runs: bool = False,
 ) -> None:
-    """Print the runs and what is to be done with each; of many only how many."""
+    """Print the runs and what is to be done with each; of many only how many, or ``all_runs``."""
     todo = sum(decision.run for decision in decisions.values())
     many = f"{len(decisions)} run{'s' if len(decisions) > 1 else ''}"
     print(f"sweep {sweep.name}: {many}, {todo} to run, in {short(sweep.folder)}")
-    if len(decisions) <= SHOWN_RUNS:
+    if all_runs or len(decisions) <= SHOWN_RUNS:
+        common = set.intersection(*(set(words) for words in overrides.values()))
         for name, decision in decisions.items():
             what = "run" if decision.run else "leave"
-            print(f"  {name}  {what}: {decision.why}{_differences(overrides, name)}")
+            words = [word for word in overrides[name] if word not in common]
+            differing = f"  ({' '.join(words)})" if words else ""
+            print(f"  {name}  {what}: {decision.why}{differing}")
         return
     counts = Counter((d.run, d.why.split(" as job ")[0][:60]) for d in decisions.values())
     for (run, why), count in counts.most_common():
         print(f"  {count} {'to run' if run else 'left'}: {why}")
-
-
-def _differences(overrides: Mapping[str, list[str]], name: str) -> str:
-    """The overrides of a run that others of the sweep do not share, in brackets."""
-    common = set.intersection(*(set(words) for words in overrides.values()))
-    words = [word for word in overrides[name] if word not in common]
-    return f"  ({' '.join(words)})" if words else ""
 
 
 def short(path: Path) -> str:

@@ -48,8 +48,12 @@ class Follower:
 
     def ended(self, paths: RunPaths, ended: int) -> None:
         """Say how a run ended; ``ended`` counts it."""
+        self.say(_outcome(paths), ended)
+
+    def say(self, line: str, ended: int) -> None:
+        """Print a line that stays."""
         clear = "\r\x1b[K" if self.terminal else ""
-        print(f"{clear}[{ended}/{self.total}] {_outcome(paths)}", flush=True)
+        print(f"{clear}[{ended}/{self.total}] {line}", flush=True)
         self.when = time.monotonic()
 
 
@@ -72,8 +76,6 @@ def _outcome(paths: RunPaths) -> str:
 def _describe(paths: RunPaths) -> str:
     record = read_record(paths)
     if record is None or record.status is not Status.FINISHED:
-        if record is not None and record.status is Status.CREATED:
-            return f"{paths.name} was cancelled before it began"
         status = record.status.value if record else "missing"
         error = record.error if record else None
         why = f": {error['type']}: {error['message'][:120]}" if error else ""

@@ -51,7 +51,9 @@ def _shown(command: list[str], code: Path | None) -> int:
 
 def run_all(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -> int:
     """Train the runs, ``parallel`` at a time, with a line on each; give how many did not finish."""
-    before = {number: signal.signal(number, _interrupt) for number in ENDING}
+    # What is ignored stays so: nohup has it ignore SIGHUP.
+    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in heard}
     waiting, going, ended = list(runs), dict[RunPaths, subprocess.Popen[bytes]](), 0
     follower, began = Follower(len(runs)), now()
     failed = 0
@@ -61,7 +63,7 @@ def run_all(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -
                 paths = waiting.pop(0)
                 if cancellations(paths.sweep).get(paths.name, "") >= began:
                     ended, failed = ended + 1, failed + 1
-                    follower.ended(paths, ended)
+                    follower.say(f"{paths.name} was cancelled before it began", ended)
                 else:
                     going[paths] = _start(paths, code)
             for paths, process in list(going.items()):

@@ -216,6 +216,18 @@ class _Inputs:
         return self._weights[starts]
 
 
+def data_sets(plan: Plan, names: Sequence[str]) -> list[str]:
+    """The folder of one run for each distinct data set of the runs ``names``."""
+    first: dict[object, str] = {}
+    wanted = set(names)
+    for run in plan.runs:
+        if run.name in wanted:
+            packed = dataclasses.replace(run.config.data, crop=1.0)  # is cut from what is packed
+            folder = str(plan.place.sweep.run(run.name).folder)
+            first.setdefault((packed, run.inputs.data), folder)
+    return list(first.values())
+
+
 def sweep_name(base: str, task_overrides: Sequence[str]) -> str:
     """Name a sweep that was given no name: the same command gives the same one.
 

@@ -29,11 +29,12 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"cannot make the folder {folder} ({error.strerror})") from error
 
 
-def prepare(plan: Plan, command: Sequence[str], fresh: AbstractSet[str]) -> None:
+def prepare(plan: Plan, command: Sequence[str] | None, fresh: AbstractSet[str]) -> None:
     """Write the sweep's files and its run folders.
 
-    ``command`` is what the user typed. The configuration of a run in ``fresh`` is written again
-    (its cache or the path of its data may have moved); other runs are left as they are.
+    ``command`` is what the user typed; without one ``sweep.yaml`` is left as it is. The
+    configuration of a run in ``fresh`` is written again (its cache or the path of its data may have
+    moved); other runs are left as they are.
     """
     sweep = plan.place.sweep
     make_folder(sweep.runs)
@@ -55,12 +56,13 @@ def prepare(plan: Plan, command: Sequence[str], fresh: AbstractSet[str]) -> None
     content = {
         "name": sweep.name,
         "launched": now(),
-        "command": list(command),
+        "command": list(command or ()),
         "code": code,
         "cluster": as_dict(plan.place.cluster),
         "runs": [run.name for run in plan.runs],
     }
-    write_text(sweep.sweep_yaml, to_yaml(content))
+    if command is not None:
+        write_text(sweep.sweep_yaml, to_yaml(content))
 
 
 def _is_new(paths: RunPaths) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.launching.launch import launch
@@ -18,6 +20,8 @@ from xray_hpc.runs.paths import SweepPaths
 from xray_hpc.schema import build, check, read_yaml
 
 SWITCHES = ("wait", "dry_run")
+RETRY_SECONDS = 60.0
+TRIES = 50  # a collect job has an hour, unless cluster.cpu_job.time says otherwise
 
 
 def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
@@ -31,10 +35,22 @@ def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
     return launch(_plan(sweep, ledger.expected_runs(sweep), words), _command(sweep))
 
 
-def submit_waiting(sweep: SweepPaths) -> int:
-    """Submit the runs for which Slurm had no room before; give the exit code of a launch."""
-    waiting = ledger.waiting(sweep)
-    return launch(_plan(sweep, waiting, ["wait=false"]), _command(sweep)) if waiting else 0
+def submit_waiting(sweep: SweepPaths) -> None:
+    """Submit the runs for which Slurm had no room before, if there are any; try for an hour.
+
+    Raises:
+        UserError: it cannot be done even then.
+    """
+    for left in range(TRIES - 1, -1, -1):
+        if not (waiting := ledger.waiting(sweep)):
+            return
+        try:
+            launch(_plan(sweep, waiting, ()), None, wait_for_lock=True)
+        except UserError as error:
+            if not left:
+                raise
+            print(f"{error}; trying again", file=sys.stderr, flush=True)
+            time.sleep(RETRY_SECONDS)
 
 
 def _command(sweep: SweepPaths) -> list[str]:
@@ -80,12 +96,17 @@ def _given(words: Sequence[str]) -> dict[str, Any]:
                 f"{word} cannot be given with --resume, which changes no run; it takes "
                 f"cluster.KEY=VALUE, {known}"
             )
+    given: dict[str, Any] = {}
     try:
-        given = OmegaConf.to_container(OmegaConf.from_dotlist(list(words)))
-    except OmegaConfBaseException as error:
-        raise UserError(f"{' '.join(words)}: {' '.join(str(error).split())}") from error
-    assert isinstance(given, dict)
-    return {str(key): value for key, value in given.items()}
+        for override in OverridesParser.create().parse_overrides(list(words)):
+            *above, last = override.key_or_group.split(".")
+            inner = given
+            for key in above:
+                inner = inner.setdefault(key, {})
+            inner[last] = override.value()
+    except HydraException as error:
+        raise UserError(str(error).splitlines()[0]) from error
+    return given
 
 
 def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

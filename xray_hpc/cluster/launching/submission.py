@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from xray_hpc.resources import resource
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import write_json, write_text
 from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.runs.record import user_name
 from xray_hpc.schema import as_dict
 
-RETRY_SECONDS = 5.0
-TRIES = 24
-SETTLING_SECONDS = 2.0  # for a job whose sbatch was killed while the controller took it
+RETRY_SECONDS = 10.0
+TRIES = 12
+SETTLING_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Job:
 
     ``arguments`` are what comes behind ``python jobs/<kind>.py``; ``tasks`` are, of an array that
     works through runs, the runs of each task; ``after`` are the ids of jobs that must have ended,
-    however; ``throttle`` is how many of its tasks may run at once.
+    however; ``throttle`` is how many of its tasks may run at once; ``begin`` is a time before which
+    it does not start, as sbatch takes it.
     """
 
     sweep: SweepPaths
@@ -44,6 +47,7 @@ class Job:
     after: tuple[str, ...] = ()
     throttle: int | None = None
     code: Path | None = None
+    begin: str | None = None
 
     @property
     def title(self) -> str:
@@ -70,6 +74,7 @@ class Job:
         extra: dict[str, Any] = {
             "mem": ask.mem,
             "dependency": f"afterany:{':'.join(self.after)}" if self.after else None,
+            "begin": self.begin,
             # Also where the site has it otherwise: a run goes on from its checkpoint.
             "requeue": runs,
         }
@@ -139,7 +144,8 @@ def submit(job: Job, lock: int) -> str:
     if job.kind == "runs":
         content = {"kind": job.kind, "cluster": as_dict(job.cluster), "tasks": tasks}
         write_json(folder / "tasks.json", content)
-    ledger.append(job.sweep, "submitting", submission=name, kind=job.kind, tasks=tasks)
+    who = user_name()
+    ledger.append(job.sweep, "submitting", submission=name, kind=job.kind, tasks=tasks, user=who)
     try:
         job_id = _sbatch(folder / slurm.SCRIPT, lock)
     except SlurmError as error:
@@ -159,7 +165,7 @@ def _sbatch(script: Path, lock: int) -> str:
             if not slurm.no_answer(error):
                 raise
             print(f"Slurm does not answer ({error}); trying again", file=sys.stderr, flush=True)
-        if taken := _find(script, _queue_at_last()):
+        if taken := _find(script.parent.name, _queue_at_last()):
             return taken
     raise _silent("sbatch gets no answer")
 
@@ -181,9 +187,10 @@ def _silent(what: str) -> UserError:
     )
 
 
-def _find(script: Path, queue: Mapping[str, QueuedJob]) -> str | None:
-    """The id of the job that was submitted with ``script``, if it is in the queue."""
-    return next((array_id(job) for job, at in queue.items() if at.script == str(script)), None)
+def _find(submission: str, queue: Mapping[str, QueuedJob]) -> str | None:
+    """The id of the job of a submission, if it is in the queue."""
+    # Its name is there once; the path to it may be another on another host.
+    return next((array_id(job) for job, at in queue.items() if at.submission == submission), None)
 
 
 def array_id(job: str) -> str:
@@ -199,13 +206,16 @@ def settle(sweep: SweepPaths) -> dict[str, str]:
     Raises:
         UserError: Slurm does not answer.
     """
-    open_ones = [name for name, at in ledger.submissions(sweep).items() if at.job is None]
+    open_ones = {name: at for name, at in ledger.submissions(sweep).items() if at.job is None}
     if not open_ones:
         return {}
-    time.sleep(SETTLING_SECONDS)
-    queue, adopted = slurm.queued_jobs(ended=True), {}
+    newest = max(datetime.fromisoformat(at.time) for at in open_ones.values())
+    age = (datetime.now(timezone.utc) - newest).total_seconds()
+    # The controller may still be about to take what a killed sbatch has sent.
+    time.sleep(min(max(SETTLING_SECONDS - age, 0), SETTLING_SECONDS))
+    queue, adopted = slurm.queued_jobs(ledger.users(sweep), ended=True), {}
     for name in open_ones:
-        if job := _find(sweep.slurm / name / slurm.SCRIPT, queue):
+        if job := _find(name, queue):
             ledger.append(sweep, "submitted", submission=name, job=job)
             adopted[name] = job
         else:

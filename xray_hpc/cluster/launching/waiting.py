@@ -53,6 +53,8 @@ def _follow(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
             time.sleep(POLL_SECONDS)
             continue
         states, waiting = _states(sweep, runs, queue), set(ledger.waiting(sweep))
+        # With no job left that could submit them, runs that wait for room wait for nobody.
+        waiting &= {run for run in runs if queue and states[run] is not State.FINISHED}
         over = [run for run in runs if states[run] not in LIVE and run not in waiting]
         for run in over:
             if run not in ended:
@@ -81,7 +83,10 @@ def _ask_what_to_do(sweep: SweepPaths) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print(f"\n{left}", flush=True)
         return
-    answer = input("\n[l]eave the jobs running, or [c]ancel them? ").strip().lower()
+    try:
+        answer = input("\n[l]eave the jobs running, or [c]ancel them? ").strip().lower()
+    except (EOFError, KeyboardInterrupt):
+        answer = ""
     if not answer.startswith("c"):
         print(left)
         return

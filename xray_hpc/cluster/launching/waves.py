@@ -18,6 +18,7 @@ from xray_hpc.runs import ledger
 from xray_hpc.runs.paths import SweepPaths
 
 BESIDE = 2  # jobs that are none of the runs': stage and collect
+LATER = "now+10minutes"
 
 
 @dataclass(frozen=True)
@@ -25,24 +26,41 @@ class Wave:
     """Jobs whose ids are not known yet.
 
     ``arrays`` are the parts of the runs with their jobs; ``later`` are the runs for which Slurm
-    has no room now.
+    has no room now; ``live`` are the ids of arrays of runs from before, which the collect job
+    waits for as well.
     """
 
     stage: Job | None
     arrays: tuple[tuple[Part, Job], ...]
     collect: Job
-    later: tuple[str, ...]
+    later: tuple[str, ...] = ()
+    live: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no run."""
+        return not self.arrays
 
     def jobs(self) -> Iterator[Job]:
         """All of them, with words in the place of ids."""
         if self.stage is not None:
             yield self.stage
         for part, job in self.arrays:
-            yield dataclasses.replace(job, after=_after(part, "STAGE", self._names()))
-        yield dataclasses.replace(self.collect, after=tuple(self._names()))
+            yield dataclasses.replace(job, after=self.after(part, "STAGE", self._names()))
+        yield dataclasses.replace(self.collect, after=(*self.live, *self._names()))
+
+    def after(self, part: Part, stage: str | None, arrays: Sequence[str]) -> tuple[str, ...]:
+        """The ids of the jobs that must have ended before a part starts."""
+        if part.after is not None:
+            return (arrays[part.after],)
+        # The parallelism that was asked for holds for the sweep, with what is live of it.
+        before = () if part.throttle is None else self.live
+        return before if stage is None else (stage, *before)
 
     def _names(self) -> list[str]:
         count = len(self.arrays)
+        if not count:
+            return []
         return ["RUNS"] if count == 1 else [f"RUNS{number}" for number in range(1, count + 1)]
 
 
@@ -76,23 +94,25 @@ def make_wave(
     data_sets: Sequence[str],
     runs: Sequence[str],
     allowed: Limits,
+    live: Sequence[str] = (),
 ) -> Wave:
     """What to submit of ``runs`` under the cluster's limits.
 
     ``data_sets`` are the run folders whose images the stage job packs; none: there is no such job.
+    Where there is no room for a run, only a collect job is submitted, which sees to them later.
 
     Raises:
-        UserError: this user may not submit even one run now.
+        UserError: this user may not submit even one job now.
     """
     tasks = pack(runs, cluster.runs_per_job)
-    room = len(tasks) if allowed.submit is None else allowed.submit - BESIDE
-    if runs and room < 1:
+    if allowed.submit is not None and allowed.submit < 1:
         raise UserError(
-            f"Slurm lets you submit only {allowed.submit} more jobs now (your limit of submitted "
-            "jobs); launch again when others have ended, or use cluster.runs_per_job"
+            "Slurm lets you submit no more jobs now (your limit of submitted jobs); launch again "
+            "when others have ended, or pack runs with cluster.runs_per_job"
         )
+    room = len(tasks) if allowed.submit is None else max(allowed.submit - BESIDE, 0)
     now, later = tasks[:room], tasks[room:]
-    parallel = cluster.parallel and max(1, cluster.parallel // cluster.runs_per_gpu)
+    parallel = cluster.parallel and cluster.parallel // cluster.runs_per_gpu
     parts = split(len(now), array_size=allowed.array_index, parallel=parallel) if now else []
     job = Job(sweep, "runs", cluster, code=code)
     arrays = [
@@ -100,18 +120,20 @@ def make_wave(
         for part in parts
     ]
     stage = Job(sweep, "stage", cluster, arguments=tuple(data_sets), code=code)
+    collect = Job(sweep, "collect", cluster, arguments=(str(sweep.folder),), code=code)
+    if later and not (now or live):
+        collect = dataclasses.replace(collect, begin=LATER)
     return Wave(
-        stage if data_sets else None,
+        stage if data_sets and now else None,
         tuple(zip(parts, arrays, strict=True)),
-        Job(sweep, "collect", cluster, arguments=(str(sweep.folder),), code=code),
+        collect,
         tuple(run for task in later for run in task),
+        tuple(live),
     )
 
 
-def send(wave: Wave, live: Sequence[str], lock: int) -> Sent:
+def send(wave: Wave, lock: int) -> Sent:
     """Submit a wave; all of it or nothing.
-
-    ``live`` are the ids of arrays of runs from before, which the collect job waits for as well.
 
     Raises:
         UserError: Slurm refuses a job, or does not answer.
@@ -125,20 +147,13 @@ def send(wave: Wave, live: Sequence[str], lock: int) -> Sent:
             stage = submit(wave.stage, lock)
             submitted.append(stage)
         for part, job in wave.arrays:
-            after = _after(part, stage, arrays)
+            after = wave.after(part, stage, arrays)
             arrays.append(submit(dataclasses.replace(job, after=after), lock))
             submitted.append(arrays[-1])
         if wave.later:
             ledger.append(sweep, "waiting", runs=list(wave.later))
-        collect = submit(dataclasses.replace(wave.collect, after=(*live, *arrays)), lock)
+        collect = submit(dataclasses.replace(wave.collect, after=(*wave.live, *arrays)), lock)
     return Sent(stage, tuple(arrays), collect)
-
-
-def _after(part: Part, stage: str | None, arrays: Sequence[str]) -> tuple[str, ...]:
-    """The ids of the jobs that must have ended before a part starts."""
-    if part.after is not None:
-        return (arrays[part.after],)
-    return () if stage is None else (stage,)
 
 
 @contextmanager
@@ -152,6 +167,7 @@ def _all_or_nothing(sweep: SweepPaths) -> Iterator[list[str]]:
             raise
         if not slurm.cancel(submitted):
             jobs = " ".join(submitted)
-            raise UserError(f"{error} (do this yourself: scancel {jobs})") from error
+            what = str(error) or "interrupted"
+            raise UserError(f"{what} (do this yourself: scancel {jobs})") from error
         ledger.append(sweep, "cancelled", jobs=submitted, runs=[])
         raise

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.errors import UserError
 from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.runs.record import user_name
 
 PATIENCE_SECONDS = 60
 SCRIPT = "job.sh"  # the batch script in a submission's folder
@@ -82,8 +83,8 @@ def available() -> bool:
     return True
 
 
-def ask(command: list[str], *, pass_fds: Sequence[int] = ()) -> str:
-    """What a command of Slurm's prints.
+def ask(command: list[str], *, stdin: str = "", pass_fds: Sequence[int] = ()) -> str:
+    """What a command of Slurm's prints; bytes that are no UTF-8 (people's comments) as ``?``.
 
     Raises:
         SlurmError: it failed, or did not answer within a minute (which ends it).
@@ -93,9 +94,10 @@ def ask(command: list[str], *, pass_fds: Sequence[int] = ()) -> str:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}
         answer = subprocess.run(
             command,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=PATIENCE_SECONDS,
             env=environment,
             pass_fds=pass_fds,
@@ -107,16 +109,19 @@ def ask(command: list[str], *, pass_fds: Sequence[int] = ()) -> str:
     return answer.stdout
 
 
-def queued_jobs(*, ended: bool = False) -> dict[str, QueuedJob]:
+def queued_jobs(others: Collection[str] = (), *, ended: bool = False) -> dict[str, QueuedJob]:
     """Jobs of this user that wait or run, array tasks one by one, by id (``17`` or ``17_3``).
 
-    With ``ended`` also those that ended a moment ago (minutes: Slurm's ``MinJobAge``).
+    Those of the users ``others`` too. With ``ended`` also those that ended a moment ago (minutes:
+    Slurm's ``MinJobAge``).
 
     Raises:
         UserError: ``squeue`` does not answer.
     """
     try:
-        command = ["squeue", "--noheader", "--array", "--me", f"--format={QUEUE_FORMAT}"]
+        users = sorted({*others, user_name()})
+        whose = "--me" if len(users) == 1 else f"--user={','.join(users)}"
+        command = ["squeue", "--noheader", "--array", whose, f"--format={QUEUE_FORMAT}"]
         return parse_queue(ask([*command, "--states=all"] if ended else command))
     except SlurmError as error:
         raise UserError(f"Slurm does not answer ({error}); try again later") from error
@@ -182,16 +187,20 @@ def submit(script: Path, *, hold_open: int) -> str:
 def submitting_environment() -> Iterator[None]:
     """Hide what a surrounding job left in the environment, so that a new one does not inherit it.
 
-    ``SLURM_CONF`` stays: it says which cluster this is. Outside of a job nothing is hidden, so
-    that a user's own ``SBATCH_ACCOUNT`` and the like keep their meaning.
+    ``SLURM_CONF`` stays: it says which cluster this is. So do ``SBATCH_ACCOUNT`` and the like,
+    which are the user's own; outside of a job nothing is hidden.
     """
     if "SLURM_JOB_ID" not in os.environ:
         yield
         return
     import submitit.helpers  # here, for the sake of launches outside of Slurm
 
-    conf = os.environ.get("SLURM_CONF")
+    bindings = ("SBATCH_CPU_BIND", "SBATCH_MEM_BIND")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "SLURM_CONF" or (name.startswith("SBATCH_") and not name.startswith(bindings))
+    }
     with submitit.helpers.clean_env():
-        if conf is not None:
-            os.environ["SLURM_CONF"] = conf
+        os.environ.update(kept)
         yield

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from making import Programs
 
 from xray_hpc.cluster.slurm.commands import SlurmError, ask, no_answer
 
@@ -25,3 +26,13 @@ def test_a_program_that_is_not_there_is_no_silent_controller() -> None:
     with pytest.raises(SlurmError) as error:
         ask(["no-such-program"])
     assert not no_answer(error.value)
+
+
+def test_a_byte_that_is_no_utf8_in_somebodys_comment_is_no_failure(programs: Programs) -> None:
+    programs.say("squeue", before=r"printf 'gru\xdfe\n'")
+    assert ask(["squeue"]) == "gru\ufffde\n"
+
+
+def test_a_command_can_be_given_what_it_reads(programs: Programs) -> None:
+    programs.say("sbatch", before="read line; echo $line")
+    assert ask(["sbatch"], stdin="#!/bin/sh\n") == "#!/bin/sh\n"

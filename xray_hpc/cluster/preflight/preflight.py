@@ -6,14 +6,19 @@ what only Slurm can judge, ``sbatch --test-only`` is asked.
 
 from __future__ import annotations
 
-import subprocess
+import re
 
 from xray_hpc.cluster.code import python, snapshot
 from xray_hpc.cluster.launching.plan import Plan
 from xray_hpc.cluster.preflight import fitting, permission, space
 from xray_hpc.cluster.preflight.demand import cpu_demand, runs_demand
 from xray_hpc.cluster.slurm.associations import accounting
-from xray_hpc.cluster.slurm.commands import PATIENCE_SECONDS, no_answer, submitting_environment
+from xray_hpc.cluster.slurm.commands import (
+    SlurmError,
+    ask,
+    no_answer,
+    submitting_environment,
+)
 from xray_hpc.cluster.slurm.scontrol import nodes, partitions, settings
 from xray_hpc.errors import UserError
 
@@ -47,27 +52,15 @@ def test_only(script: str) -> None:
     """
     try:
         with submitting_environment():
-            answer = subprocess.run(
-                ["sbatch", "--test-only"],
-                input=script,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE_SECONDS,
-            )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(f"Slurm does not answer ({error}); try again later") from error
-    if answer.returncode == 0:
-        return
-    said = clean(answer.stderr)
-    if no_answer(said):
-        raise UserError(f"Slurm does not answer ({said}); try again later")
-    raise UserError(f"sbatch refuses the job: {said}")
+            ask(["sbatch", "--test-only"], stdin=script)
+    except SlurmError as error:
+        said = _clean(str(error))
+        if no_answer(said):
+            raise UserError(f"Slurm does not answer ({said}); try again later") from error
+        raise UserError(f"sbatch refuses the job: {said}") from error
 
 
-def clean(said: str) -> str:
-    """What ``sbatch`` said in one line, each sentence once, without the prefixes."""
-    sentences = (
-        line.removeprefix("sbatch: ").removeprefix("error: ").removeprefix("allocation failure: ")
-        for line in said.splitlines()
-    )
-    return "; ".join(dict.fromkeys(filter(None, map(str.strip, sentences)))) or "no reason given"
+def _clean(said: str) -> str:
+    """What ``sbatch`` said, each sentence once, without the prefixes."""
+    sentences = re.split(r"(?:^|\s)(?:(?:sbatch|error|allocation failure): )+", said)
+    return "; ".join(dict.fromkeys(filter(None, map(str.strip, sentences))))

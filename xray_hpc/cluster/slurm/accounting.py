@@ -19,7 +19,8 @@ def fates(jobs: Collection[str]) -> dict[str, str]:
             [*command, f"--jobs={','.join(jobs)}"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=PATIENCE_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -114,7 +114,8 @@ def _ask(words: Sequence[str]) -> list[list[str]]:
         ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *words],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=True,
         timeout=PATIENCE_SECONDS,
     )

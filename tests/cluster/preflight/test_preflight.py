@@ -185,6 +185,15 @@ def test_an_account_of_another_user_will_do_where_slurm_does_not_look(
     assert check(account="hearts") == []
 
 
+def test_an_account_of_ones_own_will_do_where_slurm_hides_the_list_of_all(
+    check: Check, site: Any
+) -> None:
+    site.answer("sacctmgr", "*parentname*", "")  # so with PrivateData=accounts,users
+    assert check(account="lungs") == []
+    with pytest.raises(UserError, match=r"'lugns' is unknown; did you mean 'lungs'\?"):
+        check(account="lugns")
+
+
 def test_a_partition_that_is_down_takes_jobs_for_later(check: Check) -> None:
     assert check(partition="closed", cpu_job=CpuJobConfig(partition="main", mem="4G")) == [
         "partition 'closed' is down now; its jobs wait until it is up"

@@ -21,7 +21,7 @@ demo: .venv/demo-installed
 	.venv/bin/python -m xray_hpc.launch -m model=cnn,tl,ft
 
 test: .venv/dev-installed
-	@tests/slurm/install.sh
+	@tests/slurm/install.sh accounting
 	@$(MAKE) --no-print-directory lint
 	.venv/bin/python -m pytest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; move it there when the block ends well.
 
-    The file is synced before it is moved, so that a crash leaves the old file or the new one,
-    never a part. When the block raises, the temporary file is removed. The temporary name ends
+    The file is synced before it is moved and its folder after it, so that a crash leaves the old
+    file or the new one, never a part, and the new one once the block has been left. When the block raises, the temporary file is removed. The temporary name ends
     in the whole name (Keras and matplotlib choose the format by its end).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +37,18 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that has nothing to sync there
+            raise
+    finally:
+        os.close(opened)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -247,9 +247,9 @@ class Sweep:
 
 
 @contextmanager
-def throwaway(nodes: int = 3) -> Iterator[Slurm]:
+def throwaway(nodes: int = 3, *, accounting: bool = False) -> Iterator[Slurm]:
     """A cluster for one fault alone, which may do to it what it likes."""
-    cluster = Cluster.claim(Size(nodes=nodes))
+    cluster = Cluster.claim(Size(nodes=nodes), accounting=accounting)
     try:
         cluster.start()
         yield Slurm.throwaway(cluster)

@@ -60,6 +60,17 @@ def test_it_ends_quietly_when_it_is_told_to(tmp_path: Path, number: int) -> None
         assert ended(process) == (128 + number, "")
 
 
+def test_a_signal_that_was_ignored_from_the_start_is_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with started(SLEEP, tmp_path) as process:
+            process.send_signal(signal.SIGHUP)
+            process.terminate()
+            assert ended(process) == (143, "")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_checkpoint_that_is_being_written_is_finished_first(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     with started(WRITE, path) as process:

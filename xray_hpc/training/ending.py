@@ -17,10 +17,11 @@ def end_when_told() -> None:
     """Have signal n end the process with 128 + n; to be called before any thread starts.
 
     A thread waits for the signal, so that it is heard within a long step too, and no Python code
-    is interrupted.
+    is interrupted. A signal that is ignored, as nohup has it, stays so.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    threading.Thread(target=_end_at_signal, daemon=True).start()
+    heard = {number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN}
+    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    threading.Thread(target=_end_at_signal, args=[heard], daemon=True).start()
 
 
 def end_with_parent(pipe: int) -> None:
@@ -31,8 +32,8 @@ def end_with_parent(pipe: int) -> None:
     threading.Thread(target=_end_at_eof, args=[pipe], daemon=True).start()
 
 
-def _end_at_signal() -> None:
-    number = signal.sigwait(ENDING)
+def _end_at_signal(heard: set[signal.Signals]) -> None:
+    number = signal.sigwait(heard)
     with WRITING:
         os._exit(128 + number)
 

@@ -24,9 +24,10 @@ def asked(
     restarts: int = 0,
     left: float | None = 3600,
     down: bool = False,
+    preempted: bool = False,
 ) -> Evidence:
     """A training ended by a signal to its job, of which Slurm says ``state`` then."""
-    job = JobState(state, restarts, left, node_down=down)
+    job = JobState(state, restarts, left, node_down=down, preempted=preempted)
     return Evidence(143, asked=number, in_job=True, job=job, restarts=0, notice=120)
 
 
@@ -45,8 +46,11 @@ def asked(
         (asked(signal.SIGUSR2, "RUNNING", left=180), Failure.TIME_LIMIT),
         (asked(signal.SIGUSR2, "RUNNING", left=3600), Failure.PREEMPTED),
         (asked(signal.SIGUSR2, "RUNNING", left=None), Failure.PREEMPTED),
+        (asked(signal.SIGTERM, "COMPLETING", preempted=True), Failure.PREEMPTED),
         (asked(signal.SIGINT, "RUNNING"), Failure.CANCELLED),
         (Evidence(143, asked=signal.SIGTERM, in_job=True), Failure.CANCELLED),
+        (Evidence(-12, asked=signal.SIGUSR2, in_job=True), Failure.TIME_LIMIT),
+        (Evidence(143, in_job=True), Failure.KILLED),
         (Evidence(-2, asked=signal.SIGINT), Failure.CANCELLED),
         (Evidence(-15), Failure.CANCELLED),
     ],

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.cluster.worker.job import Job, current_job, job_id, mebibytes, seconds
+from xray_hpc.cluster.worker import job as job_module
+from xray_hpc.cluster.worker.job import Job, current_job, job_id, kill_wait, mebibytes, seconds
 
+SILENT = "Unable to contact slurm controller"
 # Slurm 22.05, of a task of an array.
 SHOWN = """\
 JobId=8 ArrayJobId=7 ArrayTaskId=3 JobName=job.sh UserId=root(0) Priority=4294901759 \
-JobState=RUNNING Reason=None Requeue=1 Restarts=2 BatchFlag=1 ExitCode=0:0 RunTime=00:10:00 \
+JobState=RUNNING Reason=None Requeue=1 Restarts=2 BatchFlag=2 ExitCode=0:0 RunTime=00:10:00 \
 TimeLimit=1-00:30:00 SubmitTime=2026-11-22T10:07:01 Partition=main ExcNodeList=node[7-8] \
 NodeList=node1 NumCPUs=4 TRES=cpu=4,mem=1.50G,node=1,billing=4,gres/gpu=2 MinCPUsNode=4 \
 MinMemoryNode=1.50G Command=/tmp/job.sh
@@ -32,7 +34,6 @@ def scontrol(site: Any, tmp_path: Path) -> Any:
     site.answer("scontrol", "*show config", "KillWait                = 20 sec\n")
     for word in ("requeue", "update"):
         site.act("scontrol", f"{word} *", f'echo "$*" >> {tmp_path}/said')
-    site.answer("sinfo", "*", "40000\n64000+\n")
     return site
 
 
@@ -79,7 +80,6 @@ def test_a_job_knows_what_it_was_given(scontrol: Any) -> None:
         submitted=job.submitted,
         partition="main",
         excluded="node[7-8]",
-        kill_wait=20,
     )
 
 
@@ -138,8 +138,81 @@ def test_slurms_signals_do_not_end_the_putting_back(scontrol: Any) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_the_largest_node_is_known(scontrol: Any) -> None:
-    assert Job("7", "node1", partition="main").largest_memory() == 64000
+def test_the_largest_node_is_one_with_the_gpus_of_the_job(scontrol: Any) -> None:
+    assert Job("7", "node1", partition="short").largest_memory() == 40000
+    assert Job("7", "node1", partition="main", gpus=2).largest_memory() == 500000
+    assert Job("7", "node1", gpus=7).largest_memory() is None
+
+
+def test_it_is_asked_how_long_slurm_waits_before_it_kills(scontrol: Any) -> None:
+    assert kill_wait() == 20
+
+
+def test_slurms_own_default_holds_where_it_does_not_answer(site: Any) -> None:
+    site.answer("scontrol", "*", SILENT, code=1)
+    assert kill_wait() == 30
+
+
+def test_a_job_that_another_one_takes_the_place_of_says_so(site: Any) -> None:
+    times = "StartTime=2026-11-22T11:00:00 PreemptTime="
+    for preempted, when in [(False, "None"), (True, "2026-11-22T11:30:00")]:
+        site.answer("scontrol", "*show job*", f"JobId=7 JobState=COMPLETING {times}{when}")
+        assert Job("7", "node1").state().preempted is preempted
+    site.answer("scontrol", "*show job*", f"JobId=7 JobState=RUNNING {times}2026-11-22T10:00:00")
+    assert not Job("7", "node1").state().preempted  # that was before this start
+
+
+@pytest.fixture
+def silent_at_first(scontrol: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The controller does not answer until it was asked twice."""
+    monkeypatch.setattr(job_module, "RETRY_SECONDS", 0.01)
+    count = f"echo >> {tmp_path}/asked; [ $(wc -l < {tmp_path}/asked) -gt 2 ]"
+    silent = f"{{ echo {SILENT} >&2; exit 1; }}"
+    scontrol.act("scontrol", "requeue *", f'{count} || {silent}; echo "$*" >> {tmp_path}/said')
+    scontrol.act("scontrol", "*show job*", f"{count} || {silent}; echo {SHOWN.strip()!r}")
+    return scontrol
+
+
+def test_a_controller_that_is_away_for_a_moment_is_asked_again(
+    silent_at_first: Any, tmp_path: Path
+) -> None:
+    assert Job("7", "node1").requeue(patience=60) is None
+    assert said(tmp_path) == ["requeue 7"]
+
+
+def test_a_job_hears_of_its_state_when_the_controller_is_back(silent_at_first: Any) -> None:
+    state = Job("7_3", "node1").state(patience=60)
+    assert state is not None
+    assert state.restarts == 2
+
+
+def test_where_time_is_short_the_controller_is_asked_once(silent_at_first: Any) -> None:
+    assert Job("7_3", "node1").state() is None
+
+
+@pytest.mark.parametrize(
+    ("said", "gpus"),
+    [
+        ("TRES=cpu=4,gres/gpu=2", 2),
+        ("TRES=cpu=4", 0),
+        ("TRES=cpu=4 TresPerNode=gres:gpu:2", None),  # GPUs are not counted here
+        ("", None),
+    ],
+)
+def test_whether_a_job_has_gpus_may_not_be_known(site: Any, said: str, gpus: int | None) -> None:
+    site.answer("scontrol", "*show job*", f"JobId=8 JobState=RUNNING {said}")
+    job = current_job(TASK)
+    assert job is not None
+    assert job.gpus == gpus
+
+
+def test_words_in_what_people_named_are_not_taken_for_slurms(site: Any) -> None:
+    end = "Comment=a b BatchFlag=0 NumCPUs=99 WorkDir=/my results/Partition=x"
+    shown = SHOWN.strip().replace("Command=/tmp/job.sh", end)
+    site.answer("scontrol", "*show job*", shown)
+    job = current_job(TASK)
+    assert job is not None
+    assert (job.batch, job.cpus, job.partition) == (True, 4, "main")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from xray_hpc.runs.files import write_json
 from xray_hpc.runs.lease import Lease
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.progress import Progress, write_progress
-from xray_hpc.runs.record import RunRecord, Status, read_record, update_record
+from xray_hpc.runs.record import RunRecord, Status, Try, read_record, update_record
 from xray_hpc.schema import as_dict
 
 JOB = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "node1"}
@@ -92,7 +92,6 @@ class Queue:
         self.site, self.said = site, folder / "said"
         self.shows()
         site.answer("scontrol", "*show config", "KillWait = 30 sec\n")
-        site.answer("sinfo", "*", "64000\n")
         for word in ("requeue", "update"):
             site.act("scontrol", f"{word} *", f'echo "$*" >> {self.said}')
 
@@ -100,7 +99,8 @@ class Queue:
         self.site.answer(
             "scontrol",
             "*show job*",
-            f"JobId=17 JobState={state} Restarts={restarts} BatchFlag=1 RunTime=00:01:00 "
+            f"JobId=17 JobState={state} Restarts={restarts} BatchFlag={1 + (restarts > 0)} "
+            "RunTime=00:01:00 "
             "TimeLimit=10:00:00 SubmitTime=2026-01-01T00:00:00 NumCPUs=8 TRES=cpu=8,mem=2G",
         )
 
@@ -296,7 +296,8 @@ def test_a_run_out_of_memory_gets_more(start: Any, paths: RunPaths, queue: Queue
 def test_a_run_that_needs_more_than_any_node_has_is_stopped(
     start: Any, paths: RunPaths, queue: Queue
 ) -> None:
-    queue.site.answer("sinfo", "*", "2048\n")
+    node = "NodeName=node1 CPUTot=8 RealMemory=2048 State=IDLE Partitions=main"
+    queue.site.answer("scontrol", "*show node", node)
     _, output = ended(start(SAY_FAILED.replace("FAILURE", "'out_of_memory'"), **JOB))
     assert "stop: no node has more than its 2048 MiB of memory" in output
     assert queue.asked == []
@@ -356,6 +357,64 @@ def test_a_run_that_is_not_put_back_says_so(start: Any, paths: RunPaths, queue: 
     why = "Requested operation is disabled"
     assert f"error: job 17 was not put back ({why}); launch again\n" in output
     assert not record_of(paths).tries[0].retried
+
+
+@pytest.mark.parametrize(("word", "times"), [("requeue", 1), ("*show job*", 2)])
+def test_a_controller_that_is_away_as_a_run_ends_does_not_lose_the_run(
+    start: Any, paths: RunPaths, queue: Queue, tmp_path: Path, word: str, times: int
+) -> None:
+    process = start(HANG, **JOB)
+    until(lambda: paths.log.exists() and "training" in paths.log.read_text())
+    away = f"echo >> {tmp_path}/away; [ $(wc -l < {tmp_path}/away) -gt {times} ] || " + (
+        "{ echo Unable to contact slurm controller >&2; exit 1; }"
+    )
+    if word == "requeue":
+        queue.site.act("scontrol", "requeue *", f'{away}; echo "$*" >> {queue.said}')
+        queue.shows("COMPLETING", restarts=1)
+    else:
+        queue.site.act("scontrol", "*show job*", f"{away}; echo JobState=COMPLETING Restarts=1")
+    process.send_signal(signal.SIGTERM)
+    ended(process)
+    assert record_of(paths).failure == "preempted"
+    assert queue.asked == ["requeue 17"]
+
+
+def test_a_signal_before_the_time_limit_is_none_to_cancel_though_slurm_is_away(
+    start: Any, paths: RunPaths, queue: Queue
+) -> None:
+    process = start(HANG, "--submission", submission([paths], notice=4), **TASK)
+    until(lambda: paths.log.exists() and "training" in paths.log.read_text())
+    queue.site.answer("scontrol", "*show*", "Unable to contact slurm controller", code=1)
+    process.send_signal(signal.SIGUSR2)
+    ended(process)
+    assert record_of(paths).failure == "time_limit"
+    assert queue.asked == ["requeue 17_1"]
+
+
+def test_a_signal_that_was_ignored_from_the_start_is_ignored(start: Any, paths: RunPaths) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        process = start(HANG)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    until(lambda: paths.log.exists() and "training" in paths.log.read_text())
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    code, _ = ended(process)
+    assert code == 128 + signal.SIGTERM
+
+
+def test_a_run_without_a_turn_goes_on_whatever_its_tries_before(
+    start: Any, runs: list[RunPaths], queue: Queue
+) -> None:
+    idle = Try("", "node1", failure="time_limit", epochs=0, retried=True)
+    update_record(runs[1], tries=[idle, idle])
+    process = start(HANG, "--submission", submission(runs[:2]), **TASK)
+    until(lambda: runs[0].log.exists() and "training" in runs[0].log.read_text())
+    process.send_signal(signal.SIGUSR2)
+    queue.site.answer("scontrol", "*show job*", "JobId=17 JobState=TIMEOUT BatchFlag=1")
+    _, output = ended(process)
+    assert f"{runs[1].name} ended (time_limit); again" in output
 
 
 @pytest.mark.parametrize(
@@ -455,6 +514,21 @@ def test_runs_side_by_side_share_the_cpus(start: Any, runs: list[RunPaths], queu
     for run in runs:
         assert f"{run.name}: cpus 2\n" in output  # of 8
         assert "cpus 2\n" in run.log.read_text()
+
+
+def test_a_job_without_gpus_trains_on_none(start: Any, paths: RunPaths, queue: Queue) -> None:
+    count = "print('gpus', os.environ.get('XRAY_HPC_GPUS'), flush=True)\n"
+    _, output = ended(start(count + FINISH, **JOB))
+    assert "gpus 0\n" in output
+
+
+def test_of_a_job_that_slurm_does_not_tell_of_no_gpus_are_counted(
+    start: Any, paths: RunPaths, queue: Queue
+) -> None:
+    queue.site.answer("scontrol", "*show job*", "Invalid job id specified", code=1)
+    count = "print('gpus', os.environ.get('XRAY_HPC_GPUS'), flush=True)\n"
+    _, output = ended(start(count + FINISH, **JOB))
+    assert "gpus None\n" in output
 
 
 def test_a_job_goes_on_for_the_runs_that_may_yet_finish(

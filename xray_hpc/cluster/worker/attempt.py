@@ -21,11 +21,11 @@ from xray_hpc.cluster.worker.failures import (
     NO_STORAGE,
     UNFIT_NODE,
     Evidence,
+    by_policy,
     classify,
-    decide,
     told_to_end,
 )
-from xray_hpc.cluster.worker.job import Job, JobState
+from xray_hpc.cluster.worker.job import KILL_WAIT, Job, JobState
 from xray_hpc.cluster.worker.node import counts_gpus, look
 from xray_hpc.cluster.worker.output import complain, say
 from xray_hpc.cluster.worker.signals import Signals
@@ -100,8 +100,8 @@ class Attempts:
         if record.status is Status.FINISHED:
             return Outcome(paths, 0)
         failure = classify(self._evidence(-asked))
-        verdict = decide(self.cluster.on_failure, failure, record)
-        return Outcome(paths, 128 + asked, failure, verdict)
+        # It had no turn, so its tries before have no say.
+        return Outcome(paths, 128 + asked, failure, by_policy(self.cluster.on_failure, failure))
 
     def _attempt(self, paths: RunPaths, lease: Lease) -> Outcome:
         record = existing_record(paths)
@@ -153,14 +153,15 @@ class Attempts:
         return conclude(paths, code, failure, self.cluster, error=error, used=used)
 
     def _evidence(self, code: int, **known: Any) -> Evidence:
-        asked, job = self.signals.asked, self.job
-        if asked is not None:
+        job = self.job
+        state = None
+        if self.signals.asked is not None:
             state = self._state_when_asked
-        else:
-            state = job.state() if job and known.get("said") is None else None
+        elif job and known.get("said") is None and told_to_end(code):
+            state = job.state(KILL_WAIT)
         return Evidence(
             code,
-            asked=asked,
+            asked=self.signals.asked,
             in_job=job is not None,
             job=state,
             restarts=job.restarts if job else 0,
@@ -171,15 +172,17 @@ class Attempts:
     @functools.cached_property
     def _state_when_asked(self) -> JobState | None:
         """What Slurm said of the job as the first run of it ended by a signal."""
-        return self.job.state() if self.job else None
+        return self.job.state(self.signals.patience) if self.job else None
 
     def _environment(self) -> dict[str, str]:
         bar = self.side_by_side == 1 and sys.stdout.isatty()
         environment = {"XRAY_HPC_BAR": str(int(bar))}
         if self.cpus is not None:
             environment["XRAY_HPC_CPUS"] = str(self.cpus)
-        if self.cluster.check_node and self.job and self.job.gpus and counts_gpus():
-            environment["XRAY_HPC_GPUS"] = str(self.job.gpus)
+        gpus = self.job.gpus if self.job else None
+        # With none it is to use none: a node may show a job those of others.
+        if gpus == 0 or (gpus and self.cluster.check_node and counts_gpus()):
+            environment["XRAY_HPC_GPUS"] = str(gpus)
         return environment
 
 

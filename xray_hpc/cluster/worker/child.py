@@ -57,9 +57,9 @@ class Child:
         """Ask it to end, once; kill it if it has not after ``grace`` seconds."""
         with self._lock:
             kill_at = time.monotonic() + grace
-            if self._kill_at is None and grace:
+            if self._kill_at is None and grace > 0:
                 self._signal(signal.SIGTERM)
-            elif not grace:
+            elif grace <= 0:
                 self._signal(signal.SIGKILL)
             self._kill_at = min(kill_at, self._kill_at or kill_at)
 

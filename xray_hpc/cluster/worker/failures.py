@@ -94,11 +94,14 @@ def classify(evidence: Evidence) -> Failure:
 
 def _classify_asked(evidence: Evidence, asked: signal.Signals) -> Failure:
     job = evidence.job
-    if not evidence.in_job or job is None:
-        # Nothing is known of a reason to go on, so nothing is put back.
+    if not evidence.in_job:
         return Failure.CANCELLED
+    if job is None:  # Slurm does not answer
+        return _classify_unheard(evidence, asked)
     if job.restarts > evidence.restarts:
         return Failure.NODE_FAILURE if job.node_down else Failure.PREEMPTED
+    if job.preempted:
+        return Failure.PREEMPTED
     if job.state == "TIMEOUT" or (job.time_left is not None and job.time_left <= 0):
         return Failure.TIME_LIMIT
     if job.killed:  # the batch script, and Slurm ended what it had started
@@ -112,6 +115,13 @@ def _classify_asked(evidence: Evidence, asked: signal.Signals) -> Failure:
     return Failure.PREEMPTED if evidence.asked else Failure.KILLED
 
 
+def _classify_unheard(evidence: Evidence, asked: signal.Signals) -> Failure:
+    if asked is signal.SIGUSR2:  # nobody but Slurm sends it, and never to cancel
+        return Failure.TIME_LIMIT
+    # Nothing is known of a reason to go on; unless the training was told alone.
+    return Failure.CANCELLED if evidence.asked else Failure.KILLED
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What to do about a run, and why, in words that end a sentence about it."""
@@ -122,11 +132,9 @@ class Verdict:
 
 def decide(policy: FailureConfig, failure: Failure, record: RunRecord) -> Verdict:
     """What to do about a run whose last try, in the record already, ended with ``failure``."""
-    if failure is Failure.CANCELLED:
-        return Verdict("stop", "it was cancelled")
-    action: Action = getattr(policy, failure.value)
-    if action == "stop":
-        return Verdict("stop", f"cluster.on_failure.{failure.value} is stop")
+    verdict = by_policy(policy, failure)
+    if verdict.action == "stop":
+        return verdict
     chain = _chain(record.tries)
     if failure in COUNTED:
         put_back = sum(1 for item in chain[:-1] if _failure(item) in COUNTED)
@@ -135,10 +143,20 @@ def decide(policy: FailureConfig, failure: Failure, record: RunRecord) -> Verdic
     if failure is Failure.NODE_FAILURE:
         nodes = sum(1 for item in chain if _failure(item) is Failure.NODE_FAILURE)
         if nodes > BAD_NODES:
-            return Verdict("stop", f"{nodes} nodes were unfit; ask whoever runs the cluster")
+            return Verdict(
+                "stop", f"{nodes} nodes failed it or were unfit; look at them in run.json"
+            )
     if failure not in EXCUSED and _idle(record.tries, len(chain)) >= IDLE_TRIES:
         cure = CURES.get(failure, "see its log")
         return Verdict("stop", f"no epoch done in two tries; {cure}")
+    return verdict
+
+
+def by_policy(policy: FailureConfig, failure: Failure) -> Verdict:
+    """What is to be done about a run that ended with ``failure`` if it had no tries before."""
+    if failure is Failure.CANCELLED:
+        return Verdict("stop", "it was cancelled")
+    action: Action = getattr(policy, failure.value)
     return Verdict(action, f"cluster.on_failure.{failure.value} is {action}")
 
 

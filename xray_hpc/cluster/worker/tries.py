@@ -69,7 +69,7 @@ def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> None:
         node=node_name(job),
         job_id=job.id if job else None,
         queued=_queued(record, job) if job else None,
-        gpus=job.gpus if job else 0,
+        gpus=(job.gpus or 0) if job else 0,
         cpus=job.cpus if job else None,
         memory=job.memory if job else None,
         time_limit=job.time_limit if job else None,

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.worker.attempt import UNWRITABLE, Attempts, take_lease
 from xray_hpc.cluster.worker.failures import Evidence, Verdict, classify
-from xray_hpc.cluster.worker.job import Job, current_job
+from xray_hpc.cluster.worker.job import KILL_WAIT, Job, current_job
 from xray_hpc.cluster.worker.output import complain, say
 from xray_hpc.cluster.worker.signals import Signals
 from xray_hpc.cluster.worker.tries import Outcome, conclude, existing_record, mark_retried
@@ -44,9 +44,9 @@ def work(runs: Sequence[RunPaths], cluster: ClusterConfig) -> int:
         with ThreadPoolExecutor(side_by_side) as pool:
             futures = [pool.submit(attempts.attempt, run) for run in todo]
             while wait(futures, timeout=POLL_SECONDS).not_done:  # signals are handled meanwhile
-                pass
+                signals.limit()
         outcomes = [future.result() for future in futures]
-        _settle(outcomes, job, cluster)
+        _settle(outcomes, job, cluster, signals.patience)
     codes = [outcome.code for outcome in outcomes] + [1] * (len(runs) - len(todo))
     return next((code for code in codes if code), 0)
 
@@ -74,17 +74,19 @@ def conclude_dead(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -
                 _say_unwritable(run, error)
         if outcomes:
             say(f"the job's task was killed, and ended with {code}")
-            _settle(outcomes, job, cluster)
+            _settle(outcomes, job, cluster, signals.patience)
 
 
 def _cause_of_death(job: Job) -> Failure:
-    state = job.state()
+    state = job.state(KILL_WAIT)
     if state is not None and state.restarts > job.restarts:
         return classify(Evidence(-signal.SIGKILL, signal.SIGTERM, True, state, job.restarts))
     return Failure.OUT_OF_MEMORY if job_out_of_memory(memory_group()) else Failure.KILLED
 
 
-def _settle(outcomes: Sequence[Outcome], job: Job | None, cluster: ClusterConfig) -> None:
+def _settle(
+    outcomes: Sequence[Outcome], job: Job | None, cluster: ClusterConfig, patience: float
+) -> None:
     """Put the job back into the queue if one of its runs is to be tried again."""
     if job is None:
         return
@@ -105,7 +107,7 @@ def _settle(outcomes: Sequence[Outcome], job: Job | None, cluster: ClusterConfig
         if item.action == "elsewhere":
             exclude |= {job.node, *existing_record(item.paths).bad_nodes}
     _mark_retried(again, True)
-    refused = job.requeue(memory=memory, exclude=sorted(exclude))
+    refused = job.requeue(memory=memory, exclude=sorted(exclude), patience=patience)
     if refused is not None:
         complain(f"error: job {job.id} was not put back ({refused}); launch again")
         _mark_retried(again, False)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent / "cluster"))
 
 from making import Programs, Sweep
 
-from xray_hpc.cluster.states import cancellations
+from xray_hpc.runs import ledger
 from xray_hpc.runs.record import Status
 
 REPOSITORY = Path(__file__).parents[1]
@@ -86,7 +86,7 @@ def test_a_terminal_is_asked_first(sweep: Sweep, programs: Programs, tmp_path: P
     assert (code, programs.calls("scancel")) == (1, [])
     assert said.startswith("cancel 1 running, 2 pending runs (jobs 7_[1-3] 8) of lr? [y/N] ")
     assert said.endswith("nothing was cancelled\n")
-    assert cancellations(sweep.paths) == {}
+    assert ledger.read(sweep.paths).cancelled == {}
     code, said = asked(tmp_path, "y", "lr")
     assert (code, programs.calls("scancel")) == (0, ["7_[1-3] 8"])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xray_hpc import cli
 from xray_hpc.cluster.slurm.queue import NO_CLUSTER, Queue
-from xray_hpc.cluster.states import State, cancellations, gather, state_of
+from xray_hpc.cluster.states import State, gather, state_of
 from xray_hpc.cluster.watch.finding import find_run
 from xray_hpc.cluster.watch.log_files import Growing, last_lines, of_slurm, tail
 from xray_hpc.errors import UserError
@@ -91,17 +91,18 @@ class _Watch:
     def over(self) -> State | None:
         """How the run has ended; ``None`` while it goes on or may."""
         paths, sweep = self._paths, self._paths.sweep
-        job, when = ledger.jobs(sweep).get(paths.name), cancellations(sweep).get(paths.name)
+        told = ledger.read(sweep)
+        job, when = told.jobs().get(paths.name), told.cancelled.get(paths.name)
         seen = gather(paths, cancelled=when)
         finished = state_of(seen) is State.FINISHED
-        submitted = job or (seen.record.job_id if seen.record else None)
+        submitted = (job and job.id) or (seen.record.job_id if seen.record else None)
         if seen.live and not finished:
             return None
         if submitted is not None and not finished:
             if time.monotonic() - self._asked < QUEUE_SECONDS:
                 return None
             self._asked = time.monotonic()
-            self._queue.ask()
+            self._queue.ask(told.users())
             seen = gather(paths, job, self._queue.jobs, when)
             if seen.live or self._queue.silent not in (None, NO_CLUSTER):
                 return None

@@ -81,12 +81,12 @@ def _status(cluster: Closed, results: Path, repeat: int) -> Iterator[Sequence[st
 
 def _age(sweep: SweepPaths, cluster: Closed) -> None:
     """Make the files of a launched sweep those of one that has worked for a while."""
-    jobs = ledger.jobs(sweep)
+    jobs = ledger.read(sweep).jobs()
     gone = []
     for i, (name, job) in enumerate(jobs.items()):
         paths, state = sweep.run(name), MIX[i % len(MIX)]
         if state != "pending":
-            _begin(paths, job)
+            _begin(paths, job.id)
         if state == "running":
             _lease(paths)
         if state == "finished":
@@ -95,7 +95,7 @@ def _age(sweep: SweepPaths, cluster: Closed) -> None:
             error = {"type": "ValueError", "message": "crop must be below 1"}
             _record(paths, status=Status.FAILED, failure="bug", error=error, ended=now())
         if state in ("finished", "failed"):
-            gone.append(job)
+            gone.append(job.id)
     cluster.ask("scancel", *gone)
 
 
@@ -136,7 +136,7 @@ def _lease(paths: RunPaths) -> None:
 
 def _renew(sweep: SweepPaths) -> None:
     """The heartbeats of those that run."""
-    for i, name in enumerate(ledger.jobs(sweep)):
+    for i, name in enumerate(ledger.read(sweep).jobs()):
         if MIX[i % len(MIX)] == "running":
             os.utime(sweep.run(name).lease / "1")
 

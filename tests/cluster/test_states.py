@@ -11,18 +11,21 @@ from xray_hpc.cluster.slurm.commands import QueuedJob
 from xray_hpc.cluster.states import (
     Evidence,
     State,
-    cancellations,
     decide,
     decision_of,
     look,
     state_of,
 )
-from xray_hpc.runs import ledger
 from xray_hpc.runs.lease import Lease, Owner
-from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.runs.ledger import Job
+from xray_hpc.runs.paths import SPLITS, RunPaths
 from xray_hpc.runs.record import Failure, RunRecord, Status, Try, write_record
 
-QUEUE = {"7_0": QueuedJob("PENDING", "Priority"), "7_1": QueuedJob("RUNNING", "None", "node3")}
+SCRIPT = "/results/sweep/slurm/first/job.sh"
+QUEUE = {
+    "7_0": QueuedJob("PENDING", "Priority", script=SCRIPT),
+    "7_1": QueuedJob("RUNNING", "None", "node3", script=SCRIPT),
+}
 BEFORE, NOON, AFTER = (f"2026-01-01T{hour}:00:00+00:00" for hour in ("11", "12", "13"))
 
 
@@ -53,7 +56,7 @@ def test_a_run_without_a_record_is_new(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_left(tmp_path: Path) -> None:
-    decision = decide(finished(tmp_path), "7_0", QUEUE)
+    decision = decide(finished(tmp_path), Job("7_0", "first"), QUEUE)
     assert (decision.run, decision.why) == (False, "finished")
 
 
@@ -77,7 +80,7 @@ def test_a_run_whose_record_or_metrics_are_damaged_runs_again(tmp_path: Path) ->
     ("job", "why"), [("7_0", "pending as job 7_0 (Priority)"), ("7_1", "running as job 7_1")]
 )
 def test_a_run_in_the_queue_is_left_and_its_job_named(tmp_path: Path, job: str, why: str) -> None:
-    decision = decide(run(tmp_path, status=Status.RUNNING), job, QUEUE)
+    decision = decide(run(tmp_path, status=Status.RUNNING), Job(job, "first"), QUEUE)
     assert (decision.run, decision.why) == (False, why)
 
 
@@ -90,7 +93,7 @@ def test_a_run_whose_lease_is_held_is_left(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_run_that_nobody_works_on_runs_again(tmp_path: Path) -> None:
-    decision = decide(run(tmp_path, status=Status.RUNNING), "3", QUEUE)
+    decision = decide(run(tmp_path, status=Status.RUNNING), Job("3", "first"), QUEUE)
     assert (decision.run, decision.why) == (True, "again; it was interrupted")
 
 
@@ -113,8 +116,26 @@ def test_a_cancelled_run_runs_again(tmp_path: Path) -> None:
 
 
 def test_the_job_that_a_template_put_into_the_record_counts_too(tmp_path: Path) -> None:
-    paths = run(tmp_path, status=Status.RUNNING, job_id="7_1")
-    assert look(paths).heard(None, QUEUE).job == "7_1"
+    seen = look(run(tmp_path, status=Status.RUNNING, job_id="9"))
+    assert seen.heard(None, {"9": QueuedJob("RUNNING", "None")}).job == "9"
+    assert seen.heard(Job("7_0", "first"), {"9": QueuedJob("RUNNING", "None")}).job == "9"
+
+
+@pytest.mark.parametrize(
+    ("known", "script"),
+    [
+        (Job("7", "first"), "/results/another/slurm/second/job.sh"),
+        (Job("7", "first"), "/home/me/job.sh"),
+        (None, SCRIPT),
+    ],
+)
+def test_a_job_that_only_has_the_same_id_is_not_taken_for_the_runs_own(
+    tmp_path: Path, known: Job | None, script: str
+) -> None:
+    paths = run(tmp_path, status=Status.RUNNING, job_id="7")
+    other = {"7": QueuedJob("RUNNING", "None", "node3", script=script)}
+    assert look(paths).heard(known, other).job is None
+    assert decide(paths, known, other).run
 
 
 QUEUED = QUEUE["7_1"]
@@ -171,13 +192,6 @@ def test_a_start_after_the_cancelling_counts() -> None:
         return state_of(Evidence(said, cancelled=NOON))
 
     assert (failed(BEFORE), failed(AFTER)) == (State.CANCELLED, State.FAILED)
-
-
-def test_the_ledger_says_which_runs_were_cancelled_and_not_submitted_since(tmp_path: Path) -> None:
-    sweep = SweepPaths(tmp_path)
-    ledger.append(sweep, "cancelled", jobs=["7"], runs=["a", "b"])
-    ledger.append(sweep, "submitting", submission="x", kind="runs", tasks=[["b"]])
-    assert list(cancellations(sweep)) == ["a"]
 
 
 RECORDS = st.none() | st.builds(

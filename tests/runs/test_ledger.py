@@ -13,10 +13,14 @@ def sweep(tmp_path: Path) -> SweepPaths:
     return SweepPaths(tmp_path / "results" / "lr_depth")
 
 
+def job_ids(sweep: SweepPaths) -> dict[str, str]:
+    return {run: job.id for run, job in ledger.read(sweep).jobs().items()}
+
+
 def test_a_sweep_without_a_ledger_has_no_events(sweep: SweepPaths) -> None:
     assert list(ledger.events(sweep)) == []
     assert ledger.expected_runs(sweep) == []
-    assert ledger.jobs(sweep) == {}
+    assert job_ids(sweep) == {}
 
 
 def test_events_come_back_in_order_with_their_time(sweep: SweepPaths) -> None:
@@ -41,18 +45,18 @@ def submitted(sweep: SweepPaths, name: str, job: str, *tasks: list[str]) -> None
 
 def test_a_run_has_the_job_of_its_task(sweep: SweepPaths) -> None:
     submitted(sweep, "1", "17", ["ft-a"], ["tl-b", "tl-c"])
-    assert ledger.jobs(sweep) == {"ft-a": "17_0", "tl-b": "17_1", "tl-c": "17_1"}
+    assert job_ids(sweep) == {"ft-a": "17_0", "tl-b": "17_1", "tl-c": "17_1"}
 
 
 def test_a_job_of_one_task_is_no_array(sweep: SweepPaths) -> None:
     submitted(sweep, "1", "17", ["ft-a", "tl-b"])
-    assert ledger.jobs(sweep) == {"ft-a": "17", "tl-b": "17"}
+    assert job_ids(sweep) == {"ft-a": "17", "tl-b": "17"}
 
 
 def test_the_newest_job_of_a_run_counts(sweep: SweepPaths) -> None:
     submitted(sweep, "1", "17", ["ft-a"], ["tl-b"])
     submitted(sweep, "2", "18", ["ft-a"])
-    assert ledger.jobs(sweep) == {"ft-a": "18", "tl-b": "17_1"}
+    assert job_ids(sweep) == {"ft-a": "18", "tl-b": "17_1"}
 
 
 def test_what_was_said_to_slurm_without_an_answer_is_open(sweep: SweepPaths) -> None:
@@ -62,7 +66,7 @@ def test_what_was_said_to_slurm_without_an_answer_is_open(sweep: SweepPaths) -> 
         "1": "17",
         "2": None,
     }
-    assert ledger.jobs(sweep) == {"ft-a": "17"}
+    assert job_ids(sweep) == {"ft-a": "17"}
 
 
 def test_what_slurm_refused_is_none(sweep: SweepPaths) -> None:
@@ -74,7 +78,7 @@ def test_what_slurm_refused_is_none(sweep: SweepPaths) -> None:
 def test_a_stage_job_is_no_job_of_a_run(sweep: SweepPaths) -> None:
     ledger.append(sweep, "submitting", submission="1", kind="stage", tasks=[[]])
     ledger.append(sweep, "submitted", submission="1", job="16")
-    assert ledger.jobs(sweep) == {}
+    assert job_ids(sweep) == {}
 
 
 def test_runs_wait_until_they_are_submitted_or_cancelled(sweep: SweepPaths) -> None:
@@ -102,3 +106,18 @@ def test_the_ledger_is_only_ever_appended_to(sweep: SweepPaths) -> None:
     ledger.append(sweep, "planned", runs={"tl-b": []})
     assert sweep.ledger.read_bytes().startswith(before)
     assert sweep.ledger.read_bytes().count(b"\n") == 2
+
+
+def test_a_job_is_known_by_its_submission_too(sweep: SweepPaths) -> None:
+    submitted(sweep, "first", "17", ["ft-a"], ["tl-b"])
+    submitted(sweep, "second", "18", ["ft-a"])
+    assert ledger.read(sweep).jobs() == {
+        "ft-a": ledger.Job("18", "second"),
+        "tl-b": ledger.Job("17_1", "first"),
+    }
+
+
+def test_what_was_cancelled_counts_until_it_is_submitted_again(sweep: SweepPaths) -> None:
+    ledger.append(sweep, "cancelled", jobs=["7"], runs=["a", "b"])
+    ledger.append(sweep, "submitting", submission="x", kind="runs", tasks=[["b"]])
+    assert list(ledger.read(sweep).cancelled) == ["a"]

@@ -67,7 +67,10 @@ def test_the_job_of_a_launch_that_was_killed_is_taken_over(launcher: Launcher) -
     for index, model in enumerate(("cnn", "tl")):
         decision = again.decision(run_of(sweep, model))
         assert decision.startswith(f"leave: pending as job {first.array}_{index} (")
-    assert set(ledger.jobs(sweep).values()) == {f"{first.array}_0", f"{first.array}_1"}
+    assert {job.id for job in ledger.read(sweep).jobs().values()} == {
+        f"{first.array}_0",
+        f"{first.array}_1",
+    }
 
 
 def test_what_a_killed_launch_did_not_submit_is_submitted(launcher: Launcher) -> None:

@@ -14,10 +14,10 @@ from enum import Enum
 
 from xray_hpc.cluster.slurm.commands import QueuedJob
 from xray_hpc.errors import UserError
-from xray_hpc.runs import ledger
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.lease import Owner, holder
-from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.runs.ledger import Job
+from xray_hpc.runs.paths import SPLITS, RunPaths
 from xray_hpc.runs.record import Failure, RunRecord, Status, read_record
 
 # Slurm's words for a job that has not started, or is back in the queue.
@@ -62,16 +62,21 @@ class Evidence:
     queued: QueuedJob | None = None
     cancelled: str | None = None
 
-    def heard(self, job: str | None, queue: Mapping[str, QueuedJob]) -> Evidence:
+    def heard(self, job: Job | None, queue: Mapping[str, QueuedJob]) -> Evidence:
         """The same, and what the queue says.
 
-        ``job`` is the newest id that the run was submitted with by a launch; the record may name
-        another, of a template.
+        ``job`` is the newest that a launch submitted for the run; the record may name another, of
+        a template. What the queue has under the same id counts only if it was submitted so: ids of
+        another cluster, or of one that was set up anew, are other jobs.
         """
-        known = (job, self.record.job_id if self.record else None)
-        found = next((one for one in known if one is not None and one in queue), None)
-        queued = None if found is None else queue[found]
-        return dataclasses.replace(self, job=found, queued=queued)
+        known: list[tuple[str, str | None]] = [] if job is None else [(job.id, job.submission)]
+        own = self.record.job_id if self.record else None
+        if own is not None and (job is None or own != job.id):
+            known.append((own, None))
+        for name, submission in known:
+            if name in queue and queue[name].submission == submission:
+                return dataclasses.replace(self, job=name, queued=queue[name])
+        return dataclasses.replace(self, job=None, queued=None)
 
     @property
     def live(self) -> bool:
@@ -124,7 +129,7 @@ def state_of(seen: Evidence) -> State:
 
 
 def look(paths: RunPaths, cancelled: str | None = None) -> Evidence:
-    """Look at a run's record, files and lease; ``cancelled`` is of :func:`cancellations`."""
+    """Look at a run's record, files and lease; ``cancelled`` is of its ledger."""
     record, damage = None, None
     try:
         record = read_record(paths)
@@ -139,25 +144,12 @@ def look(paths: RunPaths, cancelled: str | None = None) -> Evidence:
 
 def gather(
     paths: RunPaths,
-    job: str | None = None,
+    job: Job | None = None,
     queue: Mapping[str, QueuedJob] | None = None,
     cancelled: str | None = None,
 ) -> Evidence:
     """Look at a run and hear the queue, where it was asked; see :meth:`Evidence.heard`."""
     return look(paths, cancelled).heard(job, queue or {})
-
-
-def cancellations(sweep: SweepPaths) -> dict[str, str]:
-    """When the runs that were cancelled, and not submitted again since, were cancelled."""
-    when: dict[str, str] = {}
-    for event in ledger.events(sweep):
-        if event["event"] == "cancelled":
-            when.update(dict.fromkeys(event.get("runs", ()), event["time"]))
-        elif event["event"] == "submitting":
-            for runs in event["tasks"]:
-                for run in runs:
-                    when.pop(run, None)
-    return when
 
 
 @dataclass(frozen=True)
@@ -170,14 +162,11 @@ class Decision:
 
 def decide(
     paths: RunPaths,
-    job: str | None,
+    job: Job | None,
     queue: Mapping[str, QueuedJob],
     cancelled: str | None = None,
 ) -> Decision:
-    """Decide whether a launch runs a run; ``cancelled`` is of :func:`cancellations`.
-
-    ``job`` is the newest id that a launch submitted the run with.
-    """
+    """Decide whether a launch runs a run; ``job`` and ``cancelled`` are of its ledger."""
     return decision_of(gather(paths, job, queue, cancelled))
 
 

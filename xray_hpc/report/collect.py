@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xray_hpc.cluster.states import cancellations
 from xray_hpc.errors import UserError, nearest
 from xray_hpc.report import document
 from xray_hpc.report.axes import compared_keys, labels
@@ -81,8 +80,8 @@ def collect(sweep: SweepPaths) -> Report:
 
 def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     folder = sweep.report
-    planned, cancelled = ledger.planned(sweep), cancellations(sweep)
-    read = (read_run(sweep.run(n), planned.get(n, ()), cancelled.get(n)) for n in names)
+    told = ledger.read(sweep)
+    read = (read_run(sweep.run(n), told.planned.get(n, ()), told.cancelled.get(n)) for n in names)
     runs = write_scores(folder / "scores.csv", read)
     write_csv(folder / "runs.csv", runs_table(runs))
     write_csv(folder / "per_class.csv", classes_table(runs))

@@ -22,6 +22,7 @@ One JSON object a line, appended and synced, never rewritten. The events:
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -63,20 +64,6 @@ def events(sweep: SweepPaths) -> Iterator[Mapping[str, Any]]:
             yield value
 
 
-def planned(sweep: SweepPaths) -> dict[str, list[str]]:
-    """Runs ever planned in this sweep with their overrides, in launch order."""
-    runs: dict[str, list[str]] = {}
-    for event in events(sweep):
-        if event["event"] == "planned":
-            runs.update(event.get("runs", {}))
-    return runs
-
-
-def expected_runs(sweep: SweepPaths) -> list[str]:
-    """Names of the runs ever planned in this sweep, in launch order."""
-    return list(planned(sweep))
-
-
 @dataclass(frozen=True)
 class Submission:
     """What was asked of Slurm; ``job`` is ``None`` until it is known that Slurm took it.
@@ -101,44 +88,91 @@ class Submission:
         }
 
 
+@dataclass(frozen=True)
+class Job:
+    """A job that works on a run: its ``id`` as ``squeue`` writes it, and the submission's name.
+
+    An id alone says little: Slurm gives it again when it starts anew, and another cluster has
+    its own.
+    """
+
+    id: str
+    submission: str
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a ledger says by now.
+
+    ``planned`` are the runs ever planned with their overrides, in launch order; ``submissions``
+    what was asked of Slurm and not refused, by name, oldest first; ``waiting`` the runs that wait
+    to be submitted when others have ended, in launch order; ``cancelled`` when the runs that were
+    cancelled, and not submitted again since, were cancelled.
+    """
+
+    planned: dict[str, list[str]]
+    submissions: dict[str, Submission]
+    waiting: list[str]
+    cancelled: dict[str, str]
+
+    def jobs(self) -> dict[str, Job]:
+        """The newest job of every run that was submitted."""
+        return {
+            run: Job(job, found.name)
+            for found in self.submissions.values()
+            if found.kind == "runs" and found.job is not None
+            for run, job in found.job_ids().items()
+        }
+
+    def users(self) -> set[str]:
+        """Who submitted jobs of this sweep."""
+        return {found.user for found in self.submissions.values()} - {""}
+
+
+def read(sweep: SweepPaths) -> Ledger:
+    """Read a sweep's ledger; an empty one where there is none."""
+    planned: dict[str, list[str]] = {}
+    submissions: dict[str, Submission] = {}
+    waiting: dict[str, None] = {}
+    cancelled: dict[str, str] = {}
+    for event in events(sweep):
+        kind, name = event["event"], event.get("submission", "")
+        if kind == "planned":
+            planned.update(event.get("runs", {}))
+        elif kind == "submitting":
+            when, who, tasks = event["time"], event.get("user", ""), event["tasks"]
+            submissions[name] = Submission(name, event["kind"], tasks, when, who)
+            for run in itertools.chain.from_iterable(tasks):
+                waiting.pop(run, None)
+                cancelled.pop(run, None)
+        elif kind == "submitted" and name in submissions:
+            submissions[name] = dataclasses.replace(submissions[name], job=event["job"])
+        elif kind == "refused":
+            submissions.pop(name, None)
+        elif kind == "waiting":
+            waiting |= dict.fromkeys(event["runs"])
+        elif kind == "cancelled":
+            for run in event.get("runs", ()):
+                waiting.pop(run, None)
+                cancelled[run] = event["time"]
+    return Ledger(planned, submissions, list(waiting), cancelled)
+
+
+def planned(sweep: SweepPaths) -> dict[str, list[str]]:
+    """Runs ever planned in this sweep with their overrides, in launch order."""
+    return read(sweep).planned
+
+
+def expected_runs(sweep: SweepPaths) -> list[str]:
+    """Names of the runs ever planned in this sweep, in launch order."""
+    return list(planned(sweep))
+
+
 def submissions(sweep: SweepPaths) -> dict[str, Submission]:
     """What was asked of Slurm and not refused, oldest first, by name."""
-    found: dict[str, Submission] = {}
-    for event in events(sweep):
-        name = event.get("submission", "")
-        if event["event"] == "submitting":
-            when, who = event["time"], event.get("user", "")
-            found[name] = Submission(name, event["kind"], event["tasks"], when, who)
-        elif event["event"] == "submitted" and name in found:
-            found[name] = dataclasses.replace(found[name], job=event["job"])
-        elif event["event"] == "refused":
-            found.pop(name, None)
-    return found
-
-
-def users(sweep: SweepPaths) -> set[str]:
-    """Who submitted jobs of this sweep."""
-    return {found.user for found in submissions(sweep).values()} - {""}
-
-
-def jobs(sweep: SweepPaths) -> dict[str, str]:
-    """The newest job id of every run that was submitted, ``17`` or ``17_3``."""
-    newest: dict[str, str] = {}
-    for submission in submissions(sweep).values():
-        if submission.kind == "runs" and submission.job is not None:
-            newest.update(submission.job_ids())
-    return newest
+    return read(sweep).submissions
 
 
 def waiting(sweep: SweepPaths) -> list[str]:
     """Runs that wait to be submitted when others have ended, in launch order."""
-    left: dict[str, None] = {}
-    for event in events(sweep):
-        if event["event"] == "waiting":
-            left.update(dict.fromkeys(event["runs"]))
-        elif event["event"] == "cancelled":
-            left = {run: None for run in left if run not in event["runs"]}
-        elif event["event"] == "submitting":
-            submitted = {run for runs in event["tasks"] for run in runs}
-            left = {run: None for run in left if run not in submitted}
-    return list(left)
+    return read(sweep).waiting

@@ -74,12 +74,19 @@ def submitted(sweep: SweepPaths) -> str:
         return submit(Job(sweep, "runs", PLAIN, tasks=NINE[:2]), lock)
 
 
+def job_ids(sweep: SweepPaths) -> dict[str, str]:
+    return {run: job.id for run, job in ledger.read(sweep).jobs().items()}
+
+
 def test_the_ledger_is_told_before_and_after(sweep: SweepPaths, site: Site) -> None:
     site.act("sbatch", "--parsable *", f"cp {sweep.ledger} {sweep.folder}/before; echo '17;here'")
     assert submitted(sweep) == "17"
     before = json.loads((sweep.folder / "before").read_text())
     assert (before["event"], before["tasks"]) == ("submitting", [["ft-0"], ["ft-1"]])
-    assert ledger.jobs(sweep) == {"ft-0": "17_0", "ft-1": "17_1"}
+    assert job_ids(sweep) == {
+        "ft-0": "17_0",
+        "ft-1": "17_1",
+    }
 
 
 def test_the_runs_of_each_task_are_in_a_file_beside_the_script(
@@ -130,7 +137,10 @@ def test_a_job_of_a_killed_launch_is_taken_over(sweep: SweepPaths, site: Site) -
     script = killed_before_the_answer(sweep)
     site.answer("squeue", "*", f"23_1|RUNNING|None|n1|1:00|{script}\n24|RUNNING|None|n1|1:00|x\n")
     assert settle(sweep) == {"one": "23"}
-    assert ledger.jobs(sweep) == {"ft-0": "23_0", "ft-1": "23_1"}
+    assert job_ids(sweep) == {
+        "ft-0": "23_0",
+        "ft-1": "23_1",
+    }
 
 
 def test_what_a_killed_launch_did_not_get_to_is_free_to_be_submitted(

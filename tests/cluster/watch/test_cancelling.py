@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import Programs, Sweep
 
-from xray_hpc.cluster.states import State, cancellations
+from xray_hpc.cluster.states import State
 from xray_hpc.cluster.watch.cancelling import compact, plan
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
@@ -53,7 +53,7 @@ def test_a_whole_sweep_goes_with_its_other_jobs_by_one_call(
     assert programs.calls("scancel") == ["7_[1-3] 8"]
     *_, event = ledger.events(sweep.paths)
     assert (event["event"], event["jobs"]) == ("cancelled", ["7_1", "7_2", "7_3", "8"])
-    assert list(cancellations(sweep.paths)) == ["cnn-2", "ft-1", "ft-2"]
+    assert list(ledger.read(sweep.paths).cancelled) == ["cnn-2", "ft-1", "ft-2"]
 
 
 @pytest.mark.parametrize("pattern", ["ft-*", "model=ft", "model=f?"])
@@ -98,6 +98,14 @@ def test_a_job_that_a_killed_launch_left_behind_is_cancelled_too(
     assert plan(sweep.paths).beside == ["12"]
 
 
+def test_jobs_of_others_that_have_got_the_same_ids_are_left_alone(
+    sweep: Sweep, programs: Programs
+) -> None:
+    there = ("7_1", "7_2", "8")
+    programs.say("squeue", *(f"{job}|{RUNNING}|/home/me/slurm/other/job.sh" for job in there))
+    assert plan(sweep.paths).nothing
+
+
 def test_a_job_that_is_ending_is_let_end(sweep: Sweep, programs: Programs) -> None:
     programs.queue(j6="COMPLETING|None|gpu-01|1:00")
     assert plan(sweep.paths).beside == []
@@ -108,7 +116,7 @@ def test_runs_that_wait_for_room_in_the_queue_are_cancelled_with_the_rest(sweep:
     ledger.append(sweep.paths, "waiting", runs=["ft-5"])
     plan(sweep.paths).carry_out()
     assert ledger.waiting(sweep.paths) == []
-    assert "ft-5" in cancellations(sweep.paths)
+    assert "ft-5" in ledger.read(sweep.paths).cancelled
 
 
 def test_a_sweep_that_never_saw_slurm_does_not_ask_it(tmp_path: Path, programs: Programs) -> None:
@@ -123,7 +131,7 @@ def test_jobs_that_ended_in_the_meantime_are_no_failure(sweep: Sweep, programs: 
     programs.say("scancel", before="echo 'Invalid job id specified' >&2", code=1)
     programs.queue(j7_1="COMPLETING|None|gpu-01|1:00")
     cancelling.carry_out()
-    assert "ft-1" in cancellations(sweep.paths)
+    assert "ft-1" in ledger.read(sweep.paths).cancelled
 
 
 def test_jobs_that_slurm_does_not_cancel_are_named(sweep: Sweep, programs: Programs) -> None:
@@ -132,7 +140,7 @@ def test_jobs_that_slurm_does_not_cancel_are_named(sweep: Sweep, programs: Progr
         UserError, match=r"scancel failed \(Access denied\); still there: 7_\[1-3\]"
     ):
         plan(sweep.paths).carry_out()
-    assert cancellations(sweep.paths) == {}
+    assert ledger.read(sweep.paths).cancelled == {}
 
 
 HOLD = """
@@ -157,7 +165,7 @@ def test_a_run_of_this_machine_without_a_job_is_told_to_end(tmp_path: Path) -> N
         cancelling.carry_out()
         assert worker.wait(60) == -signal.SIGTERM
     assert plan(sweep.paths).nothing
-    assert list(cancellations(sweep.paths)) == ["ft-1"]
+    assert list(ledger.read(sweep.paths).cancelled) == ["ft-1"]
 
 
 @given(st.sets(st.tuples(st.integers(1, 3), st.none() | st.integers(0, 30))))

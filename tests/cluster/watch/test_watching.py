@@ -48,6 +48,7 @@ def test_the_time_limit_of_its_job_counts_where_it_comes_first(
 ) -> None:
     paths = sweep.add("ft-1", status=Status.RUNNING, job_id="7_0", node="gpu-01")
     trained(paths, done=4)
+    sweep.submitted("7", ["ft-1"], ["ft-2"])
     programs.queue(j7_0="RUNNING|None|gpu-01|2:30")
     run = runs(sweep)["ft-1"]
     assert (run.seconds_left, run.limited, run.node) == (150, True, "gpu-01")

@@ -16,7 +16,7 @@ from xray_hpc.cluster.launching.plan import Plan, data_sets
 from xray_hpc.cluster.launching.prepare import make_folder, prepare
 from xray_hpc.cluster.slurm import commands as slurm
 from xray_hpc.cluster.slurm.commands import QueuedJob
-from xray_hpc.cluster.states import Decision, cancellations, decide
+from xray_hpc.cluster.states import Decision, decide
 from xray_hpc.errors import UserError
 from xray_hpc.resources import resource
 from xray_hpc.runs import ledger
@@ -103,9 +103,10 @@ def _writing(sweep: SweepPaths) -> Iterator[None]:
 def decide_all(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, Decision]:
     """Whether to run each run of the plan, by name."""
     sweep = plan.place.sweep
-    jobs, cancelled = ledger.jobs(sweep), cancellations(sweep)
+    told = ledger.read(sweep)
+    jobs = told.jobs()
     return {
-        name: decide(sweep.run(name), jobs.get(name), queue, cancelled.get(name))
+        name: decide(sweep.run(name), jobs.get(name), queue, told.cancelled.get(name))
         for name in (run.name for run in plan.runs)
     }
 

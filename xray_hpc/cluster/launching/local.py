@@ -14,8 +14,8 @@ from typing import NoReturn
 
 from xray_hpc.cluster.code import snapshot
 from xray_hpc.cluster.launching.following import Follower
-from xray_hpc.cluster.states import cancellations
 from xray_hpc.resources import resource
+from xray_hpc.runs import ledger
 from xray_hpc.runs.paths import RunPaths, SweepPaths
 from xray_hpc.runs.record import now
 
@@ -61,7 +61,7 @@ def run_all(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -
         while waiting or going:
             while waiting and len(going) < parallel:
                 paths = waiting.pop(0)
-                if cancellations(paths.sweep).get(paths.name, "") >= began:
+                if ledger.read(paths.sweep).cancelled.get(paths.name, "") >= began:
                     ended, failed = ended + 1, failed + 1
                     follower.say(f"{paths.name} was cancelled before it began", ended)
                 else:

@@ -40,7 +40,7 @@ def settled_queue(sweep: SweepPaths) -> dict[str, QueuedJob]:
     """The queue, when it is settled what a launch that was killed has submitted."""
     for name, job in settle(sweep).items():
         print(f"note: a launch was killed here; its job {job} is taken over ({name})")
-    return slurm.queued_jobs(ledger.users(sweep))
+    return slurm.queued_jobs(ledger.read(sweep).users())
 
 
 def submit(

@@ -213,7 +213,7 @@ def settle(sweep: SweepPaths) -> dict[str, str]:
     age = (datetime.now(timezone.utc) - newest).total_seconds()
     # The controller may still be about to take what a killed sbatch has sent.
     time.sleep(min(max(SETTLING_SECONDS - age, 0), SETTLING_SECONDS))
-    queue, adopted = slurm.queued_jobs(ledger.users(sweep), ended=True), {}
+    queue, adopted = slurm.queued_jobs(ledger.read(sweep).users(), ended=True), {}
     for name in open_ones:
         if job := _find(name, queue):
             ledger.append(sweep, "submitted", submission=name, job=job)

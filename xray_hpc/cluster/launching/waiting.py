@@ -10,10 +10,11 @@ from xray_hpc.cluster.launching.announce import short
 from xray_hpc.cluster.launching.following import Follower
 from xray_hpc.cluster.slurm import commands as slurm
 from xray_hpc.cluster.slurm.commands import QueuedJob
-from xray_hpc.cluster.states import State, cancellations, gather, state_of
+from xray_hpc.cluster.states import State, gather, state_of
 from xray_hpc.cluster.watch import cancelling
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
+from xray_hpc.runs.ledger import Ledger
 from xray_hpc.runs.paths import SweepPaths
 
 POLL_SECONDS = 5.0
@@ -39,20 +40,24 @@ def wait_for(sweep: SweepPaths, runs: Sequence[str]) -> int:
 
 
 def _follow(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
-    follower, ended = Follower(len(runs)), set[str]()
-    states = _states(sweep, runs, {})
+    follower, ended, told = Follower(len(runs)), set[str](), ledger.read(sweep)
+    states = _states(sweep, runs, told, {})
     ended.update(run for run, state in states.items() if state is State.FINISHED)
     silent = False
     while True:
         try:
-            queue, silent = slurm.of_sweep(sweep, slurm.queued_jobs()), False
+            jobs, silent = slurm.queued_jobs(told.users()), False
         except UserError as error:
             if not silent:
                 print(f"{error}; still waiting", file=sys.stderr, flush=True)
             silent = True
             time.sleep(POLL_SECONDS)
             continue
-        states, waiting = _states(sweep, runs, queue), set(ledger.waiting(sweep))
+        before, told = told, ledger.read(sweep)  # after the queue, whose jobs are in it by now
+        queue = slurm.of_submissions(told.submissions, jobs)
+        states = _states(sweep, runs, told, queue)
+        # What was submitted since the queue was asked still waits as far as that goes.
+        waiting = {*before.waiting, *told.waiting}
         # With no job left that could submit them, runs that wait for room wait for nobody.
         waiting &= {run for run in runs if queue and states[run] is not State.FINISHED}
         over = [run for run in runs if states[run] not in LIVE and run not in waiting]
@@ -68,11 +73,11 @@ def _follow(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
 
 
 def _states(
-    sweep: SweepPaths, runs: Sequence[str], queue: Mapping[str, QueuedJob]
+    sweep: SweepPaths, runs: Sequence[str], told: Ledger, queue: Mapping[str, QueuedJob]
 ) -> dict[str, State]:
-    jobs, cancelled = ledger.jobs(sweep), cancellations(sweep)
+    jobs = told.jobs()
     return {
-        run: state_of(gather(sweep.run(run), jobs.get(run), queue, cancelled.get(run)))
+        run: state_of(gather(sweep.run(run), jobs.get(run), queue, told.cancelled.get(run)))
         for run in runs
     }
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.errors import UserError
-from xray_hpc.runs.paths import SweepPaths
 from xray_hpc.runs.record import user_name
 
 PATIENCE_SECONDS = 60
-SCRIPT = "job.sh"  # the batch script in a submission's folder
+# The batch script of a submission is slurm/<its name>/job.sh in the folder of the sweep.
+SUBMISSIONS, SCRIPT = "slurm", "job.sh"
 QUEUE_FORMAT = "%i|%T|%r|%N|%L|%o"
 
 # What Slurm's commands say on a machine that knows of no cluster.
@@ -57,9 +57,9 @@ class QueuedJob:
 
     @property
     def submission(self) -> str | None:
-        """The name of the submission's folder, where it was submitted by a launch."""
-        folder, _, name = self.script.rpartition("/")
-        return folder.rpartition("/")[2] if name == SCRIPT else None
+        """The name of the submission's folder; ``None``: it was not submitted by a launch."""
+        *_, place, folder, name = ("", "", *self.script.split("/"))
+        return folder if (place, name) == (SUBMISSIONS, SCRIPT) else None
 
 
 def available() -> bool:
@@ -160,9 +160,9 @@ def parse_queue(text: str) -> dict[str, QueuedJob]:
     return jobs
 
 
-def of_sweep(sweep: SweepPaths, queue: Mapping[str, QueuedJob]) -> dict[str, QueuedJob]:
-    """Those jobs of the queue that launches of this sweep submitted."""
-    return {job: at for job, at in queue.items() if sweep.slurm in Path(at.script).parents}
+def of_submissions(names: Collection[str], queue: Mapping[str, QueuedJob]) -> dict[str, QueuedJob]:
+    """Those jobs of the queue that were submitted under one of these names."""
+    return {job: at for job, at in queue.items() if at.submission in names}
 
 
 def submit(script: Path, *, hold_open: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from xray_hpc.cluster.slurm import commands as slurm
 from xray_hpc.cluster.slurm.commands import QueuedJob
@@ -25,13 +25,13 @@ class Queue:
         self.silent: str | None = None
         self._since: str | None = None
 
-    def ask(self) -> None:
-        """Ask Slurm; keep the former answer where it gives none."""
+    def ask(self, users: Collection[str] = ()) -> None:
+        """Ask Slurm for one's own jobs and those of ``users``; keep the former answer for want."""
         if shutil.which("squeue") is None:
             self.silent = NO_CLUSTER
             return
         try:
-            self.jobs = slurm.queued_jobs()
+            self.jobs = slurm.queued_jobs(users)
         except UserError as error:
             self._since = self._since or time.strftime("%H:%M:%S")
             self.silent = self._excuse(str(error))

@@ -12,11 +12,12 @@ from fnmatch import fnmatchcase
 
 from xray_hpc.cluster.slurm import commands as slurm
 from xray_hpc.cluster.slurm.commands import QueuedJob, SlurmError
-from xray_hpc.cluster.states import COMPLETING, Evidence, State, cancellations, look, state_of
+from xray_hpc.cluster.states import COMPLETING, Evidence, State, look, state_of
 from xray_hpc.cluster.watch.finding import run_names
 from xray_hpc.errors import UserError, nearest
 from xray_hpc.runs import ledger
 from xray_hpc.runs.lease import Owner, holder, is_here
+from xray_hpc.runs.ledger import Ledger
 from xray_hpc.runs.paths import SweepPaths
 
 SHOWN = 5
@@ -70,10 +71,11 @@ def plan(sweep: SweepPaths, pattern: str | None = None) -> Cancelling:
         UserError: nothing matches, Slurm does not answer, or a job that would be cancelled works
             on other runs as well.
     """
-    seen, queue = _see(sweep)
-    meant = {name: seen[name] for name in _matching(sweep, seen, pattern)}
+    told = ledger.read(sweep)
+    seen, queue = _see(sweep, told)
+    meant = {name: seen[name] for name in _matching(sweep, told, seen, pattern)}
     states = {name: state_of(one) for name, one in seen.items()}
-    states |= dict.fromkeys(ledger.waiting(sweep), State.PENDING)
+    states |= dict.fromkeys(told.waiting, State.PENDING)
     going = {name: states[name] for name in meant if states[name] in GOING}
     jobs = {job for name in going if (job := seen[name].job)}
     for name, one in seen.items():
@@ -81,9 +83,8 @@ def plan(sweep: SweepPaths, pattern: str | None = None) -> Cancelling:
             raise _shared(one.job, pattern, [n for n, o in seen.items() if o.job == one.job], meant)
     beside = set()
     if pattern is None:
-        ours = ledger.submissions(sweep)
         ending = {job for job, at in queue.items() if at.state == COMPLETING}
-        beside = {job for job, at in queue.items() if at.submission in ours} - jobs - ending
+        beside = set(slurm.of_submissions(told.submissions, queue)) - jobs - ending
     owners = {name: owner for name in going if (owner := _jobless(seen[name])) is not None}
     elsewhere = {name: owner for name, owner in owners.items() if not is_here(owner)}
     return Cancelling(
@@ -126,21 +127,23 @@ def _number(job: str) -> tuple[int, int]:
     return int(array), int(task or 0)
 
 
-def _see(sweep: SweepPaths) -> tuple[dict[str, Evidence], Mapping[str, QueuedJob]]:
+def _see(sweep: SweepPaths, told: Ledger) -> tuple[dict[str, Evidence], Mapping[str, QueuedJob]]:
     """All runs of the sweep, and the queue if one of them may be in it."""
-    jobs, when = ledger.jobs(sweep), cancellations(sweep)
-    seen = {name: look(sweep.run(name), when.get(name)) for name in run_names(sweep)}
+    jobs, names = told.jobs(), run_names(sweep, told)
+    seen = {name: look(sweep.run(name), told.cancelled.get(name)) for name in names}
     of_template = any(one.record and one.record.job_id for one in seen.values())
-    queue = slurm.queued_jobs() if of_template or ledger.submissions(sweep) else {}
+    queue = slurm.queued_jobs(told.users()) if of_template or told.submissions else {}
     return {name: one.heard(jobs.get(name), queue) for name, one in seen.items()}, queue
 
 
-def _matching(sweep: SweepPaths, seen: Mapping[str, Evidence], pattern: str | None) -> list[str]:
+def _matching(
+    sweep: SweepPaths, told: Ledger, seen: Mapping[str, Evidence], pattern: str | None
+) -> list[str]:
     if pattern is None:
         return list(seen)
-    planned, found, words = ledger.planned(sweep), [], set[str]()
+    found, words = list[str](), set[str]()
     for name, one in seen.items():
-        own = planned.get(name) or (one.record.overrides if one.record else [])
+        own = told.planned.get(name) or (one.record.overrides if one.record else [])
         words.update(own)
         if any(fnmatchcase(word, pattern) for word in (name, *own)):
             found.append(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xray_hpc.errors import UserError, nearest
 from xray_hpc.runs import ledger
+from xray_hpc.runs.ledger import Ledger
 from xray_hpc.runs.paths import RunPaths, SweepPaths
 
 SHOWN = 8
@@ -18,10 +19,11 @@ def sweeps(results: Path) -> list[SweepPaths]:
     return [SweepPaths(folder) for folder in folders if _is_sweep(folder)]
 
 
-def run_names(sweep: SweepPaths) -> list[str]:
+def run_names(sweep: SweepPaths, told: Ledger | None = None) -> list[str]:
     """The runs of a sweep in launch order, then those that the ledger does not know, by name."""
+    told = told or ledger.read(sweep)
     found = sorted(folder.name for folder in _folders(sweep.runs))
-    return list(dict.fromkeys([*ledger.expected_runs(sweep), *found]))
+    return list(dict.fromkeys([*told.planned, *found]))
 
 
 def find_sweep(text: str, results: Path) -> SweepPaths:

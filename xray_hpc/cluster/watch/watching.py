@@ -13,7 +13,6 @@ from xray_hpc.cluster.states import (
     WAITING,
     Evidence,
     State,
-    cancellations,
     failure_of,
     look,
     state_of,
@@ -73,8 +72,8 @@ class Watcher:
     def look(self, sweeps: Iterable[SweepPaths]) -> list[WatchedSweep]:
         """The sweeps as they stand now."""
         seen = [_Seen(sweep) for sweep in sweeps]
-        if any(one.asks_slurm() for one in seen):
-            self.queue.ask()
+        if asking := [one for one in seen if one.asks_slurm()]:
+            self.queue.ask({user for one in asking for user in one.told.users()})
         for one in seen:
             one.hear(self.queue.jobs)
         gone = {job for one in seen for job in one.gone().values()} - set(self._fates)
@@ -89,17 +88,18 @@ class _Seen:
     def __init__(self, sweep: SweepPaths) -> None:
         self.sweep = sweep
         self.heard = False
-        self.jobs = ledger.jobs(sweep)
-        self.planned = ledger.planned(sweep)
-        self.waiting = set(ledger.waiting(sweep))
-        when = cancellations(sweep)
-        names = run_names(sweep)
-        self.runs = {name: look(sweep.run(name), when.get(name)) for name in names}
+        self.told = ledger.read(sweep)
+        self.jobs = self.told.jobs()
+        self.waiting = set(self.told.waiting)
+        names = run_names(sweep, self.told)
+        self.runs = {name: look(sweep.run(name), self.told.cancelled.get(name)) for name in names}
 
     def _job(self, name: str) -> str | None:
         """The newest job of a run that is known, in the queue or not."""
+        if job := self.jobs.get(name):
+            return job.id
         record = self.runs[name].record
-        return self.jobs.get(name) or (record.job_id if record else None)
+        return record.job_id if record else None
 
     def asks_slurm(self) -> bool:
         """Whether the queue can tell anything about these runs."""
@@ -144,7 +144,7 @@ class _Seen:
 
     def _own_overrides(self) -> dict[str, list[str]]:
         words = {
-            name: self.planned.get(name) or (seen.record.overrides if seen.record else [])
+            name: self.told.planned.get(name) or (seen.record.overrides if seen.record else [])
             for name, seen in self.runs.items()
         }
         common = set.intersection(*map(set, words.values())) if words else set()

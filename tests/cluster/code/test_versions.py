@@ -87,6 +87,14 @@ def test_a_clean_checkout_is_its_commit(checkout: Path, look: Look) -> None:
     assert state["git"] == {"commit": commit, "dirty": False}
 
 
+def test_looking_writes_nothing(checkout: Path, look: Look) -> None:
+    (checkout / "xray_hpc" / "__init__.py").touch()  # git would note in its index that it is clean
+    index = checkout / ".git" / "index"
+    before = index.read_bytes()
+    look()
+    assert index.read_bytes() == before
+
+
 def test_changes_can_be_applied_to_the_commit_again(
     checkout: Path, look: Look, tmp_path: Path
 ) -> None:

@@ -79,7 +79,8 @@ def git(*arguments: str) -> bytes:
     Raises:
         OSError, SubprocessError: there is no git, it fails, or takes more than 20 s.
     """
-    command = ["git", "-C", str(ROOT), *arguments]
+    # Many jobs ask at once, and none is to lock the index of somebody at work.
+    command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
     return subprocess.run(command, capture_output=True, check=True, timeout=20).stdout
 
 

@@ -51,6 +51,15 @@ def test_there_is_none_before_the_first_epoch(tmp_path: Path) -> None:
     assert newest_state(tmp_path / "checkpoint", VERSIONS) is None
 
 
+def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".nfs0000000012").write_bytes(b"a file that is removed and still open, on NFS")
+    (tmp_path / "epoch-9999.npz").mkdir()
+    for epochs in range(1, 5):
+        write_state(tmp_path, state(epochs), VERSIONS)
+    kept = ["epoch-0002.npz", "epoch-0003.npz"]
+    assert names(tmp_path) == [".nfs0000000012", *kept, "epoch-9999.npz"]
+
+
 def test_the_newest_two_are_kept_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / ".x.epoch-0000.npz").write_bytes(b"what a killed process left")
     for epochs in (1, 2, 3):

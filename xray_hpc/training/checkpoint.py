@@ -6,6 +6,7 @@ until the run is finished.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -59,8 +60,10 @@ def write_state(folder: Path, state: State, versions: Mapping[str, str]) -> None
         text = json.dumps(about | {"versions": dict(versions)})
         np.savez(temporary, allow_pickle=False, **{ABOUT: np.array(text)}, **named)
     kept = [old for old in _files(folder) if old.name <= path.name][-KEPT:]
-    for old in set(folder.iterdir()) - set(kept):  # what a killed process left half-written, too
-        old.unlink()
+    # What a killed process left half-written, too.
+    for old in {*folder.glob("epoch-*.npz"), *folder.glob(".*.epoch-*.npz")} - set(kept):
+        with contextlib.suppress(OSError):  # the next epoch tries again
+            old.unlink()
 
 
 def newest_state(folder: Path, versions: Mapping[str, str]) -> State | None:

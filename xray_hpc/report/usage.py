@@ -12,8 +12,6 @@ from xray_hpc.cluster.watch.hours import gpu_hours
 from xray_hpc.runs.progress import Progress
 from xray_hpc.runs.record import Try
 
-NOTED = timedelta(seconds=1)  # between the end of a killed try and the start that notes it
-
 
 @dataclass(frozen=True)
 class Stretch:
@@ -84,7 +82,7 @@ def stretches(tries: Sequence[Try], progress: Progress | None = None) -> list[St
     """The tries of one run whose time is known.
 
     The last one, if it has no end (yet), counts until the last epoch that ``progress`` tells of.
-    An end that was noted only when the next try began says nothing: the process had been killed.
+    Any other that has no end was killed, and nobody knows when.
     """
     found = []
     for number, one in enumerate(tries):
@@ -93,8 +91,6 @@ def stretches(tries: Sequence[Try], progress: Progress | None = None) -> list[St
             continue
         if number == len(tries) - 1:
             end = end or _last_sign(tries, start, progress)
-        elif end and (following := moment(tries[number + 1].started)):
-            end = end if end + NOTED < following else None
         if end is not None:
             end = max(start, end)
             found.append(Stretch(dataclasses.replace(one, ended=end.isoformat()), start, end))

@@ -44,6 +44,9 @@ ON_HOST = "OOM when allocating tensor with shape[9] on /job:localhost/device:CPU
         (system(errno.EROFS), Failure.STORAGE, 74),
         (system(errno.EDQUOT), Failure.STORAGE, 74),
         (system(errno.EIO), Failure.STORAGE, 74),
+        (system(errno.ENOTCONN), Failure.STORAGE, 74),
+        (system(errno.ETIMEDOUT), Failure.STORAGE, 74),
+        (RuntimeError("Connection timed out"), Failure.BUG, 1),  # to whom?
         (OSError(HDF5), Failure.STORAGE, 74),
         (RuntimeError(HDF5), Failure.STORAGE, 74),
         (caused(ValueError("cannot save"), system(errno.EDQUOT)), Failure.STORAGE, 74),

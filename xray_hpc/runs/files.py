@@ -19,13 +19,39 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# A file system that is full, read-only, gone, not for this user, or that does not answer.
+STORAGE_ERRORS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EIO,
+        errno.ESTALE,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+        errno.ETIMEDOUT,
+        errno.EACCES,
+        errno.EPERM,
+    }
+)
+
+
+def out_of_reach(folder: Path, error: OSError) -> bool:
+    """Whether ``error`` says that ``folder`` cannot be read or written, or is gone."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return not folder.is_dir()
+    return error.errno in STORAGE_ERRORS
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; move it there when the block ends well.
 
     The file is synced before it is moved and its folder after it, so that a crash leaves the old
-    file or the new one, never a part, and the new one once the block has been left. When the block raises, the temporary file is removed. The temporary name ends
-    in the whole name (Keras and matplotlib choose the format by its end).
+    file or the new one, never a part, and the new one once the block has been left. When the block
+    raises, the temporary file is removed. The temporary name ends in the whole name (Keras and
+    matplotlib choose the format by its end).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(8)}.{path.name}")

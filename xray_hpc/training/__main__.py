@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xray_hpc.errors import UserError
+from xray_hpc.runs import exits
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import Failure, Status, now, read_record, update_record
 from xray_hpc.training.ending import end_when_told, end_with_parent
-from xray_hpc.training.failures import STORAGE_CODE, judge
+from xray_hpc.training.failures import judge
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def _fail(paths: RunPaths, error: Exception) -> int:
         )
     except (OSError, UserError) as unwritten:
         print(f"error: {line}; nor can it be recorded: {unwritten}", file=sys.stderr)
-        return STORAGE_CODE
+        return exits.STORAGE
     if verdict.failure is Failure.BUG:
         raise error
     print("error:", line, file=sys.stderr)

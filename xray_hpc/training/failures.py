@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from xray_hpc.errors import UserError
+from xray_hpc.runs import exits
+from xray_hpc.runs.files import STORAGE_ERRORS
 from xray_hpc.runs.record import Failure
 
-STORAGE_CODE = 74  # EX_IOERR of sysexits.h
-STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-# Libraries that write (HDF5, Keras, Pillow) may keep of an OSError nothing but its words.
-STORAGE_WORDS = [os.strerror(number) for number in sorted(STORAGE)]
+# Libraries that write (HDF5, Keras, Pillow) may keep of an OSError nothing but its words. Those of
+# some are said of networks and devices too.
+SAID_OF_OTHERS = {errno.EACCES, errno.EPERM, errno.ETIMEDOUT}
+STORAGE_WORDS = [os.strerror(number) for number in sorted(STORAGE_ERRORS - SAID_OF_OTHERS)]
 
 
 class BadNodeError(Exception):
@@ -34,11 +36,11 @@ class Verdict(NamedTuple):
 def judge(error: BaseException, *, on_gpu: bool) -> Verdict:
     """The class of ``error``; ``on_gpu`` says whether the run trains on GPUs."""
     if _is_storage(error):
-        return Verdict(Failure.STORAGE, STORAGE_CODE)
+        return Verdict(Failure.STORAGE, exits.STORAGE)
     if isinstance(error, UserError):
-        return Verdict(Failure.BAD_DATA, 2)
+        return Verdict(Failure.BAD_DATA, exits.WRONG_INPUT)
     if isinstance(error, BadNodeError):
-        return Verdict(Failure.NODE_FAILURE, 75)  # EX_TEMPFAIL
+        return Verdict(Failure.NODE_FAILURE, exits.UNFIT_NODE)
     if isinstance(error, NanLossError):
         return Verdict(Failure.NAN_LOSS, 1)
     if isinstance(error, MemoryError):
@@ -52,7 +54,7 @@ def judge(error: BaseException, *, on_gpu: bool) -> Verdict:
 
 def _is_storage(error: BaseException) -> bool:
     return any(
-        (isinstance(link, OSError) and link.errno in STORAGE)
+        (isinstance(link, OSError) and link.errno in STORAGE_ERRORS)
         or any(words in str(link) for words in STORAGE_WORDS)
         for link in _chain(error)
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -133,15 +135,60 @@ def test_a_process_that_has_got_the_number_of_a_dead_owner_is_not_taken_for_it(p
         assert holder(path) is None
 
 
-def test_an_owner_elsewhere_is_replaced_only_when_its_lease_has_expired(path: Path) -> None:
+def test_an_owner_elsewhere_is_replaced_when_it_has_been_silent_for_long_enough(path: Path) -> None:
+    path.parent.mkdir()
+    owned_elsewhere(path)
+    began = time.monotonic()
+    with take(path):
+        assert time.monotonic() - began > EXPIRY
+        assert files(path) == ["2"]
+
+
+def test_an_owner_elsewhere_whose_heart_beats_keeps_its_lease(path: Path) -> None:
+    path.parent.mkdir()
+    file, ended = owned_elsewhere(path), threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT):
+            os.utime(file)
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    with pytest.raises(LeaseError, match="process 1 of eva on node7"):
+        Lease.take(path, expiry=3600)
+    ended.set()
+    heart.join()
+
+
+@pytest.mark.parametrize("ahead", [-1e6, 1e6])
+def test_no_two_clocks_are_compared_to_take_a_lease(path: Path, ahead: float) -> None:
+    path.parent.mkdir()
+    there = time.time() + ahead
+    os.utime(owned_elsewhere(path), (there, there))
+    began = time.monotonic()
+    with take(path):
+        assert time.monotonic() - began > EXPIRY
+
+
+def test_who_watches_an_owner_elsewhere_may_give_up(path: Path) -> None:
+    path.parent.mkdir()
+    owned_elsewhere(path)
+    asked = iter([False, True])
+    with pytest.raises(LeaseError, match="on node7"):
+        Lease.take(path, beat=BEAT, expiry=EXPIRY, give_up=lambda: next(asked))
+    assert files(path) == ["1"]
+
+
+def test_who_only_looks_takes_the_time_of_the_last_heartbeat_and_writes_nothing(path: Path) -> None:
     path.parent.mkdir()
     file = owned_elsewhere(path)
-    with pytest.raises(LeaseError, match="process 1 of eva on node7"):
-        Lease.take(path, expiry=100)
+    path.chmod(0o555)
+    before = path.stat().st_mtime_ns
+    assert holder(path, expiry=100) is not None
     past = time.time() - 101
     os.utime(file, (past, past))
-    with Lease.take(path, expiry=100):
-        assert files(path) == ["2"]
+    assert holder(path, expiry=100) is None
+    assert path.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("mine", ["boot", "namespace"])
@@ -154,22 +201,20 @@ def test_a_process_of_another_boot_or_container_is_not_looked_for_here(
     assert holder(path) is not None
 
 
-def test_an_owner_whose_file_is_not_written_out_yet_is_waited_for(path: Path) -> None:
-    path.mkdir(parents=True)
-    (path / "1").touch()
-    with pytest.raises(LeaseError, match="somebody"):
-        take(path)
-
-
-def test_the_clock_of_this_host_does_not_matter(
+def test_an_owner_whose_file_is_being_written_out_is_seen_to_be_alive(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path.parent.mkdir()
-    owned_elsewhere(path)
-    monkeypatch.setattr(time, "time", lambda: 1e12)
-    assert holder(path) is not None
-    monkeypatch.setattr(time, "time", lambda: 0.0)
-    assert holder(path) is not None
+    path.mkdir(parents=True)
+    (path / "1").touch()
+    sleep = time.sleep
+
+    def write_meanwhile(seconds: float) -> None:
+        owned_elsewhere(path)
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", write_meanwhile)
+    with pytest.raises(LeaseError, match="eva"):
+        take(path)
 
 
 def test_the_heartbeat_keeps_a_lease_beyond_its_expiry(path: Path) -> None:
@@ -231,15 +276,15 @@ def test_somebody_slow_to_decide_does_not_take_what_has_changed_hands(
 ) -> None:
     path.parent.mkdir()
     os.utime(owned_elsewhere(path), (1, 1))
-    look, held = os.utime, list[Lease]()
+    name, held = socket.gethostname, list[Lease]()
 
-    def look_slowly(*arguments: Any) -> None:
+    def write_slowly() -> str:
         monkeypatch.undo()
         take(path).release()
         held.append(take(path))
-        look(*arguments)
+        return name()
 
-    monkeypatch.setattr(os, "utime", look_slowly)
+    monkeypatch.setattr(socket, "gethostname", write_slowly)
     with pytest.raises(LeaseError, match=f"process {os.getpid()} "):
         take(path)
     assert files(path) == ["3"]

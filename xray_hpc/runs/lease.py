@@ -15,9 +15,9 @@ import functools
 import json
 import os
 import socket
-import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from xray_hpc.runs.record import now, user_name
 
 HEARTBEAT_SECONDS = 15.0
 EXPIRY_SECONDS = 60.0
+WATCH_SECONDS = 1.0
+AGAIN_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -84,26 +86,28 @@ class Lease:
         job: str | None = None,
         beat: float = HEARTBEAT_SECONDS,
         expiry: float = EXPIRY_SECONDS,
+        give_up: Callable[[], bool] = lambda: False,
     ) -> Lease:
         """Take the lease at ``path``, from a dead owner too; all who use it give one ``expiry``.
 
+        Whether an owner on another machine is alive takes up to ``beat`` seconds to see, and that
+        it is dead ``expiry`` seconds; ``give_up`` is asked meanwhile.
+
         Raises:
-            LeaseError: its owner is alive.
+            LeaseError: its owner is alive, or may be and it was given up.
             OSError: the file system does not let this process write there.
         """
         path.mkdir(parents=True, exist_ok=True)
-        last, owner = _present(path, expiry)
-        if owner is not None:
-            raise LeaseError(owner)
+        last = _watch(path, expiry, give_up).number
         file = path / str(last + 1)
         try:
             _write_owner(file, job)
         except FileExistsError:
-            raise LeaseError(_present(path, expiry)[1] or UNKNOWN) from None
+            raise LeaseError(_look(path).owner or UNKNOWN) from None
         newest = max(_numbers(path))
         if newest != last + 1:  # this process slept while others came and went
             file.unlink(missing_ok=True)
-            raise LeaseError(_present(path, expiry)[1] or UNKNOWN)
+            raise LeaseError(_look(path).owner or UNKNOWN)
         for number in _numbers(path):
             if number < newest:
                 (path / str(number)).unlink(missing_ok=True)
@@ -151,26 +155,66 @@ class Lease:
 
 
 def holder(path: Path, *, expiry: float = EXPIRY_SECONDS) -> Owner | None:
-    """The live owner of the lease at ``path``; ``None`` where there is none."""
-    return _present(path, expiry)[1]
+    """The live owner of the lease at ``path``; ``None`` where there is none.
+
+    Of an owner on another machine an estimate, for which this machine's clock must be about right;
+    :meth:`Lease.take` does not rely on it.
+    """
+    seen = _look(path)
+    alive = seen.alive
+    if alive is None:
+        alive = time.time() - seen.renewed / 1e9 < expiry
+    return (seen.owner or UNKNOWN) if alive else None
 
 
-def _present(path: Path, expiry: float) -> tuple[int, Owner | None]:
-    """The highest number, 0 where there is none, and its owner if that is alive."""
+@dataclass(frozen=True)
+class _Seen:
+    """The newest file of a lease: its number (0: there is none), its time in ns, its owner."""
+
+    number: int = 0
+    renewed: int = 0
+    owner: Owner | None = None
+
+    @property
+    def alive(self) -> bool | None:
+        """Whether the owner lives; ``None``: that shows only by its heartbeats."""
+        if self.renewed == 0:
+            return False
+        return _process_alive(self.owner) if self.owner and is_here(self.owner) else None
+
+
+def _look(path: Path) -> _Seen:
     while numbers := _numbers(path):
-        file = path / str(max(numbers))
         try:
-            renewed = file.stat().st_mtime
-            if renewed == 0:
-                return max(numbers), None
-            owner = _read_owner(file)
-            alive = _process_alive(owner) if owner and is_here(owner) else None
-            if alive is None:
-                alive = _clock(path) - renewed < expiry
+            # Opened, so that a file system that remembers times for a while asks for this one.
+            with (path / str(max(numbers))).open(encoding="utf-8") as file:
+                renewed = os.fstat(file.fileno()).st_mtime_ns
+                return _Seen(max(numbers), renewed, _parse_owner(file.read()) if renewed else None)
         except FileNotFoundError:  # it has just changed hands
-            continue
-        return max(numbers), (owner or UNKNOWN) if alive else None
-    return 0, None
+            time.sleep(AGAIN_SECONDS)
+    return _Seen()
+
+
+def _watch(path: Path, expiry: float, give_up: Callable[[], bool]) -> _Seen:
+    """Watch the lease until its owner is seen to be dead or alive; give what was seen last.
+
+    One that is not on this machine is dead after ``expiry`` seconds without a heartbeat, counted
+    by this process: no two clocks are compared.
+
+    Raises:
+        LeaseError: it is alive, or may be and it was given up.
+    """
+    first, began = _look(path), time.monotonic()
+    seen, waited = first, 0.0
+    while seen.alive is None and seen == first and waited <= expiry:
+        if give_up():
+            raise LeaseError(seen.owner or UNKNOWN)
+        time.sleep(min(WATCH_SECONDS, expiry / 10))
+        waited = time.monotonic() - began  # before the look, which then is of no earlier time
+        seen = _look(path)
+    if seen.alive or (seen.alive is None and seen != first):
+        raise LeaseError(seen.owner or UNKNOWN)
+    return seen
 
 
 def _numbers(path: Path) -> list[int]:
@@ -178,16 +222,6 @@ def _numbers(path: Path) -> list[int]:
         return [int(name) for name in os.listdir(path) if name.isdigit()]
     except FileNotFoundError:
         return []
-
-
-def _clock(path: Path) -> float:
-    """What time it is for the file system, whose clock may differ from this host's."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path, prefix=".") as touched:
-            os.utime(touched.name)
-            return os.stat(touched.name).st_mtime
-    except OSError:  # somebody who only looks
-        return time.time()
 
 
 def _write_owner(file: Path, job: str | None) -> None:
@@ -212,10 +246,10 @@ def _write_owner(file: Path, job: str | None) -> None:
             raise
 
 
-def _read_owner(file: Path) -> Owner | None:
-    """The owner that the file names; ``None`` where it is not written out yet."""
+def _parse_owner(text: str) -> Owner | None:
+    """The owner that a file names; ``None`` where it is not written out yet."""
     try:
-        return Owner(**json.loads(file.read_text(encoding="utf-8")))
+        return Owner(**json.loads(text))
     except (ValueError, TypeError):
         return None
 

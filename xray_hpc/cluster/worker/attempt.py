@@ -196,7 +196,8 @@ def take_lease(paths: RunPaths, job: Job | None, signals: Signals) -> Lease:
     said = False
     while True:
         try:
-            return Lease.take(paths.lease, job=job.id if job else None)
+            name = job.id if job else None
+            return Lease.take(paths.lease, job=name, give_up=lambda: signals.asked is not None)
         except LeaseError as error:
             if time.monotonic() >= end or signals.asked is not None:
                 raise UserError(f"{paths.name} is being trained by {error.owner}") from None

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xray_hpc.runs.lease import Lease, LeaseError, holder
+from xray_hpc.runs.lease import Lease, LeaseError, ask_for, holder
 
 BEAT, EXPIRY = 0.05, 0.6
 HOLD = """
@@ -269,6 +269,24 @@ print(lease.lost)
     time.sleep(3.5)  # more than half of its expiry
     process.send_signal(signal.SIGCONT)
     assert process.communicate()[0] == b"False\n"
+
+
+def test_a_later_start_of_the_same_job_may_ask_for_it(path: Path) -> None:
+    with Lease.take(path, job="17_3", restarts=1, beat=BEAT, expiry=EXPIRY) as lease:
+        ask_for(path, "17_3", 1)
+        ask_for(path, "18", 7)
+        time.sleep(4 * BEAT)
+        assert not lease.wanted
+        ask_for(path, "17_3", 2)
+        until(lambda: lease.wanted)
+        assert not lease.lost
+
+
+def test_it_is_counted_how_many_starts_of_a_job_asked_in_vain(path: Path) -> None:
+    with take(path):
+        assert [ask_for(path, "17_3", start) for start in (0, 1, 1, 2)] == [1, 2, 2, 3]
+    with Lease.take(path, job="17_3"):
+        assert files(path) == ["2"]
 
 
 def test_somebody_slow_to_decide_does_not_take_what_has_changed_hands(

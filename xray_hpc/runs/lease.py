@@ -3,7 +3,8 @@
 A lease is a folder of numbered files. The highest number is the present owner's; whoever finds that
 owner dead makes the next number, which the file system lets one process do. Numbers are never used
 twice, so nobody who was slow to decide can take what has changed hands since. The owner renews the
-time of its file; a lease that is given back gets the time 0.
+time of its file; a lease that is given back gets the time 0. Who needs it leaves a file that says
+so, ``wanted.<job>.<start>``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import errno
 import functools
 import json
 import os
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +36,8 @@ class Owner:
     """A process that holds a lease. ``boot`` and ``namespace`` say whose ``pid`` it is.
 
     ``began`` is when the process started, in the kernel's ticks since the boot; ``job`` and
-    ``node`` are Slurm's, ``None`` outside of it.
+    ``node`` are Slurm's, ``None`` outside of it, and ``restarts`` is how often Slurm had put the
+    job back.
     """
 
     host: str
@@ -46,6 +49,7 @@ class Owner:
     boot: str | None = None
     namespace: str | None = None
     began: int | None = None
+    restarts: int = 0
 
     def __str__(self) -> str:
         job = f", job {self.job}" if self.job else ""
@@ -67,11 +71,16 @@ class Lease:
     """The right to write into a folder, renewed by a thread until it is given back.
 
     A context manager. ``lost`` must be asked before anything is written, and often enough while a
-    child writes.
+    child writes. ``wanted`` is whether a later start of the same job asks for it: Slurm had lost
+    this one's node, and then it is to end.
     """
 
-    def __init__(self, file: Path, beat: float, expiry: float) -> None:
+    def __init__(
+        self, file: Path, beat: float, expiry: float, job: str | None, restarts: int
+    ) -> None:
         self._file, self._beat, self._expiry = file, beat, expiry
+        self._job, self._restarts = job, restarts
+        self.wanted = False
         self._renewed = time.monotonic()
         self._taken = False
         self._given_back = threading.Event()
@@ -84,6 +93,7 @@ class Lease:
         path: Path,
         *,
         job: str | None = None,
+        restarts: int = 0,
         beat: float = HEARTBEAT_SECONDS,
         expiry: float = EXPIRY_SECONDS,
         give_up: Callable[[], bool] = lambda: False,
@@ -101,7 +111,7 @@ class Lease:
         last = _watch(path, expiry, give_up).number
         file = path / str(last + 1)
         try:
-            _write_owner(file, job)
+            _write_owner(file, job, restarts)
         except FileExistsError:
             raise LeaseError(_look(path).owner or UNKNOWN) from None
         newest = max(_numbers(path))
@@ -111,7 +121,9 @@ class Lease:
         for number in _numbers(path):
             if number < newest:
                 (path / str(number)).unlink(missing_ok=True)
-        return cls(file, beat, expiry)
+        for name in _asking(os.listdir(path), job):
+            (path / name).unlink(missing_ok=True)
+        return cls(file, beat, expiry, job, restarts)
 
     @property
     def lost(self) -> bool:
@@ -132,12 +144,15 @@ class Lease:
         before = time.monotonic()
         try:
             os.utime(self._file)
-            newest = max(_numbers(self._file.parent))
+            names = os.listdir(self._file.parent)
+            newest = max(int(name) for name in names if name.isdigit())
         except OSError as error:  # any other may be for a moment or for long: see _silent
             self._taken = error.errno in (errno.ENOENT, errno.ESTALE)
         else:
             self._taken = newest != int(self._file.name)
             self._renewed = before
+            later = (start > self._restarts for start in _asking(names, self._job).values())
+            self.wanted = self.wanted or any(later)
 
     def release(self) -> None:
         """Give it back; the next one need not wait."""
@@ -165,6 +180,21 @@ def holder(path: Path, *, expiry: float = EXPIRY_SECONDS) -> Owner | None:
     if alive is None:
         alive = time.time() - seen.renewed / 1e9 < expiry
     return (seen.owner or UNKNOWN) if alive else None
+
+
+def ask_for(path: Path, job: str, restarts: int) -> int:
+    """Ask for the lease at ``path``; give how many starts of the job have, since it had it last.
+
+    Only an earlier start of the same job hears it.
+    """
+    (path / f"wanted.{job}.{restarts}").touch()
+    return len(_asking(os.listdir(path), job))
+
+
+def _asking(names: Iterable[str], job: str | None) -> dict[str, int]:
+    """The starts of a job that ask for a lease, by the names of their files."""
+    read = ((name, re.fullmatch(r"wanted\.(.+)\.(\d+)", name)) for name in names)
+    return {name: int(found[2]) for name, found in read if found and found[1] == job}
 
 
 @dataclass(frozen=True)
@@ -224,7 +254,7 @@ def _numbers(path: Path) -> list[int]:
         return []
 
 
-def _write_owner(file: Path, job: str | None) -> None:
+def _write_owner(file: Path, job: str | None, restarts: int) -> None:
     owner = Owner(
         host=socket.gethostname(),
         user=user_name(),
@@ -235,6 +265,7 @@ def _write_owner(file: Path, job: str | None) -> None:
         boot=_boot(),
         namespace=_namespace(),
         began=_began(os.getpid()),
+        restarts=restarts,
     )
     with file.open("x", encoding="utf-8") as opened:
         try:

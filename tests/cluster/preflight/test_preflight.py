@@ -352,6 +352,27 @@ def test_a_setup_that_takes_long_is_given_up(check: Check, monkeypatch: pytest.M
     ]
 
 
+@pytest.mark.parametrize(
+    "variable", ["$SLURM_TMPDIR", "${SLURM_JOB_ID:?}", "$CUDA_VISIBLE_DEVICES"]
+)
+def test_a_setup_that_only_a_job_can_run_is_not_tried(
+    check: Check, tmp_path: Path, variable: str
+) -> None:
+    name = variable.strip("${}:?")
+    assert check(setup=(f"touch {tmp_path}/made", f"cd {variable}")) == [
+        f"cluster.setup uses ${name}, which only a job has; could not try python"
+    ]
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_dry_run_runs_nothing_of_setup(composer: Any, site: Any, tmp_path: Path) -> None:
+    plan = composer.plan([])
+    cluster = ClusterConfig("slurm", cpu_job=SMALL, setup=(f"touch {tmp_path}/made",))
+    place = dataclasses.replace(plan.place, cluster=cluster, dry_run=True)
+    preflight.check(dataclasses.replace(plan, place=place), 1)
+    assert not (tmp_path / "made").exists()
+
+
 # sbatch --test-only
 
 

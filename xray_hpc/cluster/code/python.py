@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from xray_hpc.errors import UserError
 
 PATIENCE_SECONDS = 60.0
 NO_CONTAINER = 93
+OF_A_JOB = re.compile(r"\$\{?(SLURM\w*|CUDA_VISIBLE_DEVICES)")
 # A job's script does not look into the folder that it starts in.
 IMPORT = "import sys; sys.path = [place for place in sys.path if place]; import xray_hpc"
 
@@ -23,8 +25,8 @@ IMPORT = "import sys; sys.path = [place for place in sys.path if place]; import 
 def check(cluster: ClusterConfig) -> list[str]:
     """Import xray_hpc as a job would, where ``setup``, ``container`` or ``python`` is set.
 
-    A note says where that cannot be tried: the container's program is only on the nodes, or what
-    ``setup`` does takes long.
+    A note says where that cannot be tried: ``setup`` wants to be in a job, what it does takes long,
+    or the container's program is only on the nodes.
 
     Raises:
         UserError: it cannot be imported.
@@ -33,6 +35,8 @@ def check(cluster: ClusterConfig) -> list[str]:
         return []
     given = [key for key in ("setup", "container", "python") if getattr(cluster, key)]
     keys = " and ".join(f"cluster.{key}" for key in given)
+    if variable := next(filter(None, map(OF_A_JOB.search, cluster.setup)), None):
+        return [f"cluster.setup uses ${variable[1]}, which only a job has; could not try python"]
     code, said = _run(_script(cluster), cluster.snapshot)
     if code == NO_CONTAINER:
         program = _program(str(cluster.container))

@@ -38,7 +38,8 @@ def check(plan: Plan, tasks: int) -> list[str]:
         notes += fitting.check(demand, usable, machines)
     runs = min(len(plan.runs), tasks * cluster.runs_per_job)
     notes += space.check(plan.place, [run.config for run in plan.runs[:runs]])
-    notes += python.check(cluster)
+    if not plan.place.dry_run:
+        notes += python.check(cluster)
     if cluster.snapshot:
         notes += snapshot.check()
     return list(dict.fromkeys(notes))

@@ -47,10 +47,11 @@ def stacked(**starts: Any) -> ModelConfig:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_backbone_has_the_layers_that_the_table_says(name: str) -> None:
+def test_a_backbone_has_the_layers_and_weights_that_the_table_says(name: str) -> None:
     entry = BACKBONES[name]
     backbone = build_backbone(name, (entry.minimum, entry.minimum, entry.channels), None)
     assert len(backbone.layers) == entry.layers
+    assert backbone.count_params() == entry.parameters
 
 
 SCRATCH = [name for name, entry in MODELS.items() if not entry.uses]

@@ -22,13 +22,15 @@ from xray_hpc.errors import UserError, one_of
 class Backbone:
     """A network without its top, pretrained or not.
 
-    ``layers`` is ``len(keras_model.layers)``, its input layer counted; ``minimum`` the smallest
-    side of an image in pixels. ``scaling`` is what its weights were trained on: ``tf`` is
-    [-1, 1], ``torch`` is ImageNet's mean and standard deviation a channel. ``file`` and ``md5``
-    name the published weights (``md5`` is ``None`` where Keras publishes none).
+    ``layers`` is ``len(keras_model.layers)``, its input layer counted; ``parameters`` is how many
+    numbers its weights are; ``minimum`` the smallest side of an image in pixels. ``scaling`` is
+    what its weights were trained on: ``tf`` is [-1, 1], ``torch`` is ImageNet's mean and standard
+    deviation a channel. ``file`` and ``md5`` name the published weights (``md5`` is ``None`` where
+    Keras publishes none).
     """
 
     layers: int
+    parameters: int
     scaling: Literal["tf", "torch"]
     weights: Literal["imagenet", "demo"] = "imagenet"
     file: str = ""
@@ -42,42 +44,51 @@ HDF5 = b"\x89HDF\r\n\x1a\n"  # how a file of weights begins
 _KERNELS = "weights_tf_dim_ordering_tf_kernels"
 
 BACKBONES = {
-    "demo": Backbone(layers=25, scaling="tf", weights="demo", channels=1),
+    "demo": Backbone(layers=25, parameters=292_304, scaling="tf", weights="demo", channels=1),
     "densenet121": Backbone(
         layers=427,
+        parameters=7_037_504,
         scaling="torch",
         file=f"densenet121_{_KERNELS}_notop.h5",
         md5="30ee3e1110167f948a6b9946edeeb738",
     ),
     "densenet169": Backbone(
         layers=595,
+        parameters=12_642_880,
         scaling="torch",
         file=f"densenet169_{_KERNELS}_notop.h5",
         md5="b8c4d4c20dd625c148057b9ff1c1176b",
     ),
     "densenet201": Backbone(
         layers=707,
+        parameters=18_321_984,
         scaling="torch",
         file=f"densenet201_{_KERNELS}_notop.h5",
         md5="c13680b51ded0fb44dff2d8f86ac8bb1",
     ),
     "mobilenet_v2": Backbone(
-        layers=154, scaling="tf", file=f"mobilenet_v2_{_KERNELS}_1.0_224_no_top.h5"
+        layers=154,
+        parameters=2_257_984,
+        scaling="tf",
+        file=f"mobilenet_v2_{_KERNELS}_1.0_224_no_top.h5",
     ),
     "resnet50v2": Backbone(
         layers=190,
+        parameters=23_564_800,
         scaling="tf",
         file=f"resnet50v2_{_KERNELS}_notop.h5",
         md5="fac2f116257151a9d068a22e544a4917",
     ),
     "resnet101v2": Backbone(
         layers=377,
+        parameters=42_626_560,
         scaling="tf",
         file=f"resnet101v2_{_KERNELS}_notop.h5",
         md5="c0ed64b8031c3730f411d2eb4eea35b5",
     ),
     "resnet152v2": Backbone(
         layers=564,
+        parameters=58_331_648,
         scaling="tf",
         file=f"resnet152v2_{_KERNELS}_notop.h5",
         md5="ed17cf2e0169df9d443503ef94b23b33",

@@ -12,7 +12,7 @@ from xray_hpc.runs.paths import SweepPaths
 
 SWEEP = SweepPaths(Path("/results/lr"))
 RUNS = [f"ft-{number:04}" for number in range(2500)]
-DEFAULTS = Limits(array_index=1001, submit=None, jobs=10_000)
+DEFAULTS = Limits(array_index=1001, submit=None)
 
 
 def wave(
@@ -62,7 +62,7 @@ def test_runs_side_by_side_count_each_against_the_parallelism() -> None:
 
 
 def test_runs_for_which_slurm_has_no_room_come_later() -> None:
-    made = wave(RUNS[:100], Limits(1001, submit=62, jobs=None))
+    made = wave(RUNS[:100], Limits(1001, submit=62))
     assert (sizes(made), len(made.later)) == ([60], 40)
     assert made.later == tuple(RUNS[60:100])
 
@@ -71,14 +71,14 @@ def test_runs_for_which_slurm_has_no_room_come_later() -> None:
 def test_without_room_for_a_run_a_collect_job_sees_to_them(
     live: tuple[str, ...], begin: str | None
 ) -> None:
-    made = wave(RUNS[:100], Limits(1001, submit=2, jobs=None), live)
+    made = wave(RUNS[:100], Limits(1001, submit=2), live)
     assert ([job.kind for job in made.jobs()], len(made.later)) == (["collect"], 100)
     assert (made.collect.begin, next(iter(made.jobs())).after) == (begin, live)
 
 
 def test_no_room_for_any_job_is_said_in_a_line() -> None:
     with pytest.raises(UserError, match="Slurm lets you submit no more jobs now"):
-        wave(RUNS[:100], Limits(1001, submit=0, jobs=None))
+        wave(RUNS[:100], Limits(1001, submit=0))
 
 
 @pytest.mark.parametrize(("parallel", "after"), [(None, ("STAGE",)), (8, ("STAGE", "7"))])

@@ -19,7 +19,7 @@ def room(**keys: Any) -> int | None:
 
 def test_the_controller_says_how_large_an_array_and_the_queue_may_be(site: Any) -> None:
     site.answer("sacctmgr", "*", "no", code=1)
-    assert limits(ClusterConfig("slurm")) == Limits(array_index=1001, submit=None, jobs=5000)
+    assert limits(ClusterConfig("slurm")) == Limits(array_index=1001, submit=None)
 
 
 def test_what_is_queued_counts_for_the_users_limit_in_the_account(site: Any) -> None:

@@ -18,6 +18,7 @@ from xray_hpc.cluster.config import ClusterConfig, CpuJobConfig
 from xray_hpc.cluster.launching.plan import Place
 from xray_hpc.cluster.preflight import preflight, space
 from xray_hpc.cluster.preflight.fitting import matches
+from xray_hpc.config import ModelConfig
 from xray_hpc.errors import UserError
 from xray_hpc.runs.paths import SweepPaths
 
@@ -254,9 +255,34 @@ def test_too_little_room_for_the_results_is_refused(
     with pytest.raises(UserError) as refused:
         check()
     assert str(refused.value) == (
-        f"results: {tmp_path} has 12.0 MB free, but about 20.0 MB are needed; "
+        f"results: {tmp_path} has 12.0 MB free, but about 29.4 MB are needed; "
         "remove what is not needed there, or put it elsewhere"
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "parallel", "gigabytes"),
+    [
+        # Weights of 0.233 GB, eight times while a run trains, then once.
+        (ModelConfig("ft", "resnet152v2", weights="none"), None, 18.9),
+        (ModelConfig("ft", "resnet152v2", weights="none"), 2, 5.8),
+        (ModelConfig("vgg"), None, 1.8),
+    ],
+)
+def test_room_is_that_for_checkpoints_of_runs_at_once_and_for_all_models(
+    tmp_path: Path,
+    composer: Any,
+    disk: Callable[..., None],
+    model: ModelConfig,
+    parallel: int | None,
+    gigabytes: float,
+) -> None:
+    plan = composer.plan([])
+    place = dataclasses.replace(plan.place, cluster=ClusterConfig("slurm", parallel=parallel))
+    runs = [dataclasses.replace(plan.runs[0].config, model=model)] * 10
+    disk(megabytes=1000)
+    with pytest.raises(UserError, match=f"about {gigabytes} GB are needed"):
+        space.check(place, runs)
 
 
 def test_so_are_too_few_files(check: Check, disk: Callable[..., None]) -> None:

@@ -22,12 +22,11 @@ class Limits:
     """What the cluster allows: ``None`` where there is no limit or it is not known.
 
     An array's indices are below ``array_index``; ``submit`` is how many more jobs this user may
-    submit now, a task of an array counted as one; ``jobs`` is how many there may be of all users.
+    submit now, a task of an array counted as one.
     """
 
     array_index: int
     submit: int | None
-    jobs: int | None
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,8 @@ def limits(cluster: ClusterConfig) -> Limits:
     if enforced(said, "limits") and (allowed := accounting(said)) is not None:
         found = list(_ceilings(allowed, runs_demand(cluster), partitions()))
         submit = _room(found) if found else None
-    size, jobs = said.get("MaxArraySize", ""), said.get("MaxJobCount", "")
-    return Limits(
-        int(size) if size.isdigit() else ARRAY_INDEX,
-        submit,
-        int(jobs) if jobs.isdigit() else None,
-    )
+    size = said.get("MaxArraySize", "")
+    return Limits(int(size) if size.isdigit() else ARRAY_INDEX, submit)
 
 
 @dataclass(frozen=True)

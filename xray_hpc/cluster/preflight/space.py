@@ -9,13 +9,15 @@ from pathlib import Path
 from xray_hpc.cluster.launching.plan import Place
 from xray_hpc.config import ModelConfig, RunConfig
 from xray_hpc.errors import UserError
-from xray_hpc.models.registry import weights_files
+from xray_hpc.models.registry import BACKBONES, backbones
 
 FILES_PER_RUN = 40
 BYTES_PER_RUN = 20_000_000
-# The weights that are kept, and a checkpoint with those and the optimizer's two moments less what
-# is frozen; and the checkpoint before it, while it is replaced.
-TIMES_WEIGHTS = 3
+BYTES_PER_WEIGHT = 4
+PLAIN_WEIGHTS = 5_000_000  # of a network without a backbone: the largest (vgg) at 150 pixels
+# While a run trains it has two checkpoints, each with the weights, the best ones so far and the
+# optimizer's two moments of what is not frozen; then its model remains.
+TIMES_TRAINING, TIMES_KEPT = 8, 1
 GONE_WITH_THE_NODE = ("tmpfs", "ramfs")
 LOCAL_FOLDERS = (Path("/tmp"), Path("/var/tmp"))
 
@@ -26,7 +28,9 @@ def check(place: Place, runs: Sequence[RunConfig]) -> list[str]:
     Raises:
         UserError: there are too few bytes or files free.
     """
-    needed = sum(_size(run.model) for run in runs)
+    sizes = sorted((_weights(run.model) for run in runs), reverse=True)
+    needed = len(runs) * BYTES_PER_RUN + TIMES_KEPT * sum(sizes)
+    needed += (TIMES_TRAINING - TIMES_KEPT) * sum(sizes[: place.cluster.parallel])
     results, cache = _existing(place.sweep.folder), _existing(place.cache)
     _check_room(results, "results", needed, len(runs) * FILES_PER_RUN)
     _check_room(cache, "cache", 0, 1)
@@ -46,9 +50,10 @@ def file_systems(mounts: Path) -> dict[Path, str]:
     return {Path(words[1]): words[2] for words in lines if len(words) > 2}
 
 
-def _size(model: ModelConfig) -> int:
-    sizes = [file.stat().st_size for file in weights_files(model).values()]
-    return BYTES_PER_RUN + TIMES_WEIGHTS * sum(sizes)
+def _weights(model: ModelConfig) -> int:
+    """About how many bytes the model's weights are, wherever they start from."""
+    parameters = [BACKBONES[name].parameters for name in backbones(model)] or [PLAIN_WEIGHTS]
+    return BYTES_PER_WEIGHT * sum(parameters)
 
 
 def _existing(folder: Path) -> Path:

@@ -56,7 +56,7 @@ def asked(folder: Path, answer: str, *words: str) -> tuple[int, str]:
     with subprocess.Popen(
         [*CANCEL, *words], cwd=folder, stdin=its, stdout=subprocess.PIPE, text=True
     ) as process:
-        os.write(ours, f"{answer}\n".encode())
+        os.write(ours, answer.encode())
         said, _ = process.communicate(timeout=60)
     os.close(ours)
     os.close(its)
@@ -82,13 +82,19 @@ def test_only_runs_that_fit_a_pattern(sweep: Sweep, programs: Programs, tmp_path
 
 
 def test_a_terminal_is_asked_first(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
-    code, said = asked(tmp_path, "n", "lr")
+    code, said = asked(tmp_path, "n\n", "lr")
     assert (code, programs.calls("scancel")) == (1, [])
     assert said.startswith("cancel 1 running, 2 pending runs (jobs 7_[1-3] 8) of lr? [y/N] ")
     assert said.endswith("nothing was cancelled\n")
     assert ledger.read(sweep.paths).cancelled == {}
-    code, said = asked(tmp_path, "y", "lr")
+    code, said = asked(tmp_path, "y\n", "lr")
     assert (code, programs.calls("scancel")) == (0, ["7_[1-3] 8"])
+
+
+def test_ctrl_d_is_no_answer_and_means_no(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
+    code, said = asked(tmp_path, "\x04", "lr")
+    assert (code, programs.calls("scancel")) == (1, [])
+    assert said.endswith("? [y/N] \nnothing was cancelled\n")
 
 
 def test_without_a_terminal_it_wants_to_be_told(

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.cluster.states import State
 from xray_hpc.cluster.watch.cancelling import Cancelling, compact, plan
 from xray_hpc.cluster.watch.finding import find_sweep
 from xray_hpc.cluster.watch.overview import counted
@@ -20,18 +19,18 @@ def main() -> int:
     given = _parser().parse_args()
     cancelling = plan(find_sweep(given.sweep, given.results), given.runs)
     name = cancelling.sweep.name
-    over = counted(cancelling.over.values())
     for line in _notes(cancelling):
         print(line)
+    if not cancelling.nothing:
+        if not given.yes and not _agreed(f"cancel {_what(cancelling)} of {name}"):
+            print("nothing was cancelled")
+            return 1
+        cancelling = cancelling.carry_out()
+    over = counted(cancelling.over.values())
     if cancelling.nothing:
         print(f"nothing to cancel in {name}" + (f": {over}" if over else ""))
         return 0
-    what = _what(cancelling)
-    if not given.yes and not _agreed(f"cancel {what} of {name}"):
-        print("nothing was cancelled")
-        return 1
-    cancelling.carry_out()
-    print(f"cancelled {what} of {name}")
+    print(f"cancelled {_what(cancelling)} of {name}")
     if over:
         print(f"ended before: {over}")
     return 0
@@ -79,18 +78,16 @@ def _what(cancelling: Cancelling) -> str:
 def _notes(cancelling: Cancelling) -> Iterator[str]:
     for name, owner in cancelling.elsewhere.items():
         yield f"note: {name} is trained by {owner}, outside of Slurm; end it there"
-    waiting = sum(state is State.CREATED for state in cancelling.over.values())
-    if cancelling.processes and waiting:
-        yield (
-            f"note: {waiting} runs have not begun; if a launch on this machine still goes through "
-            "them, end that with Ctrl-C"
-        )
 
 
 def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise UserError(f"not asked whether to {question}, for stdin is no terminal; add --yes")
-    return input(f"{question}? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"{question}? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 def entry() -> None:

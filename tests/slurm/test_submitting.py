@@ -35,7 +35,7 @@ def somebody_launches(sweep: SweepPaths) -> Iterator[int]:
     """A process that holds the sweep's lock as a launch does, until the block is left."""
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from xray_hpc.cluster.launching.lock import launch_lock\n"
+        "from xray_hpc.cluster.lock import launch_lock\n"
         "from xray_hpc.runs.paths import SweepPaths\n"
         "with launch_lock(SweepPaths(Path(sys.argv[1]))):\n"
         "    print('held', flush=True); sys.stdin.read()\n"

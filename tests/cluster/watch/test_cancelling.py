@@ -4,6 +4,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import Programs, Sweep
 
+from xray_hpc.cluster.lock import launch_lock
 from xray_hpc.cluster.states import State
-from xray_hpc.cluster.watch.cancelling import compact, plan
+from xray_hpc.cluster.watch import cancelling
+from xray_hpc.cluster.watch.cancelling import POLL_SECONDS, compact, plan
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
-from xray_hpc.runs.record import Status
+from xray_hpc.runs.record import Status, now
 
 PENDING = "PENDING|Priority||1:00"
 RUNNING = "RUNNING|None|gpu-01|1:00"
@@ -42,14 +47,14 @@ def sweep(tmp_path: Path, programs: Programs) -> Sweep:
 def test_a_whole_sweep_goes_with_its_other_jobs_by_one_call(
     sweep: Sweep, programs: Programs
 ) -> None:
-    cancelling = plan(sweep.paths)
-    assert cancelling.runs == {
+    found = plan(sweep.paths)
+    assert found.runs == {
         "cnn-2": State.RUNNING,
         "ft-1": State.PENDING,
         "ft-2": State.PENDING,
     }
-    assert cancelling.over == {"cnn-1": State.FAILED}
-    cancelling.carry_out()
+    assert found.over == {"cnn-1": State.FAILED}
+    found.carry_out()
     assert programs.calls("scancel") == ["7_[1-3] 8"]
     *_, event = ledger.events(sweep.paths)
     assert (event["event"], event["jobs"]) == ("cancelled", ["7_1", "7_2", "7_3", "8"])
@@ -127,20 +132,73 @@ def test_a_sweep_that_never_saw_slurm_does_not_ask_it(tmp_path: Path, programs: 
 
 
 def test_jobs_that_ended_in_the_meantime_are_no_failure(sweep: Sweep, programs: Programs) -> None:
-    cancelling = plan(sweep.paths)
-    programs.say("scancel", before="echo 'Invalid job id specified' >&2", code=1)
     programs.queue(j7_1="COMPLETING|None|gpu-01|1:00")
-    cancelling.carry_out()
+    (programs.folder / "squeue").rename(programs.folder / "later")
+    programs.queue(j7_1=RUNNING, j7_2=PENDING, j7_3=PENDING)
+    ended = f"/bin/mv {programs.folder}/later {programs.folder}/squeue"
+    programs.say("scancel", before=f"{ended}; echo 'Invalid job id specified' >&2", code=1)
+    plan(sweep.paths).carry_out()
     assert "ft-1" in ledger.read(sweep.paths).cancelled
 
 
-def test_jobs_that_slurm_does_not_cancel_are_named(sweep: Sweep, programs: Programs) -> None:
+def test_jobs_that_slurm_does_not_cancel_are_named_and_go_on(
+    sweep: Sweep, programs: Programs
+) -> None:
     programs.say("scancel", before="echo 'Access denied' >&2", code=1)
     with pytest.raises(
         UserError, match=r"scancel failed \(Access denied\); still there: 7_\[1-3\]"
     ):
         plan(sweep.paths).carry_out()
-    assert ledger.read(sweep.paths).cancelled == {}
+    assert plan(sweep.paths).jobs == ["7_1", "7_2", "7_3"]
+
+
+def test_a_launch_that_submits_is_waited_for_and_what_it_submitted_is_cancelled(
+    sweep: Sweep, programs: Programs
+) -> None:
+    sweep.add("ft-3")
+    programs.queue(j7_1=RUNNING)
+    asked = plan(sweep.paths)
+
+    def launch() -> None:
+        with launch_lock(sweep.paths):
+            locked.set()
+            time.sleep(2 * POLL_SECONDS)
+            sweep.submitted("9", ["ft-3"])
+            programs.queue(j7_1=RUNNING, j9=PENDING)
+
+    locked = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        launching = pool.submit(launch)
+        locked.wait()
+        assert asked.carry_out().jobs == ["7_1", "9"]
+        launching.result()
+    assert programs.calls("scancel") == ["7_1 9"]
+
+
+def test_a_lock_that_is_held_for_hours_does_not_keep_one_from_cancelling(
+    sweep: Sweep, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "PATIENCE_SECONDS", 0.1)
+    with launch_lock(sweep.paths):
+        plan(sweep.paths).carry_out()
+    assert programs.calls("scancel") == ["7_[1-3] 8"]
+
+
+def test_runs_that_a_launch_on_this_machine_has_still_to_begin_are_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "PATIENCE_SECONDS", 0.1)
+    sweep = Sweep(tmp_path / "local")
+    sweep.finished("ft-1")
+    sweep.add("ft-2", status=Status.FAILED, started="2026-01-01T00:00:00+00:00")
+    sweep.add("ft-3")
+    assert plan(sweep.paths).nothing
+    with launch_lock(sweep.paths):
+        sweep.add("ft-4", status=Status.FAILED, started=now())
+        found = plan(sweep.paths).carry_out()
+        assert found.runs == {"ft-2": State.FAILED, "ft-3": State.CREATED}
+        assert plan(sweep.paths).nothing
+    assert list(ledger.read(sweep.paths).cancelled) == ["ft-2", "ft-3"]
 
 
 HOLD = """
@@ -160,9 +218,9 @@ def test_a_run_of_this_machine_without_a_job_is_told_to_end(tmp_path: Path) -> N
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "held\n"
-        cancelling = plan(sweep.paths)
-        assert [owner.pid for owner in cancelling.processes.values()] == [worker.pid]
-        cancelling.carry_out()
+        found = plan(sweep.paths)
+        assert [owner.pid for owner in found.processes.values()] == [worker.pid]
+        found.carry_out()
         assert worker.wait(60) == -signal.SIGTERM
     assert plan(sweep.paths).nothing
     assert list(ledger.read(sweep.paths).cancelled) == ["ft-1"]

@@ -95,6 +95,5 @@ def _ask_what_to_do(sweep: SweepPaths) -> None:
     if not answer.startswith("c"):
         print(left)
         return
-    found = cancelling.plan(sweep)
-    found.carry_out()
+    found = cancelling.plan(sweep).carry_out()
     print(f"cancelled {len(found.runs)} runs")

@@ -1,15 +1,21 @@
-"""Cancelling the runs of a sweep: their jobs by one ``scancel``, and those that run right here."""
+"""Cancelling the runs of a sweep: their jobs by one ``scancel``, and those that run right here.
+
+A launch that is at work on the sweep would go on: one that submits is waited for, and then nothing
+is left to it; one that trains here finds in the ledger which runs it is not to begin any more.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from xray_hpc.cluster.lock import at_work_since, launch_lock
 from xray_hpc.cluster.slurm import commands as slurm
 from xray_hpc.cluster.slurm.commands import QueuedJob, SlurmError
 from xray_hpc.cluster.states import COMPLETING, Evidence, State, look, state_of
@@ -22,19 +28,23 @@ from xray_hpc.runs.paths import SweepPaths
 
 SHOWN = 5
 GOING = (State.RUNNING, State.PENDING)
+PATIENCE_SECONDS = 30.0  # for a launch that submits
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Cancelling:
     """What is to be cancelled of a sweep.
 
-    ``runs`` are the runs that go or wait, ``over`` those that were meant and had ended; ``jobs``
+    ``runs`` are the runs that go, wait or would be begun by a launch that is at work, ``over``
+    those that were meant and had ended, ``pattern`` what they were meant by; ``jobs``
     are the ids of the runs' jobs, array tasks one by one, and ``beside`` those of the jobs that
     stage and collect. ``processes`` are the runs that go on this machine without a job;
     ``elsewhere`` are those of other machines, which are not cancelled: nobody can from here.
     """
 
     sweep: SweepPaths
+    pattern: str | None
     runs: Mapping[str, State]
     over: Mapping[str, State]
     jobs: list[str]
@@ -47,25 +57,36 @@ class Cancelling:
         """Whether there is nothing to cancel."""
         return not (self.runs or self.beside)
 
-    def carry_out(self) -> None:
-        """Cancel, and enter it into the ledger.
+    def carry_out(self) -> Cancelling:
+        """Cancel all that there is to cancel by now; give what that was.
 
         Raises:
-            UserError: Slurm refuses it.
+            UserError: Slurm refuses it, or as :func:`plan`.
         """
-        if jobs := [*self.jobs, *self.beside]:
+        # Who trains here has the sweep's lock for hours.
+        with _without_launches(self.sweep, 0.0 if self.processes else PATIENCE_SECONDS) as alone:
+            found = plan(self.sweep, self.pattern, alone=alone)
+            if not found.nothing:
+                found._cancel()
+        return found
+
+    def _cancel(self) -> None:
+        jobs = [*self.jobs, *self.beside]
+        # First, for a launch that trains here looks into it as soon as a run has ended.
+        ledger.append(self.sweep, "cancelled", jobs=jobs, runs=list(self.runs))
+        if jobs:
             _scancel(jobs)
         for name, owner in self.processes.items():
             if holder(self.sweep.run(name).lease) == owner:  # it may have ended while one asked
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(owner.pid, signal.SIGTERM)
-        ledger.append(self.sweep, "cancelled", jobs=jobs, runs=list(self.runs))
 
 
-def plan(sweep: SweepPaths, pattern: str | None = None) -> Cancelling:
+def plan(sweep: SweepPaths, pattern: str | None = None, *, alone: bool = False) -> Cancelling:
     """See what there is to cancel of the whole sweep, or of the runs that match ``pattern``.
 
-    ``pattern`` is a glob for a run's name or for one of its overrides.
+    ``pattern`` is a glob for a run's name or for one of its overrides. ``alone``: this process has
+    the sweep's lock, so that no launch is at work.
 
     Raises:
         UserError: nothing matches, Slurm does not answer, or a job that would be cancelled works
@@ -76,7 +97,8 @@ def plan(sweep: SweepPaths, pattern: str | None = None) -> Cancelling:
     meant = {name: seen[name] for name in _matching(sweep, told, seen, pattern)}
     states = {name: state_of(one) for name, one in seen.items()}
     states |= dict.fromkeys(told.waiting, State.PENDING)
-    going = {name: states[name] for name in meant if states[name] in GOING}
+    to_come = set() if alone else _to_come(sweep, told, seen)
+    going = {n: states[n] for n in meant if states[n] in GOING or n in to_come}
     jobs = {job for name in going if (job := seen[name].job)}
     for name, one in seen.items():
         if one.job in jobs and states[name] in GOING and name not in meant:
@@ -89,6 +111,7 @@ def plan(sweep: SweepPaths, pattern: str | None = None) -> Cancelling:
     elsewhere = {name: owner for name, owner in owners.items() if not is_here(owner)}
     return Cancelling(
         sweep,
+        pattern,
         {name: state for name, state in going.items() if name not in elsewhere},
         {name: states[name] for name in meant if name not in going},
         sorted(jobs, key=_number),
@@ -96,6 +119,36 @@ def plan(sweep: SweepPaths, pattern: str | None = None) -> Cancelling:
         {name: owner for name, owner in owners.items() if is_here(owner)},
         elsewhere,
     )
+
+
+@contextlib.contextmanager
+def _without_launches(sweep: SweepPaths, patience: float) -> Iterator[bool]:
+    """Keep launches of the sweep off; give whether that is so, after so many seconds at most."""
+    end = time.monotonic() + patience
+    with contextlib.ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(launch_lock(sweep))
+            except UserError:
+                if time.monotonic() >= end:
+                    yield False
+                    return
+                time.sleep(POLL_SECONDS)
+            else:
+                yield True
+                return
+
+
+def _to_come(sweep: SweepPaths, told: Ledger, seen: Mapping[str, Evidence]) -> set[str]:
+    """The runs that a launch at work on the sweep has still to begin, as far as one can see."""
+    since = at_work_since(sweep)
+    if since is None:
+        return set()
+    before = {
+        n for n, one in seen.items() if not (one.record and (one.record.started or "") >= since)
+    }
+    cancelled = {name for name, when in told.cancelled.items() if when >= since}
+    return {n for n in before - cancelled if state_of(seen[n]) is not State.FINISHED}
 
 
 def compact(jobs: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import LockedError, locked
@@ -33,3 +34,15 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
         raise UserError(
             f"another launch is at work on {sweep.folder} ({owner}); wait for it"
         ) from None
+
+
+def at_work_since(sweep: SweepPaths) -> str | None:
+    """Since when a launch is at work on the sweep, in UTC; ``None``: there is none."""
+    if not sweep.lock.exists():
+        return None
+    try:
+        with locked(sweep.lock, wait=False):
+            return None
+    except LockedError:
+        taken = datetime.fromtimestamp(sweep.lock.stat().st_mtime, timezone.utc)
+        return taken.isoformat(timespec="seconds")

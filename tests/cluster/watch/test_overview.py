@@ -140,6 +140,15 @@ def test_what_can_be_done_next_is_said(states: list[State], advice: list[str]) -
     assert [line for line in lines[4 + len(runs) :] if line] == advice
 
 
+def test_jobs_that_slurm_holds_are_to_be_released() -> None:
+    held = run("ft-1", State.PENDING, job="7_1", held=True, why="launch failed requeued held")
+    also = run("ft-2", State.PENDING, job="7_2", held=True, why="JobHeldUser")
+    admins = run("ft-3", State.PENDING, job="8", held=True, why="JobHeldAdmin")
+    *_, mine, theirs = of_sweep(sweep(held, also, admins), PIPE, 40)
+    assert mine == "held:   scontrol release '7_[1-2]'"
+    assert theirs == "held:   by an administrator: ask about 8"
+
+
 def test_of_all_sweeps_that_with_the_newest_change_is_first() -> None:
     old, new = sweep(*RUNS, name="old"), sweep(RUNS[0], hours=3, name="new")
     old = WatchedSweep(old.sweep, old.runs, 0, old.touched - 7 * 86400)

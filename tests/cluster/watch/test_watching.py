@@ -68,6 +68,25 @@ def test_a_waiting_run_shows_slurms_reason_and_why_it_is_back(
     }
 
 
+@pytest.mark.parametrize(
+    ("queued", "held"),
+    [
+        ("PENDING|JobHeldUser||1:00", True),
+        ("PENDING|launch failed requeued held||1:00", True),
+        ("REQUEUE_HOLD|None||1:00", True),
+        ("PENDING|Priority||1:00", False),
+        ("RUNNING|None|gpu-01|1:00", False),
+    ],
+)
+def test_a_job_that_somebody_must_release_is_known(
+    sweep: Sweep, programs: Programs, queued: str, held: bool
+) -> None:
+    sweep.add("ft-1")
+    sweep.submitted("7", ["ft-1"])
+    programs.queue(j7=queued)
+    assert runs(sweep)["ft-1"].held == held
+
+
 def test_the_queue_is_asked_once_for_all_sweeps(tmp_path: Path, programs: Programs) -> None:
     sweeps = [Sweep(tmp_path / name) for name in ("one", "two")]
     for number, sweep in enumerate(sweeps):

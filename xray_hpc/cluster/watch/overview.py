@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from xray_hpc.cluster.launching.announce import short
 from xray_hpc.cluster.states import State
+from xray_hpc.cluster.watch.cancelling import compact
 from xray_hpc.cluster.watch.table import GAP, Column, Screen, table
 from xray_hpc.cluster.watch.watching import WatchedRun, WatchedSweep
 
@@ -185,6 +186,11 @@ def _ago(stamp: float) -> str:
 
 
 def _advice(watched: WatchedSweep) -> Iterator[str]:
+    held = {run.job: "Admin" in run.why for run in watched.runs if run.held and run.job}
+    if mine := [job for job, by_admin in held.items() if not by_admin]:
+        yield f"held:   scontrol release {shlex.quote(','.join(compact(mine)))}"
+    if admins := [job for job, by_admin in held.items() if by_admin]:
+        yield f"held:   by an administrator: ask about {' '.join(compact(admins))}"
     states = {run.state for run in watched.runs}
     folder = shlex.quote(short(watched.sweep.folder))
     failed = [run.run for run in watched.runs if run.state is State.FAILED]

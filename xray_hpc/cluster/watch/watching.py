@@ -30,7 +30,8 @@ from xray_hpc.runs.record import RunRecord, Try, now
 class WatchedRun:
     """A run as it stands; what is not known is ``None``.
 
-    ``why`` is why it waits, or what ended it. ``epoch`` of ``epochs`` are done; ``val_accuracy``
+    ``why`` is why it waits, or what ended it; ``held``: it waits until somebody releases its job.
+    ``epoch`` of ``epochs`` are done; ``val_accuracy``
     and ``val_auc`` are those of the best epoch so far. ``seconds_left`` is an estimate of its
     training, or, where ``limited``, the time until its job's limit, which comes first.
     ``overrides`` are those that not all runs of the sweep share.
@@ -40,6 +41,7 @@ class WatchedRun:
     run: str
     state: State
     why: str = ""
+    held: bool = False
     job: str | None = None
     node: str | None = None
     epoch: int | None = None
@@ -168,6 +170,7 @@ def _watch(paths: RunPaths, seen: Evidence, overrides: list[str]) -> WatchedRun:
         return run
     run = dataclasses.replace(
         run,
+        held=seen.queued is not None and _held(seen.queued),
         job=seen.job or record.job_id,
         node=_node(seen, state),
         epochs=record.epochs,
@@ -218,6 +221,13 @@ def _why(seen: Evidence, state: State) -> str:
             return said
         return f"{kind.replace('_', ' ')}: {said.partition(': ')[2]}"
     return (seen.damage or "") if state is State.DAMAGED else ""
+
+
+def _held(queued: QueuedJob) -> bool:
+    """Whether Slurm will not start the job by itself (``JobHeldUser``, ``... requeued held``)."""
+    return queued.state in WAITING and (
+        queued.state == "REQUEUE_HOLD" or "held" in queued.reason.lower()
+    )
 
 
 def _waits(queued: QueuedJob, record: RunRecord | None) -> str:

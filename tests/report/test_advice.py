@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from synthetic import one_try
 
 from xray_hpc.cluster.config import minutes
+from xray_hpc.cluster.slurm.values import memory_word
 from xray_hpc.report.advice import (
     advice,
     enough_devices,
     enough_memory,
     enough_minutes,
-    memory_word,
 )
 from xray_hpc.report.run import Run
 from xray_hpc.runs.record import RunRecord, Try

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from xray_hpc.cluster.slurm.values import memory_word
 from xray_hpc.report.run import Run
 from xray_hpc.report.usage import Stretch
 from xray_hpc.report.wording import duration, memory, percent
@@ -118,11 +119,6 @@ def enough_minutes(used: float) -> int:
 def enough_devices(used: float) -> int:
     """CPUs or GPUs to ask for where so many were busy."""
     return max(math.ceil(HEADROOM * used), 1)
-
-
-def memory_word(mib: int) -> str:
-    """Memory as the command line and Slurm have it: ``4G``, ``1536M``."""
-    return f"{mib}M" if mib % 1024 else f"{mib // 1024}G"
 
 
 def _up(value: float, step: int) -> int:

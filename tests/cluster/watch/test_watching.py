@@ -6,7 +6,7 @@ import pytest
 from making import FAILED, HOUR, Programs, Sweep, trained
 
 from xray_hpc.cluster.states import State
-from xray_hpc.cluster.watch.watching import WatchedRun, WatchedSweep, Watcher, seconds
+from xray_hpc.cluster.watch.watching import WatchedRun, WatchedSweep, Watcher
 from xray_hpc.runs import ledger
 from xray_hpc.runs.lease import Lease
 from xray_hpc.runs.record import Status, Try
@@ -173,18 +173,3 @@ def test_gpu_hours_are_those_of_tries_whose_end_is_known(sweep: Sweep) -> None:
     sweep.add("ft-1", tries=[Try(begun, "n", "7", ended=ended, gpus=2), Try(ended, "n", "8")])
     sweep.add("ft-2", status=Status.RUNNING, tries=[Try(begun, "n", "9", gpus=1)])
     assert watch(sweep).gpu_hours == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("0:30", 30),
-        ("12:05", 725),
-        ("1:00:00", 3600),
-        ("2-01:00:00", 176400),
-        ("UNLIMITED", None),
-        ("", None),
-    ],
-)
-def test_slurms_times_are_read(text: str, expected: float | None) -> None:
-    assert seconds(text) == expected

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xray_hpc.cluster.config import ClusterConfig, minutes
+from xray_hpc.cluster.slurm.values import mebibytes
 
 # What sbatch takes from the environment stands above what a script says.
 VARIABLES = {
@@ -133,7 +134,6 @@ def _gpus(options: Mapping[str, str | None]) -> tuple[str, int, str | None]:
 def _memory(options: Mapping[str, str | None], cpus: int, gpus: int) -> tuple[str, int | None]:
     """The option that asks for memory, and how many megabytes that are."""
     for name, times in (("mem-per-cpu", cpus), ("mem-per-gpu", gpus), ("mem", 1)):
-        if found := re.fullmatch(r"(\d+)([KMGT]?)B?", (options.get(name) or "").upper()):
-            size = int(found[1]) * {"K": 1, "M": 2**10, "G": 2**20, "T": 2**30}[found[2] or "M"]
-            return name, -(-size * times // 2**10) or None  # 0 is all that a node has
+        if (size := mebibytes(options.get(name) or "")) is not None:
+            return name, size * times or None  # 0 is all that a node has
     return "mem", None

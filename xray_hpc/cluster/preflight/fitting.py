@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from xray_hpc.cluster.preflight.demand import Demand
 from xray_hpc.cluster.slurm.scontrol import Node, Partition
+from xray_hpc.cluster.slurm.values import memory_word
 from xray_hpc.errors import UserError, one_of
 
 
@@ -65,18 +66,13 @@ def _fitting(demand: Demand, partition: Partition, nodes: Sequence[Node]) -> lis
         where += f" with {demand.gpus} GPU{'s' if demand.gpus > 1 else ''}"
     if demand.memory is not None:
         most = _at_most(lambda node: node.megabytes, partition.megabytes)
-        nodes = _with(most, demand.memory, nodes, demand.keys["memory"], where, _memory)
+        nodes = _with(most, demand.memory, nodes, demand.keys["memory"], where, memory_word)
     most = _at_most(lambda node: node.cpus, partition.cpus)
     return _with(most, demand.cpus, nodes, demand.keys["cpus"], where, str)
 
 
 def _at_most(has: Callable[[Node], int], limit: int | None) -> Callable[[Node], int]:
     return lambda node: has(node) if limit is None else min(has(node), limit)
-
-
-def _memory(megabytes: int) -> str:
-    """As sbatch takes it."""
-    return f"{megabytes}M" if megabytes % 1024 else f"{megabytes // 1024}G"
 
 
 def _with(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from xray_hpc.cluster.slurm import accounting
 from xray_hpc.cluster.slurm.commands import QueuedJob
 from xray_hpc.cluster.slurm.queue import Queue
+from xray_hpc.cluster.slurm.values import seconds
 from xray_hpc.cluster.states import (
     WAITING,
     Evidence,
@@ -248,14 +249,3 @@ def _node(seen: Evidence, state: State) -> str | None:
     if state is State.PENDING or seen.record is None:
         return None
     return seen.record.node
-
-
-def seconds(time_left: str) -> float | None:
-    """Slurm's ``[D-][HH:]MM:SS`` in seconds; ``None`` for ``UNLIMITED`` and the like."""
-    days, _, clock = time_left.rpartition("-")
-    try:
-        parts = [int(part) for part in clock.split(":")]
-        total = int(days or 0) * 86400.0
-    except ValueError:
-        return None
-    return total + sum(part * (1, 60, 3600)[place] for place, part in enumerate(parts[::-1]))

@@ -2,19 +2,21 @@
 
 What a Slurm task executes, whether it was launched (``--submission FOLDER``), or submitted with
 slurm_templates/sweep.sbatch. A finished run is left alone. Exit code 0: every run is finished; 2:
-the input was wrong; 74: a run folder cannot be written to; 128 + n: a run was ended by signal n;
-anything else: a training failed (see ``run.json`` and ``log``).
+the input was wrong; 69: somebody else trains a run; 74: a run folder cannot be written to; 128 + n:
+a run was ended by signal n; anything else: a training failed (see ``run.json`` and ``log``).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from pathlib import Path
 
 from xray_hpc import cli
 from xray_hpc.cluster.config import ClusterConfig
-from xray_hpc.cluster.worker.worker import conclude_dead, work
+from xray_hpc.cluster.worker.aftermath import conclude_dead
+from xray_hpc.cluster.worker.worker import work
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.paths import RunPaths, SweepPaths
@@ -48,9 +50,18 @@ def main() -> int:
         runs = [RunPaths(folder.resolve()) for folder in arguments.run]
         return work(runs, ClusterConfig("local" if arguments.local else "slurm"))
     runs, cluster = read_task(arguments.submission.resolve())
+    start = f"{os.environ.get('SLURM_ARRAY_TASK_ID', 0)}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
+    settled = arguments.submission / f".settled-{start}"
     if arguments.after is None:
-        return work(runs, cluster)
-    conclude_dead(runs, cluster, arguments.after)
+        code = work(runs, cluster)
+        if code:  # as a task that was killed before it could see to its runs has it
+            with contextlib.suppress(OSError):
+                settled.touch()
+        return code
+    if settled.exists():
+        settled.unlink()
+    else:
+        conclude_dead(runs, cluster, arguments.after)
     return int(arguments.after)
 
 

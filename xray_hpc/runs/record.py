@@ -61,7 +61,8 @@ class Try:
     ``queued`` is when Slurm took the job (or took it back into the queue), ``memory`` and
     ``peak_memory`` are MiB, ``time_limit`` minutes, ``cpu_seconds`` those of the training process,
     ``gpu_use`` the mean percentage of the GPUs that was busy, ``epochs`` how many epochs of the
-    run were done when the try ended. What is not known is ``None``.
+    run were done when the try ended, ``restarts`` how often Slurm had put the job back when it
+    began. What is not known is ``None``.
     """
 
     started: str
@@ -79,6 +80,7 @@ class Try:
     peak_memory: int | None = None
     cpu_seconds: float | None = None
     gpu_use: float | None = None
+    restarts: int = 0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ import pytest
 
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.launching.prepare import prepare
+from xray_hpc.cluster.worker import attempt
+from xray_hpc.cluster.worker.worker import work
 from xray_hpc.resources import resource
 from xray_hpc.runs.files import write_json
 from xray_hpc.runs.lease import Lease
@@ -217,7 +219,7 @@ def test_a_training_told_to_end_before_its_job_is_interrupted(start: Any, paths:
 def test_two_jobs_do_not_train_one_run_at_once(start: Any, paths: RunPaths) -> None:
     with Lease.take(paths.lease):
         code, output = ended(start(HANG))
-    assert code == 2
+    assert code == 69
     assert output.startswith(f"error: {paths.name} is being trained by process {os.getpid()} of ")
 
 
@@ -379,6 +381,32 @@ def test_a_controller_that_is_away_as_a_run_ends_does_not_lose_the_run(
     assert queue.asked == ["requeue 17"]
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_run_is_left_where_slurm_alone_puts_the_job_back(
+    start: Any, runs: list[RunPaths], queue: Queue, seen: bool
+) -> None:
+    failure = "preempted" if seen else "node_failure"
+    policy = as_dict(ClusterConfig("slurm"))["on_failure"] | {failure: "stop"}
+    folder = submission(runs[:1], on_failure=policy)
+    process = start(HANG, "--submission", folder, **TASK)
+    until(lambda: runs[0].log.exists() and "training" in runs[0].log.read_text())
+    queue.shows("COMPLETING", restarts=1)
+    if seen:
+        process.send_signal(signal.SIGTERM)
+        ended(process)
+    else:
+        killed(process)
+    queue.shows(restarts=1)
+    again = start(FINISH, "--submission", folder, **TASK, SLURM_RESTART_COUNT="1")
+    code, output = ended(again)
+    why = f"cluster.on_failure.{failure} is stop"
+    assert (code, output) == (1, f"{runs[0].name} is left as it is: {why}\n")
+    record = record_of(runs[0])
+    assert (record.status, record.failure, len(record.tries)) == ("interrupted", failure, 1)
+    assert (record.tries[0].ended is not None) is seen
+    assert queue.asked == []
+
+
 def test_a_signal_before_the_time_limit_is_none_to_cancel_though_slurm_is_away(
     start: Any, paths: RunPaths, queue: Queue
 ) -> None:
@@ -467,6 +495,39 @@ def test_a_batch_job_waits_for_the_owner_of_a_run(
     assert code == 0
 
 
+def test_a_later_start_of_a_job_gets_the_run_of_one_that_lives_on(
+    start: Any, runs: list[RunPaths], queue: Queue
+) -> None:
+    folder = submission(runs)
+    earlier = start(HANG, "--submission", folder, **TASK)
+    until(lambda: runs[0].log.exists() and "training" in runs[0].log.read_text())
+    queue.shows(restarts=1)
+    later = start(FINISH, "--submission", folder, **TASK, SLURM_RESTART_COUNT="1")
+    code, output = ended(earlier)
+    assert code == 69
+    assert f"{runs[0].name} is left: a later start of job 17_1 asks for it" in output
+    code, _ = ended(later)
+    assert code == 0
+    assert [record_of(run).status for run in runs] == [Status.FINISHED] * 3
+    assert [item.restarts for item in record_of(runs[0]).tries] == [0, 1]
+    code, _ = ended(start(HANG, "--submission", folder, "--after", "69", **TASK))
+    assert (code, queue.asked) == (69, [])
+
+
+def test_a_job_whose_run_stays_held_comes_back_a_few_times(
+    paths: RunPaths, queue: Queue, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(attempt, "PATIENCE_SECONDS", 0)
+    with Lease.take(paths.lease, job="12"):
+        for restarts in range(4):
+            monkeypatch.setenv("SLURM_JOB_ID", "17")
+            monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
+            assert work([paths], ClusterConfig("slurm")) == 69
+    assert "has another owner; stop: 4 of 4 starts have waited for it" in capsys.readouterr().out
+    assert queue.asked == ["requeue 17"] * 3
+    assert record_of(paths).tries == []
+
+
 def test_a_run_that_somebody_took_is_not_written_to_any_more(
     start: Any, paths: RunPaths, queue: Queue
 ) -> None:
@@ -475,7 +536,7 @@ def test_a_run_that_somebody_took_is_not_written_to_any_more(
     (paths.lease / "2").touch()
     before = paths.record.read_text()
     code, output = ended(process)
-    assert code == 1
+    assert code == 69
     assert f"error: the lease of {paths.name} was lost; nothing more is written to it" in output
     assert paths.record.read_text() == before
     assert queue.asked == []
@@ -580,6 +641,65 @@ def test_what_a_killed_worker_could_not_do_is_done_after_it(
         "killed",
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "failure", "said", "asked"),
+    [
+        (265, "killed", "its job's task was killed by SIGKILL; out", ["requeue 17_1"]),
+        (74, "storage", "its job's task ended with exit code 74", []),
+        (1, "bug", "its job's task ended with exit code 1", []),
+    ],
+)
+def test_the_code_of_a_task_tells_why_it_died(
+    start: Any, runs: list[RunPaths], queue: Queue, code: int, failure: str, said: str, asked: Any
+) -> None:
+    folder = submission(runs)
+    ended(start(HANG, "--submission", folder, "--after", str(code), **TASK))
+    assert queue.asked == asked
+    first, *others = (record_of(run) for run in runs)
+    assert first.failure == failure
+    assert first.error is not None
+    assert first.error["message"].startswith(said)
+    assert [other.status for other in others] == [Status.CREATED] * 2
+
+
+def test_a_worker_killed_again_and_again_before_it_begins_is_not_put_back_for_ever(
+    start: Any, runs: list[RunPaths], queue: Queue
+) -> None:
+    folder = submission(runs)
+    for restarts in range(4):
+        queue.shows(restarts=restarts)
+        count = {"SLURM_RESTART_COUNT": str(restarts)}
+        ended(start(HANG, "--submission", folder, "--after", "137", **TASK, **count))
+    assert len(record_of(runs[0]).tries) == 2  # which got no further than those before
+    assert len(queue.asked) == 4  # for the others, whose turn has not come
+
+
+def test_what_a_training_could_say_before_its_worker_was_killed_stands(
+    start: Any, runs: list[RunPaths], queue: Queue
+) -> None:
+    say = SAY_FAILED.replace("FAILURE", "'nan_loss'").replace("os._exit(1)", "")
+    folder = submission(runs[:1])
+    process = start(say + "print('said', flush=True)\n" + HANG, "--submission", folder, **TASK)
+    until(lambda: record_of(runs[0]).status is Status.FAILED)
+    killed(process)
+    ended(start(HANG, "--submission", folder, "--after", "137", **TASK))
+    record = record_of(runs[0])
+    assert (record.failure, record.error) == ("nan_loss", {"type": "E", "message": "said"})
+    assert record.tries[0].ended is not None
+    assert queue.asked == []
+
+
+def test_a_bug_in_watching_one_run_does_not_keep_others_from_being_put_back(
+    start: Any, runs: list[RunPaths], queue: Queue
+) -> None:
+    update_record(runs[0], job_ids=None)  # which no launch writes
+    folder = submission(runs[:2])
+    code, output = ended(start("os.kill(os.getpid(), 9)", "--submission", folder, **TASK))
+    assert code == 1
+    assert "Traceback" in output
+    assert queue.asked == ["requeue 17_1"]
 
 
 def test_after_a_worker_that_did_it_nothing_is_left_to_do(

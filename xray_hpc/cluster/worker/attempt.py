@@ -6,21 +6,20 @@ and so can write into ``run.json`` what a killed process cannot.
 
 from __future__ import annotations
 
-import errno
 import functools
 import signal
 import sys
+import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from xray_hpc.cluster.config import ClusterConfig
+from xray_hpc.cluster.config import Action, ClusterConfig
 from xray_hpc.cluster.worker.child import Child, Log
 from xray_hpc.cluster.worker.failures import (
-    NO_STORAGE,
-    UNFIT_NODE,
     Evidence,
+    Verdict,
     by_policy,
     classify,
     told_to_end,
@@ -36,30 +35,25 @@ from xray_hpc.cluster.worker.tries import (
     ended_try,
     existing_record,
     node_name,
+    unseen,
 )
 from xray_hpc.cluster.worker.usage import GpuUse, memory_group, oom_kills, process_usage
 from xray_hpc.errors import UserError
+from xray_hpc.runs import exits
+from xray_hpc.runs.files import out_of_reach
 from xray_hpc.runs.frozen import read_frozen
-from xray_hpc.runs.lease import EXPIRY_SECONDS, Lease, LeaseError
+from xray_hpc.runs.lease import EXPIRY_SECONDS, Lease, LeaseError, Owner, ask_for
 from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.record import Failure, Status, now, write_record
+from xray_hpc.runs.record import Failure, RunRecord, Status, now, write_record
 
 # An older copy of this job, on a node that Slurm has lost, may live until its lease expires.
 PATIENCE_SECONDS = 1.5 * EXPIRY_SECONDS
-LEASE_LOST = 1
-# A file system that is full, read-only, gone or not for this user.
-UNWRITABLE = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EIO,
-        errno.ESTALE,
-        errno.EACCES,
-        errno.EPERM,
-    }
-)
+# How long trainings have to end that go on in a later start of their job.
+GRACE_SECONDS = 20.0
+# So many starts of a job wait for the owner of a run, after which somebody must have a look.
+WAITING_STARTS = 4
+# Why Slurm puts a job back by itself, whatever the job thinks of it.
+PUT_BACK_BY_SLURM = (Failure.PREEMPTED, Failure.NODE_FAILURE)
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,8 @@ class Attempts:
     """What the tries of one job have in common.
 
     ``leases`` are given back when the job has decided about its runs. ``side_by_side`` of them
-    train at once, with ``cpus`` each, ``None`` for all that there are.
+    train at once, with ``cpus`` each, ``None`` for all that there are. ``superseded`` is set when
+    a later start of the job, whose node Slurm took for lost, asks for a run: it is to have all.
     """
 
     cluster: ClusterConfig
@@ -76,6 +71,7 @@ class Attempts:
     leases: ExitStack
     side_by_side: int = 1
     cpus: int | None = None
+    superseded: threading.Event = field(default_factory=threading.Event)
 
     def attempt(self, paths: RunPaths) -> Outcome:
         """Train the run unless it is finished; what goes wrong is said and in the outcome."""
@@ -83,16 +79,32 @@ class Attempts:
             read_frozen(paths)
             if self.signals.asked is not None:
                 return self._leave(paths, self.signals.asked)
+            if self.superseded.is_set():
+                return Outcome(paths, exits.HELD)
             lease = take_lease(paths, self.job, self.signals)
             self.leases.enter_context(lease)
             return self._attempt(paths, lease)
+        except LeaseError as error:
+            if self.signals.asked is not None:
+                return self._leave(paths, self.signals.asked)
+            return self._held(paths, error.owner)
         except UserError as error:
-            return _said(Outcome(paths, 2), str(error))
+            return _said(Outcome(paths, exits.WRONG_INPUT), str(error))
         except OSError as error:
-            if error.errno not in UNWRITABLE:
+            if not out_of_reach(paths.folder, error):
                 raise
             message = f"{paths.folder} cannot be written to ({error.strerror})"
-            return _said(Outcome(paths, NO_STORAGE, Failure.STORAGE), message)
+            return _said(Outcome(paths, exits.STORAGE, Failure.STORAGE), message)
+
+    def _held(self, paths: RunPaths, owner: Owner) -> Outcome:
+        """Leave a run to its owner; a batch job comes back to see whether that got it done."""
+        verdict = None
+        if self.job is not None and self.job.batch and not _is_ours(owner, self.job):
+            starts = ask_for(paths.lease, self.job.id, self.job.restarts)
+            action: Action = "again" if starts < WAITING_STARTS else "stop"
+            verdict = Verdict(action, f"{starts} of {WAITING_STARTS} starts have waited for it")
+        message = f"{paths.name} is being trained by {owner}"
+        return _said(Outcome(paths, exits.HELD, verdict=verdict), message)
 
     def _leave(self, paths: RunPaths, asked: signal.Signals) -> Outcome:
         """Do nothing about a run of a job that was told to end before its turn came."""
@@ -108,14 +120,34 @@ class Attempts:
         if record.status is Status.FINISHED:
             say(f"{paths.name} is finished already; leaving it as it is")
             return Outcome(paths, 0)
+        if stopped := self._stopped(paths, record, lease):
+            return stopped
         begin(paths, record, self.job)
         unfit = look(paths.folder, self.job) if self.cluster.check_node else None
         if unfit is not None:
             error = {"type": "Unfit", "message": unfit.message}
-            code = NO_STORAGE if unfit.failure is Failure.STORAGE else UNFIT_NODE
-            outcome = conclude(paths, code, unfit.failure, self.cluster, error=error)
+            code = exits.STORAGE if unfit.failure is Failure.STORAGE else exits.UNFIT_NODE
+            outcome = conclude(paths, code, unfit.failure, self.cluster, lease, error=error)
             return _said(outcome, unfit.message)
         return self._train(paths, lease)
+
+    def _stopped(self, paths: RunPaths, record: RunRecord, lease: Lease) -> Outcome | None:
+        """Leave a run that is not to go on, though Slurm has put the job back by itself."""
+        last = record.tries[-1] if record.tries else None
+        job = self.job
+        if job is None or last is None or last.job_id != job.id or last.restarts >= job.restarts:
+            return None
+        said = Failure(last.failure) if last.failure else None
+        failure = Failure.NODE_FAILURE if unseen(record) else said
+        if last.retried or failure not in PUT_BACK_BY_SLURM:
+            return None
+        verdict = by_policy(self.cluster.on_failure, failure)
+        if verdict.action != "stop":
+            return None
+        if unseen(record):
+            conclude(paths, -signal.SIGKILL, failure, self.cluster, lease, used={"ended": None})
+        say(f"{paths.name} is left as it is: {verdict.why}")
+        return Outcome(paths, 1, failure)
 
     def _train(self, paths: RunPaths, lease: Lease) -> Outcome:
         group = memory_group()
@@ -126,18 +158,21 @@ class Attempts:
             child = Child(paths, self._environment(), label=label)
             self.signals.watch(child)
             try:
-                code = child.follow(log, lambda: child.end(0) if lease.lost else None)
+                code = child.follow(log, lambda: self._look_at(lease, child))
             finally:
                 child.end(0)
                 self.signals.forget(child)
         if lease.lost:
             message = f"the lease of {paths.name} was lost; nothing more is written to it"
-            return _said(Outcome(paths, LEASE_LOST), message)
+            return _said(Outcome(paths, exits.HELD), message)
         record = existing_record(paths)
         used = process_usage(child.rusage) | {"gpu_use": gpu_use.mean}
         if record.status is Status.FINISHED:  # which is written last: however it ended after that
             write_record(paths, ended_try(paths, record, None, **used))
             return Outcome(paths, 0)
+        if self.superseded.is_set():
+            message = f"a later start of job {self.job.id if self.job else None} asks for it"
+            return _said(Outcome(paths, exits.HELD), f"{paths.name} is left: {message}")
         said = record.failure if record.status is Status.FAILED else None
         evidence = self._evidence(
             code,
@@ -150,7 +185,16 @@ class Attempts:
         else:
             error, code = None, -(evidence.asked or told_to_end(code) or -code)
         failure = classify(evidence)
-        return conclude(paths, code, failure, self.cluster, error=error, used=used)
+        return conclude(paths, code, failure, self.cluster, lease, error=error, used=used)
+
+    def _look_at(self, lease: Lease, child: Child) -> None:
+        """End the child where the run is, or is to be, somebody else's."""
+        if lease.wanted:
+            self.superseded.set()
+        if lease.lost:
+            child.end(0)
+        elif self.superseded.is_set():
+            child.end(GRACE_SECONDS)
 
     def _evidence(self, code: int, **known: Any) -> Evidence:
         job = self.job
@@ -189,22 +233,35 @@ class Attempts:
 def take_lease(paths: RunPaths, job: Job | None, signals: Signals) -> Lease:
     """Take the run's lease. A batch job waits a while for the owner to end; others do not.
 
+    An earlier start of the same job, which lives on though Slurm has lost its node, is told to.
+
     Raises:
-        UserError: somebody else is training it.
+        LeaseError: somebody else is training it.
     """
     end = time.monotonic() + (PATIENCE_SECONDS if job is not None and job.batch else 0)
     said = False
     while True:
         try:
-            name = job.id if job else None
-            return Lease.take(paths.lease, job=name, give_up=lambda: signals.asked is not None)
+            return Lease.take(
+                paths.lease,
+                job=job.id if job else None,
+                restarts=job.restarts if job else 0,
+                give_up=lambda: signals.asked is not None,
+            )
         except LeaseError as error:
             if time.monotonic() >= end or signals.asked is not None:
-                raise UserError(f"{paths.name} is being trained by {error.owner}") from None
-            if not said:
+                raise
+            if job is not None and not said:
                 say(f"{paths.name} is held by {error.owner}; waiting for it")
+                if error.owner.job == job.id and not _is_ours(error.owner, job):
+                    ask_for(paths.lease, job.id, job.restarts)
             said = True
         time.sleep(1)
+
+
+def _is_ours(owner: Owner, job: Job) -> bool:
+    """Whether the owner is of this start of the job, or of a later one."""
+    return owner.job == job.id and owner.restarts >= job.restarts
 
 
 def _said(outcome: Outcome, message: str) -> Outcome:

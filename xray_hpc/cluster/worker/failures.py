@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from xray_hpc.cluster.config import Action, FailureConfig
 from xray_hpc.cluster.worker.job import JobState
+from xray_hpc.runs import exits
 from xray_hpc.runs.record import Failure, RunRecord, Try
 
-UNFIT_NODE = 75
-NO_STORAGE = 74
 TOLD_TO_END = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 # SIGUSR2 comes up to a minute earlier than asked for, and Slurm looks every 30 s.
 EARLY_SECONDS = 90
@@ -82,14 +81,14 @@ def classify(evidence: Evidence) -> Failure:
         return _classify_asked(evidence, asked)
     if evidence.said is not None:
         return evidence.said
-    if evidence.code == UNFIT_NODE:
+    if evidence.code == exits.UNFIT_NODE:
         return Failure.NODE_FAILURE
     if evidence.code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return Failure.OUT_OF_MEMORY if evidence.oom_kills else Failure.KILLED
     for failure, signs in LAST_WORDS.items():
         if any(sign in evidence.last_words for sign in signs):
             return failure
-    return Failure.STORAGE if evidence.code == NO_STORAGE else Failure.BUG
+    return Failure.STORAGE if evidence.code == exits.STORAGE else Failure.BUG
 
 
 def _classify_asked(evidence: Evidence, asked: signal.Signals) -> Failure:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import signal
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from xray_hpc.cluster.code.versions import git_state
 from xray_hpc.cluster.config import Action, ClusterConfig
 from xray_hpc.cluster.worker.failures import Verdict, decide
 from xray_hpc.cluster.worker.job import Job
 from xray_hpc.errors import UserError
+from xray_hpc.runs.files import out_of_reach
+from xray_hpc.runs.lease import Lease
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.progress import read_progress
 from xray_hpc.runs.record import Failure, RunRecord, Status, Try, now, read_record, write_record
+
+T = TypeVar("T")
+
+# How long a file system may be away, or full, as a try ends; not where it says that it stays so.
+PATIENCE_SECONDS = 60.0
+RETRY_SECONDS = 2.0
+LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOENT, errno.ENOTDIR})
 
 # The run was stopped by something outside of it, and goes on from where it is.
 INTERRUPTIONS = frozenset(
@@ -57,9 +69,14 @@ def node_name(job: Job | None) -> str:
     return job.node if job else os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
+def unseen(record: RunRecord) -> bool:
+    """Whether nobody saw the run's last try end; or it has not ended."""
+    return bool(record.tries) and record.tries[-1].ended is None and not record.tries[-1].failure
+
+
 def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> None:
     """Write that a try of the run begins; one that nobody saw end is explained."""
-    if record.tries and record.tries[-1].ended is None and record.tries[-1].failure is None:
+    if unseen(record):
         # Nobody saw it end. Slurm put the job back itself, or somebody launched the run again.
         put_back = job is not None and record.tries[-1].job_id == job.id
         failure = Failure.NODE_FAILURE if put_back else Failure.KILLED
@@ -73,6 +90,7 @@ def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> None:
         cpus=job.cpus if job else None,
         memory=job.memory if job else None,
         time_limit=job.time_limit if job else None,
+        restarts=job.restarts if job else 0,
     )
     jobs = [known for known in record.job_ids if known != begun.job_id]
     record = dataclasses.replace(
@@ -126,12 +144,19 @@ def conclude(
     code: int,
     failure: Failure,
     cluster: ClusterConfig,
+    lease: Lease,
     *,
     error: dict[str, str] | None = None,
     used: dict[str, Any] | None = None,
+    what: str = "the training process",
 ) -> Outcome:
-    """Write how the run's last try ended, and decide what to do about it."""
-    record = ended_try(paths, existing_record(paths), failure, **used or {})
+    """Write how the run's last try ended, and decide what to do about it.
+
+    Where it could not say so itself (``error``), ``what`` ended with ``code``.
+    A file system that does not take it is asked again for a while, unless ``lease`` is lost.
+    """
+    old = _patiently(paths, lease, lambda: existing_record(paths))
+    record = ended_try(paths, old, failure, **used or {})
     node = record.tries[-1].node
     bad = failure is Failure.NODE_FAILURE and node not in record.bad_nodes
     record = dataclasses.replace(
@@ -139,12 +164,24 @@ def conclude(
         status=Status.INTERRUPTED if failure in INTERRUPTIONS else Status.FAILED,
         ended=now(),
         failure=failure.value,
-        error=error or explain(failure, code, record.tries[-1]),
+        error=error or explain(failure, code, record.tries[-1], what),
         bad_nodes=[*record.bad_nodes, node] if bad else record.bad_nodes,
     )
-    write_record(paths, record)
+    _patiently(paths, lease, lambda: write_record(paths, record))
     verdict = decide(cluster.on_failure, failure, record)
     return Outcome(paths, exit_code(code), failure, verdict, began=True)
+
+
+def _patiently(paths: RunPaths, lease: Lease, action: Callable[[], T]) -> T:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return action()
+        except OSError as error:
+            passing = out_of_reach(paths.folder, error) and error.errno not in LASTING
+            if not passing or time.monotonic() > end or lease.lost:
+                raise
+        time.sleep(RETRY_SECONDS)
 
 
 def exit_code(code: int) -> int:
@@ -152,7 +189,7 @@ def exit_code(code: int) -> int:
     return 128 - code if code < 0 else code or 1
 
 
-def explain(failure: Failure, code: int, item: Try) -> dict[str, str]:
+def explain(failure: Failure, code: int, item: Try, what: str) -> dict[str, str]:
     """Why the child ended, where it could not say so itself."""
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     reasons = {
@@ -167,6 +204,6 @@ def explain(failure: Failure, code: int, item: Try) -> dict[str, str]:
         had = f"; its job had {item.memory} MiB" if item.memory else ""
         return {"type": "Killed", "message": f"the kernel killed it for want of memory{had}"}
     if code >= 0:
-        return {"type": "Exit", "message": f"the training process ended with {name}"}
+        return {"type": "Exit", "message": f"{what} ended with {name}"}
     hint = "; out of memory is the usual cause" if name == "SIGKILL" else ""
-    return {"type": "Killed", "message": f"the training process was killed by {name}{hint}"}
+    return {"type": "Killed", "message": f"{what} was killed by {name}{hint}"}

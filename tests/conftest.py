@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from xray_hpc.cluster.launching.plan import Plan, make_plan
+from xray_hpc.cluster.plan import Plan, make_plan
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("xray_hpc", deadline=None)

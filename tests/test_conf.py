@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from xray_hpc.cluster.launching.plan import read_place, read_run
+from xray_hpc.cluster.plan import read_place, read_run
 from xray_hpc.config import (
     AugmentConfig,
     EarlyStoppingConfig,

@@ -13,7 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from xray_hpc.cluster.launching.plan import read_run
+from xray_hpc.cluster.plan import read_run
 from xray_hpc.hydra_app import to_mapping
 from xray_hpc.models import registry
 from xray_hpc.models.registry import MODELS, Model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,41 @@ def test_a_package_imports_downwards_only(package: str) -> None:
             parts = name.split(".")
             if parts[0] == "xray_hpc" and len(parts) > 1 and parts[1] in MAY_IMPORT:
                 assert parts[1] in MAY_IMPORT[package], f"{file.name} imports {name}"
+
+
+# So does a part of the cluster package, from the parts in its row and from the modules beside them.
+CLUSTER = {
+    "slurm": {"slurm"},
+    "code": {"code", "slurm"},
+    "preflight": {"preflight", "code", "slurm"},
+    "worker": {"worker", "code", "slurm"},
+    "watch": {"watch", "slurm"},
+    "launching": {"launching", "watch", "preflight", "code", "slurm"},
+}
+
+
+def test_every_part_of_the_cluster_package_has_its_row() -> None:
+    folders = (PACKAGE / "cluster").glob("*/__init__.py")
+    assert {folder.parent.name for folder in folders} == set(CLUSTER)
+
+
+@pytest.mark.parametrize("part", CLUSTER)
+def test_a_part_of_the_cluster_package_imports_downwards_only(part: str) -> None:
+    for file in (PACKAGE / "cluster" / part).glob("*.py"):
+        for other in parts_of_cluster(file):
+            assert other in CLUSTER[part], f"{part}/{file.name} imports {other}"
+
+
+def test_the_modules_beside_the_parts_know_slurms_words_only() -> None:
+    for file in (PACKAGE / "cluster").glob("*.py"):
+        assert parts_of_cluster(file) <= {"slurm"}, file.name
+
+
+def parts_of_cluster(file: Path) -> set[str]:
+    """The parts of the cluster package that a module imports from."""
+    names = (name.split(".") for name in imports(file))
+    inside = (parts[2] for parts in names if parts[:2] == ["xray_hpc", "cluster"] and parts[2:])
+    return {part for part in inside if part in CLUSTER}
 
 
 def test_only_training_and_models_import_tensorflow() -> None:
@@ -84,6 +120,18 @@ def test_a_sweep_is_launched_staged_and_collected_without_tensorflow(
 
 
 VERBS = ["launch", "train", "stage", "status", "logs", "cancel", "collect", "predict"]
+
+
+def test_these_are_all_verbs_and_each_is_a_command() -> None:
+    assert sorted(VERBS) == sorted(file.stem for file in PACKAGE.glob("*.py") if is_verb(file))
+    for verb in VERBS:
+        module = importlib.import_module(f"xray_hpc.{verb}")
+        assert callable(module.main)
+        assert callable(module.entry)
+
+
+def is_verb(file: Path) -> bool:
+    return "def entry()" in file.read_text()
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hydra.core.utils import JobStatus
 
-from xray_hpc.cluster.launching.plan import Plan
+from xray_hpc.cluster.plan import Plan
 from xray_hpc.launch import results
 from xray_hpc.runs.files import write_json
 

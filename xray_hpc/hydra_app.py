@@ -24,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from xray_hpc.cluster.launching.plan import sweep_name
+from xray_hpc.cluster.plan import sweep_name
 from xray_hpc.errors import UserError, nearest, one_of
 from xray_hpc.models.registry import MODELS
 from xray_hpc.resources import resource

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from xray_hpc import cli, hydra_app
 from xray_hpc.cluster.launching.launch import launch, resolve_kind
-from xray_hpc.cluster.launching.plan import Plan, make_plan
+from xray_hpc.cluster.plan import Plan, make_plan
 from xray_hpc.cluster.watch.finding import find_sweep
 from xray_hpc.composing import compose_all
 from xray_hpc.errors import UserError

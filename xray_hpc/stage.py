@@ -8,7 +8,7 @@ two by itself; run this to look at the data first, or where only this machine ha
 from __future__ import annotations
 
 from xray_hpc import cli, hydra_app
-from xray_hpc.cluster.launching.plan import make_plan
+from xray_hpc.cluster.plan import make_plan
 from xray_hpc.config import AugmentConfig, ModelConfig
 from xray_hpc.models.fetch import fetch_weights
 from xray_hpc.models.registry import settle

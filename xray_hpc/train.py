@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 
 from xray_hpc import cli, hydra_app
-from xray_hpc.cluster.launching.plan import make_plan
 from xray_hpc.cluster.launching.prepare import make_folder, prepare
 from xray_hpc.cluster.lock import launch_lock
+from xray_hpc.cluster.plan import make_plan
 from xray_hpc.cluster.states import decide
 from xray_hpc.cluster.worker.worker import work
 from xray_hpc.errors import UserError

@@ -12,7 +12,7 @@ from client import Slurm
 from configuration import MEMORY_MB, Size
 
 from xray_hpc.cluster.config import ClusterConfig, CpuJobConfig
-from xray_hpc.cluster.launching.plan import Place, Plan
+from xray_hpc.cluster.plan import Place, Plan
 from xray_hpc.cluster.preflight import preflight
 from xray_hpc.cluster.preflight.limits import limits
 from xray_hpc.errors import UserError

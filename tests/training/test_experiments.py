@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from xray_hpc.cluster.launching.plan import read_run
+from xray_hpc.cluster.plan import read_run
 from xray_hpc.data.dataset import load
 from xray_hpc.hydra_app import to_mapping
 from xray_hpc.metrics import MACRO, MICRO, probabilities, split_metrics

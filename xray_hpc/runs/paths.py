@@ -129,3 +129,11 @@ class SweepPaths:
     @property
     def code(self) -> Path:
         return self.folder / "code"
+
+
+def short(path: Path) -> str:
+    """The path from here where it lies below, else the whole of it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.cluster.config import ClusterConfig, CpuJobConfig
-from xray_hpc.cluster.launching.plan import Place
+from xray_hpc.cluster.plan import Place
 from xray_hpc.cluster.preflight import preflight, space
 from xray_hpc.cluster.preflight.fitting import matches
 from xray_hpc.config import ModelConfig

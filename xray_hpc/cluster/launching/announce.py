@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 from xray_hpc.cluster.states import Decision
-from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.runs.paths import SweepPaths, short
 
 SHOWN_RUNS = 20
 
@@ -34,11 +33,3 @@ def show(
     counts = Counter((d.run, d.why.split(" as job ")[0][:60]) for d in decisions.values())
     for (run, why), count in counts.most_common():
         print(f"  {count} {'to run' if run else 'left'}: {why}")
-
-
-def short(path: Path) -> str:
-    """The path from here where it lies below, else the whole of it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -11,9 +11,9 @@ from pathlib import Path
 from xray_hpc.cluster.code import snapshot
 from xray_hpc.cluster.launching import local, on_slurm
 from xray_hpc.cluster.launching.announce import show
-from xray_hpc.cluster.launching.plan import Plan, data_sets
 from xray_hpc.cluster.launching.prepare import make_folder, prepare
 from xray_hpc.cluster.lock import launch_lock
+from xray_hpc.cluster.plan import Plan, data_sets
 from xray_hpc.cluster.slurm import commands as slurm
 from xray_hpc.cluster.slurm.commands import QueuedJob
 from xray_hpc.cluster.states import Decision, decide

@@ -6,17 +6,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from xray_hpc.cluster.launching.announce import short
-from xray_hpc.cluster.launching.plan import Plan, data_sets
 from xray_hpc.cluster.launching.submission import array_id, settle
 from xray_hpc.cluster.launching.waves import Wave, make_wave, send
+from xray_hpc.cluster.plan import Plan, data_sets
 from xray_hpc.cluster.preflight import preflight
 from xray_hpc.cluster.preflight.limits import limits
 from xray_hpc.cluster.slurm import commands as slurm
 from xray_hpc.cluster.slurm.commands import QueuedJob
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
-from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.runs.paths import SweepPaths, short
 
 
 def check(plan: Plan, runs: int) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xray_hpc.cluster.code import versions
 from xray_hpc.cluster.code.versions import code_state
-from xray_hpc.cluster.launching.plan import Plan
+from xray_hpc.cluster.plan import Plan
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import write_text

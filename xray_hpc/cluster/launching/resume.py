@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.launching.launch import launch
-from xray_hpc.cluster.launching.plan import Place, Plan
+from xray_hpc.cluster.plan import Place, Plan
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.frozen import FrozenRun, read_frozen

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from xray_hpc.cluster.launching.announce import short
 from xray_hpc.cluster.launching.following import Follower
 from xray_hpc.cluster.slurm import commands as slurm
 from xray_hpc.cluster.slurm.commands import QueuedJob
@@ -15,7 +14,7 @@ from xray_hpc.cluster.watch import cancelling
 from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.ledger import Ledger
-from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.runs.paths import SweepPaths, short
 
 POLL_SECONDS = 5.0
 LIVE = (State.PENDING, State.RUNNING)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from xray_hpc.cluster.code import python, snapshot
-from xray_hpc.cluster.launching.plan import Plan
+from xray_hpc.cluster.plan import Plan
 from xray_hpc.cluster.preflight import fitting, permission, space
 from xray_hpc.cluster.preflight.demand import cpu_demand, runs_demand
 from xray_hpc.cluster.slurm.associations import accounting

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from xray_hpc.cluster.launching.plan import Place
+from xray_hpc.cluster.plan import Place
 from xray_hpc.config import ModelConfig, RunConfig
 from xray_hpc.errors import UserError
 from xray_hpc.models.registry import BACKBONES, backbones

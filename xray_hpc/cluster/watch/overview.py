@@ -7,11 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from xray_hpc.cluster.launching.announce import short
 from xray_hpc.cluster.states import State
 from xray_hpc.cluster.watch.cancelling import compact
 from xray_hpc.cluster.watch.table import GAP, Column, Screen, table
 from xray_hpc.cluster.watch.watching import WatchedRun, WatchedSweep
+from xray_hpc.runs.paths import short
 
 ROWS = 40
 WHY_LETTERS = 120

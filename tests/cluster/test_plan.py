@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.cluster.launching.plan import make_plan, sweep_name
+from xray_hpc.cluster.plan import make_plan, sweep_name
 from xray_hpc.config import DataConfig
 from xray_hpc.data import index
 from xray_hpc.data.index import Index

@@ -23,13 +23,20 @@ def test_times_are_read(text: str, expected: int | None) -> None:
     assert seconds(text) == expected
 
 
+@given(st.integers(0, 30), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+def test_every_part_of_a_time_counts(day: int, hour: int, minute: int, second: int) -> None:
+    text = f"{hour:02}:{minute:02}:{second:02}"
+    value = ((day * 24 + hour) * 60 + minute) * 60 + second
+    assert seconds(f"{day}-{text}" if day else text) == value
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("300M", 300),
         ("1.50G", 1536),
         ("500", 500),
-        ("1K", 1),
+        ("1500K", 2),
         ("16GB", 16384),
         ("2T", 2**21),
         ("all", None),

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from xray_hpc.cluster.worker import job as job_module
-from xray_hpc.cluster.worker.job import Job, current_job, job_id, kill_wait, mebibytes, seconds
+from xray_hpc.cluster.worker.job import Job, current_job, job_id, kill_wait
 
 SILENT = "Unable to contact slurm controller"
 # Slurm 22.05, of a task of an array.
@@ -213,23 +211,3 @@ def test_words_in_what_people_named_are_not_taken_for_slurms(site: Any) -> None:
     job = current_job(TASK)
     assert job is not None
     assert (job.batch, job.cpus, job.partition) == (True, 4, "main")
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("300M", 300), ("1.50G", 1536), ("2T", 2 * 1024**2), ("1500K", 2), ("", None), ("x", None)],
-)
-def test_a_size_of_slurms_is_read_in_mebibytes(text: str, value: int | None) -> None:
-    assert mebibytes(text) == value
-
-
-@given(st.integers(0, 30), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
-def test_a_time_of_slurms_is_read_in_seconds(day: int, hour: int, minute: int, second: int) -> None:
-    text = f"{hour:02}:{minute:02}:{second:02}"
-    value = ((day * 24 + hour) * 60 + minute) * 60 + second
-    assert seconds(f"{day}-{text}" if day else text) == value
-
-
-@pytest.mark.parametrize("text", ["UNLIMITED", "Partition_Limit", "", "INVALID"])
-def test_no_limit_is_no_number(text: str) -> None:
-    assert seconds(text) is None

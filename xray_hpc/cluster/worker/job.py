@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 
 from xray_hpc.cluster.slurm.commands import SlurmError, ask, no_answer
 from xray_hpc.cluster.slurm.scontrol import fields, nodes, settings
+from xray_hpc.cluster.slurm.values import mebibytes, seconds
 from xray_hpc.cluster.worker.output import say
 from xray_hpc.errors import UserError
 
@@ -221,24 +222,6 @@ def kill_wait() -> int:
     except UserError:
         return KILL_WAIT
     return int(found[0]) if found else KILL_WAIT
-
-
-def seconds(text: str) -> int | None:
-    """``1-02:03:04`` or ``02:03:04`` in seconds; ``None`` for anything else (UNLIMITED)."""
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
-    if found is None:
-        return None
-    days, hours, minutes, rest = (int(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
-
-
-def mebibytes(text: str) -> int | None:
-    """``300M``, ``1.50G`` in MiB, rounded up; ``None`` for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", text)
-    if found is None:
-        return None
-    size = float(found[1]) * 1024.0 ** ("KMGT".index(found[2] or "M") - 1)
-    return int(-(-size // 1))
 
 
 def _utc(text: str) -> str | None:

@@ -18,6 +18,7 @@ from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.worker.aftermath import conclude_dead
 from xray_hpc.cluster.worker.worker import work
 from xray_hpc.errors import UserError
+from xray_hpc.runs import ledger
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.paths import RunPaths, SweepPaths
 from xray_hpc.schema import build
@@ -49,6 +50,9 @@ def main() -> int:
     if arguments.run:
         runs = [RunPaths(folder.resolve()) for folder in arguments.run]
         return work(runs, ClusterConfig("local" if arguments.local else "slurm"))
+    if is_double(arguments.submission.resolve()):
+        print("this job was submitted a second time; the first one sees to its runs")
+        return 0
     runs, cluster = read_task(arguments.submission.resolve())
     start = f"{os.environ.get('SLURM_ARRAY_TASK_ID', 0)}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
     settled = arguments.submission / f".settled-{start}"
@@ -75,6 +79,22 @@ def read_task(folder: Path) -> tuple[list[RunPaths], ClusterConfig]:
     if task >= len(tasks):
         raise UserError(f"{file} has no task {task}; it has {len(tasks)}")
     return [sweep.run(name) for name in tasks[task]], build(ClusterConfig, content["cluster"])
+
+
+def is_double(folder: Path) -> bool:
+    """Whether the ledger knows another job of this submission, or has given this one up.
+
+    A controller that is slow to answer may take a job twice, or long after its launch was killed.
+    """
+    mine = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+    said = [
+        event
+        for event in ledger.events(SweepPaths(folder.parent.parent))
+        if event.get("submission") == folder.name
+    ]
+    taken = [event["job"] for event in said if event["event"] == "submitted"]
+    refused = any(event["event"] == "refused" for event in said)
+    return mine not in taken if taken else refused
 
 
 if __name__ == "__main__":

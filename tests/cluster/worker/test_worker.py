@@ -18,6 +18,7 @@ from xray_hpc.cluster.launching.prepare import prepare
 from xray_hpc.cluster.worker import attempt
 from xray_hpc.cluster.worker.worker import work
 from xray_hpc.resources import resource
+from xray_hpc.runs import ledger
 from xray_hpc.runs.files import write_json
 from xray_hpc.runs.lease import Lease
 from xray_hpc.runs.paths import RunPaths
@@ -557,6 +558,20 @@ def test_a_full_disk_is_said_in_one_line(start: Any, paths: RunPaths, whose: str
 
 
 # Several runs in one job.
+
+
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    [("submitted", {"job": "16"}), ("refused", {"why": "the launch was killed before"})],
+)
+def test_a_job_that_was_submitted_twice_leaves_the_runs_to_the_other(
+    start: Any, runs: list[RunPaths], event: str, fields: dict[str, str]
+) -> None:
+    folder = submission(runs)
+    ledger.append(runs[0].sweep, event, submission=folder.name, **fields)
+    code, output = ended(start(FINISH, "--submission", folder, **TASK))
+    assert (code, record_of(runs[0]).status) == (0, Status.CREATED)
+    assert output == "this job was submitted a second time; the first one sees to its runs\n"
 
 
 def test_a_task_of_a_submission_works_through_its_runs(

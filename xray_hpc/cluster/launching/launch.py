@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +19,8 @@ from xray_hpc.cluster.states import Decision, decide
 from xray_hpc.errors import UserError
 from xray_hpc.resources import resource
 from xray_hpc.runs import ledger
+from xray_hpc.runs.files import out_of_reach
 from xray_hpc.runs.paths import SweepPaths
-
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = False) -> int:
@@ -92,7 +90,7 @@ def _writing(sweep: SweepPaths) -> Iterator[None]:
             shutil.rmtree(sweep.folder, ignore_errors=True)
         raise
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if not out_of_reach(sweep.folder, error):
             raise
         where = error.filename or sweep.folder
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -119,12 +120,21 @@ def queued_jobs(others: Collection[str] = (), *, ended: bool = False) -> dict[st
         UserError: ``squeue`` does not answer.
     """
     try:
-        users = sorted({*others, user_name()})
+        users = sorted({*filter(_exists, others), user_name()})
         whose = "--me" if len(users) == 1 else f"--user={','.join(users)}"
         command = ["squeue", "--noheader", "--array", whose, f"--format={QUEUE_FORMAT}"]
         return parse_queue(ask([*command, "--states=all"] if ended else command))
     except SlurmError as error:
         raise UserError(f"Slurm does not answer ({error}); try again later") from error
+
+
+def _exists(user: str) -> bool:
+    """Whether this machine knows a user; squeue fails over one that it does not know."""
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
 
 
 def cancel(jobs: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ LIMIT = 20  # of the account and of the QOS "few"
 
 @dataclass
 class Launched:
-    """30 runs, launched once, when all that came of it is over."""
+    """45 runs, launched once, when all that came of it is over."""
 
     sweep: Sweep
     said: str
@@ -34,7 +34,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     words = ("cluster.account=few", "cluster.qos=few")
     with throwaway(accounting=True) as slurm:
         made = Sweep(
-            slurm, tmp_path_factory.mktemp("room"), 30, epochs=1, seconds=0.05, words=words
+            slurm, tmp_path_factory.mktemp("room"), 45, epochs=1, seconds=0.05, words=words
         )
         said = made.launch()
         made.until_idle()
@@ -43,12 +43,12 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
 
 def test_what_there_is_room_for_is_submitted_at_once(launched: Launched) -> None:
     assert f"array of {LIMIT - 2} runs (stage job " in launched.said
-    assert "12 runs wait until Slurm has room for more of your jobs: job " in launched.said
+    assert "27 runs wait until Slurm has room for more of your jobs: job " in launched.said
 
 
-def test_the_collect_job_submits_the_others(launched: Launched) -> None:
+def test_collect_jobs_submit_the_others(launched: Launched) -> None:
     kinds = [found.kind for found in ledger.submissions(launched.sweep.paths).values()]
-    assert kinds == ["stage", "runs", "collect", "stage", "runs", "collect"]
+    assert kinds == ["stage", "runs", "collect"] * 3
     assert ledger.waiting(launched.sweep.paths) == []
 
 

@@ -251,38 +251,39 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_too_little_room_for_the_results_is_refused(
     check: Check, disk: Callable[..., None], tmp_path: Path
 ) -> None:
-    disk(megabytes=12)
+    disk(megabytes=3)
     with pytest.raises(UserError) as refused:
         check()
     assert str(refused.value) == (
-        f"results: {tmp_path} has 12.0 MB free, but about 29.4 MB are needed; "
+        f"results: {tmp_path} has 3.0 MB free, but about 3.2 MB are needed; "
         "remove what is not needed there, or put it elsewhere"
     )
 
 
 @pytest.mark.parametrize(
-    ("model", "parallel", "gigabytes"),
+    ("model", "parallel", "room"),
     [
         # Weights of 0.233 GB, eight times while a run trains, then once.
-        (ModelConfig("ft", "resnet152v2", weights="none"), None, 18.9),
-        (ModelConfig("ft", "resnet152v2", weights="none"), 2, 5.8),
-        (ModelConfig("vgg"), None, 1.8),
+        (ModelConfig("ft", "resnet152v2", weights="none"), None, "18.9 GB"),
+        (ModelConfig("ft", "resnet152v2", weights="none"), 2, "5.8 GB"),
+        (ModelConfig("vgg"), None, "1.8 GB"),
+        (ModelConfig("vgg"), 1, "540.0 MB"),
     ],
 )
-def test_room_is_that_for_checkpoints_of_runs_at_once_and_for_all_models(
+def test_room_may_be_needed_for_checkpoints_of_runs_at_once_and_for_all_models(
     tmp_path: Path,
     composer: Any,
     disk: Callable[..., None],
     model: ModelConfig,
     parallel: int | None,
-    gigabytes: float,
+    room: str,
 ) -> None:
     plan = composer.plan([])
     place = dataclasses.replace(plan.place, cluster=ClusterConfig("slurm", parallel=parallel))
     runs = [dataclasses.replace(plan.runs[0].config, model=model)] * 10
-    disk(megabytes=1000)
-    with pytest.raises(UserError, match=f"about {gigabytes} GB are needed"):
-        space.check(place, runs)
+    number, unit = room.split()
+    disk(megabytes=round(float(number) * {"GB": 1000, "MB": 1}[unit]) - 1)
+    assert f"these runs may come to need {room}" in "\n".join(space.check(place, runs))
 
 
 def test_so_are_too_few_files(check: Check, disk: Callable[..., None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,7 +51,8 @@ def submit(
     kinds = {name: found.kind for name, found in ledger.submissions(sweep).items()}
     mine = {job: kinds[at.submission] for job, at in queue.items() if at.submission in kinds}
     live = sorted({array_id(job) for job, kind in mine.items() if kind == "runs"}, key=int)
-    collect = next((job for job, kind in mine.items() if kind == "collect"), None)
+    this = os.environ.get("SLURM_JOB_ID")  # the collect job itself sees to runs that waited
+    collect = next((job for job, kind in mine.items() if kind == "collect" and job != this), None)
     # A launch that was killed may have come to its runs' jobs, and not to the one behind them.
     compared = not kinds or list(kinds.values())[-1] == "collect"
     if not todo and (collect or (compared and not live)):

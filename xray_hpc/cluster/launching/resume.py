@@ -46,6 +46,7 @@ def submit_waiting(sweep: SweepPaths) -> None:
             return
         try:
             launch(_plan(sweep, waiting, ()), None, wait_for_lock=True)
+            return
         except UserError as error:
             if not left:
                 raise

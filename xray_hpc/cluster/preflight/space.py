@@ -12,30 +12,40 @@ from xray_hpc.errors import UserError
 from xray_hpc.models.registry import BACKBONES, backbones
 
 FILES_PER_RUN = 40
-BYTES_PER_RUN = 20_000_000
+BYTES_PER_RUN = 20_000_000  # tables and figures, generously
+LEAST_PER_RUN = 2_000_000
 BYTES_PER_WEIGHT = 4
 PLAIN_WEIGHTS = 5_000_000  # of a network without a backbone: the largest (vgg) at 150 pixels
 # While a run trains it has two checkpoints, each with the weights, the best ones so far and the
 # optimizer's two moments of what is not frozen; then its model remains.
 TIMES_TRAINING, TIMES_KEPT = 8, 1
+AT_ONCE = 50  # that many runs may train at once where cluster.parallel does not say
 GONE_WITH_THE_NODE = ("tmpfs", "ramfs")
 LOCAL_FOLDERS = (Path("/tmp"), Path("/var/tmp"))
 
 
 def check(place: Place, runs: Sequence[RunConfig]) -> list[str]:
-    """Check that there is room for these runs; a note says where nodes may not see the files.
+    """Check that there is room for these runs; notes say what may yet go wrong.
 
     Raises:
-        UserError: there are too few bytes or files free.
+        UserError: there are surely too few bytes or files free.
     """
-    sizes = sorted((_weights(run.model) for run in runs), reverse=True)
-    needed = len(runs) * BYTES_PER_RUN + TIMES_KEPT * sum(sizes)
-    needed += (TIMES_TRAINING - TIMES_KEPT) * sum(sizes[: place.cluster.parallel])
+    kept = [_weights(run.model) for run in runs]
+    least = len(runs) * LEAST_PER_RUN + TIMES_KEPT * sum(kept)
+    sizes = sorted((size or BYTES_PER_WEIGHT * PLAIN_WEIGHTS for size in kept), reverse=True)
+    most = len(runs) * BYTES_PER_RUN + TIMES_KEPT * sum(sizes)
+    training = sizes[: place.cluster.parallel or AT_ONCE]
+    most += (TIMES_TRAINING - TIMES_KEPT) * sum(training)
     results, cache = _existing(place.sweep.folder), _existing(place.cache)
-    _check_room(results, "results", needed, len(runs) * FILES_PER_RUN)
+    _check_room(results, "results", least, len(runs) * FILES_PER_RUN)
     _check_room(cache, "cache", 0, 1)
     types = file_systems(Path("/proc/self/mounts"))
     notes = list(_notes("results", place.results, types))
+    if (free := _free(results)) <= most:
+        notes.append(
+            f"{results} has {_readable(free)} free, and these runs may come to need "
+            f"{_readable(most)}"
+        )
     if place.results not in place.cache.parents:
         notes += _notes("cache", place.cache, types)
     return notes
@@ -51,9 +61,13 @@ def file_systems(mounts: Path) -> dict[Path, str]:
 
 
 def _weights(model: ModelConfig) -> int:
-    """About how many bytes the model's weights are, wherever they start from."""
-    parameters = [BACKBONES[name].parameters for name in backbones(model)] or [PLAIN_WEIGHTS]
-    return BYTES_PER_WEIGHT * sum(parameters)
+    """About how many bytes the weights of the model's backbones are."""
+    return BYTES_PER_WEIGHT * sum(BACKBONES[name].parameters for name in backbones(model))
+
+
+def _free(folder: Path) -> int:
+    free = os.statvfs(folder)
+    return free.f_bavail * free.f_frsize
 
 
 def _existing(folder: Path) -> Path:
@@ -62,8 +76,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _check_room(folder: Path, key: str, needed: int, files: int) -> None:
-    free = os.statvfs(folder)
-    room = free.f_bavail * free.f_frsize
+    free, room = os.statvfs(folder), _free(folder)
     if room <= needed:
         raise UserError(
             f"{key}: {folder} has {_readable(room)} free, but about {_readable(needed)} are "

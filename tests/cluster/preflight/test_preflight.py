@@ -282,7 +282,7 @@ def test_room_may_be_needed_for_checkpoints_of_runs_at_once_and_for_all_models(
     place = dataclasses.replace(plan.place, cluster=ClusterConfig("slurm", parallel=parallel))
     runs = [dataclasses.replace(plan.runs[0].config, model=model)] * 10
     number, unit = room.split()
-    disk(megabytes=round(float(number) * {"GB": 1000, "MB": 1}[unit]) - 1)
+    disk(megabytes=round(float(number) * {"GB": 980, "MB": 0.98}[unit]))
     assert f"these runs may come to need {room}" in "\n".join(space.check(place, runs))
 
 

@@ -74,7 +74,9 @@ def test_help_is_light() -> None:
 def test_a_mistake_is_one_line_and_exit_2(sweep: SweepPaths) -> None:
     ended = python(*VERB, "results/modles", cwd=sweep.folder.parents[1])
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "error: results/modles does not exist; did you mean 'models'?\n"
+    assert ended.stderr == (
+        "error: there is no sweep 'results/modles' in results; did you mean 'models'?\n"
+    )
 
 
 def test_the_sweep_may_be_the_current_folder(sweep: SweepPaths) -> None:

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.cluster.watch.finding import find_sweep
 
 
 def main() -> None:
@@ -23,8 +23,8 @@ def main() -> None:
         "figures into SWEEP/report/. It may run while the sweep is going, and again at any time: "
         "runs that failed, are missing or still going are listed as such.",
     )
-    parser.add_argument("sweep", metavar="SWEEP", type=Path, help="the sweep's folder: results/...")
-    sweep = SweepPaths(parser.parse_args().sweep)
+    parser.add_argument("sweep", metavar="SWEEP", help="its folder, or its name below results/")
+    sweep = find_sweep(parser.parse_args().sweep, Path("results"))
     from xray_hpc.report.collect import collect  # takes a second: not for --help
 
     report = collect(sweep)

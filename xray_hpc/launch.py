@@ -87,14 +87,20 @@ def _launch_one(composed: hydra_app.Composed) -> int:
 
 def main() -> int:
     """The command: one run, the sweep that Hydra hands to :func:`launch_sweep`, or one again."""
-    match sys.argv[1:]:
+    words = [part for word in sys.argv[1:] for part in _split_resume(word)]
+    match [word for word in words if word not in ("-m", "--multirun") or "--resume" not in words]:
         case ["--resume", sweep, *words]:
             from xray_hpc.cluster.launching.resume import resume
 
             return resume(SweepPaths(find_sweep(sweep, Path("results")).folder.resolve()), words)
-        case ["--resume"]:
+        case [*_, "--resume", _] | [*_, "--resume"]:
             raise UserError("--resume takes a sweep's folder: --resume results/NAME")
     return hydra_app.compose_and_call(_launch_one)
+
+
+def _split_resume(word: str) -> list[str]:
+    """``--resume=SWEEP`` as two words."""
+    return ["--resume", word.partition("=")[2]] if word.startswith("--resume=") else [word]
 
 
 def entry() -> None:

@@ -134,6 +134,9 @@ def read_place(values: Mapping[str, Any], default_name: str) -> Place:
                 f"{key} is {'not set' if key in values else 'missing'}; give it a value"
             )
     results = Path(str(values["results"])).expanduser().resolve()
+    there = next(folder for folder in (results, *results.parents) if folder.exists())
+    if not there.is_dir():
+        raise UserError(f"results is {results}, but {there} is a file; name a folder")
     name = str(values["name"] or default_name)
     if not name or "/" in name or name.startswith(".") or not name.isprintable():
         raise UserError(f"name is {name!r}; it must be a folder's name, without '/'")

@@ -120,7 +120,7 @@ def test_all_runs_are_listed_where_that_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("states", "advice"),
     [
-        ([State.FINISHED], ["report: results/lr/report/report.md"]),
+        ([State.FINISHED], ["report: none yet; python -m xray_hpc.collect results/lr"]),
         ([State.FINISHED, State.RUNNING], []),
         ([State.CREATED, State.PENDING], []),
         ([State.CREATED], ["again:  python -m xray_hpc.launch --resume results/lr"]),
@@ -138,6 +138,17 @@ def test_what_can_be_done_next_is_said(states: list[State], advice: list[str]) -
     runs = [run(f"ft-{number}", state) for number, state in enumerate(states)]
     lines = list(of_sweep(sweep(*runs), PIPE, 40))
     assert [line for line in lines[4 + len(runs) :] if line] == advice
+
+
+def test_the_report_of_a_finished_sweep_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "results" / "lr" / "report" / "report.md"
+    report.parent.mkdir(parents=True)
+    report.touch()
+    *_, last = of_sweep(sweep(run("ft-1", State.FINISHED)), PIPE, 40)
+    assert last == "report: results/lr/report/report.md"
 
 
 def test_jobs_that_slurm_holds_are_to_be_released() -> None:

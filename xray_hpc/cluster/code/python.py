@@ -19,7 +19,15 @@ PATIENCE_SECONDS = 60.0
 NO_CONTAINER = 93
 OF_A_JOB = re.compile(r"\$\{?(SLURM\w*|CUDA_VISIBLE_DEVICES)")
 # A job's script does not look into the folder that it starts in.
-IMPORT = "import sys; sys.path = [place for place in sys.path if place]; import xray_hpc"
+IMPORT = """\
+import sys
+from importlib.util import find_spec
+sys.path = [place for place in sys.path if place]
+import xray_hpc
+for name in ("tensorflow", "keras", "hydra", "pandas", "matplotlib", "sklearn", "h5py"):
+    if find_spec(name) is None:
+        sys.exit(f"No module named '{name}'")
+"""
 
 
 def check(cluster: ClusterConfig) -> list[str]:
@@ -46,7 +54,7 @@ def check(cluster: ClusterConfig) -> list[str]:
     if code != 0:
         last = said.strip().splitlines()[-1:] or [f"it ended with code {code}"]
         raise UserError(
-            f"{keys}: that python cannot import xray_hpc ({' '.join(last[0].split())}); install "
+            f"{keys}: that python cannot run xray_hpc ({' '.join(last[0].split())}); install "
             "it there (pip install -e .), or name another"
         )
     return []

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xray_hpc.cluster.code import snapshot
+from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.launching import local, on_slurm
 from xray_hpc.cluster.launching.announce import show
 from xray_hpc.cluster.launching.prepare import make_folder, prepare
@@ -32,7 +33,7 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         UserError: another launch is at work on this sweep, Slurm refuses the jobs, or the sweep's
             folder cannot be written to.
     """
-    sweep, kind = plan.place.sweep, resolve_kind(plan.place.cluster.kind)
+    sweep, kind = plan.place.sweep, _kind(plan.place.cluster)
     for note in (*plan.notes, *_check(plan, kind)):
         print("note:", note)
     if plan.place.dry_run:
@@ -41,7 +42,8 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         queue = on_slurm.settled_queue(sweep) if kind == "slurm" else {}
         decisions = decide_all(plan, queue)
         todo = [name for name, decision in decisions.items() if decision.run]
-        prepare(plan, command, set(todo))
+        # With nothing to start, the words that would have started it are not to be remembered.
+        prepare(plan, command if todo or not sweep.sweep_yaml.exists() else None, set(todo))
         show(sweep, decisions, plan.overrides)
         code = _code(plan, todo)
         if kind == "local":
@@ -55,6 +57,23 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
 
         return wait_for(sweep, [run.name for run in plan.runs])
     return 0
+
+
+def _kind(cluster: ClusterConfig) -> str:
+    """Where the runs go.
+
+    Raises:
+        UserError: they would go here, although the command speaks of a Slurm cluster.
+    """
+    kind = resolve_kind(cluster.kind)
+    if cluster.kind == "auto" and kind == "local":
+        for key in ("partition", "account", "qos", "constraint"):
+            if (value := getattr(cluster, key)) is not None:
+                raise UserError(
+                    f"cluster.{key}={value} is given, but this machine is of no Slurm cluster; "
+                    "load Slurm first, or run here with cluster=local"
+                )
+    return kind
 
 
 def resolve_kind(kind: str) -> str:

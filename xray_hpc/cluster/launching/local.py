@@ -46,7 +46,15 @@ def collect(sweep: SweepPaths, code: Path | None = None) -> int:
 
 def _shown(command: list[str], code: Path | None) -> int:
     sys.stdout.flush()  # what was said before it comes before it, into a file too
-    return subprocess.run(command, env=job_environment(code)).returncode
+    # In a session of its own, so that Ctrl-C reaches this process alone, which ends it in order.
+    process = subprocess.Popen(command, env=job_environment(code), start_new_session=True)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        print("\nending; the same command goes on from here", flush=True)
+        process.terminate()
+        process.wait()
+        raise
 
 
 def run_all(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -> int:

@@ -42,6 +42,10 @@ def no_answer(said: SlurmError | str) -> bool:
     return any(sign in str(said) for sign in NO_ANSWER)
 
 
+class NoClusterError(UserError):
+    """Slurm's commands are there, and no cluster."""
+
+
 @dataclass(frozen=True)
 class QueuedJob:
     """A line of ``squeue``.
@@ -125,6 +129,10 @@ def queued_jobs(others: Collection[str] = (), *, ended: bool = False) -> dict[st
         command = ["squeue", "--noheader", "--array", whose, f"--format={QUEUE_FORMAT}"]
         return parse_queue(ask([*command, "--states=all"] if ended else command))
     except SlurmError as error:
+        if any(sign in str(error) for sign in UNCONFIGURED):
+            raise NoClusterError(
+                "this machine knows of no Slurm cluster; go to one that does, or load Slurm first"
+            ) from error
         raise UserError(f"Slurm does not answer ({error}); try again later") from error
 
 

@@ -32,6 +32,8 @@ class Queue:
             return
         try:
             self.jobs = slurm.queued_jobs(users)
+        except slurm.NoClusterError:
+            self.silent = NO_CLUSTER
         except UserError as error:
             self._since = self._since or time.strftime("%H:%M:%S")
             self.silent = self._excuse(str(error))
@@ -39,7 +41,5 @@ class Queue:
             self.silent = self._since = None
 
     def _excuse(self, said: str) -> str:
-        if any(sign in said for sign in slurm.UNCONFIGURED):
-            return NO_CLUSTER
         known = "is not known" if self.jobs is None else "is shown as it was then"
         return f"since {self._since} {said.rpartition('; ')[0]}: the queue {known}"

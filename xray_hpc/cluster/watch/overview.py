@@ -199,5 +199,8 @@ def _advice(watched: WatchedSweep) -> Iterator[str]:
     idle = not states & {State.PENDING, State.RUNNING}
     if states & set(OVER) or (idle and states - {State.FINISHED}):
         yield f"again:  python -m xray_hpc.launch --resume {folder}"
-    if states == {State.FINISHED}:
-        yield f"report: {short(watched.sweep.report / 'report.md')}"
+    report = watched.sweep.report / "report.md"
+    if states == {State.FINISHED} and report.is_file():
+        yield f"report: {short(report)}"
+    elif idle and State.FINISHED in states and not report.is_file():
+        yield f"report: none yet; python -m xray_hpc.collect {folder}"

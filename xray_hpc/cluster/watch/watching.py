@@ -234,13 +234,13 @@ def _held(queued: QueuedJob) -> bool:
 def _waits(queued: QueuedJob, record: RunRecord | None) -> str:
     """Why a run waits: Slurm's reason, and what ended its last try where it had one."""
     if queued.state == "PENDING":
-        reason = queued.reason
+        reason = "" if queued.reason == "None" else queued.reason
     else:
         reason = queued.state.lower() if queued.state in WAITING else "its job has begun"
     back = record is not None and record.tries and record.tries[-1].retried
     if not back or record is None or record.failure is None:
         return reason
-    return f"{reason}, after {record.failure.replace('_', ' ')}"
+    return f"{reason}, after {record.failure.replace('_', ' ')}".lstrip(", ")
 
 
 def _node(seen: Evidence, state: State) -> str | None:

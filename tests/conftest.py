@@ -11,9 +11,14 @@ from hypothesis import settings
 
 from xray_hpc.cluster.plan import Plan, make_plan
 
-# A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What a shell starts in the background ignores Ctrl-C, under nohup a hangup too; all that tests
+# start would ignore them as well.
+for number, heard in {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+}.items():
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, heard)
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("xray_hpc", deadline=None)

@@ -135,7 +135,7 @@ def test_a_launch_names_the_sweep_its_jobs_and_how_to_watch(story: Story) -> Non
         f"(stage job {first.stage} first, collect job {first.collect} last)",
         "watch:",
         "  python -m xray_hpc.status results/models --watch",
-        "  tail -f results/models/runs/*/log",
+        f"  python -m xray_hpc.logs results/models/runs/{cnn} -f",
         "when all have ended: results/models/report/report.md",
     ]
     assert first.errors == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from xray_hpc.report.table import WIDTH, comparison
 from xray_hpc.report.wording import unfinished
 from xray_hpc.runs import ledger
 from xray_hpc.runs.figures import save
-from xray_hpc.runs.files import locked, write_csv, write_text
+from xray_hpc.runs.files import is_leftover, locked, write_csv, write_text
 from xray_hpc.runs.paths import SPLITS, SweepPaths
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def _remove_stale(folder: Path, drawn: Sequence[str]) -> None:
         if name not in drawn:
             (folder / name).unlink(missing_ok=True)
     for path in folder.glob(".*"):
-        if re.fullmatch(r"\.\w{8}\.\w+\.(csv|png|md)", path.name):
+        if is_leftover(path):
             path.unlink(missing_ok=True)
 
 

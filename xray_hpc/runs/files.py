@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
@@ -64,6 +65,11 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether it is what :func:`replacing` leaves of a process that is killed meanwhile."""
+    return re.fullmatch(r"\.[0-9a-f]{16}\..+", path.name) is not None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import ast
 import subprocess
 import sys
 import time
@@ -17,7 +17,6 @@ from xray_hpc.cluster.worker.usage import (
     memory_group,
     memory_limit,
     oom_kills,
-    process_usage,
 )
 
 
@@ -55,11 +54,17 @@ def test_without_gpus_nothing_is_asked(site: Any) -> None:
 
 
 def test_memory_and_cpu_time_are_those_of_the_process_itself() -> None:
-    code = "x = bytearray(200 * 2**20); sum(range(10**7))"
-    process = subprocess.Popen([sys.executable, "-c", code])
-    _, status, rusage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    used = process_usage(rusage)
+    code = """
+import os, subprocess, sys
+from xray_hpc.cluster.worker.usage import process_usage
+work = "x = bytearray(200 * 2**20); sum(range(10**7))"
+process = subprocess.Popen([sys.executable, "-c", work])
+print(process_usage(os.wait4(process.pid, 0)[2]))
+os._exit(0)  # who waited by himself has nothing left to wait for
+"""
+    # From a small process, as a worker is: until it executes, a child is as large as its parent.
+    said = subprocess.run([sys.executable, "-uc", code], capture_output=True, text=True).stdout
+    used = ast.literal_eval(said)
     assert 200 <= used["peak_memory"] < 400
     assert used["cpu_seconds"] > 0
 

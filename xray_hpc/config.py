@@ -188,6 +188,25 @@ class ReduceLROnPlateauConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """When a training writes a checkpoint: after so many steps or seconds, whichever comes first.
+
+    One is also written when training is told to end, and after its last epoch. None of it changes
+    the result.
+    """
+
+    steps: int | None = None
+    seconds: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        if self.steps is not None:
+            check(self.steps >= 1, "train.checkpoint.steps", self.steps, "be 1 or more, or null")
+        if self.seconds is not None:
+            must = "be 0 or more, or null"
+            check(self.seconds >= 0, "train.checkpoint.seconds", self.seconds, must)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How the weights are found. ``batch_size`` is the global batch, over all replicas.
 
@@ -195,7 +214,7 @@ class TrainConfig:
     (an image weighs N / (classes x images of its class) in the loss); or ``sampling`` (an epoch
     draws every class equally often). ``keep`` is the measure by which the best epoch's weights are
     kept at the end, or ``last``; ``save_best`` also writes them to ``checkpoints/`` in each epoch
-    that is the best so far.
+    that is the best so far. ``checkpoint`` is not part of a run's identity.
     """
 
     epochs: int
@@ -208,6 +227,7 @@ class TrainConfig:
     save_best: bool = False
     early_stopping: EarlyStoppingConfig | None = field(default_factory=EarlyStoppingConfig)
     reduce_lr: ReduceLROnPlateauConfig | None = field(default_factory=ReduceLROnPlateauConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "train.epochs", self.epochs, "be 1 or more")
@@ -218,7 +238,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's result, and nothing else."""
+    """Everything that decides a run's result, and how often it is checkpointed."""
 
     data: DataConfig
     model: ModelConfig

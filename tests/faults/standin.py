@@ -151,9 +151,9 @@ def newest(paths: RunPaths) -> tuple[int, str]:
 
 def save(paths: RunPaths, epoch: int, digest: str) -> None:
     """Write the checkpoint, which a training that is told to end does not leave half-written."""
-    from xray_hpc.training.ending import WRITING
+    from xray_hpc.training.ending import UNSAVED
 
-    with WRITING:
+    with UNSAVED:
         write_json(paths.state / f"epoch-{epoch:04}.json", {"epoch": epoch, "digest": digest})
 
 

@@ -108,7 +108,11 @@ def write_run(
     known: dict[str, Any] = {
         "created": "2026-11-22T03:40:00+00:00",
         **({} if status == "created" else started(f"12_{number}", status)),
-        **({"ended": "2026-11-22T03:42:30+00:00", "seconds": 90.5} if status == "finished" else {}),
+        **(
+            {"ended": "2026-11-22T03:42:30+00:00", "seconds": 90.5, "seconds_per_epoch": 11.3}
+            if status == "finished"
+            else {}
+        ),
         "overrides": [f"model={model}", *overrides],
     }
     fields = {"run": paths.name, "sweep": sweep.name, "model": model, "status": Status(status)}
@@ -223,7 +227,7 @@ def _write_results(paths: RunPaths, model: str, drawn: Drawn, best_epoch: int) -
         {
             **{"classes": list(classes), "threshold": 0.5 if len(classes) == 2 else None},
             **{"best_epoch": best_epoch, "epochs": drawn.epochs, "stopped_early": False},
-            **{"parameters": 123456, "trainable_parameters": 4567, "seconds_per_epoch": 11.3},
+            **{"parameters": 123456, "trainable_parameters": 4567},
             **splits,
         },
     )

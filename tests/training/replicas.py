@@ -18,6 +18,7 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.models import vgg
 from xray_hpc.models.backbones import APPLICATIONS
 from xray_hpc.runs.paths import RunPaths
+from xray_hpc.training.checkpoint import StateFiles
 from xray_hpc.training.evaluation import predict
 from xray_hpc.training.fitting import fit
 from xray_hpc.training.saving import export
@@ -119,7 +120,7 @@ def main(out: Path) -> None:
         for replicas, strategy in strategies.items():
             with tempfile.TemporaryDirectory() as folder:
                 paths = RunPaths(Path(folder))
-                fitted = fit(config, data, strategy, paths)
+                fitted = fit(config, data, strategy, paths, StateFiles(paths.state, {}))
                 key = f"{name}/{replicas}"
                 for i, weight in enumerate(fitted.model.get_weights()):
                     arrays[f"{key}/weight{i}"] = weight

@@ -91,7 +91,7 @@ def validated(labels: list[int]) -> dict[str, float]:
     softmax = keras.Sequential([keras.Input((3,)), keras.layers.Activation("softmax")])
     scores = np.log([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.2, 0.6], [0.1, 0.1, 0.8]])
     batches = tf.data.Dataset.from_tensor_slices(scores.astype(np.float32)).batch(2)
-    validation = Validation(batches, np.array(labels), THREE)
+    validation = Validation(batches, np.array(labels), THREE, between=lambda: None)
     validation.set_model(softmax)
     logs: dict[str, float] = {}
     validation.on_epoch_end(0, logs)
@@ -109,7 +109,8 @@ def test_scores_that_are_no_numbers_end_the_training() -> None:
     sick = model()
     sick.compile(optimizer=keras.optimizers.SGD(0.25))
     sick.set_weights([np.full((1, 1), np.nan)])
-    validation = Validation(tf.data.Dataset.from_tensors(np.ones((1, 1))), np.array([0]), THREE)
+    batches = tf.data.Dataset.from_tensors(np.ones((1, 1)))
+    validation = Validation(batches, np.array([0]), THREE, between=lambda: None)
     validation.set_model(sick)
     line = (
         "validation gives nan after epoch 4, at a learning rate of 0.25; lower train.learning_rate"
@@ -145,7 +146,7 @@ def test_progress_tells_the_epochs_done_and_the_best_of_them(tmp_path: Path) -> 
     paths = RunPaths(tmp_path)
     keep, tables = Keep("val_loss"), EpochTables(paths, "lung")
     keep.set_model(model())
-    told = ProgressFile(paths, keep, tables, 5, lambda: 60.0 * len(tables.history))
+    told = ProgressFile(paths, keep, tables, 5, 0, lambda: 60.0 * len(tables.history))
 
     def epoch_ends(epoch: int, loss: float) -> None:
         logs = {"loss": 1.0, "accuracy": 0.5, "val_loss": loss, "val_auc": math.nan}
@@ -155,8 +156,9 @@ def test_progress_tells_the_epochs_done_and_the_best_of_them(tmp_path: Path) -> 
     told.on_train_begin()
     assert read_progress(paths) is None
     epoch_ends(0, 0.9)
-    told.on_train_begin()  # of the process that goes on
+    told = ProgressFile(paths, keep, tables, 5, 1.5, lambda: 60.0 * len(tables.history))
+    told.on_train_begin()  # of the process that goes on in the middle of an epoch
     assert read_progress(paths) == Progress(1, 5, 1, 60.0, 0, pytest.approx(0.1), 0.9, None)
     epoch_ends(1, 0.4)
     epoch_ends(2, 0.6)
-    assert read_progress(paths) == Progress(3, 5, 1, 60.0, 1, 0.6, 0.4, None)
+    assert read_progress(paths) == Progress(3, 5, 1, 80.0, 1, 0.6, 0.4, None)

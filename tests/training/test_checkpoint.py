@@ -1,4 +1,4 @@
-"""What is written after an epoch can be read again, or is passed over with a warning."""
+"""What is written between two steps can be read again, or is passed over with a warning."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.training.checkpoint import State, newest_state, remove_states, write_state
+from xray_hpc.errors import UserError
+from xray_hpc.training.checkpoint import Position, State, StateFiles
 
-VERSIONS = {"keras": "3.15.1", "tensorflow": "2.21.0"}
+ORIGIN = {"run": "cnn-12345678", "keras": "3.15.1", "tensorflow": "2.21.0"}
 
 
-def state(epochs: int) -> State:
+def files(folder: Path, **origin: str) -> StateFiles:
+    return StateFiles(folder, ORIGIN | origin)
+
+
+def state(epochs: int, step: int = 0) -> State:
     arrays = {
         "model": [np.full((2, 3), epochs, np.float32), np.array([1, 2], np.uint32)],
         "optimizer": [np.array(epochs, np.int64)],
         "best": [],
     }
     remembered = {"Keep": {"epoch": 0, "best": -math.inf}, "EarlyStopping": {"best": 0.1 + 0.2}}
-    return State(epochs, epochs == 9, 1.5 * epochs, remembered, arrays)
+    return State(Position(epochs, step), epochs == 9, 1.5 * epochs, remembered, arrays)
 
 
 def assert_same(one: State | None, other: State) -> None:
     assert one is not None
-    assert (one.epochs, one.over, one.seconds) == (other.epochs, other.over, other.seconds)
+    assert (one.position, one.over, one.seconds) == (other.position, other.over, other.seconds)
     assert one.callbacks == other.callbacks
     assert one.arrays.keys() == other.arrays.keys()
     for group, arrays in other.arrays.items():
@@ -43,81 +48,113 @@ def names(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("epochs", [1, 9])
 def test_a_state_is_read_as_it_was_written(tmp_path: Path, epochs: int) -> None:
-    write_state(tmp_path, state(epochs), VERSIONS)
-    assert_same(newest_state(tmp_path, VERSIONS), state(epochs))
+    files(tmp_path).write(state(epochs))
+    assert_same(files(tmp_path).newest(), state(epochs))
 
 
 def test_there_is_none_before_the_first_epoch(tmp_path: Path) -> None:
-    assert newest_state(tmp_path / "checkpoint", VERSIONS) is None
+    assert files(tmp_path / "checkpoint").newest() is None
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / ".nfs0000000012").write_bytes(b"a file that is removed and still open, on NFS")
-    (tmp_path / "epoch-9999.npz").mkdir()
+    (tmp_path / "epoch-9999-step-000000.npz").mkdir()
     for epochs in range(1, 5):
-        write_state(tmp_path, state(epochs), VERSIONS)
-    kept = ["epoch-0002.npz", "epoch-0003.npz"]
-    assert names(tmp_path) == [".nfs0000000012", *kept, "epoch-9999.npz"]
+        files(tmp_path).write(state(epochs))
+    kept = ["epoch-0003-step-000000.npz", "epoch-0004-step-000000.npz"]
+    assert names(tmp_path) == [".nfs0000000012", *kept, "epoch-9999-step-000000.npz"]
 
 
 def test_the_newest_two_are_kept_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / ".x.epoch-0000.npz").write_bytes(b"what a killed process left")
+    (tmp_path / ".x.epoch-0001-step-000000.npz").write_bytes(b"what a killed process left")
     for epochs in (1, 2, 3):
-        write_state(tmp_path, state(epochs), VERSIONS)
-    assert names(tmp_path) == ["epoch-0001.npz", "epoch-0002.npz"]
-    assert_same(newest_state(tmp_path, VERSIONS), state(3))
+        files(tmp_path).write(state(epochs))
+    assert names(tmp_path) == ["epoch-0002-step-000000.npz", "epoch-0003-step-000000.npz"]
+    assert_same(files(tmp_path).newest(), state(3))
 
 
 def test_a_training_from_the_first_epoch_leaves_none_of_the_earlier_one(tmp_path: Path) -> None:
-    write_state(tmp_path, state(7), VERSIONS)
-    write_state(tmp_path, state(1), VERSIONS)
-    assert names(tmp_path) == ["epoch-0000.npz"]
+    files(tmp_path).write(state(7))
+    files(tmp_path).write(state(1))
+    assert names(tmp_path) == ["epoch-0001-step-000000.npz"]
 
 
 def test_a_torn_one_falls_back_to_the_one_before_with_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for epochs in (1, 2):
-        write_state(tmp_path, state(epochs), VERSIONS)
-    torn = tmp_path / "epoch-0001.npz"
+        files(tmp_path).write(state(epochs))
+    torn = tmp_path / "epoch-0002-step-000000.npz"
     torn.write_bytes(torn.read_bytes()[:-100])
-    assert_same(newest_state(tmp_path, VERSIONS), state(1))
+    assert_same(files(tmp_path).newest(), state(1))
     assert capsys.readouterr().err == (
         f"warning: {torn} cannot be read (it is damaged); going back to the checkpoint before\n"
     )
-    (tmp_path / "epoch-0000.npz").write_bytes(b"")
-    assert newest_state(tmp_path, VERSIONS) is None
+    (tmp_path / "epoch-0001-step-000000.npz").write_bytes(b"")
+    assert files(tmp_path).newest() is None
 
 
 @given(st.data())
 def test_a_changed_byte_is_noticed_or_does_not_matter(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_state(folder, state(2), VERSIONS)
+        files(folder).write(state(2))
         (path,) = folder.iterdir()
         content = bytearray(path.read_bytes())
         at = data.draw(st.integers(0, len(content) - 1))
         content[at] ^= data.draw(st.integers(1, 255))
         path.write_bytes(content)
-        read = newest_state(folder, VERSIONS)
+        read = files(folder).newest()
         if read is not None:
             assert_same(read, state(2))
 
 
-def test_other_software_starts_from_the_first_epoch_with_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"keras": "3.16.0"}, "keras 3.15.1 then, 3.16.0 now"),
+        ({"run": "cnn-87654321"}, "run cnn-12345678 then, cnn-87654321 now"),
+        ({"numpy": "2.4.0"}, "numpy None then, 2.4.0 now"),
+    ],
+)
+def test_what_would_not_go_on_to_the_same_result_is_refused_with_a_line(
+    tmp_path: Path, changed: dict[str, str], told: str
 ) -> None:
     for epochs in (1, 2):
-        write_state(tmp_path, state(epochs), VERSIONS)
-    assert newest_state(tmp_path, VERSIONS | {"keras": "3.16.0"}) is None
-    assert capsys.readouterr().err == (
-        f"warning: {tmp_path / 'epoch-0001.npz'} is of other software "
-        "(keras 3.15.1 then, 3.16.0 now); training from the first epoch\n"
+        files(tmp_path).write(state(epochs))
+    with pytest.raises(UserError) as refusal:
+        files(tmp_path, **changed).newest()
+    newest = tmp_path / "epoch-0002-step-000000.npz"
+    assert str(refusal.value) == (
+        f"{newest} is of another run or other software ({told}): to go on from it would give other "
+        f"results; go back to that, or remove {tmp_path} to train anew"
     )
+
+
+@pytest.mark.parametrize(
+    ("position", "words"),
+    [
+        (Position(2, 0), "epoch 2/9"),
+        (Position(2, 4), "step 4/5 of epoch 3/9"),
+        (Position(2, 5), "step 5/5 of epoch 3/9"),
+    ],
+)
+def test_a_position_is_told_in_words(position: Position, words: str) -> None:
+    assert position.words(9, 5) == words
+
+
+@given(st.lists(st.tuples(st.integers(0, 9999), st.integers(0, 999_999)), min_size=1, unique=True))
+def test_the_newest_is_what_was_written_last(positions: list[tuple[int, int]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        for position in positions:
+            files(Path(name)).write(state(*position))
+            newest = files(Path(name)).newest()
+            assert newest is not None
+            assert newest.position == position
 
 
 def test_a_finished_run_keeps_none(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
-    write_state(folder, state(1), VERSIONS)
-    remove_states(folder)
+    files(folder).write(state(1))
+    files(folder).remove()
     assert not folder.exists()

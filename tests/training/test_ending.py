@@ -15,18 +15,28 @@ import pytest
 HEAD = """
 import os, sys, time
 from pathlib import Path
-from xray_hpc.training.ending import WRITING, end_when_told, end_with_parent
+from xray_hpc.training.ending import UNSAVED, end, told, end_when_told, end_with_parent
 end_when_told()
 if pipe := os.environ.get("XRAY_HPC_PARENT"):
     end_with_parent(int(pipe))
 """
 SLEEP = "print('ready', flush=True); time.sleep(600)"
 WRITE = """
-with WRITING:
+with UNSAVED:
     print("ready", flush=True)
     time.sleep(1)
     Path(sys.argv[1]).write_text("whole")
 time.sleep(600)
+"""
+
+
+LEAVE = """
+UNSAVED.acquire()
+print("ready", flush=True)
+while not told():
+    time.sleep(0.01)
+Path(sys.argv[1]).write_text("whole")
+end()
 """
 
 
@@ -76,6 +86,14 @@ def test_a_checkpoint_that_is_being_written_is_finished_first(tmp_path: Path) ->
     with started(WRITE, path) as process:
         process.terminate()
         assert ended(process) == (143, "")
+    assert path.read_text() == "whole"
+
+
+def test_what_is_not_saved_is_saved_first(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    with started(LEAVE, path) as process:
+        process.send_signal(signal.SIGUSR2)
+        assert ended(process) == (128 + signal.SIGUSR2, "")
     assert path.read_text() == "whole"
 
 

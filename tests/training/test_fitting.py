@@ -22,8 +22,9 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import call, probabilities, split_metrics
 from xray_hpc.runs.paths import RunPaths
+from xray_hpc.training.checkpoint import StateFiles
 from xray_hpc.training.failures import NanLossError
-from xray_hpc.training.fitting import check_monitors, fit
+from xray_hpc.training.fitting import Fitted, check_monitors, fit
 from xray_hpc.training.run import prepare_devices
 from xray_hpc.training.saving import plain_model
 from xray_hpc.training.strategy import make_strategy
@@ -54,6 +55,11 @@ def uneven(classes: int) -> Dataset:
         notes=[],
         skipped=[],
     )
+
+
+def train(config: RunConfig, data: Dataset, folder: Path) -> Fitted:
+    paths = RunPaths(folder)
+    return fit(config, data, make_strategy(["CPU:0"]), paths, StateFiles(paths.state, {}))
 
 
 def configuration(**changes: Any) -> RunConfig:
@@ -108,9 +114,7 @@ def test_the_loss_counts_images_or_classes_alike(
     shares = np.array(COUNTS[classes]) / 12
     alike = np.full(classes, 1 / classes)
 
-    (logs,) = fit(config, data, make_strategy(["CPU:0"]), RunPaths(tmp_path)).history.to_dict(
-        orient="records"
-    )
+    (logs,) = train(config, data, tmp_path).history.to_dict(orient="records")
     # Class weights N / (K n) make every class count alike in the loss, though not in the accuracy;
     # sampling draws every class as often as the others.
     expected = losses @ (shares if balance == "none" else alike)
@@ -123,7 +127,7 @@ def test_the_loss_counts_images_or_classes_alike(
 def test_the_model_ends_with_the_weights_of_the_epoch_that_is_kept(tmp_path: Path) -> None:
     data = uneven(3)
     config = configuration(keep="val_auc", epochs=3, learning_rate=1e-2)
-    fitted = fit(config, data, make_strategy(["CPU:0"]), RunPaths(tmp_path))
+    fitted = train(config, data, tmp_path)
     epoch = fitted.history["val_auc"].idxmax()
     assert fitted.best_epoch == epoch
     assert loss(fitted.model, data) == pytest.approx(fitted.history["val_loss"][epoch], rel=1e-5)
@@ -135,7 +139,7 @@ def test_checkpoints_are_the_epochs_that_were_best_so_far(tmp_path: Path) -> Non
     paths.checkpoints.mkdir()
     paths.checkpoint(7).write_bytes(b"of an attempt that was cut off")
     config = configuration(keep="last", save_best=True, epochs=3, learning_rate=1e-2)
-    fitted = fit(config, data, make_strategy(["CPU:0"]), paths)
+    fitted = train(config, data, tmp_path)
     losses = fitted.history["val_loss"]
     best = [epoch for epoch in range(3) if losses[epoch] == losses[: epoch + 1].min()]
     assert best
@@ -148,10 +152,9 @@ def test_checkpoints_are_the_epochs_that_were_best_so_far(tmp_path: Path) -> Non
 
 def test_a_training_that_diverges_ends_and_nothing_of_it_is_kept(tmp_path: Path) -> None:
     config = configuration(epochs=3, learning_rate=1e30, optimizer="sgd", batch_size=4)
-    paths = RunPaths(tmp_path)
     line = r"the loss is nan by step 3/3 of epoch 1, at a learning rate of 1e\+30; lower train\.l"
     with pytest.raises(NanLossError, match=line):
-        fit(config, uneven(3), make_strategy(["CPU:0"]), paths)
+        train(config, uneven(3), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import tensorflow as tf
 
 from xray_hpc.config import (
     AugmentConfig,
+    CheckpointConfig,
     DataConfig,
     EarlyStoppingConfig,
     ModelConfig,
@@ -25,7 +27,7 @@ from xray_hpc.config import (
     TrainConfig,
 )
 from xray_hpc.data.index import scan
-from xray_hpc.runs.frozen import FrozenRun, Inputs, write_frozen
+from xray_hpc.runs.frozen import FrozenRun, Inputs, read_frozen, write_frozen
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.progress import read_progress
 from xray_hpc.runs.record import RunRecord, Status, read_record, write_record
@@ -47,7 +49,7 @@ CONFIG = RunConfig(
         demo_classes=2,
     ),
     model=ModelConfig("cnn"),
-    augment=AugmentConfig(zoom=0.2, rotation=10, height_shift=0.1),
+    augment=AugmentConfig(zoom=0.2, rotation=10.0, height_shift=0.1),
     train=TrainConfig(
         epochs=9,
         batch_size=8,
@@ -56,6 +58,7 @@ CONFIG = RunConfig(
         save_best=True,
         early_stopping=EarlyStoppingConfig("val_loss", patience=3, min_delta=100.0),
         reduce_lr=ReduceLROnPlateauConfig("val_loss", patience=1, min_delta=100.0, cooldown=0),
+        checkpoint=CheckpointConfig(steps=3, seconds=None),
     ),
     seed=3,
 )
@@ -106,14 +109,19 @@ def train_until(paths: RunPaths, name: str) -> None:
 
 def contents(paths: RunPaths) -> dict[str, bytes]:
     """The bytes of each file that a run leaves, without those that tell the time."""
-    told = {paths.record, paths.metrics, paths.progress}
+    told = {paths.record, paths.progress}
     files = {path for path in paths.folder.rglob("*") if path.is_file()} - told
     return {path.relative_to(paths.folder).as_posix(): path.read_bytes() for path in files}
 
 
+def differing(paths: RunPaths, expected: RunPaths) -> list[str]:
+    """The files that are not in both, or not the same."""
+    mine, theirs = contents(paths), contents(expected)
+    return [name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name)]
+
+
 def metrics(paths: RunPaths) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(paths.metrics.read_text())
-    assert values.pop("seconds_per_epoch") > 0
     return values
 
 
@@ -124,13 +132,12 @@ def test_the_run_is_one_that_could_go_on_differently(uninterrupted: RunPaths) ->
     assert not uninterrupted.state.exists()
 
 
-def test_a_run_interrupted_again_and_again_ends_with_the_same_files(
+def test_a_run_interrupted_at_each_checkpoint_ends_with_the_same_files(
     new_run: NewRun, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = new_run("interrupted")
-    train_until(paths, "cnn_auc_per_epoch.csv")  # the last table of an epoch, before its checkpoint
-    for epoch in range(EPOCHS):
-        train_until(paths, f"epoch-{epoch:04}.npz")
+    for epoch, step in ((1, 2), (2, 4), (4, 0)):
+        train_until(paths, f"epoch-{epoch:04}-step-{step:06}.npz")
     train_until(paths, "cnn_test_yscores.csv")
     train_until(paths, "model.keras")
     for left in (".x7.model.keras", "figures/.x8.model.png", ".x9.metrics.json"):
@@ -140,10 +147,7 @@ def test_a_run_interrupted_again_and_again_ends_with_the_same_files(
     lines = capsys.readouterr().out.splitlines()
     assert f"trained already, to epoch {EPOCHS}/{CONFIG.train.epochs}" in lines
     assert not [line for line in lines if line.startswith("epoch")]
-    assert metrics(paths) == metrics(uninterrupted)
-    mine, expected = contents(paths), contents(uninterrupted)
-    assert mine.keys() == expected.keys()
-    assert [name for name in expected if mine[name] != expected[name]] == []
+    assert differing(paths, uninterrupted) == []
     record = read_record(paths)
     assert record is not None
     assert record.status is Status.FINISHED
@@ -153,22 +157,42 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     new_run: NewRun, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = new_run("damaged")
-    train_until(paths, "epoch-0002.npz")
-    damaged = paths.state / "epoch-0002.npz"
+    train_until(paths, "epoch-0002-step-000001.npz")
+    damaged = paths.state / "epoch-0002-step-000001.npz"
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
     capsys.readouterr()
     train_run(paths)
     output, errors = capsys.readouterr()
-    assert f"going on after epoch 2/{CONFIG.train.epochs}\n" in output
+    assert f"going on after step 2/4 of epoch 2/{CONFIG.train.epochs}\n" in output
     assert errors.count("warning") == 1
-    for table in (paths.accuracy("cnn"), paths.loss("cnn")):
-        assert table.read_bytes() == (uninterrupted.folder / table.name).read_bytes()
+    assert differing(paths, uninterrupted) == []
     progress = read_progress(paths)
     assert progress is not None
-    assert (progress.first, progress.done, progress.epochs) == (2, EPOCHS, CONFIG.train.epochs)
+    assert (progress.first, progress.done, progress.epochs) == (1, EPOCHS, CONFIG.train.epochs)
     best = metrics(paths)
     assert progress.best_epoch == best["best_epoch"]
     np.testing.assert_allclose(progress.val_loss, best["validation"]["loss"], atol=1e-6)
+
+
+def test_a_checkpoint_of_another_run_is_refused_in_one_line(
+    new_run: NewRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = new_run("another")
+    train_until(paths, "epoch-0001-step-000002.npz")
+    run = read_frozen(paths)
+    longer = dataclasses.replace(CONFIG.train, epochs=10)
+    edited = FrozenRun(dataclasses.replace(CONFIG, train=longer), run.inputs, run.cache)
+    write_frozen(paths, edited)
+    assert train(paths) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"is of another run or other software (run {run.name} then, {edited.name} now)" in line
+
+
+def test_a_checkpoint_more_or_less_often_is_no_other_run(new_run: NewRun) -> None:
+    run = read_frozen(new_run("often"))
+    often = dataclasses.replace(CONFIG.train, checkpoint=CheckpointConfig(steps=1))
+    again = FrozenRun(dataclasses.replace(CONFIG, train=often), run.inputs, run.cache)
+    assert again.name == run.name
 
 
 def test_a_full_disk_is_a_failure_of_the_storage_in_one_line(
@@ -194,23 +218,31 @@ def test_a_disk_too_full_for_run_json_is_told_all_the_same(
     assert "No space left on device" in capsys.readouterr().err
 
 
-def test_a_training_told_to_end_goes_on_from_its_checkpoint(
-    new_run: NewRun, uninterrupted: RunPaths
+def test_a_training_told_to_end_goes_on_at_that_very_step(
+    new_run: NewRun, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = new_run("told")
+    run = read_frozen(paths)
+    never = dataclasses.replace(CONFIG.train, checkpoint=CheckpointConfig(seconds=None))
+    write_frozen(paths, dataclasses.replace(run, config=dataclasses.replace(CONFIG, train=never)))
     command = [sys.executable, "-u", "-m", "xray_hpc.training", str(paths.folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        while not (paths.state / "epoch-0000.npz").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch 1/"):
+                break
         process.terminate()
-        _, errors = process.communicate(timeout=60)
+        said = process.stdout.read()
     assert process.returncode == 143
-    assert b"Traceback" not in errors
+    place = re.search(r"told to end; (.*) is done, and its checkpoint is in place\n", said)
+    assert place is not None
     record = read_record(paths)
     assert record is not None
     assert (record.status, record.failure, record.error) == (Status.CREATED, None, None)
     assert train(paths) == 0
+    assert f"going on after {place[1]}\n" in capsys.readouterr().out
     assert paths.model.read_bytes() == uninterrupted.model.read_bytes()
 
 

@@ -40,8 +40,11 @@ def training_batches(
     balance: Literal["none", "class_weights", "sampling"],
     seed: int,
     epochs: range,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Shuffled and augmented batches of every epoch in ``epochs``, one after another.
+
+    The first of these epochs begins with its step ``first_step``.
 
     Args:
         images: ``[N, S, S, C]`` raw pixels, of which ``indices`` train.
@@ -66,7 +69,8 @@ def training_batches(
             order = epoch_order(own, balance, seed, epoch)
             rows = change_rows(order)
             moved, lit = epoch_changes(len(own), side, input_size, augment, seed, epoch)
-            for at in np.arange(steps * batch_size).reshape(steps, batch_size):
+            begin = first_step if epoch == epochs.start else 0
+            for at in np.arange(steps * batch_size).reshape(steps, batch_size)[begin:]:
                 batch, changes = order[at], rows[at]
                 pixels = images[indices[batch]]
                 yield pixels, moved[changes], lit[changes], answers[batch], weights[batch]

@@ -17,10 +17,7 @@ MEASURES = (
 )
 COUNTS = ("images", "true_positives", "true_negatives")
 OF_A_CLASS = ("images", "precision", "recall", "f1", "auc")
-WHOLE_RUN = (
-    *("threshold", "best_epoch", "epochs", "parameters"),
-    *("trainable_parameters", "seconds_per_epoch"),
-)
+WHOLE_RUN = ("threshold", "best_epoch", "epochs", "parameters", "trainable_parameters")
 
 
 def check_record(record: RunRecord, name: str) -> None:
@@ -31,6 +28,8 @@ def check_record(record: RunRecord, name: str) -> None:
     sound = {
         "model": isinstance(record.model, str) and "/" not in record.model,
         "seconds": record.seconds is None or is_number(record.seconds),
+        "seconds_per_epoch": record.seconds_per_epoch is None
+        or is_number(record.seconds_per_epoch),
         "replicas": record.replicas is None or is_number(record.replicas),
         "restarts": is_number(record.restarts),
         "gpus": _are_texts(record.gpus),

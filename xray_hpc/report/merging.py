@@ -45,7 +45,7 @@ def _circumstances(run: Run) -> dict[str, Any]:
     record, used = run.record, run.usage
     return {
         "seconds": record and record.seconds,
-        "seconds_per_epoch": run.metrics.get("seconds_per_epoch"),
+        "seconds_per_epoch": record and record.seconds_per_epoch,
         "waiting_seconds": used.waiting,
         "gpu_hours": used.gpu_hours,
         "gpu_use": used.gpu_use,

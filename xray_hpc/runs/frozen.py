@@ -38,7 +38,7 @@ class FrozenRun:
     def name(self) -> str:
         """``<model>-<hash>`` of what the run computes, wherever its files are and it runs."""
         content = as_dict(self.config)
-        del content["data"]["root"]
+        del content["data"]["root"], content["train"]["checkpoint"]
         model, digests = content["model"], self.inputs.weights
         if digests and model["backbones"] is None:
             del model["weights"]

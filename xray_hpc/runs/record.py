@@ -99,6 +99,7 @@ class RunRecord:
     started: str | None = None
     ended: str | None = None
     seconds: float | None = None
+    seconds_per_epoch: float | None = None
     node: str | None = None
     gpus: list[str] = field(default_factory=list)
     replicas: int | None = None

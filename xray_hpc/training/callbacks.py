@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, MutableMapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -17,10 +16,7 @@ from xray_hpc.config import TrainConfig
 from xray_hpc.metrics import probabilities, split_metrics
 from xray_hpc.runs.files import write_csv
 from xray_hpc.runs.paths import RunPaths
-from xray_hpc.training.checkpoint import State, write_state
-from xray_hpc.training.ending import WRITING
 from xray_hpc.training.failures import NanLossError
-from xray_hpc.training.state import capture, restore, software
 
 Logs = MutableMapping[str, Any]
 
@@ -30,25 +26,42 @@ class Validation(keras.callbacks.Callback):
 
     It goes before the callbacks that watch them; a ``val_auc`` that the images cannot tell is NaN.
     Keras's own validation breaks or weighs images unequally where a batch does not divide among
-    the replicas.
+    the replicas. ``between`` is called after each batch.
     """
 
     def __init__(
-        self, batches: tf.data.Dataset, labels: npt.NDArray[np.int64], classes: Sequence[str]
+        self,
+        batches: tf.data.Dataset,
+        labels: npt.NDArray[np.int64],
+        classes: Sequence[str],
+        between: Callable[[], None],
     ) -> None:
         super().__init__()
         self.batches = batches
         self.labels = labels
         self.classes = classes
+        self.between = _Between(between)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        outputs = self.model.predict(self.batches, verbose=0)[: len(self.labels)]
+        outputs = self.model.predict(self.batches, verbose=0, callbacks=[self.between])
+        outputs = outputs[: len(self.labels)]
         if not np.isfinite(outputs).all():
             raise diverged(self.model, f"validation gives nan after epoch {epoch + 1}")
         measured = split_metrics(self.labels, probabilities(outputs), self.classes)
         assert logs is not None
         logs["val_loss"], logs["val_accuracy"] = measured["loss"], measured["accuracy"]
         logs["val_auc"] = math.nan if measured["auc"] is None else measured["auc"]
+
+
+class _Between(keras.callbacks.Callback):
+    """Call ``function`` after each batch of a prediction."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        super().__init__()
+        self.function = function
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.function()
 
 
 class Keep(keras.callbacks.Callback):
@@ -112,51 +125,17 @@ class EpochTables(keras.callbacks.Callback):
                 "val_auc": float(logs["val_auc"]),
             }
         )
+        self._write()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self._write()  # where an earlier process has trained, and its files are gone
+
+    def _write(self) -> None:
         table = pd.DataFrame(self.history)
         accuracy = self.paths.accuracy(self.name)
         write_csv(accuracy, table[["epoch", "train_accuracy", "val_accuracy"]])
         write_csv(self.paths.loss(self.name), table[["epoch", "train_loss", "val_loss"]])
         write_csv(self.paths.auc(self.name), table[["epoch", "val_auc"]])
-
-
-class StateFile(keras.callbacks.Callback):
-    """Write the training's state after each epoch, and begin with that of an earlier process.
-
-    It goes last: the callbacks before it forget what they know as training begins.
-
-    Args:
-        keep: the callback that holds the best weights.
-        others: those before it.
-        state: what to begin with; ``None`` begins anew.
-        clock: gives the seconds that the training has taken.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        keep: Keep,
-        others: Sequence[keras.callbacks.Callback],
-        state: State | None,
-        clock: Callable[[], float],
-    ) -> None:
-        super().__init__()
-        self.folder = folder
-        self.keep = keep
-        self.others = others
-        self.state = state
-        self.clock = clock
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        if self.state is not None:
-            self.keep.weights = restore(self.state, self.model, self.others)
-            self.state = None  # its arrays are as large as the model
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        state = capture(
-            self.model, self.others, self.keep.weights, epochs=epoch + 1, seconds=self.clock()
-        )
-        with WRITING:
-            write_state(self.folder, state, software())
 
 
 class FiniteLoss(keras.callbacks.Callback):

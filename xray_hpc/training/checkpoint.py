@@ -1,4 +1,4 @@
-"""``checkpoint/``: where a training stands after an epoch, so that another process can go on.
+"""``checkpoint/``: where a training stands between two steps, so that another process can go on.
 
 A file is an uncompressed npz archive, whose checksums tell a damaged one. The newest two are kept
 until the run is finished.
@@ -7,116 +7,150 @@ until the run is finished.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from xray_hpc.errors import UserError
 from xray_hpc.runs.files import replacing
 
 KEPT = 2
 ABOUT = "about"
+FILES = "epoch-*-step-*.npz"
 
 Arrays = list[npt.NDArray[Any]]
 
 
+class Position(NamedTuple):
+    """A place between two steps: ``epoch`` epochs are done, and ``step`` steps of the next.
+
+    When these are all of its steps, what belongs to its end is still to come.
+    """
+
+    epoch: int
+    step: int
+
+    def words(self, epochs: int, steps: int) -> str:
+        """What is done of ``epochs`` epochs of ``steps`` steps."""
+        if self.step == 0:
+            return f"epoch {self.epoch}/{epochs}"
+        return f"step {self.step}/{steps} of epoch {self.epoch + 1}/{epochs}"
+
+
 @dataclass(frozen=True)
 class State:
-    """A training after some epochs.
+    """A training between two steps.
 
     Attributes:
-        epochs: how many are done.
+        position: where it is.
         over: whether no epoch is to follow, because training was stopped early.
-        seconds: what they took, in all processes that worked on them.
+        seconds: what it took, in all processes that worked on it.
         callbacks: what each callback remembers: JSON values by class and attribute.
         arrays: the values of variables, by what they belong to.
     """
 
-    epochs: int
+    position: Position
     over: bool
     seconds: float
     callbacks: Mapping[str, Mapping[str, Any]]
     arrays: Mapping[str, Arrays]
 
 
-def write_state(folder: Path, state: State, versions: Mapping[str, str]) -> None:
-    """Write ``state`` in one step, then remove all files but the newest two."""
-    about = {item.name: getattr(state, item.name) for item in dataclasses.fields(state)}
-    about["arrays"] = {group: len(arrays) for group, arrays in state.arrays.items()}
-    named = {
-        _member(group, i): array
-        for group, arrays in state.arrays.items()
-        for i, array in enumerate(arrays)
-    }
-    path = folder / f"epoch-{state.epochs - 1:04}.npz"
-    with replacing(path) as temporary:
-        text = json.dumps(about | {"versions": dict(versions)})
-        np.savez(temporary, allow_pickle=False, **{ABOUT: np.array(text)}, **named)
-    kept = [old for old in _files(folder) if old.name <= path.name][-KEPT:]
-    # What a killed process left half-written, too.
-    for old in {*folder.glob("epoch-*.npz"), *folder.glob(".*.epoch-*.npz")} - set(kept):
-        with contextlib.suppress(OSError):  # the next epoch tries again
-            old.unlink()
+@dataclass(frozen=True)
+class StateFiles:
+    """The states of one run, in its ``folder``.
 
-
-def newest_state(folder: Path, versions: Mapping[str, str]) -> State | None:
-    """The newest state that can be read, if software of these ``versions`` wrote it.
-
-    A warning goes to standard error for each file that is passed over.
+    ``origin`` names the run and the software: only what has the same goes on to the same result.
     """
-    for path in reversed(_files(folder)):
-        try:
-            state, written_by = _read(path)
-        except Exception as error:  # damaged bytes can raise nearly anything
-            why = (isinstance(error, OSError) and error.strerror) or "it is damaged"
-            print(
-                f"warning: {path} cannot be read ({why}); going back to the checkpoint before",
-                file=sys.stderr,
-            )
-            continue
-        if written_by == versions:
+
+    folder: Path
+    origin: Mapping[str, str]
+
+    def write(self, state: State) -> None:
+        """Write ``state`` in one step, then remove all files but the newest two."""
+        about = {
+            "position": list(state.position),
+            "over": state.over,
+            "seconds": state.seconds,
+            "callbacks": state.callbacks,
+            "arrays": {group: len(arrays) for group, arrays in state.arrays.items()},
+            "origin": dict(self.origin),
+        }
+        named = {
+            _member(group, i): array
+            for group, arrays in state.arrays.items()
+            for i, array in enumerate(arrays)
+        }
+        epoch, step = state.position
+        path = self.folder / f"epoch-{epoch:04}-step-{step:06}.npz"
+        with replacing(path) as temporary:
+            np.savez(temporary, allow_pickle=False, **{ABOUT: np.array(json.dumps(about))}, **named)
+        kept = [old for old in self._files() if old.name <= path.name][-KEPT:]
+        # What a killed process left half-written, too.
+        for old in {*self.folder.glob(FILES), *self.folder.glob(f".*.{FILES}")} - set(kept):
+            with contextlib.suppress(OSError):  # the next one tries again
+                old.unlink()
+
+    def newest(self) -> State | None:
+        """The newest state that can be read; ``None`` where there is none.
+
+        A warning goes to standard error for each file that is passed over.
+
+        Raises:
+            UserError: it is of another origin.
+        """
+        for path in reversed(self._files()):
+            try:
+                state, origin = _read(path)
+            except Exception as error:  # damaged bytes can raise nearly anything
+                why = (isinstance(error, OSError) and error.strerror) or "it is damaged"
+                print(
+                    f"warning: {path} cannot be read ({why}); going back to the checkpoint before",
+                    file=sys.stderr,
+                )
+                continue
+            self._check(path, origin)
             return state
-        changed = ", ".join(
-            f"{name} {written_by.get(name)} then, {versions.get(name)} now"
-            for name in sorted(written_by.keys() | versions)
-            if written_by.get(name) != versions.get(name)
-        )
-        print(
-            f"warning: {path} is of other software ({changed}); training from the first epoch",
-            file=sys.stderr,
-        )
         return None
-    return None
 
+    def remove(self) -> None:
+        """Remove every one, when the run is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-def remove_states(folder: Path) -> None:
-    """Remove every checkpoint, when the run is finished."""
-    shutil.rmtree(folder, ignore_errors=True)
+    def _check(self, path: Path, origin: Mapping[str, str]) -> None:
+        changed = ", ".join(
+            f"{name} {origin.get(name)} then, {self.origin.get(name)} now"
+            for name in sorted(origin.keys() | self.origin.keys())
+            if origin.get(name) != self.origin.get(name)
+        )
+        if changed:
+            raise UserError(
+                f"{path} is of another run or other software ({changed}): to go on from it would "
+                f"give other results; go back to that, or remove {path.parent} to train anew"
+            )
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob(FILES))
 
 
 def _read(path: Path) -> tuple[State, dict[str, str]]:
     # opened here, because NumPy leaves a damaged file open
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         about = json.loads(str(archive[ABOUT]))
-        written_by = about.pop("versions")
-        counts = about.pop("arrays")
+        origin, counts = about.pop("origin"), about.pop("arrays")
         arrays = {
             group: [archive[_member(group, i)] for i in range(count)]
             for group, count in counts.items()
         }
-    return State(**about, arrays=arrays), written_by
+    return State(**about | {"position": Position(*about["position"]), "arrays": arrays}), origin
 
 
 def _member(group: str, index: int) -> str:
     return f"{group}-{index:04}"
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("epoch-*.npz"))

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from typing import NoReturn
 
 # Slurm signals each process of a job, and Ctrl-C each of a terminal: not the worker alone.
 ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
 
-WRITING = threading.Lock()
-"""Held while a checkpoint is written: a training that is told to end finishes it first."""
+UNSAVED = threading.Lock()
+"""Held while the process has something that would be lost: it does not end at a signal then.
+
+Its holder asks :func:`told` now and then, brings what it has to safety and calls :func:`end`.
+"""
+
+_told = threading.Event()
 
 
 def end_when_told() -> None:
@@ -32,9 +38,22 @@ def end_with_parent(pipe: int) -> None:
     threading.Thread(target=_end_at_eof, args=[pipe], daemon=True).start()
 
 
+def told() -> bool:
+    """Whether a signal has told the process to end."""
+    return _told.is_set()
+
+
+def end() -> NoReturn:
+    """End the process as it was told to; to be called by the holder of ``UNSAVED``."""
+    UNSAVED.release()
+    while True:
+        threading.Event().wait()
+
+
 def _end_at_signal(heard: set[signal.Signals]) -> None:
     number = signal.sigwait(heard)
-    with WRITING:
+    _told.set()
+    with UNSAVED:
         os._exit(128 + number)
 
 

@@ -56,7 +56,6 @@ def evaluate(fitted: Fitted, config: RunConfig, data: Dataset, paths: RunPaths) 
             "stopped_early": len(fitted.history) < config.train.epochs,
             "parameters": model.count_params(),
             "trainable_parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
-            "seconds_per_epoch": round(fitted.seconds_per_epoch, 3),
             **measured,
         },
     )

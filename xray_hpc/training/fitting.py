@@ -23,14 +23,14 @@ from xray_hpc.training.callbacks import (
     FiniteLoss,
     Keep,
     LearningRate,
-    StateFile,
     Validation,
     watchers,
 )
-from xray_hpc.training.checkpoint import State, newest_state
+from xray_hpc.training.checkpoint import Position, State, StateFiles
+from xray_hpc.training.checkpointing import Checkpointing
+from xray_hpc.training.loop import train
 from xray_hpc.training.progress import ProgressFile, ProgressLine
 from xray_hpc.training.saving import Checkpoints
-from xray_hpc.training.state import software
 
 
 @dataclass(frozen=True)
@@ -55,33 +55,31 @@ def fit(
     data: Dataset,
     strategy: tf.distribute.Strategy,
     paths: RunPaths,
+    states: StateFiles,
     *,
     bar: bool = False,
 ) -> Fitted:
     """Train under ``strategy``; the same configuration gives the same weights every time.
 
-    That also holds where the run was interrupted after some epochs: it goes on with the next.
+    That also holds where the run was interrupted: it goes on from the newest of ``states``.
 
     Raises:
-        UserError: the model does not fit the images, or a measure that is to be watched cannot be
-            told of the validation images.
+        UserError: the model does not fit the images, a measure that is to be watched cannot be
+            told of the validation images, or the newest state is of another origin.
         NanLossError: the loss is no number any more.
     """
     classes, validation = len(data.classes), data.splits["validation"]
     check(config, classes)
     check_monitors(config.train, data.labels[validation])
+    state = states.newest()
     keras.utils.set_random_seed(config.seed)
     if config.train.mixed_precision:
         keras.mixed_precision.set_global_policy("mixed_float16")
     with strategy.scope():
         model = compiled_model(config, classes, strategy.num_replicas_in_sync)
-    state = newest_state(paths.state, software())
-    epochs = range(epochs_done(state, config.train.epochs), config.train.epochs)
-    if state is not None:
-        done = f"epoch {state.epochs}/{config.train.epochs}"
-        print(f"going on after {done}" if epochs else f"trained already, to {done}", flush=True)
-    indices = data.splits["train"]
+    indices, epochs = data.splits["train"], config.train.epochs
     steps = len(indices) // config.train.batch_size
+    start = starting_position(state, epochs, steps)
     batches = training_batches(
         data.images,
         data.labels,
@@ -93,11 +91,12 @@ def fit(
         augment=config.augment,
         balance=config.train.balance,
         seed=config.seed,
-        epochs=epochs or range(1),  # Keras looks at a batch even where none is to be trained
+        epochs=range(start.epoch, epochs),
+        first_step=start.step,
     )
     keep = Keep(
         config.train.keep,
-        Checkpoints(paths, config, classes, epochs.start) if config.train.save_best else None,
+        Checkpoints(paths, config, classes, start.epoch) if config.train.save_best else None,
     )
     tables = EpochTables(paths, config.model.name)
     callbacks = [
@@ -108,39 +107,39 @@ def fit(
             ),
             data.labels[validation],
             data.classes,
+            between=lambda: checkpointing.look(),
         ),
         LearningRate(),
         *watchers(config.train),
         keep,
         tables,
-        ProgressLine(config.train.epochs, steps, bar=bar),
+        ProgressLine(epochs, steps, bar=bar),
     ]
     before, began = state.seconds if state else 0.0, time.monotonic()
 
     def seconds() -> float:
         return before + time.monotonic() - began
 
-    model.fit(
-        batches,
-        initial_epoch=epochs.start,
-        epochs=epochs.stop,
-        steps_per_epoch=steps,
-        shuffle=False,
-        verbose=0,
-        callbacks=[
-            *callbacks,
-            StateFile(paths.state, keep, callbacks, state, seconds),
-            ProgressFile(paths, keep, tables, config.train.epochs, seconds),
-        ],
-    )
+    with Checkpointing(
+        states, config.train.checkpoint, keep, callbacks, state, seconds, epochs, steps
+    ) as checkpointing:
+        begun = start.epoch + start.step / steps
+        progress = ProgressFile(paths, keep, tables, epochs, begun, seconds)
+        callbacks = [*callbacks, checkpointing, progress]
+        train(model, batches, callbacks, start=start, epochs=epochs, steps=steps)
     return Fitted(model, pd.DataFrame(tables.history), keep.epoch, seconds())
 
 
-def epochs_done(state: State | None, epochs: int) -> int:
-    """How many of ``epochs`` need no training any more: all where it was stopped early."""
+def starting_position(state: State | None, epochs: int, steps: int) -> Position:
+    """Where training begins: behind the last epoch where it was over; it is said."""
     if state is None:
-        return 0
-    return epochs if state.over else state.epochs
+        return Position(0, 0)
+    words = state.position.words(epochs, steps)
+    if state.over or state.position.epoch == epochs:
+        print(f"trained already, to {words}", flush=True)
+        return Position(epochs, 0)
+    print(f"going on after {words}", flush=True)
+    return state.position
 
 
 def compiled_model(config: RunConfig, classes: int, replicas: int) -> keras.Model:

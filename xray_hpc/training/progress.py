@@ -58,8 +58,9 @@ class ProgressLine(keras.callbacks.Callback):
 class ProgressFile(keras.callbacks.Callback):
     """Keep ``progress.json`` true; its measures are those of the kept epoch.
 
-    It goes behind what puts back the state of an earlier process. ``clock`` gives the seconds that
-    the training has taken, in all processes.
+    It goes behind what puts back the state of an earlier process, which has done ``begun`` epochs,
+    the last perhaps in part. ``clock`` gives the seconds that the training has taken, in all
+    processes.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ProgressFile(keras.callbacks.Callback):
         keep: Keep,
         tables: EpochTables,
         epochs: int,
+        begun: float,
         clock: Callable[[], float],
     ) -> None:
         super().__init__()
@@ -75,6 +77,7 @@ class ProgressFile(keras.callbacks.Callback):
         self.keep = keep
         self.tables = tables
         self.epochs = epochs
+        self.begun = begun
         self.clock = clock
         self.first = 0
         self.began = 0.0
@@ -88,7 +91,8 @@ class ProgressFile(keras.callbacks.Callback):
             self.paths.progress.unlink(missing_ok=True)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self._write((self.clock() - self.began) / (epoch + 1 - self.first))
+        epochs = epoch + 1 - self.begun
+        self._write((self.clock() - self.began) / epochs if epochs else 0.0)
 
     def _write(self, seconds_per_epoch: float) -> None:
         best = self.tables.history[self.keep.epoch]

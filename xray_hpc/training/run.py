@@ -19,19 +19,20 @@ from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import Status, now, update_record
 from xray_hpc.training import figures
 from xray_hpc.training.augmented import augmented
-from xray_hpc.training.checkpoint import remove_states
+from xray_hpc.training.checkpoint import StateFiles
 from xray_hpc.training.devices import check_gpus
 from xray_hpc.training.evaluation import evaluate
 from xray_hpc.training.fitting import fit
 from xray_hpc.training.saving import export
+from xray_hpc.training.software import software
 from xray_hpc.training.strategy import check_batch, gpu_names, grow_gpu_memory, make_strategy
 
 
 def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     """Train the run, and write everything that belongs into its folder.
 
-    A run that was interrupted goes on after its last whole epoch. ``run.json`` says ``finished``
-    last, when every other file is in place.
+    A run that was interrupted goes on from its last checkpoint, to the same result. ``run.json``
+    says ``finished`` last, when every other file is in place.
 
     Raises:
         UserError: the data, the weights or the devices do not allow it.
@@ -59,13 +60,20 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     print(describe(run.config, data, replicas), flush=True)
     if not run.config.augment.identity:
         figures.save(paths, "augmented", augmented(data, run.config))
-    fitted = fit(run.config, data, strategy, paths, bar=bar)
+    states = StateFiles(paths.state, {"run": run.name, **software()})
+    fitted = fit(run.config, data, strategy, paths, states, bar=bar)
     began = time.monotonic()
     evaluate(fitted, run.config, data, paths)
     export(fitted.model, run.config, data, paths)
     seconds = fitted.seconds + time.monotonic() - began
-    update_record(paths, status=Status.FINISHED, ended=now(), seconds=round(seconds, 3))
-    remove_states(paths.state)
+    update_record(
+        paths,
+        status=Status.FINISHED,
+        ended=now(),
+        seconds=round(seconds, 3),
+        seconds_per_epoch=round(fitted.seconds_per_epoch, 3),
+    )
+    states.remove()
 
 
 def remove_leftovers(paths: RunPaths) -> None:

@@ -7,6 +7,7 @@ epoch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import keras
@@ -14,10 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from xray_hpc import __version__
-from xray_hpc.errors import UserError
 from xray_hpc.models.build import flat_layers
-from xray_hpc.training.checkpoint import Arrays, State
+from xray_hpc.training.checkpoint import Arrays, Position, State
 
 # A callback holds more than this, such as min_delta with a sign that it turns as it starts.
 REMEMBERED = {
@@ -33,46 +32,35 @@ def capture(
     callbacks: Sequence[keras.callbacks.Callback],
     best: Arrays | None,
     *,
-    epochs: int,
+    position: Position,
     seconds: float,
 ) -> State:
-    """The state of ``model`` and ``callbacks`` after ``epochs``.
+    """A copy of the state of ``model`` and ``callbacks`` at ``position``.
 
-    ``best`` are the weights that are kept so far, as ``model.get_weights()`` gave them.
+    ``best`` are the weights that are kept so far, as ``model.get_weights()`` gave them; they are
+    not copied.
     """
     arrays = {
         "model": [_value(variable) for variable in _changing(model)],
         "optimizer": [_value(variable) for variable in model.optimizer.variables],
+        "metrics": [_value(variable) for variable in model.metrics_variables],
     }
     if best is not None:
         arrays["best"] = [best[i] for i in _changing_weights(model)]
     remembered = {
-        name: {attribute: getattr(callback, attribute) for attribute in REMEMBERED[name]}
+        name: {item: copy.deepcopy(getattr(callback, item)) for item in REMEMBERED[name]}
         for callback in callbacks
         if (name := type(callback).__name__) in REMEMBERED
     }
-    return State(epochs, bool(model.stop_training), seconds, remembered, arrays)
+    return State(position, bool(model.stop_training), seconds, remembered, arrays)
 
 
 def restore(
     state: State, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]
 ) -> Arrays | None:
-    """Put ``state`` back; give the weights that are kept so far.
-
-    Raises:
-        UserError: it does not fit the model.
-    """
-    for variables, arrays in (
-        (_changing(model), state.arrays["model"]),
-        (model.optimizer.variables, state.arrays["optimizer"]),
-    ):
-        if [tuple(v.shape) for v in variables] != [array.shape for array in arrays]:
-            raise UserError(
-                "the run's checkpoint does not fit its network, whose code has changed since; "
-                "remove the folder checkpoint/ of the run to train it from the first epoch"
-            )
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
+    """Put ``state`` back, but for the metrics; give the weights that are kept so far."""
+    _assign(_changing(model), state.arrays["model"])
+    _assign(model.optimizer.variables, state.arrays["optimizer"])
     for callback in callbacks:
         for attribute, value in state.callbacks.get(type(callback).__name__, {}).items():
             setattr(callback, attribute, value)
@@ -84,18 +72,19 @@ def restore(
     return best
 
 
-def software() -> dict[str, str]:
-    """The versions on which it depends whether a training goes on exactly."""
-    return {
-        "xray_hpc": __version__,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-    }
+def restore_metrics(state: State, model: keras.Model) -> None:
+    """Put back what the metrics have counted so far in the epoch."""
+    _assign(model.metrics_variables, state.arrays["metrics"])
+
+
+def _assign(variables: Sequence[keras.Variable], arrays: Arrays) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
 
 
 def _value(variable: keras.Variable) -> npt.NDArray[np.generic]:
-    return np.asarray(keras.ops.convert_to_numpy(variable.value))
+    # Not keras.ops.convert_to_numpy: of a metric each replica has a part, and these are added.
+    return np.array(tf.convert_to_tensor(variable.value))
 
 
 def _changing(model: keras.Model) -> list[keras.Variable]:

@@ -1,0 +1,260 @@
+"""Start trainings quickly, and kill them where it is asked: ``python killing.py`` does so when told.
+
+It imports TensorFlow once, without running anything of it (there is no thread to lose), and forks a
+child a training. Of a child it hears each *event*: what Python is about to do with a file in the
+run folder, as its audit hook tells it, and what comes before and after a step or a batch. All that
+a training leaves behind it leaves between two of these.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from xray_hpc.runs.paths import RunPaths
+
+FILE_EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.")  # what files.replacing puts before a name
+
+
+class Event(NamedTuple):
+    """Something that a training does: in which part of it, and what."""
+
+    place: str
+    what: str
+
+
+@dataclass(frozen=True)
+class End:
+    """How a training is ended: at the event ``number`` (from 0) of those in ``place``.
+
+    Attributes:
+        by: ``SIGKILL`` or ``SIGTERM``, which the process sends to itself.
+        torn: the share that is left of files that are being written.
+        after: seconds after which the parent kills it instead, wherever it is by then.
+    """
+
+    place: str
+    number: int
+    by: str = "SIGKILL"
+    torn: float | None = None
+    after: float | None = None
+
+
+class Ended(NamedTuple):
+    """What came of a process: its exit code, what it did, and what it said."""
+
+    code: int
+    events: list[Event]
+    output: str
+
+
+class Trainer:
+    """The process that starts trainings; a context manager."""
+
+    def __enter__(self) -> Trainer:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def train(self, paths: RunPaths, end: End | None = None, replicas: int = 0) -> Ended:
+        """Train a run, until it ends or is ended.
+
+        ``replicas`` of two logical devices; 0 leaves the devices as they are.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = {"folder": str(paths.folder), "end": end and asdict(end), "replicas": replicas}
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+        code, events, output = json.loads(self._process.stdout.readline())
+        return Ended(code, [Event(*event) for event in events], output)
+
+
+def serve() -> None:
+    load()
+    for line in sys.stdin:
+        order = json.loads(line)
+        end = order["end"] and End(**order["end"])
+        print(json.dumps(start(Path(order["folder"]), end, order["replicas"])), flush=True)
+
+
+def load() -> None:
+    """Import what a training needs, and make its networks small."""
+    import h5py  # noqa: F401
+    import replicas  # noqa: F401
+
+    from xray_hpc.training.run import software
+
+    software()  # the code may be changed while this process, which has read it, goes on
+
+
+def start(folder: Path, end: End | None, replicas: int) -> Ended:
+    """Train in a child, and wait for its end."""
+    heard, told = os.pipe()
+    with tempfile.TemporaryFile("w+") as output:
+        pid = os.fork()
+        if not pid:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            os.close(heard)
+            Child(RunPaths(folder), told, end).run(replicas)
+        os.close(told)
+        events, in_place = [], 0
+        with os.fdopen(heard) as lines:
+            for line in lines:
+                event = Event(*json.loads(line))
+                events.append(event)
+                if end is None or end.after is None or event.place != end.place:
+                    continue
+                if in_place == end.number:
+                    time.sleep(end.after)
+                    os.kill(pid, signal.SIGKILL)
+                in_place += 1
+        _, status = os.waitpid(pid, 0)
+        output.seek(0)
+        return Ended(os.waitstatus_to_exitcode(status), events, output.read())
+
+
+class Child:
+    """The process that trains, tells its events and ends itself at one of them."""
+
+    def __init__(self, paths: RunPaths, told: int, end: End | None) -> None:
+        self.paths = paths
+        self.told = told
+        self.end = end
+        self.place = "start"
+        self.in_place = 0
+        self.lock = threading.Lock()
+
+    def run(self, replicas: int) -> NoReturn:
+        code = 1
+        try:
+            from xray_hpc.training.__main__ import train
+            from xray_hpc.training.ending import end_when_told
+
+            end_when_told()
+            self.listen(replicas)
+            code = train(self.paths)
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def listen(self, replicas: int) -> None:
+        """Have the training tell where it is."""
+        import keras
+        import tensorflow as tf
+        from matplotlib.figure import Figure
+
+        from xray_hpc.training import run
+        from xray_hpc.training.callbacks import Validation
+        from xray_hpc.training.checkpointing import Checkpointing
+
+        if replicas:
+            cpu = tf.config.list_physical_devices("CPU")[0]
+            two = [tf.config.LogicalDeviceConfiguration()] * 2
+            tf.config.set_logical_device_configuration(cpu, two)
+            make, names = run.make_strategy, [f"CPU:{i}" for i in range(replicas)]
+            run.make_strategy = lambda: make(names)
+        for owner, name, place in (
+            (run, "fit", "training"),
+            (Checkpointing, "on_train_batch_end", "step"),
+            (Validation, "on_epoch_end", "validation"),
+            (keras.callbacks.CallbackList, "on_predict_batch_end", None),
+            (run, "evaluate", "evaluation"),
+            (run, "export", "export"),
+        ):
+            setattr(owner, name, self.telling(getattr(owner, name), place))
+        draw, update = Figure.savefig, run.update_record
+
+        def draw_coarsely(figure: Figure, *args: Any, **options: Any) -> None:
+            draw(figure, *args, **options | {"dpi": 20})
+
+        def update_record(paths: RunPaths, **changes: Any) -> None:
+            if "status" in changes:
+                self.place = "before finished"
+            update(paths, **changes)
+            if "status" in changes:
+                self.place = "finished"
+                self.tell("run.json says so")
+
+        Figure.savefig, run.update_record = draw_coarsely, update_record
+        sys.addaudithook(self.audit)
+
+    def telling(self, function: Callable[..., Any], place: str | None) -> Callable[..., Any]:
+        """The function, with an event before it and one after it, in its own place."""
+
+        @wraps(function)
+        def telling(*args: Any, **kwargs: Any) -> Any:
+            before, self.place = self.place, place or self.place
+            self.tell(f"before {function.__name__}")
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.tell(f"after {function.__name__}")
+                self.place = before
+
+        return telling
+
+    def audit(self, event: str, args: tuple[Any, ...]) -> None:
+        if event not in FILE_EVENTS or not isinstance(args[0], str | os.PathLike):
+            return
+        path = Path(os.fsdecode(args[0]))
+        if path.is_relative_to(self.paths.folder):
+            name = path.relative_to(self.paths.folder).as_posix()
+        elif self.place == "finished" and not path.is_absolute():
+            name = path.name  # as rmtree names what is in the folder of checkpoints
+        else:
+            return
+        self.tell(f"{event} {TEMPORARY.sub('temporary ', name)}", path)
+
+    def tell(self, what: str, path: Path | None = None) -> None:
+        with self.lock:
+            place = self.place
+            if threading.current_thread() is not threading.main_thread():
+                place = "checkpoint"
+            elif path is not None and path.parent == self.paths.checkpoints:
+                place = "best weights"
+            elif path is not None and path.suffix == ".csv" and place == "training":
+                place = "tables"
+            os.write(self.told, json.dumps([place, what]).encode() + b"\n")
+            end = self.end
+            if end is None or end.after is not None or place != end.place:
+                return
+            if self.in_place == end.number:
+                if end.torn is not None:
+                    self.tear(end.torn)
+                os.kill(os.getpid(), signal.Signals[end.by])
+            self.in_place += 1
+
+    def tear(self, share: float) -> None:
+        for path in self.paths.folder.rglob(".*"):
+            with suppress(FileNotFoundError):
+                os.truncate(path, int(share * path.stat().st_size))
+
+
+if __name__ == "__main__":
+    serve()

@@ -20,7 +20,7 @@ from typing import Any
 from xray_hpc.runs.files import read_json, replacing, write_json
 from xray_hpc.runs.frozen import read_frozen
 from xray_hpc.runs.paths import RunPaths, SweepPaths
-from xray_hpc.runs.progress import Progress, write_progress
+from xray_hpc.runs.progress import Progress, checkpoint_name, write_progress
 from xray_hpc.runs.record import Status, now, update_record
 
 MODEL = "cnn"
@@ -154,7 +154,8 @@ def save(paths: RunPaths, epoch: int, digest: str) -> None:
     from xray_hpc.training.ending import UNSAVED
 
     with UNSAVED:
-        write_json(paths.state / f"epoch-{epoch:04}.json", {"epoch": epoch, "digest": digest})
+        name = checkpoint_name(epoch + 1, 0)
+        write_json(paths.state / f"{name}.json", {"epoch": epoch, "digest": digest})
 
 
 def digest_after(epoch: int, before: str) -> str:

@@ -83,13 +83,15 @@ def test_restarts_are_counted_by_what_ended_the_try_before() -> None:
 
 
 def test_a_try_without_an_end_counts_until_its_last_epoch() -> None:
-    used = usage([hour(0, 10, epochs=4), going(started=at(20))], progress(done=10, first=4))
+    used = usage(
+        [hour(0, 10, checkpoint=[4, 7]), going(started=at(20))], progress(done=10, first=4)
+    )
     assert used.seconds == 600 + 6 * 30
     assert used.unended == 0
 
 
 def test_progress_of_an_earlier_try_tells_nothing_of_the_last() -> None:
-    used = usage([hour(0, 10, epochs=4), going(started=at(20))], progress(done=4, first=0))
+    used = usage([hour(0, 10, checkpoint=[4, 7]), going(started=at(20))], progress(done=4, first=0))
     assert (used.seconds, used.unended) == (600, 1)
 
 

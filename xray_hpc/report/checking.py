@@ -58,7 +58,12 @@ def _is_try(one: Try) -> bool:
         and all(text is None or isinstance(text, str) for text in texts)
         and is_number(one.gpus)
         and all(number is None or is_number(number) for number in numbers)
+        and (one.checkpoint is None or _are_two_numbers(one.checkpoint))
     )
+
+
+def _are_two_numbers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
 
 
 def sound(progress: Progress | None) -> Progress | None:

@@ -99,8 +99,8 @@ def stretches(tries: Sequence[Try], progress: Progress | None = None) -> list[St
 
 def _last_sign(tries: Sequence[Try], start: datetime, progress: Progress | None) -> datetime | None:
     """When the last try ended its last epoch, where ``progress`` is of that try."""
-    before = tries[-2].epochs or 0 if len(tries) > 1 else 0
-    if progress is None or progress.first != before:
+    before = tries[-2].checkpoint if len(tries) > 1 else None
+    if progress is None or progress.first != (before or [0])[0]:
         return None
     return start + timedelta(seconds=progress.seconds_per_epoch * (progress.done - progress.first))
 

@@ -1,8 +1,9 @@
-"""``progress.json``: how far the training of a run has come."""
+"""How far the training of a run has come: ``progress.json``, and the names of its checkpoints."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 
 from xray_hpc.errors import UserError
@@ -39,3 +40,17 @@ def read_progress(paths: RunPaths) -> Progress | None:
         return Progress(**read_json(paths.progress))
     except (OSError, UserError, TypeError):
         return None
+
+
+def checkpoint_name(epoch: int, step: int) -> str:
+    """What a checkpoint after ``epoch`` epochs and ``step`` steps of the next is called.
+
+    Without its suffix; of two, the one that sorts last is farther.
+    """
+    return f"epoch-{epoch:04}-step-{step:06}"
+
+
+def checkpointed(paths: RunPaths) -> list[int] | None:
+    """The epochs and steps of the farthest checkpoint; ``None`` where there is none."""
+    found = (re.match(r"epoch-(\d+)-step-(\d+)\.", path.name) for path in paths.state.glob("e*"))
+    return max(([int(name[1]), int(name[2])] for name in found if name), default=None)

@@ -61,8 +61,9 @@ class Try:
     ``queued`` is when Slurm took the job (or took it back into the queue), ``memory`` and
     ``peak_memory`` are MiB, ``time_limit`` minutes, ``cpu_seconds`` those of the training process,
     ``gpu_use`` the mean percentage of the GPUs that was busy, ``epochs`` how many epochs of the
-    run were done when the try ended, ``restarts`` how often Slurm had put the job back when it
-    began. What is not known is ``None``.
+    run were done when the try ended, ``checkpoint`` where the next one can go on (so many epochs,
+    and steps of the next), ``restarts`` how often Slurm had put the job back when it began. What is
+    not known is ``None``.
     """
 
     started: str
@@ -73,6 +74,7 @@ class Try:
     failure: str | None = None
     retried: bool = False
     epochs: int | None = None
+    checkpoint: list[int] | None = None
     gpus: int = 0
     cpus: int | None = None
     memory: int | None = None

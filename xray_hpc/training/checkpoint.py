@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import replacing
+from xray_hpc.runs.progress import checkpoint_name
 
 KEPT = 2
 ABOUT = "about"
@@ -88,8 +89,7 @@ class StateFiles:
             for group, arrays in state.arrays.items()
             for i, array in enumerate(arrays)
         }
-        epoch, step = state.position
-        path = self.folder / f"epoch-{epoch:04}-step-{step:06}.npz"
+        path = self.folder / f"{checkpoint_name(*state.position)}.npz"
         with replacing(path) as temporary:
             np.savez(temporary, allow_pickle=False, **{ABOUT: np.array(json.dumps(about))}, **named)
         kept = [old for old in self._files() if old.name <= path.name][-KEPT:]

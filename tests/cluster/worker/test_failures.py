@@ -91,10 +91,16 @@ def test_a_training_ended_because_the_batch_script_was_killed() -> None:
 
 
 def record(*tries: tuple[Failure | None, int | None]) -> RunRecord:
-    """A run's record; of each try its failure and the epochs done, all but the last put back."""
+    """A run's record; of each try its failure and the steps done, all but the last put back."""
     items = [
-        Try("", "node1", failure=failure.value if failure else None, epochs=epochs, retried=True)
-        for failure, epochs in tries
+        Try(
+            "",
+            "node1",
+            failure=failure.value if failure else None,
+            checkpoint=None if steps is None else [steps // 2, steps % 2],
+            retried=True,
+        )
+        for failure, steps in tries
     ]
     return RunRecord("ft-1", "sweep", "ft", epochs=EPOCHS, tries=_not_retried(items))
 
@@ -140,12 +146,12 @@ def test_launching_a_run_again_gives_it_all_its_retries_again() -> None:
     assert decide(FailureConfig(retries=1), Failure.KILLED, tried).action == "again"
 
 
-def test_a_run_that_does_no_epoch_in_two_tries_is_stopped() -> None:
+def test_a_run_that_gets_no_further_in_two_tries_is_stopped() -> None:
     limit = Failure.TIME_LIMIT
     assert decide(FailureConfig(), limit, record((limit, 3), (limit, 3))).action == "again"
     verdict = decide(FailureConfig(), limit, record((limit, 3), (limit, 3), (limit, 3)))
     assert verdict.action == "stop"
-    assert verdict.why == "no epoch done in two tries; raise cluster.time"
+    assert verdict.why == "no new checkpoint in two tries; raise cluster.time"
 
 
 def test_a_preemption_between_them_neither_counts_nor_helps() -> None:
@@ -157,7 +163,7 @@ def test_a_preemption_between_them_neither_counts_nor_helps() -> None:
     assert decide(FailureConfig(), limit, tried).action == "again"
 
 
-def test_more_memory_is_tried_though_no_epoch_was_done() -> None:
+def test_more_memory_is_tried_though_nothing_was_done() -> None:
     tried = record((Failure.OUT_OF_MEMORY, 0), (Failure.OUT_OF_MEMORY, 0))
     assert decide(FailureConfig(), Failure.OUT_OF_MEMORY, tried).action == "more_memory"
 
@@ -186,10 +192,10 @@ def test_whatever_happens_to_a_run_but_preemption_it_ends(
 ) -> None:
     failures = st.sampled_from([item for item in Failure if item is not Failure.PREEMPTED])
     tries: list[tuple[Failure | None, int | None]] = []
-    most = (EPOCHS + 1) * 2 + policy.retries + BAD_NODES + 1
+    most = (2 * EPOCHS + 1) * 2 + policy.retries + BAD_NODES + 1
     for _ in range(most):
         failure = data.draw(failures)
-        tries.append((failure, data.draw(st.none() | st.integers(0, EPOCHS))))
+        tries.append((failure, data.draw(st.none() | st.integers(0, 2 * EPOCHS))))
         if decide(policy, failure, record(*tries)).action == "stop":
             break
     else:

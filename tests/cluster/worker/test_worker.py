@@ -436,7 +436,7 @@ def test_a_signal_that_was_ignored_from_the_start_is_ignored(start: Any, paths: 
 def test_a_run_without_a_turn_goes_on_whatever_its_tries_before(
     start: Any, runs: list[RunPaths], queue: Queue
 ) -> None:
-    idle = Try("", "node1", failure="time_limit", epochs=0, retried=True)
+    idle = Try("", "node1", failure="time_limit", checkpoint=[0, 0], retried=True)
     update_record(runs[1], tries=[idle, idle])
     process = start(HANG, "--submission", submission(runs[:2]), **TASK)
     until(lambda: runs[0].log.exists() and "training" in runs[0].log.read_text())

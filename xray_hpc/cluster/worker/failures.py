@@ -38,7 +38,7 @@ LAST_WORDS = {
     Failure.OUT_OF_MEMORY: ("std::bad_alloc", "Cannot allocate memory", "MemoryError"),
 }
 
-# What to raise for a run that does not get through an epoch.
+# What to raise for a run that does not get to its next checkpoint.
 CURES = {
     Failure.TIME_LIMIT: "raise cluster.time",
     Failure.KILLED: "see its log, and raise cluster.mem if memory may be short",
@@ -147,7 +147,7 @@ def decide(policy: FailureConfig, failure: Failure, record: RunRecord) -> Verdic
             )
     if failure not in EXCUSED and _idle(record.tries, len(chain)) >= IDLE_TRIES:
         cure = CURES.get(failure, "see its log")
-        return Verdict("stop", f"no epoch done in two tries; {cure}")
+        return Verdict("stop", f"no new checkpoint in two tries; {cure}")
     return verdict
 
 
@@ -174,11 +174,14 @@ def _idle(tries: Sequence[Try], count: int) -> int:
     """
     idle = 0
     for index in range(len(tries) - 1, len(tries) - count - 1, -1):
-        before = max((item.epochs or 0 for item in tries[:index]), default=0)
-        if (tries[index].epochs or 0) > before:
+        if _reached(tries[index]) > max(map(_reached, tries[:index]), default=[0, 0]):
             break
         idle += _failure(tries[index]) not in EXCUSED
     return idle
+
+
+def _reached(item: Try) -> list[int]:
+    return item.checkpoint or [0, 0]
 
 
 def _failure(item: Try) -> Failure | None:

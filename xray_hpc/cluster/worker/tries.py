@@ -20,7 +20,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.runs.files import out_of_reach
 from xray_hpc.runs.lease import Lease
 from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.progress import read_progress
+from xray_hpc.runs.progress import checkpointed, read_progress
 from xray_hpc.runs.record import Failure, RunRecord, Status, Try, now, read_record, write_record
 
 T = TypeVar("T")
@@ -125,7 +125,12 @@ def ended_try(
     """The record with its last try ended."""
     progress = read_progress(paths)
     name = failure.value if failure else None
-    known = {"ended": now(), "failure": name, "epochs": progress.done if progress else None}
+    known = {
+        "ended": now(),
+        "failure": name,
+        "epochs": progress.done if progress else None,
+        "checkpoint": checkpointed(paths),
+    }
     return _last_try(record, **known | changes)
 
 

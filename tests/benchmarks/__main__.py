@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # no topic is about a GPU
 
+import checkpoints
 import collecting
 import composing
 import launching
@@ -38,6 +39,7 @@ TOPICS = {
     "status": watching.tables,
     "collect": collecting.tables,
     "images": loading.tables,
+    "checkpoints": checkpoints.tables,
 }
 
 

@@ -1,0 +1,181 @@
+"""Train a few steps of a run over and over, with checkpoints and without, and time what they take.
+
+python stepping.py RUN SECONDS REPEAT FILE
+
+What was timed goes into ``FILE``. Training is a real one's: its model, its images, its loop over
+steps and its checkpoints; only its epochs have no end.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from measuring import Sample, repeated, timed
+
+from xray_hpc.config import CheckpointConfig
+from xray_hpc.data.batches import training_batches
+from xray_hpc.data.dataset import load
+from xray_hpc.models.registry import output
+from xray_hpc.runs.frozen import FrozenRun, read_frozen
+from xray_hpc.runs.paths import RunPaths
+from xray_hpc.training.callbacks import Keep
+from xray_hpc.training.checkpoint import Position, State, StateFiles
+from xray_hpc.training.checkpointing import Checkpointing
+from xray_hpc.training.fitting import compiled_model
+from xray_hpc.training.loop import train
+from xray_hpc.training.run import prepare_devices
+from xray_hpc.training.state import capture, restore, restore_metrics
+from xray_hpc.training.strategy import make_strategy
+
+PARTS_REPEAT = 5
+FEWEST_STEPS = 4
+PILOT_SECONDS = 2.0
+PLACE = Position(0, 1)
+
+
+@dataclass(frozen=True)
+class CountedFiles(StateFiles):
+    """Knows how many it has written."""
+
+    written: list[Position] = field(default_factory=list)
+
+    def write(self, state: State) -> None:
+        super().write(state)
+        self.written.append(state.position)
+
+
+class WaitedFor(Checkpointing):
+    """Knows how many seconds training has waited for it."""
+
+    waited = 0.0
+
+    def look(self) -> None:
+        began = time.perf_counter()
+        super().look()
+        self.waited += time.perf_counter() - began
+
+
+class Steps:
+    """A model in training."""
+
+    def __init__(self, run: FrozenRun) -> None:
+        self.config = run.config
+        self.data = load(run.config.data, run.cache)
+        keras.utils.set_random_seed(run.config.seed)
+        with make_strategy().scope():
+            self.model = compiled_model(run.config, len(self.data.classes), 1)
+        self.keep = Keep("val_loss")
+        self.keep.weights = self.model.get_weights()  # as after an epoch: a checkpoint has them too
+
+    @property
+    def in_epoch(self) -> int:
+        """How many steps an epoch has."""
+        return len(self.data.splits["train"]) // self.config.train.batch_size
+
+    def batches(self, first_step: int = 0) -> tf.data.Dataset:
+        """Those of the run."""
+        config, classes = self.config, len(self.data.classes)
+        return training_batches(
+            self.data.images,
+            self.data.labels,
+            self.data.splits["train"],
+            targets=output(config.model, classes),
+            classes=classes,
+            batch_size=config.train.batch_size,
+            input_size=config.data.input_size,
+            augment=config.augment,
+            balance=config.train.balance,
+            seed=config.seed,
+            epochs=range(10_000),
+            first_step=first_step,
+        )
+
+    def train(self, steps: int, seconds: float | None) -> dict[str, float]:
+        """So many steps, with a checkpoint every ``seconds``; what they took."""
+        with tempfile.TemporaryDirectory() as folder:
+            files = CountedFiles(Path(folder), {})
+            every = CheckpointConfig(seconds=seconds)
+            # The last of two epochs would end with a checkpoint, whatever ``every`` says.
+            checkpointing = WaitedFor(files, every, self.keep, [], None, float, 2, steps)
+
+            def call() -> None:
+                with checkpointing:
+                    start = Position(0, 0)
+                    train(
+                        self.model,
+                        self.batches(),
+                        [checkpointing],
+                        start=start,
+                        epochs=1,
+                        steps=steps,
+                    )
+
+            sample = timed(call)
+        spent = {"waited": checkpointing.waited, "written": len(files.written)}
+        return {"steps": steps, **asdict(sample), **spent}
+
+    def parts(self) -> dict[str, list[float]]:
+        """Seconds on the clock of each thing that is done with a state; ``bytes`` of one."""
+
+        def copied() -> State:
+            return capture(self.model, [], self.keep.weights, position=PLACE, seconds=0.0)
+
+        def put_back() -> None:
+            restore(state, self.model, [])
+            restore_metrics(state, self.model)
+
+        state = copied()
+        with tempfile.TemporaryDirectory() as folder:
+            files = StateFiles(Path(folder), {})
+            calls = {
+                "copy": copied,
+                "write": lambda: files.write(state),
+                "read": files.newest,
+                "put back": put_back,
+                "first batch": lambda: next(iter(self.batches())),
+                "middle batch": lambda: next(iter(self.batches(self.in_epoch // 2))),
+            }
+            parts = {name: walls(repeated(call, PARTS_REPEAT)) for name, call in calls.items()}
+            (file,) = Path(folder).iterdir()
+            return parts | {"bytes": [file.stat().st_size]}
+
+
+def walls(samples: list[Sample]) -> list[float]:
+    """Seconds on the clock."""
+    return [sample.wall for sample in samples]
+
+
+def main() -> None:
+    """The command."""
+    run_folder, seconds, repeat, file = sys.argv[1:]
+    prepare_devices(gpus=0)
+    run = read_frozen(RunPaths(Path(run_folder)))
+    steps = Steps(run)
+    steps.train(1, None)  # traces the graph
+    many = 1
+    while (wall := steps.train(many, None)["wall"]) < PILOT_SECONDS:
+        many *= 4
+    many = max(FEWEST_STEPS, round(many * float(seconds) / wall))
+    usual = run.config.train.checkpoint.seconds
+    assert usual is not None
+    # Where few are written at the default, none are: the others tell more in the same time.
+    ways = {"never": None, "always": 0.0} | (
+        {"default": usual} if 2 * usual <= float(seconds) else {}
+    )
+    spent: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    for _ in range(int(repeat)):
+        for way, every in ways.items():
+            spent[way].append(steps.train(many, every))
+    found = {"usual": usual, "in_epoch": steps.in_epoch, "parts": steps.parts(), "spent": spent}
+    Path(file).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The training process of a run, which also says when it looks for a signal, copies and writes.
+
+python telling.py RUN
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from xray_hpc.runs.paths import RunPaths
+from xray_hpc.training.__main__ import quiet_start, train
+from xray_hpc.training.ending import end_when_told
+
+
+def telling(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which says when it begins and when it ends: a line ``what TIME`` for each."""
+
+    @functools.wraps(function)
+    def tells(*arguments: Any, **named: Any) -> Any:
+        print(f"{what}-begins {time.monotonic()}", flush=True)
+        made = function(*arguments, **named)
+        print(f"{what}-ends {time.monotonic()}", flush=True)
+        return made
+
+    return tells
+
+
+def main() -> int:
+    """The command."""
+    end_when_told()
+    with quiet_start():
+        from xray_hpc.training import checkpointing
+    checkpointing.capture = telling("copy", checkpointing.capture)
+    checkpointing.StateFiles.write = telling("write", checkpointing.StateFiles.write)
+    ends = checkpointing.Checkpointing.on_train_batch_end
+    checkpointing.Checkpointing.on_train_batch_end = telling("look", ends)
+    return train(RunPaths(Path(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -30,9 +30,7 @@ def train(
             the metrics, which each epoch resets) as its first epoch does.
     """
     if start.epoch < epochs:
-        model.fit(
-            batches.take(1), epochs=0, shuffle=False, verbose=0
-        )  # Keras makes the metrics and the step
+        _prepare(model, batches)
         iterator = iter(model.distribute_strategy.experimental_distribute_dataset(batches))
     hooks = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs, steps=steps)
     model.stop_training = False
@@ -48,3 +46,11 @@ def train(
         if model.stop_training:
             break
     hooks.on_train_end()
+
+
+def _prepare(model: keras.Model, batches: tf.data.Dataset) -> None:
+    """Have Keras make the metrics and the function of a step, for batches such as these."""
+    empty = tf.nest.map_structure(
+        lambda spec: tf.zeros(spec.shape, spec.dtype), batches.element_spec
+    )
+    model.fit(tf.data.Dataset.from_tensors(empty), epochs=0, shuffle=False, verbose=0)

@@ -1,0 +1,145 @@
+"""When a state is written, with a training of one weight in the place of a real one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+from xray_hpc.config import CheckpointConfig
+from xray_hpc.training import ending
+from xray_hpc.training.callbacks import Keep
+from xray_hpc.training.checkpoint import Position, State, StateFiles
+from xray_hpc.training.checkpointing import Checkpointing
+
+EPOCHS, STEPS = 2, 5
+
+
+class Files(StateFiles):
+    """Remembers what is written; each write waits while ``slow`` is not set."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, {})
+        object.__setattr__(self, "positions", [])
+        object.__setattr__(self, "slow", threading.Event())
+        self.slow.set()
+
+    positions: list[Position]
+    slow: threading.Event
+
+    def write(self, state: State) -> None:
+        assert self.slow.wait(60)
+        super().write(state)
+        self.positions.append(state.position)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def model() -> keras.Model:
+    made = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    made.compile(optimizer="sgd", loss="mse")
+    made.stop_training = False
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _never_held_afterwards() -> Iterator[None]:
+    yield
+    assert not ending.UNSAVED.locked()
+
+
+def checkpointing(files: Files, model: keras.Model, **every: Any) -> Checkpointing:
+    config = CheckpointConfig(**({"seconds": None} | every))
+    keep = Keep("val_loss")
+    made = Checkpointing(files, config, keep, [keep], None, lambda: 1.0, EPOCHS, STEPS)
+    made.set_model(model)
+    made.on_train_begin()
+    return made
+
+
+def go(callback: Checkpointing, *, epochs: int = EPOCHS, settle: bool = True) -> None:
+    """Call it as a training does; wait for each write to end if ``settle``."""
+    for epoch in range(epochs):
+        callback.on_epoch_begin(epoch)
+        for step in range(STEPS):
+            callback.on_train_batch_end(step)
+            if settle and callback._written is not None:
+                callback._written.result()
+        callback.on_epoch_end(epoch)
+
+
+def test_so_many_steps_after_the_last_across_epochs(files: Files, model: keras.Model) -> None:
+    with checkpointing(files, model, steps=3) as callback:
+        go(callback)
+    assert files.positions == [(0, 3), (1, 1), (1, 4), (2, 0)]
+
+
+def test_without_steps_or_seconds_only_after_the_last_epoch(
+    files: Files, model: keras.Model
+) -> None:
+    with checkpointing(files, model) as callback:
+        go(callback)
+    assert files.positions == [(EPOCHS, 0)]
+
+
+def test_after_an_epoch_that_is_the_last_because_training_stops(
+    files: Files, model: keras.Model
+) -> None:
+    model.stop_training = True
+    with checkpointing(files, model) as callback:
+        go(callback, epochs=1)
+        newest = files.newest()
+    assert newest is not None
+    assert (newest.position, newest.over) == ((1, 0), True)
+
+
+def test_no_seconds_means_after_each_step(files: Files, model: keras.Model) -> None:
+    with checkpointing(files, model, seconds=0) as callback:
+        go(callback, epochs=1)
+    assert files.positions == [*((0, step + 1) for step in range(STEPS)), (1, 0)]
+
+
+def test_training_does_not_wait_for_a_write_nor_begin_another(
+    files: Files, model: keras.Model
+) -> None:
+    with checkpointing(files, model, steps=1) as callback:
+        files.slow.clear()
+        go(callback, epochs=1, settle=False)
+        assert files.positions == []
+        files.slow.set()
+        go(callback)
+    assert files.positions[0] == (0, 1)
+    assert files.positions[-1] == (EPOCHS, 0)
+    assert len(files.positions) < (EPOCHS + 1) * STEPS
+
+
+def test_what_goes_wrong_in_a_write_ends_the_training(
+    files: Files, model: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(state: State) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(StateFiles, "write", lambda self, state: fail(state))
+    with (
+        checkpointing(files, model, steps=2) as callback,
+        pytest.raises(OSError, match="No space left"),
+    ):
+        go(callback, settle=False)
+
+
+def test_a_process_with_steps_that_are_in_no_checkpoint_is_not_ended(
+    files: Files, model: keras.Model
+) -> None:
+    with checkpointing(files, model) as callback:
+        callback.on_epoch_begin(0)
+        assert not ending.UNSAVED.locked()
+        callback.on_train_batch_end(0)
+        assert ending.UNSAVED.locked()

@@ -1,0 +1,100 @@
+"""The loop trains as ``Model.fit`` does, and from between any two steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from xray_hpc.training.checkpoint import Position
+from xray_hpc.training.loop import train
+from xray_hpc.training.strategy import make_strategy
+
+EPOCHS, STEPS = 3, 4
+
+
+class Heard(keras.callbacks.Callback):
+    """Keeps what it is told, numbers as floats; stops training after an epoch."""
+
+    def __init__(self, stop_after: int = EPOCHS) -> None:
+        super().__init__()
+        self.stop_after = stop_after
+        self.calls: list[tuple[Any, ...]] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.calls.append(("begin",))
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.calls.append(("epoch begin", epoch))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.calls.append(("step", batch, *map(float, logs.values())))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.calls.append(("epoch end", epoch, *map(float, logs.values())))
+        self.model.stop_training = epoch + 1 == self.stop_after
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.calls.append(("end",))
+
+
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
+    with make_strategy(["CPU:0"]).scope():
+        made = keras.Sequential(layers)
+        made.compile(optimizer="adam", loss="mse", metrics=["mae"])
+    return made
+
+
+def batches(first: int = 0) -> tf.data.Dataset:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(EPOCHS * STEPS, 2, 3)), rng.normal(size=(EPOCHS * STEPS, 2, 1))
+    pairs = x[first:].astype(np.float32), y[first:].astype(np.float32)
+    return tf.data.Dataset.from_tensor_slices(pairs)
+
+
+def weights(trained: keras.Model) -> list[list[float]]:
+    return [weight.tolist() for weight in trained.get_weights()]
+
+
+@pytest.mark.parametrize("stop_after", [EPOCHS, 2])
+def test_it_trains_as_fit_does(stop_after: int) -> None:
+    fitted, looped = model(), model()
+    expected, heard = Heard(stop_after), Heard(stop_after)
+    fitted.fit(
+        batches(), epochs=EPOCHS, steps_per_epoch=STEPS, verbose=0, shuffle=False,
+        callbacks=[expected],
+    )  # fmt: skip
+    train(looped, batches(), [heard], start=Position(0, 0), epochs=EPOCHS, steps=STEPS)
+    assert heard.calls == expected.calls
+    assert weights(looped) == weights(fitted)
+
+
+def test_it_begins_between_two_steps() -> None:
+    heard = Heard()
+    train(model(), batches(STEPS + 3), [heard], start=Position(1, 3), epochs=EPOCHS, steps=STEPS)
+    steps = [call[:2] for call in heard.calls]
+    assert steps == [
+        ("begin",),
+        *(("epoch begin", 1), ("step", 3), ("epoch end", 1)),
+        *(("epoch begin", 2), *(("step", step) for step in range(STEPS)), ("epoch end", 2)),
+        ("end",),
+    ]
+
+
+def test_an_epoch_whose_steps_are_done_is_only_ended() -> None:
+    heard, last = Heard(), EPOCHS - 1
+    nothing = batches(EPOCHS * STEPS)
+    train(model(), nothing, [heard], start=Position(last, STEPS), epochs=EPOCHS, steps=STEPS)
+    assert [call[0] for call in heard.calls] == ["begin", "epoch begin", "epoch end", "end"]
+
+
+def test_a_training_that_is_over_needs_no_batches() -> None:
+    heard = Heard()
+    nothing = batches(EPOCHS * STEPS)
+    train(model(), nothing, [heard], start=Position(EPOCHS, 0), epochs=EPOCHS, steps=STEPS)
+    assert heard.calls == [("begin",), ("end",)]

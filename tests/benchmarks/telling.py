@@ -6,6 +6,7 @@ python telling.py RUN
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -22,12 +23,17 @@ def telling(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def tells(*arguments: Any, **named: Any) -> Any:
-        print(f"{what}-begins {time.monotonic()}", flush=True)
+        _tell(f"{what}-begins")
         made = function(*arguments, **named)
-        print(f"{what}-ends {time.monotonic()}", flush=True)
+        _tell(f"{what}-ends")
         return made
 
     return tells
+
+
+def _tell(what: str) -> None:
+    # at once and in one piece: a checkpoint is written by another thread
+    os.write(sys.stdout.fileno(), f"{what} {time.monotonic()}\n".encode())
 
 
 def main() -> int:

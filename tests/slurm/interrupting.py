@@ -1,0 +1,139 @@
+"""Ending a run that trains on the throw-away cluster, in ways that happen to runs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from client import Slurm
+from launching import PATIENCE
+from processes import commands, kill_and_wait
+
+from xray_hpc.runs.paths import RunPaths
+from xray_hpc.runs.record import Status, read_record
+from xray_hpc.training.checkpoint import Position
+
+
+class Interrupted:
+    """The run of a sweep of one, in ``job``, to be interrupted each time that it has got further.
+
+    ``left`` has, for each time, where its checkpoints were before it went on, the newest last.
+    """
+
+    def __init__(self, slurm: Slurm, run: RunPaths, job: str) -> None:
+        assert slurm.cluster is not None
+        self.slurm, self.cluster = slurm, slurm.cluster
+        self.run, self.job = run, job
+        self.left: list[list[Position]] = []
+
+    @property
+    def node(self) -> str:
+        return self.slurm.job(self.job)["NodeList"]
+
+    def checkpoints(self) -> list[Path]:
+        """Its whole checkpoints, the newest last."""
+        return sorted(self.run.state.glob("epoch-*.npz"))
+
+    def get_further(self) -> None:
+        """Wait until it has a new checkpoint since it was interrupted."""
+        aim = self.left[-1][-1] if self.left else Position(0, 0)
+        self._until(lambda: max(self._places(), default=aim) > aim, f"a checkpoint behind {aim}")
+
+    def come_back(self) -> None:
+        """Wait until Slurm has put the job back, and have it started again.
+
+        By itself Slurm would wait for some seconds.
+        """
+        starts = len(self.left) + 1
+        self._until(lambda: int(self.slurm.job(self.job)["Restarts"]) == starts, "a restart")
+        self.left.append(self._places())
+        begin = ("scontrol", "update", f"JobId={self.job}", "StartTime=now")
+        self.slurm.run(*begin, check=False)  # it is refused where the job runs again by now
+
+    def _places(self) -> list[Position]:
+        return [Position(*map(int, re.findall(r"\d+", path.name))) for path in self.checkpoints()]
+
+    def processes(self) -> Iterator[tuple[int, str]]:
+        """Process id and command line of what runs in the job, and of Slurm's own beside it."""
+        step = f"slurmstepd: [{self.job}."
+        for pid, command in commands():
+            with suppress(OSError):
+                text = Path(f"/proc/{pid}/environ").read_text(errors="replace")
+                environment = set(text.split("\0"))
+                ours = f"SLURM_CONF={self.cluster.conf}" in environment
+                if ours and (command.startswith(step) or f"SLURM_JOB_ID={self.job}" in environment):
+                    yield pid, command
+
+    def python(self, script: str) -> list[int]:
+        """The job's Python processes that run ``script``."""
+        found = [
+            pid
+            for pid, command in self.processes()
+            if Path(command.split(" ")[0]).name.startswith("python") and script in command
+        ]
+        assert found, f"job {self.job} has no process of {script}"
+        return found
+
+    def _until(self, holds: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not holds():
+            found = read_record(self.run)
+            assert found is not None
+            assert found.status is not Status.FINISHED, f"it is finished; waited for {what}"
+            assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+            time.sleep(0.05)
+
+
+# What happens to runs
+
+
+def preempted(*runs: Interrupted) -> None:
+    """A job of higher priority takes their nodes."""
+    nodes = ",".join({run.node for run in runs})
+    job = ("--exclusive", "--output=/dev/null", "--wrap=true")
+    slurm = runs[0].slurm
+    slurm.run("sbatch", "--wait", "--partition=high", f"--nodelist={nodes}", *job, timeout=PATIENCE)
+
+
+def requeued(run: Interrupted) -> None:
+    run.slurm.run("scontrol", "requeue", run.job)
+
+
+def told_of_its_limit(run: Interrupted) -> None:
+    """Slurm looks at limits twice a minute; this is the signal that it sends."""
+    run.slurm.run("scancel", "--signal=USR2", run.job)
+
+
+def training_killed(run: Interrupted) -> None:
+    kill_and_wait(run.python("xray_hpc.training"))
+
+
+def worker_killed(run: Interrupted) -> None:
+    kill_and_wait(run.python("run.py --submission"))
+
+
+def killed_and_torn(run: Interrupted) -> None:
+    """Its training is killed, and of its newest checkpoint only a half is left."""
+    training_killed(run)
+    newest = run.checkpoints()[-1]
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+
+
+def node_died(run: Interrupted) -> None:
+    """The node is gone, with all that ran on it."""
+    node = run.node
+    run.cluster.kill_node(node)
+    # Slurm's own first: they must not live to tell that a task has ended.
+    left = sorted(run.processes(), key=lambda one: not one[1].startswith("slurmstepd"))
+    kill_and_wait(pid for pid, _ in left)
+    run.cluster.down(node)
+
+
+def node_lost(run: Interrupted) -> None:
+    """Slurm has lost the node, and starts the run on another one; its first copy lives on."""
+    node = run.node
+    run.cluster.kill_node(node)
+    run.cluster.down(node)

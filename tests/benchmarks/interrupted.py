@@ -40,7 +40,7 @@ FIGURE = REPOSITORY / "results" / "example" / "interrupted.png"
 MODEL, EPOCHS, KILLS = "cnn", 16, 10
 WORDS = (
     *("-m", f"model={MODEL}", "data=demo", "augment=larcc", "cluster=none"),
-    *(f"train.epochs={EPOCHS}", "train.early_stopping=null", "train.reduce_lr.patience=1"),
+    *(f"train.epochs={EPOCHS}", "train.early_stopping=null"),
     *("train.checkpoint.steps=4", "train.checkpoint.seconds=null"),
 )
 # They tell when and where a run was trained.
@@ -155,7 +155,10 @@ def contents(run: RunPaths) -> dict[str, bytes]:
     }
 
 
-LINES = {"train": ("training", PALETTE[0], "#00324F"), "val": ("validation", PALETTE[1], "#6B2F00")}
+CURVES = {
+    "train": ("training", PALETTE[0], "#00324F"),
+    "val": ("validation", PALETTE[1], "#6B2F00"),
+}
 BROAD: dict[str, Any] = {"linewidth": 7, "alpha": 0.35}
 THIN: dict[str, Any] = {"linewidth": 1.1, "marker": "o", "markersize": 2.5}
 DONE, LOST = "#9A9A9A", PALETTE[3]
@@ -178,17 +181,21 @@ def draw(story: Story) -> Figure:
 
 def draw_curves(axes: Axes, story: Story) -> None:
     """An epoch's measure stands where the epoch ends."""
-    for column, (name, color, dark) in LINES.items():
+    for column, (_, color, dark) in CURVES.items():
         alone, killed = (table[f"{column}_accuracy"] for table in (story.alone, story.killed))
         done = range(1, len(alone) + 1)
         axes.plot(done, alone, color=color, clip_on=False, **BROAD)
         axes.plot(done, killed, color=dark, zorder=3, clip_on=False, **THIN)
-        beside = {"xytext": (9, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(name, (len(alone), alone.iloc[-1]), color=dark, **beside)
+    ends = sorted(CURVES, key=lambda column: float(story.alone[f"{column}_accuracy"].iloc[-1]))
+    for column, side in zip(ends, ("top", "bottom"), strict=True):  # so that they never meet
+        end = (len(story.alone), story.alone[f"{column}_accuracy"].iloc[-1])
+        name, _, dark = CURVES[column]
+        beside = {"xytext": (9, 0), "textcoords": "offset points", "va": side}
+        axes.annotate(name, end, color=dark, **beside)
     axes.set_ylabel("Accuracy")
     axes.set_title(f"Killed {len(story.tries) - 1} times: the same curve, the same bytes", pad=20)
     words = (
-        f"All {story.files} files that the two runs leave are equal, byte for byte; "
+        f"The {story.files} files that each run leaves are equal, byte for byte; "
         f"{story.lost} of {story.tries[-1].last} steps were done twice."
     )
     place = {"xytext": (0, 7), "textcoords": "offset points", "fontsize": 8.5}

@@ -1,4 +1,4 @@
-"""Start trainings quickly, and kill them where it is asked: ``python killing.py`` does so when told.
+"""Start trainings quickly, and kill them where it is asked: ``python killing.py``.
 
 It imports TensorFlow once, without running anything of it (there is no thread to lose), and forks a
 child a training. Of a child it hears each *event*: what Python is about to do with a file in the
@@ -8,6 +8,7 @@ a training leaves behind it leaves between two of these.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -25,9 +26,18 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from xray_hpc.models.registry import MODELS
 from xray_hpc.runs.paths import RunPaths
 
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
+# What a training imports only when it is far on.
+LATE = (
+    "pandas.io.formats.csvs",
+    "rich.progress",
+    "sklearn.metrics",
+    "xray_hpc.data.demo",
+    *(model.module for model in MODELS.values()),
+)
 TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.")  # what files.replacing puts before a name
 
 
@@ -43,6 +53,7 @@ class End:
     """How a training is ended: at the event ``number`` (from 0) of those in ``place``.
 
     Attributes:
+        what: how the events begin that count.
         by: ``SIGKILL`` or ``SIGTERM``, which the process sends to itself.
         torn: the share that is left of files that are being written.
         after: seconds after which the parent kills it instead, wherever it is by then.
@@ -50,9 +61,13 @@ class End:
 
     place: str
     number: int
+    what: str = ""
     by: str = "SIGKILL"
     torn: float | None = None
     after: float | None = None
+
+    def counts(self, event: Event) -> bool:
+        return event.place == self.place and event.what.startswith(self.what)
 
 
 class Ended(NamedTuple):
@@ -101,12 +116,17 @@ def serve() -> None:
 
 
 def load() -> None:
-    """Import what a training needs, and make its networks small."""
-    import h5py  # noqa: F401
-    import replicas  # noqa: F401
+    """Do once what every training does at some time; and make the networks small."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    from xray_hpc.training.run import software
+    from xray_hpc.training.software import software
 
+    for module in ("replicas", "xray_hpc.training.run", *LATE):
+        importlib.import_module(module)
+    figure = Figure()
+    figure.suptitle("This finds the fonts.")
+    FigureCanvasAgg(figure).draw()
     software()  # the code may be changed while this process, which has read it, goes on
 
 
@@ -121,17 +141,17 @@ def start(folder: Path, end: End | None, replicas: int) -> Ended:
             os.close(heard)
             Child(RunPaths(folder), told, end).run(replicas)
         os.close(told)
-        events, in_place = [], 0
+        events, counted = [], 0
         with os.fdopen(heard) as lines:
             for line in lines:
                 event = Event(*json.loads(line))
                 events.append(event)
-                if end is None or end.after is None or event.place != end.place:
+                if end is None or end.after is None or not end.counts(event):
                     continue
-                if in_place == end.number:
+                if counted == end.number:
                     time.sleep(end.after)
                     os.kill(pid, signal.SIGKILL)
-                in_place += 1
+                counted += 1
         _, status = os.waitpid(pid, 0)
         output.seek(0)
         return Ended(os.waitstatus_to_exitcode(status), events, output.read())
@@ -145,7 +165,7 @@ class Child:
         self.told = told
         self.end = end
         self.place = "start"
-        self.in_place = 0
+        self.counted = 0
         self.lock = threading.Lock()
 
     def run(self, replicas: int) -> NoReturn:
@@ -240,15 +260,15 @@ class Child:
                 place = "best weights"
             elif path is not None and path.suffix == ".csv" and place == "training":
                 place = "tables"
-            os.write(self.told, json.dumps([place, what]).encode() + b"\n")
-            end = self.end
-            if end is None or end.after is not None or place != end.place:
+            event, end = Event(place, what), self.end
+            os.write(self.told, json.dumps(event).encode() + b"\n")
+            if end is None or end.after is not None or not end.counts(event):
                 return
-            if self.in_place == end.number:
+            if self.counted == end.number:
                 if end.torn is not None:
                     self.tear(end.torn)
                 os.kill(os.getpid(), signal.Signals[end.by])
-            self.in_place += 1
+            self.counted += 1
 
     def tear(self, share: float) -> None:
         for path in self.paths.folder.rglob(".*"):

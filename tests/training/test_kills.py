@@ -14,6 +14,7 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -43,7 +44,7 @@ from xray_hpc.runs.progress import read_progress
 from xray_hpc.runs.record import RunRecord, Status, read_record, write_record
 
 sys.path.insert(0, str(Path(__file__).parent))
-from killing import End, Ended, Event, Trainer  # noqa: E402
+from killing import End, Ended, Trainer
 
 HEAD = {"head_units": 8, "head_dropout": 0.3}
 MODELS = {
@@ -55,19 +56,24 @@ MODELS = {
     "conv": ModelConfig("conv", preprocessing="midrange", output="softmax"),
     "lung": ModelConfig("lung"),
 }
-PLACES = (
-    "start",
-    "training",
-    "step",
-    "checkpoint",
-    "validation",
-    "best weights",
-    "tables",
-    "evaluation",
-    "export",
-    "before finished",
-    "finished",
-)
+# One kill in each place, in the order of a run; what is being written is torn in two.
+KILLS = {
+    "a half-written run.json": End("start", 2, "open temporary run.json", torn=0.5),
+    "in the middle of an epoch": End("step", 2, "before"),
+    "a half-written checkpoint": End("checkpoint", 2, "open checkpoint/temporary", torn=0.5),
+    "a checkpoint just in place": End("checkpoint", 0, "os.remove checkpoint/temporary"),
+    "in the middle of a validation": End("validation", 0, "after on_predict_batch_end"),
+    "half-written weights": End("best weights", 1, "open checkpoints/temporary", torn=0.5),
+    "between two tables": End("tables", 0, "os.remove temporary cnn_loss"),
+    "between two epochs": End("training", 0, "os.rename temporary progress.json"),
+    "in the middle of a prediction": End("evaluation", 0, "after on_predict_batch_end"),
+    "a half-written figure": End("evaluation", 2, "open figures/temporary", torn=0.5),
+    "a half-written model": End("export", 0, "os.rename temporary model.keras", torn=0.5),
+    "after the last file": End("before finished", 0, "open run.json"),
+    "just finished": End("finished", 0, "run.json says so"),
+    "half of the checkpoints removed": End("finished", 0, "os.remove epoch"),
+}
+PLACES = tuple(dict.fromkeys(end.place for end in KILLS.values()))
 
 NewRun = Callable[[RunConfig], RunPaths]
 
@@ -203,6 +209,23 @@ def assert_sound(paths: RunPaths) -> None:
     assert not paths.state.exists()
 
 
+def weights(paths: RunPaths) -> dict[str, npt.NDArray[np.float32]]:
+    """Those of the saved model, by their names in its archive."""
+    found = {}
+
+    def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and item.size:
+            found[name] = item[()]
+
+    with (
+        zipfile.ZipFile(paths.model) as archive,
+        archive.open("model.weights.h5") as file,
+        h5py.File(file) as arrays,
+    ):
+        arrays.visititems(visit)
+    return found
+
+
 def train_through(trainer: Trainer, paths: RunPaths, ends: Sequence[End]) -> list[Ended]:
     """Start the training again after each of its ends, until it is finished; what each was."""
     done = []
@@ -247,3 +270,97 @@ def test_a_run_killed_anywhere_ends_with_the_same_files(
         event(f"{ended.code} in {ended.events[-1].place}")
     assert_same_files(paths, expected)
     assert_sound(paths)
+
+
+SMALL = RunConfig(
+    data=data("cnn"),
+    model=MODELS["cnn"],
+    augment=AugmentConfig(rotation=10, zoom=0.2),
+    train=TrainConfig(
+        epochs=2,
+        batch_size=8,
+        learning_rate=1e-3,
+        keep="last",
+        save_best=True,
+        reduce_lr=ReduceLROnPlateauConfig("val_loss", patience=0, min_delta=100.0),
+        early_stopping=None,
+    ),
+    seed=3,
+)
+
+
+def checkpointed(config: RunConfig, steps: int | None) -> RunConfig:
+    """The same run, with a checkpoint every so many steps."""
+    train = replace(config.train, checkpoint=CheckpointConfig(steps, seconds=None))
+    return replace(config, train=train)
+
+
+@pytest.fixture(scope="module")
+def alone(trainer: Trainer, new_run: NewRun) -> RunPaths:
+    paths = new_run(SMALL)
+    ended = trainer.train(paths)
+    assert ended.code == 0, ended.output
+    return paths
+
+
+def test_a_run_killed_in_each_place_of_all_ends_with_the_same_files(
+    trainer: Trainer, new_run: NewRun, alone: RunPaths
+) -> None:
+    paths = new_run(checkpointed(SMALL, steps=2))
+    for where, end in KILLS.items():
+        ended = trainer.train(paths, end)
+        assert ended.code == -9, f"{where}: {ended.output}"
+        assert end.counts(ended.events[-1]), where
+        assert is_finished(paths) == (end.place == "finished"), where
+        if end.place == "finished":
+            assert_same_files(paths, alone)
+    assert trainer.train(paths).code == 0
+    assert_same_files(paths, alone)
+    assert_sound(paths)
+
+
+def test_a_run_told_to_end_loses_no_step(
+    trainer: Trainer, new_run: NewRun, alone: RunPaths
+) -> None:
+    paths = new_run(checkpointed(SMALL, steps=None))
+    step = "before on_train_batch_end"
+    first = trainer.train(paths, End("step", 5, step, by="SIGTERM"))
+    assert first.code == 143
+    told = re.search(r"told to end; (step ./4 of epoch 2/2) is done", first.output)
+    assert told, first.output
+    then = trainer.train(paths)
+    assert f"going on after {told[1]}" in then.output
+    assert sum(event.what == step for event in first.events + then.events) == 8
+    assert_same_files(paths, alone)
+
+
+# With Adam a change of replicas shows more: where a gradient is nearly zero, its rounding errors
+# are scaled up to a share of the learning rate.
+REPLICATED = replace(SMALL, train=replace(SMALL.train, optimizer="sgd"))
+
+
+@pytest.fixture(scope="module")
+def on_two(trainer: Trainer, new_run: NewRun) -> RunPaths:
+    paths = new_run(REPLICATED)
+    ended = trainer.train(paths, replicas=2)
+    assert ended.code == 0, ended.output
+    return paths
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 2), (2, 1), (1, 2)])
+def test_a_run_killed_on_some_replicas_goes_on_with_others(
+    trainer: Trainer, new_run: NewRun, on_two: RunPaths, first: int, then: int
+) -> None:
+    paths = new_run(checkpointed(REPLICATED, steps=1))
+    assert trainer.train(paths, End("step", 6, "before"), replicas=first).code == -9
+    ended = trainer.train(paths, replicas=then)
+    assert "going on after step " in ended.output
+    mine, expected = weights(paths), weights(on_two)
+    assert mine.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(mine[name], values, rtol=0, atol=1e-6, err_msg=name)
+    for table in (paths.loss("cnn"), paths.auc("cnn"), paths.scores("cnn", "test")):
+        one, other = (pd.read_csv(folder / table.name) for folder in (paths.folder, on_two.folder))
+        pd.testing.assert_frame_equal(one, other, rtol=0, atol=1e-6)
+    if first == then:
+        assert_same_files(paths, on_two)

@@ -123,13 +123,14 @@ def killed_and_torn(run: Interrupted) -> None:
 
 
 def node_died(run: Interrupted) -> None:
-    """The node is gone, with all that ran on it."""
+    """The node fails with all that runs on it, and comes back empty."""
     node = run.node
     run.cluster.kill_node(node)
     # Slurm's own first: they must not live to tell that a task has ended.
     left = sorted(run.processes(), key=lambda one: not one[1].startswith("slurmstepd"))
     kill_and_wait(pid for pid, _ in left)
     run.cluster.down(node)
+    run.cluster.restore(node)
 
 
 def node_lost(run: Interrupted) -> None:

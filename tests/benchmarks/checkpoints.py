@@ -55,7 +55,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
         progress(f"checkpoints of {case.name}")
         run, file = _run(folder, case.words), folder / "stepping.json"
         words = (run, str(case.seconds), str(repeat), file)
-        python(str(HERE / "stepping.py"), *map(str, words), PYTHONPATH=str(REPOSITORY))
+        python(str(HERE / "stepping.py"), *map(str, words))
         found[case.name] = json.loads(file.read_text())
     yield _parts(found, what)
     yield _costs(found)
@@ -174,7 +174,6 @@ def _told(run: Path) -> tuple[float, ...]:
     with subprocess.Popen(
         [sys.executable, HERE / "telling.py", run],
         cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -211,6 +211,7 @@ class Child:
         draw, update = Figure.savefig, run.update_record
 
         def draw_coarsely(figure: Figure, *args: Any, **options: Any) -> None:
+            figure.set_layout_engine("none")
             draw(figure, *args, **options | {"dpi": 20})
 
         def update_record(paths: RunPaths, **changes: Any) -> None:

@@ -1,0 +1,134 @@
+"""Small runs that are to be interrupted, and how what they leave is judged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from xray_hpc.config import (
+    AugmentConfig,
+    CheckpointConfig,
+    DataConfig,
+    ModelConfig,
+    ReduceLROnPlateauConfig,
+    RunConfig,
+    TrainConfig,
+)
+from xray_hpc.data.index import scan
+from xray_hpc.models.registry import weights_digests
+from xray_hpc.runs.files import is_leftover
+from xray_hpc.runs.frozen import FrozenRun, Inputs, read_frozen, write_frozen
+from xray_hpc.runs.paths import RunPaths
+from xray_hpc.runs.progress import read_progress
+from xray_hpc.runs.record import RunRecord, Status, read_record, write_record
+
+HEAD = {"head_units": 8, "head_dropout": 0.3}
+MODELS = {
+    "cnn": ModelConfig("cnn"),
+    "tl": ModelConfig("tl", "demo", "demo", **HEAD),
+    "ft": ModelConfig("ft", "demo", "demo", unfreeze=8, **HEAD),
+    "stacked": ModelConfig("stacked", backbones={"demo": "demo", "mobilenet_v2": "none"}),
+    "vgg": ModelConfig("vgg"),
+    "conv": ModelConfig("conv", preprocessing="midrange", output="softmax"),
+    "lung": ModelConfig("lung"),
+}
+
+
+def data(model: str) -> DataConfig:
+    """Sixty images: four batches of eight train, two validate."""
+    return DataConfig(
+        source="demo",
+        image_size=48 if model == "conv" else 32,
+        channels=1,
+        split="patient",
+        validation_fraction=0.2,
+        split_seed=0,
+        demo_images=60,
+        demo_seed=0,
+        demo_classes=3 if model == "lung" else 2,
+    )
+
+
+SMALL = RunConfig(
+    data=data("cnn"),
+    model=MODELS["cnn"],
+    augment=AugmentConfig(rotation=10, zoom=0.2),
+    train=TrainConfig(
+        epochs=2,
+        batch_size=8,
+        learning_rate=1e-3,
+        keep="last",
+        save_best=True,
+        reduce_lr=ReduceLROnPlateauConfig("val_loss", patience=0, min_delta=100.0),
+        early_stopping=None,
+    ),
+    seed=3,
+)
+
+
+def checkpointed(config: RunConfig, steps: int | None) -> RunConfig:
+    """The same run, with a checkpoint every so many steps."""
+    train = replace(config.train, checkpoint=CheckpointConfig(steps, seconds=None))
+    return replace(config, train=train)
+
+
+def new_run(results: Path, config: RunConfig) -> RunPaths:
+    """The folder of a run that is yet to be trained, in a sweep of its own."""
+    cache = results / ".cache"
+    inputs = Inputs(scan(config.data, cache).fingerprint, weights_digests(config.model))
+    run = FrozenRun(config, inputs, cache)
+    sweep = f"sweep-{len(list(results.iterdir()))}"
+    paths = RunPaths(results / sweep / "runs" / run.name)
+    write_frozen(paths, run)
+    epochs = config.train.epochs
+    write_record(paths, RunRecord(run.name, sweep, config.model.name, epochs=epochs))
+    return paths
+
+
+def contents(paths: RunPaths) -> dict[str, bytes]:
+    """The bytes of each file that a training leaves, without those that tell the time.
+
+    A finished run may still have checkpoints; and a temporary ``run.json`` is left to the worker.
+    """
+    return {
+        path.relative_to(paths.folder).as_posix(): path.read_bytes()
+        for path in paths.folder.rglob("*")
+        if path.is_file()
+        and path not in (paths.config, paths.record, paths.progress)
+        and path.parent != paths.state
+        and not (is_leftover(path) and path.name.endswith(paths.record.name))
+    }
+
+
+def assert_same_files(paths: RunPaths, expected: RunPaths) -> None:
+    mine, theirs = contents(paths), contents(expected)
+    assert mine.keys() == theirs.keys()
+    assert [name for name in theirs if mine[name] != theirs[name]] == []
+
+
+def is_finished(paths: RunPaths) -> bool:
+    record = read_record(paths)
+    return record is not None and record.status is Status.FINISHED
+
+
+def assert_sound(paths: RunPaths) -> None:
+    """A finished run's tables have each epoch once; what it says of itself is true."""
+    record, progress = read_record(paths), read_progress(paths)
+    assert record is not None
+    assert progress is not None
+    assert record.status is Status.FINISHED
+    assert (record.failure, record.error) == (None, None)
+    assert record.ended is not None
+    assert record.seconds is not None
+    assert record.seconds_per_epoch is not None
+    assert record.seconds > record.seconds_per_epoch > 0
+    metrics = json.loads(paths.metrics.read_text())
+    name = read_frozen(paths).config.model.name
+    for table in (paths.accuracy(name), paths.loss(name), paths.auc(name)):
+        assert list(pd.read_csv(table)["epoch"]) == list(range(metrics["epochs"]))
+    assert progress.done == metrics["epochs"]
+    assert progress.best_epoch == metrics["best_epoch"]
+    assert not paths.state.exists()

@@ -127,7 +127,7 @@ def train(run: RunPaths, *, until: int | None) -> Iterator[int]:
                     process.kill()
     expected = 0 if until is None else -signal.SIGKILL
     if process.returncode != expected:
-        raise RuntimeError(f"the training ended with {process.returncode}; see {run.log}")
+        raise RuntimeError(f"the training ended with {process.returncode}, not {expected}")
 
 
 def train_aloud(folder: Path) -> int:

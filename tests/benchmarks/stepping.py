@@ -8,6 +8,7 @@ steps and its checkpoints; only its epochs have no end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from measuring import Sample, repeated, timed
+from measuring import Sample, cpu_seconds, repeated
 
 from xray_hpc.config import CheckpointConfig
 from xray_hpc.data.batches import training_batches
@@ -36,7 +37,7 @@ from xray_hpc.training.strategy import make_strategy
 
 PARTS_REPEAT = 5
 FEWEST_STEPS = 4
-PILOT_SECONDS = 2.0
+ENDLESS = 1_000_000
 PLACE = Position(0, 1)
 
 
@@ -60,6 +61,35 @@ class WaitedFor(Checkpointing):
         began = time.perf_counter()
         super().look()
         self.waited += time.perf_counter() - began
+
+
+class TimeIsUpError(Exception):
+    """It has been trained for as long as it was to be."""
+
+
+class Until(keras.callbacks.Callback):
+    """Ends a training after so many seconds, and knows what its steps took.
+
+    The first one is left out: it waits for the first images.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.steps = -1
+        self.began = Sample(0, 0)
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        self.steps += 1
+        if self.steps == 0:
+            self.began = Sample(time.perf_counter(), cpu_seconds())
+        elif self.steps >= FEWEST_STEPS and self.sample().wall >= self.seconds:
+            raise TimeIsUpError
+
+    def sample(self) -> Sample:
+        """What it has taken from the end of the first step until now."""
+        wall, cpu = time.perf_counter(), cpu_seconds()
+        return Sample(wall - self.began.wall, cpu - self.began.cpu)
 
 
 class Steps:
@@ -97,29 +127,22 @@ class Steps:
             first_step=first_step,
         )
 
-    def train(self, steps: int, seconds: float | None) -> dict[str, float]:
-        """So many steps, with a checkpoint every ``seconds``; what they took."""
-        with tempfile.TemporaryDirectory() as folder:
-            files = CountedFiles(Path(folder), {})
-            every = CheckpointConfig(seconds=seconds)
-            # The last of two epochs would end with a checkpoint, whatever ``every`` says.
-            checkpointing = WaitedFor(files, every, self.keep, [], None, float, 2, steps)
-
-            def call() -> None:
-                with checkpointing:
-                    start = Position(0, 0)
-                    train(
-                        self.model,
-                        self.batches(),
-                        [checkpointing],
-                        start=start,
-                        epochs=1,
-                        steps=steps,
-                    )
-
-            sample = timed(call)
+    def train(self, seconds: float, every: float | None) -> dict[str, float]:
+        """Train for ``seconds``, with a checkpoint as often as ``every`` says; what that took."""
+        until = Until(seconds)
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(TimeIsUpError):
+            files, config = CountedFiles(Path(folder), {}), CheckpointConfig(seconds=every)
+            with WaitedFor(files, config, self.keep, [], None, float, 1, ENDLESS) as checkpointing:
+                train(
+                    self.model,
+                    self.batches(),
+                    [until, checkpointing],
+                    start=Position(0, 0),
+                    epochs=1,
+                    steps=ENDLESS,
+                )
         spent = {"waited": checkpointing.waited, "written": len(files.written)}
-        return {"steps": steps, **asdict(sample), **spent}
+        return {"steps": until.steps, **asdict(until.sample()), **spent}
 
     def parts(self) -> dict[str, list[float]]:
         """Seconds on the clock of each thing that is done with a state; ``bytes`` of one."""
@@ -158,21 +181,16 @@ def main() -> None:
     prepare_devices(gpus=0)
     run = read_frozen(RunPaths(Path(run_folder)))
     steps = Steps(run)
-    steps.train(1, None)  # traces the graph
-    many = 1
-    while (wall := steps.train(many, None)["wall"]) < PILOT_SECONDS:
-        many *= 4
-    many = max(FEWEST_STEPS, round(many * float(seconds) / wall))
+    steps.train(0, None)  # traces the graph
     usual = run.config.train.checkpoint.seconds
     assert usual is not None
-    # Where few are written at the default, none are: the others tell more in the same time.
-    ways = {"never": None, "always": 0.0} | (
-        {"default": usual} if 2 * usual <= float(seconds) else {}
-    )
+    ways = {"never": None, "default": usual, "always": 0.0}
+    if 2 * usual > float(seconds):
+        del ways["default"]  # hardly one would be written
     spent: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for _ in range(int(repeat)):
         for way, every in ways.items():
-            spent[way].append(steps.train(many, every))
+            spent[way].append(steps.train(float(seconds), every))
     found = {"usual": usual, "in_epoch": steps.in_epoch, "parts": steps.parts(), "spent": spent}
     Path(file).write_text(json.dumps(found))
 

@@ -43,15 +43,10 @@ class Interrupted:
         self._until(lambda: max(self._places(), default=aim) > aim, f"a checkpoint behind {aim}")
 
     def come_back(self) -> None:
-        """Wait until Slurm has put the job back, and have it started again.
-
-        By itself Slurm would wait for some seconds.
-        """
+        """Wait until Slurm has put the job back, to start again some seconds later."""
         starts = len(self.left) + 1
         self._until(lambda: int(self.slurm.job(self.job)["Restarts"]) == starts, "a restart")
         self.left.append(self._places())
-        begin = ("scontrol", "update", f"JobId={self.job}", "StartTime=now")
-        self.slurm.run(*begin, check=False)  # it is refused where the job runs again by now
 
     def _places(self) -> list[Position]:
         return [Position(*map(int, re.findall(r"\d+", path.name))) for path in self.checkpoints()]

@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:
 	@echo 'make demo    train three models on the drawn demo X-rays and compare them (minutes)'
 	@echo 'make test    check style and types, run all tests (on a real Slurm where it can)'
-	@echo 'make bench   time launching, start-up, collecting and loading of images'
+	@echo 'make bench   time launching, start-up, collecting, loading images and checkpoints'
 	@echo 'make lint    check style and types only'
 	@echo 'make clean   remove .venv and caches; results/ is kept'
 

@@ -39,5 +39,5 @@ def test_a_topic_prints_its_table_and_the_machine() -> None:
 def test_an_unknown_topic_is_refused_with_those_there_are() -> None:
     done = bench("--only", "speed")
     assert done.returncode == 2
-    topics = ("start", "compose", "launch", "submit", "status", "collect", "images")
+    topics = ("start", "compose", "launch", "submit", "status", "collect", "images", "checkpoints")
     assert all(topic in done.stderr for topic in topics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,11 +81,11 @@ def new_run(results: Path, config: RunConfig) -> RunPaths:
     cache = results / ".cache"
     inputs = Inputs(scan(config.data, cache).fingerprint, weights_digests(config.model))
     run = FrozenRun(config, inputs, cache)
-    sweep = f"sweep-{len(list(results.iterdir()))}"
-    paths = RunPaths(results / sweep / "runs" / run.name)
+    sweep = Path(tempfile.mkdtemp(prefix="sweep-", dir=results))
+    paths = RunPaths(sweep / "runs" / run.name)
     write_frozen(paths, run)
     epochs = config.train.epochs
-    write_record(paths, RunRecord(run.name, sweep, config.model.name, epochs=epochs))
+    write_record(paths, RunRecord(run.name, sweep.name, config.model.name, epochs=epochs))
     return paths
 
 

@@ -42,6 +42,7 @@ from interrupted import (
 from killing import End, Ended, Trainer
 
 EXAMPLES = int(os.environ.get("XRAY_HPC_KILLS", "1"))
+MOST = 4 if EXAMPLES > 1 else 2  # ends of a run
 
 # One kill in each place, in the order of a run; what is being written is torn in two.
 KILLS = {
@@ -107,17 +108,18 @@ AUGMENTS = st.just(AugmentConfig()) | st.just(
 )
 
 
-@st.composite
-def drawn_ends(draw: st.DrawFn, counts: Counter[str]) -> End:
-    """How a process ends: at any of the events that ``counts`` numbers by their places."""
-    place = draw(st.sampled_from([place for place in PLACES if counts[place]]))
-    number = draw(st.integers(0, counts[place] - 1))
-    how = draw(st.sampled_from(["kill", "torn", "later", "told"]))
-    if how == "torn":
-        return End(place, number, torn=draw(st.floats(0, 1)))
-    if how == "later":
-        return End(place, number, after=draw(st.floats(0, 0.1)))
-    return End(place, number, by="SIGTERM" if how == "told" else "SIGKILL")
+# How a process ends: where, how far through all that happens there (how much that is may change
+# from one time to the next, with the moments at which checkpoints are due), and by what.
+DRAWN_ENDS = st.tuples(
+    st.sampled_from(PLACES),
+    st.floats(0, 1, exclude_max=True),
+    st.one_of(
+        st.just({}),
+        st.just({"by": "SIGTERM"}),
+        st.builds(lambda share: {"torn": share}, st.floats(0, 1)),
+        st.builds(lambda seconds: {"after": seconds}, st.floats(0, 0.1)),
+    ),
+)
 
 
 def train_through(trainer: Trainer, paths: RunPaths, ends: Sequence[End]) -> list[Ended]:
@@ -156,12 +158,12 @@ def test_a_run_killed_anywhere_ends_with_the_same_files(
     assert alone.code == 0, alone.output
     assert_sound(expected)
     counts = Counter(place for place, _ in alone.events)
+    ends = [
+        End(place, int(share * counts[place]), **how)
+        for place, share, how in drawn.draw(st.lists(DRAWN_ENDS, min_size=1, max_size=MOST))
+    ]
     paths = new_run(results, config)
-    for ended in train_through(
-        trainer,
-        paths,
-        drawn.draw(st.lists(drawn_ends(counts), min_size=1, max_size=2 if EXAMPLES == 1 else 4)),
-    ):
+    for ended in train_through(trainer, paths, ends):
         note(f"{ended.code} {ended.events[-1]}\n{ended.output}")
         event(f"{ended.code} in {ended.events[-1].place}")
     assert_same_files(paths, expected)
@@ -192,14 +194,25 @@ def test_a_run_killed_in_each_place_of_all_ends_with_the_same_files(
     assert_sound(paths)
 
 
-def test_a_run_told_to_end_loses_no_step(trainer: Trainer, results: Path, alone: RunPaths) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [
+        End("step", 5, "before", by="SIGTERM"),
+        End("validation", 1, "after on_predict_batch_end", by="SIGTERM"),
+        End("best weights", 0, by="SIGTERM"),
+    ],
+    ids=["in the middle of an epoch", "while it validates", "at the end of an epoch"],
+)
+def test_a_run_told_to_end_loses_no_step(
+    trainer: Trainer, results: Path, alone: RunPaths, end: End
+) -> None:
     paths = new_run(results, checkpointed(SMALL, steps=None))
-    step = "before on_train_batch_end"
-    first = trainer.train(paths, End("step", 5, step, by="SIGTERM"))
+    first = trainer.train(paths, end)
     assert first.code == 143
-    told = re.search(r"told to end; (step ./4 of epoch 2/2) is done", first.output)
+    told = re.search(r"told to end; (.*) is done, and its checkpoint is in place", first.output)
     assert told, first.output
     then = trainer.train(paths)
     assert f"going on after {told[1]}" in then.output
-    assert [what for _, what in first.events + then.events].count(step) == 8
+    steps = [what for _, what in first.events + then.events]
+    assert steps.count("before on_train_batch_end") == 8
     assert_same_files(paths, alone)

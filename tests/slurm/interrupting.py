@@ -43,9 +43,14 @@ class Interrupted:
         self._until(lambda: max(self._places(), default=aim) > aim, f"a checkpoint behind {aim}")
 
     def come_back(self) -> None:
-        """Wait until Slurm has put the job back, to start again some seconds later."""
-        starts = len(self.left) + 1
-        self._until(lambda: int(self.slurm.job(self.job)["Restarts"]) == starts, "a restart")
+        """Wait until the job is put back, and what ran in it has ended."""
+        starts = str(len(self.left) + 1)
+
+        def back() -> bool:
+            said = self.slurm.job(self.job)
+            return said["Restarts"] == starts and said["JobState"] in ("PENDING", "RUNNING")
+
+        self._until(back, "a restart")
         self.left.append(self._places())
 
     def _places(self) -> list[Position]:

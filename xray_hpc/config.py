@@ -191,8 +191,8 @@ class ReduceLROnPlateauConfig:
 class CheckpointConfig:
     """When a training writes a checkpoint: after so many steps or seconds, whichever comes first.
 
-    One is also written when training is told to end, and after its last epoch. None of it changes
-    the result.
+    It waits for none but begins the next only when the last is in place. One is also written when
+    it is told to end, and after the last epoch. None of it changes the result.
     """
 
     steps: int | None = None

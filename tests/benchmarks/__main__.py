@@ -47,7 +47,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="python tests/benchmarks",
-        description="Time start-up, launching, watching, collecting, loading images and checkpoints.",
+        description="Time start-up, launching, watching, collecting, images and checkpoints.",
         epilog="Without --only, the tables also go into tests/benchmarks/RESULTS.md. "
         "XRAY_HPC_DATA names a folder that holds chest_xray/ (Kaggle's set); without it the "
         "images are drawn ones alone. The cluster is a throw-away one, which needs root and "

@@ -17,8 +17,8 @@ import pytest
 from xray_hpc.runs.paths import RunPaths
 
 sys.path.insert(0, str(Path(__file__).parent))
-from interrupted import SMALL, assert_same_files, checkpointed, new_run
 from killing import End, Trainer
+from small_runs import SMALL, checkpointed, new_run
 
 
 @pytest.fixture(scope="module")
@@ -77,5 +77,5 @@ def test_a_run_killed_on_some_replicas_goes_on_with_others(
     for table in (paths.loss("cnn"), paths.auc("cnn"), paths.scores("cnn", "test")):
         one, other = (pd.read_csv(folder / table.name) for folder in (paths.folder, on_two.folder))
         pd.testing.assert_frame_equal(one, other, rtol=0, atol=1e-6)
-    if first == then:
-        assert_same_files(paths, on_two)
+    if first == then:  # but for the sums of metrics, which are parted among the replicas anew
+        assert all(np.array_equal(mine[name], values) for name, values in expected.items())

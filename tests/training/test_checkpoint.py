@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import tempfile
 from pathlib import Path
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.errors import UserError
+from xray_hpc.runs.paths import RunPaths
+from xray_hpc.runs.progress import remove_checkpoints
 from xray_hpc.training.checkpoint import Position, State, StateFiles
 
 ORIGIN = {"run": "cnn-12345678", "keras": "3.15.1", "tensorflow": "2.21.0"}
@@ -88,10 +91,38 @@ def test_a_torn_one_falls_back_to_the_one_before_with_a_line(
     torn.write_bytes(torn.read_bytes()[:-100])
     assert_same(files(tmp_path).newest(), state(1))
     assert capsys.readouterr().err == (
-        f"warning: {torn} cannot be read (it is damaged); going back to the checkpoint before\n"
+        f"warning: {torn} is damaged; removing it and going back to the one before\n"
     )
-    (tmp_path / "epoch-0001-step-000000.npz").write_bytes(b"")
+    last = tmp_path / "epoch-0001-step-000000.npz"
+    last.write_bytes(b"")
     assert files(tmp_path).newest() is None
+    assert capsys.readouterr().err == (
+        f"warning: {last} is damaged; removing it and training from the first epoch\n"
+    )
+
+
+def test_a_torn_one_is_none_of_the_two_that_are_kept(tmp_path: Path) -> None:
+    for epochs in (1, 2):
+        files(tmp_path).write(state(epochs))
+    (tmp_path / "epoch-0002-step-000000.npz").write_bytes(b"torn")
+    assert_same(files(tmp_path).newest(), state(1))
+    files(tmp_path).write(state(1, 7))
+    assert names(tmp_path) == ["epoch-0001-step-000000.npz", "epoch-0001-step-000007.npz"]
+
+
+def test_a_storage_that_does_not_answer_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files(tmp_path).write(state(1))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", fail)
+        with pytest.raises(OSError, match="Stale"):
+            files(tmp_path).newest()
+    assert_same(files(tmp_path).newest(), state(1))
 
 
 @given(st.data())
@@ -154,7 +185,7 @@ def test_the_newest_is_what_was_written_last(positions: list[tuple[int, int]]) -
 
 
 def test_a_finished_run_keeps_none(tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoint"
+    folder = RunPaths(tmp_path).state
     files(folder).write(state(1))
-    files(folder).remove()
+    remove_checkpoints(RunPaths(tmp_path))
     assert not folder.exists()

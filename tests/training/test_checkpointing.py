@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from xray_hpc.config import CheckpointConfig
@@ -15,6 +16,7 @@ from xray_hpc.training import ending
 from xray_hpc.training.callbacks import Keep
 from xray_hpc.training.checkpoint import Position, State, StateFiles
 from xray_hpc.training.checkpointing import Checkpointing
+from xray_hpc.training.state import capture
 
 EPOCHS, STEPS = 2, 5
 
@@ -56,10 +58,15 @@ def _never_held_afterwards() -> Iterator[None]:
     assert not ending.UNSAVED.locked()
 
 
-def checkpointing(files: Files, model: keras.Model, **every: Any) -> Checkpointing:
+def checkpointing(
+    files: Files, model: keras.Model, state: State | None = None, **every: Any
+) -> Checkpointing:
     config = CheckpointConfig(**({"seconds": None} | every))
     keep = Keep("val_loss")
-    made = Checkpointing(files, config, keep, [keep], None, lambda: 1.0, EPOCHS, STEPS)
+    made = Checkpointing(
+        files, config, keep=keep, others=[keep], state=state, clock=lambda: 1.0,
+        epochs=EPOCHS, steps=STEPS,
+    )  # fmt: skip
     made.set_model(model)
     made.on_train_begin()
     return made
@@ -71,8 +78,8 @@ def go(callback: Checkpointing, *, epochs: int = EPOCHS, settle: bool = True) ->
         callback.on_epoch_begin(epoch)
         for step in range(STEPS):
             callback.on_train_batch_end(step)
-            if settle and callback._written is not None:
-                callback._written.result()
+            if settle and callback._writing is not None:
+                callback._writing.result()
         callback.on_epoch_end(epoch)
 
 
@@ -143,3 +150,83 @@ def test_a_process_with_steps_that_are_in_no_checkpoint_is_not_ended(
         assert not ending.UNSAVED.locked()
         callback.on_train_batch_end(0)
         assert ending.UNSAVED.locked()
+
+
+class EndedError(BaseException):
+    """The process has ended."""
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end() -> None:
+        ending.UNSAVED.release()
+        raise EndedError
+
+    monkeypatch.setattr(ending, "told", lambda: True)
+    monkeypatch.setattr(ending, "end", end)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_training_told_to_end_writes_its_step_first(
+    files: Files, model: keras.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with checkpointing(files, model) as callback, pytest.raises(EndedError):
+        go(callback)
+    assert files.positions == [(0, 1)]
+    said = (
+        f"told to end; step 1/{STEPS} of epoch 1/{EPOCHS} is done, and its checkpoint is in place"
+    )
+    assert capsys.readouterr().out == f"{said}\n"
+
+
+@pytest.mark.usefixtures("told")
+def test_where_it_cannot_be_written_that_is_said(
+    files: Files,
+    model: keras.Model,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(self: StateFiles, state: State) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Files, "write", fail)
+    with checkpointing(files, model) as callback, pytest.raises(EndedError):
+        go(callback)
+    line = capsys.readouterr().err
+    assert "its checkpoint cannot be written: [Errno 28] No space left on device" in line
+
+
+@pytest.mark.usefixtures("told")
+def test_one_with_nothing_to_lose_is_ended_by_the_signal_itself(
+    files: Files, model: keras.Model
+) -> None:
+    with checkpointing(files, model) as callback:
+        callback.look()  # between two batches of a validation, say
+    assert files.positions == []
+
+
+def test_a_place_is_not_written_twice(files: Files, model: keras.Model) -> None:
+    with checkpointing(files, model, seconds=0) as callback:
+        callback.on_epoch_begin(0)
+        callback.on_train_batch_end(STEPS - 1)
+        for _ in range(3):
+            callback._writing.result()  # type: ignore[union-attr]
+            callback.look()  # between the batches of a validation
+    assert files.positions == [(0, STEPS)]
+
+
+@pytest.mark.parametrize(("step", "counted"), [(3, 4.0), (0, 0.0)])
+def test_only_within_an_epoch_metrics_go_on(
+    files: Files, model: keras.Model, step: int, counted: float
+) -> None:
+    metric = keras.metrics.MeanSquaredError(name="error")
+    model.compile(optimizer="sgd", loss="mse", metrics=[metric])
+    model.fit(np.ones((8, 1)), np.ones((8, 1)), verbose=0)
+    metric.reset_state()
+    metric.update_state([[0.0]], [[2.0]])
+    state = capture(model, [], None, position=Position(1, step), seconds=1.0)
+    with checkpointing(files, model, state) as callback:
+        model.reset_metrics()
+        callback.on_epoch_begin(1)
+        assert float(metric.result()) == counted
+        assert callback.state is None

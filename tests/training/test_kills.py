@@ -29,7 +29,8 @@ from xray_hpc.config import (
 from xray_hpc.runs.paths import RunPaths
 
 sys.path.insert(0, str(Path(__file__).parent))
-from interrupted import (
+from killing import End, Ended, Trainer
+from small_runs import (
     MODELS,
     SMALL,
     assert_same_files,
@@ -39,7 +40,6 @@ from interrupted import (
     is_finished,
     new_run,
 )
-from killing import End, Ended, Trainer
 
 EXAMPLES = int(os.environ.get("XRAY_HPC_KILLS", "1"))
 MOST = 4 if EXAMPLES > 1 else 2  # ends of a run

@@ -16,54 +16,29 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xray_hpc.config import (
-    AugmentConfig,
-    CheckpointConfig,
-    DataConfig,
-    EarlyStoppingConfig,
-    ModelConfig,
-    ReduceLROnPlateauConfig,
-    RunConfig,
-    TrainConfig,
-)
-from xray_hpc.data.index import scan
-from xray_hpc.runs.frozen import FrozenRun, Inputs, read_frozen, write_frozen
+from xray_hpc.config import CheckpointConfig, EarlyStoppingConfig
+from xray_hpc.runs.frozen import FrozenRun, read_frozen, write_frozen
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.progress import read_progress
-from xray_hpc.runs.record import RunRecord, Status, read_record, write_record
+from xray_hpc.runs.record import Status, read_record
 from xray_hpc.training.__main__ import train
 from xray_hpc.training.run import train_run
 
+sys.path.insert(0, str(Path(__file__).parent))
+from small_runs import SMALL, assert_same_files, new_run
+
 EPOCHS = 4
-# Dropout, augmentation and a learning rate that falls every epoch; stopped early after epoch 3.
-CONFIG = RunConfig(
-    data=DataConfig(
-        source="demo",
-        image_size=32,
-        channels=1,
-        split="patient",
-        validation_fraction=0.2,
-        split_seed=0,
-        demo_images=60,
-        demo_seed=0,
-        demo_classes=2,
-    ),
-    model=ModelConfig("cnn"),
-    augment=AugmentConfig(zoom=0.2, rotation=10.0, height_shift=0.1),
-    train=TrainConfig(
+# Its learning rate falls every epoch; it is stopped early, after epoch 3.
+CONFIG = dataclasses.replace(
+    SMALL,
+    train=dataclasses.replace(
+        SMALL.train,
         epochs=9,
-        batch_size=8,
-        learning_rate=3e-3,
         keep="val_auc",
-        save_best=True,
         early_stopping=EarlyStoppingConfig("val_loss", patience=3, min_delta=100.0),
-        reduce_lr=ReduceLROnPlateauConfig("val_loss", patience=1, min_delta=100.0, cooldown=0),
         checkpoint=CheckpointConfig(steps=3, seconds=None),
     ),
-    seed=3,
 )
-
-NewRun = Callable[[str], RunPaths]
 
 
 class Interrupted(BaseException):
@@ -71,23 +46,18 @@ class Interrupted(BaseException):
 
 
 @pytest.fixture(scope="module")
-def new_run(tmp_path_factory: pytest.TempPathFactory) -> NewRun:
-    results = tmp_path_factory.mktemp("results")
-    cache = results / ".cache"
-    run = FrozenRun(CONFIG, Inputs(scan(CONFIG.data, cache).fingerprint), cache)
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
 
-    def new(sweep: str) -> RunPaths:
-        paths = RunPaths(results / sweep / "runs" / run.name)
-        write_frozen(paths, run)
-        write_record(paths, RunRecord(run.name, sweep, "cnn", epochs=CONFIG.train.epochs))
-        return paths
 
-    return new
+@pytest.fixture
+def paths(results: Path) -> RunPaths:
+    return new_run(results, CONFIG)
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(new_run: NewRun) -> RunPaths:
-    paths = new_run("uninterrupted")
+def uninterrupted(results: Path) -> RunPaths:
+    paths = new_run(results, CONFIG)
     train_run(paths)
     return paths
 
@@ -107,19 +77,6 @@ def train_until(paths: RunPaths, name: str) -> None:
             train_run(paths)
 
 
-def contents(paths: RunPaths) -> dict[str, bytes]:
-    """The bytes of each file that a run leaves, without those that tell the time."""
-    told = {paths.record, paths.progress}
-    files = {path for path in paths.folder.rglob("*") if path.is_file()} - told
-    return {path.relative_to(paths.folder).as_posix(): path.read_bytes() for path in files}
-
-
-def differing(paths: RunPaths, expected: RunPaths) -> list[str]:
-    """The files that are not in both, or not the same."""
-    mine, theirs = contents(paths), contents(expected)
-    return [name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name)]
-
-
 def metrics(paths: RunPaths) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(paths.metrics.read_text())
     return values
@@ -132,31 +89,9 @@ def test_the_run_is_one_that_could_go_on_differently(uninterrupted: RunPaths) ->
     assert not uninterrupted.state.exists()
 
 
-def test_a_run_interrupted_at_each_checkpoint_ends_with_the_same_files(
-    new_run: NewRun, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
-) -> None:
-    paths = new_run("interrupted")
-    for epoch, step in ((1, 2), (2, 4), (4, 0)):
-        train_until(paths, f"epoch-{epoch:04}-step-{step:06}.npz")
-    train_until(paths, "cnn_test_yscores.csv")
-    train_until(paths, "model.keras")
-    for left in (".x7.model.keras", "figures/.x8.model.png", ".x9.metrics.json"):
-        (paths.folder / left).write_bytes(b"half of")  # as kill -9 leaves them
-    capsys.readouterr()
-    train_run(paths)
-    lines = capsys.readouterr().out.splitlines()
-    assert f"trained already, to epoch {EPOCHS}/{CONFIG.train.epochs}" in lines
-    assert not [line for line in lines if line.startswith("epoch")]
-    assert differing(paths, uninterrupted) == []
-    record = read_record(paths)
-    assert record is not None
-    assert record.status is Status.FINISHED
-
-
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
-    new_run: NewRun, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = new_run("damaged")
     train_until(paths, "epoch-0002-step-000001.npz")
     damaged = paths.state / "epoch-0002-step-000001.npz"
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
@@ -165,7 +100,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     output, errors = capsys.readouterr()
     assert f"going on after step 2/4 of epoch 2/{CONFIG.train.epochs}\n" in output
     assert errors.count("warning") == 1
-    assert differing(paths, uninterrupted) == []
+    assert_same_files(paths, uninterrupted)
     progress = read_progress(paths)
     assert progress is not None
     assert (progress.first, progress.done, progress.epochs) == (1, EPOCHS, CONFIG.train.epochs)
@@ -175,9 +110,8 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
 
 
 def test_a_checkpoint_of_another_run_is_refused_in_one_line(
-    new_run: NewRun, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = new_run("another")
     train_until(paths, "epoch-0001-step-000002.npz")
     run = read_frozen(paths)
     longer = dataclasses.replace(CONFIG.train, epochs=10)
@@ -188,17 +122,16 @@ def test_a_checkpoint_of_another_run_is_refused_in_one_line(
     assert f"is of another run or other software (run {run.name} then, {edited.name} now)" in line
 
 
-def test_a_checkpoint_more_or_less_often_is_no_other_run(new_run: NewRun) -> None:
-    run = read_frozen(new_run("often"))
+def test_a_checkpoint_more_or_less_often_is_no_other_run(paths: RunPaths) -> None:
+    run = read_frozen(paths)
     often = dataclasses.replace(CONFIG.train, checkpoint=CheckpointConfig(steps=1))
     again = FrozenRun(dataclasses.replace(CONFIG, train=often), run.inputs, run.cache)
     assert again.name == run.name
 
 
 def test_a_full_disk_is_a_failure_of_the_storage_in_one_line(
-    new_run: NewRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = new_run("full")
     train_on_full_disk(paths, lambda target: target.parent == paths.state, monkeypatch)
     record = read_record(paths)
     assert record is not None
@@ -208,9 +141,8 @@ def test_a_full_disk_is_a_failure_of_the_storage_in_one_line(
 
 
 def test_a_disk_too_full_for_run_json_is_told_all_the_same(
-    new_run: NewRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = new_run("fuller")
     train_on_full_disk(paths, lambda target: True, monkeypatch)
     record = read_record(paths)
     assert record is not None
@@ -219,9 +151,8 @@ def test_a_disk_too_full_for_run_json_is_told_all_the_same(
 
 
 def test_a_training_told_to_end_goes_on_at_that_very_step(
-    new_run: NewRun, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = new_run("told")
     run = read_frozen(paths)
     never = dataclasses.replace(CONFIG.train, checkpoint=CheckpointConfig(seconds=None))
     write_frozen(paths, dataclasses.replace(run, config=dataclasses.replace(CONFIG, train=never)))
@@ -247,9 +178,8 @@ def test_a_training_told_to_end_goes_on_at_that_very_step(
 
 
 def test_a_node_without_the_gpus_is_told_from_a_run_that_fails(
-    new_run: NewRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = new_run("gpus")
     monkeypatch.setenv("XRAY_HPC_GPUS", "64")
     installed = tf.test.is_built_with_gpu_support()
     assert train(paths) == (75 if installed else 2)

@@ -38,10 +38,10 @@ def test_a_new_module_is_other_code(package: Path) -> None:
     assert digest(package) != before
 
 
-def test_comments_and_lines_are_not(package: Path) -> None:
+def test_comments_docstrings_and_lines_are_not(package: Path) -> None:
     before = digest(package)
     (package / "data" / "code.py").write_text(
-        "# A comment.\ndef double(x):\n\n    return (2 * x)\n"
+        '"""New."""\n# New.\ndef double(x):\n    """New."""\n\n    return (2 * x)\n'
     )
     assert digest(package) == before
 
@@ -53,5 +53,5 @@ def test_nor_is_code_that_no_training_runs(package: Path) -> None:
 
 
 def test_the_software_is_named_with_its_versions() -> None:
-    assert software().keys() == {"xray_hpc", "code", "tensorflow", "keras", "numpy"}
+    assert software().keys() == {"xray_hpc", "code", "python", "tensorflow", "keras", "numpy"}
     assert all(software().values())

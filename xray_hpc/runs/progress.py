@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from dataclasses import dataclass
 
 from xray_hpc.errors import UserError
@@ -48,6 +49,11 @@ def checkpoint_name(epoch: int, step: int) -> str:
     Without its suffix; of two, the one that sorts last is farther.
     """
     return f"epoch-{epoch:04}-step-{step:06}"
+
+
+def remove_checkpoints(paths: RunPaths) -> None:
+    """Remove what a finished run needs no more."""
+    shutil.rmtree(paths.state, ignore_errors=True)
 
 
 def checkpointed(paths: RunPaths) -> list[int] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -99,30 +98,30 @@ class StateFiles:
                 old.unlink()
 
     def newest(self) -> State | None:
-        """The newest state that can be read; ``None`` where there is none.
+        """The newest state that is whole; ``None`` where there is none.
 
-        A warning goes to standard error for each file that is passed over.
+        A damaged one is removed, so that it is none of the two that are kept, and a warning goes
+        to standard error.
 
         Raises:
             UserError: it is of another origin.
+            OSError: it cannot be read.
         """
-        for path in reversed(self._files()):
+        files = self._files()
+        while files:
+            path = files.pop()
             try:
                 state, origin = _read(path)
             except Exception as error:  # damaged bytes can raise nearly anything
-                why = (isinstance(error, OSError) and error.strerror) or "it is damaged"
-                print(
-                    f"warning: {path} cannot be read ({why}); going back to the checkpoint before",
-                    file=sys.stderr,
-                )
+                if isinstance(error, MemoryError) or getattr(error, "errno", None):
+                    raise
+                then = "going back to the one before" if files else "training from the first epoch"
+                print(f"warning: {path} is damaged; removing it and {then}", file=sys.stderr)
+                path.unlink()
                 continue
             self._check(path, origin)
             return state
         return None
-
-    def remove(self) -> None:
-        """Remove every one, when the run is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _check(self, path: Path, origin: Mapping[str, str]) -> None:
         changed = ", ".join(

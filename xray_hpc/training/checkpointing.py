@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NoReturn
 
 import keras
 
@@ -38,6 +40,7 @@ class Checkpointing(keras.callbacks.Callback):
         self,
         files: StateFiles,
         every: CheckpointConfig,
+        *,
         keep: Keep,
         others: Sequence[keras.callbacks.Callback],
         state: State | None,
@@ -58,7 +61,8 @@ class Checkpointing(keras.callbacks.Callback):
         self._since, self._last = 0, time.monotonic()
         self._unsaved = False
         self._writer = ThreadPoolExecutor(max_workers=1)
-        self._written: Future[None] | None = None
+        self._writing: Future[None] | None = None
+        self._begun: Position | None = None
 
     def __enter__(self) -> Checkpointing:
         return self
@@ -70,12 +74,14 @@ class Checkpointing(keras.callbacks.Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         if self.state is not None:
             self.keep.weights = restore(self.state, self.model, self.others)
+            if not self.position.step:
+                self.state = None  # its arrays are as large as the model
         self._last = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self.state is not None:
             restore_metrics(self.state, self.model)
-            self.state = None  # its arrays are as large as the model
+            self.state = None
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if not self._unsaved:
@@ -95,36 +101,54 @@ class Checkpointing(keras.callbacks.Callback):
 
     def look(self) -> None:
         """Write a state if it is time to; to be called where none of it is being changed."""
-        if ending.told():
-            self._write()
-            done = self.position.words(self.epochs, self.steps)
-            print(f"told to end; {done} is done, and its checkpoint is in place", flush=True)
-            self._unsaved = False
-            ending.end()
-        if self._due() and (self._written is None or self._written.done()):
+        if self._unsaved and ending.told():
+            self._leave()
+        elif self._due() and self._idle():
             self._begin()
 
     def _due(self) -> bool:
         every = self.every
-        return (every.steps is not None and self._since >= every.steps) or (
-            every.seconds is not None and time.monotonic() - self._last >= every.seconds
+        return self.position != self._begun and (
+            (every.steps is not None and self._since >= every.steps)
+            or (every.seconds is not None and time.monotonic() - self._last >= every.seconds)
         )
 
-    def _write(self) -> None:
-        """Write the state, and wait until it is in place."""
-        self._begin()
-        assert self._written is not None
-        self._written.result()
+    def _idle(self) -> bool:
+        """Whether no state is being written; raise what went wrong with the last one."""
+        if self._writing is None:
+            return True
+        if not self._writing.done():
+            return False
+        self._writing.result()
+        return True
 
     def _begin(self) -> None:
-        """Have the state written; raise what went wrong with the last one."""
-        if self._written is not None:
-            self._written.result()
+        """Have the state written, behind the one that is being written."""
         state = capture(
             self.model, self.others, self.keep.weights, position=self.position, seconds=self.clock()
         )
-        self._written = self._writer.submit(self.files.write, state)
+        self._writing, self._begun = self._writer.submit(self.files.write, state), self.position
         self._since, self._last = 0, time.monotonic()
+
+    def _write(self) -> None:
+        """Write the state, and wait until it is in place."""
+        if self.position != self._begun:
+            self._begin()
+        assert self._writing is not None
+        self._writing.result()
+
+    def _leave(self) -> NoReturn:
+        """Write the state and end the process, as it was told to."""
+        done = self.position.words(self.epochs, self.steps)
+        try:
+            self._write()
+        except OSError as error:
+            lost = f"told to end; {done} is done, but its checkpoint cannot be written: {error}"
+            print(f"error: {lost}; what came after the last one is lost", file=sys.stderr)
+        else:
+            print(f"told to end; {done} is done, and its checkpoint is in place", flush=True)
+        self._unsaved = False
+        ending.end()
 
     def _let_go(self) -> None:
         if self._unsaved:

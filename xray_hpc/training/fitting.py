@@ -79,7 +79,7 @@ def fit(
         model = compiled_model(config, classes, strategy.num_replicas_in_sync)
     indices, epochs = data.splits["train"], config.train.epochs
     steps = len(indices) // config.train.batch_size
-    start = starting_position(state, epochs, steps)
+    start = tell_start(state, epochs, steps)
     batches = training_batches(
         data.images,
         data.labels,
@@ -121,8 +121,16 @@ def fit(
         return before + time.monotonic() - began
 
     with Checkpointing(
-        states, config.train.checkpoint, keep, callbacks, state, seconds, epochs, steps
+        states,
+        config.train.checkpoint,
+        keep=keep,
+        others=callbacks,
+        state=state,
+        clock=seconds,
+        epochs=epochs,
+        steps=steps,
     ) as checkpointing:
+        del state  # its arrays are as large as the model
         begun = start.epoch + start.step / steps
         progress = ProgressFile(paths, keep, tables, epochs, begun, seconds)
         callbacks = [*callbacks, checkpointing, progress]
@@ -130,8 +138,8 @@ def fit(
     return Fitted(model, pd.DataFrame(tables.history), keep.epoch, seconds())
 
 
-def starting_position(state: State | None, epochs: int, steps: int) -> Position:
-    """Where training begins: behind the last epoch where it was over; it is said."""
+def tell_start(state: State | None, epochs: int, steps: int) -> Position:
+    """Where training begins, which is said: behind the last epoch where it is over."""
     if state is None:
         return Position(0, 0)
     words = state.position.words(epochs, steps)

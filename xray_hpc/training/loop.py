@@ -39,9 +39,12 @@ def train(
         model.reset_metrics()
         hooks.on_epoch_begin(epoch)
         for step in range(start.step if epoch == start.epoch else 0, steps):
+            hooks.on_train_batch_begin(step)
             logs = model.train_function(iterator)
             for callback in callbacks:
                 callback.on_train_batch_end(step, logs)
+            if model.stop_training:
+                break
         hooks.on_epoch_end(epoch, model.get_metrics_result())
         if model.stop_training:
             break
@@ -49,8 +52,6 @@ def train(
 
 
 def _prepare(model: keras.Model, batches: tf.data.Dataset) -> None:
-    """Have Keras make the metrics and the function of a step, for batches such as these."""
-    empty = tf.nest.map_structure(
-        lambda spec: tf.zeros(spec.shape, spec.dtype), batches.element_spec
-    )
-    model.fit(tf.data.Dataset.from_tensors(empty), epochs=0, shuffle=False, verbose=0)
+    """Have Keras make the metrics and the function of a step, as ``fit`` does before any epoch."""
+    zeros = tf.nest.map_structure(lambda of: tf.zeros(of.shape, of.dtype), batches.element_spec)
+    model.fit(tf.data.Dataset.from_tensors(zeros), epochs=0, shuffle=False, verbose=0)

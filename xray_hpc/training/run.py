@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 
-import keras
-import numpy as np
 import tensorflow as tf
 
 from xray_hpc.config import DataConfig, RunConfig
@@ -16,6 +13,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.models.registry import MODELS, weights_digests, weights_files
 from xray_hpc.runs.frozen import FrozenRun, read_frozen
 from xray_hpc.runs.paths import RunPaths
+from xray_hpc.runs.progress import remove_checkpoints
 from xray_hpc.runs.record import Status, now, update_record
 from xray_hpc.training import figures
 from xray_hpc.training.augmented import augmented
@@ -24,7 +22,7 @@ from xray_hpc.training.devices import check_gpus
 from xray_hpc.training.evaluation import evaluate
 from xray_hpc.training.fitting import fit
 from xray_hpc.training.saving import export
-from xray_hpc.training.software import software
+from xray_hpc.training.software import software, versions
 from xray_hpc.training.strategy import check_batch, gpu_names, grow_gpu_memory, make_strategy
 
 
@@ -73,7 +71,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
         seconds=round(seconds, 3),
         seconds_per_epoch=round(fitted.seconds_per_epoch, 3),
     )
-    states.remove()
+    remove_checkpoints(paths)
 
 
 def remove_leftovers(paths: RunPaths) -> None:
@@ -141,13 +139,3 @@ def sides(data: DataConfig) -> str:
     """The side of the images, and of what the network sees of them."""
     cut = "" if data.crop == 1 else f" cut to {data.input_size} px"
     return f"{data.image_size} px{cut}"
-
-
-def versions() -> dict[str, str]:
-    """The versions that decide a result."""
-    return {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-    }

@@ -33,7 +33,7 @@ class Checkpoints:
         self.paths = paths
         self.model = plain_model(config, classes)
         kept = {paths.checkpoint(epoch) for epoch in range(first)}
-        for path in [*paths.checkpoints.glob("*"), *paths.checkpoints.glob(".*")]:
+        for path in paths.checkpoints.glob("*"):  # half-written ones too
             if path not in kept:
                 path.unlink()
 

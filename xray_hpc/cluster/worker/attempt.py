@@ -44,6 +44,7 @@ from xray_hpc.runs.files import out_of_reach
 from xray_hpc.runs.frozen import read_frozen
 from xray_hpc.runs.lease import EXPIRY_SECONDS, Lease, LeaseError, Owner, ask_for
 from xray_hpc.runs.paths import RunPaths
+from xray_hpc.runs.progress import remove_checkpoints
 from xray_hpc.runs.record import Failure, RunRecord, Status, now, write_record
 
 # An older copy of this job, on a node that Slurm has lost, may live until its lease expires.
@@ -118,6 +119,7 @@ class Attempts:
     def _attempt(self, paths: RunPaths, lease: Lease) -> Outcome:
         record = existing_record(paths)
         if record.status is Status.FINISHED:
+            remove_checkpoints(paths)  # of a process that ended before it could
             say(f"{paths.name} is finished already; leaving it as it is")
             return Outcome(paths, 0)
         if stopped := self._stopped(paths, record, lease):
@@ -169,6 +171,7 @@ class Attempts:
         used = process_usage(child.rusage) | {"gpu_use": gpu_use.mean}
         if record.status is Status.FINISHED:  # which is written last: however it ended after that
             write_record(paths, ended_try(paths, record, None, **used))
+            remove_checkpoints(paths)
             return Outcome(paths, 0)
         if self.superseded.is_set():
             message = f"a later start of job {self.job.id if self.job else None} asks for it"

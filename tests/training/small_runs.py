@@ -1,4 +1,4 @@
-"""Small runs that are to be interrupted, and how what they leave is judged."""
+"""Small runs of each model, and how what they leave is judged."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def data(model: str) -> DataConfig:
 SMALL = RunConfig(
     data=data("cnn"),
     model=MODELS["cnn"],
-    augment=AugmentConfig(rotation=10, zoom=0.2),
+    augment=AugmentConfig(rotation=10.0, zoom=0.2),
     train=TrainConfig(
         epochs=2,
         batch_size=8,

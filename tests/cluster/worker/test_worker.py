@@ -22,7 +22,7 @@ from xray_hpc.runs import ledger
 from xray_hpc.runs.files import write_json
 from xray_hpc.runs.lease import Lease
 from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.progress import Progress, write_progress
+from xray_hpc.runs.progress import Progress, checkpoint_name, write_progress
 from xray_hpc.runs.record import RunRecord, Status, Try, read_record, update_record
 from xray_hpc.schema import as_dict
 
@@ -172,6 +172,18 @@ def test_a_training_killed_after_its_last_word_is_finished(start: Any, paths: Ru
     code, _ = ended(start(FINISH + "os.kill(os.getpid(), 15)"))
     assert code == 0
     assert record_of(paths).status is Status.FINISHED
+
+
+@pytest.mark.parametrize("status", [Status.CREATED, Status.FINISHED])
+def test_checkpoints_that_a_finished_training_left_are_removed(
+    start: Any, paths: RunPaths, status: Status
+) -> None:
+    paths.state.mkdir()
+    (paths.state / f"{checkpoint_name(1, 0)}.npz").touch()
+    update_record(paths, status=status)
+    code, _ = ended(start(FINISH + "os.kill(os.getpid(), 9)"))
+    assert code == 0
+    assert not paths.state.exists()
 
 
 def test_a_training_killed_by_the_kernel_is_a_failure(start: Any, paths: RunPaths) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,6 +17,8 @@ from processes import commands, kill_and_wait
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.record import Status, read_record
 from xray_hpc.training.checkpoint import Position
+
+LIMIT = 240  # minutes
 
 
 class Interrupted:
@@ -40,18 +44,17 @@ class Interrupted:
     def get_further(self) -> None:
         """Wait until it has a new checkpoint since it was interrupted."""
         aim = self.left[-1][-1] if self.left else Position(0, 0)
-        self._until(lambda: max(self._places(), default=aim) > aim, f"a checkpoint behind {aim}")
+        self.until(lambda: max(self._places(), default=aim) > aim, f"a checkpoint behind {aim}")
 
     def come_back(self) -> None:
         """Wait until the job is put back, and what ran in it has ended."""
-        starts = str(len(self.left) + 1)
-
-        def back() -> bool:
-            said = self.slurm.job(self.job)
-            return said["Restarts"] == starts and said["JobState"] in ("PENDING", "RUNNING")
-
-        self._until(back, "a restart")
+        self.until(lambda: self.is_back(len(self.left) + 1), "a restart")
         self.left.append(self._places())
+
+    def is_back(self, restarts: int) -> bool:
+        """Whether it has been put back so often, and waits or runs again."""
+        said = self.slurm.job(self.job)
+        return said["Restarts"] == str(restarts) and said["JobState"] in ("PENDING", "RUNNING")
 
     def _places(self) -> list[Position]:
         return [Position(*map(int, re.findall(r"\d+", path.name))) for path in self.checkpoints()]
@@ -77,7 +80,8 @@ class Interrupted:
         assert found, f"job {self.job} has no process of {script}"
         return found
 
-    def _until(self, holds: Callable[[], bool], what: str) -> None:
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait for it, while the run is not finished."""
         end = time.monotonic() + PATIENCE
         while not holds():
             found = read_record(self.run)
@@ -102,9 +106,29 @@ def requeued(run: Interrupted) -> None:
     run.slurm.run("scontrol", "requeue", run.job)
 
 
-def told_of_its_limit(run: Interrupted) -> None:
-    """Slurm looks at limits twice a minute; this is the signal that it sends."""
-    run.slurm.run("scancel", "--signal=USR2", run.job)
+def near_its_limit(run: Interrupted) -> None:
+    """Its time limit is two minutes away at most, of which Slurm tells it within 30 seconds.
+
+    The training is held still meanwhile, or it would be finished.
+    """
+    (training,) = run.python("xray_hpc.training")
+    os.kill(training, signal.SIGSTOP)
+    hours, minutes, _ = run.slurm.job(run.job)["RunTime"].split(":")
+    set_limit(run, 60 * int(hours) + int(minutes) + 2)
+    run.until(lambda: has_pending_signals(training), "a signal")
+    os.kill(training, signal.SIGCONT)
+    run.until(lambda: run.is_back(len(run.left) + 1), "a restart")
+    set_limit(run, LIMIT)
+
+
+def set_limit(run: Interrupted, minutes: int) -> None:
+    run.slurm.run("scontrol", "update", f"jobid={run.job}", f"timelimit={minutes}")
+
+
+def has_pending_signals(pid: int) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    pending = (line.split()[1] for line in lines if line.startswith(("SigPnd", "ShdPnd")))
+    return any(int(mask, 16) for mask in pending)
 
 
 def training_killed(run: Interrupted) -> None:

@@ -37,7 +37,7 @@ WAYS: tuple[tuple[Callable[[Interrupted], None], Failure, bool], ...] = (
     (interrupting.training_killed, Failure.KILLED, False),
     (interrupting.requeued, Failure.PREEMPTED, True),
     (interrupting.killed_and_torn, Failure.KILLED, False),
-    (interrupting.told_of_its_limit, Failure.PREEMPTED, True),
+    (interrupting.near_its_limit, Failure.TIME_LIMIT, True),
     (interrupting.worker_killed, Failure.KILLED, False),
     (interrupting.requeued, Failure.PREEMPTED, True),
     (interrupting.node_died, Failure.NODE_FAILURE, False),

@@ -23,7 +23,7 @@ demo: .venv/demo-installed
 test: .venv/dev-installed
 	@tests/slurm/install.sh accounting
 	@$(MAKE) --no-print-directory lint
-	.venv/bin/python -m pytest -n 3 --dist loadfile  # much of it waits for Slurm, not for a CPU
+	.venv/bin/python -m pytest -n 4 --dist loadfile  # much of it waits for Slurm, not for a CPU
 
 bench: .venv/dev-installed
 	.venv/bin/python tests/benchmarks

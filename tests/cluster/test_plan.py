@@ -240,6 +240,7 @@ def test_planning_writes_nothing(composer: Any, tmp_path: Path) -> None:
 @given(st.lists(st.sampled_from(["seed=1", "model=ft", "train.epochs=3"]), unique=True))
 def test_the_same_command_gives_the_same_sweep(words: list[str]) -> None:
     assert sweep_name("demo", words) == sweep_name("demo", [*words, "cluster=slurm", "results=x"])
+    assert sweep_name("demo", words) == sweep_name("demo", [*words, "train.checkpoint.seconds=9"])
 
 
 def test_a_sweep_is_named_after_what_was_chosen_and_what_was_changed() -> None:

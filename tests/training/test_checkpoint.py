@@ -143,9 +143,9 @@ def test_a_changed_byte_is_noticed_or_does_not_matter(data: st.DataObject) -> No
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"keras": "3.16.0"}, "keras 3.15.1 then, 3.16.0 now"),
-        ({"run": "cnn-87654321"}, "run cnn-12345678 then, cnn-87654321 now"),
-        ({"numpy": "2.4.0"}, "numpy None then, 2.4.0 now"),
+        ({"keras": "3.16.0"}, "other software (keras 3.15.1 then, 3.16.0 now)"),
+        ({"run": "cnn-87654321"}, "another run (run cnn-12345678 then, cnn-87654321 now)"),
+        ({"numpy": "2.4.0"}, "other software (numpy None then, 2.4.0 now)"),
     ],
 )
 def test_what_would_not_go_on_to_the_same_result_is_refused_with_a_line(
@@ -155,10 +155,9 @@ def test_what_would_not_go_on_to_the_same_result_is_refused_with_a_line(
         files(tmp_path).write(state(epochs))
     with pytest.raises(UserError) as refusal:
         files(tmp_path, **changed).newest()
-    newest = tmp_path / "epoch-0002-step-000000.npz"
     assert str(refusal.value) == (
-        f"{newest} is of another run or other software ({told}): to go on from it would give other "
-        f"results; go back to that, or remove {tmp_path} to train anew"
+        f"the checkpoint is of {told}, and going on would give other results; go back to that, or "
+        f"remove {tmp_path} to train anew"
     )
 
 

@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_run_is_refused_in_one_line(
     write_frozen(paths, edited)
     assert train(paths) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert f"is of another run or other software (run {run.name} then, {edited.name} now)" in line
+    assert f"the checkpoint is of another run (run {run.name} then, {edited.name} now)" in line
 
 
 def test_a_checkpoint_more_or_less_often_is_no_other_run(paths: RunPaths) -> None:

@@ -237,11 +237,13 @@ def sweep_name(base: str, task_overrides: Sequence[str]) -> str:
     ``base`` is what the sweep is about (its sweep, experiment or data set); what the command adds
     to it is in the hash.
     """
-    what = [
-        word
-        for word in task_overrides
-        if word.lstrip("+~").split("=")[0].split(".")[0] not in PLACE_KEYS
-    ]
+    what = [word for word in task_overrides if _decides(word.lstrip("+~").split("=")[0])]
     if not what:
         return base
     return f"{base}-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:6]}"
+
+
+def _decides(key: str) -> bool:
+    """Whether a key is part of what a run is."""
+    group, _, rest = key.partition(".")
+    return group not in PLACE_KEYS and not (group == "train" and rest.startswith("checkpoint"))

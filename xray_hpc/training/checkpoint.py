@@ -119,20 +119,21 @@ class StateFiles:
                 print(f"warning: {path} is damaged; removing it and {then}", file=sys.stderr)
                 path.unlink()
                 continue
-            self._check(path, origin)
+            self._check(origin)
             return state
         return None
 
-    def _check(self, path: Path, origin: Mapping[str, str]) -> None:
-        changed = ", ".join(
-            f"{name} {origin.get(name)} then, {self.origin.get(name)} now"
-            for name in sorted(origin.keys() | self.origin.keys())
-            if origin.get(name) != self.origin.get(name)
-        )
+    def _check(self, origin: Mapping[str, str]) -> None:
+        names = sorted(origin.keys() | self.origin.keys())
+        changed = [name for name in names if origin.get(name) != self.origin.get(name)]
         if changed:
+            what = "another run" if "run" in changed else "other software"
+            told = ", ".join(
+                f"{name} {origin.get(name)} then, {self.origin.get(name)} now" for name in changed
+            )
             raise UserError(
-                f"{path} is of another run or other software ({changed}): to go on from it would "
-                f"give other results; go back to that, or remove {path.parent} to train anew"
+                f"the checkpoint is of {what} ({told}), and going on would give other results; "
+                f"go back to that, or remove {self.folder} to train anew"
             )
 
     def _files(self) -> list[Path]:

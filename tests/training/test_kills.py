@@ -1,8 +1,8 @@
 """A run that is really killed, anywhere and again and again, ends with the files of one that was
 left alone.
 
-``XRAY_HPC_KILLS=50`` draws so many examples of each model; ``--hypothesis-show-statistics`` tells
-where their processes ended.
+``XRAY_HPC_KILLS=50`` draws so many examples; ``--hypothesis-show-statistics`` tells where their
+processes ended.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ from small_runs import (
     new_run,
 )
 
-EXAMPLES = int(os.environ.get("XRAY_HPC_KILLS", "1"))
-MOST = 4 if EXAMPLES > 1 else 2  # ends of a run
+FEW = 3
+EXAMPLES = int(os.environ.get("XRAY_HPC_KILLS", FEW))
+MOST = 4 if EXAMPLES > FEW else 2  # ends of a run
 
 # One kill in each place, in the order of a run; what is being written is torn in two.
 KILLS = {
@@ -133,7 +134,6 @@ def train_through(trainer: Trainer, paths: RunPaths, ends: Sequence[End]) -> lis
     return done
 
 
-@pytest.mark.parametrize("model", MODELS)
 @settings(
     max_examples=EXAMPLES,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example takes many seconds
@@ -141,9 +141,10 @@ def train_through(trainer: Trainer, paths: RunPaths, ends: Sequence[End]) -> lis
 )
 @given(drawn=st.data())
 def test_a_run_killed_anywhere_ends_with_the_same_files(
-    trainer: Trainer, results: Path, model: str, drawn: st.DataObject
+    trainer: Trainer, results: Path, drawn: st.DataObject
 ) -> None:
     assume(drawn.draw(st.integers(0, 999)))  # the simplest example comes first: not much happens
+    model = drawn.draw(st.sampled_from(sorted(MODELS)))
     config = RunConfig(
         data=data(model),
         model=MODELS[model],
@@ -195,11 +196,10 @@ def test_a_run_killed_in_each_place_of_all_ends_with_the_same_files(
 @pytest.mark.parametrize(
     "end",
     [
-        End("step", 5, "before", by="SIGTERM"),
         End("validation", 1, "after on_predict_batch_end", by="SIGTERM"),
         End("best weights", 0, by="SIGTERM"),
     ],
-    ids=["in the middle of an epoch", "while it validates", "at the end of an epoch"],
+    ids=["while it validates", "at the end of an epoch"],
 )
 def test_a_run_told_to_end_loses_no_step(
     trainer: Trainer, results: Path, alone: RunPaths, end: End

@@ -130,6 +130,10 @@ class AugmentConfig:
     by 0, 90, 180 or 270 degrees. ``crop`` cuts the square that the network sees (``data.crop``) at
     a random place instead of the centre. ``brightness`` multiplies the pixels by 1 -+ so much.
     What comes in from outside is filled by ``fill_mode``.
+
+    ``views`` is how many changes each image has: epoch e shows what is drawn for epoch e mod
+    ``views``. ``live`` draws anew in every epoch; ``auto`` is chosen when a run is planned (see
+    models.trunks).
     """
 
     rotation: float = 0.0
@@ -142,6 +146,7 @@ class AugmentConfig:
     crop: bool = False
     brightness: float = 0.0
     fill_mode: Literal["reflect", "nearest", "constant", "wrap"] = "reflect"
+    views: int | str = "auto"
 
     def __post_init__(self) -> None:
         check(0 <= self.rotation <= 180, "augment.rotation", self.rotation, "be 0 to 180 degrees")
@@ -149,11 +154,14 @@ class AugmentConfig:
         for key in ("zoom", "height_shift", "width_shift", "brightness"):
             value = getattr(self, key)
             check(0 <= value < 1, f"augment.{key}", value, "be at least 0 and below 1")
+        views = self.views
+        fits = views in ("auto", "live") if isinstance(views, str) else views >= 1
+        check(fits, "augment.views", views, "be auto, live, or a number of views, 1 or more")
 
     @property
     def identity(self) -> bool:
         """Whether every image stays as it is (its central square, if ``data.crop`` cuts one)."""
-        return dataclasses.replace(self, fill_mode="reflect") == AugmentConfig()
+        return dataclasses.replace(self, fill_mode="reflect", views="auto") == AugmentConfig()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from xray_hpc.data.augment import (
     epoch_changes,
     epoch_moves,
     epoch_order,
+    epoch_views,
     image_weights,
     transforms,
 )
@@ -93,6 +94,17 @@ def test_no_two_places_of_an_epoch_get_the_same_changes(
 def test_without_sampling_each_image_gets_its_own_changes() -> None:
     order = epoch_order(np.zeros(20, int), "none", seed=1, epoch=0)
     np.testing.assert_array_equal(change_rows(order), order)
+
+
+@given(LABELS, SEEDS, st.integers(1, 6), EPOCHS)
+def test_views_take_turns_from_epoch_to_epoch_and_within_one(
+    labels: np.ndarray, seed: int, views: int, epoch: int
+) -> None:
+    order = epoch_order(labels, "sampling", seed, epoch)
+    shown = epoch_views(order, views, epoch)
+    for image in np.unique(order):
+        own = shown[order == image]
+        assert own.tolist() == [(epoch + k) % views for k in range(len(own))]
 
 
 @given(LABELS)

@@ -73,6 +73,23 @@ def test_an_epoch_is_the_same_whenever_a_training_is_taken_up(balance: str) -> N
         np.testing.assert_array_equal(left[0], right[0])
 
 
+@pytest.mark.parametrize("balance", ["none", "sampling"])
+def test_with_views_an_image_has_no_more_than_so_many_changes(balance: str) -> None:
+    few = dataclasses.replace(EVERYTHING, views=2)
+    shown = {
+        image.tobytes()
+        for pixels, _ in batches(few, range(6), batch_size=7, balance=balance)
+        for image in pixels
+    }
+    assert len(shown) == 2 * len(INDICES)
+
+
+def test_as_many_views_as_epochs_are_what_live_ones_are() -> None:
+    views = dataclasses.replace(EVERYTHING, views=3)
+    for left, right in zip(batches(views, range(3)), batches(EVERYTHING, range(3)), strict=True):
+        np.testing.assert_array_equal(left[0], right[0])
+
+
 def test_epochs_and_seeds_differ() -> None:
     first, second = batches(epochs=range(1)), batches(epochs=range(1, 2))
     assert not np.array_equal(first[0][0], second[0][0])

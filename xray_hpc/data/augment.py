@@ -51,10 +51,25 @@ def change_rows(order: IntArray) -> IntArray:
     those of an image that is left out, so that no two of its copies are the same.
     """
     rows = order.copy()
-    again = np.ones(len(order), bool)
-    again[np.unique(order, return_index=True)[1]] = False
-    rows[again] = np.setdiff1d(np.arange(len(order)), order)
+    rows[_times_before(order) > 0] = np.setdiff1d(np.arange(len(order)), order)
     return rows
+
+
+def epoch_views(order: IntArray, views: int, epoch: int) -> IntArray:
+    """Which of so many views of its image each position of an epoch shows, shape ``[T]``.
+
+    ``epoch`` mod ``views``; where balanced sampling shows an image again, the view after that.
+    """
+    return (epoch + _times_before(order)) % views
+
+
+def _times_before(order: IntArray) -> IntArray:
+    """How often each entry of ``order`` has been there before."""
+    by_row = np.argsort(order, kind="stable")
+    _, first, counts = np.unique(order[by_row], return_index=True, return_counts=True)
+    times = np.empty(len(order), np.int64)
+    times[by_row] = np.arange(len(order)) - np.repeat(first, counts)
+    return times
 
 
 def image_weights(labels: IntArray) -> FloatArray:
@@ -159,6 +174,25 @@ def epoch_changes(
     draws = np.random.default_rng([seed, epoch, BRIGHTNESS]).uniform(-1, 1, images)
     brightness = (1 + augment.brightness * draws).astype(np.float32)
     return transforms(moves, image_size, input_size), brightness
+
+
+def position_changes(
+    order: IntArray, image_size: int, input_size: int, augment: AugmentConfig, seed: int, epoch: int
+) -> tuple[FloatArray, FloatArray]:
+    """The changes of each position of an epoch: transforms ``[T, 8]`` and factors ``[T]``."""
+
+    def drawn(view: int, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+        moved, lit = epoch_changes(len(order), image_size, input_size, augment, seed, view)
+        return moved[rows], lit[rows]
+
+    if isinstance(augment.views, str):
+        return drawn(epoch, change_rows(order))
+    views = epoch_views(order, augment.views, epoch)
+    moved, lit = np.empty((len(order), 8), np.float32), np.empty(len(order), np.float32)
+    for view in np.unique(views):
+        at = views == view
+        moved[at], lit[at] = drawn(int(view), order[at])
+    return moved, lit
 
 
 def interpolates(augment: AugmentConfig) -> bool:

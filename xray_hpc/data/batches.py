@@ -18,12 +18,11 @@ from xray_hpc.config import AugmentConfig
 from xray_hpc.data.augment import (
     IntArray,
     centre,
-    change_rows,
-    epoch_changes,
     epoch_order,
     image_weights,
     interpolates,
     moves_pixels,
+    position_changes,
 )
 
 
@@ -67,13 +66,12 @@ def training_batches(
     def plan() -> Iterator[tuple[npt.NDArray[Any], ...]]:
         for epoch in epochs:
             order = epoch_order(own, balance, seed, epoch)
-            rows = change_rows(order)
-            moved, lit = epoch_changes(len(own), side, input_size, augment, seed, epoch)
+            moved, lit = position_changes(order, side, input_size, augment, seed, epoch)
             begin = first_step if epoch == epochs.start else 0
             for at in np.arange(steps * batch_size).reshape(steps, batch_size)[begin:]:
-                batch, changes = order[at], rows[at]
+                batch = order[at]
                 pixels = images[indices[batch]]
-                yield pixels, moved[changes], lit[changes], answers[batch], weights[batch]
+                yield pixels, moved[at], lit[at], answers[batch], weights[batch]
 
     def read(
         pixels: tf.Tensor, moved: tf.Tensor, lit: tf.Tensor, answer: tf.Tensor, weight: tf.Tensor

@@ -62,7 +62,7 @@ def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[Shown]:
             other = read_frozen(RunPaths(folder))
         except UserError:
             continue
-        data, augment = other.config.data, other.config.augment
+        data, augment = other.config.data, replace(other.config.augment, views="auto")
         if other.inputs.data == run.inputs.data and replace(data, crop=1.0) == replace(
             run.config.data, crop=1.0
         ):

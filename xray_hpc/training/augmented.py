@@ -21,14 +21,18 @@ def augmented(dataset: Dataset, config: RunConfig) -> Figure:
     Where ``train.balance`` is ``sampling``, an epoch leaves out some images of large classes; they
     are shown as it would get them.
     """
+    views = config.augment.views
+    most = config.train.epochs if isinstance(views, str) else min(views, config.train.epochs)
     rows, train = sample_rows(dataset), dataset.splits["train"]
     originals = dataset.images[train[rows]]
     size, input_size = config.data.image_size, config.data.input_size
     columns = [packed_column(list(originals), config.data)]
-    for epoch, name in enumerate(EPOCHS[: config.train.epochs]):
+    for epoch, name in enumerate(EPOCHS[:most]):
         moved, lit = epoch_changes(len(train), size, input_size, config.augment, config.seed, epoch)
         with tf.device("CPU:0"):  # where a training's batches are made
             images = change(originals, moved[rows], lit[rows], config.augment, input_size)
         columns.append(Column(name, (), list(np.asarray(images))))
     note = ", ".join(words(config.augment))
+    if isinstance(views, int):
+        note += f", {views} views in turn" if views > 1 else ", one view"
     return grid("Augmented training images", note, class_rows(dataset, rows), columns)

@@ -1,0 +1,214 @@
+"""Arrays in one HDF5 file, filled a block of rows at a time and read where they lie on the disk.
+
+Every array is contiguous, and has its place in the file before anything is in it. So a process that
+is killed while it fills them loses what it has not synced, another goes on from there, and readers
+map the file: those of one node share its pages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from xray_hpc.data.hdf5 import new_file
+
+BLOCK_BYTES = 4 * 2**20
+SYNC_SECONDS = 5.0
+CHECKSUMS, DONE = "crc32", "done"  # of each block; how many there are
+
+
+class DamagedError(Exception):
+    """The file is cut short, damaged, or another than was asked for."""
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array of the file; ``rows`` of its first axis make a block, the last one may be short."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    rows: int
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+class Block(NamedTuple):
+    """Rows ``start`` to ``stop`` of an array; ``number`` counts over all arrays."""
+
+    number: int
+    array: str
+    start: int
+    stop: int
+
+
+def blocks(arrays: Mapping[str, Array]) -> list[Block]:
+    """The blocks of a file in the order in which they are filled."""
+    places = [
+        (name, start, min(start + array.rows, array.shape[0]))
+        for name, array in arrays.items()
+        for start in range(0, array.shape[0], array.rows)
+    ]
+    return [Block(number, *place) for number, place in enumerate(places)]
+
+
+class Filling:
+    """A file that is being filled; it has its name when all blocks are written, and not before.
+
+    A context manager. One process at a time: hold a lock. What an earlier process with the same
+    ``key`` has written stays.
+
+    Raises:
+        OSError: the file system failed.
+    """
+
+    def __init__(self, path: Path, arrays: Mapping[str, Array], key: str) -> None:
+        self.path = path
+        self.partial = path.with_name(f".{path.name}.partial")
+        self.blocks = blocks(arrays)
+        self._arrays = arrays
+        try:
+            self._places = _places(self.partial, arrays, key)
+        except (FileNotFoundError, DamagedError):
+            self.partial.unlink(missing_ok=True)
+            _create(self.partial, arrays, key)
+            self._places = _places(self.partial, arrays, key)
+        self._file = os.open(self.partial, os.O_RDWR)
+        self.done = int(np.frombuffer(os.pread(self._file, 8, self._places[DONE]), np.int64)[0])
+        self._synced = time.monotonic()
+
+    def __enter__(self) -> Filling:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+
+    @property
+    def left(self) -> Sequence[Block]:
+        """The blocks that are still to be written, in this order."""
+        return self.blocks[self.done :]
+
+    def write(self, block: Block, rows: npt.NDArray[Any]) -> None:
+        """Write the next block. It is safe from a crash of the node a few seconds later."""
+        assert block.number == self.done, "blocks are written in their order"
+        array = self._arrays[block.array]
+        rows = np.ascontiguousarray(rows, array.dtype)
+        assert rows.shape == (block.stop - block.start, *array.shape[1:])
+        data = rows.reshape(-1).view(np.uint8).data
+        row_bytes = array.nbytes // array.shape[0]
+        self._write(data, self._places[block.array] + block.start * row_bytes)
+        checksum = np.array(zlib.crc32(data), np.uint32)
+        self._write(checksum.tobytes(), self._places[CHECKSUMS] + 4 * block.number)
+        self.done += 1
+        if time.monotonic() - self._synced >= SYNC_SECONDS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Bring what was written to the disk, so that another process can go on from it."""
+        os.fdatasync(self._file)
+        self._write(np.array(self.done, np.int64).tobytes(), self._places[DONE])
+        self._synced = time.monotonic()
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        assert not self.left, "blocks are missing"
+        self.sync()
+        os.fsync(self._file)
+        os.replace(self.partial, self.path)
+
+    def _write(self, data: bytes | memoryview, place: int) -> None:
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(self._file, rest, place)
+            rest, place = rest[written:], place + written
+
+
+def read(path: Path, arrays: Mapping[str, Array], key: str) -> dict[str, npt.NDArray[Any]]:
+    """Map the arrays of a finished file, read-only; every block is checked first.
+
+    The mapping holds the file that was there, also when another takes its name.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedError: it is not whole, or not that of ``key``.
+    """
+    places = _places(path, arrays, key)
+    found = {
+        name: np.memmap(path, array.dtype, "r", places[name], array.shape)
+        if array.nbytes
+        else np.empty(array.shape, array.dtype)
+        for name, array in arrays.items()
+    }
+    every = blocks(arrays)
+    with path.open("rb") as file:
+        said = np.frombuffer(os.pread(file.fileno(), 4 * len(every), places[CHECKSUMS]), np.uint32)
+    for block in every:
+        rows = found[block.array][block.start : block.stop]
+        if zlib.crc32(rows.reshape(-1).view(np.uint8).data) != said[block.number]:
+            raise DamagedError(f"{block.array} is damaged in rows {block.start} to {block.stop}")
+    return found
+
+
+def rows_of_a_block(shape: Sequence[int], dtype: str) -> int:
+    """How many rows of an array make a block of about ``BLOCK_BYTES``."""
+    row = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
+    return max(1, BLOCK_BYTES // max(row, 1))
+
+
+def _create(path: Path, arrays: Mapping[str, Array], key: str) -> None:
+    number = len(blocks(arrays))
+    with new_file(path) as (file, _):
+        file.attrs["key"] = key
+        file.attrs["arrays"] = _words(arrays)
+        for name, array in arrays.items():
+            _allocate(file, name, array.shape, np.dtype(array.dtype))
+        _allocate(file, CHECKSUMS, (number,), np.dtype(np.uint32))
+        file[DONE] = np.zeros(1, np.int64)
+
+
+def _allocate(
+    file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]
+) -> None:
+    """Give an array its place in the file, with nothing in it."""
+    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    how.set_layout(h5py.h5d.CONTIGUOUS)
+    how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    how.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    space = h5py.h5s.create_simple(shape)
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), space, how)
+
+
+def _places(path: Path, arrays: Mapping[str, Array], key: str) -> dict[str, int]:
+    """Where each array begins in the file, in bytes."""
+    if not path.exists():
+        raise FileNotFoundError(path)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            if file.attrs["key"] != key or file.attrs["arrays"] != _words(arrays):
+                raise DamagedError("made of something else")
+            names = [*arrays, CHECKSUMS, DONE]
+            places = {name: file[name].id.get_offset() or 0 for name in names}
+            ends = [places[name] + file[name].nbytes for name in names]
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise DamagedError(str(error).partition("\n")[0]) from error
+    if path.stat().st_size < max(ends):
+        raise DamagedError("cut short")
+    return places
+
+
+def _words(arrays: Mapping[str, Array]) -> str:
+    return json.dumps({n: [list(a.shape), a.dtype, a.rows] for n, a in arrays.items()})

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xray_hpc.config import ModelConfig
 
 REPOSITORY = Path(__file__).parents[1]
 BENCHMARKS = REPOSITORY / "tests" / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def benchmark_module() -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a module of the benchmarks, which import each other by their bare names."""
+    sys.path.insert(0, str(BENCHMARKS))
+    yield importlib.import_module
+    sys.path.remove(str(BENCHMARKS))
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
@@ -40,4 +58,107 @@ def test_an_unknown_topic_is_refused_with_those_there_are() -> None:
     done = bench("--only", "speed")
     assert done.returncode == 2
     topics = ("start", "compose", "launch", "submit", "status", "collect", "images", "checkpoints")
-    assert all(topic in done.stderr for topic in topics)
+    assert all(topic in done.stderr for topic in (*topics, "tutorial", "growth"))
+
+
+@pytest.fixture(scope="module")
+def drawn(
+    benchmark_module: Callable[[str], ModuleType], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """A set of 60 drawn X-rays, 48 of them to train and validate on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("XRAY_HPC_DATA", raising=False)
+        folder = tmp_path_factory.mktemp("drawn")
+        return benchmark_module("parts").source(folder, drawn=60)
+
+
+def files(root: Path, split: str) -> set[str]:
+    return {str(path.relative_to(root)) for path in (root / split).rglob("*.*") if path.is_file()}
+
+
+def test_a_part_lies_within_a_larger_one_and_both_ways_read_its_links(
+    benchmark_module: Callable[[str], ModuleType], drawn: Any, tmp_path: Path
+) -> None:
+    parts = benchmark_module("parts")
+    small, large = (parts.part(drawn, images, tmp_path) for images in (24, 48))
+    assert sum(large.images.values()) == 60
+    for split, images in large.images.items():  # each class is rounded by itself
+        assert small.images[split] == pytest.approx(images / 2, abs=1)
+    for split in ("train", "val", "test"):
+        assert files(small.root, split) < files(large.root, split)
+        for name in files(small.root, split):
+            assert (small.root / name).read_bytes() == (large.root / name).read_bytes()
+
+
+def test_a_process_is_watched_with_what_it_starts(
+    benchmark_module: Callable[[str], ModuleType],
+) -> None:
+    busy = "import time; kept = bytearray(10**8); 'BUSY'; "
+    busy += "exec('while time.process_time() < 1: pass')"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}], check=True)"
+    spent = benchmark_module("processes").watched(["-c", code], {"'BUSY'; exec": "busy"})
+    assert spent.cpu >= 1
+    assert spent.peak >= 10**8
+    assert 0 < spent.kinds["busy"] <= spent.cpu
+
+
+def test_a_process_that_fails_is_no_measurement(
+    benchmark_module: Callable[[str], ModuleType],
+) -> None:
+    with pytest.raises(RuntimeError, match="no such thing"):
+        benchmark_module("processes").watched(["-c", "raise OSError('no such thing')"], {})
+
+
+@pytest.mark.parametrize("unfreeze", [0, 2, 13])
+def test_the_tutorials_way_trains_the_same_weights(
+    unfreeze: int, benchmark_module: Callable[[str], ModuleType]
+) -> None:
+    from xray_hpc.models.build import build_model
+
+    tutorial = benchmark_module("tutorial")
+    settings = tutorial.Settings("", 32, 1, "MobileNetV2", None, ())
+    theirs = tutorial.pretrained(settings, unfreeze)
+    config = ModelConfig(
+        name="ft" if unfreeze else "tl",
+        backbone="mobilenet_v2",
+        weights="none",
+        unfreeze=unfreeze or None,
+        preprocessing="unit",
+        head_units=128,
+        head_dropout=0.1,
+    )
+    ours = build_model(config, (32, 32, 3), 2)
+    shapes = [[tuple(v.shape) for v in model.trainable_variables] for model in (theirs, ours)]
+    assert shapes[0] == shapes[1]
+
+
+def test_the_tutorials_way_trains_validates_and_evaluates(
+    benchmark_module: Callable[[str], ModuleType],
+    drawn: Any,
+    tmp_path: Path,
+) -> None:
+    parts, ways = benchmark_module("parts"), benchmark_module("ways")
+    task = ways.Task(parts.part(drawn, 48, tmp_path), 32, 2, "mobilenet_v2", None)
+    training = ways.Training("cnn", 1e-3)
+    way = ways.theirs(task, task.epochs, [training], tmp_path)
+    spent = way.trainings[training]
+    assert set(spent["stages"]) == {"build", "train", "validate", "evaluate"}
+    assert 0 < way.start + way.cpu(training) <= way.spent.cpu
+    first, second = spent["epochs"]
+    assert 0 < first < second < way.cpu(training)
+    assert 0 <= spent["auc"] <= 1
+
+
+finite = st.floats(-1e3, 1e3)
+
+
+@given(intercept=finite, slope=finite, places=st.sets(st.integers(0, 100), min_size=2, max_size=6))
+def test_points_on_a_line_are_fitted_by_it(
+    benchmark_module: Callable[[str], ModuleType],
+    intercept: float,
+    slope: float,
+    places: set[int],
+) -> None:
+    fitted = benchmark_module("growing").line({x: intercept + slope * x for x in places})
+    assert fitted.intercept == pytest.approx(intercept, abs=1e-6)
+    assert fitted.slope == pytest.approx(slope, abs=1e-6)

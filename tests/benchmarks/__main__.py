@@ -1,6 +1,6 @@
 """``make bench``: times what a user waits for, prints tables and writes RESULTS.md.
 
-python tests/benchmarks                                all topics: minutes
+python tests/benchmarks                                all topics: an hour
 python tests/benchmarks --only compose --repeat 1      one topic, printed only
 """
 
@@ -18,7 +18,9 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # no topic is about a GPU
 
 import checkpoints
 import collecting
+import comparing
 import composing
+import growing
 import launching
 import loading
 import machine
@@ -40,6 +42,8 @@ TOPICS = {
     "collect": collecting.tables,
     "images": loading.tables,
     "checkpoints": checkpoints.tables,
+    "tutorial": comparing.tables,
+    "growth": growing.tables,
 }
 
 
@@ -47,9 +51,11 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="python tests/benchmarks",
-        description="Time start-up, launching, watching, collecting, images and checkpoints.",
-        epilog="Without --only, the tables also go into tests/benchmarks/RESULTS.md. "
-        "XRAY_HPC_DATA names a folder that holds chest_xray/ (Kaggle's set); without it the "
+        description="Time start-up, launching, watching, collecting, images, checkpoints, and the "
+        "toolkit beside the tutorial's own way.",
+        epilog="Without --only, the tables also go into tests/benchmarks/RESULTS.md; growth draws "
+        "results/example/growth.png. XRAY_HPC_DATA names a folder that holds chest_xray/ "
+        "(Kaggle's set) and keras_models/ (weights of MobileNetV2); without it the "
         "images are drawn ones alone. The cluster is a throw-away one, which needs root and "
         "Debian's packages (tests/slurm/install.sh). Hydra's official plugin for Slurm is "
         "installed below build/, into an environment of its own.",

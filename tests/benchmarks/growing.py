@@ -1,0 +1,183 @@
+"""How cost grows with runs, epochs and images, in the tutorial's way and in ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import parts
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from measuring import REPOSITORY, progress
+from table import Table, number
+from ways import Task, Training, ours, theirs
+
+from xray_hpc.report.style import DPI, PALETTE, look
+from xray_hpc.runs.figures import save
+
+FIGURE = REPOSITORY / "results" / "example" / "growth.png"
+SIZE = 96
+# What stays the same where something else grows.
+RUNS, EPOCHS, IMAGES = 1, 10, 1_000
+OURS = {"runs": (1, 8, 32), "epochs": (1, 10, 50), "images": (500, 1_000, 2_000, 5_216)}
+THEIRS = {"runs": (1, 2, 3), "epochs": (1, 5, 10, 25), "images": (500, 1_000, 2_000)}
+WAYS = {"tutorial": (PALETTE[1], "s"), "ours": (PALETTE[0], "o")}
+RATE = 3e-4
+
+DASHES = (3, 2)
+
+Points = dict[float, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Least squares through some points: CPU seconds at nothing, and for each one more."""
+
+    intercept: float
+    slope: float
+
+    def __call__(self, x: float) -> float:
+        return self.intercept + self.slope * x
+
+
+def line(points: Mapping[float, float]) -> Line:
+    """The line nearest to the points."""
+    slope, intercept = np.polyfit(list(points), list(points.values()), 1)
+    return Line(float(intercept), float(slope))
+
+
+def tables(folder: Path, repeat: int) -> Iterator[Table]:
+    """One table of the points and lines, measured once; also draws ``FIGURE``."""
+    whole = parts.source(folder)
+    largest = max(OURS["images"])
+    tasks = {
+        images: Task(parts.part(whole, images, folder), SIZE, EPOCHS, "mobilenet_v2", whole.weights)
+        for images in OURS["images"]
+    }
+    grown = {"tutorial": tutorial(tasks, folder), "ours": own(tasks, folder)}
+    save(draw(grown), FIGURE, dpi=DPI)
+    table = Table(
+        "How cost grows",
+        f"CPU seconds, everything included, of `tl` with MobileNetV2 at {SIZE} px ({whole.name}): "
+        f"{RUNS} run, {EPOCHS} epochs and {IMAGES:,} images to train and validate on but for what "
+        f"grows, with the set's own share of test images (of {largest:,} it has 624). Lines are "
+        "least squares through what was measured. What the tutorial's way takes for fewer runs "
+        "and epochs is read off its longest training, in one process. The figure is "
+        f"`{FIGURE.relative_to(REPOSITORY)}`.",
+        ("what grows", "way", "measured", "at nothing", "each more", "at the most"),
+    )
+    for what, most in OURS.items():
+        for way, points in grown.items():
+            fitted = line(points[what])
+            seen = ", ".join(f"{x:,}: {number(y)}" for x, y in points[what].items())
+            cells = (number(fitted.intercept), f"{fitted.slope:.3g}", number(fitted(max(most))))
+            table.rows.append((what, way, seen, *cells))
+    for what in OURS:
+        slopes = [line(grown[way][what]).slope for way in WAYS]
+        table.remarks.append(
+            f"One more of the {what} costs {number(slopes[0] / slopes[1])} times less in ours."
+        )
+    yield table
+
+
+def rates(runs: int) -> list[float]:
+    """So many learning rates."""
+    return [float(f"{rate:.3g}") for rate in np.geomspace(RATE / 10, RATE * 10, runs)]
+
+
+def own(tasks: Mapping[int, Task], folder: Path) -> dict[str, Points]:
+    """The points of ours: a launch each, with nothing cached."""
+
+    def cost(runs: int = RUNS, epochs: int = EPOCHS, images: int = IMAGES) -> float:
+        progress(f"growth: {runs} runs, {epochs} epochs, {images} images")
+        task, spoken = tasks[images], ",".join(f"{rate:g}" for rate in rates(runs))
+        task = Task(task.part, task.size, epochs, task.backbone, task.weights)
+        return ours(task, ["model=tl", f"train.learning_rate={spoken}"], folder).spent.cpu
+
+    base = cost()
+    return {
+        "runs": {n: base if n == RUNS else cost(runs=n) for n in OURS["runs"]},
+        "epochs": {n: base if n == EPOCHS else cost(epochs=n) for n in OURS["epochs"]},
+        "images": {n: base if n == IMAGES else cost(images=n) for n in OURS["images"]},
+    }
+
+
+def tutorial(tasks: Mapping[int, Task], folder: Path) -> dict[str, Points]:
+    """The points of the tutorial's way: a process for the runs, the epochs, and each of images."""
+    most = max(THEIRS["runs"])
+    progress(f"growth: {most} runs as the tutorial does")
+    runs = theirs(tasks[IMAGES], EPOCHS, [Training("tl", r) for r in rates(most)], folder)
+    costs = np.cumsum([runs.cpu(training) for training in runs.trainings])
+    base = runs.start + float(costs[0])
+
+    longest = max(THEIRS["epochs"])
+    progress(f"growth: {longest} epochs as the tutorial does")
+    epochs = theirs(tasks[IMAGES], longest, [Training("tl", RATE)], folder)
+    (spent,) = epochs.trainings.values()
+    besides = epochs.spent.cpu - spent["epochs"][-1]
+
+    images = {}
+    for count in THEIRS["images"]:
+        if count == IMAGES:
+            images[count] = base
+            continue
+        progress(f"growth: {count} images as the tutorial does")
+        images[count] = theirs(tasks[count], EPOCHS, [Training("tl", RATE)], folder).spent.cpu
+    return {
+        "runs": {n: runs.start + float(costs[n - 1]) for n in THEIRS["runs"]},
+        "epochs": {n: besides + spent["epochs"][n - 1] for n in THEIRS["epochs"]},
+        "images": images,
+    }
+
+
+GREY = "#666666"
+SMALL = 7.5
+
+
+def draw(grown: Mapping[str, Mapping[str, Points]]) -> Figure:
+    """A panel for each thing that grows."""
+    fixed = {"runs": f"{RUNS} run", "epochs": f"{EPOCHS} epochs", "images": f"{IMAGES:,} images"}
+    with look():
+        figure = Figure(figsize=(7.4, 3.1))
+        for axes, what in zip(figure.subplots(1, 3), OURS, strict=True):
+            for way, points in grown.items():
+                draw_way(axes, way, what, points[what])
+            others = ", ".join(text for name, text in fixed.items() if name != what)
+            axes.set_title(f"More {what}", pad=16)
+            place = {"xytext": (0, 5), "textcoords": "offset points", "fontsize": SMALL}
+            axes.annotate(others, (0, 1), xycoords="axes fraction", color=GREY, **place)
+            axes.set(xlim=(0, None), ylim=(0, None), xlabel=what)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter("{x:,.0f}")
+        figure.axes[0].set_ylabel("CPU seconds, everything included")
+        handles = [
+            Line2D([], [], color=GREY, linestyle="", marker="o", markersize=4, label="measured"),
+            Line2D([], [], color=GREY, label="least squares"),
+            Line2D([], [], color=GREY, dashes=DASHES, label="the same, where nothing was measured"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+def draw_way(axes: Axes, way: str, what: str, points: Points) -> None:
+    """Points as measured and the line through them, broken where nothing was measured."""
+    color, marker = WAYS[way]
+    fitted, known, most = line(points), max(points), max(OURS[what])
+    axes.plot((0, known), (fitted(0), fitted(known)), color=color)
+    if known < most:
+        axes.plot((known, most), (fitted(known), fitted(most)), color=color, dashes=DASHES)
+    dots = {"markersize": 4, "clip_on": False, "zorder": 3}
+    axes.plot(list(points), list(points.values()), marker, color=color, **dots)
+    words = f"{way}: {fitted.slope:,.2g}" if fitted.slope < 10 else f"{way}: {fitted.slope:,.0f}"
+    axes.annotate(
+        f"{words} s\na{'n' if what[0] in 'aei' else ''} {what[:-1]}",
+        (0.8 * most, fitted(0.8 * most)),
+        xytext=(-7, 3),
+        textcoords="offset points",
+        ha="right",
+        color=color,
+        fontsize=SMALL,
+    )

@@ -1,0 +1,122 @@
+"""The same trainings in two ways: by the toolkit, with all it does, and as the tutorial does."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parts import Part
+from processes import Spent, watched
+
+from xray_hpc.runs.files import read_json
+from xray_hpc.runs.paths import RunPaths, SweepPaths
+
+BACKBONES = {"mobilenet_v2": "MobileNetV2", "resnet152v2": "ResNet152V2"}
+KINDS = {
+    "stage.py": "staging",
+    "xray_hpc.training": "training",
+    "run.py": "watching",
+    "xray_hpc.collect": "report",
+    "xray_hpc.launch": "launching",
+}
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What both ways train on, and for how long."""
+
+    part: Part
+    size: int
+    epochs: int
+    backbone: str
+    weights: Path | None
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run of a sweep."""
+
+    model: str
+    learning_rate: float
+    unfreeze: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.unfreeze}" if self.unfreeze else self.model
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What a launch took, and its runs' test AUC."""
+
+    spent: Spent
+    auc: Mapping[Training, float]
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """What one process took for several trainings, and what it says of each (``tutorial.Spent``).
+
+    ``start`` are the CPU seconds until the first one: importing, listing the files.
+    """
+
+    spent: Spent
+    start: float
+    trainings: Mapping[Training, Mapping[str, Any]]
+
+    def cpu(self, training: Training) -> float:
+        """CPU seconds of one of them."""
+        return sum(self.trainings[training]["stages"].values())
+
+
+def ours(task: Task, words: Sequence[str], folder: Path) -> Ours:
+    """Launch ``words`` on this machine, with nothing cached; every epoch is trained."""
+    place = folder / f"ours-{next(_numbers)}"
+    spent = watched(["-m", "xray_hpc.launch", "-m", *_words(task, place), *words], KINDS)
+    runs = SweepPaths(place / "sweep").runs.iterdir()
+    return Ours(spent, dict(map(_read, map(RunPaths, runs))))
+
+
+def _words(task: Task, place: Path) -> Iterator[str]:
+    """The tutorial's settings, on the same files."""
+    yield "experiment=larcc"
+    yield from ("data=folder", f"data.root={task.part.root}", "data.split=folder")
+    yield f"data.image_size={task.size}"
+    yield from (f"model.backbone={task.backbone}", f"model.weights={task.weights or 'none'}")
+    yield "model.preprocessing=unit"
+    yield from (f"train.epochs={task.epochs}", f"train.early_stopping.patience={task.epochs}")
+    yield from ("cluster=local", f"results={place}", f"cache={place}/cache", "name=sweep")
+
+
+def _read(run: RunPaths) -> tuple[Training, float]:
+    from xray_hpc.runs.frozen import read_frozen
+
+    config, metrics = read_frozen(run).config, read_json(run.metrics)
+    if metrics["epochs"] != config.train.epochs:
+        raise RuntimeError(f"{run.name} trained for {metrics['epochs']} epochs only")
+    training = Training(config.model.name, config.train.learning_rate, config.model.unfreeze or 0)
+    return training, metrics["test"]["auc"]
+
+
+def theirs(task: Task, epochs: int, trainings: Sequence[Training], folder: Path) -> Theirs:
+    """Train them for so many epochs, one after another in one process."""
+    place = folder / f"theirs-{next(_numbers)}"
+    place.mkdir()
+    settings = {
+        "root": str(task.part.root),
+        "size": task.size,
+        "epochs": epochs,
+        "backbone": BACKBONES[task.backbone],
+        "weights": task.weights and str(task.weights),
+        "trainings": [vars(training) for training in trainings],
+    }
+    (place / "settings.json").write_text(json.dumps(settings))
+    script = Path(__file__).with_name("tutorial.py")
+    words = [str(script), str(place / "settings.json"), str(place / "spent.json")]
+    spent = watched(words, {script.name: "tutorial"})
+    said = json.loads((place / "spent.json").read_text())
+    return Theirs(spent, said["start"], dict(zip(trainings, said["trainings"], strict=True)))

@@ -138,7 +138,7 @@ def test_the_tutorials_way_trains_validates_and_evaluates(
     tmp_path: Path,
 ) -> None:
     parts, ways = benchmark_module("parts"), benchmark_module("ways")
-    task = ways.Task(parts.part(drawn, 48, tmp_path), 32, 2, "mobilenet_v2", None)
+    task = ways.Task(parts.part(drawn, 24, tmp_path), 32, 2, "mobilenet_v2", None)
     training = ways.Training("cnn", 1e-3)
     way = ways.theirs(task, task.epochs, [training], tmp_path)
     spent = way.trainings[training]
@@ -159,6 +159,6 @@ def test_points_on_a_line_are_fitted_by_it(
     slope: float,
     places: set[int],
 ) -> None:
-    fitted = benchmark_module("growing").line({x: intercept + slope * x for x in places})
+    fitted = benchmark_module("fitting").line({x: intercept + slope * x for x in places})
     assert fitted.intercept == pytest.approx(intercept, abs=1e-6)
     assert fitted.slope == pytest.approx(slope, abs=1e-6)

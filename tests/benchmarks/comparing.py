@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import parts
+from fitting import line
 from measuring import progress
+from processes import Spent
 from table import Table, number
 from ways import Ours, Task, Theirs, Training, ours, theirs
 
@@ -21,175 +23,190 @@ SWEEP = (
     *("model=tl,ft", "model.unfreeze=2,13"),
     f"train.learning_rate={','.join(f'{rate:g}' for rate in RATES)}",
 )
-MEASURED = "measured"
 STAGES = ("build", "train", "validate", "evaluate")
-OWN = ("launching", "staging", "training", "watching", "report")
+PROCESSES = ("launching", "staging", "training", "watching", "report")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A backbone, on how many images, and how many epochs of the tutorial's way are waited for."""
+    """A backbone; how many images it sees in both ways, and how many more the sweep in ours.
+
+    ``alone`` is what is trained for itself in both ways. ``epochs`` is how long the tutorial's way
+    is waited for.
+    """
 
     title: str
     backbone: str
     images: int
+    more: int
     alone: Sequence[Training]
     epochs: int
 
 
 CASES = (
-    Case("MobileNetV2", "mobilenet_v2", 400, (CNN, RUNS[0], RUNS[2]), EPOCHS),
-    Case("ResNet152V2, random weights", "resnet152v2", 100, (), 3),
+    Case("MobileNetV2", "mobilenet_v2", 400, 1_200, (CNN, RUNS[0], RUNS[2]), EPOCHS),
+    Case("ResNet152V2", "resnet152v2", 64, 160, (), 3),
 )
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What was measured of a case: the sweep, in ours, by its number of images."""
+
+    case: Case
+    task: Task
+    tutorial: Mapping[Training, Theirs]
+    alone: Mapping[Training, Ours]
+    sweeps: Mapping[int, Ours]
+
+    def tutorial_sweep(self, images: int) -> float:
+        """CPU seconds that the tutorial's way would take for the sweep, of so many images."""
+        start = statistics.median(self.tutorial[run].start for run in RUNS)
+        share = images / trained(self.task)
+        each = [self.tutorial[run].computed(run, self.task.epochs, share) for run in RUNS]
+        return start + len(RATES) * sum(each)
+
+
+def trained(task: Task) -> int:
+    """How many images are trained or validated on."""
+    return task.part.images["train"] + task.part.images["validation"]
+
+
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """Three tables a backbone: in all, by stage, and what both ways answer. Measured once."""
+    """Four tables a backbone, measured once: each training, the sweep, and where time goes."""
     whole = parts.source(folder)
     for case in CASES:
-        part = parts.part(whole, case.images, folder)
         weights = whole.weights if case.backbone == "mobilenet_v2" else None
-        task = Task(part, SIZE, EPOCHS, case.backbone, weights)
-        yield from compared(case, task, whole.name, folder)
+        small, large = (
+            Task(parts.part(whole, images, folder), SIZE, EPOCHS, case.backbone, weights)
+            for images in (case.images, case.more)
+        )
+        found = compare(case, small, large, folder)
+        yield each_training(found, whole.name)
+        yield the_sweep(found, whole.images)
+        yield their_stages(found)
+        yield our_stages(found)
 
 
-def compared(case: Case, task: Task, name: str, folder: Path) -> Iterator[Table]:
+def compare(case: Case, small: Task, large: Task, folder: Path) -> Compared:
     """Train in both ways, in turn."""
-    tutorial: dict[Training, Theirs] = {}
-    alone: dict[Training, Ours] = {}
-    for training in dict.fromkeys((*case.alone, *RUNS)):
-        progress(f"{case.title}: {training} as the tutorial does")
-        tutorial[training] = theirs(task, case.epochs, [training], folder)
+    tutorial, alone, sweeps = {}, {}, {}
+    for training in (run for run in (CNN, *RUNS) if run in RUNS or run in case.alone):
+        progress(f"{case.title}: {training}, as the tutorial does")
+        tutorial[training] = theirs(small, case.epochs, [training], folder)
         if training in case.alone:
             progress(f"{case.title}: {training}")
-            alone[training] = ours(task, words(training), folder)
-    progress(f"{case.title}: the sweep")
-    sweep = ours(task, SWEEP, folder)
-    yield in_all(case, task, name, tutorial, alone, sweep)
-    yield by_stage(case, tutorial, alone, sweep)
-    yield answers(case, task, tutorial, alone, sweep)
+            alone[training] = ours(small, words(training), folder)
+    for task in (small, large):
+        progress(f"{case.title}: the sweep on {trained(task)} images")
+        sweeps[trained(task)] = ours(task, SWEEP, folder)
+    return Compared(case, small, tutorial, alone, sweeps)
 
 
 def words(training: Training) -> list[str]:
     """What a launch is told of a training."""
     depth = [f"model.unfreeze={training.unfreeze}"] if training.unfreeze else []
-    return [f"model={training.model}", f"train.learning_rate={training.learning_rate}", *depth]
+    return [f"model={training.model}", f"train.learning_rate={training.learning_rate:g}", *depth]
 
 
-def at_length(way: Theirs, epochs: int) -> float:
-    """CPU seconds of a training with more epochs than it had, each like the mean of its later."""
-    (spent,) = way.trainings.values()
-    done = spent["epochs"]
-    each = (done[-1] - done[0]) / (len(done) - 1)
-    return way.spent.cpu + each * (epochs - len(done))
-
-
-def in_all(
-    case: Case,
-    task: Task,
-    name: str,
-    tutorial: Mapping[Training, Theirs],
-    alone: Mapping[Training, Ours],
-    sweep: Ours,
-) -> Table:
-    """Both ways of each training, and of the sweep."""
-    short = case.epochs < task.epochs
+def each_training(found: Compared, data: str) -> Table:
+    """Trainings by themselves: cost, memory and AUC in both ways."""
+    case, images = found.case, found.task.part.images
+    weights = "random" if found.task.weights is None else "ImageNet's"
     table = Table(
         f"The tutorial's way and ours: {case.title}",
-        f"{task.part} images of {name.split(',')[0]} at {task.size} px, {task.epochs} epochs, "
-        "learning rate and weights alike; both scale to 0..1, zoom and shift, stop early and "
-        "lower the rate as the tutorial does (with a patience as long as the training, so that "
-        "all epochs are trained). `tutorial`: `tests/benchmarks/tutorial.py`, in one process. "
-        "`ours`: `python -m xray_hpc.launch -m ... cluster=local` and all that it starts, from an "
-        "empty cache to the report. Memory is the most that all processes had resident at once. "
-        f"The sweep has {len(RUNS) * len(RATES)} runs: `tl`, and `ft` with the last 2 and 13 "
-        f"layers unfrozen, at {len(RATES)} learning rates.",
-        ("training", "way", "how", "CPU-s", "wall s", "GB", "times less CPU"),
+        f"{found.task.part} images of {data}, at {SIZE} px; {weights} weights; learning rate "
+        f"{RATE:g}. Both ways scale to 0..1, zoom and shift, stop early and lower the learning "
+        "rate as the tutorial does, but with a patience as long as the training, so that every "
+        "epoch is trained. "
+        "`tutorial` is `tests/benchmarks/tutorial.py`, a process for each training. `ours` is "
+        "`python -m xray_hpc.launch -m ... cluster=local` and all that it starts, from an empty "
+        "cache to the report. `GB` is the most that was resident at once in all processes, what "
+        "they share counted in each. Weights begin at random, so that no two trainings have "
+        f"the same AUC, which is of {images['test']} test images.",
+        ("training", "way", "epochs", "CPU-s", "wall s", "GB", "test AUC", "times less CPU"),
     )
-    cost = {training: at_length(way, task.epochs) for training, way in tutorial.items()}
-    how = f"computed from {case.epochs} epochs" if short else MEASURED
-    for training, way in tutorial.items():
-        spent = way.spent
-        seen = ["", number(spent.peak / 1e9)] if short else _seen(spent.wall, spent.peak)
-        table.rows.append((str(training), "tutorial", how, number(cost[training]), *seen, ""))
-        if training in alone:
-            own = alone[training].spent
-            ratio = number(cost[training] / own.cpu)
-            seen = _seen(own.wall, own.peak)
-            table.rows.append((str(training), "ours", MEASURED, number(own.cpu), *seen, ratio))
-    start = statistics.median(tutorial[training].start for training in RUNS)
-    every = start + len(RATES) * sum(cost[training] - tutorial[training].start for training in RUNS)
-    own = sweep.spent
-    table.rows += [
-        ("sweep", "tutorial", "computed from three runs", number(every), "", "", ""),
+    whole = case.epochs == EPOCHS
+    (part_of_sweep, *_) = found.sweeps.values()
+    for training, way in found.tutorial.items():
+        (spent,) = way.trainings.values()
+        auc = f"{spent['auc']:.3f}" if whole else ""
+        row = (str(training), "tutorial", f"{case.epochs}", *_cells(way.spent), auc, "")
+        table.rows.append(row)
+        if training in found.alone:
+            own = found.alone[training]
+            auc, ratio = f"{own.auc[training]:.3f}", number(way.spent.cpu / own.spent.cpu)
+            table.rows.append((str(training), "ours", f"{EPOCHS}", *_cells(own.spent), auc, ratio))
+        if whole and training in part_of_sweep.auc:
+            auc = f"{part_of_sweep.auc[training]:.3f}"
+            row = (str(training), "ours, in the sweep", f"{EPOCHS}", "", "", "", auc, "")
+            table.rows.append(row)
+    return table
+
+
+def _cells(spent: Spent) -> tuple[str, str, str]:
+    return number(spent.cpu), number(spent.wall), number(spent.peak / 1e9)
+
+
+def the_sweep(found: Compared, whole: int) -> Table:
+    """All runs: ours as measured and, on the whole set, along the line through that."""
+    runs = len(RUNS) * len(RATES)
+    rates = ", ".join(f"{rate:g}" for rate in RATES)
+    measured = {images: own.spent.cpu for images, own in found.sweeps.items()}
+    table = Table(
+        f"A sweep of {runs} runs: {found.case.title}",
+        f"`tl`, and `ft` with the last 2 and 13 layers unfrozen, at learning rates {rates}; "
+        f"{EPOCHS} epochs. The tutorial's way is computed everywhere: one start of Python, and "
+        f"{len(RATES)} times the runs of the table above (a run costs the same at any learning "
+        "rate), their epochs and passes over the images as the mean of those behind the first, "
+        "and in proportion to the number of images. Ours is measured, but for the last row, which "
+        "is on the line through the others.",
         (
-            *("sweep", "ours", MEASURED, number(own.cpu)),
-            *(*_seen(own.wall, own.peak), number(every / own.cpu)),
+            *("images", "tutorial, computed: CPU-s", "ours: CPU-s", "ours", "wall s", "GB"),
+            "times less CPU",
         ),
-    ]
-    table.remarks.append(
-        f"Of the tutorial's sweep the runs at learning rate {RATE:g} were trained, which are the "
-        "rows above it; a run costs the same at the others. Computed for it: one start of Python "
-        f"and {len(RATES)} times each of these runs."
     )
-    if short:
-        table.remarks.append(
-            f"The tutorial's way was trained for {case.epochs} epochs; the others are counted as "
-            f"the mean of those after the first."
-        )
+    for images, own in found.sweeps.items():
+        cells = _cells(own.spent)
+        table.rows.append(_row(found, images, cells[0], "measured", cells[1:], measured[images]))
+    computed = line(measured)(whole)
+    table.rows.append(_row(found, whole, number(computed), "computed", ("", ""), computed))
     return table
 
 
-def _seen(wall: float, peak: int) -> list[str]:
-    return [number(wall), number(peak / 1e9)]
+def _row(
+    found: Compared, images: int, cpu: str, how: str, others: Sequence[str], own: float
+) -> Sequence[str]:
+    every = found.tutorial_sweep(images)
+    return (f"{images:,}", number(every), cpu, how, *others, number(every / own))
 
 
-def by_stage(
-    case: Case, tutorial: Mapping[Training, Theirs], alone: Mapping[Training, Ours], sweep: Ours
-) -> Table:
-    """Where the time goes in each way."""
+def their_stages(found: Compared) -> Table:
+    """Where the time goes in the tutorial's way."""
     table = Table(
-        f"By stage: {case.title}",
-        "CPU seconds, as measured. Of the tutorial's way: start and imports; building; training, "
-        "with decoding and augmenting; validating in `fit`; evaluating, four passes over "
-        "validation and test images. Of ours by the kind of process, of which the last tenth of "
-        "a second is not seen.",
-        ("training", "way", "stages"),
+        f"Where the tutorial's time goes: {found.case.title}",
+        "CPU seconds: starting Python, importing, listing the files; building; training, with "
+        "decoding and augmenting; validating in `fit`; evaluating, which goes over validation and "
+        "test images four times.",
+        ("training", "epochs", "start", *STAGES),
     )
-    for training, way in tutorial.items():
+    for training, way in found.tutorial.items():
         (spent,) = way.trainings.values()
-        stages = {"start": way.start} | {stage: spent["stages"][stage] for stage in STAGES}
-        epochs = f"tutorial, {len(spent['epochs'])} epochs"
-        table.rows.append((str(training), epochs, _listed(stages)))
-    for what, own in {**{str(t): run for t, run in alone.items()}, "sweep": sweep}.items():
-        kinds = own.spent.kinds
-        stages = {kind: kinds[kind] for kind in OWN if kind in kinds}
-        table.rows.append((what, "ours", _listed(stages)))
+        stages = (number(seconds) for seconds in (way.start, *map(spent["stages"].get, STAGES)))
+        table.rows.append((str(training), f"{len(spent['epochs'])}", *stages))
     return table
 
 
-def _listed(stages: Mapping[str, float]) -> str:
-    return ", ".join(f"{stage} {number(seconds)}" for stage, seconds in stages.items())
-
-
-def answers(
-    case: Case,
-    task: Task,
-    tutorial: Mapping[Training, Theirs],
-    alone: Mapping[Training, Ours],
-    sweep: Ours,
-) -> Table:
-    """The AUC of the test images."""
+def our_stages(found: Compared) -> Table:
+    """Where the time goes in ours, by process."""
     table = Table(
-        f"The answer: {case.title}",
-        f"AUC of the {task.part.images['test']} test images. Weights begin at random and images "
-        "are changed at random, so that it differs from training to training in either way.",
-        ("training", "epochs, tutorial", "AUC, tutorial", "AUC, ours", "AUC, ours, in the sweep"),
+        f"Where our time goes: {found.case.title}",
+        "CPU seconds by process, looked at ten times a second, so that the end of each is missed.",
+        ("training", "images", *PROCESSES),
     )
-    for training, way in tutorial.items():
-        (spent,) = way.trainings.values()
-        own = alone[training].auc[training] if training in alone else None
-        cells = [spent["auc"], own, sweep.auc.get(training)]
-        shown = ("" if auc is None else f"{auc:.3f}" for auc in cells)
-        table.rows.append((str(training), f"{len(spent['epochs'])}", *shown))
+    own = [(str(training), trained(found.task), way) for training, way in found.alone.items()]
+    own += [("sweep", images, way) for images, way in found.sweeps.items()]
+    for what, images, way in own:
+        kinds = (number(way.spent.kinds.get(kind, 0.0)) for kind in PROCESSES)
+        table.rows.append((what, f"{images:,}", *kinds))
     return table

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import parts
+from fitting import line
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -29,24 +29,7 @@ RATE = 3e-4
 
 DASHES = (3, 2)
 
-Points = dict[float, float]
-
-
-@dataclass(frozen=True)
-class Line:
-    """Least squares through some points: CPU seconds at nothing, and for each one more."""
-
-    intercept: float
-    slope: float
-
-    def __call__(self, x: float) -> float:
-        return self.intercept + self.slope * x
-
-
-def line(points: Mapping[float, float]) -> Line:
-    """The line nearest to the points."""
-    slope, intercept = np.polyfit(list(points), list(points.values()), 1)
-    return Line(float(intercept), float(slope))
+Points = dict[int, float]
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:

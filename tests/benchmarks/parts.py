@@ -28,6 +28,12 @@ class Source:
     name: str
     weights: Path | None
 
+    @property
+    def images(self) -> int:
+        """How many there are to train and validate on."""
+        folders = (self.root / name for name in ("train", "val"))
+        return sum(path.is_file() for folder in folders for path in folder.rglob("*.jpeg"))
+
 
 @dataclass(frozen=True)
 class Part:
@@ -52,13 +58,13 @@ def source(folder: Path, drawn: int = DRAWN) -> Source:
         if not root.exists():
             root.mkdir()
             demo.generate(root, drawn, seed=0, classes=2)
-        return Source(root, "drawn X-rays, random weights", None)
+        return Source(root, "drawn X-rays", None)
     base = Path(named).expanduser()
     weights = base / "keras_models" / WEIGHTS
     for path in (base / "chest_xray", weights):
         if not path.exists():
             raise UserError(f"XRAY_HPC_DATA is {named!r}, which holds no {path.relative_to(base)}")
-    return Source(base / "chest_xray", "the real set, ImageNet's weights", weights)
+    return Source(base / "chest_xray", "the real set", weights)
 
 
 def part(whole: Source, images: int, folder: Path) -> Part:

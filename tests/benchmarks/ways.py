@@ -72,6 +72,27 @@ class Theirs:
         """CPU seconds of one of them."""
         return sum(self.trainings[training]["stages"].values())
 
+    def computed(self, training: Training, epochs: int, share: float) -> float:
+        """CPU seconds of one of them had it had so many epochs, and ``share`` times the images.
+
+        Epochs and passes over the images are counted as the mean of those behind the first, in
+        which graphs are traced; that, and building, are counted as they were.
+        """
+        spent = self.trainings[training]
+        fitting, epoch = steady(spent["epochs"])
+        evaluating, once = steady(spent["passes"])
+        each = epochs * epoch + len(spent["passes"]) * once
+        return float(spent["stages"]["build"] + fitting + evaluating + share * each)
+
+
+def steady(sums: Sequence[float]) -> tuple[float, float]:
+    """What ``sums`` over 1, 2, ... pieces have in them once, and for each piece behind the first.
+
+    The first piece may take longer; by how much is in what they have once.
+    """
+    each = (sums[-1] - sums[0]) / (len(sums) - 1)
+    return sums[0] - each, each
+
 
 def ours(task: Task, words: Sequence[str], folder: Path) -> Ours:
     """Launch ``words`` on this machine, with nothing cached; every epoch is trained."""

@@ -44,8 +44,8 @@ class Case:
 
 
 CASES = (
-    Case("MobileNetV2", "mobilenet_v2", 400, 1_200, (CNN, RUNS[0], RUNS[2]), EPOCHS),
-    Case("ResNet152V2", "resnet152v2", 64, 160, (), 3),
+    Case("MobileNetV2", "mobilenet_v2", 400, 800, (CNN, RUNS[0], RUNS[2]), EPOCHS),
+    Case("ResNet152V2", "resnet152v2", 40, 80, (), 3),
 )
 
 
@@ -201,7 +201,7 @@ def our_stages(found: Compared) -> Table:
     """Where the time goes in ours, by process."""
     table = Table(
         f"Where our time goes: {found.case.title}",
-        "CPU seconds by process, looked at ten times a second, so that the end of each is missed.",
+        "CPU seconds by process, looked at four times a second, so that the end of each is missed.",
         ("training", "images", *PROCESSES),
     )
     own = [(str(training), trained(found.task), way) for training, way in found.alone.items()]

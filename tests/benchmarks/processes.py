@@ -14,7 +14,7 @@ from pathlib import Path
 
 from measuring import REPOSITORY
 
-EVERY = 0.1
+EVERY = 0.25
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -24,7 +24,7 @@ class Spent:
     """Seconds on the clock and of CPU; the most bytes resident at once; CPU seconds by kind.
 
     What processes share counts in each. CPU seconds are the kernel's sum; by kind they are looked
-    at ten times a second, so that the end of each process is missed.
+    at four times a second, so that the end of each process is missed.
     """
 
     wall: float

@@ -33,7 +33,7 @@ def test_the_auc_is_of_validation_only(sweep: SweepPaths) -> None:
 def test_an_auc_that_is_never_defined_is_drawn_empty(sweep: SweepPaths) -> None:
     (run, *_) = runs_of(sweep)
     assert run.epochs is not None
-    run.epochs["val_auc"] = np.nan
+    run.epochs["val_auc"][:] = np.nan
     assert draw_curves([run], "auc") is not None
 
 
@@ -82,8 +82,8 @@ def test_a_single_epoch_is_a_dot(tmp_path: Path) -> None:
 def test_a_diverged_loss_is_drawn_on_a_log_scale(sweep: SweepPaths) -> None:
     (run, *_) = runs_of(sweep)
     assert run.epochs is not None
-    run.epochs.loc[5:, "val_loss"] = 1e6
-    run.epochs.loc[7:, "val_loss"] = np.nan
+    run.epochs["val_loss"][5:] = 1e6
+    run.epochs["val_loss"][7:] = np.nan
     figure = draw_curves([run])
     assert figure is not None
     assert figure.axes[0].get_yscale() == "log"
@@ -93,14 +93,14 @@ def test_a_diverged_loss_is_drawn_on_a_log_scale(sweep: SweepPaths) -> None:
 def test_a_loss_that_never_was_a_number_is_drawn_empty(sweep: SweepPaths) -> None:
     (run, *_) = runs_of(sweep)
     assert run.epochs is not None
-    run.epochs[["val_loss", "train_loss"]] = np.nan
+    run.epochs["val_loss"][:] = run.epochs["train_loss"][:] = np.nan
     assert draw_curves([run]) is not None
 
 
 def test_one_hopeless_grey_curve_does_not_flatten_the_others(tmp_path: Path) -> None:
     runs = many(tmp_path)
     assert runs[-1].epochs is not None
-    runs[-1].epochs["val_loss"] = 1000.0
+    runs[-1].epochs["val_loss"][:] = 1000.0
     figure = draw_curves(runs)
     assert figure is not None
     assert figure.axes[0].get_ylim()[1] < 3

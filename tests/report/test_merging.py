@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,17 +17,15 @@ from hypothesis import strategies as st
 from synthetic import LUNGS, PNEUMONIA, Drawn, plan, write_run
 
 from xray_hpc.report.merging import (
+    BY_RUN,
     CLASS_COLUMNS,
-    EPOCH_COLUMNS,
-    ROC_COLUMNS,
-    SCORE_COLUMNS,
-    classes_table,
-    epochs_table,
+    class_rows,
+    lines_of,
     long_scores,
-    roc_table,
-    runs_table,
-    write_scores,
+    runs_rows,
+    table_text,
 )
+from xray_hpc.report.parsing import csv_lines, height
 from xray_hpc.report.reading import read_run
 from xray_hpc.report.run import Run
 from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
@@ -36,8 +35,17 @@ Rows = list[dict[str, str]]
 
 
 def rows(path: Path) -> Rows:
-    with path.open(newline="") as lines:
-        return list(csv.DictReader(lines))
+    return rows_in(path.read_text())
+
+
+def rows_in(text: str) -> Rows:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def merged(file: str, runs: Iterable[Run]) -> Rows:
+    """What the table ``file`` has of these runs."""
+    head = csv_lines([name] for name in BY_RUN[file])
+    return rows_in((head + b"".join(lines_of(run)[file] for run in runs)).decode())
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +71,12 @@ def test_every_row_of_every_readable_file_is_merged_once(
         path.unlink()
     names = sorted(path.name for path in sweep.runs.iterdir())
 
-    kept = write_scores(sweep.folder / "scores.csv", [read_run(sweep.run(n)) for n in names])
-    merged = rows(sweep.folder / "scores.csv")
+    runs = [read_run(sweep.run(n)) for n in names]
 
-    assert runs_table(kept)["run"].tolist() == names
+    assert [row["run"] for row in runs_rows(runs)] == names
     recorded = [sweep.run(n) for n in names if sweep.run(n).record.exists()]
     models = {run.name: run.name.split("-")[0] for run in recorded}
-    assert merged == [
+    assert merged("scores.csv", runs) == [
         {"run": run.name, "model": models[run.name], "split": split, **row}
         for run in recorded
         for split in SPLITS
@@ -77,23 +84,22 @@ def test_every_row_of_every_readable_file_is_merged_once(
         for row in long_rows(run, models[run.name], split)
     ]
 
-    points = roc_table(kept)
+    points = merged("roc.csv", runs)
     curves = [run.roc(models[run.name], split) for run in recorded for split in SPLITS]
     expected_points = sum(len(rows(path)) for path in curves if path.exists())
-    assert len(points) == len(points.drop_duplicates()) == expected_points
+    assert len(points) == len({tuple(row.values()) for row in points}) == expected_points
 
-    measured = classes_table(kept)
+    measured = class_rows(runs)
     with_metrics = {run.name for run in recorded if run.metrics.exists()}
-    assert set(measured["run"]) == with_metrics
+    assert {row["run"] for row in measured} == with_metrics
     assert len(measured) == sum(2 * (3 if models[name] == "lung" else 2) for name in with_metrics)
 
-    epochs = epochs_table(kept)
     with_epochs = [
         run.name
         for run in recorded
         if any(table(models[run.name]).exists() for table in (run.accuracy, run.loss, run.auc))
     ]
-    pairs = list(epochs[["run", "epoch"]].itertuples(index=False, name=None))
+    pairs = [(row["run"], int(row["epoch"])) for row in merged("epochs.csv", runs)]
     assert pairs == [(name, epoch) for name in with_epochs for epoch in range(3)]
 
 
@@ -123,56 +129,44 @@ def test_scores_of_many_classes_come_back_from_their_long_form(
 ) -> None:
     classes = ["a", "b, c", "d", "e"]
     names = [f"{i}.png" for i in range(len(labels))]
-    wide = pd.DataFrame({"file": names, "patient": names, "y_true": pd.Series(labels, dtype=int)})
     drawn = np.random.default_rng(seed).dirichlet(np.ones(4), len(labels))
+    images = {"file": np.array(names, dtype=object), "patient": np.array(names, dtype=object)}
+    wide = images | {"y_true": np.array(labels, dtype=np.int64)}
     for i, name in enumerate(classes):
         wide[f"y_scores_{name}"] = drawn[:, i]
     long = long_scores(wide, classes)
-    assert len(long) == len(labels) * len(classes)
+    assert height(long) == len(labels) * len(classes)
     assert long["class"].tolist() == classes * len(labels)
-    assert long["y_scores"].to_numpy().reshape(-1, 4).tolist() == drawn.tolist()
-    assert long["y_true"].to_numpy().reshape(-1, 4).argmax(axis=1).tolist() == labels
+    assert long["y_scores"].reshape(-1, 4).tolist() == drawn.tolist()
+    assert long["y_true"].reshape(-1, 4).argmax(axis=1).tolist() == labels
     assert long["y_true"].sum() == len(labels)
 
 
 def test_the_average_curves_stand_beside_the_classes(small: SweepPaths) -> None:
-    points = roc_table([read_run(small.run(path.name)) for path in small.runs.iterdir()])
-    found = points.groupby("model")["class"].unique().map(sorted).to_dict()
-    averages = ["macro average", "micro average"]
-    assert found == {"cnn": [PNEUMONIA], "tl": [PNEUMONIA], "lung": sorted([*LUNGS, *averages])}
+    points = merged("roc.csv", [read_run(small.run(path.name)) for path in small.runs.iterdir()])
+    found = {
+        row["model"]: {p["class"] for p in points if p["model"] == row["model"]} for row in points
+    }
+    averages = {"macro average", "micro average"}
+    assert found == {"cnn": {PNEUMONIA}, "tl": {PNEUMONIA}, "lung": {*LUNGS, *averages}}
 
 
-def test_nothing_to_merge_leaves_the_heads(tmp_path: Path) -> None:
-    runs = [Run("ft-1", "ft", "missing")]
-    assert list(epochs_table(runs)) == list(EPOCH_COLUMNS)
-    assert list(roc_table(runs)) == list(ROC_COLUMNS)
-    assert list(classes_table(runs)) == list(CLASS_COLUMNS)
-    write_scores(tmp_path / "scores.csv", runs)
-    assert (tmp_path / "scores.csv").read_text() == ",".join(SCORE_COLUMNS) + "\n"
+def test_a_run_without_files_adds_nothing() -> None:
+    run = Run("ft-1", "ft", "missing")
+    assert not any(lines_of(run).values())
+    assert table_text(CLASS_COLUMNS, class_rows([run])) == ",".join(CLASS_COLUMNS) + "\n"
 
 
-def test_scores_are_let_go_once_they_are_written(small: SweepPaths, tmp_path: Path) -> None:
-    runs = [read_run(small.run(path.name)) for path in small.runs.iterdir()]
-    assert all(run.scores for run in runs)
-    assert not any(run.scores for run in write_scores(tmp_path / "scores.csv", runs))
+def text_of(runs: list[Run]) -> str:
+    """``runs.csv`` of these runs."""
+    rows = runs_rows(runs)
+    return table_text(list(rows[0]), rows)
 
 
-def test_an_unreadable_run_leaves_no_half_file(tmp_path: Path) -> None:
-    def broken() -> Any:
-        yield Run("ft-1", "ft", "missing")
-        raise OSError("disk")
-
-    with pytest.raises(OSError, match="disk"):
-        write_scores(tmp_path / "scores.csv", broken())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_missing_stays_empty_and_zero_stays_zero(tmp_path: Path) -> None:
+def test_missing_stays_empty_and_zero_stays_zero() -> None:
     record = RunRecord("ft-1", "s", "ft", restarts=0)
     metrics = {"best_epoch": 0, "test": {"auc": None, "false_negatives": 0}}
-    table = runs_table([Run("ft-1", "ft", "finished", record=record, metrics=metrics)])
-    table.to_csv(tmp_path / "runs.csv", index=False)
-    (row,) = rows(tmp_path / "runs.csv")
+    (row,) = rows_in(text_of([Run("ft-1", "ft", "finished", record=record, metrics=metrics)]))
     zero = {key for key, value in row.items() if value == "0"}
     assert zero == {"best_epoch", "test_false_negatives", "restarts", "tries"}
     assert {key for key, value in row.items() if value} - zero == {"run", "model", "status"}
@@ -183,9 +177,7 @@ def test_whole_numbers_stay_whole_beside_empty_cells() -> None:
         Run("ft-1", "ft", "finished", config={"model.unfreeze": 4}, metrics={"epochs": 10}),
         Run("cnn-2", "cnn", "finished", config={"model.unfreeze": None}),
     ]
-    table = runs_table(runs)
-    assert table["model.unfreeze"].tolist() == [4, None]
-    assert table.to_csv(columns=["model.unfreeze", "epochs"], index=False) == (
+    assert table_text(["model.unfreeze", "epochs"], runs_rows(runs)) == (
         "model.unfreeze,epochs\n4,10\n,\n"
     )
 
@@ -196,14 +188,13 @@ def test_a_run_that_never_began_shows_what_was_planned() -> None:
         Run("ft-2", "ft", "finished", config={"seed": 2, "train.learning_rate": 1e-4}),
         Run("ft-3", "ft", "missing", overrides={"train.learning_rate": "1e-05"}),
     ]
-    table = runs_table(runs)
-    assert table["train.learning_rate"].tolist() == [1e-3, 1e-4, "1e-05"]
-    assert table["seed"].tolist() == [1, 2, None]
+    found = [(row["train.learning_rate"], row["seed"]) for row in runs_rows(runs)]
+    assert found == [(1e-3, 1), (1e-4, 2), ("1e-05", None)]
 
 
 def test_what_a_run_used_has_columns(small: SweepPaths) -> None:
     (run,) = (read_run(small.run(path.name)) for path in small.runs.glob("lung-*"))
-    (row,) = runs_table([run]).to_dict("records")
+    (row,) = runs_rows([run])
     assert {key: row[key] for key in ("tries", "waiting_seconds", "gpu_use", "cpu_use")} == {
         **{"tries": 1, "waiting_seconds": 60, "gpu_use": 0.62, "cpu_use": 0.5}
     }
@@ -214,7 +205,7 @@ def test_what_a_run_used_has_columns(small: SweepPaths) -> None:
 
 def test_the_table_survives_a_round_trip(small: SweepPaths, tmp_path: Path) -> None:
     runs = [read_run(small.run(path.name)) for path in sorted(small.runs.iterdir())]
-    runs_table(runs).to_csv(tmp_path / "runs.csv", index=False)
+    (tmp_path / "runs.csv").write_text(text_of(runs))
     back = pd.read_csv(tmp_path / "runs.csv")
     for run, auc in zip(runs, back["validation_auc"], strict=True):
         metrics = json.loads(small.run(run.name).metrics.read_text())

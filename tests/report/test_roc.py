@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import pytest
 from drawing import draw_roc, legend_texts, many, runs_of, titles
 from sklearn.metrics import auc
 from synthetic import Drawn, experiments, three_classes, write_run
 
 from xray_hpc.report.groups import ranked
-from xray_hpc.report.run import Run
 from xray_hpc.report.style import PALETTE
+from xray_hpc.runs.files import write_csv
 from xray_hpc.runs.paths import SweepPaths
 
 
@@ -53,7 +53,7 @@ def test_data_sets_have_a_panel_each_and_more_than_two_classes_their_macro_avera
     heads = [legend.get_title().get_text() for ax in figure.axes if (legend := ax.get_legend())]
     assert heads == ["AUC, macro average of 3 classes", "AUC"]
     (lung,) = [run for run in runs if run.model == "lung"]
-    macro = lung.roc["test"].query("`class` == 'macro average'")
+    macro = pd.DataFrame(lung.roc["test"]).query("`class` == 'macro average'")
     lines = [line for line in figure.axes[0].get_lines() if line.get_color() == PALETTE[0]]
     assert [line.get_xydata().tolist() for line in lines] == [  # type: ignore[union-attr]
         macro[["fpr", "tpr"]].to_numpy().tolist()
@@ -77,16 +77,10 @@ def test_of_more_data_sets_than_fit_the_first_are_drawn_and_counted(tmp_path: Pa
     assert figure.get_suptitle() == "ROC on validation (9 of 11 data sets)"
 
 
-def test_a_split_with_one_class_has_no_roc(sweep: SweepPaths) -> None:
-    runs = [
-        Run(
-            "ft-1",
-            "ft",
-            "finished",
-            metrics=read.metrics,
-            roc={"test": read.roc["test"].assign(fpr=np.nan)},
-        )
-        for read in runs_of(sweep)
-    ]
+def test_a_split_with_one_class_has_no_roc(tmp_path: Path) -> None:
+    paths = write_run(SweepPaths(tmp_path), "ft")
+    points = {"fpr": [None, None], "tpr": [0.0, 1.0], "thresholds": [float("inf"), 0.2]}
+    write_csv(paths.roc("ft", "test"), pd.DataFrame(points))
+    runs = runs_of(SweepPaths(tmp_path))
     assert draw_roc(runs, "test") is None
-    assert draw_roc(runs, "validation") is None
+    assert draw_roc(runs, "validation") is not None

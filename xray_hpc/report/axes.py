@@ -67,7 +67,7 @@ def _differing(runs: Sequence[Run]) -> list[str]:
         for key in dict.fromkeys(key for run in runs for key in run.config)
         if key.split(".")[0] in SECTIONS
         and key != "model.name"
-        and len({repr(run.config.get(key)) for run in runs}) > 1
+        and len({run.config_texts.get(key, "None") for run in runs}) > 1
     ]
 
 
@@ -94,7 +94,7 @@ def _unexplained(key: str, runs: Sequence[Run], words: Sequence[str]) -> bool:
     values = defaultdict(set)
     for run in runs:
         alike = (run.model, *(run.overrides.get(word) for word in deciding))
-        values[alike].add(repr(run.config.get(key)))
+        values[alike].add(run.config_texts.get(key, "None"))
     return any(len(seen) > 1 for seen in values.values())
 
 

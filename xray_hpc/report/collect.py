@@ -14,14 +14,8 @@ from xray_hpc.report.confusion import MATRICES, confusion_matrices
 from xray_hpc.report.curves import learning_curves
 from xray_hpc.report.groups import groups, leading
 from xray_hpc.report.lr_map import lr_unfreeze_map
-from xray_hpc.report.merging import (
-    classes_table,
-    epochs_table,
-    roc_table,
-    runs_table,
-    write_scores,
-)
-from xray_hpc.report.reading import read_run
+from xray_hpc.report.merging import CLASS_COLUMNS, class_rows, runs_rows, table_text
+from xray_hpc.report.piecing import Asked, merge
 from xray_hpc.report.roc import roc_overlay
 from xray_hpc.report.run import Run
 from xray_hpc.report.style import DPI, PALETTE, look, run_colors
@@ -29,7 +23,7 @@ from xray_hpc.report.table import WIDTH, comparison
 from xray_hpc.report.wording import unfinished
 from xray_hpc.runs import ledger
 from xray_hpc.runs.figures import save
-from xray_hpc.runs.files import is_leftover, locked, write_csv, write_text
+from xray_hpc.runs.files import is_leftover, locked, write_text
 from xray_hpc.runs.paths import SPLITS, SweepPaths
 
 if TYPE_CHECKING:
@@ -80,12 +74,11 @@ def collect(sweep: SweepPaths) -> Report:
 def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     folder = sweep.report
     told = ledger.read(sweep)
-    read = (read_run(sweep.run(n), told.planned.get(n, ()), told.cancelled.get(n)) for n in names)
-    runs = write_scores(folder / "scores.csv", read)
-    write_csv(folder / "runs.csv", runs_table(runs))
-    write_csv(folder / "per_class.csv", classes_table(runs))
-    write_csv(folder / "epochs.csv", epochs_table(runs))
-    write_csv(folder / "roc.csv", roc_table(runs))
+    asked = [Asked(sweep.run(n), told.planned.get(n, ()), told.cancelled.get(n)) for n in names]
+    runs = merge(folder, asked)
+    rows = runs_rows(runs)
+    write_text(folder / "runs.csv", table_text(list(rows[0]), rows))
+    write_text(folder / "per_class.csv", table_text(CLASS_COLUMNS, class_rows(runs)))
     drawn = []
     with look():
         for name, figure in _figures(runs):
@@ -94,7 +87,8 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
                 save(figure, folder / name, dpi=DPI, trim=name == "confusion_test.png")
                 drawn.append(name)
     _remove_stale(folder, drawn)
-    logs = {run.name: f"../runs/{run.name}/log" for run in runs if sweep.run(run.name).log.exists()}
+    others = (run.name for run in unfinished(runs))
+    logs = {name: f"../runs/{name}/log" for name in others if sweep.run(name).log.exists()}
     text = document.report(_name(sweep), runs, drawn, _data_files(sweep), logs)
     write_text(folder / "report.md", text)
     return Report(sweep, runs, [folder / name for name in drawn])

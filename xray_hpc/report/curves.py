@@ -14,8 +14,9 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from xray_hpc.data.entries import counted
 from xray_hpc.report.axes import SEED, compared_keys, short, show_value, value
-from xray_hpc.report.roc import Points, draw_rest
-from xray_hpc.report.run import Run
+from xray_hpc.report.parsing import height
+from xray_hpc.report.roc import draw_rest
+from xray_hpc.report.run import Points, Run
 from xray_hpc.report.style import REST
 from xray_hpc.runs.figures import plain
 
@@ -100,7 +101,7 @@ def _sortable(value: object) -> tuple[bool, float, str]:
 
 def _curve(run: Run, column: str) -> Points:
     assert run.epochs is not None
-    return run.epochs[["epoch", column]].to_numpy(dtype=np.float64)
+    return np.stack([run.epochs["epoch"], run.epochs[column]], axis=1)
 
 
 def _has_training(runs: Sequence[Run], what: str) -> bool:
@@ -126,7 +127,7 @@ def _scale(ax: Axes, what: str, runs: Sequence[Run], colors: Mapping[str, str]) 
     """
     named = _values([run for run in runs if run.name in colors] or runs, what, "train_", "val_")
     every = np.concatenate([named, _values(runs, what, "val_")])
-    last = max(len(run.epochs) for run in runs if run.epochs is not None) - 1
+    last = max(height(run.epochs) for run in runs if run.epochs is not None) - 1
     ax.set_xlim(-0.02 * max(last, 1) - 0.05, 1.02 * last + 0.05 + (last == 0))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     if not len(named):
@@ -150,7 +151,7 @@ def _scale(ax: Axes, what: str, runs: Sequence[Run], colors: Mapping[str, str]) 
 def _values(runs: Sequence[Run], what: str, *which: str) -> Points:
     columns = [f"{prefix}{what}" for prefix in which]
     tables = [
-        run.epochs[column].to_numpy()
+        run.epochs[column]
         for run in runs
         for column in columns
         if run.epochs is not None and column in run.epochs

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from xray_hpc.report.axes import swept_keys, value
 from xray_hpc.report.checking import MEASURES, OF_A_CLASS
+from xray_hpc.report.parsing import Table, csv_lines, height
 from xray_hpc.report.reading import ACCURACY, AUC, IMAGE, LOSS, ROC, SCORE
 from xray_hpc.report.run import Run
-from xray_hpc.runs.files import replacing
 from xray_hpc.runs.paths import SPLITS
+
+Rows = list[dict[str, Any]]
 
 EPOCH_COLUMNS = ("run", "model", *(ACCURACY | LOSS | AUC))
 CLASS_COLUMNS = ("run", "model", "split", "class", *OF_A_CLASS)
 SCORE_COLUMNS = ("run", "model", "split", "class", *IMAGE, SCORE)
 ROC_COLUMNS = ("run", "model", "split", "class", *ROC)
+# The tables that are a run's lines after another's, by their files.
+BY_RUN = {"scores.csv": SCORE_COLUMNS, "roc.csv": ROC_COLUMNS, "epochs.csv": EPOCH_COLUMNS}
 
 
-def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a run, in the order given; ``[len(runs), columns]`` of Python objects.
+def runs_rows(runs: Sequence[Run]) -> Rows:
+    """One row a run, in the order given; all have the same keys.
 
     What is not known is ``None``.
     """
     keys = swept_keys(runs)
-    rows = [
+    return [
         {"run": run.name, "model": run.model}
         | {key: value(run, key) for key in keys}
         | {"status": run.status, "classes": len(run.classes) or None}
@@ -38,7 +40,6 @@ def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
         | _circumstances(run)
         for run in runs
     ]
-    return pd.DataFrame(rows, dtype=object)
 
 
 def _circumstances(run: Run) -> dict[str, Any]:
@@ -63,71 +64,57 @@ def _circumstances(run: Run) -> dict[str, Any]:
     }
 
 
-def classes_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a class of each split of each run that has metrics; ``[rows, CLASS_COLUMNS]``."""
-    rows = [
+def class_rows(runs: Iterable[Run]) -> Rows:
+    """One row a class of each split of each run that has metrics, with ``CLASS_COLUMNS``."""
+    return [
         {"run": run.name, "model": run.model, "split": split, "class": name} | of_class
         for run in runs
         for split in SPLITS
         for name, of_class in (run.measure(split, "per_class") or {}).items()
     ]
-    return pd.DataFrame(rows, columns=list(CLASS_COLUMNS), dtype=object)
 
 
-def epochs_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row an epoch of each run that has any; ``[epochs, EPOCH_COLUMNS]``."""
-    parts = [_marked(run, run.epochs) for run in runs if run.epochs is not None]
-    return _concatenated(parts, EPOCH_COLUMNS)
+def table_text(columns: Sequence[str], rows: Rows) -> str:
+    """A whole CSV file of these columns."""
+    cells = ([row.get(name) for row in rows] for name in columns)
+    return (csv_lines([name] for name in columns) + csv_lines(cells)).decode()
 
 
-def roc_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a point of each ROC curve; ``[points, ROC_COLUMNS]``."""
-    parts = [_marked(run, table, split) for run in runs for split, table in run.roc.items()]
-    return _concatenated(parts, ROC_COLUMNS)
+def lines_of(run: Run) -> dict[str, bytes]:
+    """What a run adds to each of the tables ``BY_RUN``."""
+    tables: dict[str, Mapping[str, Table]] = {
+        "scores.csv": {s: long_scores(table, run.classes) for s, table in run.scores.items()},
+        "roc.csv": run.roc,
+        "epochs.csv": {} if run.epochs is None else {"": run.epochs},
+    }
+    return {
+        file: b"".join(_lines(run, split, table, BY_RUN[file]) for split, table in found.items())
+        for file, found in tables.items()
+    }
 
 
-def _marked(run: Run, table: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
-    marks = {"run": run.name, "model": run.model} | ({} if split is None else {"split": split})
-    return table.assign(**marks)
+def _lines(run: Run, split: str, table: Table, columns: Sequence[str]) -> bytes:
+    marks = [run.name, run.model, *([split] if split else [])]
+    empty = [None] * height(table)
+    return csv_lines((table.get(name, empty) for name in columns[len(marks) :]), marks)
 
 
-def _concatenated(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
-    if not parts:
-        return pd.DataFrame(columns=list(columns))
-    return pd.concat(parts, ignore_index=True).reindex(columns=list(columns))
-
-
-def write_scores(path: Path, runs: Iterable[Run]) -> list[Run]:
-    """Write ``scores.csv`` as the runs come, and return them without their scores.
-
-    Scores are by far the largest table (images times runs), so one run's are held at a time.
-    """
-    kept = []
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
-        out.write(",".join(SCORE_COLUMNS) + "\n")
-        for run in runs:
-            for split, table in run.scores.items():
-                frame = _marked(run, long_scores(table, run.classes), split)[list(SCORE_COLUMNS)]
-                frame.to_csv(out, index=False, header=False, lineterminator="\n")
-            kept.append(run.without_scores())
-    return kept
-
-
-def long_scores(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+def long_scores(table: Table, classes: Sequence[str]) -> Table:
     """A run's ``N`` images as rows of one class and one score each.
 
     Of two classes a row is an image, and its class the positive one (empty if ``classes`` are not
     known). Of more, a row is an image and a class: ``[N * K]``, ``y_true`` 1 where the image is
     of the class, ``y_scores`` the probability of it.
     """
+    images = height(table)
     if SCORE in table:
-        return table.assign(**{"class": classes[1] if classes else ""})
-    scores = table.drop(columns=list(IMAGE))
-    names = [str(head).removeprefix(f"{SCORE}_") for head in scores]
-    of_class = table["y_true"].to_numpy()[:, None] == np.arange(len(names))
-    images = table[["file", "patient"]]
-    return pd.DataFrame(
-        {name: np.repeat(images[name].to_numpy(), len(names)) for name in images}
-        | {"class": np.tile(np.array(names, dtype=object), len(table))}
-        | {"y_true": of_class.ravel().astype(np.int64), SCORE: scores.to_numpy().ravel()}
-    )
+        return table | {"class": np.full(images, classes[1] if classes else "", dtype=object)}
+    heads = [head for head in table if head not in IMAGE]
+    names = np.array([head.removeprefix(f"{SCORE}_") for head in heads], dtype=object)
+    of_class = table["y_true"][:, None] == np.arange(len(names))
+    return {
+        **{name: np.repeat(table[name], len(names)) for name in ("file", "patient")},
+        "class": np.tile(names, images),
+        "y_true": of_class.ravel().astype(np.int64),
+        SCORE: np.stack([table[head] for head in heads], axis=1).ravel(),
+    }

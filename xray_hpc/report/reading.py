@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from xray_hpc.cluster.states import Evidence, State, state_of
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.report.checking import check_metrics, check_record, sound
-from xray_hpc.report.parsing import Cells, Kinds, read_cells, typed
-from xray_hpc.report.run import Run
+from xray_hpc.report.parsing import Cells, Kinds, Table, height, read_cells, typed
+from xray_hpc.report.run import Points, Run
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.lease import holder
 from xray_hpc.runs.paths import SPLITS, RunPaths
@@ -68,6 +67,8 @@ class _Reader:
         splits = {
             split: (self.scores(split, metrics), self.roc(split, metrics)) for split in SPLITS
         }
+        roc = {split: roc for split, (_, roc) in splits.items() if roc is not None}
+        curves = {split: _curve(table, metrics) for split, table in roc.items()}
         error = self.error()
         damage = error if self.finished else None
         seen = Evidence(record, damage, holder(paths.lease), cancelled=cancelled)
@@ -83,7 +84,8 @@ class _Reader:
             metrics=metrics,
             epochs=epochs,
             scores={split: scores for split, (scores, _) in splits.items() if scores is not None},
-            roc={split: roc for split, (_, roc) in splits.items() if roc is not None},
+            roc=roc,
+            curves={split: curve for split, curve in curves.items() if curve is not None},
         )
 
     def error(self) -> str | None:
@@ -124,7 +126,7 @@ class _Reader:
             return {}
         return value
 
-    def epochs(self, metrics: Mapping[str, Any]) -> pd.DataFrame | None:
+    def epochs(self, metrics: Mapping[str, Any]) -> Table | None:
         """Accuracy, loss and validation AUC of every epoch, side by side."""
         model = self.record.model
         kinds = (
@@ -136,21 +138,26 @@ class _Reader:
         read = [(path, self.table(path, kind, empty_cells=True)) for path, kind in kinds]
         tables = [(path, table) for path, table in read if table is not None]
         for path, table in tables:
-            if table["epoch"].tolist() != list(range(len(table))):
+            if table["epoch"].tolist() != list(range(height(table))):
                 self.wrong.append(f"{path.name} does not count its epochs from 0")
                 return None
-            if self.finished and metrics and len(table) != metrics["epochs"]:
-                rows = f"{len(table)} rows for {metrics['epochs']} epochs"
+            if self.finished and metrics and height(table) != metrics["epochs"]:
+                rows = f"{height(table)} rows for {metrics['epochs']} epochs"
                 self.wrong.append(f"{path.name} has {rows}")
                 return None
         if not tables:
             return None
         # Row i is epoch i in each; while a run goes on one may be a row longer than the others.
-        longest = max((table for _, table in tables), key=len)
-        measured = [table.drop(columns="epoch") for _, table in tables]
-        return pd.concat([longest[["epoch"]], *measured], axis=1)
+        longest = max(height(table) for _, table in tables)
+        merged: Table = {"epoch": np.arange(longest)}
+        for _, table in tables:
+            short = longest - height(table)
+            for name, column in table.items():
+                if name != "epoch":
+                    merged[name] = np.append(column, [np.nan] * short) if short else column
+        return merged
 
-    def scores(self, split: str, metrics: Mapping[str, Any]) -> pd.DataFrame | None:
+    def scores(self, split: str, metrics: Mapping[str, Any]) -> Table | None:
         """The scores of every image of ``split``."""
         classes = metrics.get("classes", [])
 
@@ -165,17 +172,17 @@ class _Reader:
         table = self.table(path, kinds)
         if table is None or not metrics:
             return table
-        if (images := metrics[split]["images"]) != len(table):
-            self.wrong.append(f"{path.name} has {len(table)} rows for {images} images")
+        if (images := metrics[split]["images"]) != height(table):
+            self.wrong.append(f"{path.name} has {height(table)} rows for {images} images")
             return None
-        labels = table["y_true"].to_numpy()
-        if strange := [label for label in np.unique(labels) if not 0 <= label < len(classes)]:
+        labels = np.unique(table["y_true"])
+        if strange := [label for label in labels if not 0 <= label < len(classes)]:
             said = f"has a y_true of {strange[0]} for {len(classes)} classes"
             self.wrong.append(f"{path.name} {said}")
             return None
         return table
 
-    def roc(self, split: str, metrics: Mapping[str, Any]) -> pd.DataFrame | None:
+    def roc(self, split: str, metrics: Mapping[str, Any]) -> Table | None:
         """The ROC points of ``split``; empty cells where there is one class only."""
         classes = metrics.get("classes", [])
         several = len(classes) > 2
@@ -188,13 +195,14 @@ class _Reader:
         if table is None:
             return None
         if "class" not in table:
-            table["class"] = classes[1] if classes else ""
-        names = table["class"].to_numpy()
-        ends = table[np.append(names[1:] != names[:-1], True)] if len(table) else table
-        if several and (lacking := {*classes, MICRO, MACRO} - set(ends["class"])):
+            name = classes[1] if classes else ""
+            table["class"] = np.full(height(table), name, dtype=object)
+        names = table["class"]
+        ends = np.append(names[1:] != names[:-1], True)[: len(names)]
+        if several and (lacking := {*classes, MICRO, MACRO} - set(names[ends])):
             self.wrong.append(f"{path.name} has no curve of {', '.join(sorted(lacking))}")
             return None
-        corners = ends[["fpr", "tpr"]].to_numpy()
+        corners = _points(table)[ends]
         if not len(corners) or not ((corners == 1) | np.isnan(corners)).all():
             self.wrong.append(f"{path.name} does not end at (1, 1)")
             return None
@@ -202,7 +210,7 @@ class _Reader:
 
     def table(
         self, path: Path, kinds: Kinds | Callable[[Cells], Kinds], *, empty_cells: bool = False
-    ) -> pd.DataFrame | None:
+    ) -> Table | None:
         try:
             cells = read_cells(path.read_bytes())
             wanted = kinds(cells) if callable(kinds) else kinds
@@ -215,6 +223,18 @@ class _Reader:
         except ValueError as error:  # UnicodeDecodeError is one
             self.wrong.append(f"{path.name} {one_line(str(error))}")
         return None
+
+
+def _points(table: Table) -> Points:
+    return np.stack([table["fpr"], table["tpr"]], axis=1)
+
+
+def _curve(table: Table, metrics: Mapping[str, Any]) -> Points | None:
+    """The curve that figures show; ``None`` where the split has one class only."""
+    points = _points(table)
+    if len(metrics.get("classes", ())) > 2:
+        points = points[table["class"] == MACRO]
+    return points if len(points) and np.isfinite(points).all() else None
 
 
 def by_key(words: Sequence[str]) -> dict[str, str]:

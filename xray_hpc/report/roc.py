@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from xray_hpc.data.entries import counted
-from xray_hpc.metrics import MACRO
 from xray_hpc.report.groups import Group
-from xray_hpc.report.run import Run
+from xray_hpc.report.run import Points, Run
 from xray_hpc.report.style import GUIDE, REST, square
 from xray_hpc.report.wording import ratio
 from xray_hpc.runs.figures import plain
-
-Points: TypeAlias = npt.NDArray[np.float64]
 
 CHANCE: dict[str, Any] = {"color": GUIDE, "linewidth": 0.9, "linestyle": (0, (4, 3))}
 MOST_PANELS = 9
@@ -100,15 +95,7 @@ def draw_rest(ax: Axes, curves: Sequence[Points]) -> None:
 
 def _curves(group: Group, split: str) -> list[tuple[Run, Points]]:
     """The runs that have a curve: there is none where the split has one class only."""
-    found = []
-    for run in group.runs:
-        if (table := run.roc.get(split)) is not None:
-            points = table[["fpr", "tpr"]].to_numpy()
-            if not group.two_classes:
-                points = points[table["class"].to_numpy() == MACRO]
-            if len(points) and np.isfinite(points).all():
-                found.append((run, points))
-    return found
+    return [(run, run.curves[split]) for run in group.runs if split in run.curves]
 
 
 def _counted(runs: Sequence[Run], split: str) -> str:

@@ -6,14 +6,18 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-import pandas as pd
+import numpy as np
+import numpy.typing as npt
 
 from xray_hpc.cluster.states import State
+from xray_hpc.report.parsing import Table
 from xray_hpc.report.usage import Stretch, Usage, stretches, usage
 from xray_hpc.runs.progress import Progress
 from xray_hpc.runs.record import RunRecord
+
+Points: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Run:
     Tables that could not be read are absent.
 
     ``scores`` have the columns ``file``, ``patient``, ``y_true`` and one of scores (two classes)
-    or one a class; ``roc`` has a column ``class``.
+    or one a class; ``roc`` has a column ``class``. ``curves`` are the ROC points ``[P, 2]`` that
+    figures show: of more than two classes the macro average; none where a split has one class only.
     """
 
     name: str
@@ -39,9 +44,10 @@ class Run:
     record: RunRecord | None = None
     progress: Progress | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    epochs: pd.DataFrame | None = None
-    scores: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    roc: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    epochs: Table | None = None
+    scores: Mapping[str, Table] = field(default_factory=dict)
+    roc: Mapping[str, Table] = field(default_factory=dict)
+    curves: Mapping[str, Points] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -51,6 +57,11 @@ class Run:
     def classes(self) -> tuple[str, ...]:
         """The names of the classes; none while there are no metrics."""
         return tuple(self.metrics.get("classes", ()))
+
+    @functools.cached_property
+    def config_texts(self) -> dict[str, str]:
+        """The config's values as texts that tell ``1`` from ``1.0`` and ``true``."""
+        return {key: repr(value) for key, value in self.config.items()}
 
     @functools.cached_property
     def usage(self) -> Usage:
@@ -66,6 +77,6 @@ class Run:
         """``metrics.json``'s ``name`` of ``split``, or ``None``."""
         return self.metrics.get(split, {}).get(name)
 
-    def without_scores(self) -> Run:
-        """The same run, with its largest tables let go."""
-        return dataclasses.replace(self, scores={})
+    def without_tables(self) -> Run:
+        """The same run, with what only the merged tables show let go."""
+        return dataclasses.replace(self, scores={}, roc={})

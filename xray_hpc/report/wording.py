@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from xray_hpc.data.entries import counted
+from xray_hpc.report.parsing import height
 from xray_hpc.report.run import Run
 
 STATUSES = (
@@ -111,8 +112,8 @@ def reason(run: Run) -> str:
 def _whereabouts(run: Run) -> list[str]:
     said = []
     if run.epochs is not None:
-        of = run.config.get("train.epochs")
-        said.append(f"{len(run.epochs)} of {of} epochs" if of else f"{len(run.epochs)} epochs")
+        done, of = height(run.epochs), run.config.get("train.epochs")
+        said.append(f"{done} of {of} epochs" if of else f"{done} epochs")
     if run.record:
         said += [f"on {run.record.node}"] if run.record.node else []
         said += [f"job {run.record.job_id}"] if run.record.job_id else []

@@ -1,0 +1,95 @@
+"""Calls in other processes give what they give in this one, whatever happens to the processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from xray_hpc.report import workers
+from xray_hpc.report.workers import WORTH, Worker, available_cpus, spread
+
+PATHS = [f"/{i}" for i in range(WORTH + 5)]
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes, whatever the machine has."""
+    monkeypatch.setattr(workers, "available_cpus", lambda: 2)
+
+
+def test_results_come_in_order(two: None) -> None:
+    assert list(spread(os.path.basename, PATHS)) == [path[1:] for path in PATHS]
+
+
+def test_few_calls_and_one_cpu_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "Worker", None)
+    monkeypatch.setattr(workers, "available_cpus", lambda: 2)
+    assert list(spread(abs, [-1, 2])) == [1, 2]
+    monkeypatch.setattr(workers, "available_cpus", lambda: 1)
+    assert list(spread(abs, range(-WORTH, 0))) == list(range(WORTH, 0, -1))
+
+
+def test_what_a_dead_process_leaves_is_done_here(two: None) -> None:
+    found = spread(os.path.basename, PATHS)
+    first = next(found)
+    for child in children():
+        os.kill(child, signal.SIGKILL)
+    assert [first, *found] == [path[1:] for path in PATHS]
+
+
+def test_an_error_of_a_call_is_raised_here(two: None) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(spread(int, ["1"] * WORTH + ["one"]))
+
+
+def test_no_process_outlives_its_use(two: None) -> None:
+    found = spread(abs, range(WORTH))
+    next(found)
+    assert len(children()) == 2
+    found.close()
+    assert children() == []
+
+
+def test_a_process_ends_with_the_one_that_started_it() -> None:
+    code = (
+        "import os, signal; from xray_hpc.report.workers import Worker\n"
+        "worker = Worker(abs, [[1]]); worker.next()\n"
+        "print(worker._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE)
+    process = Path("/proc") / done.stdout.strip()
+    end = time.monotonic() + 30
+    while process.exists() and "State:\tZ" not in (process / "status").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+HERE = Path(__file__).parents[2]
+
+
+def test_ctrl_c_is_not_for_the_processes() -> None:
+    worker = Worker(abs, [[-1]])
+    try:
+        assert os.getpgid(worker._process.pid) != os.getpgrp()
+        assert worker.next() == [1]
+    finally:
+        worker.end()
+
+
+def test_the_cpus_are_those_of_the_process_and_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
+    assert available_cpus() == 8
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "2")
+    assert available_cpus() == 2
+
+
+def children() -> list[int]:
+    """The processes that this one started and has not waited for."""
+    return list(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))

@@ -122,25 +122,31 @@ def each_training(found: Compared, data: str) -> Table:
         "`tutorial` is `tests/benchmarks/tutorial.py`, a process for each training. `ours` is "
         "`python -m xray_hpc.launch -m ... cluster=local` and all that it starts, from an empty "
         "cache to the report. `GB` is the most that was resident at once in all processes, what "
-        "they share counted in each. Weights begin at random, so that no two trainings have "
-        f"the same AUC, which is of {images['test']} test images.",
-        ("training", "way", "epochs", "CPU-s", "wall s", "GB", "test AUC", "times less CPU"),
+        "they share counted in each. `views` says how many changed forms of a training image there "
+        "are: `live` draws new ones in every epoch. Weights begin at random, so that no two "
+        f"trainings have the same AUC, which is of {images['test']} test images.",
+        (
+            *("training", "way", "epochs", "views", "CPU-s", "wall s", "GB"),
+            *("test AUC", "times less CPU"),
+        ),
     )
     whole = case.epochs == EPOCHS
     (part_of_sweep, *_) = found.sweeps.values()
     for training, way in found.tutorial.items():
         (spent,) = way.trainings.values()
         auc = f"{spent['auc']:.3f}" if whole else ""
-        row = (str(training), "tutorial", f"{case.epochs}", *_cells(way.spent), auc, "")
+        row = (str(training), "tutorial", f"{case.epochs}", "live", *_cells(way.spent), auc, "")
         table.rows.append(row)
         if training in found.alone:
             own = found.alone[training]
-            auc, ratio = f"{own.auc[training]:.3f}", number(way.spent.cpu / own.spent.cpu)
-            table.rows.append((str(training), "ours", f"{EPOCHS}", *_cells(own.spent), auc, ratio))
-        if whole and training in part_of_sweep.auc:
-            auc = f"{part_of_sweep.auc[training]:.3f}"
-            row = (str(training), "ours, in the sweep", f"{EPOCHS}", "", "", "", auc, "")
-            table.rows.append(row)
+            run, ratio = own.runs[training], number(way.spent.cpu / own.spent.cpu)
+            cells = (*_cells(own.spent), f"{run.auc:.3f}", ratio)
+            table.rows.append((str(training), "ours", f"{EPOCHS}", f"{run.views}", *cells))
+        if training in part_of_sweep.runs:
+            run = part_of_sweep.runs[training]
+            auc = f"{run.auc:.3f}" if whole else ""
+            row = ("ours, in the sweep", f"{EPOCHS}", f"{run.views}", "", "", "", auc, "")
+            table.rows.append((str(training), *row))
     return table
 
 

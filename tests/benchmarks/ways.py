@@ -13,6 +13,7 @@ from parts import Part
 from processes import Spent, watched
 
 from xray_hpc.runs.files import read_json
+from xray_hpc.runs.frozen import read_frozen
 from xray_hpc.runs.paths import RunPaths, SweepPaths
 
 BACKBONES = {"mobilenet_v2": "MobileNetV2", "resnet152v2": "ResNet152V2"}
@@ -50,11 +51,19 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Run:
+    """Test AUC, and how many views of a training image there were (``live``: new in each epoch)."""
+
+    auc: float
+    views: int | str
+
+
+@dataclass(frozen=True)
 class Ours:
-    """What a launch took, and its runs' test AUC."""
+    """What a launch took, and its runs."""
 
     spent: Spent
-    auc: Mapping[Training, float]
+    runs: Mapping[Training, Run]
 
 
 @dataclass(frozen=True)
@@ -113,14 +122,12 @@ def _words(task: Task, place: Path) -> Iterator[str]:
     yield from ("cluster=local", f"results={place}", f"cache={place}/cache", "name=sweep")
 
 
-def _read(run: RunPaths) -> tuple[Training, float]:
-    from xray_hpc.runs.frozen import read_frozen
-
+def _read(run: RunPaths) -> tuple[Training, Run]:
     config, metrics = read_frozen(run).config, read_json(run.metrics)
     if metrics["epochs"] != config.train.epochs:
         raise RuntimeError(f"{run.name} trained for {metrics['epochs']} epochs only")
     training = Training(config.model.name, config.train.learning_rate, config.model.unfreeze or 0)
-    return training, metrics["test"]["auc"]
+    return training, Run(metrics["test"]["auc"], config.augment.views)
 
 
 def theirs(task: Task, epochs: int, trainings: Sequence[Training], folder: Path) -> Theirs:

@@ -1,14 +1,15 @@
 """Batches for Keras, from images in memory.
 
 An epoch is a function of (seed, epoch): the order of the images and what is done to each of them
-are drawn for both (see ``augment.py``), never from a state that a restart would lose. Images are
-copied a batch at a time: a large set is in memory once.
+are drawn for both (see ``augment.py``), never from a state that a restart would lose. Batches are
+made with NumPy and OpenCV, by as many threads as TensorFlow finds useful, and out of the images
+where they lie: a large set is in memory once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,18 +17,21 @@ import tensorflow as tf
 
 from xray_hpc.config import AugmentConfig
 from xray_hpc.data.augment import (
+    FloatArray,
     IntArray,
-    centre,
     epoch_order,
     image_weights,
-    interpolates,
-    moves_pixels,
     position_changes,
 )
+from xray_hpc.data.lent import LentArrays
+from xray_hpc.data.warp import Pixels
+from xray_hpc.data.warp import change as change
+
+TensorLike: TypeAlias = tf.Tensor | FloatArray
 
 
 def training_batches(
-    images: npt.NDArray[np.uint8],
+    images: Pixels,
     labels: IntArray,
     indices: IntArray,
     *,
@@ -58,40 +62,42 @@ def training_batches(
         softmax. ``balance="class_weights"`` adds the images' weights, ``float32 [B]``.
     """
     steps, own = len(indices) // batch_size, labels[indices]
-    side, channels = images.shape[1], images.shape[3]
     columns = own[:, None] if targets == "sigmoid" else np.eye(classes)[own]
     answers = columns.astype(np.float32)
     weights = image_weights(own)
 
-    def plan() -> Iterator[tuple[npt.NDArray[Any], ...]]:
-        for epoch in epochs:
-            order = epoch_order(own, balance, seed, epoch)
-            moved, lit = position_changes(order, side, input_size, augment, seed, epoch)
-            begin = first_step if epoch == epochs.start else 0
-            for at in np.arange(steps * batch_size).reshape(steps, batch_size)[begin:]:
-                batch = order[at]
-                pixels = images[indices[batch]]
-                yield pixels, moved[at], lit[at], answers[batch], weights[batch]
+    def plan(epoch: np.int64) -> tuple[npt.NDArray[Any], ...]:
+        """An epoch's images and what is done to them, a row a batch."""
+        order = epoch_order(own, balance, seed, int(epoch))
+        changes = position_changes(order, images.shape[1], input_size, augment, seed, int(epoch))
+        parts = (indices[order], *changes, answers[order], weights[order])
+        begin = first_step if epoch == epochs.start else 0
+        return tuple(
+            part[: steps * batch_size].reshape(steps, batch_size, *part.shape[1:])[begin:]
+            for part in parts
+        )
+
+    def rows(epoch: tf.Tensor) -> tf.data.Dataset:
+        shapes = [(), (8,), (), answers.shape[1:], ()]
+        parts = tf.numpy_function(plan, [epoch], [tf.int64, *4 * [tf.float32]], stateful=False)
+        for part, shape in zip(parts, shapes, strict=True):
+            part.set_shape([None, batch_size, *shape])
+        return tf.data.Dataset.from_tensor_slices(tuple(parts))
+
+    pixels = _reader(images, batch_size, input_size, augment)
 
     def read(
-        pixels: tf.Tensor, moved: tf.Tensor, lit: tf.Tensor, answer: tf.Tensor, weight: tf.Tensor
+        rows: tf.Tensor, moved: tf.Tensor, lit: tf.Tensor, answer: tf.Tensor, weight: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        drawn = change(pixels, moved, lit, augment, input_size), answer
+        drawn = pixels(rows, moved, lit), answer
         return (*drawn, weight) if balance == "class_weights" else drawn
 
-    signature = (
-        tf.TensorSpec([batch_size, side, side, channels], tf.uint8),
-        tf.TensorSpec([batch_size, 8], tf.float32),
-        tf.TensorSpec([batch_size], tf.float32),
-        tf.TensorSpec([batch_size, answers.shape[1]], tf.float32),
-        tf.TensorSpec([batch_size], tf.float32),
-    )
-    batches = tf.data.Dataset.from_generator(plan, output_signature=signature)
-    return _unsharded(batches.map(read, num_parallel_calls=tf.data.AUTOTUNE))
+    planned = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(rows)
+    return _unsharded(planned.map(read, num_parallel_calls=tf.data.AUTOTUNE))
 
 
 def evaluation_batches(
-    images: npt.NDArray[np.uint8], indices: IntArray, batch_size: int, input_size: int
+    images: Pixels, indices: IntArray, batch_size: int, input_size: int
 ) -> tf.data.Dataset:
     """The images of a split in their order, ``uint8 [B, s, s, C]``, in whole batches.
 
@@ -101,57 +107,32 @@ def evaluation_batches(
     """
     padding = np.repeat(indices[-1:], -len(indices) % batch_size)
     rows = np.concatenate([indices, padding]).reshape(-1, batch_size)
-    squares = centre(images, input_size)
-    signature = tf.TensorSpec([batch_size, *squares.shape[1:]], tf.uint8)
-    batches = tf.data.Dataset.from_generator(
-        lambda: (squares[batch] for batch in rows), output_signature=signature
-    )
-    # Keras asks how many there are, and warns where a data set cannot tell.
-    return _unsharded(batches.apply(tf.data.experimental.assert_cardinality(len(rows))))
+    still = np.zeros((batch_size, 8), np.float32), np.ones(batch_size, np.float32)
+    pixels = _reader(images, batch_size, input_size, AugmentConfig())
+    planned = tf.data.Dataset.from_tensor_slices(rows)
+    return _unsharded(planned.map(lambda own: pixels(own, *still), tf.data.AUTOTUNE))
 
 
-def change(
-    images: tf.Tensor, moved: tf.Tensor, lit: tf.Tensor, augment: AugmentConfig, input_size: int
-) -> tf.Tensor:
-    """Move and light images as ``augment.epoch_changes`` says; only what ``augment`` has on.
+def _reader(
+    images: Pixels, batch_size: int, input_size: int, augment: AugmentConfig
+) -> Callable[[tf.Tensor, TensorLike, TensorLike], tf.Tensor]:
+    """A function of a graph that reads a batch of ``images`` and changes it (see ``change``).
 
-    Args:
-        images: ``uint8 [B, S, S, C]``.
-        moved: ``[B, 8]``, a transform each.
-        lit: ``[B]``, a factor each.
-
-    Returns:
-        ``uint8 [B, s, s, C]``, rounded and clipped.
+    Several threads may run it, as it only reads; it says so, because TensorFlow would have them
+    wait for each other otherwise where operations are to be deterministic.
     """
-    if not moves_pixels(augment):
-        images = centre(images, input_size)
-    elif interpolates(augment):
-        images = tf.cast(images, tf.float32)  # the operation would truncate whole numbers
-        images = warp(images, moved, "BILINEAR", augment.fill_mode, input_size)
-    else:
-        images = warp(images, moved, "NEAREST", augment.fill_mode, input_size)
-    if augment.brightness:
-        images = tf.cast(images, tf.float32) * lit[:, None, None, None]
-    if images.dtype == tf.uint8:
-        return images
-    return tf.cast(tf.minimum(images + 0.5, 255), tf.uint8)
+    shape = batch_size, input_size, input_size, images.shape[3]
+    lent = LentArrays(shape)
 
+    def read(rows: IntArray, moved: FloatArray, lit: FloatArray) -> Pixels:
+        return change([images[i] for i in rows], moved, lit, augment, input_size, lent.lend())
 
-def warp(
-    images: tf.Tensor, transforms: tf.Tensor, interpolation: str, fill_mode: str, size: int
-) -> tf.Tensor:
-    """Read each image ``[B, S, S, C]`` through its transform ``[B, 8]``: ``[B, size, size, C]``.
+    def pixels(rows: tf.Tensor, moved: TensorLike, lit: TensorLike) -> tf.Tensor:
+        batch = tf.numpy_function(read, [rows, moved, lit], tf.uint8, stateful=False)
+        batch.set_shape(shape)
+        return batch
 
-    Where ``WRAP`` repeats an image, TensorFlow leaves a dark line between the copies.
-    """
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=transforms,
-        output_shape=[size, size],
-        fill_value=0.0,
-        interpolation=interpolation,
-        fill_mode=fill_mode.upper(),
-    )
+    return pixels
 
 
 def _unsharded(batches: tf.data.Dataset) -> tf.data.Dataset:

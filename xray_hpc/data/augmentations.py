@@ -6,27 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from scipy import ndimage
 
 from xray_hpc.config import AugmentConfig, DataConfig
 from xray_hpc.data.augment import IntArray, epoch_changes, interpolates
 from xray_hpc.data.dataset import Dataset
+from xray_hpc.data.warp import Pixels, change
 from xray_hpc.runs.figures import plain
-
-Pixels = npt.NDArray[np.uint8]
 
 ROWS = 4  # at least one a class, and at most MOST_ROWS
 MOST_ROWS = 6
 CROP = 0.85  # shown for a set that crops, where the data are not cut
-SCIPY_MODES = {
-    "reflect": "reflect",
-    "nearest": "nearest",
-    "constant": "grid-constant",
-    "wrap": "grid-wrap",
-}
 DPI = 130
 # Inches.
 SIDE, GAP, GROUP_GAP, MARGIN = 1.12, 0.06, 0.16, 0.12
@@ -112,26 +103,9 @@ def changed(
     augment: AugmentConfig,
     seed: int,
 ) -> list[Pixels]:
-    """What the first epoch makes of the images in ``rows`` of ``count`` that train.
-
-    SciPy's interpolation for TensorFlow's, which gives the same within a grey level.
-    """
+    """What the first epoch makes of the images in ``rows`` of ``count`` that train."""
     moved, lit = epoch_changes(count, images[0].shape[0], input_size, augment, seed, 0)
-    y, x = np.mgrid[:input_size, :input_size]
-    results = []
-    for image, (a0, a1, a2, b0, b1, b2, *_), factor in zip(
-        images, moved[rows], lit[rows], strict=True
-    ):
-        read = np.array([b0 * x + b1 * y + b2, a0 * x + a1 * y + a2])
-        channels = [
-            ndimage.map_coordinates(
-                channel.astype(np.float32), read, order=1, mode=SCIPY_MODES[augment.fill_mode]
-            )
-            for channel in np.moveaxis(image, 2, 0)
-        ]
-        result = np.minimum(np.stack(channels, axis=2) * factor + 0.5, 255)
-        results.append(result.astype(np.uint8))
-    return results
+    return list(change(images, moved[rows], lit[rows], augment, input_size))
 
 
 def words(augment: AugmentConfig) -> list[str]:

@@ -80,6 +80,18 @@ def test_what_happens_to_an_image_does_not_depend_on_its_batch() -> None:
     np.testing.assert_array_equal(np.concatenate([b[0] for b in ones]), seven[0][0])
 
 
+def test_batches_that_are_kept_stay_as_they_are() -> None:
+    """Their memory is used again, but not before they are gone."""
+    dataset = training_batches(
+        IMAGES, LABELS, INDICES, targets="sigmoid", classes=2, batch_size=3, input_size=16,
+        augment=EVERYTHING, balance="none", seed=3, epochs=range(20),
+    )  # fmt: skip
+    kept = [(pixels, pixels.numpy().copy()) for pixels, _ in dataset]
+    assert len(kept) == 40
+    for pixels, copied in kept:
+        np.testing.assert_array_equal(pixels, copied)
+
+
 def test_every_batch_is_whole_and_labels_stay_with_their_images() -> None:
     known = {IMAGES[i].tobytes(): LABELS[i] for i in INDICES}
     drawn = batches()

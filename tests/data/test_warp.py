@@ -140,3 +140,20 @@ def test_results_are_rounded_not_cut_off() -> None:
     images[:, :, 1::2] = 11
     result = applied(moves(images=1, shift=(0.4, 0)), images, AugmentConfig(width_shift=0.1), 16)
     np.testing.assert_array_equal(result[:, :, 1:], images[:, :, 1:])  # 10.4 and 10.6
+
+
+def test_what_becomes_of_an_image_does_not_depend_on_the_others() -> None:
+    moved, lit = epoch_changes(10, 16, 12, EVERYTHING, 0, 0)
+    together = change(IMAGES, moved, lit, EVERYTHING, 12)
+    backwards = change(IMAGES[::-1], moved[::-1], lit[::-1], EVERYTHING, 12)
+    np.testing.assert_array_equal(together, backwards[::-1])
+
+
+@pytest.mark.parametrize("fill_mode", ["reflect", "nearest", "constant", "wrap"])
+def test_the_channels_of_an_image_are_moved_alike(fill_mode: Any) -> None:
+    augment = dataclasses.replace(EVERYTHING, fill_mode=fill_mode)
+    moved, lit = epoch_changes(10, 16, 12, augment, 0, 0)
+    planes = [IMAGES, IMAGES[::-1], 255 - IMAGES]
+    together = change(np.concatenate(planes, axis=3), moved, lit, augment, 12)
+    alone = [change(plane, moved, lit, augment, 12) for plane in planes]
+    np.testing.assert_array_equal(together, np.concatenate(alone, axis=3))

@@ -73,9 +73,14 @@ def test_many_workers_keep_the_order(tree: Path, tmp_path: Path, data_config: Ma
     np.testing.assert_array_equal(one.images, many.images)
 
 
-def test_more_images_than_a_chunk_holds_are_packed_whole(
-    tree: Path, cache: Path, data_config: MakeConfig, make_tree: Callable[..., Path]
+def test_more_images_than_a_block_holds_are_packed_whole(
+    tree: Path,
+    cache: Path,
+    data_config: MakeConfig,
+    make_tree: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("xray_hpc.data.blocks.BLOCK_BYTES", 64 * 8 * 8)
     make_tree(tree, {"train/NORMAL": [f"IM-{n}-1.png" for n in range(1000, 1100)]})
     (tree / "train/NORMAL/IM-1050-1.png").write_bytes(b"")
     data = load(data_config(tree), cache)
@@ -142,12 +147,23 @@ def cut(path: Path) -> None:
 
 def flip_a_pixel(path: Path) -> None:
     with h5py.File(path, "r") as file:
-        place = file["images"].id.get_chunk_info(0).byte_offset
+        place = file["images"].id.get_offset()
     with path.open("r+b") as file:
         file.seek(place + 5)
         byte = file.read(1)[0]
         file.seek(place + 5)
         file.write(bytes([byte ^ 255]))
+
+
+def exchange_labels(path: Path) -> None:
+    """Those of two images, which are taken from the index."""
+    with h5py.File(path, "r") as file:
+        place = file["kept"].id.get_chunk_info(0).byte_offset
+    with path.open("r+b") as file:
+        file.seek(place)
+        first, second = file.read(8), file.read(8)
+        file.seek(place)
+        file.write(second + first)
 
 
 def empty(path: Path) -> None:
@@ -164,17 +180,39 @@ def other_data(path: Path) -> None:
         file.attrs["key"] = "another"
 
 
-@pytest.mark.parametrize("damage", [cut, flip_a_pixel, empty, drop_a_part, other_data])
+@pytest.mark.parametrize(
+    "damage", [cut, flip_a_pixel, exchange_labels, empty, drop_a_part, other_data]
+)
 def test_a_damaged_pack_is_made_again_with_a_warning(
     tree: Path, cache: Path, data_config: MakeConfig, damage: Callable[[Path], None]
 ) -> None:
-    whole = load(data_config(tree), cache)
+    whole = load(data_config(tree), cache).images.copy()
     damage(packs(cache)[0])
     again = load(data_config(tree), cache)
-    np.testing.assert_array_equal(whole.images, again.images)
+    np.testing.assert_array_equal(whole, again.images)
     assert len(again.notes) == 1
     assert "was damaged" in again.notes[0]
     assert load(data_config(tree), cache).notes == []
+
+
+def test_a_loaded_set_is_a_mapping_of_its_pack_which_it_cannot_change(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    """So that the runs on a node share the system's copy of the file."""
+    data = load(data_config(tree), cache)
+    assert str(packs(cache)[0]) in Path("/proc/self/maps").read_text()
+    with pytest.raises(ValueError, match="read-only"):
+        data.images[0] = 0
+
+
+def test_a_loaded_set_keeps_its_images_when_another_pack_takes_their_name(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    data = load(data_config(tree), cache)
+    before, pack = data.images.copy(), packs(cache)[0]
+    pack.with_name("other").write_bytes(bytes(pack.stat().st_size))
+    pack.with_name("other").rename(pack)
+    np.testing.assert_array_equal(data.images, before)
 
 
 def test_a_changed_image_is_packed_anew(

@@ -19,6 +19,14 @@ def test_a_file_reads_back(tmp_path: Path) -> None:
         assert file["numbers"][:].tolist() == list(range(10))
 
 
+def test_a_large_array_begins_with_a_page(tmp_path: Path) -> None:
+    """Where a mapping of it does, and where TensorFlow takes it as it is."""
+    with new_file(tmp_path / "x.h5") as (file, _):
+        file["few"] = np.arange(3)
+        file["many"] = np.arange(1000)
+        assert file["many"].id.get_offset() % 4096 == 0
+
+
 def write_numbers(path: Path, *, ask: bool) -> None:
     with new_file(path) as (file, check):
         file["numbers"] = np.arange(1_000_000)

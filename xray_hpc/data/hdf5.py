@@ -9,6 +9,8 @@ from pathlib import Path
 
 import h5py
 
+PAGE = 4096  # bytes
+
 
 @contextmanager
 def new_file(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
@@ -18,12 +20,14 @@ def new_file(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
     the interpreter on its way out. So the bytes go through Python here: a failed write is kept
     from the library, and raised when the block asks or ends.
 
+    An array of a page or more begins with a page, for those who map it.
+
     Raises:
         OSError: a write failed.
     """
     with _Target(path, "w+b") as target:
         try:
-            with h5py.File(target, "w") as file:
+            with h5py.File(target, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
                 yield file, target.check
         except OSError:
             target.check()

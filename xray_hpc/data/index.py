@@ -19,7 +19,7 @@ from xray_hpc.errors import UserError, nearest
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.runs.files import locked
 
-PACK_VERSION = 1
+PACK_VERSION = 2
 DEMO_IMAGE_BYTES = 16 * 2**10
 
 

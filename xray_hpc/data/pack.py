@@ -1,9 +1,16 @@
-"""All images of a data set, decoded once, in one HDF5 file."""
+"""All images of a data set, decoded once, in one HDF5 file.
+
+It is mapped into memory, so that the runs on a node share one copy of it, the system's. A checksum
+of each block of images is checked when it is loaded. From then on the file is not to be cut short
+or written into. Nothing here does so: another pack takes its name, and leaves one that is mapped as
+it is. A process that reads what is gone from the file, or from a server, is killed by SIGBUS.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -17,6 +24,7 @@ import numpy.typing as npt
 
 from xray_hpc.config import DataConfig
 from xray_hpc.data.ahead import cores, map_ahead
+from xray_hpc.data.blocks import rows_of_a_block
 from xray_hpc.data.cache import check_space
 from xray_hpc.data.entries import Entry, counted
 from xray_hpc.data.hdf5 import new_file
@@ -31,8 +39,6 @@ from xray_hpc.data.progress import Progress
 from xray_hpc.errors import UserError
 from xray_hpc.runs.files import replacing
 
-CHUNK_IMAGES = 64
-CHUNK_BYTES = 16 * 2**20
 LARGEST_LOSS = 0.1
 WHAT = "the packed images"
 
@@ -45,11 +51,11 @@ class DamagedPackError(Exception):
 
 @dataclass(frozen=True)
 class Pack:
-    """A packed data set in memory.
+    """A packed data set.
 
-    ``images`` is ``uint8 [N, size, size, channels]``; ``kept`` holds the position of each image
-    in the index; ``digests`` are hashes of the files' contents; ``skipped`` are the files that
-    could not be read, as (path, reason).
+    ``images`` is ``uint8 [N, size, size, channels]`` and cannot be written; ``kept`` holds the
+    position of each image in the index; ``digests`` are hashes of the files' contents; ``skipped``
+    are the files that could not be read, as (path, reason).
     """
 
     images: npt.NDArray[np.uint8]
@@ -88,21 +94,23 @@ def packed_size(index: Index, config: DataConfig) -> int:
 def _write(
     file: h5py.File, check: Callable[[], None], index: Index, config: DataConfig, workers: int
 ) -> None:
-    size, channels = config.image_size, config.channels
-    chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (size * size * channels)))
-    chunk = min(chunk, len(index.entries))
+    size = config.image_size
     images = file.create_dataset(
-        "images",
-        shape=(len(index.entries), size, size, channels),
-        maxshape=(None, size, size, channels),
-        chunks=(chunk, size, size, channels),
-        dtype=np.uint8,
-        fletcher32=True,  # a damaged chunk is an error when read, not a wrong image
-    )
-    buffer = np.empty((chunk, size, size, channels), np.uint8)
+        "images", (len(index.entries), size, size, config.channels), np.uint8
+    )  # in one piece; the last ones stay empty where some cannot be read
+    block = rows_of_a_block(images.shape, "uint8")
+    buffer = np.empty((block, *images.shape[1:]), np.uint8)
+    checksums: list[int] = []
     kept: list[int] = []
     digests: list[str] = []
     skipped: list[tuple[str, str]] = []
+
+    def flush(count: int) -> None:
+        if count:
+            images[len(kept) - count : len(kept)] = buffer[:count]
+            checksums.append(zlib.crc32(buffer[:count].data))
+            check()
+
     decode = partial(_decode, index, config)
     with (
         Progress("packing images", len(index.entries)) as progress,
@@ -113,19 +121,17 @@ def _write(
             if isinstance(decoded, UnreadableImageError):
                 skipped.append((index.entries[i].path, decoded.reason))
                 continue
-            buffer[len(kept) % chunk], digest = decoded
+            buffer[len(kept) % block], digest = decoded
             kept.append(i)
             digests.append(digest.hex())
-            if len(kept) % chunk == 0:
-                images[len(kept) - chunk : len(kept)] = buffer
-                check()
-    if rest := len(kept) % chunk:
-        images[len(kept) - rest : len(kept)] = buffer[:rest]
-    images.resize(len(kept), axis=0)
+            if len(kept) % block == 0:
+                flush(block)
+    flush(len(kept) % block)
     check_losses(index, kept, skipped)
     entries = [index.entries[i] for i in kept]
     text = h5py.string_dtype("utf-8")
-    file["kept"] = np.array(kept, np.int64)
+    file.create_dataset("kept", data=np.array(kept, np.int64), fletcher32=True)
+    file["checksums"] = np.array(checksums, np.uint32)
     file["labels"] = np.array([entry.label for entry in entries], np.int64)
     file.create_dataset("files", data=[entry.path for entry in entries], dtype=text)
     file.create_dataset("patients", data=[entry.patient for entry in entries], dtype=text)
@@ -180,25 +186,30 @@ def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:
 
 
 def read_pack(path: Path, index: Index, config: DataConfig) -> Pack:
-    """Read a pack into memory.
+    """Map a pack into memory, and check that it is whole.
 
     Raises:
         FileNotFoundError: there is none.
         DamagedPackError: the file is cut short, damaged, or not of this data.
     """
-    if not path.exists():
-        raise FileNotFoundError(path)
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with path.open("rb") as handle, h5py.File(handle, "r") as file:
             if file.attrs["key"] != index.pack_key(config):
                 raise DamagedPackError("made of other images")
-            images = np.empty(file["images"].shape, np.uint8)
-            file["images"].read_direct(images)
             kept = file["kept"][:]
             digests = file["digests"].asstr()[:].tolist()
             skipped = [tuple(pair) for pair in json.loads(file["skipped"].asstr()[()])]
+            shape, offset = file["images"].shape, file["images"].id.get_offset()
+            images = np.asarray(np.memmap(handle, np.uint8, "r", offset, shape))[: len(kept)]
+            checksums = file["checksums"][:]
+    except FileNotFoundError:
+        raise
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise DamagedPackError(str(error).partition("\n")[0]) from error
     if len(images) != len(kept) or len(digests) != len(kept):
         raise DamagedPackError("its parts differ in length")
+    block = rows_of_a_block(shape, "uint8")
+    starts = range(0, len(kept), block)
+    if checksums.tolist() != [zlib.crc32(images[i : i + block].data) for i in starts]:
+        raise DamagedPackError("images have changed")
     return Pack(images, kept, digests, skipped)

@@ -132,9 +132,12 @@ def watched(words: Sequence[str], kinds: Mapping[str, str]) -> Spent:
     watcher = Watcher(kinds)
     thread = threading.Thread(target=watcher.watch, args=(process.pid,), daemon=True)
     thread.start()
-    said, _ = process.communicate()
-    watcher.end()
-    thread.join()
+    try:
+        said, _ = process.communicate()
+    finally:
+        process.terminate()  # where Ctrl-C ends the waiting
+        watcher.end()
+        thread.join()
     if process.returncode != 0:
         raise RuntimeError(f"{words} -> {process.returncode}\n{said}")
     spent = time.perf_counter() - began, _children() - before

@@ -1,60 +1,72 @@
-"""How long the collector takes over sweeps of made-up runs."""
+"""How long the collector takes over sweeps of made-up runs, and how much memory."""
 
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Iterator
-from itertools import product
+import statistics
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from measuring import REPOSITORY, heavy_imports, median_cpu, runs_of
+import sweeps
+from made import DRAWN, EPOCHS, IMAGES, finish, make
+from measuring import Sample, heavy_imports, progress
+from processes import Spent, watched
 from table import TIMES, Table, number, times
 
-SIZES = (3, 30, 300)
-# What a run on the real set has: the images of its random split, and of the test.
-IMAGES = {"validation": 1046, "test": 624}
-EPOCHS = 50
+if TYPE_CHECKING:
+    from xray_hpc.runs.paths import SweepPaths
+
+SIZES = (3, 100, 1000, 10_000)
+ONCE = 10_000  # so many runs are collected once only
+STEPS = 1000  # so many are collected again, and after one more
+SETTLED_SECONDS = 3  # what changed less long ago is read again
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """One table: sweeps of ``SIZES``."""
+    """One table: sweeps of ``SIZES``, the large ones again and after one more run."""
     table = Table(
         "Collecting",
-        f"`python -m xray_hpc.collect` over sweeps of finished runs with made-up numbers: "
-        f"{EPOCHS} epochs, {IMAGES['validation']:,} validation and {IMAGES['test']:,} test "
-        "scores each. Start-up is included.",
-        ("runs", *TIMES, "CPU-ms a run"),
+        "`python -m xray_hpc.collect` over sweeps of finished runs with made-up numbers: "
+        f"{EPOCHS} epochs, {IMAGES['validation']:,} validation and {IMAGES['test']:,} test scores "
+        f"each. {DRAWN} runs have numbers of their own, the others are copies of these. "
+        f"{sweeps.ABOUT} Start-up is included. Memory is the most that all processes together had "
+        "resident; what they share counts in each.",
+        ("runs", *TIMES, "CPU-ms a run", "MB"),
     )
-    for size, sweep in _sweeps(folder / "collect"):
-        words = ("xray_hpc.collect", str(sweep))
-        if size == SIZES[0]:
-            loads = ", ".join(heavy_imports(words)) or "none"
-            table.remarks.append(f"Of the large libraries it loads: {loads}.")
-        samples = runs_of(("-m", *words), repeat)
-        each = 1000 * median_cpu(samples) / size
-        table.rows.append((str(size), *times(samples), number(each)))
+    for size in SIZES:
+        for what, spent in _spent(folder / "collect", size, 1 if size >= ONCE else repeat):
+            samples = [Sample(one.wall, one.cpu) for one in spent]
+            each = 1000 * statistics.median(one.cpu for one in spent) / size
+            most = max(one.peak for one in spent) / 1e6
+            table.rows.append((what, *times(samples), number(each), number(most)))
+    sweep, _ = make(folder / "collect" / "loads", 3)
+    heavy_imports(_words(sweep))
+    loads = ", ".join(heavy_imports(_words(sweep))) or "none"
+    table.remarks.append(f"Of the large libraries it loads where nothing is new: {loads}.")
     yield table
 
 
-def _sweeps(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Sweeps of ``SIZES``: the smaller ones hold the largest one's first runs."""
-    sys.path.append(str(REPOSITORY / "tests" / "report"))
-    from synthetic import Drawn, plan, write_run
+def _spent(folder: Path, size: int, repeat: int) -> Iterator[tuple[str, Sequence[Spent]]]:
+    progress(f"writing {size:,} runs")
+    sweep, more = make(folder / str(size), size, repeat)
+    time.sleep(SETTLED_SECONDS)
+    progress(f"collecting {size:,} runs")
+    yield f"{size:,}", [_collected(sweep, anew=True) for _ in range(repeat)]
+    if size >= STEPS:
+        yield f"{size:,} again, nothing new", [_collected(sweep) for _ in range(repeat)]
+        yield f"{size:,} and one more", [_collected(sweep, one_more=name) for name in more]
+    shutil.rmtree(sweep.folder)
 
-    from xray_hpc.runs.paths import SweepPaths
 
-    largest = SweepPaths(folder / str(SIZES[-1]))
-    rates = [digit * 10.0**-exponent for exponent in (6, 5, 4, 3) for digit in (1, 2, 5)]
-    runs = {}
-    for seed, (depth, rate) in zip(range(SIZES[-1]), product(range(1, 26), rates), strict=False):
-        drawn = Drawn(skill=1 + seed % 20 / 10, epochs=EPOCHS, images=IMAGES, seed=seed)
-        run = write_run(largest, "ft", drawn, model__unfreeze=depth, train__learning_rate=rate)
-        runs[run.name] = [f"train.learning_rate={rate}", f"model.unfreeze={depth}"]
-    for size in SIZES:
-        sweep = SweepPaths(folder / str(size))
-        chosen = dict(list(runs.items())[:size])
-        for name in chosen if sweep.folder != largest.folder else ():
-            shutil.copytree(largest.run(name).folder, sweep.run(name).folder)
-        plan(sweep, chosen)
-        yield size, sweep.folder
+def _collected(sweep: SweepPaths, *, anew: bool = False, one_more: str | None = None) -> Spent:
+    if anew:
+        shutil.rmtree(sweep.report, ignore_errors=True)
+    if one_more:
+        finish(sweep, one_more)
+    return watched(("-m", *_words(sweep)), {})
+
+
+def _words(sweep: SweepPaths) -> tuple[str, str]:
+    return "xray_hpc.collect", str(sweep.folder)

@@ -83,3 +83,11 @@ def test_there_is_no_map_of_one_axis(tmp_path: Path, key: str) -> None:
     for value in (1, 2, 3):
         write_run(sweep, "ft", **{key: value})
     assert draw_map(runs_of(sweep)) is None
+
+
+def test_a_rate_that_is_no_number_has_no_cell(tmp_path: Path) -> None:
+    sweep = grid(tmp_path)
+    write_run(sweep, "ft", train__learning_rate="1e-6", seed=7)
+    figure = draw_map(runs_of(sweep))
+    assert figure is not None
+    assert len(cells(figure)) == 12

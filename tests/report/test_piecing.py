@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from synthetic import LUNGS, Drawn, write_run
 
 from xray_hpc.report import piecing
-from xray_hpc.report.facts import facts_of, run_of
+from xray_hpc.report.facts import facts_of, file_version, run_of
 from xray_hpc.report.merging import BY_RUN
 from xray_hpc.report.piecing import FACTS, FILES, INDEX, Asked, merge, read_piece
 from xray_hpc.report.reading import read_run
@@ -206,8 +206,7 @@ def test_facts_that_make_no_sense_are_read_anew(sweep: SweepPaths, read: list[st
     index = json.loads((sweep.report / INDEX).read_text())
     facts = sweep.report / FACTS
     facts.write_bytes(b"x" * facts.stat().st_size)
-    with facts.open("rb") as opened:
-        index["files"][FILES.index(FACTS)] = piecing._version(opened)
+    index["files"][FILES.index(FACTS)] = file_version(facts)
     write_json(sweep.report / INDEX, index)
     read.clear()
     assert merged(sweep) == whole

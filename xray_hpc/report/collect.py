@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from xray_hpc.errors import UserError, nearest
 from xray_hpc.report import document
-from xray_hpc.report.axes import compared_keys, labels
-from xray_hpc.report.confusion import MATRICES, confusion_matrices
-from xray_hpc.report.curves import learning_curves
-from xray_hpc.report.groups import groups, leading
-from xray_hpc.report.lr_map import lr_unfreeze_map
+from xray_hpc.report.figures import draw, wanted
 from xray_hpc.report.merging import CLASS_COLUMNS, class_rows, runs_rows, table_text
 from xray_hpc.report.piecing import Asked, merge
-from xray_hpc.report.roc import roc_overlay
 from xray_hpc.report.run import Run
-from xray_hpc.report.style import DPI, PALETTE, look, run_colors
 from xray_hpc.report.table import WIDTH, comparison
 from xray_hpc.report.wording import unfinished
 from xray_hpc.runs import ledger
-from xray_hpc.runs.figures import save
 from xray_hpc.runs.files import is_leftover, locked, write_text
-from xray_hpc.runs.paths import SPLITS, SweepPaths
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-FIGURES = tuple(document.CAPTIONS)
+from xray_hpc.runs.paths import SweepPaths
 
 
 @dataclass(frozen=True)
@@ -79,14 +66,8 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     rows = runs_rows(runs)
     write_text(folder / "runs.csv", table_text(list(rows[0]), rows))
     write_text(folder / "per_class.csv", table_text(CLASS_COLUMNS, class_rows(runs)))
-    drawn = []
-    with look():
-        for name, figure in _figures(runs):
-            if figure is not None:
-                # Square panels leave margins; to find them takes time, so only here.
-                save(figure, folder / name, dpi=DPI, trim=name == "confusion_test.png")
-                drawn.append(name)
-    _remove_stale(folder, drawn)
+    drawn = draw(folder, wanted(runs))
+    _remove_leftovers(folder)
     others = (run.name for run in unfinished(runs))
     logs = {name: f"../runs/{name}/log" for name in others if sweep.run(name).log.exists()}
     text = document.report(_name(sweep), runs, drawn, _data_files(sweep), logs)
@@ -103,27 +84,8 @@ def _run_names(sweep: SweepPaths) -> list[str]:
     return names
 
 
-def _figures(runs: Sequence[Run]) -> Iterator[tuple[str, Figure | None]]:
-    found = groups(runs)
-    best = leading(found)
-    going = [run for run in unfinished(runs) if run.epochs is not None]
-    colors = run_colors([*best, *going][: len(PALETTE)])
-    said = labels(runs, compared_keys(runs))
-    for split in SPLITS:
-        yield f"roc_{split}.png", roc_overlay(found, split, colors, said)
-    first = {run.name for run in best[:MATRICES]}
-    matrices = [run for group in found for run in group.runs if run.name in first]
-    yield "confusion_test.png", confusion_matrices(matrices, "test", said)
-    for what in ("accuracy", "loss", "auc"):
-        yield f"{what}.png", learning_curves([*best, *going], what, colors, said)
-    yield "learning_rate_unfreeze.png", lr_unfreeze_map(runs)
-
-
-def _remove_stale(folder: Path, drawn: Sequence[str]) -> None:
-    """Remove figures of an earlier report, and what a collector that was killed left behind."""
-    for name in FIGURES:
-        if name not in drawn:
-            (folder / name).unlink(missing_ok=True)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a collector that was killed left behind."""
     for path in folder.glob(".*"):
         if is_leftover(path):
             path.unlink(missing_ok=True)

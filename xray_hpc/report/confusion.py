@@ -16,7 +16,6 @@ from matplotlib.ticker import PercentFormatter
 from xray_hpc.report.run import Run
 from xray_hpc.runs.figures import plain
 
-MATRICES = 6
 COLORS = "Blues"
 TICKS, UPRIGHT = 12, 16  # letters a line of a name, and of one that stands upright
 MOST_WORDS = 12  # so many classes have room for numbers in their cells

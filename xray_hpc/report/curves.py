@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
-from xray_hpc.data.entries import counted
 from xray_hpc.report.axes import SEED, compared_keys, short, show_value, value
 from xray_hpc.report.parsing import height
 from xray_hpc.report.roc import draw_rest
 from xray_hpc.report.run import Points, Run
-from xray_hpc.report.style import REST
+from xray_hpc.report.style import REST, rest_label
 from xray_hpc.runs.figures import plain
 
 DASHED = (0, (3, 2))
@@ -183,7 +182,7 @@ def _legends(
             label = plain(labels[run.name]) + ("" if run.finished else f" ({run.status})")
             handles.append(Line2D([], [], color=colors[run.name], linewidth=2.4, label=label))
     if rest := len(runs) - len(handles):
-        label = counted(rest, "other run")
+        label = rest_label(rest)
         handles.append(Line2D([], [], color=REST, linewidth=0.8, label=label))
     longest = max(len(str(handle.get_label())) for handle in handles)
     fitting = int(figure.get_figwidth() / (0.55 + 0.068 * longest))

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,15 @@ def signature(paths: RunPaths) -> tuple[str, float]:
         found = []
     newest = max((changed for *_, changed in found), default=0)
     return hashlib.sha256(repr(found).encode()).hexdigest(), newest / NANOSECONDS
+
+
+def file_version(path: Path) -> list[int] | None:
+    """Which of all files that were ever at ``path`` is there now; ``None`` if none is."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def _stat(entry: os.DirEntry[str]) -> tuple[str, int, int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import cast
 
 import matplotlib
 import numpy as np
@@ -22,6 +23,7 @@ from xray_hpc.report.axes import (
     show_value,
     value,
 )
+from xray_hpc.report.checking import is_number
 from xray_hpc.report.run import Run
 from xray_hpc.runs.figures import plain
 
@@ -71,7 +73,9 @@ def lr_unfreeze_map(runs: Sequence[Run]) -> Figure | None:
 
 def _cell(run: Run) -> Cell | None:
     depth, rate = run.config.get(UNFREEZE), run.config.get(LEARNING_RATE)
-    return None if depth is None or rate is None else (depth, rate)
+    if not is_number(depth) or not is_number(rate):  # a config may be any YAML
+        return None
+    return cast(Cell, (depth, rate))
 
 
 def _panels(runs: Sequence[Run]) -> dict[str, dict[Cell, list[float]]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from xray_hpc.errors import UserError
-from xray_hpc.report.facts import facts_of, run_of, signature
+from xray_hpc.report.facts import facts_of, file_version, run_of, signature
 from xray_hpc.report.merging import BY_RUN, lines_of
 from xray_hpc.report.parsing import csv_lines
 from xray_hpc.report.reading import read_run
@@ -121,9 +121,8 @@ class LastReport:
             index = read_json(folder / INDEX)
             for file in FILES:
                 self.files[file] = stack.enter_context((folder / file).open("rb"))
-            if index["code"] == _code() and index["files"] == list(
-                map(_version, self.files.values())
-            ):
+            versions = [file_version(folder / file) for file in FILES]
+            if index["code"] == _code() and index["files"] == versions:
                 self.places = {name: Place(*place) for name, place in index["runs"].items()}
         except (OSError, UserError, LookupError, TypeError, AttributeError):
             return  # there is none, or none of this code's
@@ -141,18 +140,10 @@ class LastReport:
 
 
 def _write_index(folder: Path, places: Mapping[str, Place]) -> None:
-    versions = []
-    for file in FILES:
-        with (folder / file).open("rb") as opened:
-            versions.append(_version(opened))
+    versions = [file_version(folder / file) for file in FILES]
     runs = {name: [place.signature, place.spans] for name, place in places.items()}
     index = {"code": _code(), "files": versions, "runs": runs}
     write_text(folder / INDEX, json.dumps(index))
-
-
-def _version(file: BinaryIO) -> list[int]:
-    found = os.fstat(file.fileno())
-    return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 @functools.cache

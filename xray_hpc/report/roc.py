@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from xray_hpc.data.entries import counted
 from xray_hpc.report.groups import Group
 from xray_hpc.report.run import Points, Run
-from xray_hpc.report.style import GUIDE, REST, square
+from xray_hpc.report.style import GUIDE, REST, rest_label, square
 from xray_hpc.report.wording import ratio
 from xray_hpc.runs.figures import plain
 
@@ -72,7 +72,7 @@ def _draw(
         ax.plot(*points.T, color=color, label=label, zorder=above)
     handles = ax.get_legend_handles_labels()[0]
     if rest:
-        label = counted(len(rest), "other run")
+        label = rest_label(len(rest))
         handles.append(Line2D([], [], color=REST, linewidth=0.8, label=label))
     handles.append(Line2D([], [], label="0.500  chance", **CHANCE))
     square(ax)

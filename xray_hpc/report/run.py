@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -64,11 +66,21 @@ class Run:
         return {key: repr(value) for key, value in self.config.items()}
 
     @functools.cached_property
+    def shown(self) -> str:
+        """A digest of all that a figure may show of the run."""
+        facts = [self.name, self.model, self.status, self.config_texts, self.overrides]
+        digest = hashlib.sha256(json.dumps([*facts, self.metrics]).encode())
+        for name, values in (*(self.epochs or {}).items(), *self.curves.items()):
+            digest.update(f"{name} {values.dtype} {values.shape}".encode())
+            digest.update(values.tobytes())
+        return digest.hexdigest()
+
+    @functools.cached_property
     def usage(self) -> Usage:
         """What the run used of the cluster."""
         return usage(self.record.tries, self.progress) if self.record else Usage()
 
-    @property
+    @functools.cached_property
     def stretches(self) -> list[Stretch]:
         """The run's tries whose time is known."""
         return stretches(self.record.tries, self.progress) if self.record else []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from matplotlib import style
-from matplotlib.axes import Axes
-
+from xray_hpc.data.entries import counted
 from xray_hpc.report.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Okabe and Ito's palette without its yellow, which is lost on white, and with Paul Tol's wine.
 PALETTE = (
@@ -16,6 +18,7 @@ PALETTE = (
     *("#E69F00", "#56B4E9", "#000000", "#882255"),
 )
 REST = "#B5B5B5"  # the runs that are not among the named
+OTHERS = 200  # so many of those are drawn; more make a mere stain
 GUIDE = "#8A8A8A"
 DPI = 200
 
@@ -51,6 +54,8 @@ LOOK = {
 @contextmanager
 def look() -> Iterator[None]:
     """Draw in the report's style, whatever the user's matplotlibrc says."""
+    from matplotlib import style  # takes a second: not where only colours are chosen
+
     with style.context(["default", LOOK]):
         yield
 
@@ -58,6 +63,11 @@ def look() -> Iterator[None]:
 def run_colors(runs: Sequence[Run]) -> dict[str, str]:
     """A colour for each of the first ``len(PALETTE)`` runs, by name, for every figure."""
     return {run.name: color for run, color in zip(runs, PALETTE, strict=False)}
+
+
+def rest_label(drawn: int) -> str:
+    """What a legend calls the runs without a colour."""
+    return counted(drawn, "other run") if drawn < OTHERS else f"{OTHERS} of the other runs"
 
 
 def square(axes: Axes) -> None:

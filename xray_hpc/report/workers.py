@@ -22,17 +22,23 @@ WORTH = 128  # so many calls are worth the start of processes
 GONE = (EOFError, OSError, pickle.UnpicklingError)
 
 
-def spread(call: Callable[[Given], Result], given: Sequence[Given]) -> Generator[Result, None, None]:
+def spread(
+    call: Callable[[Given], Result],
+    given: Sequence[Given],
+    *,
+    worth: int = WORTH,
+    chunk: int = CHUNK,
+) -> Generator[Result, None, None]:
     """What ``call``, a function of a module, gives of each; in the order of ``given``.
 
     A process that dies, as one that the system kills for want of memory, leaves its part to this
     one. So does one whose call raises: the error is then raised here.
     """
     processes = min(available_cpus(), MOST)
-    if processes == 1 or len(given) < WORTH:
+    if processes == 1 or len(given) < worth:
         yield from map(call, given)
         return
-    chunks = [given[i : i + CHUNK] for i in range(0, len(given), CHUNK)]
+    chunks = [given[i : i + chunk] for i in range(0, len(given), chunk)]
     workers = [Worker(call, chunks[i::processes]) for i in range(processes)]
     try:
         for _, worker in zip(chunks, itertools.cycle(workers), strict=False):

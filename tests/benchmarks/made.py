@@ -1,0 +1,82 @@
+"""Sweeps of finished runs with made-up numbers: a few are drawn, the others are copies of these."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sweeps
+from measuring import REPOSITORY
+
+if TYPE_CHECKING:
+    from xray_hpc.runs.paths import RunPaths, SweepPaths
+
+DRAWN = 40
+# What a run on the real set has: the images of its random split, and of the test.
+IMAGES = {"validation": 1043, "test": 624}
+EPOCHS = 50
+
+
+def make(folder: Path, size: int, more: int = 0) -> tuple[SweepPaths, list[str]]:
+    """A sweep of ``size`` runs, and the names of ``more`` that :func:`finish` can add to it."""
+    sys.path.append(str(REPOSITORY / "tests" / "report"))
+    from synthetic import plan
+
+    from xray_hpc.runs.paths import SweepPaths
+
+    sweep = SweepPaths(folder)
+    sweep.runs.mkdir(parents=True)
+    words = sweeps.jobs(-(-(size + more) // 100) * 100)[: size + more]
+    names = [f"ft-{number:08x}" for number in range(size + more)]
+    runs = dict(zip(names, words, strict=True))
+    plan(sweep, {name: runs[name] for name in names[:size]})
+    for name in names:
+        _copy(sweep.run(name), runs[name])
+    for name in names[size:]:
+        sweep.run(name).folder.rename(folder / name)
+    return sweep, names[size:]
+
+
+def finish(sweep: SweepPaths, name: str) -> None:
+    """Put one more run into the sweep."""
+    (sweep.folder / name).rename(sweep.run(name).folder)
+
+
+def _copy(run: RunPaths, words: list[str]) -> None:
+    """Write a finished run of these overrides, with the numbers of one that was drawn."""
+    model = _drawn(run.sweep.folder.parent / "drawn")[int(run.name[3:], 16) % DRAWN]
+    run.folder.mkdir()
+    for file in os.listdir(model.folder):
+        shutil.copyfile(model.folder / file, run.folder / file)
+    said = dict(word.split("=") for word in words)
+    config = model.config.read_text()
+    for key in ("learning_rate", "unfreeze", "seed"):
+        (line,) = (line for line in config.splitlines() if line.split(":")[0].strip() == key)
+        value = next(value for word, value in said.items() if word.endswith(key))
+        shown = f"{float(value):.1e}" if key == "learning_rate" else value
+        config = config.replace(line, f"{line.split(':')[0]}: {shown}")
+    run.config.write_text(config)
+    run.record.write_text(run.record.read_text().replace(model.name, run.name))
+
+
+@functools.cache
+def _drawn(folder: Path) -> list[RunPaths]:
+    from synthetic import Drawn, write_run
+
+    from xray_hpc.runs.paths import SweepPaths
+
+    sweep = SweepPaths(folder)
+    return [
+        write_run(
+            sweep,
+            "ft",
+            Drawn(skill=1 + seed % 20 / 10, epochs=EPOCHS, images=IMAGES, seed=seed),
+            train__epochs=EPOCHS,
+            seed=seed,
+        )
+        for seed in range(DRAWN)
+    ]

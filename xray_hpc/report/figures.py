@@ -1,0 +1,155 @@
+"""Which figures a report has, and of what; only those that show something new are drawn.
+
+To draw takes longer than all else when little has changed, and so does to import what draws: here
+nothing does that before there is something to draw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from xray_hpc.errors import UserError
+from xray_hpc.report.axes import compared_keys, labels
+from xray_hpc.report.facts import file_version
+from xray_hpc.report.groups import Group, groups, leading
+from xray_hpc.report.run import Run
+from xray_hpc.report.style import OTHERS, PALETTE, run_colors
+from xray_hpc.report.wording import unfinished
+from xray_hpc.report.workers import spread
+from xray_hpc.runs.files import read_json, write_text
+
+MATRICES = 6
+WORTH = 4  # so many figures are worth the start of processes
+INDEX = ".figures.json"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A figure: its file, and what the function that draws it is given."""
+
+    file: str
+    of: Mapping[str, Any]
+
+    def digest(self) -> str:
+        """The same for what looks the same."""
+        text = json.dumps([self.file, self.of, _drawer()], default=_plain)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def wanted(runs: Sequence[Run]) -> list[Wanted]:
+    """The figures of all runs, each of the runs that are seen in it."""
+    found = groups(runs)
+    best = leading(found)
+    going = [run for run in unfinished(runs) if run.epochs is not None]
+    colors = run_colors([*best, *going][: len(PALETTE)])
+    said = labels(runs, compared_keys(runs))
+    named = {"colors": colors, "labels": {name: said[name] for name in colors}}
+    thin = [dataclasses.replace(group, runs=thinned(group.runs, colors)) for group in found]
+    first = {run.name for run in best[:MATRICES]}
+    matrices = [run for group in found for run in group.runs if run.name in first]
+    curves = thinned([*best, *going], colors)
+    return [
+        Wanted("roc_validation.png", {"groups": thin, **named}),
+        Wanted("roc_test.png", {"groups": thin, **named}),
+        Wanted(
+            "confusion_test.png",
+            {"runs": matrices, "labels": {run.name: said[run.name] for run in matrices}},
+        ),
+        *(Wanted(f"{what}.png", {"runs": curves, **named}) for what in ("accuracy", "loss", "auc")),
+        Wanted("learning_rate_unfreeze.png", {"runs": list(map(_without_curves, runs))}),
+    ]
+
+
+def thinned(runs: Sequence[Run], colors: Mapping[str, str]) -> list[Run]:
+    """The runs with a colour, and ``OTHERS`` of the rest, in the order given.
+
+    Which ones these are is drawn by lot of their names: a run more changes it seldom.
+    """
+    lots = sorted(_lot(run) for run in runs if run.name not in colors)[:OTHERS]
+    return [run for run in runs if run.name in colors or (lots and _lot(run) <= lots[-1])]
+
+
+def _lot(run: Run) -> bytes:
+    return hashlib.sha256(run.name.encode()).digest()
+
+
+def _without_curves(run: Run) -> Run:
+    return dataclasses.replace(run, epochs=None, curves={}, record=None, progress=None)
+
+
+def draw(folder: Path, figures: Sequence[Wanted]) -> list[str]:
+    """Draw what changed into ``folder``; give the files of all that there are.
+
+    A figure that there is nothing for is removed.
+    """
+    digests = {figure.file: figure.digest() for figure in figures}
+    known = _known(folder)
+    new = [figure for figure in figures if known.get(figure.file) != digests[figure.file]]
+    tasks = [Task(figure, folder / f".{secrets.token_hex(8)}.{figure.file}") for figure in new]
+    if new:
+        (folder / INDEX).unlink(missing_ok=True)
+    for task, there in zip(tasks, spread(draw_one, tasks, worth=WORTH, chunk=1), strict=True):
+        path = folder / task.figure.file
+        if there:
+            os.replace(task.path, path)
+        else:
+            path.unlink(missing_ok=True)
+    drawn = {file: file_version(folder / file) for file in digests}
+    if new:
+        index = {file: [digests[file], drawn[file]] for file in digests}
+        write_text(folder / INDEX, json.dumps(index))
+    return [file for file, there in drawn.items() if there]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A figure, and where it is drawn: whoever holds the report's lock puts it in its place."""
+
+    figure: Wanted
+    path: Path
+
+
+def draw_one(task: Task) -> bool:
+    """Draw a figure; whether there was anything to draw."""
+    from xray_hpc.report import drawing  # takes a second
+
+    return drawing.draw(task.figure.file, task.figure.of, task.path)
+
+
+def _known(folder: Path) -> dict[str, str]:
+    """The digests of the figures that are as they were drawn."""
+    try:
+        index = read_json(folder / INDEX)
+        return {
+            file: digest
+            for file, (digest, seen) in index.items()
+            if seen == file_version(folder / file)
+        }
+    except (OSError, UserError, TypeError, ValueError):
+        return {}
+
+
+@functools.cache
+def _drawer() -> str:
+    """A digest of the code that draws."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    code = b"".join(file.read_bytes() for file in files)
+    return hashlib.sha256(version("matplotlib").encode() + code).hexdigest()
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Run):
+        return value.shown
+    if isinstance(value, Group):
+        return [value.title, value.runs]
+    return repr(value)

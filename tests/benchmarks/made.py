@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,14 +54,17 @@ def _copy(run: RunPaths, words: list[str]) -> None:
     for file in os.listdir(model.folder):
         shutil.copyfile(model.folder / file, run.folder / file)
     said = dict(word.split("=") for word in words)
-    config = model.config.read_text()
-    for key in ("learning_rate", "unfreeze", "seed"):
-        (line,) = (line for line in config.splitlines() if line.split(":")[0].strip() == key)
-        value = next(value for word, value in said.items() if word.endswith(key))
-        shown = f"{float(value):.1e}" if key == "learning_rate" else value
-        config = config.replace(line, f"{line.split(':')[0]}: {shown}")
-    run.config.write_text(config)
+    values = {key.rpartition(".")[2]: value for key, value in said.items()}
+    del values["model"]
+    values["learning_rate"] = f"{float(values['learning_rate']):.1e}"  # YAML reads 1e-6 as a text
+    lines = model.config.read_text().splitlines()
+    run.config.write_text("".join(f"{_with(line, values)}\n" for line in lines))
     run.record.write_text(run.record.read_text().replace(model.name, run.name))
+
+
+def _with(line: str, values: Mapping[str, str]) -> str:
+    head = line.split(":")[0]
+    return f"{head}: {values[head.strip()]}" if head.strip() in values else line
 
 
 @functools.cache

@@ -1,4 +1,8 @@
-"""How fast images reach the network: from the packed set, and decoded anew every epoch."""
+"""How fast images reach the network: from the packed set, and decoded anew every epoch.
+
+The goals: 15,000 images a CPU-second as they are, 2,000 with zoom and shift, of one channel and of
+three.
+"""
 
 from __future__ import annotations
 
@@ -100,12 +104,12 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
     table = Table(
         f"Loading images: {name}",
         f"{films.describe(root)}. {SIZE} px, batches of {BATCH}; nothing is trained, and the files "
-        "are in the page cache. An epoch from the packed set in memory (`training_batches`) beside "
+        "are in the page cache. An epoch from the packed set, mapped (`training_batches`), beside "
         "one that decodes every file, as a tutorial does (`image_dataset_from_directory`, "
         "`Rescaling`, `RandomZoom`, `RandomTranslation` and so on). The ratio is of images a CPU-s "
         "(medians), to decoding.",
         COLUMNS,
-        [packing.row("packing, once a data set"), reading.row("reading the pack, once a run")],
+        [packing.row("packing, once a data set"), reading.row("checking the pack, once a run")],
     )
     for way, augment in WAYS.items():
         decoded = _epochs(_decoded(root, augment), repeat)
@@ -124,7 +128,7 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
     table.remarks.append(
         f"{EPOCHS} epochs of {decoded.images:,} images with {way}, computed from these rates: "
         f"{number(decoding)} CPU-s decoding every epoch, {number(from_pack)} CPU-s from the packed "
-        f"set, packing and reading it included ({number(decoding / from_pack)} times less)."
+        f"set, packing and checking it included ({number(decoding / from_pack)} times less)."
     )
     return table
 

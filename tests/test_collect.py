@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,34 @@ def test_a_second_collector_waits_for_the_first(sweep: SweepPaths) -> None:
     with second:
         assert second.wait(60) == 0
     assert (sweep.report / "report.md").exists()
+
+
+def test_killed_at_any_moment_it_leaves_old_files_or_new_and_the_next_one_mends_all(
+    sweep: SweepPaths,
+) -> None:
+    hidden, run = sweep.folder / "hidden", sorted(sweep.runs.iterdir())[0]
+    run.rename(hidden)
+    old = report(sweep)
+    hidden.rename(run)
+    left = []
+    for seconds in (0.4, 0.8, 1.6):
+        command = [sys.executable, *VERB, str(sweep.folder)]
+        with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as killed:
+            time.sleep(seconds)
+            killed.kill()
+        left.append(shown(sweep))
+    new = report(sweep)
+    assert all(files[name] in (old[name], new[name]) for files in left for name in files)
+    shutil.rmtree(sweep.report)
+    assert report(sweep) == new
+
+
+def report(sweep: SweepPaths) -> dict[str, bytes]:
+    """The whole report, collected."""
+    assert python(*VERB, str(sweep.folder)).returncode == 0
+    return shown(sweep)
+
+
+def shown(sweep: SweepPaths) -> dict[str, bytes]:
+    found = (path for path in sweep.report.iterdir() if not path.name.startswith("."))
+    return {path.name: path.read_bytes() for path in found}

@@ -30,7 +30,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return there
 
     monkeypatch.setattr(figures, "draw_one", noting)
-    monkeypatch.setattr(figures, "WORTH", 99)
     return found
 
 
@@ -103,11 +102,11 @@ def test_processes_draw_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     runs = runs_of(grid(tmp_path / "grid"))
     monkeypatch.setattr("xray_hpc.report.workers.available_cpus", lambda: 2)
     seen = []
-    for worth in (1, 99):
-        monkeypatch.setattr(figures, "WORTH", worth)
-        folder = tmp_path / str(worth)
+    for side_by_side in (False, True):
+        folder = tmp_path / str(side_by_side)
         folder.mkdir()
-        seen.append({file: (folder / file).read_bytes() for file in draw(folder, wanted(runs))})
+        files = draw(folder, wanted(runs), many=side_by_side)
+        seen.append({file: (folder / file).read_bytes() for file in files})
     assert seen[0] == seen[1]
     assert list(seen[0]) == [*ALL, "learning_rate_unfreeze.png"]
 

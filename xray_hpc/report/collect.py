@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xray_hpc.errors import UserError, nearest
 from xray_hpc.report import document
-from xray_hpc.report.figures import draw, wanted
+from xray_hpc.report.figures import MANY, draw, wanted
 from xray_hpc.report.merging import CLASS_COLUMNS, class_rows, runs_rows, table_text
 from xray_hpc.report.piecing import Asked, merge
 from xray_hpc.report.run import Run
@@ -66,7 +66,7 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     rows = runs_rows(runs)
     write_text(folder / "runs.csv", table_text(list(rows[0]), rows))
     write_text(folder / "per_class.csv", table_text(CLASS_COLUMNS, class_rows(runs)))
-    drawn = draw(folder, wanted(runs))
+    drawn = draw(folder, wanted(runs), many=len(runs) >= MANY)
     _remove_leftovers(folder)
     others = (run.name for run in unfinished(runs))
     logs = {name: f"../runs/{name}/log" for name in others if sweep.run(name).log.exists()}

@@ -29,7 +29,8 @@ from xray_hpc.report.workers import spread
 from xray_hpc.runs.files import read_json, write_text
 
 MATRICES = 6
-WORTH = 4  # so many figures are worth the start of processes
+MANY = 100  # figures of so many runs take long enough to be drawn side by side
+WORTH = 4  # if there are so many of them: every process needs a second before it can draw
 INDEX = ".figures.json"
 
 
@@ -87,10 +88,10 @@ def _without_curves(run: Run) -> Run:
     return dataclasses.replace(run, epochs=None, curves={}, record=None, progress=None)
 
 
-def draw(folder: Path, figures: Sequence[Wanted]) -> list[str]:
+def draw(folder: Path, figures: Sequence[Wanted], *, many: bool = False) -> list[str]:
     """Draw what changed into ``folder``; give the files of all that there are.
 
-    A figure that there is nothing for is removed.
+    A figure that there is nothing for is removed. ``many``: the figures show many runs.
     """
     digests = {figure.file: figure.digest() for figure in figures}
     known = _known(folder)
@@ -98,7 +99,8 @@ def draw(folder: Path, figures: Sequence[Wanted]) -> list[str]:
     tasks = [Task(figure, folder / f".{secrets.token_hex(8)}.{figure.file}") for figure in new]
     if new:
         (folder / INDEX).unlink(missing_ok=True)
-    for task, there in zip(tasks, spread(draw_one, tasks, worth=WORTH, chunk=1), strict=True):
+    worth = WORTH if many else len(tasks) + 1
+    for task, there in zip(tasks, spread(draw_one, tasks, worth=worth, chunk=1), strict=True):
         path = folder / task.figure.file
         if there:
             os.replace(task.path, path)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from xray_hpc.report import workers
-from xray_hpc.report.workers import WORTH, Worker, available_cpus, spread
+from xray_hpc.report.workers import WORTH, available_cpus, spread
 
+HERE = Path(__file__).parents[2]
 PATHS = [f"/{i}" for i in range(WORTH + 5)]
 
 
@@ -70,16 +71,30 @@ def test_a_process_ends_with_the_one_that_started_it() -> None:
         time.sleep(0.02)
 
 
-HERE = Path(__file__).parents[2]
-
-
-def test_ctrl_c_is_not_for_the_processes() -> None:
-    worker = Worker(abs, [[-1]])
-    try:
-        assert os.getpgid(worker._process.pid) != os.getpgrp()
-        assert worker.next() == [1]
-    finally:
-        worker.end()
+def test_ctrl_c_ends_all_of_it_quietly() -> None:
+    code = (
+        "import time; from xray_hpc import cli; from xray_hpc.report import workers\n"
+        "workers.available_cpus = lambda: 2\n"
+        "def main():\n"
+        "    for _ in workers.spread(time.sleep, [0.01] * 10_000): print('one', flush=True)\n"
+        "cli.run(main)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=HERE,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        started = children(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate()
+    assert (process.returncode, said) == (130, "")
+    assert len(started) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
 def test_the_cpus_are_those_of_the_process_and_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +105,7 @@ def test_the_cpus_are_those_of_the_process_and_of_its_job(monkeypatch: pytest.Mo
     assert available_cpus() == 2
 
 
-def children() -> list[int]:
-    """The processes that this one started and has not waited for."""
-    return list(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+def children(pid: int | str = "self") -> list[int]:
+    """The processes that one started and has not waited for; by default this one."""
+    listed = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in listed for child in file.read_text().split()]

@@ -60,6 +60,7 @@ def collect(sweep: SweepPaths) -> Report:
 
 def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     folder = sweep.report
+    _remove_leftovers(folder)
     told = ledger.read(sweep)
     asked = [Asked(sweep.run(n), told.planned.get(n, ()), told.cancelled.get(n)) for n in names]
     runs = merge(folder, asked)
@@ -67,7 +68,6 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     write_text(folder / "runs.csv", table_text(list(rows[0]), rows))
     write_text(folder / "per_class.csv", table_text(CLASS_COLUMNS, class_rows(runs)))
     drawn = draw(folder, wanted(runs), many=len(runs) >= MANY)
-    _remove_leftovers(folder)
     others = (run.name for run in unfinished(runs))
     logs = {name: f"../runs/{name}/log" for name in others if sweep.run(name).log.exists()}
     text = document.report(_name(sweep), runs, drawn, _data_files(sweep), logs)

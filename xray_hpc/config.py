@@ -222,7 +222,9 @@ class TrainConfig:
     (an image weighs N / (classes x images of its class) in the loss); or ``sampling`` (an epoch
     draws every class equally often). ``keep`` is the measure by which the best epoch's weights are
     kept at the end, or ``last``; ``save_best`` also writes them to ``checkpoints/`` in each epoch
-    that is the best so far. ``checkpoint`` is not part of a run's identity.
+    that is the best so far. ``features`` is how the outputs of a frozen trunk are kept for all
+    epochs and runs, ``live`` not at all; ``auto`` is chosen when a run is planned (see
+    models.trunks). ``checkpoint`` is not part of a run's identity.
     """
 
     epochs: int
@@ -233,6 +235,7 @@ class TrainConfig:
     balance: Literal["none", "class_weights", "sampling"] = "none"
     keep: Literal["val_loss", "val_accuracy", "val_auc", "last"] = "val_loss"
     save_best: bool = False
+    features: Literal["auto", "float32", "float16", "live"] = "auto"
     early_stopping: EarlyStoppingConfig | None = field(default_factory=EarlyStoppingConfig)
     reduce_lr: ReduceLROnPlateauConfig | None = field(default_factory=ReduceLROnPlateauConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

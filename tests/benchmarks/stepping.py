@@ -21,15 +21,13 @@ import tensorflow as tf
 from measuring import Sample, cpu_seconds, repeated
 
 from xray_hpc.config import CheckpointConfig
-from xray_hpc.data.batches import training_batches
 from xray_hpc.data.dataset import load
-from xray_hpc.models.registry import output
 from xray_hpc.runs.frozen import FrozenRun, read_frozen
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.training.callbacks import Keep
 from xray_hpc.training.checkpoint import Position, State, StateFiles
 from xray_hpc.training.checkpointing import Checkpointing
-from xray_hpc.training.fitting import compiled_model
+from xray_hpc.training.learner import make_learner
 from xray_hpc.training.loop import train
 from xray_hpc.training.run import prepare_devices
 from xray_hpc.training.state import capture, restore, restore_metrics
@@ -98,9 +96,8 @@ class Steps:
     def __init__(self, run: FrozenRun) -> None:
         self.config = run.config
         self.data = load(run.config.data, run.cache)
-        keras.utils.set_random_seed(run.config.seed)
-        with make_strategy().scope():
-            self.model = compiled_model(run.config, len(self.data.classes), 1)
+        self.learner = make_learner(run.config, self.data, make_strategy(), run.cache)
+        self.model = self.learner.trained
         self.keep = Keep("val_loss")
         self.keep.weights = self.model.get_weights()  # as after an epoch: a checkpoint has them too
 
@@ -111,21 +108,7 @@ class Steps:
 
     def batches(self, first_step: int = 0) -> tf.data.Dataset:
         """Those of the run."""
-        config, classes = self.config, len(self.data.classes)
-        return training_batches(
-            self.data.images,
-            self.data.labels,
-            self.data.splits["train"],
-            targets=output(config.model, classes),
-            classes=classes,
-            batch_size=config.train.batch_size,
-            input_size=config.data.input_size,
-            augment=config.augment,
-            balance=config.train.balance,
-            seed=config.seed,
-            epochs=range(10_000),
-            first_step=first_step,
-        )
+        return self.learner.feed.training(range(10_000), first_step)
 
     def train(self, seconds: float, every: float | None) -> dict[str, float]:
         """Train for ``seconds``, with a checkpoint as often as ``every`` says; what that took."""

@@ -37,6 +37,7 @@ def dataset(classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA"), channels: int = 
         fingerprint="f",
         notes=[],
         skipped=[],
+        contents="",
     )
 
 

@@ -31,6 +31,7 @@ def dataset(classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA"), channels: int = 
         fingerprint="f",
         notes=[],
         skipped=[],
+        contents="",
     )
 
 

@@ -12,7 +12,8 @@ import pytest
 from keras import layers
 
 from xray_hpc.config import ModelConfig
-from xray_hpc.models.build import build_model, flat_layers
+from xray_hpc.models.build import build_model
+from xray_hpc.models.graph import flat_layers
 
 STACKED = {"densenet169": "none", "mobilenet_v2": "none"}
 SMALL = {

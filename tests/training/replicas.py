@@ -15,12 +15,13 @@ import tensorflow as tf
 
 from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig, TrainConfig
 from xray_hpc.data.dataset import Dataset
+from xray_hpc.metrics import probabilities
 from xray_hpc.models import vgg
 from xray_hpc.models.backbones import APPLICATIONS
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.training.checkpoint import StateFiles
-from xray_hpc.training.evaluation import predict
 from xray_hpc.training.fitting import fit
+from xray_hpc.training.learner import make_learner
 from xray_hpc.training.saving import export
 from xray_hpc.training.strategy import make_strategy
 
@@ -85,6 +86,7 @@ def dataset(case: Case) -> Dataset:
         fingerprint="",
         notes=[],
         skipped=[],
+        contents="",
     )
 
 
@@ -120,17 +122,19 @@ def main(out: Path) -> None:
         for replicas, strategy in strategies.items():
             with tempfile.TemporaryDirectory() as folder:
                 paths = RunPaths(Path(folder))
-                fitted = fit(config, data, strategy, paths, StateFiles(paths.state, {}))
+                learner = make_learner(config, data, strategy, paths.folder)
+                fitted = fit(config, data, learner, paths, StateFiles(paths.state, {}))
                 key = f"{name}/{replicas}"
                 for i, weight in enumerate(fitted.model.get_weights()):
                     arrays[f"{key}/weight{i}"] = weight
-                arrays[f"{key}/scores"] = predict(fitted.model, data, data.splits["test"], config)
+                arrays[f"{key}/scores"] = learner.predict("test")
                 history = fitted.history.to_dict(orient="records")
                 arrays[f"{key}/history"] = np.array(json.dumps(history))
                 if (name, replicas) == ("cnn", 2):
                     export(fitted.model, config, data, paths)
                     saved = keras.models.load_model(paths.model)
-                    arrays[f"{key}/saved"] = predict(saved, data, data.splits["test"], config)
+                    images = data.images[data.splits["test"]]
+                    arrays[f"{key}/saved"] = probabilities(saved.predict(images, verbose=0))
     np.savez(out, **arrays)
 
 

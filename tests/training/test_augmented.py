@@ -37,6 +37,7 @@ DATA = Dataset(
     fingerprint="f",
     notes=[],
     skipped=[],
+    contents="",
 )
 
 

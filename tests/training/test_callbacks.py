@@ -29,7 +29,7 @@ def model() -> keras.Model:
 def kept(monitor: str, **logs: list[float]) -> tuple[Keep, float, list[int]]:
     """Go through epochs of these logs: the callback, the final weight, the best epochs so far."""
     best: list[int] = []
-    keep = Keep(monitor, lambda epoch, model: best.append(epoch))
+    keep = Keep(monitor, best.append)
     keep.set_model(model())
     epochs = len(next(iter(logs.values())))
     for epoch in range(epochs):

@@ -24,6 +24,7 @@ def data(classes: tuple[str, ...], labels: list[int]) -> Dataset:
         fingerprint="",
         notes=[],
         skipped=[],
+        contents="",
     )
 
 

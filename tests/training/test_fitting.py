@@ -25,6 +25,7 @@ from xray_hpc.runs.paths import RunPaths
 from xray_hpc.training.checkpoint import StateFiles
 from xray_hpc.training.failures import NanLossError
 from xray_hpc.training.fitting import Fitted, check_monitors, fit
+from xray_hpc.training.learner import make_learner
 from xray_hpc.training.run import prepare_devices
 from xray_hpc.training.saving import plain_model
 from xray_hpc.training.strategy import make_strategy
@@ -54,12 +55,14 @@ def uneven(classes: int) -> Dataset:
         fingerprint="",
         notes=[],
         skipped=[],
+        contents="",
     )
 
 
 def train(config: RunConfig, data: Dataset, folder: Path) -> Fitted:
     paths = RunPaths(folder)
-    return fit(config, data, make_strategy(["CPU:0"]), paths, StateFiles(paths.state, {}))
+    learner = make_learner(config, data, make_strategy(["CPU:0"]), folder)
+    return fit(config, data, learner, paths, StateFiles(paths.state, {}))
 
 
 def configuration(**changes: Any) -> RunConfig:

@@ -17,7 +17,7 @@ from xray_hpc.data.contrast import opencv
 from xray_hpc.data.index import Survey, survey
 from xray_hpc.data.splits import check_own_split, trainable
 from xray_hpc.errors import UserError
-from xray_hpc.models import registry
+from xray_hpc.models import registry, trunks
 from xray_hpc.runs.frozen import FrozenRun, Inputs
 from xray_hpc.runs.paths import SweepPaths
 from xray_hpc.schema import build, check
@@ -170,6 +170,7 @@ def read_run(
     model = dataclasses.replace(model, output=registry.output(model, found.classes))
     config = RunConfig(settled, model, augment, config.train, config.seed)
     registry.check(config, found.classes)
+    config = trunks.settle(config)
     frozen = FrozenRun(config, Inputs(found.fingerprint, inputs.weights(model)), cache)
     if config.train.batch_size > (most := trainable(found.images, settled)):
         raise UserError(

@@ -61,28 +61,14 @@ def training_batches(
         A data set of ``(uint8 [B, s, s, C], float32 [B, 1])``, or ``float32 [B, classes]`` for
         softmax. ``balance="class_weights"`` adds the images' weights, ``float32 [B]``.
     """
-    steps, own = len(indices) // batch_size, labels[indices]
-    columns = own[:, None] if targets == "sigmoid" else np.eye(classes)[own]
-    answers = columns.astype(np.float32)
+    own = labels[indices]
+    answers = answers_of(own, targets, classes)
     weights = image_weights(own)
 
-    def plan(epoch: np.int64) -> tuple[npt.NDArray[Any], ...]:
-        """An epoch's images and what is done to them, a row a batch."""
-        order = epoch_order(own, balance, seed, int(epoch))
-        changes = position_changes(order, images.shape[1], input_size, augment, seed, int(epoch))
-        parts = (indices[order], *changes, answers[order], weights[order])
-        begin = first_step if epoch == epochs.start else 0
-        return tuple(
-            part[: steps * batch_size].reshape(steps, batch_size, *part.shape[1:])[begin:]
-            for part in parts
-        )
-
-    def rows(epoch: tf.Tensor) -> tf.data.Dataset:
-        shapes = [(), (8,), (), answers.shape[1:], ()]
-        parts = tf.numpy_function(plan, [epoch], [tf.int64, *4 * [tf.float32]], stateful=False)
-        for part, shape in zip(parts, shapes, strict=True):
-            part.set_shape([None, batch_size, *shape])
-        return tf.data.Dataset.from_tensor_slices(tuple(parts))
+    def plan(epoch: int) -> tuple[npt.NDArray[Any], ...]:
+        order = epoch_order(own, balance, seed, epoch)
+        changes = position_changes(order, images.shape[1], input_size, augment, seed, epoch)
+        return indices[order], *changes, answers[order], weights[order]
 
     pixels = _reader(images, batch_size, input_size, augment)
 
@@ -92,8 +78,47 @@ def training_batches(
         drawn = pixels(rows, moved, lit), answer
         return (*drawn, weight) if balance == "class_weights" else drawn
 
-    planned = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(rows)
-    return _unsharded(planned.map(read, num_parallel_calls=tf.data.AUTOTUNE))
+    rows = planned(plan, epochs, batch_size, first_step)
+    return unsharded(rows.map(read, num_parallel_calls=tf.data.AUTOTUNE))
+
+
+def answers_of(
+    labels: IntArray, targets: Literal["sigmoid", "softmax"], classes: int
+) -> FloatArray:
+    """What is to be learnt of labels ``[T]``: themselves, ``[T, 1]``, or one-hot."""
+    columns = labels[:, None] if targets == "sigmoid" else np.eye(classes)[labels]
+    return columns.astype(np.float32)
+
+
+def planned(
+    plan: Callable[[int], tuple[npt.NDArray[Any], ...]],
+    epochs: range,
+    batch_size: int,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """The whole batches of every epoch's plan, one after another.
+
+    ``plan(epoch)`` gives arrays ``[T, ...]``, a row an image; the first epoch begins with its step
+    ``first_step``.
+    """
+    like = plan(epochs.start)
+    steps = len(like[0]) // batch_size
+
+    def batches(epoch: np.int64) -> tuple[npt.NDArray[Any], ...]:
+        begin = first_step if epoch == epochs.start else 0
+        return tuple(
+            part[: steps * batch_size].reshape(steps, batch_size, *part.shape[1:])[begin:]
+            for part in plan(int(epoch))
+        )
+
+    def slices(epoch: tf.Tensor) -> tf.data.Dataset:
+        types = [part.dtype for part in like]
+        parts = tf.numpy_function(batches, [epoch], types, stateful=False)
+        for part, array in zip(parts, like, strict=True):
+            part.set_shape([None, batch_size, *array.shape[1:]])
+        return tf.data.Dataset.from_tensor_slices(tuple(parts))
+
+    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(slices)
 
 
 def evaluation_batches(
@@ -105,12 +130,17 @@ def evaluation_batches(
     last batch: drop the predictions behind ``len(indices)``. A short batch would leave a replica
     without images, which breaks BatchNormalization, and would have Keras trace its graph once more.
     """
-    padding = np.repeat(indices[-1:], -len(indices) % batch_size)
-    rows = np.concatenate([indices, padding]).reshape(-1, batch_size)
+    rows = whole_batches(indices, batch_size)
     still = np.zeros((batch_size, 8), np.float32), np.ones(batch_size, np.float32)
     pixels = _reader(images, batch_size, input_size, AugmentConfig())
-    planned = tf.data.Dataset.from_tensor_slices(rows)
-    return _unsharded(planned.map(lambda own: pixels(own, *still), tf.data.AUTOTUNE))
+    batches = tf.data.Dataset.from_tensor_slices(rows)
+    return unsharded(batches.map(lambda own: pixels(own, *still), tf.data.AUTOTUNE))
+
+
+def whole_batches(indices: IntArray, batch_size: int) -> IntArray:
+    """A row a batch, ``[batches, batch_size]``; the last index fills up the last one."""
+    padding = np.repeat(indices[-1:], -len(indices) % batch_size)
+    return np.concatenate([indices, padding]).reshape(-1, batch_size)
 
 
 def _reader(
@@ -135,7 +165,7 @@ def _reader(
     return pixels
 
 
-def _unsharded(batches: tf.data.Dataset) -> tf.data.Dataset:
+def unsharded(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Prefetch, and let a strategy split each batch among its replicas, not the data set."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

@@ -87,7 +87,7 @@ class Filling:
             self._places = _places(self.partial, arrays, key)
         self._file = os.open(self.partial, os.O_RDWR)
         self.done = int(np.frombuffer(os.pread(self._file, 8, self._places[DONE]), np.int64)[0])
-        self._synced = time.monotonic()
+        self._safe, self._synced = self.done, time.monotonic()
 
     def __enter__(self) -> Filling:
         return self
@@ -101,6 +101,15 @@ class Filling:
     def left(self) -> Sequence[Block]:
         """The blocks that are still to be written, in this order."""
         return self.blocks[self.done :]
+
+    @property
+    def synced(self) -> bool:
+        """Whether all that was written is on the disk."""
+        return self._safe == self.done
+
+    def dtype(self, block: Block) -> str:
+        """The type of the array that ``block`` is of."""
+        return self._arrays[block.array].dtype
 
     def write(self, block: Block, rows: npt.NDArray[Any]) -> None:
         """Write the next block. It is safe from a crash of the node a few seconds later."""
@@ -121,7 +130,7 @@ class Filling:
         """Bring what was written to the disk, so that another process can go on from it."""
         os.fdatasync(self._file)
         self._write(np.array(self.done, np.int64).tobytes(), self._places[DONE])
-        self._synced = time.monotonic()
+        self._safe, self._synced = self.done, time.monotonic()
 
     def finish(self) -> None:
         """Give the file its name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ class Dataset:
         fingerprint: the data's part of a run's identity (see ``Index``).
         notes: the warnings that were shown when the set was loaded.
         skipped: (path, reason) of the files that could not be read.
+        contents: a hash of all files' contents.
     """
 
     images: npt.NDArray[np.uint8]
@@ -56,6 +58,7 @@ class Dataset:
     fingerprint: str
     notes: list[str]
     skipped: list[tuple[str, str]]
+    contents: str
 
 
 def load(config: DataConfig, cache: Path, workers: int | None = None) -> Dataset:
@@ -104,6 +107,7 @@ def load_index(
         fingerprint=index.fingerprint,
         notes=notes,
         skipped=packed.skipped,
+        contents=hashlib.sha256("".join(packed.digests).encode()).hexdigest(),
     )
 
 

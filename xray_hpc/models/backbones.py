@@ -51,6 +51,6 @@ def build_backbone(
 
 def freeze(backbone: keras.Model, unfreeze: int) -> None:
     """Let the last ``unfreeze`` layers of ``backbone`` train, and none before them."""
-    backbone.trainable = True
-    for layer in backbone.layers[: len(backbone.layers) - unfreeze]:
-        layer.trainable = False
+    first = len(backbone.layers) - unfreeze
+    for place, layer in enumerate(backbone.layers):
+        layer.trainable = place >= first

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 from keras import layers
 
 from xray_hpc.config import ModelConfig
+from xray_hpc.models.graph import flat_layers
 from xray_hpc.models.layers import GlobalBatchDropout
 from xray_hpc.models.registry import MODELS, output
 
@@ -44,12 +45,3 @@ def build_model(
         if isinstance(layer, layers.BatchNormalization):
             layer.synchronized = replicas > 1
     return model
-
-
-def flat_layers(model: keras.Model) -> Iterator[keras.Layer]:
-    """Every layer of ``model``, those of nested models too."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from flat_layers(layer)
-        else:
-            yield layer

@@ -6,15 +6,15 @@ import itertools
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import keras
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from xray_hpc.models.graph import sources
 from xray_hpc.models.registry import MODELS
 
 # Layers that are drawn into the box of the layer before them.
@@ -157,12 +157,11 @@ def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]
 
 def _boxes(model: keras.Model) -> list[_Box]:
     """The layers of ``model`` in their order, folded into boxes."""
-    sources = dict(_sources(model.get_config()))
-    consumers = [name for names in sources.values() for name in names]
+    consumers = [name for layer in model.layers for name in sources(layer)]
     boxes: list[_Box] = []
     of: dict[str, _Box] = {}
     for layer in model.layers:
-        given = sources[layer.name]
+        given = sources(layer)
         before = of[given[0]] if given else None
         follows = type(layer).__name__ in FOLLOWERS or layer.name.endswith("preprocessing")
         if follows and before and before.sources and consumers.count(given[0]) == 1:
@@ -176,22 +175,6 @@ def _boxes(model: keras.Model) -> list[_Box]:
         before.layers.append(layer)
         of[layer.name] = before
     return boxes
-
-
-def _sources(config: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """The names of each layer's inputs, each once."""
-    for layer in config["layers"]:
-        yield layer["name"], list(dict.fromkeys(_tensors(layer["inbound_nodes"])))
-
-
-def _tensors(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        if "keras_history" in node:
-            yield node["keras_history"][0]
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for item in node:
-            yield from _tensors(item)
 
 
 def _words(layer: keras.Layer, sources: list[str] | None = None) -> str:

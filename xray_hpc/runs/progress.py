@@ -8,8 +8,10 @@ import shutil
 from dataclasses import dataclass
 
 from xray_hpc.errors import UserError
-from xray_hpc.runs.files import read_json, write_json
+from xray_hpc.runs.files import read_json, write_json, write_text
 from xray_hpc.runs.paths import RunPaths
+
+TRUNK = "trunk"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,19 @@ def checkpoint_name(epoch: int, step: int) -> str:
     Without its suffix; of two, the one that sorts last is farther.
     """
     return f"epoch-{epoch:04}-step-{step:06}"
+
+
+def tell_trunk(paths: RunPaths, blocks: int) -> None:
+    """Note how many blocks of its trunk's outputs are safe while the run computes them."""
+    write_text(paths.state / TRUNK, f"{blocks}\n")
+
+
+def trunk_blocks(paths: RunPaths) -> int | None:
+    """What :func:`tell_trunk` noted last."""
+    try:
+        return int((paths.state / TRUNK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def remove_checkpoints(paths: RunPaths) -> None:

@@ -70,14 +70,12 @@ class Keep(keras.callbacks.Callback):
     Args:
         monitor: ``val_loss``, ``val_accuracy`` or ``val_auc``; ``last`` keeps the last epoch's
             weights (and takes the lowest ``val_loss`` for the best epoch).
-        on_best: called with the epoch and the model in each epoch that is the best so far.
+        on_best: called with the epoch in each epoch that is the best so far.
 
     ``epoch`` is the one whose weights the model ends with.
     """
 
-    def __init__(
-        self, monitor: str, on_best: Callable[[int, keras.Model], None] | None = None
-    ) -> None:
+    def __init__(self, monitor: str, on_best: Callable[[int], None] | None = None) -> None:
         super().__init__()
         self.last = monitor == "last"
         self.monitor = "val_loss" if self.last else monitor
@@ -97,7 +95,7 @@ class Keep(keras.callbacks.Callback):
         if not self.last:
             self.epoch, self.weights = epoch, self.model.get_weights()
         if self.on_best is not None:
-            self.on_best(epoch, self.model)
+            self.on_best(epoch)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.weights is not None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from xray_hpc.config import RunConfig
-from xray_hpc.data.batches import evaluation_batches
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import (
     MACRO,
     MICRO,
     Floats,
     decision_threshold,
-    probabilities,
     roc_curves,
     split_metrics,
 )
@@ -26,16 +23,6 @@ from xray_hpc.runs.files import write_csv, write_json
 from xray_hpc.runs.paths import SPLITS, RunPaths
 from xray_hpc.training import figures
 from xray_hpc.training.fitting import Fitted
-
-
-def predict(
-    model: keras.Model, data: Dataset, indices: npt.NDArray[np.int64], config: RunConfig
-) -> Floats:
-    """Scores ``[len(indices), K]`` of the images, in one pass."""
-    batches = evaluation_batches(
-        data.images, indices, config.train.batch_size, config.data.input_size
-    )
-    return probabilities(model.predict(batches, verbose=0)[: len(indices)])
 
 
 def evaluate(fitted: Fitted, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
@@ -67,7 +54,7 @@ def _evaluate_split(
     name, title = config.model.name, MODELS[config.model.name].title
     indices = data.splits[split]
     labels = data.labels[indices]
-    scores = predict(fitted.model, data, indices, config)
+    scores = fitted.learner.predict(split)
     measured = split_metrics(labels, scores, data.classes)
     write_csv(paths.scores(name, split), scores_table(data, indices, scores))
     curves = roc_curves(labels, scores, data.classes)

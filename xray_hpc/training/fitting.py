@@ -9,14 +9,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import tensorflow as tf
 
 from xray_hpc.config import RunConfig, TrainConfig
-from xray_hpc.data.batches import evaluation_batches, training_batches
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import UserError
-from xray_hpc.models.build import build_model
-from xray_hpc.models.registry import check, output, settle, weights_files
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.training.callbacks import (
     EpochTables,
@@ -28,6 +24,7 @@ from xray_hpc.training.callbacks import (
 )
 from xray_hpc.training.checkpoint import Position, State, StateFiles
 from xray_hpc.training.checkpointing import Checkpointing
+from xray_hpc.training.learner import Learner
 from xray_hpc.training.loop import train
 from xray_hpc.training.progress import ProgressFile, ProgressLine
 from xray_hpc.training.saving import Checkpoints
@@ -35,15 +32,20 @@ from xray_hpc.training.saving import Checkpoints
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model (with the weights that are kept) and how it came about.
+    """What was trained (it has the weights that are kept) and how it came about.
 
     ``seconds`` is what all its epochs took, also those of processes that were interrupted.
     """
 
-    model: keras.Model
+    learner: Learner
     history: pd.DataFrame
     best_epoch: int
     seconds: float
+
+    @property
+    def model(self) -> keras.Model:
+        """The whole model."""
+        return self.learner.whole
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -53,59 +55,36 @@ class Fitted:
 def fit(
     config: RunConfig,
     data: Dataset,
-    strategy: tf.distribute.Strategy,
+    learner: Learner,
     paths: RunPaths,
     states: StateFiles,
     *,
     bar: bool = False,
 ) -> Fitted:
-    """Train under ``strategy``; the same configuration gives the same weights every time.
+    """Train what ``learner`` has; the same configuration gives the same weights every time.
 
     That also holds where the run was interrupted: it goes on from the newest of ``states``.
 
     Raises:
-        UserError: the model does not fit the images, a measure that is to be watched cannot be
-            told of the validation images, or the newest state is of another origin.
+        UserError: a measure that is to be watched cannot be told of the validation images, or
+            the newest state is of another origin.
         NanLossError: the loss is no number any more.
     """
-    classes, validation = len(data.classes), data.splits["validation"]
-    check(config, classes)
-    check_monitors(config.train, data.labels[validation])
+    validation = data.labels[data.splits["validation"]]
+    check_monitors(config.train, validation)
     state = states.newest()
-    keras.utils.set_random_seed(config.seed)
-    if config.train.mixed_precision:
-        keras.mixed_precision.set_global_policy("mixed_float16")
-    with strategy.scope():
-        model = compiled_model(config, classes, strategy.num_replicas_in_sync)
-    indices, epochs = data.splits["train"], config.train.epochs
-    steps = len(indices) // config.train.batch_size
+    epochs, steps = config.train.epochs, len(data.splits["train"]) // config.train.batch_size
     start = tell_start(state, epochs, steps)
-    batches = training_batches(
-        data.images,
-        data.labels,
-        indices,
-        targets=output(config.model, classes),
-        classes=classes,
-        batch_size=config.train.batch_size,
-        input_size=config.data.input_size,
-        augment=config.augment,
-        balance=config.train.balance,
-        seed=config.seed,
-        epochs=range(start.epoch, epochs),
-        first_step=start.step,
-    )
-    keep = Keep(
-        config.train.keep,
-        Checkpoints(paths, config, classes, start.epoch) if config.train.save_best else None,
-    )
+    batches = learner.feed.training(range(start.epoch, epochs), start.step)
+    keep = Keep(config.train.keep)
+    if config.train.save_best:
+        keep.on_best = Checkpoints(paths, config, data, learner.whole, start.epoch)
     tables = EpochTables(paths, config.model.name)
     callbacks = [
         FiniteLoss(steps),
         Validation(
-            evaluation_batches(
-                data.images, validation, config.train.batch_size, config.data.input_size
-            ),
-            data.labels[validation],
+            learner.feed.evaluation("validation"),
+            validation,
             data.classes,
             between=lambda: checkpointing.look(),
         ),
@@ -134,8 +113,8 @@ def fit(
         begun = start.epoch + start.step / steps
         progress = ProgressFile(paths, keep, tables, epochs, begun, seconds)
         callbacks = [*callbacks, checkpointing, progress]
-        train(model, batches, callbacks, start=start, epochs=epochs, steps=steps)
-    return Fitted(model, pd.DataFrame(tables.history), keep.epoch, seconds())
+        train(learner.trained, batches, callbacks, start=start, epochs=epochs, steps=steps)
+    return Fitted(learner, pd.DataFrame(tables.history), keep.epoch, seconds())
 
 
 def tell_start(state: State | None, epochs: int, steps: int) -> Position:
@@ -148,35 +127,6 @@ def tell_start(state: State | None, epochs: int, steps: int) -> Position:
         return Position(epochs, 0)
     print(f"going on after {words}", flush=True)
     return state.position
-
-
-def compiled_model(config: RunConfig, classes: int, replicas: int) -> keras.Model:
-    """The model with its optimizer, loss and training accuracy.
-
-    Weights of images, where there are any, count in the loss and not in the accuracy.
-    """
-    settled, _ = settle(config.model)
-    model = build_model(
-        settled, config.data.input_shape, classes, weights_files(settled), replicas=replicas
-    )
-    if output(settled, classes) == "sigmoid":
-        loss, accuracy = "binary_crossentropy", keras.metrics.BinaryAccuracy(name="accuracy")
-    else:
-        loss = "categorical_crossentropy"
-        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
-    model.compile(optimizer=make_optimizer(config.train), loss=loss, metrics=[accuracy])
-    model.optimizer.build(model.trainable_variables)
-    return model
-
-
-def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
-    """The optimizer by its Keras name, with the configured learning rate."""
-    kinds = {
-        "adam": keras.optimizers.Adam,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-    }
-    return kinds[config.optimizer](learning_rate=config.learning_rate)
 
 
 def check_monitors(config: TrainConfig, labels: npt.NDArray[np.int64]) -> None:

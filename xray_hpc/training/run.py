@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 
 import tensorflow as tf
 
@@ -13,7 +14,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.models.registry import MODELS, weights_digests, weights_files
 from xray_hpc.runs.frozen import FrozenRun, read_frozen
 from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.progress import remove_checkpoints
+from xray_hpc.runs.progress import remove_checkpoints, tell_trunk
 from xray_hpc.runs.record import Status, now, update_record
 from xray_hpc.training import figures
 from xray_hpc.training.augmented import augmented
@@ -21,6 +22,7 @@ from xray_hpc.training.checkpoint import StateFiles
 from xray_hpc.training.devices import check_gpus
 from xray_hpc.training.evaluation import evaluate
 from xray_hpc.training.fitting import fit
+from xray_hpc.training.learner import make_learner
 from xray_hpc.training.saving import export
 from xray_hpc.training.software import software, versions
 from xray_hpc.training.strategy import check_batch, gpu_names, grow_gpu_memory, make_strategy
@@ -59,7 +61,8 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     if not run.config.augment.identity:
         figures.save(paths, "augmented", augmented(data, run.config))
     states = StateFiles(paths.state, {"run": run.name, **software()})
-    fitted = fit(run.config, data, strategy, paths, states, bar=bar)
+    learner = make_learner(run.config, data, strategy, run.cache, partial(tell_trunk, paths))
+    fitted = fit(run.config, data, learner, paths, states, bar=bar)
     began = time.monotonic()
     evaluate(fitted, run.config, data, paths)
     export(fitted.model, run.config, data, paths)

@@ -25,22 +25,26 @@ from xray_hpc.training import figures
 class Checkpoints:
     """``checkpoints/epoch-NNNN.weights.h5``: the weights of each epoch that was the best so far.
 
-    They fit ``model.keras``, on however many replicas they were found. Those of an earlier attempt
-    at the run are removed first, from the epoch ``first`` on that this one begins with.
+    They fit ``model.keras``, on however many replicas they were found: they are those of ``model``
+    in plain layers. Those of an earlier attempt at the run are removed first, from the epoch
+    ``first`` on that this one begins with.
     """
 
-    def __init__(self, paths: RunPaths, config: RunConfig, classes: int, first: int) -> None:
+    def __init__(
+        self, paths: RunPaths, config: RunConfig, data: Dataset, model: keras.Model, first: int
+    ) -> None:
         self.paths = paths
-        self.model = plain_model(config, classes)
+        self.model = model
+        self.plain = plain_model(config, len(data.classes))
         kept = {paths.checkpoint(epoch) for epoch in range(first)}
         for path in paths.checkpoints.glob("*"):  # half-written ones too
             if path not in kept:
                 path.unlink()
 
-    def __call__(self, epoch: int, model: keras.Model) -> None:
-        self.model.set_weights(model.get_weights())
+    def __call__(self, epoch: int) -> None:
+        self.plain.set_weights(self.model.get_weights())
         with replacing(self.paths.checkpoint(epoch)) as temporary:
-            self.model.save_weights(temporary)
+            self.plain.save_weights(temporary)
 
 
 def plain_model(config: RunConfig, classes: int) -> keras.Model:

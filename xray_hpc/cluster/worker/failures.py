@@ -174,14 +174,14 @@ def _idle(tries: Sequence[Try], count: int) -> int:
     """
     idle = 0
     for index in range(len(tries) - 1, len(tries) - count - 1, -1):
-        if _reached(tries[index]) > max(map(_reached, tries[:index]), default=[0, 0]):
+        if _reached(tries[index]) > max(map(_reached, tries[:index]), default=[0, 0, 0]):
             break
         idle += _failure(tries[index]) not in EXCUSED
     return idle
 
 
 def _reached(item: Try) -> list[int]:
-    return item.checkpoint or [0, 0]
+    return [*(item.checkpoint or [0, 0]), item.trunk or 0]
 
 
 def _failure(item: Try) -> Failure | None:

@@ -20,7 +20,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.runs.files import out_of_reach
 from xray_hpc.runs.lease import Lease
 from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.progress import checkpointed, read_progress
+from xray_hpc.runs.progress import checkpointed, read_progress, trunk_blocks
 from xray_hpc.runs.record import Failure, RunRecord, Status, Try, now, read_record, write_record
 
 T = TypeVar("T")
@@ -130,6 +130,7 @@ def ended_try(
         "failure": name,
         "epochs": progress.done if progress else None,
         "checkpoint": checkpointed(paths),
+        "trunk": trunk_blocks(paths),
     }
     return _last_try(record, **known | changes)
 

@@ -1,0 +1,106 @@
+"""What a launch knows of frozen trunks, without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from xray_hpc.config import ModelConfig, RunConfig
+from xray_hpc.errors import UserError
+from xray_hpc.models.registry import MODELS, backbones
+
+FILE = Path(__file__).parent / "trunks.json"
+"""Made by ``python -m xray_hpc.models.measure_trunks`` and shipped with the package."""
+
+SIDE = 224  # pixels, for which the file is made
+VIEWS = 4  # as many as a training has by itself
+LEAST_SHARE = 0.5  # of the forward pass, for a trunk to be kept by itself
+BACKWARD = 2  # what the gradient of a layer costs beside its forward pass
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The frozen part of a model.
+
+    ``unfreeze`` is the most layers that may train behind it, ``side`` that of its outputs for
+    images of 224 px (0: they are vectors), ``channels`` how many they have, ``share`` what it is of
+    the multiplications of the model's forward pass.
+    """
+
+    unfreeze: int
+    side: int
+    channels: int
+    share: float
+
+    def output_size(self, image_side: int) -> int:
+        """How many numbers it gives for an image."""
+        side = math.ceil(image_side * self.side / SIDE)
+        return self.channels * max(side, 1) ** 2
+
+
+def trunk(config: ModelConfig) -> Trunk | None:
+    """The trunk of a settled model; ``None`` where all of it trains."""
+    if not MODELS[config.name].uses & {"backbone", "backbones"}:
+        return None
+    parts = [_of(name, config.unfreeze or 0) for name in backbones(config)]
+    if len(parts) > 1:  # side by side, all of them frozen
+        channels = sum(part.channels for part in parts if part)
+        return Trunk(0, 0, channels, min(part.share for part in parts if part))
+    return parts[0]
+
+
+def _of(backbone: str, unfreeze: int) -> Trunk | None:
+    return next((part for part in _table()[backbone] if unfreeze <= part.unfreeze), None)
+
+
+@functools.cache
+def _table() -> dict[str, list[Trunk]]:
+    content = json.loads(FILE.read_text(encoding="utf-8"))
+    return {name: [Trunk(*row) for row in rows] for name, rows in content.items()}
+
+
+def settle(config: RunConfig) -> RunConfig:
+    """Put a number or ``live`` for ``augment.views``, and what is kept for ``train.features``.
+
+    By itself a training keeps what a trunk gives where that is half of its work or more, for
+    ``VIEWS`` views of each image: vectors in float32, feature maps in float16, which is half as
+    large. Images that are not changed have one view.
+
+    Raises:
+        UserError: outputs are to be kept, but the model has no trunk, or its views are live.
+    """
+    views, kept = config.augment.views, config.train.features
+    part = trunk(config.model)
+    if kept not in ("auto", "live"):
+        if part is None:
+            raise UserError(
+                f"train.features is {kept}, but model {config.model.name} has no frozen part "
+                "whose outputs could be kept; use auto"
+            )
+        if views == "live" and not config.augment.identity:
+            raise UserError(
+                f"train.features is {kept}, but augment.views is live: images that are new in "
+                "every epoch have no outputs to keep; give a number of views, or auto"
+            )
+    if part is None:
+        kept = "live"
+    elif kept == "auto":
+        worth = part.share >= LEAST_SHARE and (views != "live" or config.augment.identity)
+        by_size: dict[bool, Literal["float32", "float16"]] = {True: "float32", False: "float16"}
+        kept = by_size[part.side == 0] if worth else "live"
+    if config.augment.identity:
+        views = 1
+    elif views == "auto":
+        views = "live" if kept == "live" else VIEWS
+    if isinstance(views, int):
+        views = min(views, config.train.epochs)
+    return dataclasses.replace(
+        config,
+        augment=dataclasses.replace(config.augment, views=views),
+        train=dataclasses.replace(config.train, features=kept),
+    )

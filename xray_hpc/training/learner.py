@@ -1,0 +1,108 @@
+"""The model of a run, ready to be trained: whole, or its tail on what its frozen trunk gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import keras
+import tensorflow as tf
+
+from xray_hpc.config import RunConfig, TrainConfig
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.metrics import Floats, probabilities
+from xray_hpc.models.build import build_model
+from xray_hpc.models.cut import place_of_cut, tail
+from xray_hpc.models.registry import check, output, settle, weights_files
+from xray_hpc.training.features import features, load
+from xray_hpc.training.feeding import Feed, Images, Outputs
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model and what it is fed.
+
+    ``trained`` is the part of ``whole`` that is trained, compiled; they share their weights.
+    """
+
+    whole: keras.Model
+    trained: keras.Model
+    feed: Feed
+    data: Dataset
+
+    def predict(self, split: str) -> Floats:
+        """Scores ``[N, K]`` of the images of a split, in one pass."""
+        scores = self.trained.predict(self.feed.evaluation(split), verbose=0)
+        return probabilities(scores[: len(self.data.splits[split])])
+
+
+def make_learner(
+    config: RunConfig,
+    data: Dataset,
+    strategy: tf.distribute.Strategy,
+    cache: Path,
+    told: Callable[[int], None] = lambda done: None,
+) -> Learner:
+    """Build the model under ``strategy``, and have what its trunk gives where that is kept.
+
+    ``told``: see ``features.load``.
+
+    Raises:
+        UserError: the model does not fit the images, or the cache cannot hold the trunk's outputs.
+    """
+    model = build(config, len(data.classes), strategy)
+    trained, feed = model, cast("Feed", Images(config, data))
+    if config.train.features not in ("auto", "live") and isinstance(config.augment.views, int):
+        place = place_of_cut(model)
+        assert place is not None, "a plan keeps the outputs of trunks only where there is one"
+        with strategy.scope():
+            wanted, trained = features(config, data, model, place, cache), tail(model, place)
+        (arrays,) = load([wanted], config, data, model, strategy, told)
+        feed = Outputs(config, data, arrays)
+    with strategy.scope():
+        _compile(trained, config, len(data.classes))
+    return Learner(model, trained, feed, data)
+
+
+def build(config: RunConfig, classes: int, strategy: tf.distribute.Strategy) -> keras.Model:
+    """The model with the weights that its training starts from.
+
+    Raises:
+        UserError: it does not fit the images.
+    """
+    check(config, classes)
+    keras.utils.set_random_seed(config.seed)
+    if config.train.mixed_precision:
+        keras.mixed_precision.set_global_policy("mixed_float16")
+    settled, _ = settle(config.model)
+    replicas = strategy.num_replicas_in_sync
+    with strategy.scope():
+        return build_model(
+            settled, config.data.input_shape, classes, weights_files(settled), replicas=replicas
+        )
+
+
+def _compile(model: keras.Model, config: RunConfig, classes: int) -> None:
+    """Give the model its optimizer, loss and training accuracy.
+
+    Weights of images, where there are any, count in the loss and not in the accuracy.
+    """
+    if output(config.model, classes) == "sigmoid":
+        loss, accuracy = "binary_crossentropy", keras.metrics.BinaryAccuracy(name="accuracy")
+    else:
+        loss = "categorical_crossentropy"
+        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    model.compile(optimizer=make_optimizer(config.train), loss=loss, metrics=[accuracy])
+    model.optimizer.build(model.trainable_variables)
+
+
+def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
+    """The optimizer by its Keras name, with the configured learning rate."""
+    kinds = {
+        "adam": keras.optimizers.Adam,
+        "rmsprop": keras.optimizers.RMSprop,
+        "sgd": keras.optimizers.SGD,
+    }
+    return kinds[config.optimizer](learning_rate=config.learning_rate)

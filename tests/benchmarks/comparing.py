@@ -24,7 +24,7 @@ SWEEP = (
     f"train.learning_rate={','.join(f'{rate:g}' for rate in RATES)}",
 )
 STAGES = ("build", "train", "validate", "evaluate")
-PROCESSES = ("launching", "staging", "training", "watching", "report")
+PROCESSES = ("launching", "staging", "trunk", "training", "watching", "report")
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,8 @@ def our_stages(found: Compared) -> Table:
     """Where the time goes in ours, by process."""
     table = Table(
         f"Where our time goes: {found.case.title}",
-        "CPU seconds by process, looked at four times a second, so that the end of each is missed.",
+        "CPU seconds by process, looked at four times a second, so that the end of each is missed. "
+        "Where `trunk` is nothing, the first run that needs a frozen trunk computes it.",
         ("training", "images", *PROCESSES),
     )
     own = [(str(training), trained(found.task), way) for training, way in found.alone.items()]

@@ -19,6 +19,7 @@ from xray_hpc.runs.paths import RunPaths, SweepPaths
 BACKBONES = {"mobilenet_v2": "MobileNetV2", "resnet152v2": "ResNet152V2"}
 KINDS = {
     "stage.py": "staging",
+    "trunk.py": "trunk",
     "xray_hpc.training": "training",
     "run.py": "watching",
     "xray_hpc.collect": "report",

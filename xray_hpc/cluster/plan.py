@@ -232,6 +232,21 @@ def data_sets(plan: Plan, names: Sequence[str]) -> list[str]:
     return list(first.values())
 
 
+def shared_trunks(plan: Plan, names: Sequence[str]) -> list[str]:
+    """The folder of one run for each frozen trunk that is computed before the runs ``names``.
+
+    None where no two of them share the pass over the images: a run alone does it itself.
+    """
+    wanted = set(names)
+    groups = trunks.passes(run for run in plan.runs if run.name in wanted)
+    return [
+        str(plan.place.sweep.run(run.name).folder)
+        for group in groups
+        if len(group) > 1
+        for run in trunks.distinct(group)
+    ]
+
+
 def sweep_name(base: str, task_overrides: Sequence[str]) -> str:
     """Name a sweep that was given no name: the same command gives the same one.
 

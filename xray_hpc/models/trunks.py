@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,8 @@ from typing import Literal
 from xray_hpc.config import ModelConfig, RunConfig
 from xray_hpc.errors import UserError
 from xray_hpc.models.registry import MODELS, backbones
+from xray_hpc.runs.frozen import FrozenRun
+from xray_hpc.schema import as_dict
 
 FILE = Path(__file__).parent / "trunks.json"
 """Made by ``python -m xray_hpc.models.measure_trunks`` and shipped with the package."""
@@ -104,3 +107,62 @@ def settle(config: RunConfig) -> RunConfig:
         augment=dataclasses.replace(config.augment, views=views),
         train=dataclasses.replace(config.train, features=kept),
     )
+
+
+def passes(runs: Iterable[FrozenRun]) -> list[list[FrozenRun]]:
+    """The runs that keep a trunk's outputs, by what one pass over the images computes for them.
+
+    The frozen parts of models on the same backbone differ only in where they end.
+    """
+    found: dict[str, list[FrozenRun]] = {}
+    for run in runs:
+        if run.config.train.features not in ("auto", "live"):
+            found.setdefault(_pass(run), []).append(run)
+    return list(found.values())
+
+
+def distinct(runs: Sequence[FrozenRun]) -> list[FrozenRun]:
+    """The first of the runs of a pass with each trunk and each way to keep what it gives."""
+    first: dict[object, FrozenRun] = {}
+    for run in runs:
+        first.setdefault((trunk(run.config.model), run.config.train.features), run)
+    return list(first.values())
+
+
+def _pass(run: FrozenRun) -> str:
+    config, drawn = run.config, not run.config.augment.identity
+    data = as_dict(config.data) | {"root": None}
+    random_weights = set(backbones(config.model)) - set(run.inputs.weights)
+    decides = [
+        [data, run.inputs.data, run.inputs.weights, str(run.cache)],
+        [sorted(backbones(config.model)), config.model.preprocessing],
+        [config.model.name if random_weights else None, config.train.mixed_precision],
+        [as_dict(config.augment) if drawn else None],
+        config.seed if drawn or random_weights else None,
+    ]
+    return json.dumps(decides, sort_keys=True)
+
+
+def saving(runs: Iterable[FrozenRun]) -> float:
+    """How many times the work on all of ``runs`` becomes less by the trunks that are kept.
+
+    In multiplications of the backbones, counted as if every training took all its epochs: of a
+    frozen layer one forward pass, of one that trains ``1 + BACKWARD``. The estimate leaves out
+    start-up, and models without a trunk.
+    """
+    without = with_them = 0.0
+    for group in passes(runs):
+        deepest = 0.0
+        for run in group:
+            part, fraction = trunk(run.config.model), run.config.data.validation_fraction
+            assert part is not None
+            head = 1 - part.share
+            epoch = (1 - fraction) * (1 + BACKWARD) * head + fraction * head
+            frozen = part.share  # of training and validation images alike
+            without += run.config.train.epochs * (epoch + frozen)
+            with_them += run.config.train.epochs * epoch
+            views = run.config.augment.views
+            assert isinstance(views, int)
+            deepest = max(deepest, part.share * (views * (1 - fraction) + fraction))
+        with_them += deepest
+    return without / with_them if with_them else 1.0

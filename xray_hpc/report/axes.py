@@ -21,6 +21,7 @@ ASIDE = ("cluster", "results", "cache", "name", "hydra", "sweep", "model")
 # or the data (which bring a scale), may decide any.
 ONLY_THEIR_OWN = ("augment", "train", "seed")
 SHORT = {LEARNING_RATE: "lr"}
+FEATURES = "train.features"  # follows from the model, and changes no result that is shown
 
 
 def swept_keys(runs: Sequence[Run]) -> list[str]:
@@ -46,7 +47,11 @@ def compared_keys(runs: Sequence[Run]) -> list[str]:
     words = _swept_words(known, differing)
     return [
         *(word for word in words if word not in differing),
-        *(key for key in differing if key in words or _unexplained(key, known, words)),
+        *(
+            key
+            for key in differing
+            if key in words or (key != FEATURES and _unexplained(key, known, words))
+        ),
     ]
 
 

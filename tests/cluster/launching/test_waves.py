@@ -19,7 +19,7 @@ def wave(
     runs: list[str], allowed: Limits = DEFAULTS, live: tuple[str, ...] = (), **cluster: int
 ) -> Wave:
     config = ClusterConfig("slurm", **cluster)  # type: ignore[arg-type]
-    return make_wave(SWEEP, config, None, ["/results/lr/runs/a"], runs, allowed, live)
+    return make_wave(SWEEP, config, None, ["/results/lr/runs/a"], [], runs, allowed, live)
 
 
 def sizes(made: Wave) -> list[int]:
@@ -91,23 +91,23 @@ def test_the_parallelism_holds_for_what_is_live_too(
 
 
 def test_with_nothing_left_to_run_there_is_only_the_comparison() -> None:
-    made = make_wave(SWEEP, ClusterConfig("slurm"), None, [], [], DEFAULTS)
+    made = make_wave(SWEEP, ClusterConfig("slurm"), None, [], [], [], DEFAULTS)
     assert [job.kind for job in made.jobs()] == ["collect"]
 
 
 @pytest.mark.parametrize(
     ("sent", "runs", "jobs", "line"),
     [
-        (Sent("1", ("2",), "3"), 1, 1, "submitted job 2: run (stage job 1 first, {last})"),
+        (Sent("1", None, ("2",), "3"), 1, 1, "submitted job 2: run (stage job 1 first, {last})"),
         (
-            Sent("1", ("2",), "3"),
+            Sent("1", None, ("2",), "3"),
             9,
             9,
             "submitted job 2: array of 9 runs (stage job 1 first, {last})",
         ),
-        (Sent(None, ("2",), "3"), 9, 3, "submitted job 2: array of 9 runs in 3 jobs ({last})"),
-        (Sent(None, ("2", "4"), "3"), 9, 9, "submitted jobs 2, 4: 2 arrays of 9 runs ({last})"),
-        (Sent(None, (), "3"), 0, 0, "submitted job 3, which compares the runs when all have ended"),
+        (Sent(None, None, ("2",), "3"), 9, 3, "submitted job 2: array of 9 runs in 3 jobs ({last})"),
+        (Sent(None, None, ("2", "4"), "3"), 9, 9, "submitted jobs 2, 4: 2 arrays of 9 runs ({last})"),
+        (Sent(None, None, (), "3"), 0, 0, "submitted job 3, which compares the runs when all have ended"),
     ],
 )
 def test_what_was_submitted_is_said_in_a_line(sent: Sent, runs: int, jobs: int, line: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from xray_hpc.cluster.plan import Plan
 from xray_hpc.cluster.states import Decision
+from xray_hpc.models import trunks
 from xray_hpc.runs.paths import SweepPaths, short
 
 SHOWN_RUNS = 20
@@ -33,3 +35,21 @@ def show(
     counts = Counter((d.run, d.why.split(" as job ")[0][:60]) for d in decisions.values())
     for (run, why), count in counts.most_common():
         print(f"  {count} {'to run' if run else 'left'}: {why}")
+
+
+def show_trunks(plan: Plan, todo: Sequence[str]) -> None:
+    """Say what is computed once for runs that are to run, and what that saves."""
+    wanted = set(todo)
+    runs = [run for run in plan.runs if run.name in wanted]
+    groups = trunks.passes(runs)
+    if not groups:
+        return
+    count = sum(map(len, groups))
+    many = f"{count} run{'s' if count > 1 else ''}"
+    drawn = sorted({str(run.config.augment.views) for group in groups for run in group} - {"1"})
+    views = f" on {', '.join(drawn)} views of each image" if drawn else ""
+    times = f"{len(groups)} passes" if len(groups) > 1 else "one pass"
+    print(
+        f"frozen trunks: {times} over the images for {many}{views}, about "
+        f"{trunks.saving(runs):.0f} times less work (train.features=live is without)"
+    )

@@ -10,10 +10,10 @@ from pathlib import Path
 from xray_hpc.cluster.code import snapshot
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.cluster.launching import local, on_slurm
-from xray_hpc.cluster.launching.announce import show
+from xray_hpc.cluster.launching.announce import show, show_trunks
 from xray_hpc.cluster.launching.prepare import make_folder, prepare
 from xray_hpc.cluster.lock import launch_lock
-from xray_hpc.cluster.plan import Plan, data_sets
+from xray_hpc.cluster.plan import Plan, data_sets, shared_trunks
 from xray_hpc.cluster.slurm import commands as slurm
 from xray_hpc.cluster.slurm.commands import QueuedJob
 from xray_hpc.cluster.states import Decision, decide
@@ -45,6 +45,7 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         # With nothing to start, the words that would have started it are not to be remembered.
         prepare(plan, command if todo or not sweep.sweep_yaml.exists() else None, set(todo))
         show(sweep, decisions, plan.overrides)
+        show_trunks(plan, todo)
         code = _code(plan, todo)
         if kind == "local":
             return _run_here(plan, todo, code)
@@ -142,6 +143,8 @@ def _run_here(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
     if todo:
         if exit_code := local.stage(data_sets(plan, todo), code):
             return exit_code
+        if folders := shared_trunks(plan, todo):
+            local.compute_trunks(folders, code)  # where that fails, the runs say why
         parallel = plan.place.cluster.parallel or 1
         failed = local.run_all([sweep.run(name) for name in todo], parallel, code)
     collected = local.collect(sweep, code)
@@ -153,6 +156,7 @@ def _dry_run(plan: Plan, kind: str) -> int:
     decisions = decide_all(plan, slurm.queued_jobs() if kind == "slurm" else {})
     todo = [name for name, decision in decisions.items() if decision.run]
     show(plan.place.sweep, decisions, plan.overrides, all_runs=True)
+    show_trunks(plan, todo)
     if kind == "slurm" and todo:
         on_slurm.show_scripts(plan, todo)
     print("\ndry_run=true: nothing was made or submitted")

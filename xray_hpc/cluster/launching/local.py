@@ -39,6 +39,11 @@ def stage(folders: Sequence[str], code: Path | None = None) -> int:
     return _shown(job_command("stage", *folders, code=code), code)
 
 
+def compute_trunks(folders: Sequence[str], code: Path | None = None) -> int:
+    """Compute what the frozen trunks of these runs give, shown as well; give the exit code."""
+    return _shown(job_command("trunk", *folders, code=code), code)
+
+
 def collect(sweep: SweepPaths, code: Path | None = None) -> int:
     """Compare the runs, with what is said shown; give the exit code."""
     return _shown([sys.executable, "-m", "xray_hpc.collect", str(sweep.folder)], code)

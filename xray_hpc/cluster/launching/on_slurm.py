@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xray_hpc.cluster.launching.submission import array_id, settle
 from xray_hpc.cluster.launching.waves import Wave, make_wave, send
-from xray_hpc.cluster.plan import Plan, data_sets
+from xray_hpc.cluster.plan import Plan, data_sets, shared_trunks
 from xray_hpc.cluster.preflight import preflight
 from xray_hpc.cluster.preflight.limits import limits
 from xray_hpc.cluster.slurm import commands as slurm
@@ -99,5 +99,6 @@ def anything_open(sweep: SweepPaths) -> bool:
 
 def _wave(plan: Plan, todo: Sequence[str], live: Sequence[str], code: Path | None) -> Wave:
     place = plan.place
-    sets = data_sets(plan, todo)
-    return make_wave(place.sweep, place.cluster, code, sets, todo, limits(place.cluster), live)
+    sets, trunks = data_sets(plan, todo), shared_trunks(plan, todo)
+    allowed = limits(place.cluster)
+    return make_wave(place.sweep, place.cluster, code, sets, trunks, todo, allowed, live)

@@ -69,16 +69,17 @@ class Job:
     def parameters(self, folder: Path) -> dict[str, Any]:
         """The parameters of submitit's executor."""
         cluster, runs = self.cluster, self.kind == "runs"
-        ask = cluster if runs else cluster.cpu_job
-        time_key = "cluster.time" if runs else "cluster.cpu_job.time"
+        gpus = self.kind in ("runs", "trunk")
+        ask = cluster if gpus else cluster.cpu_job
+        time_key = "cluster.time" if gpus else "cluster.cpu_job.time"
         extra: dict[str, Any] = {
             "mem": ask.mem,
             "dependency": f"afterany:{':'.join(self.after)}" if self.after else None,
             "begin": self.begin,
-            # Also where the site has it otherwise: a run goes on from its checkpoint.
-            "requeue": runs,
+            # Also where the site has it otherwise: both go on from where they were.
+            "requeue": gpus,
         }
-        if runs:
+        if gpus:
             extra |= {"gpus-per-node": cluster.gpus or None} | (cluster.extra or {})
         setup = [*cluster.setup]
         if self.code is not None:
@@ -89,10 +90,10 @@ class Job:
         name = f"xray-{self.sweep.name}" if runs else f"{self.kind}-{self.sweep.name}"
         return {
             "job_name": name,
-            "partition": (None if runs else cluster.cpu_job.partition) or cluster.partition,
+            "partition": (None if gpus else cluster.cpu_job.partition) or cluster.partition,
             "account": cluster.account,
             "qos": cluster.qos,
-            "constraint": cluster.constraint if runs else None,
+            "constraint": cluster.constraint if gpus else None,
             "time": minutes(ask.time, time_key),
             "nodes": 1,
             "ntasks_per_node": 1,

@@ -1,4 +1,4 @@
-"""What one launch submits: a stage job, the runs in one array or several, and a collect job."""
+"""What one launch submits: jobs that make what runs share, the runs in arrays, a collect job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.paths import SweepPaths
 
-BESIDE = 2  # jobs that are none of the runs': stage and collect
+BESIDE = 2  # jobs that are none of the runs': stage and collect, there may be one for trunks
 LATER = "now+10minutes"
 
 
@@ -31,6 +31,7 @@ class Wave:
     """
 
     stage: Job | None
+    trunk: Job | None
     arrays: tuple[tuple[Part, Job], ...]
     collect: Job
     later: tuple[str, ...] = ()
@@ -45,17 +46,24 @@ class Wave:
         """All of them, with words in the place of ids."""
         if self.stage is not None:
             yield self.stage
+        first = "STAGE"
+        if self.trunk is not None:
+            yield dataclasses.replace(self.trunk, after=(first,))
+            first = "TRUNK"
         for part, job in self.arrays:
-            yield dataclasses.replace(job, after=self.after(part, "STAGE", self._names()))
+            yield dataclasses.replace(job, after=self.after(part, first, self._names()))
         yield dataclasses.replace(self.collect, after=(*self.live, *self._names()))
 
-    def after(self, part: Part, stage: str | None, arrays: Sequence[str]) -> tuple[str, ...]:
-        """The ids of the jobs that must have ended before a part starts."""
+    def after(self, part: Part, first: str | None, arrays: Sequence[str]) -> tuple[str, ...]:
+        """The ids of the jobs that must have ended before a part starts.
+
+        ``first`` is that of the job which makes what all runs need.
+        """
         if part.after is not None:
             return (arrays[part.after],)
         # The parallelism that was asked for holds for the sweep, with what is live of it.
         before = () if part.throttle is None else self.live
-        return before if stage is None else (stage, *before)
+        return before if first is None else (first, *before)
 
     def _names(self) -> list[str]:
         count = len(self.arrays)
@@ -69,12 +77,15 @@ class Sent:
     """The ids of a wave's jobs."""
 
     stage: str | None
+    trunk: str | None
     arrays: tuple[str, ...]
     collect: str
 
     def line(self, runs: int, jobs: int) -> str:
         """What was submitted, in a line."""
         beside = f"collect job {self.collect} last"
+        if self.trunk is not None:
+            beside = f"trunk job {self.trunk} second, {beside}"
         if self.stage is not None:
             beside = f"stage job {self.stage} first, {beside}"
         if not self.arrays:
@@ -92,13 +103,15 @@ def make_wave(
     cluster: ClusterConfig,
     code: Path | None,
     data_sets: Sequence[str],
+    trunks: Sequence[str],
     runs: Sequence[str],
     allowed: Limits,
     live: Sequence[str] = (),
 ) -> Wave:
     """What to submit of ``runs`` under the cluster's limits.
 
-    ``data_sets`` are the run folders whose images the stage job packs; none: there is no such job.
+    ``data_sets`` are the run folders whose images the stage job packs, ``trunks`` those whose
+    trunks the trunk job computes; where there are none, there is no such job.
     Where there is no room for a run, only a collect job is submitted, which sees to them later.
 
     Raises:
@@ -110,7 +123,8 @@ def make_wave(
             "Slurm lets you submit no more jobs now (your limit of submitted jobs); launch again "
             "when others have ended, or pack runs with cluster.runs_per_job"
         )
-    room = len(tasks) if allowed.submit is None else max(allowed.submit - BESIDE, 0)
+    beside = BESIDE + bool(trunks)
+    room = len(tasks) if allowed.submit is None else max(allowed.submit - beside, 0)
     now, later = tasks[:room], tasks[room:]
     parallel = cluster.parallel and cluster.parallel // cluster.runs_per_gpu
     parts = split(len(now), array_size=allowed.array_index, parallel=parallel) if now else []
@@ -120,11 +134,13 @@ def make_wave(
         for part in parts
     ]
     stage = Job(sweep, "stage", cluster, arguments=tuple(data_sets), code=code)
+    trunk = Job(sweep, "trunk", cluster, arguments=tuple(trunks), code=code)
     collect = Job(sweep, "collect", cluster, arguments=(str(sweep.folder),), code=code)
     if later and not (now or live):
         collect = dataclasses.replace(collect, begin=LATER)
     return Wave(
         stage if data_sets and now else None,
+        trunk if trunks and now else None,
         tuple(zip(parts, arrays, strict=True)),
         collect,
         tuple(run for task in later for run in task),
@@ -141,19 +157,23 @@ def send(wave: Wave, lock: int) -> Sent:
     sweep = wave.collect.sweep
     for job in wave.jobs():
         preflight.test_only(dataclasses.replace(job, after=()).script(sweep.slurm / "x"))
-    stage, arrays = None, list[str]()
+    stage, trunk, arrays = None, None, list[str]()
     with _all_or_nothing(sweep) as submitted:
         if wave.stage is not None:
             stage = submit(wave.stage, lock)
             submitted.append(stage)
+        if wave.trunk is not None:
+            behind = () if stage is None else (stage,)
+            trunk = submit(dataclasses.replace(wave.trunk, after=behind), lock)
+            submitted.append(trunk)
         for part, job in wave.arrays:
-            after = wave.after(part, stage, arrays)
+            after = wave.after(part, trunk or stage, arrays)
             arrays.append(submit(dataclasses.replace(job, after=after), lock))
             submitted.append(arrays[-1])
         if wave.later:
             ledger.append(sweep, "waiting", runs=list(wave.later))
         collect = submit(dataclasses.replace(wave.collect, after=(*wave.live, *arrays)), lock)
-    return Sent(stage, tuple(arrays), collect)
+    return Sent(stage, trunk, tuple(arrays), collect)
 
 
 @contextmanager

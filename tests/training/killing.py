@@ -189,6 +189,7 @@ class Child:
         import tensorflow as tf
         from matplotlib.figure import Figure
 
+        from xray_hpc.runs import figures
         from xray_hpc.training import run
         from xray_hpc.training.callbacks import Validation
         from xray_hpc.training.checkpointing import Checkpointing
@@ -208,11 +209,11 @@ class Child:
             (run, "export", "export"),
         ):
             setattr(owner, name, self.telling(getattr(owner, name), place))
-        draw, update = Figure.savefig, run.update_record
+        draw, update = figures.save, run.update_record
 
-        def draw_coarsely(figure: Figure, *args: Any, **options: Any) -> None:
+        def draw_coarsely(figure: Figure, path: Path, **options: Any) -> None:
             figure.set_layout_engine("none")
-            draw(figure, *args, **options | {"dpi": 20})
+            draw(figure, path, **options | {"dpi": 20})
 
         def update_record(paths: RunPaths, **changes: Any) -> None:
             if "status" in changes:
@@ -222,7 +223,7 @@ class Child:
                 self.place = "finished"
                 self.tell("run.json says so")
 
-        Figure.savefig, run.update_record = draw_coarsely, update_record
+        figures.save, run.update_record = draw_coarsely, update_record
         sys.addaudithook(self.audit)
 
     def telling(self, function: Callable[..., Any], place: str | None) -> Callable[..., Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -21,13 +23,15 @@ def save(figure: Figure, path: Path, *, dpi: int, trim: bool = False, grey: bool
 
     ``trim`` takes off empty margins. ``grey`` halves the file of a figure without colours.
     """
-    with replacing(path) as temporary:
-        with warnings.catch_warnings():
-            # A name may be in a script that the font lacks: boxes are shown for it.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            box = "tight" if trim else None
-            figure.savefig(temporary, dpi=dpi, metadata={"Software": None}, bbox_inches=box)
-        if grey:
-            with Image.open(temporary) as coloured:
-                shades = coloured.convert("L")
-            shades.save(temporary, optimize=True, dpi=(dpi, dpi))
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # A name may be in a script that the font lacks: boxes are shown for it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        if trim:
+            figure.savefig(temporary, dpi=dpi, metadata={"Software": None}, bbox_inches="tight")
+            return
+        # Figure.savefig lays a figure out and draws it, to lay it out, before it draws it.
+        canvas = FigureCanvasAgg(figure)
+        figure.set_dpi(dpi)
+        canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+        picture.convert("L" if grey else "RGB").save(temporary, dpi=(dpi, dpi), optimize=grey)

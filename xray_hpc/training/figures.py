@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import textwrap
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from xray_hpc.metrics import MACRO, MICRO, Curve
-from xray_hpc.runs.files import replacing
+from xray_hpc.runs import figures as written
 from xray_hpc.runs.paths import RunPaths
 
 # Okabe and Ito's palette, safe for colour-blind eyes, without the two that are pale on white.
@@ -60,7 +58,7 @@ def roc(curves: Mapping[str, Curve], areas: Mapping[str, float | None], title: s
         colour, line = AVERAGES.get(name, style)
         area = areas[name]
         words = "not defined" if area is None else f"AUC {area:.3f}"
-        label = words if len(curves) == 1 else f"{_plain(name)}: {words}"
+        label = words if len(curves) == 1 else f"{written.plain(name)}: {words}"
         axes.plot(fpr, tpr, color=colour, linestyle=line, linewidth=2, label=label)
     axes.plot([0, 1], [0, 1], color="0.75", linewidth=1, label="chance")
     axes.set(xlabel="False positive rate", ylabel="True positive rate", title=title, aspect="equal")
@@ -88,7 +86,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: st
         cell(row, f"{matrix[row, column]:,}", va="bottom", fontsize=15)
         if images[row, 0]:
             cell(row + 0.08, f"{shares[row, column]:.1%}", va="top", fontsize=9.5)
-    names = [textwrap.fill(_plain(name), 12, break_long_words=False) for name in classes]
+    names = [textwrap.fill(written.plain(name), 12, break_long_words=False) for name in classes]
     axes.set_xticks(range(size), names)
     axes.set_yticks(range(size), names)
     axes.set(xlabel="Predicted", ylabel="True", title=title)
@@ -106,12 +104,4 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: st
 
 def save(paths: RunPaths, name: str, figure: Figure) -> None:
     """Write ``figures/<name>.png`` in one step, with no date in it."""
-    FigureCanvasAgg(figure)
-    with replacing(paths.figures / f"{name}.png") as temporary, warnings.catch_warnings():
-        # A class may be named in a script that the font lacks: boxes are shown for it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(temporary, dpi=150, metadata={"Software": None})
-
-
-def _plain(name: str) -> str:
-    return name.replace("$", r"\$")  # matplotlib reads a pair of dollars as mathematics
+    written.save(figure, paths.figures / f"{name}.png", dpi=150)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,25 @@ def test_with_less_parallelism_than_parts_one_part_waits_for_another() -> None:
         ("RUNS2",),
         ("RUNS1", "RUNS2", "RUNS3"),
     ]
+
+
+def test_the_trunk_job_comes_between_the_stage_job_and_the_runs() -> None:
+    shared = ["/results/lr/runs/a"]
+    made = make_wave(SWEEP, ClusterConfig("slurm"), None, shared, shared, RUNS[:2], DEFAULTS)
+    jobs = list(made.jobs())
+    assert [job.kind for job in jobs] == ["stage", "trunk", "runs", "collect"]
+    assert [job.after for job in jobs] == [(), ("STAGE",), ("TRUNK",), ("RUNS",)]
+
+
+def test_the_trunk_job_has_what_the_runs_have() -> None:
+    config = ClusterConfig("slurm", gpus=2, mem="64G", partition="gpu", constraint="a100")
+    made = make_wave(SWEEP, config, None, ["/a"], ["/a"], RUNS[:2], DEFAULTS)
+    scripts = {job.kind: job.script(Path("/logs")) for job in made.jobs()}
+    asked = [
+        line for line in scripts["runs"].splitlines() if re.search("gpus|mem|parti|constr", line)
+    ]
+    assert len(asked) == 4
+    assert set(asked) <= set(scripts["trunk"].splitlines())
 
 
 def test_runs_are_packed_into_jobs() -> None:
@@ -105,9 +125,30 @@ def test_with_nothing_left_to_run_there_is_only_the_comparison() -> None:
             9,
             "submitted job 2: array of 9 runs (stage job 1 first, {last})",
         ),
-        (Sent(None, None, ("2",), "3"), 9, 3, "submitted job 2: array of 9 runs in 3 jobs ({last})"),
-        (Sent(None, None, ("2", "4"), "3"), 9, 9, "submitted jobs 2, 4: 2 arrays of 9 runs ({last})"),
-        (Sent(None, None, (), "3"), 0, 0, "submitted job 3, which compares the runs when all have ended"),
+        (
+            Sent("1", "5", ("2",), "3"),
+            9,
+            9,
+            "submitted job 2: array of 9 runs (stage job 1 first, trunk job 5 second, {last})",
+        ),
+        (
+            Sent(None, None, ("2",), "3"),
+            9,
+            3,
+            "submitted job 2: array of 9 runs in 3 jobs ({last})",
+        ),
+        (
+            Sent(None, None, ("2", "4"), "3"),
+            9,
+            9,
+            "submitted jobs 2, 4: 2 arrays of 9 runs ({last})",
+        ),
+        (
+            Sent(None, None, (), "3"),
+            0,
+            0,
+            "submitted job 3, which compares the runs when all have ended",
+        ),
     ],
 )
 def test_what_was_submitted_is_said_in_a_line(sent: Sent, runs: int, jobs: int, line: str) -> None:

@@ -22,7 +22,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path, grey: bool) -> Non
         save(titled("ROC"), file, dpi=80, grey=grey)
     assert files[0].read_bytes() == files[1].read_bytes()
     with Image.open(files[0]) as image:
-        assert image.mode == ("L" if grey else "RGBA")
+        assert image.mode == ("L" if grey else "RGB")
         assert image.size == (240, 160)
 
 

@@ -115,7 +115,16 @@ class Steps:
         until = Until(seconds)
         with tempfile.TemporaryDirectory() as folder, contextlib.suppress(TimeIsUpError):
             files, config = CountedFiles(Path(folder), {}), CheckpointConfig(seconds=every)
-            with WaitedFor(files, config, self.keep, [], None, float, 1, ENDLESS) as checkpointing:
+            with WaitedFor(
+                files,
+                config,
+                keep=self.keep,
+                others=[],
+                state=None,
+                clock=float,
+                epochs=1,
+                steps=ENDLESS,
+            ) as checkpointing:
                 train(
                     self.model,
                     self.batches(),

@@ -101,5 +101,6 @@ def _is_still(layer: keras.Layer) -> bool:
     """Whether it gives the same for the same input all through a training."""
     if isinstance(layer, keras.Model):
         return all(map(_is_still, layer.layers))
-    draws = isinstance(layer, keras.layers.Dropout) or hasattr(layer, "seed_generator")
+    # The state of a random generator is a variable, but no weight.
+    draws = isinstance(layer, keras.layers.Dropout) or len(layer.variables) > len(layer.weights)
     return not draws and not (layer.weights and layer.trainable)

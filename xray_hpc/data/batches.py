@@ -24,6 +24,7 @@ from xray_hpc.data.augment import (
     position_changes,
 )
 from xray_hpc.data.lent import LentArrays
+from xray_hpc.data.quiet import working
 from xray_hpc.data.warp import Pixels
 from xray_hpc.data.warp import change as change
 
@@ -155,7 +156,11 @@ def _reader(
     lent = LentArrays(shape)
 
     def read(rows: IntArray, moved: FloatArray, lit: FloatArray) -> Pixels:
-        return change([images[i] for i in rows], moved, lit, augment, input_size, lent.lend())
+        batch = lent.lend()
+        with working() as useful:
+            if useful:
+                change([images[i] for i in rows], moved, lit, augment, input_size, batch)
+        return batch
 
     def pixels(rows: tf.Tensor, moved: TensorLike, lit: TensorLike) -> tf.Tensor:
         batch = tf.numpy_function(read, [rows, moved, lit], tf.uint8, stateful=False)

@@ -106,7 +106,7 @@ def test_larcc_is_the_tutorial(world: Path) -> None:
     assert config.data.input_shape == (224, 224, 3)
     assert (config.train.epochs, config.train.batch_size) == (50, 32)
     assert (config.train.optimizer, config.train.keep) == ("adam", "val_loss")
-    assert config.augment == AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1)
+    assert config.augment == AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1, views=4)
     assert config.train.early_stopping == EarlyStoppingConfig("val_loss", 5, 1e-7)
     assert config.train.reduce_lr == ReduceLROnPlateauConfig("val_loss", 0.2, 2, 1e-7, cooldown=0)
 
@@ -121,7 +121,7 @@ def test_stacked_is_the_tutorial(world: Path) -> None:
     assert config.data.input_shape == (224, 224, 3)
     assert (config.train.epochs, config.train.batch_size) == (20, 16)
     assert (config.train.learning_rate, config.train.keep) == (1e-4, "val_loss")
-    assert config.augment == AugmentConfig(shear=11.5, zoom=0.2, fill_mode="nearest")
+    assert config.augment == AugmentConfig(shear=11.5, zoom=0.2, fill_mode="nearest", views=4)
     assert config.train.early_stopping is not None
     assert config.train.early_stopping.monitor == "val_accuracy"
     assert config.train.reduce_lr is not None
@@ -133,7 +133,7 @@ def test_reduced_is_the_tutorial(world: Path) -> None:
     assert config.model == ModelConfig("conv", preprocessing="midrange", output="softmax")
     assert (config.data.image_size, config.data.input_shape) == (176, (150, 150, 1))
     assert config.data.per_class == 1000
-    assert config.augment == AugmentConfig(quarter_turns=True, mirror=True, crop=True)
+    assert config.augment == AugmentConfig(quarter_turns=True, mirror=True, crop=True, views="live")
     assert (config.train.epochs, config.train.batch_size) == (50, 20)
     assert config.train.learning_rate == 1e-4
     assert config.train.save_best
@@ -148,7 +148,12 @@ def test_lung_is_the_tutorial(world: Path) -> None:
     assert (config.train.epochs, config.train.batch_size) == (40, 16)
     assert (config.train.learning_rate, config.train.keep) == (5e-3, "val_accuracy")
     assert config.augment == AugmentConfig(
-        rotation=15, zoom=0.2, height_shift=0.05, width_shift=0.05, fill_mode="nearest"
+        views="live",
+        rotation=15,
+        zoom=0.2,
+        height_shift=0.05,
+        width_shift=0.05,
+        fill_mode="nearest",
     )
     assert config.train.early_stopping == EarlyStoppingConfig("val_auc", patience=10)
     assert config.train.reduce_lr is None
@@ -161,6 +166,7 @@ def test_vgg_is_the_tutorial(world: Path) -> None:
     assert (config.train.epochs, config.train.batch_size) == (12, 32)
     assert (config.train.optimizer, config.train.learning_rate) == ("rmsprop", 1e-3)
     assert config.augment == AugmentConfig(
+        views="live",
         rotation=30,
         zoom=0.2,
         height_shift=0.1,

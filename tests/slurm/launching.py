@@ -53,6 +53,10 @@ class Launch:
         return self._job(r"stage job (\d+) first")
 
     @property
+    def trunk(self) -> str:
+        return self._job(r"trunk job (\d+) second")
+
+    @property
     def collect(self) -> str:
         return self._job(r"collect job (\d+) last")
 

@@ -56,6 +56,7 @@ def conclude(slurm: Slurm, sweep: SweepPaths, launch: Launch) -> Round:
     slurm.wait(launch.collect, PATIENCE)
     states = slurm.states(launch.array)
     jobs = [launch.stage, launch.collect, *states]
+    jobs += [launch.trunk] if "trunk job" in launch.output else []
     runs = [folder.name for folder in sweep.runs.iterdir()]
     with (sweep.report / "runs.csv").open(newline="") as table:
         rows = {row["run"]: row for row in csv.DictReader(table)}
@@ -219,6 +220,20 @@ def test_launching_with_one_more_model_runs_that_and_what_failed(story: Story) -
     mended = story.mended.records[ft]
     assert (mended.restarts, mended.error) == (1, None)
     assert mended.job_ids == [f"{story.first.array}_1", f"{again.array}_0"]
+
+
+def test_what_runs_share_of_a_frozen_trunk_is_computed_in_a_job_before_them(story: Story) -> None:
+    second, jobs = story.mended.launch, story.mended.jobs
+    assert "frozen trunks: one pass over the images for 2 runs, about " in second.output
+    assert jobs[second.trunk]["JobState"] == "COMPLETED"
+    starts = [jobs[task]["StartTime"] for task in story.mended.states]
+    assert jobs[second.trunk]["EndTime"] <= min(starts)
+    logs = [(story.sweep.run(run_of(story.sweep, name)).log).read_text() for name in ("ft", "tl")]
+    assert not any("computing" in log for log in logs)
+
+
+def test_a_run_that_shares_no_trunk_has_no_job_before_it_but_the_stage_job(story: Story) -> None:
+    assert "trunk job" not in story.first.output
 
 
 def test_the_report_of_the_second_launch_compares_old_and_new_runs(story: Story) -> None:

@@ -163,7 +163,7 @@ def _fill(
 def _cast(rows: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     with np.errstate(over="ignore"):
         cast = rows.astype(dtype)
-    if not np.isfinite(cast).all():
+    if np.isfinite(rows).all() and not np.isfinite(cast).all():
         most = np.abs(rows).max()
         raise UserError(
             f"{WHAT} are up to {most:g}, which {dtype} cannot hold; use train.features=float32"

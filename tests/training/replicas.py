@@ -40,12 +40,16 @@ def small_backbone(
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: the model, on how many classes of which size, and how they are balanced."""
+    """What is trained: the model, on how many classes of which size, and how they are balanced.
+
+    ``kept``: as ``train.features``.
+    """
 
     model: ModelConfig
     classes: int
     balance: Literal["none", "class_weights", "sampling"] = "none"
     size: int = 32
+    kept: Literal["live", "float32"] = "live"
 
 
 # The real one has 154 layers, which take a minute to trace for one device and for two.
@@ -61,7 +65,7 @@ CASES = {
         ModelConfig("conv", preprocessing="midrange", output="softmax"), 2, "class_weights", 48
     ),
     "lung": Case(ModelConfig("lung"), 3, "sampling"),
-    "stacked": Case(STACKED, 3, "class_weights"),
+    "stacked": Case(STACKED, 3, "class_weights", kept="float32"),
     "vgg": Case(ModelConfig("vgg"), 2, "class_weights"),
 }
 
@@ -104,8 +108,10 @@ def configuration(case: Case) -> RunConfig:
             demo_classes=case.classes,
         ),
         model=case.model,
-        augment=AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1, rotation=10),
-        train=TrainConfig(epochs=2, batch_size=8, learning_rate=1e-4, balance=case.balance),
+        augment=AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1, rotation=10, views=2),
+        train=TrainConfig(
+            epochs=2, batch_size=8, learning_rate=1e-4, balance=case.balance, features=case.kept
+        ),
         seed=7,
     )
 

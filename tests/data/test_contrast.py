@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import sys
-
 import cv2
 import numpy as np
 import pytest
 
-from xray_hpc.data.contrast import equalize, opencv
-from xray_hpc.errors import UserError
+from xray_hpc.data.contrast import equalize
 
 
 def flat(channels: int) -> np.ndarray:
@@ -49,9 +46,3 @@ def test_any_side_will_do_and_the_picture_given_stays(side: int) -> None:
     before = picture.copy()
     assert equalize(picture, 2.0).shape == (side, side, 3)
     np.testing.assert_array_equal(picture, before)
-
-
-def test_without_opencv_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(UserError, match=r"^data.clahe needs .*; pip install 'xray_hpc\[clahe\]'$"):
-        opencv()

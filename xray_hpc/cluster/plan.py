@@ -13,7 +13,6 @@ from typing import Any
 from xray_hpc.cluster.config import ClusterConfig
 from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from xray_hpc.data.augment import interpolates
-from xray_hpc.data.contrast import opencv
 from xray_hpc.data.index import Survey, survey
 from xray_hpc.data.splits import check_own_split, trainable
 from xray_hpc.errors import UserError
@@ -163,8 +162,6 @@ def read_run(
     config = build(RunConfig, content | {"data": data})
     model, idle = registry.settle(config.model)
     settled, augment = _settle_data(config.data), _settle_augment(config)
-    if settled.clahe is not None:
-        opencv()  # a launch says it where it is missing, not the job
     found = inputs.survey(settled, cache)
     check_own_split(settled, sum(found.images["validation"]))
     model = dataclasses.replace(model, output=registry.output(model, found.classes))

@@ -1,31 +1,12 @@
-"""Local contrast, made even: CLAHE by OpenCV, which is an extra of the installation."""
+"""Local contrast, made even: CLAHE by OpenCV."""
 
 from __future__ import annotations
 
-from types import ModuleType
-
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.errors import UserError
-
 TILES = (8, 8)
-
-
-def opencv() -> ModuleType:
-    """OpenCV.
-
-    Raises:
-        UserError: it is not installed, or does not load here.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        raise UserError(
-            "data.clahe needs OpenCV, which does not load here "
-            f"({str(error).partition(chr(10))[0]}); pip install 'xray_hpc[clahe]'"
-        ) from error
-    return cv2
 
 
 def equalize(image: npt.NDArray[np.uint8], clip_limit: float) -> npt.NDArray[np.uint8]:
@@ -35,11 +16,7 @@ def equalize(image: npt.NDArray[np.uint8], clip_limit: float) -> npt.NDArray[np.
     (L of CIELAB), so that its colours stay. The image is cut into 8 by 8 tiles; ``clip_limit``
     is how many times the mean count a bin of a tile's histogram may hold. OpenCV rounds that down
     to whole pixels, 1 at the least: in small images neighbouring limits do the same.
-
-    Raises:
-        UserError: OpenCV is not there.
     """
-    cv2 = opencv()
     clahe = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=TILES)
     if image.shape[2] == 1:
         return np.asarray(clahe.apply(image[:, :, 0]), np.uint8)[:, :, None]

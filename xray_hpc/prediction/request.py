@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_hpc.data.contrast import opencv
 from xray_hpc.data.entries import Ignored, counted
 from xray_hpc.data.found import Found, describe_ignored, find_images, missing, read_list
 from xray_hpc.errors import UserError
@@ -57,13 +56,11 @@ def check_request(
         threshold: instead of the model's own.
 
     Raises:
-        UserError: one of them is not what it should be, or the model needs what is not installed.
+        UserError: one of them is not what it should be.
     """
     keras_file = model_file(Path(model))
     card = read_card(keras_file)
     threshold = _threshold(threshold, card)
-    if card.clahe is not None:
-        opencv()
     if output != STDOUT:
         _check_output(Path(output))
     found, ignored = find_images(images, read_list(listed))

@@ -32,6 +32,6 @@ def save(figure: Figure, path: Path, *, dpi: int, trim: bool = False, grey: bool
         # Figure.savefig lays a figure out and draws it, to lay it out, before it draws it.
         canvas = FigureCanvasAgg(figure)
         figure.set_dpi(dpi)
-        canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+        canvas.draw()  # type: ignore[no-untyped-call]
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba()))  # type: ignore[no-untyped-call]
         picture.convert("L" if grey else "RGB").save(temporary, dpi=(dpi, dpi), optimize=grey)

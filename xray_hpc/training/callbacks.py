@@ -140,8 +140,8 @@ class FiniteLoss(keras.callbacks.Callback):
     """End a training whose loss is no finite number any more, with ``NanLossError``.
 
     It goes first, before anything is made of such weights. To read the loss is to wait for the
-    device; it is the mean of the epoch so far, which never becomes finite again, so that every
-    ``EVERY``-th step is enough.
+    device; it is the mean of the epoch so far, which never becomes finite again, so that once in
+    ``EVERY`` steps is enough.
     """
 
     EVERY = 20
@@ -150,12 +150,14 @@ class FiniteLoss(keras.callbacks.Callback):
         super().__init__()
         self.steps = steps
         self.epoch = 0
+        self.checked = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self.epoch = epoch
+        self.epoch, self.checked = epoch, 0
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if (batch + 1) % self.EVERY == 0:
+        if batch + 1 - self.checked >= self.EVERY:
+            self.checked = batch + 1
             self._check(batch + 1, logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

@@ -87,9 +87,14 @@ class Checkpointing(keras.callbacks.Callback):
         if not self._unsaved:
             ending.UNSAVED.acquire()
             self._unsaved = True
+        # An earlier process may have done the first steps of the epoch.
+        self._since += batch + 1 - self.position.step
         self.position = Position(self.position.epoch, batch + 1)
-        self._since += 1
         self.look()
+
+    def most_steps(self) -> int:
+        """How many steps there may be before a state is to be written by their number."""
+        return sys.maxsize if self.every.steps is None else max(self.every.steps - self._since, 1)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.position = Position(epoch + 1, 0)

@@ -113,7 +113,15 @@ def fit(
         begun = start.epoch + start.step / steps
         progress = ProgressFile(paths, keep, tables, epochs, begun, seconds)
         callbacks = [*callbacks, checkpointing, progress]
-        train(learner.trained, batches, callbacks, start=start, epochs=epochs, steps=steps)
+        train(
+            learner.trained,
+            batches,
+            callbacks,
+            start=start,
+            epochs=epochs,
+            steps=steps,
+            most=checkpointing.most_steps,
+        )
     return Fitted(learner, pd.DataFrame(tables.history), keep.epoch, seconds())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import keras
 import tensorflow as tf
@@ -53,7 +52,9 @@ def make_learner(
         UserError: the model does not fit the images, or the cache cannot hold the trunk's outputs.
     """
     model = build(config, len(data.classes), strategy)
-    trained, feed = model, cast("Feed", Images(config, data))
+    # A model of its own, so that the whole one is saved without an optimizer.
+    trained = keras.Model(model.input, model.output, name=model.name)
+    feed: Feed = Images(config, data)
     if config.train.features not in ("auto", "live") and isinstance(config.augment.views, int):
         place = place_of_cut(model)
         assert place is not None, "a plan keeps the outputs of trunks only where there is one"

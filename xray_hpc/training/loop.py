@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from xray_hpc.training.checkpoint import Position
+
+CALL_SECONDS = 0.1  # that a call of several steps takes, and a signal may wait for
+MOST_STEPS = 64
+TIMED_STEPS = 4
 
 
 def train(
@@ -18,6 +24,7 @@ def train(
     start: Position,
     epochs: int,
     steps: int,
+    most: Callable[[], int] = lambda: 1,
 ) -> None:
     """Train ``model`` as ``model.fit`` does, from ``start`` to the end of epoch ``epochs``.
 
@@ -28,30 +35,75 @@ def train(
         batches: those that are left from ``start`` on, ``steps`` of each epoch.
         callbacks: one of them puts back the state at ``start``, as training begins and (that of
             the metrics, which each epoch resets) as its first epoch does.
+        most: how many steps there may be before the callbacks are called again. Short ones are
+            done several at a time, without Python between them, which changes no result.
     """
     if start.epoch < epochs:
         _prepare(model, batches)
-        iterator = iter(model.distribute_strategy.experimental_distribute_dataset(batches))
+        execute = _Execute(model, batches)
     hooks = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs, steps=steps)
     model.stop_training = False
     hooks.on_train_begin()
     for epoch in range(start.epoch, epochs):
         model.reset_metrics()
         hooks.on_epoch_begin(epoch)
-        for step in range(start.step if epoch == start.epoch else 0, steps):
+        step = start.step if epoch == start.epoch else 0
+        while step < steps and not model.stop_training:
             hooks.on_train_batch_begin(step)
-            logs = model.train_function(iterator)
+            count = min(most(), steps - step)
+            count, logs = execute(count)
+            step += count
             for callback in callbacks:
-                callback.on_train_batch_end(step, logs)
-            if model.stop_training:
-                break
+                callback.on_train_batch_end(step - 1, logs)
         hooks.on_epoch_end(epoch, model.get_metrics_result())
         if model.stop_training:
             break
     hooks.on_train_end()
 
 
+class _Execute:
+    """Do steps: on one device so many at a time as take ``CALL_SECONDS``, measured on the first."""
+
+    def __init__(self, model: keras.Model, batches: tf.data.Dataset) -> None:
+        strategy = model.distribute_strategy
+        self.iterator: Iterator[Any] = iter(strategy.experimental_distribute_dataset(batches))
+        # In a loop of the graph the steps of several replicas crash (keras#18145, keras#19246).
+        self.pace = 1
+        self.timed = -1 if strategy.num_replicas_in_sync == 1 else TIMED_STEPS
+        self.seconds = 0.0
+        one = tf.function(model.train_step, reduce_retracing=True)
+
+        def several(iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
+            def body(done: tf.Tensor) -> tuple[tf.Tensor]:
+                strategy.run(one, args=(next(iterator),))
+                return (done + 1,)
+
+            tf.while_loop(lambda done: done < count, body, (0,), parallel_iterations=1)
+            metrics: dict[str, tf.Tensor] = model.get_metrics_result()
+            return metrics
+
+        self.function = tf.function(several, autograph=False)
+
+    def __call__(self, most: int) -> tuple[int, dict[str, tf.Tensor]]:
+        """Do at most so many steps; give how many, and what the metrics are then."""
+        count, began = min(most, self.pace), time.perf_counter()
+        logs = self.function(self.iterator, tf.constant(count))
+        if self.timed < TIMED_STEPS:
+            self._time(began, logs)
+        return count, logs
+
+    def _time(self, began: float, logs: dict[str, tf.Tensor]) -> None:
+        for value in logs.values():
+            value.numpy()  # wait for the device
+        self.timed += 1
+        if self.timed > 0:  # the first step is traced and compiled in its time
+            self.seconds += time.perf_counter() - began
+        if self.timed == TIMED_STEPS:
+            fitting = CALL_SECONDS * TIMED_STEPS / self.seconds
+            self.pace = max(1, min(MOST_STEPS, int(fitting)))
+
+
 def _prepare(model: keras.Model, batches: tf.data.Dataset) -> None:
-    """Have Keras make the metrics and the function of a step, as ``fit`` does before any epoch."""
+    """Have Keras make the metrics, as ``fit`` does before any epoch."""
     zeros = tf.nest.map_structure(lambda of: tf.zeros(of.shape, of.dtype), batches.element_spec)
     model.fit(tf.data.Dataset.from_tensors(zeros), epochs=0, shuffle=False, verbose=0)

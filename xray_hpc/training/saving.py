@@ -16,6 +16,8 @@ from xray_hpc.metrics import decision_threshold
 from xray_hpc.models import picture
 from xray_hpc.models.build import build_model
 from xray_hpc.models.card import EARLIEST, ModelCard, add_card
+from xray_hpc.models.graph import flat_layers
+from xray_hpc.models.layers import GlobalBatchDropout
 from xray_hpc.models.registry import settle
 from xray_hpc.runs.files import replacing, write_text
 from xray_hpc.runs.paths import RunPaths
@@ -35,16 +37,31 @@ class Checkpoints:
     ) -> None:
         self.paths = paths
         self.model = model
-        self.plain = plain_model(config, len(data.classes))
+        self.plain = plain(model, config, len(data.classes))
         kept = {paths.checkpoint(epoch) for epoch in range(first)}
         for path in paths.checkpoints.glob("*"):  # half-written ones too
             if path not in kept:
                 path.unlink()
 
     def __call__(self, epoch: int) -> None:
-        self.plain.set_weights(self.model.get_weights())
+        copy_weights(self.model, self.plain)
         with replacing(self.paths.checkpoint(epoch)) as temporary:
             self.plain.save_weights(temporary)
+
+
+def plain(model: keras.Model, config: RunConfig, classes: int) -> keras.Model:
+    """``model``, or one like it of plain Keras layers where it was built for several replicas."""
+    replicated = any(
+        isinstance(layer, GlobalBatchDropout) or getattr(layer, "synchronized", False)
+        for layer in flat_layers(model)
+    )
+    return plain_model(config, classes) if replicated else model
+
+
+def copy_weights(model: keras.Model, to: keras.Model) -> None:
+    """Give ``to`` the weights of ``model``, unless they are the same."""
+    if to is not model:
+        to.set_weights(model.get_weights())
 
 
 def plain_model(config: RunConfig, classes: int) -> keras.Model:
@@ -54,10 +71,10 @@ def plain_model(config: RunConfig, classes: int) -> keras.Model:
 
 def export(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
     """Write ``model.keras``, which takes raw pixels 0..255, and show it in words and a picture."""
-    plain = plain_model(config, len(data.classes))
-    plain.set_weights(model.get_weights())
-    write_text(paths.summary, picture.summary(plain))
-    figures.save(paths, "model", picture.draw(plain))
+    saved = plain(model, config, len(data.classes))
+    copy_weights(model, saved)
+    write_text(paths.summary, picture.summary(saved))
+    figures.save(paths, "model", picture.draw(saved))
     card = ModelCard(
         run=paths.name,
         model=config.model.name,
@@ -68,7 +85,7 @@ def export(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths
         channels=config.data.channels,
         clahe=config.data.clahe,
     )
-    save_model(paths.model, plain, card)
+    save_model(paths.model, saved, card)
 
 
 def save_model(path: Path, model: keras.Model, card: ModelCard) -> None:

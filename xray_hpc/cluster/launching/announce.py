@@ -11,6 +11,7 @@ from xray_hpc.models import trunks
 from xray_hpc.runs.paths import SweepPaths, short
 
 SHOWN_RUNS = 20
+WORTH_SAYING = 1.5  # times less work
 
 
 def show(
@@ -41,8 +42,8 @@ def show_trunks(plan: Plan, todo: Sequence[str]) -> None:
     """Say what is computed once for runs that are to run, and what that saves."""
     wanted = set(todo)
     runs = [run for run in plan.runs if run.name in wanted]
-    groups = trunks.passes(runs)
-    if not groups:
+    groups, saving = trunks.passes(runs), trunks.saving(runs)
+    if saving < WORTH_SAYING:
         return
     count = sum(map(len, groups))
     many = f"{count} run{'s' if count > 1 else ''}"
@@ -51,5 +52,5 @@ def show_trunks(plan: Plan, todo: Sequence[str]) -> None:
     times = f"{len(groups)} passes" if len(groups) > 1 else "one pass"
     print(
         f"frozen trunks: {times} over the images for {many}{views}, about "
-        f"{trunks.saving(runs):.0f} times less work (train.features=live is without)"
+        f"{saving:.0f} times less work (train.features=live is without)"
     )

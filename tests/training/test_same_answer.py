@@ -1,0 +1,228 @@
+"""A run that keeps what its trunk gives ends as the same run without: on the same views."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig, TrainConfig
+from xray_hpc.data import blocks
+from xray_hpc.data.dataset import load
+from xray_hpc.metrics import Floats, split_metrics
+from xray_hpc.models.backbones import APPLICATIONS
+from xray_hpc.runs import figures
+from xray_hpc.runs.paths import RunPaths
+from xray_hpc.runs.progress import trunk_blocks
+from xray_hpc.training.checkpoint import StateFiles
+from xray_hpc.training.fitting import Fitted, fit
+from xray_hpc.training.learner import make_learner
+from xray_hpc.training.run import prepare_devices, train_run
+from xray_hpc.training.strategy import make_strategy
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small_runs import assert_same_files, checkpointed, contents, new_run
+
+HEAD: dict[str, Any] = {"head_units": 8, "head_dropout": 0.3}
+RUN = RunConfig(
+    data=DataConfig(
+        source="demo",
+        image_size=32,
+        channels=1,
+        split="patient",
+        validation_fraction=0.2,
+        split_seed=0,
+        demo_images=60,
+        demo_seed=0,
+    ),
+    model=ModelConfig("ft", "demo", "demo", unfreeze=7, **HEAD),
+    augment=AugmentConfig(rotation=10, zoom=0.2, mirror=True, brightness=0.1, views=2),
+    train=TrainConfig(
+        epochs=3,
+        batch_size=8,
+        learning_rate=1e-3,
+        balance="class_weights",
+        keep="last",
+        early_stopping=None,
+    ),
+    seed=3,
+)
+CASES: dict[str, tuple[ModelConfig, str]] = {
+    "tl": (ModelConfig("tl", "demo", "demo", **HEAD), "none"),
+    "ft at 1": (ModelConfig("ft", "demo", "demo", unfreeze=1, **HEAD), "class_weights"),
+    "ft at 2": (ModelConfig("ft", "demo", "demo", unfreeze=2, **HEAD), "sampling"),
+    "ft at 13": (ModelConfig("ft", "mobilenet_v2", "none", unfreeze=13, **HEAD), "none"),
+    "stacked": (
+        ModelConfig("stacked", backbones={"demo": "demo", "densenet121": "none"}),
+        "sampling",
+    ),
+}
+"""What is trained beside ``RUN``, and how its classes are balanced."""
+
+
+def small_backbone(
+    include_top: bool, weights: None, input_shape: tuple[int, int, int]
+) -> keras.Model:
+    """In the place of a published one, which takes a minute to trace."""
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Conv2D(8, 3, strides=2, use_bias=False)(inputs)
+    return keras.Model(inputs, keras.layers.BatchNormalization()(x))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_in_a_run() -> Iterator[None]:
+    """But that figures, which take a third of a small run, are drawn coarsely."""
+    prepare_devices()
+    save = figures.save
+
+    def save_coarsely(figure: Figure, path: Path, **options: Any) -> None:
+        figure.set_layout_engine("none")
+        save(figure, path, **options | {"dpi": 20})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "save", save_coarsely)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def keeping(config: RunConfig, kept: Any) -> RunConfig:
+    return replace(config, train=replace(config.train, features=kept))
+
+
+def trained(config: RunConfig, cache: Path, folder: Path) -> tuple[Fitted, Floats]:
+    """A training without the files around it, and its scores of the test images."""
+    data, paths = load(config.data, cache), RunPaths(folder / config.train.features)
+    learner = make_learner(config, data, make_strategy(["CPU:0"]), cache)
+    assert (learner.trained is learner.whole) == (config.train.features == "live")
+    fitted = fit(config, data, learner, paths, StateFiles(paths.state, {}))
+    return fitted, learner.predict("test")
+
+
+# On the machines that we know, the two are the same bit for bit.
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_kept_in_float32_give_the_same_answer(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.setitem(APPLICATIONS, "densenet121", small_backbone)
+    model, balance = CASES[case]
+    channels = 3 if model.backbone == "mobilenet_v2" else 1
+    config = replace(
+        RUN,
+        model=model,
+        data=replace(RUN.data, channels=channels),
+        train=replace(RUN.train, balance=balance),
+    )
+    live, scores = trained(keeping(config, "live"), cache, tmp_path)
+    kept, own = trained(keeping(config, "float32"), cache, tmp_path)
+    for weight, value in zip(kept.model.weights, live.model.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, value, atol=1e-5, err_msg=weight.path)
+    np.testing.assert_allclose(own, scores, atol=1e-5)
+    pd.testing.assert_frame_equal(kept.history, live.history, rtol=1e-5, atol=1e-5)
+    assert len(kept.history) == 3
+
+
+def whole_run(results: Path, kept: str = "float32") -> RunPaths:
+    """The folder of a run that has yet to be trained; it has a checkpoint after six steps."""
+    return new_run(results, checkpointed(keeping(RUN, kept), steps=6))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(results: Path) -> RunPaths:
+    paths = whole_run(results)
+    train_run(paths)
+    return paths
+
+
+def test_every_file_of_a_run_says_the_same(results: Path, uninterrupted: RunPaths) -> None:
+    live = whole_run(results, "live")
+    train_run(live)
+    mine, theirs = contents(uninterrupted), contents(live)
+    assert mine.keys() == theirs.keys()
+    tables = [name for name in theirs if name.endswith(".csv")]
+    assert len(tables) == 7
+    for name in tables:
+        one, other = (pd.read_csv(paths.folder / name) for paths in (uninterrupted, live))
+        pd.testing.assert_frame_equal(one, other, rtol=1e-5, atol=1e-5)
+    one, other = (json.loads(paths.metrics.read_text()) for paths in (uninterrupted, live))
+    assert keras.tree.map_structure(type, one) == keras.tree.map_structure(type, other)
+    for value, expected in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
+        assert value == (pytest.approx(expected, abs=1e-5) if type(value) is float else expected)
+    saved, expected = (keras.models.load_model(paths.model) for paths in (uninterrupted, live))
+    assert saved.get_config() == expected.get_config()
+    for weight, values in zip(saved.weights, expected.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, values, atol=1e-5, err_msg=weight.path)
+
+
+def test_outputs_kept_in_float16_give_nearly_the_same_answer(
+    tmp_path: Path, results: Path, uninterrupted: RunPaths
+) -> None:
+    fitted, scores = trained(keeping(RUN, "float16"), results / ".cache", tmp_path)
+    data = fitted.learner.data
+    halves = split_metrics(data.labels[data.splits["test"]], scores, data.classes)
+    whole = json.loads(uninterrupted.metrics.read_text())["test"]
+    assert halves["auc"] == pytest.approx(whole["auc"], abs=1e-3)
+    assert 0 < abs(halves["loss"] - whole["loss"]) < 1e-2
+
+
+class Interrupted(BaseException):
+    """Nobody handles it, like a killed process."""
+
+
+def test_a_run_interrupted_as_it_computes_outputs_ends_with_the_same_files(
+    tmp_path: Path, uninterrupted: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = whole_run(tmp_path)
+    write = blocks.Filling.write
+
+    def write_or_die(self: blocks.Filling, block: blocks.Block, rows: Any) -> None:
+        if block.number == 1:
+            raise Interrupted
+        write(self, block, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks, "SYNC_SECONDS", 0)
+        patch.setattr(blocks.Filling, "write", write_or_die)
+        with pytest.raises(Interrupted):
+            train_run(paths)
+    assert trunk_blocks(paths) == 1
+    assert not paths.accuracy("ft").exists()
+    train_run(paths)
+    assert_same_files(paths, uninterrupted)
+
+
+def test_a_run_interrupted_as_it_trains_ends_with_the_same_files(
+    results: Path, uninterrupted: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = whole_run(results)
+    replace_file = os.replace
+
+    def replace_and_die(source: Path, target: Path) -> None:
+        replace_file(source, target)
+        if target.name == "epoch-0001-step-000002.npz":
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace_and_die)
+        with pytest.raises(Interrupted):
+            train_run(paths)
+    train_run(paths)
+    assert_same_files(paths, uninterrupted)

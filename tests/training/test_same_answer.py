@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from xray_hpc.models.backbones import APPLICATIONS
 from xray_hpc.runs import figures
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.progress import trunk_blocks
+from xray_hpc.training.callbacks import EpochTables
 from xray_hpc.training.checkpoint import StateFiles
 from xray_hpc.training.fitting import Fitted, fit
 from xray_hpc.training.learner import make_learner
@@ -187,42 +187,31 @@ class Interrupted(BaseException):
     """Nobody handles it, like a killed process."""
 
 
-def test_a_run_interrupted_as_it_computes_outputs_ends_with_the_same_files(
-    tmp_path: Path, uninterrupted: RunPaths, monkeypatch: pytest.MonkeyPatch
+def interrupted(paths: RunPaths, owner: Any, name: str, ends: Callable[..., bool]) -> None:
+    """Train until ``owner.name`` is called with arguments of which ``ends`` says so."""
+    function = getattr(owner, name)
+
+    def until(*args: Any) -> Any:
+        if ends(*args):
+            raise Interrupted
+        return function(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "SYNC_SECONDS", 0)
+        patch.setattr(owner, name, until)
+        with pytest.raises(Interrupted):
+            train_run(paths)
+
+
+def test_a_run_interrupted_as_it_computes_and_as_it_trains_ends_with_the_same_files(
+    tmp_path: Path, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = whole_run(tmp_path)
-    write = blocks.Filling.write
-
-    def write_or_die(self: blocks.Filling, block: blocks.Block, rows: Any) -> None:
-        if block.number == 1:
-            raise Interrupted
-        write(self, block, rows)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(blocks, "SYNC_SECONDS", 0)
-        patch.setattr(blocks.Filling, "write", write_or_die)
-        with pytest.raises(Interrupted):
-            train_run(paths)
+    interrupted(paths, blocks.Filling, "write", lambda file, block, rows: block.number == 1)
     assert trunk_blocks(paths) == 1
     assert not paths.accuracy("ft").exists()
+    interrupted(paths, EpochTables, "on_epoch_end", lambda table, epoch, logs: epoch == 1)
+    assert [path.suffix for path in tmp_path.glob(".cache/features-*")] == [".h5"]
     train_run(paths)
-    assert_same_files(paths, uninterrupted)
-
-
-def test_a_run_interrupted_as_it_trains_ends_with_the_same_files(
-    results: Path, uninterrupted: RunPaths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = whole_run(results)
-    replace_file = os.replace
-
-    def replace_and_die(source: Path, target: Path) -> None:
-        replace_file(source, target)
-        if target.name == "epoch-0001-step-000002.npz":
-            raise Interrupted
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", replace_and_die)
-        with pytest.raises(Interrupted):
-            train_run(paths)
-    train_run(paths)
+    assert "going on after step 2/4 of epoch 2/3\n" in capsys.readouterr().out
     assert_same_files(paths, uninterrupted)

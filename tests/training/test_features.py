@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from xray_hpc.data.augment import centre, epoch_changes
 from xray_hpc.data.warp import change
 from xray_hpc.errors import UserError
 from xray_hpc.models.cut import trunk
+from xray_hpc.training import features as module
 from xray_hpc.training.features import Arrays, features, load
 from xray_hpc.training.learner import build
 from xray_hpc.training.run import prepare_devices
@@ -206,6 +208,23 @@ def test_a_damaged_file_is_computed_again_with_a_warning(
     assert_equal(compute(tmp_path), computed)
     said = capfd.readouterr().out
     assert f"warning: {path} was damaged (train is damaged in rows 64 to 100); computing" in said
+
+
+def test_a_damaged_file_that_another_process_has_mended_is_left_as_it_is(
+    tmp_path: Path, computed: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute(tmp_path / "mended")
+    whole, path = wanted(tmp_path / "mended").path, wanted(tmp_path).path
+    path.write_bytes(whole.read_bytes()[:1000])
+
+    @contextmanager
+    def locked_after_another(lock: Path, **options: Any) -> Iterator[None]:
+        shutil.copy(whole, path)
+        yield
+
+    monkeypatch.setattr(module, "locked", locked_after_another)
+    monkeypatch.setattr(module, "_fill", lambda *args: pytest.fail("computed again"))
+    assert_equal(compute(tmp_path), computed)
 
 
 def test_too_little_room_is_said_before_the_work(

@@ -99,9 +99,7 @@ def load(
     for item in wanted:
         try:
             found.append(item.read())
-        except DamagedError as error:
-            print(f"warning: {item.path} was damaged ({error}); computing it again", flush=True)
-            item.path.unlink(missing_ok=True)
+        except (DamagedError, FileNotFoundError):  # another process removes what is damaged
             _compute([item], config, data, model, strategy, told)
             found.append(item.read())
     return found
@@ -122,7 +120,7 @@ def _compute(
             lock = item.path.with_name(f".{item.path.name}.lock")
             waiting = f"waiting for another process to compute {WHAT} ({item.path})"
             held.enter_context(locked(lock, message=waiting))
-        left = [item for item in wanted if not item.path.exists()]
+        left = [item for item in wanted if not _is_whole(item)]
         if not left:
             return
         check_space(cache, WHAT, sum(item.nbytes for item in left))
@@ -131,6 +129,19 @@ def _compute(
         _fill(files, config, data, part, strategy, told)
         for file in files:
             file.finish()
+
+
+def _is_whole(item: Features) -> bool:
+    """Whether its file is there; one that is damaged is removed: hold its lock."""
+    try:
+        item.read()
+    except FileNotFoundError:
+        return False
+    except DamagedError as error:
+        print(f"warning: {item.path} was damaged ({error}); computing it again", flush=True)
+        item.path.unlink()
+        return False
+    return True
 
 
 def _fill(

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from xray_hpc.config import ModelConfig
+from xray_hpc.models import trunks
 from xray_hpc.models.backbones import freeze
 from xray_hpc.models.build import build_model
 from xray_hpc.models.cut import Place, place_of_cut, tail, trunk, trunk_layers, trunk_shape
@@ -126,6 +127,14 @@ def after_a_step(
 def test_the_cut_is_the_last_one_way_on_before_what_trains(name: str, depth: int) -> None:
     freeze(whole(name).backbone, depth)
     assert place_of_cut(whole(name).model) == PLACES[name][depth]
+
+
+@pytest.mark.parametrize(("name", "depth"), DEPTHS)
+def test_a_launch_knows_what_the_trunk_gives(name: str, depth: int) -> None:
+    part = trunks.trunk(ModelConfig("ft", name, "none", unfreeze=depth or None))
+    assert part is not None
+    *sides, channels = trunk_shape(whole(name).model, PLACES[name][depth])
+    assert (part.channels, part.side == 0) == (channels, not sides)
 
 
 @pytest.mark.parametrize(("name", "depth"), DEPTHS)

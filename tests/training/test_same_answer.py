@@ -25,6 +25,7 @@ from xray_hpc.runs.paths import RunPaths
 from xray_hpc.runs.progress import trunk_blocks
 from xray_hpc.training.callbacks import EpochTables
 from xray_hpc.training.checkpoint import StateFiles
+from xray_hpc.training.feeding import Images
 from xray_hpc.training.fitting import Fitted, fit
 from xray_hpc.training.learner import make_learner
 from xray_hpc.training.run import prepare_devices, train_run
@@ -107,7 +108,7 @@ def trained(config: RunConfig, cache: Path, folder: Path) -> tuple[Fitted, Float
     """A training without the files around it, and its scores of the test images."""
     data, paths = load(config.data, cache), RunPaths(folder / config.train.features)
     learner = make_learner(config, data, make_strategy(["CPU:0"]), cache)
-    assert (learner.trained is learner.whole) == (config.train.features == "live")
+    assert isinstance(learner.feed, Images) == (config.train.features == "live")
     fitted = fit(config, data, learner, paths, StateFiles(paths.state, {}))
     return fitted, learner.predict("test")
 

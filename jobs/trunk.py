@@ -19,13 +19,18 @@ from xray_hpc.training.ending import end_when_told
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compute what the frozen trunks of runs give.")
     parser.add_argument("run", type=Path, nargs="+", help="results/<sweep>/runs/<run>")
-    runs = [read_frozen(RunPaths(folder.resolve())) for folder in parser.parse_args().run]
+    parser.add_argument("--gpus", type=int, help="how many the job has; by default all it sees")
+    arguments = parser.parse_args()
+    runs = [read_frozen(RunPaths(folder.resolve())) for folder in arguments.run]
     end_when_told()
     with quiet_start():
+        from xray_hpc.training.devices import check_gpus
         from xray_hpc.training.run import prepare_devices
         from xray_hpc.training.sharing import compute_trunks
         from xray_hpc.training.strategy import make_strategy
-    prepare_devices()
+    prepare_devices(arguments.gpus)
+    if arguments.gpus:
+        check_gpus(arguments.gpus)
     compute_trunks(runs, make_strategy())
 
 

@@ -24,6 +24,24 @@ for number, heard in {
 settings.register_profile("xray_hpc", deadline=None)
 settings.load_profile("xray_hpc")
 
+# Minutes each, much of them waiting: begun first, they leave no CPU idle at the end.
+FIRST = (
+    *("slurm/test_exact_resume", "slurm/test_launch", "slurm/test_watch", "slurm/test_experiments"),
+    *("training/test_kills", "training/test_strategy", "training/test_changed_replicas"),
+    *("training/test_same_answer", "training/test_experiments"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    names = [f"tests/{name}.py" for name in FIRST]
+
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return names.index(file) if file in names else len(names)
+
+    items.sort(key=place)
+
+
 CONFIG: dict[str, Any] = {
     "data": {
         "source": "demo",

@@ -122,7 +122,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Random changes to training images, drawn anew for each image and epoch.
+    """Random changes to training images, drawn for each image and epoch or view.
 
     ``rotation`` and ``shear`` are the largest angles in degrees; ``zoom`` is the largest relative
     change of size (0.1: 90 % to 110 %, height and width drawn separately); shifts are fractions of

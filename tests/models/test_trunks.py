@@ -13,7 +13,7 @@ from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig, T
 from xray_hpc.errors import UserError
 from xray_hpc.models.measure_trunks import measure
 from xray_hpc.models.registry import BACKBONES
-from xray_hpc.models.trunks import VIEWS, Trunk, _table, settle, trunk
+from xray_hpc.models.trunks import LARGEST, VIEWS, Trunk, _table, settle, trunk
 
 HEAD: dict[str, Any] = {"head_units": 8, "head_dropout": 0.1}
 MODELS = {
@@ -26,6 +26,7 @@ MODELS = {
 }
 CHANGED = AugmentConfig(zoom=0.1)
 SAME = AugmentConfig()
+IMAGES = 100
 
 
 def run(
@@ -49,7 +50,7 @@ def run(
 
 
 def settled(config: RunConfig) -> tuple[int | str, str]:
-    found = settle(config)
+    found = settle(config, IMAGES)
     return found.augment.views, found.train.features
 
 
@@ -147,16 +148,23 @@ def test_views_and_what_is_kept_are_settled(
 
 
 @pytest.mark.parametrize("model", ["cnn", "whole"])
-def test_outputs_cannot_be_kept_without_a_trunk(model: str) -> None:
-    line = rf"train\.features is float16, but model {MODELS[model].name} has no frozen part .* auto"
-    with pytest.raises(UserError, match=line):
-        settle(run(model, CHANGED, kept="float16"))
+def test_a_model_without_a_trunk_keeps_nothing_whatever_is_asked_for(model: str) -> None:
+    assert settled(run(model, CHANGED, kept="float16")) == ("live", "live")
+
+
+def test_outputs_that_would_fill_the_disk_are_not_kept_by_themselves() -> None:
+    config = run("ft", CHANGED)
+    part = trunk(config.model)
+    assert part is not None
+    image = VIEWS * part.output_size(32) * 2  # bytes, in float16
+    assert settle(config, LARGEST // image).train.features == "float16"
+    assert settle(config, LARGEST // image + 1).train.features == "live"
 
 
 def test_outputs_of_images_that_are_always_new_cannot_be_kept() -> None:
     line = r"train\.features is float32, but augment\.views is live: .* give a number of views"
     with pytest.raises(UserError, match=line):
-        settle(run("tl", CHANGED, "live", "float32"))
+        settle(run("tl", CHANGED, "live", "float32"), IMAGES)
 
 
 @given(
@@ -171,12 +179,12 @@ def test_what_is_settled_is_said_in_full_and_stays(
 ) -> None:
     config = run(model, augment, views, kept, epochs)
     try:
-        found = settle(config)
+        found = settle(config, IMAGES)
     except UserError:
         assert kept in ("float16", "float32")
-        assert trunk(config.model) is None or views == "live"
+        assert views == "live"
         return
-    assert settle(found) == found
+    assert settle(found, IMAGES) == found
     assert found.augment.views == "live" or 1 <= found.augment.views <= epochs
     assert found.train.features in ("live", "float16", "float32")
     assert found.train.features == "live" or found.augment.views != "live"

@@ -131,7 +131,7 @@ def test_run_json_says_finished_and_where_and_with_what(trained: RunPaths) -> No
     assert record.restarts == 0
     assert record.error is None
     assert record.node
-    assert set(record.versions) == {"python", "tensorflow", "keras", "numpy"}
+    assert set(record.versions) == {"python", "tensorflow", "keras", "numpy", "opencv"}
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -167,7 +167,7 @@ def read_run(
     model = dataclasses.replace(model, output=registry.output(model, found.classes))
     config = RunConfig(settled, model, augment, config.train, config.seed)
     registry.check(config, found.classes)
-    config = trunks.settle(config)
+    config = trunks.settle(config, trainable(found.images, settled))
     frozen = FrozenRun(config, Inputs(found.fingerprint, inputs.weights(model)), cache)
     if config.train.batch_size > (most := trainable(found.images, settled)):
         raise UserError(

@@ -25,8 +25,7 @@ from xray_hpc.data.augment import (
 )
 from xray_hpc.data.lent import LentArrays
 from xray_hpc.data.quiet import working
-from xray_hpc.data.warp import Pixels
-from xray_hpc.data.warp import change as change
+from xray_hpc.data.warp import Pixels, change
 
 TensorLike: TypeAlias = tf.Tensor | FloatArray
 
@@ -112,9 +111,13 @@ def planned(
             for part in plan(int(epoch))
         )
 
+    def guarded(epoch: np.int64) -> tuple[npt.NDArray[Any], ...]:
+        with working() as useful:
+            return batches(epoch) if useful else tuple(part[:0] for part in like)
+
     def slices(epoch: tf.Tensor) -> tf.data.Dataset:
         types = [part.dtype for part in like]
-        parts = tf.numpy_function(batches, [epoch], types, stateful=False)
+        parts = tf.numpy_function(guarded, [epoch], types, stateful=False)
         for part, array in zip(parts, like, strict=True):
             part.set_shape([None, batch_size, *array.shape[1:]])
         return tf.data.Dataset.from_tensor_slices(tuple(parts))

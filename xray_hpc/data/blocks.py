@@ -111,6 +111,12 @@ class Filling:
         """The type of the array that ``block`` is of."""
         return self._arrays[block.array].dtype
 
+    @property
+    def lacking(self) -> int:
+        """How many bytes of the disk it still takes, at most."""
+        whole = sum(array.nbytes for array in self._arrays.values())
+        return max(whole - 512 * os.fstat(self._file).st_blocks, 0)
+
     def write(self, block: Block, rows: npt.NDArray[Any]) -> None:
         """Write the next block. It is safe from a crash of the node a few seconds later."""
         assert block.number == self.done, "blocks are written in their order"
@@ -128,7 +134,7 @@ class Filling:
 
     def sync(self) -> None:
         """Bring what was written to the disk, so that another process can go on from it."""
-        os.fdatasync(self._file)
+        os.fsync(self._file)
         self._write(np.array(self.done, np.int64).tobytes(), self._places[DONE])
         self._safe, self._synced = self.done, time.monotonic()
 
@@ -172,6 +178,15 @@ def read(path: Path, arrays: Mapping[str, Array], key: str) -> dict[str, npt.NDA
     return found
 
 
+def progress(path: Path) -> int:
+    """How many blocks of a file that a process fills are safe; 0 where none does."""
+    try:
+        with h5py.File(path.with_name(f".{path.name}.partial"), "r", locking=False) as file:
+            return int(file[DONE][0])
+    except (OSError, KeyError):
+        return 0
+
+
 def rows_of_a_block(shape: Sequence[int], dtype: str) -> int:
     """How many rows of an array make a block of about ``BLOCK_BYTES``."""
     row = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
@@ -213,6 +228,8 @@ def _places(path: Path, arrays: Mapping[str, Array], key: str) -> dict[str, int]
             places = {name: file[name].id.get_offset() or 0 for name in names}
             ends = [places[name] + file[name].nbytes for name in names]
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system failed, or the file is another's: it is not damaged
         raise DamagedError(str(error).partition("\n")[0]) from error
     if path.stat().st_size < max(ends):
         raise DamagedError("cut short")

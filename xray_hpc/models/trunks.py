@@ -24,6 +24,8 @@ SIDE = 224  # pixels, for which the file is made
 VIEWS = 4  # as many as a training has by itself
 LEAST_SHARE = 0.5  # of the forward pass, for a trunk to be kept by itself
 BACKWARD = 2  # what the gradient of a layer costs beside its forward pass
+FLOOR = 0.005  # of a forward pass: what an image costs a training that has it from a file
+LARGEST = 20 * 2**30  # bytes of outputs, for a trunk to be kept by itself
 
 
 @dataclass(frozen=True)
@@ -67,36 +69,29 @@ def _table() -> dict[str, list[Trunk]]:
     return {name: [Trunk(*row) for row in rows] for name, rows in content.items()}
 
 
-def settle(config: RunConfig) -> RunConfig:
+def settle(config: RunConfig, images: int) -> RunConfig:
     """Put a number or ``live`` for ``augment.views``, and what is kept for ``train.features``.
 
     By itself a training keeps what a trunk gives where that is half of its work or more, for
     ``VIEWS`` views of each image: vectors in float32, feature maps in float16, which is half as
-    large. Images that are not changed have one view.
+    large, and nothing that would be larger than ``LARGEST``. Images that are not changed have one
+    view, and a model without a trunk has nothing to keep. ``images`` train and validate.
 
     Raises:
-        UserError: outputs are to be kept, but the model has no trunk, or its views are live.
+        UserError: outputs are to be kept, but the views are live.
     """
     views, kept = config.augment.views, config.train.features
-    part = trunk(config.model)
-    if kept not in ("auto", "live"):
-        if part is None:
-            raise UserError(
-                f"train.features is {kept}, but model {config.model.name} has no frozen part "
-                "whose outputs could be kept; use auto"
-            )
-        if views == "live" and not config.augment.identity:
-            raise UserError(
-                f"train.features is {kept}, but augment.views is live: images that are new in "
-                "every epoch have no outputs to keep; give a number of views, or auto"
-            )
+    part, still = trunk(config.model), config.augment.identity
     if part is None:
         kept = "live"
     elif kept == "auto":
-        worth = part.share >= LEAST_SHARE and (views != "live" or config.augment.identity)
-        by_size: dict[bool, Literal["float32", "float16"]] = {True: "float32", False: "float16"}
-        kept = by_size[part.side == 0] if worth else "live"
-    if config.augment.identity:
+        kept = "live" if views == "live" and not still else _kept(part, config, images)
+    elif kept != "live" and views == "live" and not still:
+        raise UserError(
+            f"train.features is {kept}, but augment.views is live: images that are new in "
+            "every epoch have no outputs to keep; give a number of views, or auto"
+        )
+    if still:
         views = 1
     elif views == "auto":
         views = "live" if kept == "live" else VIEWS
@@ -107,6 +102,17 @@ def settle(config: RunConfig) -> RunConfig:
         augment=dataclasses.replace(config.augment, views=views),
         train=dataclasses.replace(config.train, features=kept),
     )
+
+
+def _kept(part: Trunk, config: RunConfig, images: int) -> Literal["float32", "float16", "live"]:
+    """How a training keeps what its trunk gives by itself."""
+    views = config.augment.views
+    number = 1 if config.augment.identity else VIEWS if isinstance(views, str) else views
+    width = 4 if part.side == 0 else 2
+    size = width * images * number * part.output_size(config.data.input_size)
+    if part.share < LEAST_SHARE or size > LARGEST:
+        return "live"
+    return "float32" if part.side == 0 else "float16"
 
 
 def passes(runs: Iterable[FrozenRun]) -> list[list[FrozenRun]]:
@@ -156,7 +162,7 @@ def saving(runs: Iterable[FrozenRun]) -> float:
         for run in group:
             part, fraction = trunk(run.config.model), run.config.data.validation_fraction
             assert part is not None
-            head = 1 - part.share
+            head = max(1 - part.share, FLOOR)
             epoch = (1 - fraction) * (1 + BACKWARD) * head + fraction * head
             frozen = part.share  # of training and validation images alike
             without += run.config.train.epochs * (epoch + frozen)

@@ -144,7 +144,9 @@ def _known(folder: Path) -> dict[str, str]:
 @functools.cache
 def _drawer() -> str:
     """A digest of the code that draws."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    report = Path(__file__).parent
+    others = report.parent / "runs" / "figures.py", report.parent / "metrics.py"
+    files = [*sorted(report.glob("*.py")), *others]
     code = b"".join(file.read_bytes() for file in files)
     return hashlib.sha256(version("matplotlib").encode() + code).hexdigest()
 

@@ -8,6 +8,7 @@ and of the code that made them: with any others it counts for nothing, and all r
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
@@ -151,7 +152,12 @@ def _code() -> str:
     """A digest of the code that reads runs and makes their lines."""
     package = Path(__file__).parents[1]
     files = sorted(
-        (*package.glob("*.py"), *package.glob("report/*.py"), *package.glob("runs/*.py"))
+        (
+            *package.glob("*.py"),
+            *package.glob("report/*.py"),
+            *package.glob("runs/*.py"),
+            package / "cluster" / "states.py",
+        )
     )
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
@@ -194,6 +200,8 @@ class _Table:
             while start < end and (block := self._old.read(min(BLOCK, end - start))):
                 self._new.write(block)
                 start += len(block)
+            if start < end:
+                raise OSError(errno.EIO, "a table was cut short while it was read", self._old.name)
 
     def _grown(self, by: int) -> tuple[int, int]:
         self._length += by

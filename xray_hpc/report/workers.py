@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+from xray_hpc.data.ahead import cores
+
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
@@ -50,7 +52,7 @@ def spread(
 
 def available_cpus() -> int:
     """How many CPUs this process may use: those that it is bound to, and no more than its job's."""
-    bound = len(os.sched_getaffinity(0))
+    bound = cores()
     job = os.environ.get("SLURM_CPUS_ON_NODE", "")
     return min(bound, int(job)) if job.isdigit() and int(job) else bound
 

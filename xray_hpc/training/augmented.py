@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
 
 from xray_hpc.config import RunConfig
 from xray_hpc.data.augment import epoch_changes
 from xray_hpc.data.augmentations import Column, class_rows, grid, packed_column, sample_rows, words
-from xray_hpc.data.batches import change
 from xray_hpc.data.dataset import Dataset
+from xray_hpc.data.warp import change
 
 EPOCHS = ("first epoch", "second", "third", "fourth", "fifth")
 
@@ -29,9 +27,8 @@ def augmented(dataset: Dataset, config: RunConfig) -> Figure:
     columns = [packed_column(list(originals), config.data)]
     for epoch, name in enumerate(EPOCHS[:most]):
         moved, lit = epoch_changes(len(train), size, input_size, config.augment, config.seed, epoch)
-        with tf.device("CPU:0"):  # where a training's batches are made
-            images = change(originals, moved[rows], lit[rows], config.augment, input_size)
-        columns.append(Column(name, (), list(np.asarray(images))))
+        images = change(originals, moved[rows], lit[rows], config.augment, input_size)
+        columns.append(Column(name, (), list(images)))
     note = ", ".join(words(config.augment))
     if isinstance(views, int):
         note += f", {views} views in turn" if views > 1 else ", one view"

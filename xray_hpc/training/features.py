@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,16 @@ from xray_hpc.data.warp import change
 from xray_hpc.errors import UserError
 from xray_hpc.models.cut import Place, trunk, trunk_layers, trunk_shape
 from xray_hpc.models.registry import backbones
-from xray_hpc.runs.files import locked
+from xray_hpc.models.trunks import SIDE
+from xray_hpc.runs.files import LockedError, locked
 from xray_hpc.schema import as_dict
 from xray_hpc.training.software import software
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 WHAT = "the trunk's outputs"
-BATCH = 64  # images; the same wherever it runs, as the bytes could depend on it
+BATCH = 64  # images, fewer of large ones; the same wherever it runs, as bytes could depend on it
+WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,16 @@ def features(
     views, kept = config.augment.views, config.train.features
     assert isinstance(views, int)
     rows = {split: len(data.splits[split]) for split in ("validation", "test")}
-    arrays = {"train": Array((views * len(data.splits["train"]), *shape), kept, BATCH)}
-    arrays |= {split: Array((count, *shape), "float32", BATCH) for split, count in rows.items()}
+    batch = batch_of(config.data.input_size)
+    arrays = {"train": Array((views * len(data.splits["train"]), *shape), kept, batch)}
+    arrays |= {split: Array((count, *shape), "float32", batch) for split, count in rows.items()}
     key = _key(config, data, model, place)
     return Features(place, key, cache / f"features-{key[:16]}.h5", arrays)
+
+
+def batch_of(side: int) -> int:
+    """How many images of ``side`` pixels the trunk is given at a time."""
+    return max(8, min(BATCH, BATCH * SIDE**2 // side**2 // 8 * 8))
 
 
 def load(
@@ -117,18 +126,40 @@ def _compute(
     needed = sum(item.nbytes for item in wanted)
     with writing(cache, WHAT, needed), ExitStack() as held:
         for item in sorted(wanted, key=lambda item: item.path):
-            lock = item.path.with_name(f".{item.path.name}.lock")
-            waiting = f"waiting for another process to compute {WHAT} ({item.path})"
-            held.enter_context(locked(lock, message=waiting))
+            held.enter_context(_locked(item, told))
         left = [item for item in wanted if not _is_whole(item)]
         if not left:
             return
-        check_space(cache, WHAT, sum(item.nbytes for item in left))
         files = [held.enter_context(Filling(item.path, item.arrays, item.key)) for item in left]
+        what = f"{WHAT} (train.features=live keeps none)"
+        check_space(cache, what, sum(file.lacking for file in files))
         part = trunk(model, [item.place for item in left])
         _fill(files, config, data, part, strategy, told)
         for file in files:
             file.finish()
+
+
+@contextmanager
+def _locked(item: Features, told: Callable[[int], None]) -> Iterator[None]:
+    """Hold the lock of a file; what another process does meanwhile is told as this one's.
+
+    A run that waits for hours, over time limits, is no run that comes to nothing.
+    """
+    lock, said = item.path.with_name(f".{item.path.name}.lock"), False
+    while True:
+        try:
+            with locked(lock, wait=False):
+                yield
+                return
+        except LockedError:
+            if not said:
+                print(
+                    f"waiting for another process to compute the trunk's outputs ({item.path})",
+                    flush=True,
+                )
+            said = True
+        told(blocks.progress(item.path))
+        time.sleep(WAIT_SECONDS)
 
 
 def _is_whole(item: Features) -> bool:
@@ -155,10 +186,10 @@ def _fill(
     """Compute the blocks that any of ``files`` lacks, each for all of them at once."""
     first = min(file.done for file in files)
     todo = files[0].blocks[first:]
-    forward = _forward(part, strategy)
+    forward = _forward(part, strategy, batch_of(config.data.input_size))
     total = sum(block.stop - block.start for block in files[0].blocks)
     with (
-        Progress(f"computing {WHAT} of images", total) as progress,
+        Progress("computing the trunk's outputs of images", total) as progress,
         closing(map_ahead(_pixels(config, data), todo, workers=1, ahead=2)) as images,
     ):
         progress.advance(total - sum(block.stop - block.start for block in todo))
@@ -177,7 +208,8 @@ def _cast(rows: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     if np.isfinite(rows).all() and not np.isfinite(cast).all():
         most = np.abs(rows).max()
         raise UserError(
-            f"{WHAT} are up to {most:g}, which {dtype} cannot hold; use train.features=float32"
+            f"the trunk's outputs are up to {most:g}, which {dtype} cannot hold; "
+            "use train.features=float32"
         )
     return cast
 
@@ -213,11 +245,11 @@ def _pixels(config: RunConfig, data: Dataset) -> Callable[[Block], npt.NDArray[n
 
 
 def _forward(
-    part: keras.Model, strategy: tf.distribute.Strategy
+    part: keras.Model, strategy: tf.distribute.Strategy, batch: int
 ) -> Callable[[npt.NDArray[np.uint8]], list[npt.NDArray[Any]]]:
     """A function from images to the outputs of ``part``, each replica computing its share."""
     replicas = strategy.num_replicas_in_sync
-    share = -(-BATCH // replicas)
+    share = -(-batch // replicas)
 
     compute = tf.function(
         lambda pixels: strategy.run(
@@ -257,7 +289,8 @@ def _key(config: RunConfig, data: Dataset, model: keras.Model, place: Place) -> 
         [splits, drawn],
         [sorted(backbones(config.model)), config.model.preprocessing, place],
         [_digest(trunk_layers(model, place)), config.train.features, config.train.mixed_precision],
-        software(),
+        # GPUs round the factors of a product in "float32": what one gives fits no CPU to 1e-5.
+        [software(), bool(tf.config.list_logical_devices("GPU"))],
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

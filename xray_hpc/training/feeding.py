@@ -21,6 +21,7 @@ from xray_hpc.data.batches import (
     whole_batches,
 )
 from xray_hpc.data.dataset import Dataset
+from xray_hpc.data.quiet import working
 from xray_hpc.models.registry import output
 from xray_hpc.training.features import Arrays
 
@@ -112,11 +113,13 @@ class Outputs:
 def _reader(outputs: npt.NDArray[Any], batch_size: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """A function of a graph that reads rows of ``outputs`` where they lie."""
 
+    def read_rows(rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        with working() as useful:
+            return np.asarray(outputs[rows if useful else np.zeros_like(rows)])
+
     def read(rows: tf.Tensor) -> tf.Tensor:
         # It only reads: TensorFlow need not have one call wait for another.
-        batch = tf.numpy_function(
-            lambda rows: np.asarray(outputs[rows]), [rows], outputs.dtype, stateful=False
-        )
+        batch = tf.numpy_function(read_rows, [rows], outputs.dtype, stateful=False)
         batch.set_shape((batch_size, *outputs.shape[1:]))
         return batch
 

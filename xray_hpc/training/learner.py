@@ -52,8 +52,8 @@ def make_learner(
         UserError: the model does not fit the images, or the cache cannot hold the trunk's outputs.
     """
     model = build(config, len(data.classes), strategy)
-    # A model of its own, so that the whole one is saved without an optimizer.
-    trained = keras.Model(model.input, model.output, name=model.name)
+    with strategy.scope():  # a model of its own, so that the whole one is saved uncompiled
+        trained = keras.Model(model.input, model.output, name=model.name)
     feed: Feed = Images(config, data)
     if config.train.features not in ("auto", "live") and isinstance(config.augment.views, int):
         place = place_of_cut(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from functools import partial
 
 import tensorflow as tf
@@ -61,7 +62,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     if not run.config.augment.identity:
         figures.save(paths, "augmented", augmented(data, run.config))
     states = StateFiles(paths.state, {"run": run.name, **software()})
-    learner = make_learner(run.config, data, strategy, run.cache, partial(tell_trunk, paths))
+    learner = make_learner(run.config, data, strategy, run.cache, partial(_tell_trunk, paths))
     fitted = fit(run.config, data, learner, paths, states, bar=bar)
     began = time.monotonic()
     evaluate(fitted, run.config, data, paths)
@@ -75,6 +76,11 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
         seconds_per_epoch=round(fitted.seconds_per_epoch, 3),
     )
     remove_checkpoints(paths)
+
+
+def _tell_trunk(paths: RunPaths, blocks: int) -> None:
+    with suppress(OSError):  # a note, for which nothing else is to end
+        tell_trunk(paths, blocks)
 
 
 def remove_leftovers(paths: RunPaths) -> None:

@@ -24,7 +24,7 @@ import sys
 from importlib.util import find_spec
 sys.path = [place for place in sys.path if place]
 import xray_hpc
-for name in ("tensorflow", "keras", "hydra", "pandas", "matplotlib", "sklearn", "h5py"):
+for name in ("tensorflow", "keras", "hydra", "pandas", "matplotlib", "sklearn", "h5py", "cv2"):
     if find_spec(name) is None:
         sys.exit(f"No module named '{name}'")
 """

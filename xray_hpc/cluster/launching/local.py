@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -54,7 +55,8 @@ def _shown(command: list[str], code: Path | None) -> int:
     # In a session of its own, so that Ctrl-C reaches this process alone, which ends it in order.
     process = subprocess.Popen(command, env=job_environment(code), start_new_session=True)
     try:
-        return process.wait()
+        with _interruptible():
+            return process.wait()
     except KeyboardInterrupt:
         print("\nending; the same command goes on from here", flush=True)
         process.terminate()
@@ -64,29 +66,27 @@ def _shown(command: list[str], code: Path | None) -> int:
 
 def run_all(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -> int:
     """Train the runs, ``parallel`` at a time, with a line on each; give how many did not finish."""
-    # What is ignored stays so: nohup has it ignore SIGHUP.
-    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, _interrupt) for number in heard}
     waiting, going, ended = list(runs), dict[RunPaths, subprocess.Popen[bytes]](), 0
     follower, began = Follower(len(runs)), now()
     failed = 0
     try:
-        while waiting or going:
-            while waiting and len(going) < parallel:
-                paths = waiting.pop(0)
-                if ledger.read(paths.sweep).cancelled.get(paths.name, "") >= began:
-                    ended, failed = ended + 1, failed + 1
-                    follower.say(f"{paths.name} was cancelled before it began", ended)
-                else:
-                    going[paths] = _start(paths, code)
-            for paths, process in list(going.items()):
-                if process.poll() is not None:
-                    del going[paths]
-                    ended += 1
-                    failed += process.returncode != 0
-                    follower.ended(paths, ended)
-            follower.going(list(going), ended)
-            time.sleep(POLL_SECONDS)
+        with _interruptible():
+            while waiting or going:
+                while waiting and len(going) < parallel:
+                    paths = waiting.pop(0)
+                    if ledger.read(paths.sweep).cancelled.get(paths.name, "") >= began:
+                        ended, failed = ended + 1, failed + 1
+                        follower.say(f"{paths.name} was cancelled before it began", ended)
+                    else:
+                        going[paths] = _start(paths, code)
+                for paths, process in list(going.items()):
+                    if process.poll() is not None:
+                        del going[paths]
+                        ended += 1
+                        failed += process.returncode != 0
+                        follower.ended(paths, ended)
+                follower.going(list(going), ended)
+                time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         print("\nending what runs; the same command goes on from here", flush=True)
         raise
@@ -95,13 +95,23 @@ def run_all(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -
             process.terminate()
         for process in going.values():
             process.wait()
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return failed
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have a closed terminal or ``kill`` raise what Ctrl-C does."""
+    # What is ignored stays so: nohup has it ignore SIGHUP.
+    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Let a closed terminal or ``kill`` end the runs as Ctrl-C does."""
     raise KeyboardInterrupt
 
 

@@ -17,7 +17,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.runs import ledger
 from xray_hpc.runs.paths import SweepPaths
 
-BESIDE = 2  # jobs that are none of the runs': stage and collect, there may be one for trunks
+BESIDE = 2  # jobs that are none of the runs': stage and collect; a trunk job is one more
 LATER = "now+10minutes"
 
 
@@ -123,6 +123,8 @@ def make_wave(
             "Slurm lets you submit no more jobs now (your limit of submitted jobs); launch again "
             "when others have ended, or pack runs with cluster.runs_per_job"
         )
+    if allowed.submit is not None and allowed.submit <= BESIDE + 1:
+        trunks = ()  # no room for it beside a run, which does it itself then
     beside = BESIDE + bool(trunks)
     room = len(tasks) if allowed.submit is None else max(allowed.submit - beside, 0)
     now, later = tasks[:room], tasks[room:]
@@ -134,7 +136,8 @@ def make_wave(
         for part in parts
     ]
     stage = Job(sweep, "stage", cluster, arguments=tuple(data_sets), code=code)
-    trunk = Job(sweep, "trunk", cluster, arguments=tuple(trunks), code=code)
+    words = ("--gpus", str(cluster.gpus), *trunks)
+    trunk = Job(sweep, "trunk", cluster, arguments=words, code=code)
     collect = Job(sweep, "collect", cluster, arguments=(str(sweep.folder),), code=code)
     if later and not (now or live):
         collect = dataclasses.replace(collect, begin=LATER)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.data.blocks import Array, DamagedError, Filling, blocks, read
+from xray_hpc.data.blocks import Array, DamagedError, Filling, blocks, lacking, progress, read
 
 ARRAYS = {"images": Array((10, 3, 2), "float16", 4), "labels": Array((5,), "int64", 5)}
 IMAGES = np.arange(60, dtype=np.float16).reshape(10, 3, 2)
@@ -164,3 +164,17 @@ def test_blocks_cover_every_row_once(rows: int, size: int) -> None:
     covered = [(b.array, row) for b in found for row in range(b.start, b.stop)]
     assert covered == [("a", row) for row in range(rows)] + [("b", row) for row in range(3)]
     assert [b.number for b in found] == list(range(len(found)))
+
+
+def test_what_was_written_takes_no_more_room(tmp_path: Path) -> None:
+    large = {"zeros": Array((64, 2**14), "float32", 32)}
+    assert lacking(tmp_path / "f.h5", large) == 2**22
+    with Filling(tmp_path / "f.h5", large, "k") as filling:
+        filling.write(filling.left[0], np.ones((32, 2**14)))
+        filling.sync()
+        assert 2**21 - 2**16 <= lacking(tmp_path / "f.h5", large) <= 2**21
+        assert progress(tmp_path / "f.h5") == 1
+
+
+def test_of_a_file_that_nobody_fills_there_is_no_progress(tmp_path: Path) -> None:
+    assert progress(tmp_path / "f.h5") == 0

@@ -76,7 +76,7 @@ class Filling:
 
     def __init__(self, path: Path, arrays: Mapping[str, Array], key: str) -> None:
         self.path = path
-        self.partial = path.with_name(f".{path.name}.partial")
+        self.partial = _partial(path)
         self.blocks = blocks(arrays)
         self._arrays = arrays
         try:
@@ -110,12 +110,6 @@ class Filling:
     def dtype(self, block: Block) -> str:
         """The type of the array that ``block`` is of."""
         return self._arrays[block.array].dtype
-
-    @property
-    def lacking(self) -> int:
-        """How many bytes of the disk it still takes, at most."""
-        whole = sum(array.nbytes for array in self._arrays.values())
-        return max(whole - 512 * os.fstat(self._file).st_blocks, 0)
 
     def write(self, block: Block, rows: npt.NDArray[Any]) -> None:
         """Write the next block. It is safe from a crash of the node a few seconds later."""
@@ -178,10 +172,19 @@ def read(path: Path, arrays: Mapping[str, Array], key: str) -> dict[str, npt.NDA
     return found
 
 
+def lacking(path: Path, arrays: Mapping[str, Array]) -> int:
+    """How many bytes of the disk a file still takes; some blocks may be in place."""
+    whole = sum(array.nbytes for array in arrays.values())
+    try:
+        return max(whole - 512 * _partial(path).stat().st_blocks, 0)
+    except FileNotFoundError:
+        return whole
+
+
 def progress(path: Path) -> int:
     """How many blocks of a file that a process fills are safe; 0 where none does."""
     try:
-        with h5py.File(path.with_name(f".{path.name}.partial"), "r", locking=False) as file:
+        with h5py.File(_partial(path), "r", locking=False) as file:
             return int(file[DONE][0])
     except (OSError, KeyError):
         return 0
@@ -191,6 +194,11 @@ def rows_of_a_block(shape: Sequence[int], dtype: str) -> int:
     """How many rows of an array make a block of about ``BLOCK_BYTES``."""
     row = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
     return max(1, BLOCK_BYTES // max(row, 1))
+
+
+def _partial(path: Path) -> Path:
+    """What a file is called while it is filled."""
+    return path.with_name(f".{path.name}.partial")
 
 
 def _create(path: Path, arrays: Mapping[str, Array], key: str) -> None:

@@ -130,9 +130,9 @@ def _compute(
         left = [item for item in wanted if not _is_whole(item)]
         if not left:
             return
-        files = [held.enter_context(Filling(item.path, item.arrays, item.key)) for item in left]
         what = f"{WHAT} (train.features=live keeps none)"
-        check_space(cache, what, sum(file.lacking for file in files))
+        check_space(cache, what, sum(blocks.lacking(item.path, item.arrays) for item in left))
+        files = [held.enter_context(Filling(item.path, item.arrays, item.key)) for item in left]
         part = trunk(model, [item.place for item in left])
         _fill(files, config, data, part, strategy, told)
         for file in files:

@@ -96,7 +96,7 @@ def test_a_process_is_watched_with_what_it_starts(
     child = "import time\nkept = bytearray(10**8)\nwhile time.process_time() < 1: pass"
     # Only the child has the word in its command line as it is looked for.
     start = f"subprocess.run([sys.executable, '-c', {child!r}, 'bu' + 'sy'], check=True)"
-    watched = benchmark_module("processes").watched
+    watched = benchmark_module("spent").watched
     spent = watched(["-c", f"import subprocess, sys; {start}"], {"busy": "a busy one"})
     assert spent.cpu >= 1
     assert spent.peak >= 10**8
@@ -108,7 +108,7 @@ def test_a_process_that_fails_is_no_measurement(
     benchmark_module: Callable[[str], ModuleType],
 ) -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
-        benchmark_module("processes").watched(["-c", "raise OSError('no such thing')"], {})
+        benchmark_module("spent").watched(["-c", "raise OSError('no such thing')"], {})
 
 
 @pytest.mark.parametrize("unfreeze", [0, 2, 13])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import sweeps
 from made import DRAWN, EPOCHS, IMAGES, finish, make
 from measuring import Sample, heavy_imports, progress
-from processes import Spent, watched
+from spent import Spent, watched
 from table import TIMES, Table, number, times
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 import parts
 from fitting import line
 from measuring import progress
-from processes import Spent
+from spent import Spent
 from table import Table, number
 from ways import Ours, Task, Theirs, Training, ours, theirs
 

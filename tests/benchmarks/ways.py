@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from parts import Part
-from processes import Spent, watched
+from spent import Spent, watched
 
 from xray_hpc.runs.files import read_json
 from xray_hpc.runs.frozen import read_frozen

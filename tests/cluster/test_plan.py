@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +164,6 @@ def test_three_classes_make_softmax_of_them(composer: Any) -> None:
     assert run.config.model.output == "softmax"
     with pytest.raises(UserError, match=r"model\.output is sigmoid"):
         composer.plan(["data.demo_classes=3", "model.output=sigmoid"])
-
-
-def test_missing_opencv_is_said_at_launch(composer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    composer.plan(["data.clahe=2.0"])
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    composer.plan([])
-    with pytest.raises(UserError, match=r"pip install 'xray_hpc\[clahe\]'"):
-        composer.plan(["data.clahe=2.0"])
 
 
 def test_moving_the_images_does_not_change_the_name(composer: Any, tmp_path: Path) -> None:

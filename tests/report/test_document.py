@@ -7,13 +7,13 @@ from pathlib import Path
 from drawing import runs_of
 from synthetic import Drawn, experiments, three_classes, write_run
 
-from xray_hpc.report.document import NOT_ALIKE, report
+from xray_hpc.report.document import NOT_ALIKE, report, sections
 from xray_hpc.report.run import Run
 from xray_hpc.runs.paths import SweepPaths
 
 
 def said(runs: list[Run]) -> str:
-    return report("s", runs, [], [], {})
+    return report(sections("s", runs, {}), [], [])
 
 
 def headings(text: str) -> list[str]:
@@ -22,14 +22,13 @@ def headings(text: str) -> list[str]:
 
 def test_a_pipe_in_a_reason_does_not_break_the_table() -> None:
     run = Run("ft|1", "ft", "failed", error="a | b\nc")
-    text = report("odd", [run], [], [], {"ft|1": "../runs/ft|1/log"})
+    text = report(sections("odd", [run], {"ft|1": "../runs/ft|1/log"}), [], [])
     assert r"| ft\|1 | failed | a \| b c | [log](../runs/ft%7C1/log) |" in text
 
 
 def test_no_finished_run_leaves_out_the_comparison() -> None:
-    text = report("empty", [Run("ft-1", "ft", "missing", error="there is no folder")], [], [], {})
-    headings = [line for line in text.splitlines() if line.startswith("#")]
-    assert headings == ["# Sweep empty", "## Runs without a result", "## Files"]
+    text = said([Run("ft-1", "ft", "missing", error="there is no folder")])
+    assert headings(text) == ["# Sweep s", "## Runs without a result", "## Files"]
 
 
 def test_data_sets_have_a_heading_and_a_description_each(tmp_path: Path) -> None:
@@ -75,14 +74,12 @@ def test_the_positive_class_is_named(sweep: SweepPaths) -> None:
 
 def test_figures_of_the_data_are_shown_and_tables_linked() -> None:
     files = ["../data/ab12/class bars.png", "../data/ab12/index.csv"]
-    text = report("s", [Run("ft-1", "ft", "created")], [], files, {})
+    text = report([], [], files)
     assert "![class bars](../data/ab12/class%20bars.png)" in text
     assert "What the data set holds: [index.csv](../data/ab12/index.csv)." in text
 
 
 def test_several_data_folders_have_a_heading_each() -> None:
     files = ["../data/ab12/class_bars.png", "../data/cd34/class_bars.png", "../data/cd34/index.csv"]
-    text = report("s", [Run("ft-1", "ft", "created")], [], files, {})
-    assert headings(text)[1:5] == [
-        *("## Runs without a result", "## Data", "### data/ab12", "### data/cd34"),
-    ]
+    text = report([], [], files)
+    assert headings(text)[:3] == ["## Data", "### data/ab12", "### data/cd34"]

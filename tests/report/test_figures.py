@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from drawing import many, runs_of
 
 from xray_hpc.report import figures
-from xray_hpc.report.figures import INDEX, Task, draw, thinned, wanted
+from xray_hpc.report.figures import INDEX, Task, Wanted, draw, drawers, thinned, wanted
 from xray_hpc.report.run import Run
 from xray_hpc.report.style import OTHERS, rest_label
 from xray_hpc.runs.paths import SweepPaths
@@ -39,6 +40,12 @@ def report(tmp_path: Path) -> Path:
     return folder
 
 
+def draw_all(folder: Path, figures: Sequence[Wanted], processes: int = 0) -> list[str]:
+    with drawers() as pool:
+        pool.start(processes)
+        return list(draw(folder, figures, pool))
+
+
 CURVES = ["accuracy.png", "loss.png", "auc.png"]
 ALL = ["roc_validation.png", "roc_test.png", "confusion_test.png", *CURVES]
 
@@ -46,22 +53,22 @@ ALL = ["roc_validation.png", "roc_test.png", "confusion_test.png", *CURVES]
 def test_what_shows_the_same_is_not_drawn_again(
     sweep: SweepPaths, report: Path, drawn: list[str]
 ) -> None:
-    assert draw(report, wanted(runs_of(sweep))) == ALL
+    assert draw_all(report, wanted(runs_of(sweep))) == ALL
     assert drawn == [*ALL, "learning_rate_unfreeze.png"]
     drawn.clear()
-    assert draw(report, wanted(runs_of(sweep))) == ALL
+    assert draw_all(report, wanted(runs_of(sweep))) == ALL
     assert drawn == []
 
 
 def test_what_shows_something_else_is_drawn(
     sweep: SweepPaths, report: Path, drawn: list[str]
 ) -> None:
-    draw(report, wanted(runs_of(sweep)))
+    draw_all(report, wanted(runs_of(sweep)))
     drawn.clear()
     runs = runs_of(sweep)
     assert runs[0].epochs is not None
     runs[0].epochs["val_loss"][0] += 0.01
-    draw(report, wanted(runs))
+    draw_all(report, wanted(runs))
     assert drawn == ALL
 
 
@@ -77,15 +84,15 @@ def test_a_run_that_is_in_no_figure_changes_none() -> None:
 def test_a_figure_that_somebody_changed_or_removed_is_drawn(
     sweep: SweepPaths, report: Path, drawn: list[str]
 ) -> None:
-    draw(report, wanted(runs_of(sweep)))
+    draw_all(report, wanted(runs_of(sweep)))
     drawn.clear()
     (report / "loss.png").write_text("another one")
     (report / "auc.png").unlink()
-    draw(report, wanted(runs_of(sweep)))
+    draw_all(report, wanted(runs_of(sweep)))
     assert drawn == ["loss.png", "auc.png"]
     (report / INDEX).write_text("[]")
     drawn.clear()
-    draw(report, wanted(runs_of(sweep)))
+    draw_all(report, wanted(runs_of(sweep)))
     assert len(drawn) == 7
 
 
@@ -93,7 +100,7 @@ def test_a_figure_that_there_is_nothing_for_is_removed(
     sweep: SweepPaths, report: Path, drawn: list[str]
 ) -> None:
     (report / "learning_rate_unfreeze.png").write_text("an old one")
-    draw(report, wanted(runs_of(sweep)))
+    draw_all(report, wanted(runs_of(sweep)))
     assert not (report / "learning_rate_unfreeze.png").exists()
 
 
@@ -107,7 +114,7 @@ def test_processes_draw_the_same_bytes(
     for side_by_side in (False, True):
         folder = tmp_path / str(side_by_side)
         folder.mkdir()
-        files = draw(folder, asked, many=side_by_side)
+        files = draw_all(folder, asked, processes=2 * side_by_side)
         seen.append({file: (folder / file).read_bytes() for file in files})
     assert seen[0] == seen[1]
     assert list(seen[0]) == ["roc_test.png", "confusion_test.png"]

@@ -11,6 +11,7 @@ from drawing import runs_of, titles
 from matplotlib.figure import Figure
 from synthetic import Drawn, grid, write_run
 
+from xray_hpc.report.grid import grid as grid_of
 from xray_hpc.report.lr_map import lr_unfreeze_map
 from xray_hpc.report.run import Run
 from xray_hpc.report.style import look
@@ -19,7 +20,7 @@ from xray_hpc.runs.paths import SweepPaths
 
 def draw_map(runs: list[Run]) -> Figure | None:
     with look():
-        return lr_unfreeze_map(runs)
+        return lr_unfreeze_map(grid_of(runs))
 
 
 def cells(figure: Figure) -> list[str]:

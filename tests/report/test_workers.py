@@ -61,7 +61,7 @@ def test_no_process_outlives_its_use(two: None) -> None:
 def test_a_process_ends_with_the_one_that_started_it() -> None:
     code = (
         "import os, signal; from xray_hpc.report.workers import Worker\n"
-        "worker = Worker(abs, [[1]]); worker.next()\n"
+        "worker = Worker(abs); worker.begin([[1]]); worker.next()\n"
         "print(worker._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE)

@@ -47,17 +47,19 @@ class Stay:
 
     def at_once(self, of: Callable[[Stretch], float | None]) -> float | None:
         """The most that tries side by side had of something; ``None`` if one's is not known."""
-        sums = []
-        for part in self.parts:
-            values = [of(other) for other in self.parts if other is part or _overlap(other, part)]
-            if None in values:
-                return None
-            sums.append(sum(value for value in values if value is not None))
-        return max(sums)
-
-
-def _overlap(one: Stretch, other: Stretch) -> bool:
-    return one.start < other.end and other.start < one.end
+        values = [of(part) for part in self.parts]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            return None
+        # The sum grows only where a try starts.
+        return max(
+            sum(
+                value
+                for other, value in zip(self.parts, known, strict=True)
+                if other is part or other.start <= part.start < other.end
+            )
+            for part in self.parts
+        )
 
 
 def stays(runs: Iterable[Run]) -> list[Stay]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xray_hpc.errors import UserError, nearest
 from xray_hpc.report import document
-from xray_hpc.report.figures import MANY, draw, wanted
+from xray_hpc.report.figures import MANY, draw, drawers, wanted
 from xray_hpc.report.merging import CLASS_COLUMNS, class_rows, runs_rows, table_text
 from xray_hpc.report.piecing import Asked, merge
 from xray_hpc.report.run import Run
@@ -63,14 +63,17 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     _remove_leftovers(folder)
     told = ledger.read(sweep)
     asked = [Asked(sweep.run(n), told.planned.get(n, ()), told.cancelled.get(n)) for n in names]
-    runs = merge(folder, asked)
-    rows = runs_rows(runs)
-    write_text(folder / "runs.csv", table_text(list(rows[0]), rows))
-    write_text(folder / "per_class.csv", table_text(CLASS_COLUMNS, class_rows(runs)))
-    drawn = draw(folder, wanted(runs), many=len(runs) >= MANY)
-    others = (run.name for run in unfinished(runs))
-    logs = {name: f"../runs/{name}/log" for name in others if sweep.run(name).log.exists()}
-    text = document.report(_name(sweep), runs, drawn, _data_files(sweep), logs)
+    with drawers() as pool:
+        runs = merge(folder, asked, when_new=pool.start if len(names) >= MANY else lambda: None)
+        drawing = draw(folder, wanted(runs), pool)
+        rows = runs_rows(runs)
+        write_text(folder / "runs.csv", table_text(list(rows[0]), rows))
+        write_text(folder / "per_class.csv", table_text(CLASS_COLUMNS, class_rows(runs)))
+        others = (run.name for run in unfinished(runs))
+        logs = {name: f"../runs/{name}/log" for name in others if sweep.run(name).log.exists()}
+        sections = document.sections(_name(sweep), runs, logs)
+        drawn = list(drawing)
+    text = document.report(sections, drawn, _data_files(sweep))
     write_text(folder / "report.md", text)
     return Report(sweep, runs, [folder / name for name in drawn])
 

@@ -71,20 +71,12 @@ NOT_ALIKE = (
 Column = tuple[str, Callable[[Run], str]]
 
 
-def report(
-    name: str,
-    runs: Sequence[Run],
-    figures: Sequence[str],
-    data_files: Sequence[str],
-    logs: Mapping[str, str],
-) -> str:
-    """The text of ``report.md``.
+def sections(name: str, runs: Sequence[Run], logs: Mapping[str, str]) -> list[str]:
+    """What ``report.md`` says of the runs.
 
     Args:
         name: the sweep's.
         runs: all of them, in launch order.
-        figures: file names beside the report, of those in ``CAPTIONS``.
-        data_files: what lies in the sweep's ``data/``, relative to the report's folder.
         logs: the log of each run that has one, relative to the report's folder.
     """
     found = groups(runs)
@@ -96,7 +88,18 @@ def report(
     others = unfinished(runs)
     if others:
         parts += ["## Runs without a result", _others(others, logs), RELAUNCH]
-    parts += used_section(runs)
+    return parts + used_section(runs)
+
+
+def report(said: Sequence[str], figures: Sequence[str], data_files: Sequence[str]) -> str:
+    """The text of ``report.md``.
+
+    Args:
+        said: the :func:`sections` on the runs.
+        figures: file names beside the report, of those in ``CAPTIONS``.
+        data_files: what lies in the sweep's ``data/``, relative to the report's folder.
+    """
+    parts = [*said]
     if figures:
         parts += ["## Figures"]
         parts += [f"{picture(CAPTIONS[file], file)}\n\n*{CAPTIONS[file]}.*" for file in figures]

@@ -12,20 +12,21 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from xray_hpc.errors import UserError
 from xray_hpc.report.axes import compared_keys, labels
 from xray_hpc.report.facts import file_version
+from xray_hpc.report.grid import Grid, grid
 from xray_hpc.report.groups import Group, groups, leading
 from xray_hpc.report.run import Run
 from xray_hpc.report.style import OTHERS, PALETTE, run_colors
 from xray_hpc.report.wording import unfinished
-from xray_hpc.report.workers import spread
+from xray_hpc.report.workers import Pool
 from xray_hpc.runs.files import read_json, write_text
 
 MATRICES = 6
@@ -67,7 +68,7 @@ def wanted(runs: Sequence[Run]) -> list[Wanted]:
             {"runs": matrices, "labels": {run.name: said[run.name] for run in matrices}},
         ),
         *(Wanted(f"{what}.png", {"runs": curves, **named}) for what in ("accuracy", "loss", "auc")),
-        Wanted("learning_rate_unfreeze.png", {"runs": list(map(_without_curves, runs))}),
+        Wanted("learning_rate_unfreeze.png", {"grid": grid(runs)}),
     ]
 
 
@@ -84,14 +85,11 @@ def _lot(run: Run) -> bytes:
     return hashlib.sha256(run.name.encode()).digest()
 
 
-def _without_curves(run: Run) -> Run:
-    return dataclasses.replace(run, epochs=None, curves={}, record=None, progress=None)
+def draw(folder: Path, figures: Sequence[Wanted], pool: Drawers) -> Iterator[str]:
+    """Draw what changed into ``folder``; the files of all that there are, in order.
 
-
-def draw(folder: Path, figures: Sequence[Wanted], *, many: bool = False) -> list[str]:
-    """Draw what changed into ``folder``; give the files of all that there are.
-
-    A figure that there is nothing for is removed. ``many``: the figures show many runs.
+    Processes of ``pool`` begin at once, and all is done when the last of the files was given. A
+    figure that there is nothing for is removed.
     """
     digests = {figure.file: figure.digest() for figure in figures}
     known = _known(folder)
@@ -99,18 +97,22 @@ def draw(folder: Path, figures: Sequence[Wanted], *, many: bool = False) -> list
     tasks = [Task(figure, folder / f".{secrets.token_hex(8)}.{figure.file}") for figure in new]
     if new:
         (folder / INDEX).unlink(missing_ok=True)
-    worth = WORTH if many else len(tasks) + 1
-    for task, there in zip(tasks, spread(draw_one, tasks, worth=worth, chunk=1), strict=True):
-        path = folder / task.figure.file
-        if there:
-            os.replace(task.path, path)
-        else:
-            path.unlink(missing_ok=True)
-    drawn = {file: file_version(folder / file) for file in digests}
-    if new:
-        index = {file: [digests[file], drawn[file]] for file in digests}
-        write_text(folder / INDEX, json.dumps(index))
-    return [file for file, there in drawn.items() if there]
+    begun = pool.begin(tasks, worth=WORTH if pool.started else len(tasks) + 1, chunk=1)
+
+    def end() -> Iterator[str]:
+        for task, there in zip(tasks, begun, strict=True):
+            path = folder / task.figure.file
+            if there:
+                os.replace(task.path, path)
+            else:
+                path.unlink(missing_ok=True)
+        drawn = {file: file_version(folder / file) for file in digests}
+        if new:
+            index = {file: [digests[file], drawn[file]] for file in digests}
+            write_text(folder / INDEX, json.dumps(index))
+        yield from (file for file, there in drawn.items() if there)
+
+    return end()
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,19 @@ class Task:
     path: Path
 
 
+Drawers: TypeAlias = Pool[Task, bool]
+
+
 def draw_one(task: Task) -> bool:
     """Draw a figure; whether there was anything to draw."""
     from xray_hpc.report import drawing  # takes a second
 
     return drawing.draw(task.figure.file, task.figure.of, task.path)
+
+
+def drawers() -> Drawers:
+    """Processes that draw; they import what they need for that when they are started."""
+    return Pool(draw_one, loads="xray_hpc.report.drawing")
 
 
 def _known(folder: Path) -> dict[str, str]:
@@ -156,4 +166,6 @@ def _plain(value: object) -> Any:
         return value.shown
     if isinstance(value, Group):
         return [value.title, value.runs]
+    if isinstance(value, Grid):
+        return dataclasses.asdict(value)
     return repr(value)

@@ -13,7 +13,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,15 +66,20 @@ def read_piece(asked: Asked) -> Piece:
     return Piece(run.without_tables(), lines, signed, changed)
 
 
-def merge(folder: Path, asked: Sequence[Asked]) -> list[Run]:
+def merge(
+    folder: Path, asked: Sequence[Asked], when_new: Callable[[], None] = lambda: None
+) -> list[Run]:
     """Write the tables of these runs, in this order, and give the runs without them.
 
-    The scores of the few runs that are being read are held at a time.
+    The scores of the few runs that are being read are held at a time. ``when_new`` is called
+    before anything is read, if there is anything to read.
     """
     with ExitStack() as stack:
         last = LastReport(folder, stack)
         recalled = [last.recall(one.paths) for one in asked]
         missing = [one for one, run in zip(asked, recalled, strict=True) if run is None]
+        if missing:
+            when_new()
         read = stack.enter_context(closing(spread(read_piece, missing)))
         made = [stack.enter_context(replacing(folder / file)) for file in FILES]
         tables = [

@@ -8,7 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -36,18 +36,57 @@ def spread(
     A process that dies, as one that the system kills for want of memory, leaves its part to this
     one. So does one whose call raises: the error is then raised here.
     """
-    processes = min(available_cpus(), MOST)
-    if processes == 1 or len(given) < worth:
-        yield from map(call, given)
-        return
-    chunks = [given[i : i + chunk] for i in range(0, len(given), chunk)]
-    workers = [Worker(call, chunks[i::processes]) for i in range(processes)]
-    try:
-        for _, worker in zip(chunks, itertools.cycle(workers), strict=False):
-            yield from worker.next()
-    finally:
-        for worker in workers:
+    with Pool(call) as pool:
+        yield from pool.begin(given, worth=worth, chunk=chunk)
+
+
+class Pool(Generic[Given, Result]):
+    """The processes of :func:`spread`, one of which may be started before there is what to do.
+
+    ``loads`` is a module that takes long to import: they do so as soon as they are started.
+    """
+
+    def __init__(self, call: Callable[[Given], Result], loads: str = __name__) -> None:
+        self._call = call
+        self._loads = loads
+        self._workers: list[Worker[Given, Result]] = []
+
+    def __enter__(self) -> Pool[Given, Result]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop them, whatever they are at."""
+        for worker in self._workers:
             worker.end()
+
+    @property
+    def started(self) -> bool:
+        """Whether there are any."""
+        return bool(self._workers)
+
+    def start(self, processes: int = 1) -> None:
+        """Start so many in all, one a CPU at most; none where there is but one, which is busy."""
+        cpus = available_cpus()
+        while cpus > 1 and len(self._workers) < min(processes, cpus, MOST):
+            self._workers.append(Worker(self._call, self._loads))
+
+    def begin(
+        self, given: Sequence[Given], *, worth: int = WORTH, chunk: int = CHUNK
+    ) -> Iterator[Result]:
+        """Begin with these calls, once only; their results, as for :func:`spread`."""
+        chunks = [given[i : i + chunk] for i in range(0, len(given), chunk)]
+        if len(given) >= worth:
+            self.start(len(chunks))
+        for i, worker in enumerate(self._workers):
+            worker.begin(chunks[i :: len(self._workers)])
+        return self._results(chunks)
+
+    def _results(self, chunks: Sequence[Sequence[Given]]) -> Iterator[Result]:
+        if not self._workers:
+            yield from map(self._call, itertools.chain(*chunks))
+            return
+        for _, worker in zip(chunks, itertools.cycle(self._workers), strict=False):
+            yield from worker.next()
 
 
 def available_cpus() -> int:
@@ -65,15 +104,20 @@ class Worker(Generic[Given, Result]):
     of its own, for Ctrl-C is not for it, and ends when this process does.
     """
 
-    def __init__(self, call: Callable[[Given], Result], chunks: Sequence[Sequence[Given]]) -> None:
+    def __init__(self, call: Callable[[Given], Result], loads: str = __name__) -> None:
         self._call = call
-        self._coming = iter(chunks)
+        self._coming: Iterator[Sequence[Given]] = iter(())
         self._asked: deque[Sequence[Given]] = deque()
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
+        paths = f"import sys; sys.path[:] = {sys.path!r}"
+        code = f"{paths}; import {loads}; from {__name__} import serve; serve()"
         pipe = subprocess.PIPE
         words = [sys.executable, "-c", code]
         self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, start_new_session=True)
         self._send(call)
+
+    def begin(self, chunks: Iterable[Sequence[Given]]) -> None:
+        """Ask for the results of these chunks."""
+        self._coming = iter(chunks)
         for _ in range(AHEAD):
             self._ask()
 

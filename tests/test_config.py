@@ -84,7 +84,7 @@ def test_a_whole_number_will_do_for_a_fraction() -> None:
         ("train.learning_rate", float("nan"), "train.learning_rate is nan; it must be more than 0"),
         ("train.learning_rate", float("inf"), "train.learning_rate is inf; it must be more than 0"),
         ("train.learning_rate", "1e-3", "train.learning_rate is '1e-3'; it must be a number"),
-        ("train.mixed_precision", 1, "train.mixed_precision is 1; it must be true or false"),
+        ("train.save_best", 1, "train.save_best is 1; it must be true or false"),
         (
             "train.optimizer",
             "adm",

@@ -218,6 +218,8 @@ class CheckpointConfig:
 class TrainConfig:
     """How the weights are found. ``batch_size`` is the global batch, over all replicas.
 
+    ``precision`` is Keras's dtype policy: the mixed ones compute in 16 bits, and keep the weights
+    and the output in float32.
     ``balance`` says what is done about classes of different size: ``none``; ``class_weights``
     (an image weighs N / (classes x images of its class) in the loss); or ``sampling`` (an epoch
     draws every class equally often). ``keep`` is the measure by which the best epoch's weights are
@@ -231,7 +233,7 @@ class TrainConfig:
     batch_size: int
     learning_rate: float
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    mixed_precision: bool = False
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     balance: Literal["none", "class_weights", "sampling"] = "none"
     keep: Literal["val_loss", "val_accuracy", "val_auc", "last"] = "val_loss"
     save_best: bool = False

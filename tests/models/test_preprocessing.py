@@ -79,16 +79,16 @@ def test_midrange_is_the_tutorials_formula_on_each_image(pixels: Pixels) -> None
 
 @pytest.fixture
 def half_precision() -> Iterator[None]:
-    keras.mixed_precision.set_global_policy("mixed_float16")
+    keras.config.set_dtype_policy("mixed_float16")
     yield
-    keras.mixed_precision.set_global_policy("float32")
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("scaling", ["tf", "torch", "unit", "midrange"])
 @pytest.mark.usefixtures("half_precision")
 def test_half_precision_scales_as_finely_as_single(scaling: str) -> None:
     found = scaled(PIXELS, scaling)
-    keras.mixed_precision.set_global_policy("float32")
+    keras.config.set_dtype_policy("float32")
     np.testing.assert_array_equal(found, scaled(PIXELS, scaling))
     assert found.dtype == np.float32
 

@@ -40,7 +40,7 @@ CONFIG: dict[str, Any] = {
     },
     "train": {
         **{"epochs": 8, "batch_size": 32, "learning_rate": 0.001, "optimizer": "adam"},
-        **{"mixed_precision": False, "balance": "none", "keep": "val_loss", "save_best": False},
+        **{"precision": "float32", "balance": "none", "keep": "val_loss", "save_best": False},
         "early_stopping": {"monitor": "val_loss", "patience": 5, "min_delta": 1e-07},
         "reduce_lr": {
             **{"monitor": "val_loss", "factor": 0.2, "patience": 2, "min_delta": 1e-07},

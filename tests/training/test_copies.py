@@ -19,11 +19,11 @@ LABELS = np.arange(8, dtype=np.float32)[:, None] % 2
 pytestmark = pytest.mark.usefixtures("precision")
 
 
-@pytest.fixture(params=["float32", "mixed_float16"])
+@pytest.fixture(params=["float32", "mixed_float16", "mixed_bfloat16"])
 def precision(request: pytest.FixtureRequest) -> Iterator[None]:
-    keras.mixed_precision.set_global_policy(request.param)
+    keras.config.set_dtype_policy(request.param)
     yield
-    keras.mixed_precision.set_global_policy("float32")
+    keras.config.set_dtype_policy("float32")
 
 
 def model() -> keras.Model:

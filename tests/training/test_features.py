@@ -104,7 +104,7 @@ def test_float16_rounds_those_that_train_alone(tmp_path: Path, computed: Arrays)
         {"augment_views": 3},
         {"seed": 4},
         {"train_features": "float16"},
-        {"train_mixed_precision": True},
+        {"train_precision": "mixed_bfloat16"},
         {"data_clahe": 2.0},
         {"data_image_size": 37},
         {"model_unfreeze": 2},

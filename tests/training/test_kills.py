@@ -95,7 +95,7 @@ TRAINING = st.builds(
         min_delta=st.sampled_from([0.0, 100.0]),
         cooldown=st.integers(0, 1),
     ),
-    mixed_precision=st.sampled_from([False, False, False, True]),
+    precision=st.sampled_from([*["float32"] * 4, "mixed_float16", "mixed_bfloat16"]),
     checkpoint=st.builds(
         CheckpointConfig,
         steps=st.none() | st.integers(1, 6),

@@ -96,15 +96,16 @@ def test_an_optimizer_is_kerass_own_by_its_name(name: Any) -> None:
     assert float(made.learning_rate) == 0.25
 
 
-def test_with_mixed_precision_the_tail_computes_in_float16_and_trains_float32(
-    cache: Path,
+@pytest.mark.parametrize("computed", ["float16", "bfloat16"])
+def test_with_mixed_precision_the_tail_computes_in_16_bits_and_trains_float32(
+    cache: Path, computed: str
 ) -> None:
-    train = replace(CONFIG.train, mixed_precision=True)
+    train = replace(CONFIG.train, precision=f"mixed_{computed}")
     try:
         learner = make_learner(replace(CONFIG, train=train), noise(), strategy(), cache)
     finally:
-        keras.mixed_precision.set_global_policy("float32")
-    assert learner.trained.get_layer("head").get_layer("hidden").compute_dtype == "float16"
+        keras.config.set_dtype_policy("float32")
+    assert learner.trained.get_layer("head").get_layer("hidden").compute_dtype == computed
     assert {weight.dtype for weight in learner.trained.trainable_variables} == {"float32"}
     assert learner.predict("test").sum(axis=1) == pytest.approx(1)
 

@@ -142,7 +142,7 @@ def _pass(run: FrozenRun) -> str:
     decides = [
         [data, run.inputs.data, run.inputs.weights, str(run.cache)],
         [sorted(backbones(config.model)), config.model.preprocessing],
-        [MODELS[config.model.name].module, config.train.mixed_precision],
+        [MODELS[config.model.name].module, config.train.precision],
         [as_dict(config.augment) if drawn else None],
         config.seed if drawn or random_weights else None,
     ]

@@ -288,7 +288,7 @@ def _key(config: RunConfig, data: Dataset, model: keras.Model, place: Place) -> 
         [data.contents, packed.image_size, packed.channels, packed.clahe, packed.input_size],
         [splits, drawn],
         [sorted(backbones(config.model)), config.model.preprocessing, place],
-        [_digest(trunk_layers(model, place)), config.train.features, config.train.mixed_precision],
+        [_digest(trunk_layers(model, place)), config.train.features, config.train.precision],
         # GPUs round the factors of a product in "float32": what one gives fits no CPU to 1e-5.
         [software(), bool(tf.config.list_logical_devices("GPU"))],
     ]

@@ -75,8 +75,7 @@ def build(config: RunConfig, classes: int, strategy: tf.distribute.Strategy) -> 
     """
     check(config, classes)
     keras.utils.set_random_seed(config.seed)
-    policy = "mixed_float16" if config.train.mixed_precision else "float32"
-    keras.mixed_precision.set_global_policy(policy)
+    keras.config.set_dtype_policy(config.train.precision)
     settled, _ = settle(config.model)
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():

@@ -31,34 +31,39 @@ PROCESSES = ("launching", "staging", "trunk", "training", "watching", "report")
 class Case:
     """A backbone; how many images it sees in both ways, and how many more the sweep in ours.
 
-    ``alone`` is what is trained for itself in both ways. ``epochs`` is how long the tutorial's way
-    is waited for. ``goal`` is how many times less the sweep is to take on the whole set.
+    ``more`` is ``None`` for the whole set. ``alone`` is what is trained for itself in both ways.
+    ``epochs`` is how long the tutorial's way is waited for. ``precisions`` are those of the sweep.
+    ``goal`` is how many times less it is to take on the whole set.
     """
 
     title: str
     backbone: str
     images: int
-    more: int
+    more: int | None
     alone: Sequence[Training]
     epochs: int
     goal: int
+    precisions: Sequence[str] = ("float32",)
 
 
 CASES = (
-    Case("MobileNetV2", "mobilenet_v2", 400, 800, (CNN, RUNS[0], RUNS[2]), EPOCHS, 10),
-    Case("ResNet152V2", "resnet152v2", 40, 80, (), 3, 30),
+    Case("MobileNetV2", "mobilenet_v2", 400, None, (CNN, RUNS[0], RUNS[2]), EPOCHS, 10),
+    Case(
+        *("ResNet152V2", "resnet152v2", 40, 80, (), 3, 30),
+        precisions=("float32", "mixed_bfloat16"),
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What was measured of a case: the sweep, in ours, by its number of images."""
+    """What was measured of a case: the sweep, in ours, by its precision and number of images."""
 
     case: Case
     task: Task
     tutorial: Mapping[Training, Theirs]
     alone: Mapping[Training, Ours]
-    sweeps: Mapping[int, Ours]
+    sweeps: Mapping[str, Mapping[int, Ours]]
 
     def tutorial_sweep(self, images: int) -> float:
         """CPU seconds that the tutorial's way would take for the sweep, of so many images."""
@@ -80,7 +85,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
         weights = whole.weights if case.backbone == "mobilenet_v2" else None
         small, large = (
             Task(parts.part(whole, images, folder), SIZE, EPOCHS, case.backbone, weights)
-            for images in (case.images, case.more)
+            for images in (case.images, case.more or whole.images)
         )
         found = compare(case, small, large, folder)
         yield each_training(found, whole.name)
@@ -91,16 +96,19 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
 
 def compare(case: Case, small: Task, large: Task, folder: Path) -> Compared:
     """Train in both ways, in turn."""
-    tutorial, alone, sweeps = {}, {}, {}
+    tutorial, alone = {}, {}
     for training in (run for run in (CNN, *RUNS) if run in RUNS or run in case.alone):
         progress(f"{case.title}: {training}, as the tutorial does")
         tutorial[training] = theirs(small, case.epochs, [training], folder)
         if training in case.alone:
             progress(f"{case.title}: {training}")
             alone[training] = ours(small, words(training), folder)
-    for task in (small, large):
-        progress(f"{case.title}: the sweep on {trained(task)} images")
-        sweeps[trained(task)] = ours(task, SWEEP, folder)
+    sweeps: dict[str, dict[int, Ours]] = {precision: {} for precision in case.precisions}
+    for precision, of_it in sweeps.items():
+        for task in (small, large):
+            progress(f"{case.title}: the sweep on {trained(task)} images in {precision}")
+            said = [*SWEEP, f"train.precision={precision}"]
+            of_it[trained(task)] = ours(task, said, folder)
     return Compared(case, small, tutorial, alone, sweeps)
 
 
@@ -132,7 +140,7 @@ def each_training(found: Compared, data: str) -> Table:
         ),
     )
     whole = case.epochs == EPOCHS
-    (part_of_sweep, *_) = found.sweeps.values()
+    part_of_sweep = found.sweeps["float32"][trained(found.task)]
     for training, way in found.tutorial.items():
         (spent,) = way.trainings.values()
         auc = f"{spent['auc']:.3f}" if whole else ""
@@ -159,34 +167,34 @@ def the_sweep(found: Compared, whole: int) -> Table:
     """All runs: ours as measured and, on the whole set, along the line through that."""
     runs = len(RUNS) * len(RATES)
     rates = ", ".join(f"{rate:g}" for rate in RATES)
-    measured = {images: own.spent.cpu for images, own in found.sweeps.items()}
     table = Table(
         f"A sweep of {runs} runs: {found.case.title}",
         f"`tl`, and `ft` with the last 2 and 13 layers unfrozen, at learning rates {rates}; "
         f"{EPOCHS} epochs. The tutorial's way is computed everywhere: one start of Python, and "
         f"{len(RATES)} times the runs of the table above (a run costs the same at any learning "
         "rate), their epochs and passes over the images as the mean of those behind the first, "
-        "and in proportion to the number of images. Ours is measured, but for the last row, which "
-        "is on the line through the others.",
+        "and in proportion to the number of images. Ours is computed only where it says so: on the "
+        f"line through what was measured. `AUC` is of the test images, at {RATE:g}.",
         (
-            *("images", "tutorial, computed: CPU-s", "ours: CPU-s", "ours", "wall s", "GB"),
-            "times less CPU",
+            *("images", "precision", "tutorial, computed: CPU-s", "ours: CPU-s", "ours"),
+            *("wall s", "GB", "AUC: tl / ft 2 / ft 13", "times less CPU"),
         ),
     )
-    for images, own in found.sweeps.items():
-        cells = _cells(own.spent)
-        table.rows.append(_row(found, images, cells[0], "measured", cells[1:], measured[images]))
-    computed = line(measured)(whole)
-    table.rows.append(_row(found, whole, number(computed), "computed", ("", ""), computed))
+    for precision, sweeps in found.sweeps.items():
+
+        def row(images: int, cpu: float, *others: str, precision: str = precision) -> list[str]:
+            every = found.tutorial_sweep(images)
+            ways = precision, number(every), number(cpu)
+            return [f"{images:,}", *ways, *others, number(every / cpu)]
+
+        measured = {images: own.spent.cpu for images, own in sweeps.items()}
+        for images, own in sweeps.items():
+            aucs = " / ".join(f"{own.runs[run].auc:.3f}" for run in RUNS)
+            table.rows.append(row(images, own.spent.cpu, "measured", *_cells(own.spent)[1:], aucs))
+        if whole not in sweeps:
+            table.rows.append(row(whole, line(measured)(whole), "computed", "", "", ""))
     table.remarks.append(f"The goal is {found.case.goal} times less on the whole set.")
     return table
-
-
-def _row(
-    found: Compared, images: int, cpu: str, how: str, others: Sequence[str], own: float
-) -> Sequence[str]:
-    every = found.tutorial_sweep(images)
-    return (f"{images:,}", number(every), cpu, how, *others, number(every / own))
 
 
 def their_stages(found: Compared) -> Table:
@@ -214,7 +222,11 @@ def our_stages(found: Compared) -> Table:
         ("training", "images", *PROCESSES),
     )
     own = [(str(training), trained(found.task), way) for training, way in found.alone.items()]
-    own += [("sweep", images, way) for images, way in found.sweeps.items()]
+    own += [
+        (f"sweep, {precision}", images, way)
+        for precision, sweeps in found.sweeps.items()
+        for images, way in sweeps.items()
+    ]
     for what, images, way in own:
         kinds = (number(way.spent.kinds.get(kind, 0.0)) for kind in PROCESSES)
         table.rows.append((what, f"{images:,}", *kinds))

@@ -185,7 +185,6 @@ class Child:
 
     def listen(self, replicas: int) -> None:
         """Have the training tell where it is."""
-        import keras
         import tensorflow as tf
         from matplotlib.figure import Figure
 
@@ -193,6 +192,7 @@ class Child:
         from xray_hpc.training import run
         from xray_hpc.training.callbacks import Validation
         from xray_hpc.training.checkpointing import Checkpointing
+        from xray_hpc.training.predicting import Predictor
 
         if replicas:
             cpu = tf.config.list_physical_devices("CPU")[0]
@@ -204,7 +204,7 @@ class Child:
             (run, "fit", "training"),
             (Checkpointing, "on_train_batch_end", "step"),
             (Validation, "on_epoch_end", "validation"),
-            (keras.callbacks.CallbackList, "on_predict_batch_end", None),
+            (Predictor, "predict_batch", None),
             (run, "evaluate", "evaluation"),
             (run, "export", "export"),
         ):

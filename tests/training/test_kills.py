@@ -50,11 +50,11 @@ KILLS = {
     "a half-written run.json": End("start", 2, "open temporary run.json", torn=0.5),
     "in the middle of an epoch": End("step", 2, "before"),
     "a half-written checkpoint": End("checkpoint", 2, "open checkpoint/temporary", torn=0.5),
-    "in the middle of a validation": End("validation", 0, "after on_predict_batch_end"),
+    "in the middle of a validation": End("validation", 0, "after predict_batch"),
     "half-written weights": End("best weights", 1, "open checkpoints/temporary", torn=0.5),
     "between two tables": End("tables", 0, "os.remove temporary cnn_loss"),
     "between two epochs": End("training", 0, "os.rename temporary progress.json"),
-    "in the middle of a prediction": End("evaluation", 0, "after on_predict_batch_end"),
+    "in the middle of a prediction": End("evaluation", 0, "after predict_batch"),
     "a half-written model": End("export", 0, "os.rename temporary model.keras", torn=0.5),
     "after the last file": End("before finished", 0, "open run.json"),
     "just finished": End("finished", 0, "run.json says so"),
@@ -196,7 +196,7 @@ def test_a_run_killed_in_each_place_of_all_ends_with_the_same_files(
 @pytest.mark.parametrize(
     "end",
     [
-        End("validation", 1, "after on_predict_batch_end", by="SIGTERM"),
+        End("validation", 1, "after predict_batch", by="SIGTERM"),
         End("best weights", 0, by="SIGTERM"),
     ],
     ids=["while it validates", "at the end of an epoch"],

@@ -10,10 +10,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import tensorflow as tf
 
 from xray_hpc.config import TrainConfig
-from xray_hpc.metrics import probabilities, split_metrics
+from xray_hpc.metrics import Floats, split_metrics
 from xray_hpc.runs.files import write_csv
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.training.failures import NanLossError
@@ -26,42 +25,28 @@ class Validation(keras.callbacks.Callback):
 
     It goes before the callbacks that watch them; a ``val_auc`` that the images cannot tell is NaN.
     Keras's own validation breaks or weighs images unequally where a batch does not divide among
-    the replicas. ``between`` is called after each batch.
+    the replicas. ``predict`` gives scores ``[N, K]`` of the images with these ``labels``.
     """
 
     def __init__(
         self,
-        batches: tf.data.Dataset,
+        predict: Callable[[], Floats],
         labels: npt.NDArray[np.int64],
         classes: Sequence[str],
-        between: Callable[[], None],
     ) -> None:
         super().__init__()
-        self.batches = batches
+        self.predict = predict
         self.labels = labels
         self.classes = classes
-        self.between = _Between(between)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        outputs = self.model.predict(self.batches, verbose=0, callbacks=[self.between])
-        outputs = outputs[: len(self.labels)]
-        if not np.isfinite(outputs).all():
+        scores = self.predict()
+        if not np.isfinite(scores).all():
             raise diverged(self.model, f"validation gives nan after epoch {epoch + 1}")
-        measured = split_metrics(self.labels, probabilities(outputs), self.classes)
+        measured = split_metrics(self.labels, scores, self.classes)
         assert logs is not None
         logs["val_loss"], logs["val_accuracy"] = measured["loss"], measured["accuracy"]
         logs["val_auc"] = math.nan if measured["auc"] is None else measured["auc"]
-
-
-class _Between(keras.callbacks.Callback):
-    """Call ``function`` after each batch of a prediction."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        super().__init__()
-        self.function = function
-
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self.function()
 
 
 class Keep(keras.callbacks.Callback):

@@ -83,10 +83,9 @@ def fit(
     callbacks = [
         FiniteLoss(steps),
         Validation(
-            learner.feed.evaluation("validation"),
+            lambda: learner.predict("validation", between=checkpointing.look),
             validation,
             data.classes,
-            between=lambda: checkpointing.look(),
         ),
         LearningRate(),
         *watchers(config.train),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -17,6 +17,7 @@ from xray_hpc.models.cut import place_of_cut, tail
 from xray_hpc.models.registry import check, output, settle, weights_files
 from xray_hpc.training.features import features, load
 from xray_hpc.training.feeding import Feed, Images, Outputs
+from xray_hpc.training.predicting import Predictor
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,17 @@ class Learner:
     trained: keras.Model
     feed: Feed
     data: Dataset
+    _predictors: dict[str, Predictor] = field(default_factory=dict)
 
-    def predict(self, split: str) -> Floats:
-        """Scores ``[N, K]`` of the images of a split, in one pass."""
-        scores = self.trained.predict(self.feed.evaluation(split), verbose=0)
-        return probabilities(scores[: len(self.data.splits[split])])
+    def predict(self, split: str, between: Callable[[], None] = lambda: None) -> Floats:
+        """Scores ``[N, K]`` of the images of a split, in one pass.
+
+        ``between`` is called after each batch.
+        """
+        if split not in self._predictors:
+            batches, rows = self.feed.evaluation(split), len(self.data.splits[split])
+            self._predictors[split] = Predictor(self.trained, batches, rows)
+        return probabilities(self._predictors[split](between))
 
 
 def make_learner(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_topic_prints_its_table_and_the_machine() -> None:
-    done = bench("--only", "compose", "--repeat", "1")
+    before = (BENCHMARKS / "RESULTS.md").read_text()
+    done = bench("--only", "compose", "--repeat", "1", "--no-save")
     assert done.returncode == 0, done.stderr
     title, about, table, remark, facts = done.stdout.strip().split("\n\n")
     assert title == "## Composing the configurations of 1,000 runs"
@@ -50,8 +52,21 @@ def test_a_topic_prints_its_table_and_the_machine() -> None:
     numbers = [number for row in cells for number in row[2].replace(",", "").split(" / ")]
     assert all(float(number) > 0 for number in numbers)
     assert remark.startswith("Hydra's own way takes ")
-    assert facts.splitlines()[0].startswith("- date: ")
+    assert facts.startswith("*Measured by `python tests/benchmarks --only compose`: date 20")
     assert str(REPOSITORY) not in done.stdout
+    assert (BENCHMARKS / "RESULTS.md").read_text() == before
+
+
+def test_a_topic_measured_again_replaces_its_own_tables_only(
+    benchmark_module: Callable[[str], ModuleType],
+) -> None:
+    put = functools.partial(benchmark_module("saved").with_topic, topics=("start", "growth"))
+    head = "# Benchmarks\n\n"
+    both = put(put(head, name="growth", text="## G\n"), name="start", text="## S\n")
+    assert both == f"{head}<!-- start -->\n\n## S\n\n<!-- growth -->\n\n## G\n"
+    again = put(both, name="start", text="## New\n")
+    assert again == both.replace("## S", "## New")
+    assert put(again, name="growth", text="## G\n") == again
 
 
 def test_an_unknown_topic_is_refused_with_those_there_are() -> None:

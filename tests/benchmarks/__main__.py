@@ -1,7 +1,7 @@
-"""``make bench``: times what a user waits for, prints tables and writes RESULTS.md.
+"""``make bench``: times what a user waits for, prints tables and puts them into RESULTS.md.
 
-python tests/benchmarks                                all topics: an hour
-python tests/benchmarks --only compose --repeat 1      one topic, printed only
+python tests/benchmarks                                all topics: more than an hour
+python tests/benchmarks --only compose --repeat 1      one topic; those of the others stay
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ import growing
 import launching
 import loading
 import machine
+import running
+import saved
 import starting
 import submitting
 import watching
 
 from xray_hpc import cli
 from xray_hpc.cluster.code.versions import git_state
-from xray_hpc.runs.files import write_text
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
 TOPICS = {
     "start": starting.tables,
     "compose": composing.tables,
@@ -41,6 +41,7 @@ TOPICS = {
     "status": watching.tables,
     "collect": collecting.tables,
     "images": loading.tables,
+    "run": running.tables,
     "checkpoints": checkpoints.tables,
     "tutorial": comparing.tables,
     "growth": growing.tables,
@@ -51,9 +52,9 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="python tests/benchmarks",
-        description="Time start-up, launching, watching, collecting, images, checkpoints, and the "
-        "toolkit beside the tutorial's own way.",
-        epilog="Without --only, the tables also go into tests/benchmarks/RESULTS.md; growth draws "
+        description="Time start-up, launching, watching, collecting, images, a run's parts, "
+        "checkpoints, and the toolkit beside the tutorial's own way.",
+        epilog="The tables go into tests/benchmarks/RESULTS.md; growth draws "
         "results/example/growth.png. XRAY_HPC_DATA names a folder that holds chest_xray/ "
         "(Kaggle's set) and keras_models/ (weights of MobileNetV2); without it the "
         "images are drawn ones alone. The cluster is a throw-away one, which needs root and "
@@ -62,31 +63,33 @@ def main() -> None:
     )
     parser.add_argument("--only", metavar="NAME", choices=TOPICS, help=", ".join(TOPICS))
     parser.add_argument("--repeat", metavar="N", type=_count, default=2, help="default: 2")
+    parser.add_argument("--no-save", action="store_true", help="only print the tables")
     options = parser.parse_args()
-    names = [options.only] if options.only else list(TOPICS)
+    begin = time.monotonic()
+    for name in [options.only] if options.only else TOPICS:
+        minutes = (time.monotonic() - begin) / 60
+        print(f"minute {minutes:.1f}: {name} ...", file=sys.stderr, flush=True)
+        text = measure(name, options.repeat)
+        print(text, flush=True)
+        if not options.no_save:
+            saved.save(TOPICS, name, text)
+
+
+def measure(name: str, repeat: int) -> str:
+    """The tables of a topic, and what they were measured on."""
     begin, busy = time.monotonic(), machine.load()
-    texts = []
     with tempfile.TemporaryDirectory(prefix="xray-hpc-bench-") as temporary:
         folder = Path(temporary)
         facts = machine.describe(folder)
-        for name in names:
-            minutes = (time.monotonic() - begin) / 60
-            print(f"minute {minutes:.1f}: {name} ...", file=sys.stderr, flush=True)
-            for table in TOPICS[name](folder, options.repeat):
-                texts.append(table.text())
-                print(table.text(), flush=True)
+        texts = [table.text() for table in TOPICS[name](folder, repeat)]
     minutes = (time.monotonic() - begin) / 60
     facts += [
         ("code", _code()),
         ("load average", f"{busy} before, {machine.load()} after"),
-        ("repetitions", f"{options.repeat}; {minutes:.1f} minutes in all"),
+        ("repetitions", f"{repeat}, in {minutes:.1f} minutes"),
     ]
-    head = "\n".join(f"- {what}: {how}" for what, how in facts)
-    print(head)
-    if options.only is None:
-        made = "# Benchmarks\n\nMade by `make bench`; do not edit."
-        write_text(RESULTS, "\n".join([f"{made}\n\n{head}\n", *texts]))
-        print(f"\nwritten: {RESULTS.relative_to(Path.cwd())}")
+    said = "; ".join(f"{what} {how}" for what, how in facts)
+    return "\n".join([*texts, f"*Measured by `python tests/benchmarks --only {name}`: {said}.*\n"])
 
 
 def _count(text: str) -> int:

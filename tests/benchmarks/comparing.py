@@ -49,7 +49,7 @@ class Case:
 CASES = (
     Case("MobileNetV2", "mobilenet_v2", 400, None, (CNN, RUNS[0], RUNS[2]), EPOCHS, 10),
     Case(
-        *("ResNet152V2", "resnet152v2", 40, 80, (), 3, 30),
+        *("ResNet152V2", "resnet152v2", 40, 160, (), 2, 30),
         precisions=("float32", "mixed_bfloat16"),
     ),
 )

@@ -107,20 +107,22 @@ def steady(sums: Sequence[float]) -> tuple[float, float]:
 def ours(task: Task, words: Sequence[str], folder: Path) -> Ours:
     """Launch ``words`` on this machine, with nothing cached; every epoch is trained."""
     place = folder / f"ours-{next(_numbers)}"
-    spent = watched(["-m", "xray_hpc.launch", "-m", *_words(task, place), *words], KINDS)
+    spent = watched(
+        ["-m", "xray_hpc.launch", "-m", *words_of(task, place), "cluster=local", *words], KINDS
+    )
     runs = SweepPaths(place / "sweep").runs.iterdir()
     return Ours(spent, dict(map(_read, map(RunPaths, runs))))
 
 
-def _words(task: Task, place: Path) -> Iterator[str]:
-    """The tutorial's settings, on the same files."""
+def words_of(task: Task, place: Path) -> Iterator[str]:
+    """What a launch into ``place`` is told: the tutorial's settings, on the same files."""
     yield "experiment=larcc"
     yield from ("data=folder", f"data.root={task.part.root}", "data.split=folder")
     yield f"data.image_size={task.size}"
     yield from (f"model.backbone={task.backbone}", f"model.weights={task.weights or 'none'}")
     yield "model.preprocessing=unit"
     yield from (f"train.epochs={task.epochs}", f"train.early_stopping.patience={task.epochs}")
-    yield from ("cluster=local", f"results={place}", f"cache={place}/cache", "name=sweep")
+    yield from (f"results={place}", f"cache={place}/cache", "name=sweep")
 
 
 def _read(run: RunPaths) -> tuple[Training, Run]:

@@ -1,0 +1,67 @@
+"""Train a run, and say what CPU seconds its parts take: python phases.py RUN FILE."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from measuring import cpu_seconds
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+PARTS = {
+    "load": "loading the images",
+    "check_inputs": "loading the images",
+    "augmented": "showing the changed images",
+    "make_learner": "building and compiling the model",
+    "evaluate": "scores, tables and figures",
+    "export": "saving the model",
+}
+IMPORTS, FIRST, OTHERS, ALL = "importing", "first epoch", "each other epoch", "all"
+
+
+def main() -> None:
+    """The command."""
+    from xray_hpc.runs.paths import RunPaths
+    from xray_hpc.training import run
+    from xray_hpc.training.callbacks import EpochTables
+
+    spent = {IMPORTS: cpu_seconds()}
+    epochs: list[float] = []
+
+    def timed(name: str) -> Callable[..., Any]:
+        call = getattr(run, name)
+
+        def timing(*words: Any, **named: Any) -> Any:
+            began = cpu_seconds()
+            result = call(*words, **named)
+            spent[PARTS[name]] = spent.get(PARTS[name], 0.0) + cpu_seconds() - began
+            return result
+
+        return timing
+
+    for name in PARTS:
+        setattr(run, name, timed(name))
+    fit, write = run.fit, EpochTables.on_epoch_end
+
+    def begin(*words: Any, **named: Any) -> Any:
+        epochs.append(cpu_seconds())
+        return fit(*words, **named)
+
+    def end(self: EpochTables, *words: Any) -> None:
+        write(self, *words)
+        epochs.append(cpu_seconds())
+
+    run.fit, EpochTables.on_epoch_end = begin, end
+    run.train_run(RunPaths(Path(sys.argv[1])))
+    start, first, *_, last = epochs
+    spent[FIRST], spent[OTHERS] = first - start, (last - first) / (len(epochs) - 2)
+    Path(sys.argv[2]).write_text(json.dumps(spent | {ALL: cpu_seconds()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""RESULTS.md: the tables of each topic as they were last measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from xray_hpc.runs.files import write_text
+
+FILE = Path(__file__).parent / "RESULTS.md"
+
+
+def save(topics: Iterable[str], name: str, text: str) -> None:
+    """Put the text of one of ``topics`` into the file."""
+    write_text(FILE, with_topic(FILE.read_text(), topics, name, text))
+
+
+def with_topic(results: str, topics: Iterable[str], name: str, text: str) -> str:
+    """``results`` with the text of a topic in its place among the others; each has a mark."""
+    head, *found = re.split(r"^<!-- (\w+) -->\n", results, flags=re.MULTILINE)
+    known = dict(zip(found[::2], found[1::2], strict=True)) | {name: f"\n{text}\n"}
+    blocks = (f"<!-- {topic} -->\n{known[topic]}" for topic in topics if topic in known)
+    return "".join([head, *blocks]).rstrip("\n") + "\n"

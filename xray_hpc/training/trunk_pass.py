@@ -1,0 +1,139 @@
+"""One pass of the images through a frozen trunk: their pixels by blocks, and what they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from xray_hpc.config import RunConfig
+from xray_hpc.data.ahead import map_ahead
+from xray_hpc.data.augment import centre, epoch_changes
+from xray_hpc.data.blocks import Block, Filling
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.data.progress import Progress
+from xray_hpc.data.warp import change
+from xray_hpc.errors import UserError
+from xray_hpc.models.trunks import SIDE
+
+BATCH = 64  # images, fewer of large ones; the same wherever it runs, as bytes could depend on it
+
+
+def batch_of(side: int) -> int:
+    """How many images of ``side`` pixels the trunk is given at a time."""
+    return max(8, min(BATCH, BATCH * SIDE**2 // side**2 // 8 * 8))
+
+
+def fill(
+    files: Sequence[Filling],
+    config: RunConfig,
+    data: Dataset,
+    part: keras.Model,
+    strategy: tf.distribute.Strategy,
+    told: Callable[[int], None],
+) -> None:
+    """Compute the blocks that any of ``files`` lacks, each for all of them at once.
+
+    Args:
+        files: they have the same blocks, and one output of ``part`` each.
+        part: the trunks as one model.
+        told: see ``features.load``.
+
+    Raises:
+        UserError: float16 cannot hold the outputs.
+    """
+    first = min(file.done for file in files)
+    todo = files[0].blocks[first:]
+    forward = _forward(part, strategy, batch_of(config.data.input_size))
+    total = sum(block.stop - block.start for block in files[0].blocks)
+    with (
+        Progress("computing the trunk's outputs of images", total) as progress,
+        closing(map_ahead(_pixels(config, data), todo, workers=1, ahead=2)) as images,
+    ):
+        progress.advance(total - sum(block.stop - block.start for block in todo))
+        for block, pixels in zip(todo, images, strict=True):
+            for file, rows in zip(files, forward(pixels), strict=True):
+                if block.number == file.done:
+                    file.write(block, _cast(rows, file.dtype(block)))
+            if all(file.synced for file in files):
+                told(min(file.done for file in files))
+            progress.advance(block.stop - block.start)
+
+
+def _cast(rows: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    with np.errstate(over="ignore"):
+        cast = rows.astype(dtype)
+    if np.isfinite(rows).all() and not np.isfinite(cast).all():
+        most = np.abs(rows).max()
+        raise UserError(
+            f"the trunk's outputs are up to {most:g}, which {dtype} cannot hold; "
+            "use train.features=float32"
+        )
+    return cast
+
+
+def _pixels(config: RunConfig, data: Dataset) -> Callable[[Block], npt.NDArray[np.uint8]]:
+    """A function that gives the images of a block: ``uint8 [B, s, s, C]``."""
+    train, size, cut = data.splits["train"], config.data.image_size, config.data.input_size
+    drawn: dict[int, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = {}
+
+    def changes(view: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        if view not in drawn:
+            drawn.clear()
+            drawn[view] = epoch_changes(len(train), size, cut, config.augment, config.seed, view)
+        return drawn[view]
+
+    def trained(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        view, row = divmod(rows, len(train))
+        parts = []
+        for number in np.unique(view):
+            moved, lit = changes(int(number))
+            own = row[view == number]
+            images = data.images[train[own]]
+            parts.append(change(images, moved[own], lit[own], config.augment, cut))
+        return np.concatenate(parts)
+
+    def images(block: Block) -> npt.NDArray[np.uint8]:
+        rows = np.arange(block.start, block.stop)
+        if block.array == "train":
+            return trained(rows)
+        return centre(data.images[data.splits[block.array][rows]], cut)
+
+    return images
+
+
+def _forward(
+    part: keras.Model, strategy: tf.distribute.Strategy, batch: int
+) -> Callable[[npt.NDArray[np.uint8]], list[npt.NDArray[Any]]]:
+    """A function from images to the outputs of ``part``, each replica computing its share."""
+    replicas = strategy.num_replicas_in_sync
+    share = -(-batch // replicas)
+
+    compute = tf.function(
+        lambda pixels: strategy.run(
+            lambda own: keras.tree.flatten(part(own, training=False)), [pixels]
+        )
+    )
+
+    def forward(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
+        lacking = share * replicas - len(pixels)
+        whole = np.concatenate([pixels, np.repeat(pixels[-1:], lacking, axis=0)])
+
+        def of(context: Any) -> tf.Tensor:
+            first = context.replica_id_in_sync_group * share
+            return tf.convert_to_tensor(whole[first : first + share])
+
+        outputs = compute(strategy.experimental_distribute_values_from_function(of))
+        return [
+            np.concatenate([one.numpy() for one in strategy.experimental_local_results(output)])[
+                : len(pixels)
+            ]
+            for output in outputs
+        ]
+
+    return forward

@@ -37,7 +37,7 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_topic_prints_its_table_and_the_machine() -> None:
     before = (BENCHMARKS / "RESULTS.md").read_text()
-    done = bench("--only", "compose", "--repeat", "1", "--no-save")
+    done = bench("--only", "compose", "--repeat", "1")
     assert done.returncode == 0, done.stderr
     title, about, table, remark, facts = done.stdout.strip().split("\n\n")
     assert title == "## Composing the configurations of 1,000 runs"
@@ -52,7 +52,9 @@ def test_a_topic_prints_its_table_and_the_machine() -> None:
     numbers = [number for row in cells for number in row[2].replace(",", "").split(" / ")]
     assert all(float(number) > 0 for number in numbers)
     assert remark.startswith("Hydra's own way takes ")
-    assert facts.startswith("*Measured by `python tests/benchmarks --only compose`: date 20")
+    assert facts.startswith(
+        "*Measured by `python tests/benchmarks --only compose --repeat 1`: date"
+    )
     assert str(REPOSITORY) not in done.stdout
     assert (BENCHMARKS / "RESULTS.md").read_text() == before
 
@@ -72,8 +74,9 @@ def test_a_topic_measured_again_replaces_its_own_tables_only(
 def test_an_unknown_topic_is_refused_with_those_there_are() -> None:
     done = bench("--only", "speed")
     assert done.returncode == 2
-    topics = ("start", "compose", "launch", "submit", "status", "collect", "images", "checkpoints")
-    assert all(topic in done.stderr for topic in (*topics, "tutorial", "growth"))
+    topics = ("start", "compose", "launch", "submit", "status", "collect", "images", "run")
+    others = ("checkpoints", "tutorial", "growth")
+    assert all(topic in done.stderr for topic in (*topics, *others))
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +106,48 @@ def test_a_part_lies_within_a_larger_one_and_both_ways_read_its_links(
         assert files(small.root, split) < files(large.root, split)
         for name in files(small.root, split):
             assert (small.root / name).read_bytes() == (large.root / name).read_bytes()
+
+
+def test_the_parts_of_a_run_that_are_timed_are_there(
+    benchmark_module: Callable[[str], ModuleType],
+) -> None:
+    from xray_hpc.training import run
+    from xray_hpc.training.callbacks import EpochTables
+
+    for name in benchmark_module("phases").PARTS:
+        assert callable(getattr(run, name))
+    assert callable(run.fit)
+    assert "on_epoch_end" in vars(EpochTables)
+
+
+def test_a_sweep_in_both_ways_has_a_row_for_each_measurement_and_one_for_the_whole_set(
+    benchmark_module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    comparing, ways = benchmark_module("comparing"), benchmark_module("ways")
+    spent = benchmark_module("spent").Spent(10.0, 20.0, 10**9, {"training": 15.0})
+    stages = {"build": 1.0, "train": 60.0, "validate": 1.0, "evaluate": 40.0}
+    one = {"stages": stages, "epochs": [11.0, 21.0], "passes": [5.0, 15.0, 25.0], "auc": 0.9}
+    part = benchmark_module("parts").Part(tmp_path, {"train": 8, "validation": 2, "test": 2})
+    found = comparing.Compared(
+        comparing.Case("A", "mobilenet_v2", 10, 20, (), 2, 10),
+        ways.Task(part, 32, 2, "mobilenet_v2", None),
+        {run: ways.Theirs(spent, 3.0, {run: one}) for run in comparing.RUNS},
+        {},
+        {
+            "float32": {
+                count: ways.Ours(spent, {run: ways.Run(0.8, 4) for run in comparing.RUNS})
+                for count in (10, 20)
+            }
+        },
+    )
+    # A run: 1 to build, 1 + 5 - 10 once; 10 an epoch and 10 a pass for 10 images.
+    each = 1 + 1 - 5 + 2 * 10 + 3 * 10
+    assert found.tutorial_sweep(10) == pytest.approx(3 + 9 * each)
+    table = comparing.the_sweep(found, 40)
+    assert [row[0] for row in table.rows] == ["10", "20", "40"]
+    assert [row[4] for row in table.rows] == ["measured", "measured", "computed"]
+    for made in (table, comparing.our_stages(found), comparing.their_stages(found)):
+        assert {len(row) for row in made.rows} == {len(made.columns)}
 
 
 def test_a_process_is_watched_with_what_it_starts(

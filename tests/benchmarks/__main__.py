@@ -1,13 +1,14 @@
 """``make bench``: times what a user waits for, prints tables and puts them into RESULTS.md.
 
-python tests/benchmarks                                all topics: more than an hour
-python tests/benchmarks --only compose --repeat 1      one topic; those of the others stay
+python tests/benchmarks --save                         all topics: more than an hour
+python tests/benchmarks --only compose --repeat 1      one topic, printed only
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ import saved
 import starting
 import submitting
 import watching
+from measuring import REPOSITORY
 
 from xray_hpc import cli
 from xray_hpc.cluster.code.versions import git_state
@@ -54,7 +56,7 @@ def main() -> None:
         prog="python tests/benchmarks",
         description="Time start-up, launching, watching, collecting, images, a run's parts, "
         "checkpoints, and the toolkit beside the tutorial's own way.",
-        epilog="The tables go into tests/benchmarks/RESULTS.md; growth draws "
+        epilog="With --save the tables replace those in tests/benchmarks/RESULTS.md; growth draws "
         "results/example/growth.png. XRAY_HPC_DATA names a folder that holds chest_xray/ "
         "(Kaggle's set) and keras_models/ (weights of MobileNetV2); without it the "
         "images are drawn ones alone. The cluster is a throw-away one, which needs root and "
@@ -63,33 +65,39 @@ def main() -> None:
     )
     parser.add_argument("--only", metavar="NAME", choices=TOPICS, help=", ".join(TOPICS))
     parser.add_argument("--repeat", metavar="N", type=_count, default=2, help="default: 2")
-    parser.add_argument("--no-save", action="store_true", help="only print the tables")
+    parser.add_argument("--save", action="store_true", help="put the tables into RESULTS.md")
     options = parser.parse_args()
     begin = time.monotonic()
     for name in [options.only] if options.only else TOPICS:
         minutes = (time.monotonic() - begin) / 60
         print(f"minute {minutes:.1f}: {name} ...", file=sys.stderr, flush=True)
         text = measure(name, options.repeat)
-        print(text, flush=True)
-        if not options.no_save:
+        if options.save:
             saved.save(TOPICS, name, text)
 
 
 def measure(name: str, repeat: int) -> str:
-    """The tables of a topic, and what they were measured on."""
+    """Print the tables of a topic as they come, and what they were measured on."""
     begin, busy = time.monotonic(), machine.load()
     with tempfile.TemporaryDirectory(prefix="xray-hpc-bench-") as temporary:
         folder = Path(temporary)
         facts = machine.describe(folder)
-        texts = [table.text() for table in TOPICS[name](folder, repeat)]
+        texts = []
+        for table in TOPICS[name](folder, repeat):
+            texts.append(table.text())
+            print(texts[-1], flush=True)
     minutes = (time.monotonic() - begin) / 60
     facts += [
         ("code", _code()),
         ("load average", f"{busy} before, {machine.load()} after"),
-        ("repetitions", f"{repeat}, in {minutes:.1f} minutes"),
+        ("minutes", f"{minutes:.1f}"),
     ]
     said = "; ".join(f"{what} {how}" for what, how in facts)
-    return "\n".join([*texts, f"*Measured by `python tests/benchmarks --only {name}`: {said}.*\n"])
+    texts.append(
+        f"*Measured by `python tests/benchmarks --only {name} --repeat {repeat}`: {said}.*\n"
+    )
+    print(texts[-1], flush=True)
+    return "\n".join(texts)
 
 
 def _count(text: str) -> int:
@@ -103,7 +111,11 @@ def _code() -> str:
     git = git_state()
     if git is None:
         return "of no commit"
-    return f"commit {git['commit'][:12]}" + (", with changes" if git["dirty"] else "")
+    # What the topics write themselves is no change.
+    others = [f":!{path.relative_to(REPOSITORY)}" for path in (saved.FILE, growing.FIGURE)]
+    words = ["git", "status", "--porcelain", "--", ".", *others]
+    changed = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True).stdout
+    return f"commit {git['commit'][:12]}" + (", with changes" if changed else "")
 
 
 if __name__ == "__main__":

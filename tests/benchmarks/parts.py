@@ -55,9 +55,8 @@ def source(folder: Path, drawn: int = DRAWN) -> Source:
     named = os.environ.get("XRAY_HPC_DATA")
     if named is None:
         root = folder / f"drawn-{drawn}"
-        if not root.exists():
-            root.mkdir()
-            demo.generate(root, drawn, seed=0, classes=2)
+        root.mkdir()
+        demo.generate(root, drawn, seed=0, classes=2)
         return Source(root, "drawn X-rays", None)
     base = Path(named).expanduser()
     weights = base / "keras_models" / WEIGHTS

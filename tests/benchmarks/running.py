@@ -10,18 +10,18 @@ from pathlib import Path
 
 import parts
 from measuring import progress, python
-from phases import ALL, FIRST, IMPORTS, OTHERS, PARTS
+from phases import ALL, FIRST, IMPORTS, OTHERS, PARTS, REST
 from table import Table, number
 from ways import Task, words_of
 
 IMAGES, SIZE, EPOCHS = 400, 224, 10
 RUNS = {"tl": ["model=tl"], "ft 13": ["model=ft", "model.unfreeze=13"]}
-ROWS = (IMPORTS, *dict.fromkeys(PARTS.values()), FIRST, OTHERS, ALL)
+ROWS = (IMPORTS, *dict.fromkeys(PARTS.values()), FIRST, OTHERS, REST, ALL)
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
     """One table: the parts of a transfer learning and of a fine-tuning."""
-    whole, place = parts.source(folder), folder / "running"
+    whole, place = parts.source(folder, IMAGES * 5 // 4), folder / "running"
     place.mkdir()
     part = parts.part(whole, IMAGES, place)
     task = Task(part, SIZE, EPOCHS, "mobilenet_v2", whole.weights)
@@ -30,7 +30,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
         "What a run takes besides its steps",
         f"CPU seconds of a training process (medians of {repeat}): {EPOCHS} epochs of MobileNetV2 "
         f"on {part} images of {whole.name}, at {SIZE} px. What its frozen trunk gives is kept "
-        "already. Keras itself imports pandas, scikit-learn and Matplotlib.",
+        "already.",
         ("part", *RUNS),
     )
     for row in ROWS:

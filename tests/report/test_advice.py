@@ -56,6 +56,19 @@ def test_one_run_that_used_it_keeps_it_for_all() -> None:
     assert advice([run(used(str(i), memory=4096, peak_memory=100 * i)) for i in (1, 25)]) == []
 
 
+def test_runs_side_by_side_add_up_only_while_they_are() -> None:
+    """A long one beside two short ones, one after the other: never three at once."""
+    first, second = (
+        {"started": f"2026-11-22T03:{start}+00:00", "ended": f"2026-11-22T03:{end}+00:00"}
+        for start, end in (("40:00", "40:50"), ("41:00", "41:40"))
+    )
+    whole = {"started": first["started"], "ended": second["ended"]}
+    asked = {"memory": 16384, "peak_memory": 1000, "cpu_seconds": None}
+    runs = [run(used("1", **asked, **times)) for times in (whole, first, second)]
+    (line,) = (line for line in advice(runs) if "cluster.mem" in line)
+    assert "1.95G was the most used" in line
+
+
 def test_time_is_told_in_minutes() -> None:
     ended = {"ended": "2026-11-22T04:03:00+00:00", "cpu_seconds": 2400.0}
     assert advice([run(used("1", time_limit=240, **ended))]) == [

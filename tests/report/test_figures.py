@@ -40,10 +40,9 @@ def report(tmp_path: Path) -> Path:
     return folder
 
 
-def draw_all(folder: Path, figures: Sequence[Wanted], processes: int = 0) -> list[str]:
+def draw_all(folder: Path, figures: Sequence[Wanted], *, many: bool = False) -> list[str]:
     with drawers() as pool:
-        pool.start(processes)
-        return list(draw(folder, figures, pool))
+        return list(draw(folder, figures, pool, many=many))
 
 
 CURVES = ["accuracy.png", "loss.png", "auc.png"]
@@ -114,7 +113,7 @@ def test_processes_draw_the_same_bytes(
     for side_by_side in (False, True):
         folder = tmp_path / str(side_by_side)
         folder.mkdir()
-        files = draw_all(folder, asked, processes=2 * side_by_side)
+        files = draw_all(folder, asked, many=side_by_side)
         seen.append({file: (folder / file).read_bytes() for file in files})
     assert seen[0] == seen[1]
     assert list(seen[0]) == ["roc_test.png", "confusion_test.png"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from xray_hpc.report import workers
-from xray_hpc.report.workers import WORTH, available_cpus, spread
+from xray_hpc.report.workers import WORTH, Pool, available_cpus, spread
 
 HERE = Path(__file__).parents[2]
 PATHS = [f"/{i}" for i in range(WORTH + 5)]
@@ -22,6 +22,11 @@ PATHS = [f"/{i}" for i in range(WORTH + 5)]
 def two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes, whatever the machine has."""
     monkeypatch.setattr(workers, "available_cpus", lambda: 2)
+
+
+def slept(given: tuple[float, bytes]) -> int:
+    time.sleep(given[0])
+    return len(given[1])
 
 
 def test_results_come_in_order(two: None) -> None:
@@ -47,6 +52,33 @@ def test_what_a_dead_process_leaves_is_done_here(two: None) -> None:
 def test_an_error_of_a_call_is_raised_here(two: None) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         list(spread(int, ["1"] * WORTH + ["one"]))
+
+
+def test_to_begin_waits_for_no_process(two: None) -> None:
+    """A pipe holds little, and a process that sleeps, or is importing yet, reads none of it."""
+    given = [(0.5, bytes(10**6))] * 4
+    with Pool(slept) as pool:
+        began = time.monotonic()
+        found = pool.begin(given, worth=2, chunk=1)
+        assert time.monotonic() - began < 0.5
+        assert list(found) == [10**6] * 4
+
+
+def test_a_process_that_was_started_before_is_given_what_is_too_little_for_one(two: None) -> None:
+    with Pool(os.path.basename) as pool:
+        pool.start()
+        (started,) = children()
+        assert list(pool.begin(["/a", "/b"], chunk=1)) == ["a", "b"]
+        assert children() == [started]
+
+
+def test_a_process_that_cannot_load_what_it_needs_leaves_its_part_to_this_one(
+    two: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Pool(os.path.basename, loads="no.such.module") as pool:
+        pool.start()
+        assert list(pool.begin(["/a"])) == ["a"]
+    assert capfd.readouterr().err == ""
 
 
 def test_no_process_outlives_its_use(two: None) -> None:

@@ -32,6 +32,7 @@ class Trained:
     train_log: str
     sweep: SweepPaths
     created: list[Status]
+    trunk_log: str
     array: dict[str, str]
     records: Mapping[str, RunRecord]
     collect_job: Mapping[str, str]
@@ -61,7 +62,12 @@ def trained(file_slurm: Slurm, file_shared: Path, packed: Path) -> Trained:
         train = slurm.submit(
             *SMALL, TEMPLATES / "train.sbatch", "model=cnn", "name=one", cache, *TINY
         )
-        array = slurm.submit(*SMALL, "--array=0-1", TEMPLATES / "sweep.sbatch", "results/templates")
+        words = [sys.executable, resource("jobs") / "trunk.py", "results/templates/runs/*"]
+        trunk = slurm.submit(*SMALL, "--output=trunk.log", "--wrap", " ".join(map(str, words)))
+        array = slurm.submit(
+            *(*SMALL, "--array=0-1", f"--dependency=afterany:{trunk}"),
+            *(TEMPLATES / "sweep.sbatch", "results/templates"),
+        )
         collect = slurm.submit(
             "--mem=2G",
             f"--dependency=afterany:{array}",
@@ -82,6 +88,7 @@ def trained(file_slurm: Slurm, file_shared: Path, packed: Path) -> Trained:
         (here / f"xray-train-{train}.log").read_text(),
         sweep,
         created,
+        (here / "trunk.log").read_text(),
         slurm.states(array),
         {model: record(sweep, run_of(sweep, model)) for model in ("cnn", "tl")},
         slurm.job(collect),
@@ -107,6 +114,13 @@ def test_sweep_sbatch_trains_the_runs_of_folders_made_before(trained: Trained) -
     assert set(trained.array.values()) == {"COMPLETED"}
     jobs = {found.job_id: found.status for found in trained.records.values()}
     assert jobs == dict.fromkeys(trained.array, Status.FINISHED)
+
+
+def test_a_job_before_the_array_computes_the_trunk(trained: Trained) -> None:
+    assert "the trunk to pool: " in trained.trunk_log
+    log = trained.sweep.run(trained.records["tl"].run).log.read_text()
+    assert "epoch 1/1 " in log
+    assert "computing the trunk's outputs" not in log
 
 
 def test_collect_sbatch_reports_the_sweep(trained: Trained) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -42,7 +42,27 @@ CONFIG = RunConfig(
     seed=3,
 )
 
+PLACES = [("pool",), ("demo_backbone", "stage3_down_relu"), ("demo_backbone", "stage2_relu")]
+
 Then = Literal["go on", "be killed", "wait"]
+
+
+def changed(**changes: Any) -> RunConfig:
+    """The configuration with these keys changed, such as ``augment_zoom=0.2``."""
+    config = CONFIG
+    for key, value in changes.items():
+        part, _, name = key.partition("_")
+        if name:
+            value = replace(getattr(config, part), **{name: value})
+        config = replace(config, **{part: value})
+    return config
+
+
+def assert_equal(arrays: Arrays, expected: Arrays) -> None:
+    assert arrays.keys() == expected.keys()
+    for name, values in expected.items():
+        assert arrays[name].dtype == values.dtype
+        np.testing.assert_array_equal(arrays[name], values, err_msg=name)
 
 
 def noise() -> Dataset:

@@ -52,7 +52,11 @@ def collect(sweep: SweepPaths) -> Report:
     names = _run_names(sweep)
     try:
         with locked(sweep.report / ".lock", message="waiting for another collector to end"):
-            return _collect(sweep, names)
+            _remove_leftovers(sweep.report)
+            try:
+                return _collect(sweep, names)
+            finally:
+                _remove_leftovers(sweep.report)
     except OSError as error:
         where = error.filename or sweep.report
         raise UserError(f"cannot write the report: {where}: {error.strerror}") from error
@@ -60,12 +64,12 @@ def collect(sweep: SweepPaths) -> Report:
 
 def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     folder = sweep.report
-    _remove_leftovers(folder)
     told = ledger.read(sweep)
     asked = [Asked(sweep.run(n), told.planned.get(n, ()), told.cancelled.get(n)) for n in names]
+    many = len(names) >= MANY
     with drawers() as pool:
-        runs = merge(folder, asked, when_new=pool.start if len(names) >= MANY else lambda: None)
-        drawing = draw(folder, wanted(runs), pool)
+        runs = merge(folder, asked, when_new=pool.start if many else lambda: None)
+        drawing = draw(folder, wanted(runs), pool, many=many)
         rows = runs_rows(runs)
         write_text(folder / "runs.csv", table_text(list(rows[0]), rows))
         write_text(folder / "per_class.csv", table_text(CLASS_COLUMNS, class_rows(runs)))
@@ -88,7 +92,7 @@ def _run_names(sweep: SweepPaths) -> list[str]:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what a collector that was killed left behind."""
+    """Remove what a collector that was killed, or could not go on, left behind."""
     for path in folder.glob(".*"):
         if is_leftover(path):
             path.unlink(missing_ok=True)

@@ -85,11 +85,13 @@ def _lot(run: Run) -> bytes:
     return hashlib.sha256(run.name.encode()).digest()
 
 
-def draw(folder: Path, figures: Sequence[Wanted], pool: Drawers) -> Iterator[str]:
+def draw(
+    folder: Path, figures: Sequence[Wanted], pool: Drawers, *, many: bool = False
+) -> Iterator[str]:
     """Draw what changed into ``folder``; the files of all that there are, in order.
 
-    Processes of ``pool`` begin at once, and all is done when the last of the files was given. A
-    figure that there is nothing for is removed.
+    Processes of ``pool`` begin at once, if there are any or the figures show ``many`` runs, and all
+    is done when the last of the files was given. A figure that there is nothing for is removed.
     """
     digests = {figure.file: figure.digest() for figure in figures}
     known = _known(folder)
@@ -97,7 +99,7 @@ def draw(folder: Path, figures: Sequence[Wanted], pool: Drawers) -> Iterator[str
     tasks = [Task(figure, folder / f".{secrets.token_hex(8)}.{figure.file}") for figure in new]
     if new:
         (folder / INDEX).unlink(missing_ok=True)
-    begun = pool.begin(tasks, worth=WORTH if pool.started else len(tasks) + 1, chunk=1)
+    begun = pool.begin(tasks, worth=WORTH if many else len(tasks) + 1, chunk=1)
 
     def end() -> Iterator[str]:
         for task, there in zip(tasks, begun, strict=True):

@@ -71,15 +71,13 @@ def merge(
 ) -> list[Run]:
     """Write the tables of these runs, in this order, and give the runs without them.
 
-    The scores of the few runs that are being read are held at a time. ``when_new`` is called
-    before anything is read, if there is anything to read.
+    The scores of the few runs that are being read are held at a time. ``when_new`` is called as
+    soon as a finished run was read that the last report did not have.
     """
     with ExitStack() as stack:
         last = LastReport(folder, stack)
         recalled = [last.recall(one.paths) for one in asked]
         missing = [one for one, run in zip(asked, recalled, strict=True) if run is None]
-        if missing:
-            when_new()
         read = stack.enter_context(closing(spread(read_piece, missing)))
         made = [stack.enter_context(replacing(folder / file)) for file in FILES]
         tables = [
@@ -97,6 +95,8 @@ def merge(
             else:
                 piece = next(read)
                 run, lines = piece.run, piece.lines
+                if run.finished:
+                    when_new()
                 spans = [
                     table.write(lines[file]) for table, file in zip(tables, FILES, strict=True)
                 ]

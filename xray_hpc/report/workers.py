@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from xray_hpc.data.ahead import cores
@@ -59,11 +62,6 @@ class Pool(Generic[Given, Result]):
         for worker in self._workers:
             worker.end()
 
-    @property
-    def started(self) -> bool:
-        """Whether there are any."""
-        return bool(self._workers)
-
     def start(self, processes: int = 1) -> None:
         """Start so many in all, one a CPU at most; none where there is but one, which is busy."""
         cpus = available_cpus()
@@ -109,10 +107,13 @@ class Worker(Generic[Given, Result]):
         self._coming: Iterator[Sequence[Given]] = iter(())
         self._asked: deque[Sequence[Given]] = deque()
         paths = f"import sys; sys.path[:] = {sys.path!r}"
-        code = f"{paths}; import {loads}; from {__name__} import serve; serve()"
+        code = f"{paths}; from {__name__} import serve; serve({loads!r})"
         pipe = subprocess.PIPE
         words = [sys.executable, "-c", code]
         self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, start_new_session=True)
+        self._unsent: SimpleQueue[bytes | None] = SimpleQueue()
+        self._sender = threading.Thread(target=self._send_all, daemon=True)
+        self._sender.start()
         self._send(call)
 
     def begin(self, chunks: Iterable[Sequence[Given]]) -> None:
@@ -137,6 +138,8 @@ class Worker(Generic[Given, Result]):
         assert self._process.stdout
         self._process.kill()
         self._process.wait()
+        self._unsent.put(None)
+        self._sender.join()
         self._process.stdout.close()
         with suppress(OSError):  # what it was not told any more
             self._process.stdin.close()
@@ -147,19 +150,25 @@ class Worker(Generic[Given, Result]):
             self._send(chunk)
 
     def _send(self, what: object) -> None:
+        self._unsent.put(pickle.dumps(what, protocol=5))
+
+    def _send_all(self) -> None:
+        """Write what is to be sent, of which a pipe holds but little until the other end reads."""
         assert self._process.stdin
         with suppress(OSError):  # that it is gone shows when its results are asked for
-            pickle.dump(what, self._process.stdin)
-            self._process.stdin.flush()
+            for what in iter(self._unsent.get, None):
+                self._process.stdin.write(what)
+                self._process.stdin.flush()
 
 
-def serve() -> None:
+def serve(loads: str) -> None:
     """The whole life of a worker: until nobody is at the other end of the pipe, or a call raises.
 
     Whoever asked calls again then, and sees the error.
     """
     asked, answers = sys.stdin.buffer, sys.stdout.buffer
     with suppress(Exception):
+        importlib.import_module(loads)
         call: Callable[[Any], Any] = pickle.load(asked)
         while True:
             pickle.dump([call(one) for one in pickle.load(asked)], answers, protocol=5)

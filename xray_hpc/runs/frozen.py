@@ -39,9 +39,6 @@ class FrozenRun:
         """``<model>-<hash>`` of what the run computes, wherever its files are and it runs."""
         content = as_dict(self.config)
         del content["data"]["root"], content["train"]["checkpoint"]
-        for group, key in (("augment", "views"), ("train", "features")):
-            if content[group][key] == "auto":  # frozen before there was this key
-                del content[group][key]
         model, digests = content["model"], self.inputs.weights
         if digests and model["backbones"] is None:
             del model["weights"]

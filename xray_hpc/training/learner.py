@@ -31,7 +31,7 @@ class Learner:
     trained: keras.Model
     feed: Feed
     data: Dataset
-    _predictors: dict[str, Predictor] = field(default_factory=dict)
+    _predictors: dict[str, Predictor] = field(default_factory=dict, init=False, repr=False)
 
     def predict(self, split: str, between: Callable[[], None] = lambda: None) -> Floats:
         """Scores ``[N, K]`` of the images of a split, in one pass.

@@ -21,7 +21,7 @@ from xray_hpc.data.warp import change
 from xray_hpc.errors import UserError
 from xray_hpc.models.trunks import SIDE
 
-BATCH = 64  # images, fewer of large ones; the same wherever it runs, as bytes could depend on it
+BATCH = 64  # images, fewer of large ones, over all replicas
 
 
 def batch_of(side: int) -> int:
@@ -45,7 +45,7 @@ def fill(
         told: see ``features.load``.
 
     Raises:
-        UserError: float16 cannot hold the outputs.
+        UserError: 16 bits cannot hold the outputs.
     """
     first = min(file.done for file in files)
     todo = files[0].blocks[first:]
@@ -68,6 +68,11 @@ def fill(
 def _cast(rows: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     with np.errstate(over="ignore"):
         cast = rows.astype(dtype)
+    if rows.dtype == np.float16 and not np.isfinite(rows).all():
+        raise UserError(
+            "the trunk's outputs are more than mixed_float16 can compute; "
+            "use train.precision=mixed_bfloat16"
+        )
     if np.isfinite(rows).all() and not np.isfinite(cast).all():
         most = np.abs(rows).max()
         raise UserError(

@@ -77,7 +77,8 @@ def test_a_run_without_its_configuration_is_named(
     sweep.run(one).config.unlink()
     resume(sweep)
     said = capsys.readouterr().out
-    assert f"note: {one}: no config.yaml; only the sweep's own command makes that anew" in said
+    assert f"note: {one}: " in said
+    assert "holds no config.yaml; only the sweep's own command makes it anew" in said
     assert f"  {other}  run: never ran" in said
 
 

@@ -61,16 +61,16 @@ def _command(sweep: SweepPaths) -> list[str]:
 def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan:
     if not sweep.sweep_yaml.is_file():
         raise UserError(f"{sweep.folder} holds no sweep.yaml; launch it again by its command")
-    runs, lost = list[FrozenRun](), list[str]()
+    runs, lost = list[FrozenRun](), dict[str, str]()
     for name in names:
         try:
             runs.append(read_frozen(sweep.run(name)))
-        except UserError:
-            lost.append(name)
+        except UserError as error:
+            lost[name] = str(error)
     if not runs:
         raise UserError(f"no run of {sweep.folder} can be read; launch it again by its command")
-    gone = f"{', '.join(lost)}: no config.yaml; only the sweep's own command makes that anew"
-    notes = (gone,) if lost else ()
+    anew = "only the sweep's own command makes it anew"
+    notes = tuple(f"{name}: {why}; {anew}" for name, why in lost.items())
     place = _place(sweep, runs[0], words)
     return Plan(place, tuple(runs), ledger.planned(sweep), notes)
 

@@ -136,6 +136,21 @@ def test_outputs_kept_in_float32_give_the_same_answer(
     assert len(kept.history) == 3
 
 
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_outputs_computed_in_16_bits_give_the_same_answer(
+    tmp_path: Path, cache: Path, precision: Any
+) -> None:
+    config = replace(RUN, train=replace(RUN.train, precision=precision))
+    try:
+        live, scores = trained(keeping(config, "live"), cache, tmp_path)
+        kept, own = trained(keeping(config, "float32"), cache, tmp_path)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for weight, value in zip(kept.model.weights, live.model.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, value, atol=1e-5, err_msg=weight.path)
+    np.testing.assert_allclose(own, scores, atol=1e-5)
+
+
 def whole_run(results: Path, kept: str = "float32") -> RunPaths:
     """The folder of a run that has yet to be trained; it has a checkpoint after six steps."""
     return new_run(results, checkpointed(keeping(RUN, kept), steps=6))

@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from client import Slurm
@@ -107,18 +107,22 @@ def requeued(run: Interrupted) -> None:
 
 
 def near_its_limit(run: Interrupted) -> None:
-    """Its time limit is two minutes away at most, of which Slurm tells it within 30 seconds.
-
-    The training is held still meanwhile, or it would be finished.
-    """
-    (training,) = run.python("xray_hpc.training")
-    os.kill(training, signal.SIGSTOP)
-    hours, minutes, _ = run.slurm.job(run.job)["RunTime"].split(":")
-    set_limit(run, 60 * int(hours) + int(minutes) + 2)
-    run.until(lambda: has_pending_signals(training), "a signal")
-    os.kill(training, signal.SIGCONT)
+    """Its time limit is two minutes away at most, of which Slurm tells it within 30 seconds."""
+    with held_until_told(run):
+        hours, minutes, _ = run.slurm.job(run.job)["RunTime"].split(":")
+        set_limit(run, 60 * int(hours) + int(minutes) + 2)
     run.until(lambda: run.is_back(len(run.left) + 1), "a restart")
     set_limit(run, LIMIT)
+
+
+@contextmanager
+def held_until_told(run: Interrupted) -> Iterator[None]:
+    """Hold its training still from here until it is told to end: it would be finished by then."""
+    (training,) = run.python("xray_hpc.training")
+    os.kill(training, signal.SIGSTOP)
+    yield
+    run.until(lambda: has_pending_signals(training), "a signal")
+    os.kill(training, signal.SIGCONT)
 
 
 def set_limit(run: Interrupted, minutes: int) -> None:
@@ -160,5 +164,6 @@ def node_died(run: Interrupted) -> None:
 def node_lost(run: Interrupted) -> None:
     """Slurm has lost the node, and starts the run on another one; its first copy lives on."""
     node = run.node
-    run.cluster.kill_node(node)
-    run.cluster.down(node)
+    with held_until_told(run):
+        run.cluster.kill_node(node)
+        run.cluster.down(node)

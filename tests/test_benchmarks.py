@@ -75,7 +75,7 @@ def test_an_unknown_topic_is_refused_with_those_there_are() -> None:
     done = bench("--only", "speed")
     assert done.returncode == 2
     topics = ("start", "compose", "launch", "submit", "status", "collect", "images", "run")
-    others = ("checkpoints", "tutorial", "growth")
+    others = ("sharing", "checkpoints", "tutorial", "growth")
     assert all(topic in done.stderr for topic in (*topics, *others))
 
 
@@ -127,12 +127,15 @@ def test_a_sweep_in_both_ways_has_a_row_for_each_measurement_and_one_for_the_who
     spent = benchmark_module("spent").Spent(10.0, 20.0, 10**9, {"training": 15.0})
     stages = {"build": 1.0, "train": 60.0, "validate": 1.0, "evaluate": 40.0}
     one = {"stages": stages, "epochs": [11.0, 21.0], "passes": [5.0, 15.0, 25.0], "auc": 0.9}
-    part = benchmark_module("parts").Part(tmp_path, {"train": 8, "validation": 2, "test": 2})
+    part = functools.partial(benchmark_module("parts").Part, tmp_path)
+    parts = [part({"train": 4 * n, "validation": n, "test": n}) for n in (2, 4)]
+    tutorial = {run: ways.Theirs(spent, 3.0, {run: one}) for run in comparing.RUNS}
     found = comparing.Compared(
         comparing.Case("A", "mobilenet_v2", 10, 20, (), 2, 10),
-        ways.Task(part, 32, 2, "mobilenet_v2", None),
-        {run: ways.Theirs(spent, 3.0, {run: one}) for run in comparing.RUNS},
+        *(ways.Task(part, 32, 2, "mobilenet_v2", None) for part in parts),
+        tutorial,
         {},
+        tutorial,
         {
             "float32": {
                 count: ways.Ours(spent, {run: ways.Run(0.8, 4) for run in comparing.RUNS})
@@ -146,7 +149,10 @@ def test_a_sweep_in_both_ways_has_a_row_for_each_measurement_and_one_for_the_who
     table = comparing.the_sweep(found, 40)
     assert [row[0] for row in table.rows] == ["10", "20", "40"]
     assert [row[4] for row in table.rows] == ["measured", "measured", "computed"]
-    for made in (table, comparing.our_stages(found), comparing.their_stages(found)):
+    measured = comparing.the_whole_set(found)
+    computed = 3 + 1 + 1 - 5 + 2 * (2 * 10 + 3 * 10)
+    assert [row[:2] for row in measured.rows] == [(f"{run}", f"{computed:.0f}") for run in tutorial]
+    for made in (table, measured, comparing.our_stages(found), comparing.their_stages(found)):
         assert {len(row) for row in made.rows} == {len(made.columns)}
 
 

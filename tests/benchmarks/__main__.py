@@ -27,6 +27,7 @@ import loading
 import machine
 import running
 import saved
+import sharing
 import starting
 import submitting
 import watching
@@ -44,6 +45,7 @@ TOPICS = {
     "collect": collecting.tables,
     "images": loading.tables,
     "run": running.tables,
+    "sharing": sharing.tables,
     "checkpoints": checkpoints.tables,
     "tutorial": comparing.tables,
     "growth": growing.tables,
@@ -55,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python tests/benchmarks",
         description="Time start-up, launching, watching, collecting, images, a run's parts, "
-        "checkpoints, and the toolkit beside the tutorial's own way.",
+        "who computes a trunk, checkpoints, and the toolkit beside the tutorial's own way.",
         epilog="With --save the tables replace those in tests/benchmarks/RESULTS.md; growth draws "
         "results/example/growth.png. XRAY_HPC_DATA names a folder that holds chest_xray/ "
         "(Kaggle's set) and keras_models/ (weights of MobileNetV2); without it the "

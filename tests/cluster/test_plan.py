@@ -52,6 +52,12 @@ def test_a_part_of_a_key_that_does_not_apply_is_said_so(composer: Any) -> None:
     assert plan.notes == ("model.backbones.demo does not apply to cnn; left out",)
 
 
+def test_what_is_kept_of_a_frozen_trunk_does_not_apply_where_there_is_none(composer: Any) -> None:
+    plan = composer.plan([CNN, "train.features=float32"], ["train.features=float32"])
+    assert [run.config.train.features for run in plan.runs] == ["live", "float32"]
+    assert plan.notes == ("train.features does not apply to cnn; left out",)
+
+
 def test_how_to_fill_is_no_other_run_where_nothing_comes_in(composer: Any) -> None:
     words = ["augment.zoom=0", "augment.height_shift=0", "augment.width_shift=0"]
     still = [[*words, f"augment.fill_mode={mode}"] for mode in ("reflect", "nearest")]

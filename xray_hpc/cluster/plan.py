@@ -87,12 +87,7 @@ def make_plan(
         asked = [word.split("=")[0].lstrip("+") for word in words]
         model = run.config.model.name
         idle.setdefault(model, {}).update(
-            {
-                key: None
-                for key in asked
-                for name in unused
-                if f"{key}.".startswith(f"model.{name}.")
-            }
+            {key: None for key in asked for name in unused if f"{key}.".startswith(f"{name}.")}
         )
         by_model.setdefault(model, []).append(run.name)
         made.append(run.name)
@@ -150,7 +145,7 @@ def read_place(values: Mapping[str, Any], default_name: str) -> Place:
 def read_run(
     values: Mapping[str, Any], cache: Path, inputs: _Inputs | None = None
 ) -> tuple[FrozenRun, tuple[str, ...]]:
-    """Make and check one run; also give the model's keys that do not apply to it."""
+    """Make and check one run; also give the keys that do not apply to its model."""
     inputs = inputs or _Inputs()
     content = {key: values[key] for key in RUN_KEYS if key in values}
     if absent := [key for key in RUN_KEYS if not isinstance(content.get(key), Mapping | int)]:
@@ -160,13 +155,16 @@ def read_run(
     if data.get("root"):
         data["root"] = str(Path(data["root"]).expanduser().resolve())
     config = build(RunConfig, content | {"data": data})
-    model, idle = registry.settle(config.model)
+    model, moved = registry.settle(config.model)
+    idle = [f"model.{key}" for key in moved]
     settled, augment = _settle_data(config.data), _settle_augment(config)
     found = inputs.survey(settled, cache)
     check_own_split(settled, sum(found.images["validation"]))
     model = dataclasses.replace(model, output=registry.output(model, found.classes))
     config = RunConfig(settled, model, augment, config.train, config.seed)
     registry.check(config, found.classes)
+    if trunks.trunk(model) is None and config.train.features not in ("auto", "live"):
+        idle.append("train.features")
     config = trunks.settle(config, trainable(found.images, settled))
     frozen = FrozenRun(config, Inputs(found.fingerprint, inputs.weights(model)), cache)
     if config.train.batch_size > (most := trainable(found.images, settled)):
@@ -174,7 +172,7 @@ def read_run(
             f"train.batch_size is {config.train.batch_size}, but there are only {most} images to "
             "train and validate on; use a smaller one"
         )
-    return frozen, idle
+    return frozen, tuple(idle)
 
 
 def _settle_data(data: DataConfig) -> DataConfig:

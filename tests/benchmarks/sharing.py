@@ -49,6 +49,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     for i, (sweep, words) in enumerate(SWEEPS.items()):
         place = folder / f"sharing-{i}"
         python("-m", "xray_hpc.launch", "-m", *words_of(task, place), *words, "cluster=none")
+        python("jobs/stage.py", *map(str, (place / "sweep" / "runs").iterdir()))
         table.rows += _rows(sweep, place, repeat)
     yield table
 

@@ -51,7 +51,7 @@ class Case:
 CASES = (
     Case(
         *("MobileNetV2", "mobilenet_v2", 400, None, (CNN, RUNS[0], RUNS[2]), EPOCHS, 10),
-        whole=(RUNS[0], RUNS[2]),
+        whole=(RUNS[0],),
     ),
     Case(
         *("ResNet152V2", "resnet152v2", 40, 480, (), 2, 30),

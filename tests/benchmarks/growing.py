@@ -99,7 +99,8 @@ def tutorial(tasks: Mapping[int, Task], folder: Path) -> dict[str, Points]:
     for count in THEIRS["images"]:
         if count not in images:
             progress(f"growth: {count} images as the tutorial does")
-            images[count] = theirs(tasks[count], EPOCHS, [Training("tl", RATE)], folder).spent.cpu
+            way = theirs(tasks[count], EPOCHS, [Training("tl", RATE)], folder)
+            images[count] = way.start + sum(map(way.cpu, way.trainings))
     return {
         "runs": {n: float(costs[n - 1]) for n in THEIRS["runs"]},
         "epochs": {n: float(costs[0] - done[-1] + done[n - 1]) for n in THEIRS["epochs"]},

@@ -1,7 +1,8 @@
 """Compute what frozen trunks give: ``python jobs/trunk.py RUN_FOLDER...``.
 
 What the trunk job of a launch executes, before the runs that share its outputs: one run folder for
-each trunk. A run whose trunk's outputs are not there when it starts computes them itself.
+each trunk. A run whose trunk's outputs are not there when it starts computes them itself. Exit code
+128 + n: it was ended by signal n; started again, it goes on from where it was.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import cli
+from xray_hpc.cluster.worker.job import current_job
+from xray_hpc.cluster.worker.node import counts_gpus
 from xray_hpc.runs.frozen import read_frozen
 from xray_hpc.runs.paths import RunPaths
 from xray_hpc.training.__main__ import quiet_start
@@ -19,7 +22,12 @@ from xray_hpc.training.ending import end_when_told
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compute what the frozen trunks of runs give.")
     parser.add_argument("run", type=Path, nargs="+", help="results/<sweep>/runs/<run>")
-    parser.add_argument("--gpus", type=int, help="how many the job has; by default all it sees")
+    parser.add_argument(
+        "--local", action="store_true", help="a Slurm job around this is none of its business"
+    )
+    parser.add_argument(
+        "--unchecked", action="store_true", help="do not look at the job's GPUs before using them"
+    )
     arguments = parser.parse_args()
     runs = [read_frozen(RunPaths(folder.resolve())) for folder in arguments.run]
     end_when_told()
@@ -28,9 +36,11 @@ def main() -> None:
         from xray_hpc.training.run import prepare_devices
         from xray_hpc.training.sharing import compute_trunks
         from xray_hpc.training.strategy import make_strategy
-    prepare_devices(arguments.gpus)
-    if arguments.gpus:
-        check_gpus(arguments.gpus)
+    job = None if arguments.local else current_job()
+    gpus = job.gpus if job else None
+    prepare_devices(gpus)
+    if gpus and not arguments.unchecked and counts_gpus():
+        check_gpus(gpus)
     compute_trunks(runs, make_strategy())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 
 from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig, TrainConfig
 from xray_hpc.errors import UserError
+from xray_hpc.models import trunks
 from xray_hpc.models.measure_trunks import measure
 from xray_hpc.models.registry import BACKBONES
-from xray_hpc.models.trunks import LARGEST, VIEWS, Trunk, _table, settle, trunk
+from xray_hpc.models.trunks import LARGEST, VIEWS, Trunk, _table, passes, saving, settle, trunk
+from xray_hpc.runs.frozen import FrozenRun, Inputs
 
 HEAD: dict[str, Any] = {"head_units": 8, "head_dropout": 0.1}
 MODELS = {
@@ -190,3 +193,73 @@ def test_what_is_settled_is_said_in_full_and_stays(
     assert found.train.features == "live" or found.augment.views != "live"
     assert kept in ("auto", found.train.features) or trunk(config.model) is None
     assert dataclasses.replace(found, augment=config.augment, train=config.train) == config
+
+
+def frozen(name: str = "tl", *, augment: AugmentConfig = CHANGED, **others: Any) -> FrozenRun:
+    """A run; ``others`` are parts of its configuration with keys of theirs, or of ``Inputs``."""
+    config = run(name, augment)
+    inputs, cache = Inputs("0" * 64, {"demo": "1" * 64}), others.pop("cache", Path("/cache"))
+    for key, value in others.items():
+        if key == "seed":
+            config = dataclasses.replace(config, seed=value)
+        elif key == "inputs":
+            inputs = dataclasses.replace(inputs, **value)
+        else:
+            part = dataclasses.replace(getattr(config, key), **value)
+            config = dataclasses.replace(config, **{key: part})
+    return FrozenRun(settle(config, IMAGES), inputs, cache)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"name": "ft"},
+        {"train": {"learning_rate": 1e-5, "optimizer": "sgd", "balance": "sampling"}},
+        {"train": {"features": "float16"}},
+        {"data": {"root": "/elsewhere"}},
+    ],
+    ids=str,
+)
+def test_runs_whose_trunks_are_fed_the_same_share_a_pass(other: dict[str, Any]) -> None:
+    assert len(passes([frozen(), frozen(**other)])) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 4},
+        {"cache": Path("/scratch")},
+        {"augment": dataclasses.replace(CHANGED, mirror=True)},
+        {"data": {"image_size": 64}},
+        {"data": {"split_seed": 1}},
+        {"data": {"clahe": 2.0}},
+        {"train": {"precision": "mixed_bfloat16"}},
+        {"model": {"preprocessing": "unit"}},
+        {"inputs": {"data": "2" * 64}},
+        {"inputs": {"weights": {"demo": "2" * 64}}},
+    ],
+    ids=str,
+)
+def test_runs_whose_trunks_are_fed_something_else_do_not(other: dict[str, Any]) -> None:
+    assert len(passes([frozen(), frozen(**other)])) == 2
+
+
+def test_a_seed_that_draws_nothing_is_no_reason_for_another_pass() -> None:
+    assert len(passes([frozen(augment=SAME), frozen(augment=SAME, seed=4)])) == 1
+    drawn = [frozen(augment=SAME, seed=seed, inputs={"weights": {}}) for seed in (3, 4)]
+    assert len(passes(drawn)) == 2
+
+
+def test_without_a_trunk_nothing_is_saved() -> None:
+    assert saving([frozen("cnn")]) == 1
+
+
+def test_what_is_saved_is_counted_in_multiplications(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trunks, "trunk", lambda _: Trunk(0, 0, 8, share=0.9))
+    one = [frozen(train={"epochs": 10})]
+    # An epoch of the tenth that trains: forward and back for 8 of 10 images, else forward alone.
+    epoch = 0.8 * 3 * 0.1 + 0.2 * 0.1
+    once = 0.9 * (4 * 0.8 + 0.2)  # four views of what trains
+    assert saving(one) == pytest.approx(10 * (epoch + 0.9) / (10 * epoch + once))
+    two = [*one, frozen(train={"epochs": 10, "learning_rate": 1e-4})]
+    assert saving(two) == pytest.approx(20 * (epoch + 0.9) / (20 * epoch + once))

@@ -17,6 +17,7 @@ import pytest
 from xray_hpc.config import AugmentConfig, ModelConfig
 from xray_hpc.data import blocks
 from xray_hpc.errors import UserError
+from xray_hpc.models.trunks import kept_bytes
 from xray_hpc.training import features as module
 from xray_hpc.training.features import Arrays, features, load
 from xray_hpc.training.run import prepare_devices
@@ -48,6 +49,12 @@ def _as_in_a_run() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> Arrays:
     return compute(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.mark.parametrize("kept", ["float16", "float32"])
+def test_a_launch_knows_how_large_the_file_will_be(tmp_path: Path, kept: str) -> None:
+    config = changed(train_features=kept)
+    assert kept_bytes(config, 70, 20) == pytest.approx(wanted(tmp_path, config).nbytes, rel=0.1)
 
 
 def wait_for(text: str, said: Path) -> None:

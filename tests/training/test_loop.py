@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from xray_hpc.training import loop
 from xray_hpc.training.checkpoint import Position
 from xray_hpc.training.loop import train
 from xray_hpc.training.strategy import make_strategy
@@ -75,6 +76,34 @@ def test_it_trains_as_fit_does(stop_after: int) -> None:
     train(looped, batches(), [heard], start=Position(0, 0), epochs=EPOCHS, steps=STEPS)
     assert heard.calls == expected.calls
     assert weights(looped) == weights(fitted)
+
+
+def test_several_steps_at_a_time_train_as_one_at_a_time_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "TIMED_STEPS", 1)
+    one, several = Heard(), Heard()
+    singly, together = model(), model()
+    for trained, heard, most in ((singly, one, 1), (together, several, 64)):
+        places = {"start": Position(0, 0), "epochs": EPOCHS, "steps": STEPS}
+        train(trained, batches(), [heard], **places, most=lambda most=most: most)  # type: ignore[misc, arg-type]
+    calls = [call[1] for call in several.calls if call[0] == "step"]
+    assert calls == [0, 1, 3, 3, 3]  # after the two that are timed, an epoch's rest is one call
+    assert several.calls[-2:] == one.calls[-2:]
+    assert weights(together) == weights(singly)
+
+
+def test_fewer_steps_are_done_at_a_time_while_they_are_slow() -> None:
+    execute = loop._Execute(model(), batches())
+    execute.pace = execute.fitting = 16
+    paces = []
+    for seconds in (0.01, 0.3, 0.3, 0.1, 0.01, 0.01, 0.01):
+        execute._adapt(execute.pace, seconds)
+        paces.append(execute.pace)
+    assert paces == [16, 8, 4, 4, 8, 16, 16]
+    execute.pace = 8
+    execute._adapt(3, 0.01)  # the last ones of an epoch say nothing
+    assert execute.pace == 8
 
 
 def test_it_begins_between_two_steps() -> None:

@@ -42,18 +42,6 @@ def test_again_is_the_same_until_the_weights_change(model: keras.Model) -> None:
     np.testing.assert_allclose(predict(), 1 / 3)
 
 
-def test_a_pass_that_was_broken_off_leaves_the_next_one_whole(model: keras.Model) -> None:
-    predict = Predictor(model, BATCHES, 12)
-    expected = predict()
-
-    def fail() -> None:
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        predict(between=fail)
-    np.testing.assert_array_equal(predict(), expected)
-
-
 def test_something_else_may_be_done_after_each_batch(model: keras.Model) -> None:
     calls: list[int] = []
     Predictor(model, BATCHES, 12)(between=lambda: calls.append(1))

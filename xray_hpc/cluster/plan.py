@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class Plan:
     """The distinct runs of a sweep, each with the overrides that made it.
 
     ``notes`` says which combinations turned out to be the same run; ``combinations`` are the names
-    of the runs in the order of the combinations that they were made of.
+    of the runs in the order of the combinations that they were made of. ``kept`` has how many bytes
+    of its frozen trunk's outputs each run needs in the cache.
     """
 
     place: Place
@@ -54,6 +55,7 @@ class Plan:
     overrides: Mapping[str, list[str]]
     notes: tuple[str, ...] = ()
     combinations: tuple[str, ...] = ()
+    kept: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_plan(
@@ -69,6 +71,7 @@ def make_plan(
     runs: dict[str, FrozenRun] = {}
     overrides: dict[str, list[str]] = {}
     made: list[str] = []
+    kept: dict[str, int] = {}
     by_model: dict[str, list[str]] = {}
     idle: dict[str, dict[str, None]] = {}
     place: Place | None = None
@@ -91,12 +94,14 @@ def make_plan(
         )
         by_model.setdefault(model, []).append(run.name)
         made.append(run.name)
-        runs.setdefault(run.name, run)
+        if run.name not in runs:
+            runs[run.name] = run
+            kept[run.name] = inputs.kept(run)
         overrides.setdefault(run.name, list(words))
     if place is None:
         raise UserError("the sweep is empty; give it at least one value")
     notes = tuple(_notes(by_model, idle))
-    return Plan(place, tuple(runs.values()), overrides, notes, tuple(made))
+    return Plan(place, tuple(runs.values()), overrides, notes, tuple(made), kept)
 
 
 def _notes(
@@ -207,6 +212,11 @@ class _Inputs:
         if what not in self._surveys:
             self._surveys[what] = survey(data, cache)
         return self._surveys[what]
+
+    def kept(self, run: FrozenRun) -> int:
+        """How many bytes of its frozen trunk's outputs a run needs."""
+        found, data = self.survey(run.config.data, run.cache).images, run.config.data
+        return trunks.kept_bytes(run.config, trainable(found, data), sum(found["test"]))
 
     def weights(self, model: ModelConfig) -> dict[str, str]:
         starts = tuple(registry.backbones(model).items())

@@ -186,7 +186,7 @@ def progress(path: Path) -> int:
     try:
         with h5py.File(_partial(path), "r", locking=False) as file:
             return int(file[DONE][0])
-    except (OSError, KeyError):
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError):  # it may just be made
         return 0
 
 

@@ -115,6 +115,24 @@ def _kept(part: Trunk, config: RunConfig, images: int) -> Literal["float32", "fl
     return "float32" if part.side == 0 else "float16"
 
 
+def kept_bytes(config: RunConfig, images: int, tested: int) -> int:
+    """How many bytes a settled run keeps of its trunk's outputs, within rounding; 0: it has none.
+
+    ``images`` train and validate, ``tested`` are those of the test.
+    """
+    part, views, fraction = (
+        trunk(config.model),
+        config.augment.views,
+        config.data.validation_fraction,
+    )
+    if part is None or config.train.features == "live" or isinstance(views, str):
+        return 0
+    width = 4 if config.train.features == "float32" else 2
+    an_image = part.output_size(config.data.input_size)
+    trained = width * views * (1 - fraction) * images
+    return round(an_image * (trained + 4 * (fraction * images + tested)))
+
+
 def passes(runs: Iterable[FrozenRun]) -> list[list[FrozenRun]]:
     """The runs that keep a trunk's outputs, by what one pass over the images computes for them.
 

@@ -63,10 +63,16 @@ class Pool(Generic[Given, Result]):
             worker.end()
 
     def start(self, processes: int = 1) -> None:
-        """Start so many in all, one a CPU at most; none where there is but one, which is busy."""
+        """Start so many in all, one a CPU at most; none where there is but one, which is busy.
+
+        Fewer where the system lets this user start no more.
+        """
         cpus = available_cpus()
         while cpus > 1 and len(self._workers) < min(processes, cpus, MOST):
-            self._workers.append(Worker(self._call, self._loads))
+            try:
+                self._workers.append(Worker(self._call, self._loads))
+            except (OSError, RuntimeError):  # of a process, or of a thread
+                return
 
     def begin(
         self, given: Sequence[Given], *, worth: int = WORTH, chunk: int = CHUNK

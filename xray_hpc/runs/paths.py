@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SPLITS = ("validation", "test")
+EXIT_CODE = "exit_code"
+"""In the folder of a trunk job's submission: how it ended."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from xray_hpc.models.registry import backbones
 from xray_hpc.runs.files import LockedError, locked
 from xray_hpc.schema import as_dict
 from xray_hpc.training.software import software
+from xray_hpc.training.strategy import gpu_names
 from xray_hpc.training.trunk_pass import batch_of, fill
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -90,17 +91,10 @@ def load(
     Raises:
         UserError: the disk has no room, or float16 cannot hold the outputs.
     """
-    missing = [item for item in wanted if not item.path.exists()]
-    if missing:
-        _compute(missing, config, data, model, strategy, told)
-    found = []
-    for item in wanted:
-        try:
-            found.append(item.read())
-        except (DamagedError, FileNotFoundError):  # another process removes what is damaged
-            _compute([item], config, data, model, strategy, told)
-            found.append(item.read())
-    return found
+    found = {item.path: arrays for item in wanted if (arrays := _whole(item)) is not None}
+    if missing := [item for item in wanted if item.path not in found]:
+        found |= _compute(missing, config, data, model, strategy, told)
+    return [found[item.path] for item in wanted]
 
 
 def _compute(
@@ -110,22 +104,24 @@ def _compute(
     model: keras.Model,
     strategy: tf.distribute.Strategy,
     told: Callable[[int], None],
-) -> None:
+) -> dict[Path, Arrays]:
+    """Have each of the files computed by this process or another one; what is in them."""
     cache = wanted[0].path.parent
     needed = sum(item.nbytes for item in wanted)
     with writing(cache, WHAT, needed), ExitStack() as held:
         for item in sorted(wanted, key=lambda item: item.path):
             held.enter_context(_locked(item, told))
-        left = [item for item in wanted if not _is_whole(item)]
-        if not left:
-            return
-        what = f"{WHAT} (train.features=live keeps none)"
-        check_space(cache, what, sum(blocks.lacking(item.path, item.arrays) for item in left))
-        files = [held.enter_context(Filling(item.path, item.arrays, item.key)) for item in left]
-        part = trunk(model, [item.place for item in left])
-        fill(files, config, data, part, strategy, told)
-        for file in files:
-            file.finish()
+        found = {item.path: _whole(item, mend=True) for item in wanted}
+        left = [item for item in wanted if found[item.path] is None]
+        if left:
+            what = f"{WHAT} (train.features=live keeps none)"
+            check_space(cache, what, sum(blocks.lacking(item.path, item.arrays) for item in left))
+            files = [held.enter_context(Filling(item.path, item.arrays, item.key)) for item in left]
+            part = trunk(model, [item.place for item in left])
+            fill(files, config, data, part, strategy, told)
+            for file in files:
+                file.finish()
+        return {item.path: found[item.path] or item.read() for item in wanted}
 
 
 @contextmanager
@@ -134,7 +130,7 @@ def _locked(item: Features, told: Callable[[int], None]) -> Iterator[None]:
 
     A run that waits for hours, over time limits, is no run that comes to nothing.
     """
-    lock, said = item.path.with_name(f".{item.path.name}.lock"), False
+    lock, said, most = item.path.with_name(f".{item.path.name}.lock"), False, 0
     while True:
         try:
             with locked(lock, wait=False):
@@ -147,21 +143,26 @@ def _locked(item: Features, told: Callable[[int], None]) -> Iterator[None]:
                     flush=True,
                 )
             said = True
-        told(blocks.progress(item.path))
+        if (done := blocks.progress(item.path)) > most:
+            told(done)
+            most = done
         time.sleep(WAIT_SECONDS)
 
 
-def _is_whole(item: Features) -> bool:
-    """Whether its file is there; one that is damaged is removed: hold its lock."""
+def _whole(item: Features, *, mend: bool = False) -> Arrays | None:
+    """What is in its file; ``None`` where there is none, or a damaged one.
+
+    That is removed to ``mend`` it: hold its lock.
+    """
     try:
-        item.read()
+        return item.read()
     except FileNotFoundError:
-        return False
+        return None
     except DamagedError as error:
-        print(f"warning: {item.path} was damaged ({error}); computing it again", flush=True)
-        item.path.unlink()
-        return False
-    return True
+        if mend:
+            print(f"warning: {item.path} was damaged ({error}); computing it again", flush=True)
+            item.path.unlink()
+        return None
 
 
 def _key(config: RunConfig, data: Dataset, model: keras.Model, place: Place) -> str:
@@ -177,8 +178,8 @@ def _key(config: RunConfig, data: Dataset, model: keras.Model, place: Place) -> 
         [splits, drawn],
         [sorted(backbones(config.model)), config.model.preprocessing, place],
         [_digest(trunk_layers(model, place)), config.train.features, config.train.precision],
-        # GPUs round the factors of a product in "float32": what one gives fits no CPU to 1e-5.
-        [software(), bool(tf.config.list_logical_devices("GPU"))],
+        # GPUs round the factors of a product in "float32", each kind in its own way.
+        [software(), sorted(set(gpu_names()))],
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

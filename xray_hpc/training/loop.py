@@ -67,18 +67,24 @@ class _Execute:
     def __init__(self, model: keras.Model, batches: tf.data.Dataset) -> None:
         strategy = model.distribute_strategy
         self.iterator: Iterator[Any] = iter(strategy.experimental_distribute_dataset(batches))
-        # In a loop of the graph the steps of several replicas crash (keras#18145, keras#19246).
-        self.pace = 1
-        self.timed = -1 if strategy.num_replicas_in_sync == 1 else TIMED_STEPS
+        self.pace = self.fitting = 1
+        self.alone = strategy.num_replicas_in_sync == 1
+        self.timed = -1
         self.seconds = 0.0
         one = tf.function(model.train_step, reduce_retracing=True)
 
+        def step(iterator: Any) -> None:
+            strategy.run(one, args=(next(iterator),))
+
         def several(iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
             def body(done: tf.Tensor) -> tuple[tf.Tensor]:
-                strategy.run(one, args=(next(iterator),))
+                step(iterator)
                 return (done + 1,)
 
-            tf.while_loop(lambda done: done < count, body, (0,), parallel_iterations=1)
+            if self.alone:
+                tf.while_loop(lambda done: done < count, body, (0,), parallel_iterations=1)
+            else:  # in a loop of the graph those of Keras crash (keras#18145, keras#19246)
+                step(iterator)
             metrics: dict[str, tf.Tensor] = model.get_metrics_result()
             return metrics
 
@@ -88,11 +94,21 @@ class _Execute:
         """Do at most so many steps; give how many, and what the metrics are then."""
         count, began = min(most, self.pace), time.perf_counter()
         logs = self.function(self.iterator, tf.constant(count))
-        if self.timed < TIMED_STEPS:
+        if self.alone and self.timed < TIMED_STEPS:
             self._time(began, logs)
-        elif time.perf_counter() - began > 2 * CALL_SECONDS:
-            self.pace = max(1, self.pace // 2)  # as where rows come from the disk at last
+        elif self.alone:
+            self._adapt(count, time.perf_counter() - began)
         return count, logs
+
+    def _adapt(self, count: int, seconds: float) -> None:
+        """Do fewer at a time while they are slow: rows may come from the disk, or others compute.
+
+        A GPU may still be at work when the call is over, so that there are never more than fit.
+        """
+        if seconds > 2 * CALL_SECONDS:
+            self.pace = max(1, self.pace // 2)
+        elif seconds < CALL_SECONDS / 2 and count == self.pace:
+            self.pace = min(self.fitting, 2 * self.pace)
 
     def _time(self, began: float, logs: dict[str, tf.Tensor]) -> None:
         for value in logs.values():
@@ -102,7 +118,7 @@ class _Execute:
             self.seconds += time.perf_counter() - began
         if self.timed == TIMED_STEPS:
             fitting = CALL_SECONDS * TIMED_STEPS / self.seconds
-            self.pace = max(1, min(MOST_STEPS, int(fitting)))
+            self.pace = self.fitting = max(1, min(MOST_STEPS, int(fitting)))
 
 
 def _prepare(model: keras.Model, batches: tf.data.Dataset) -> None:

@@ -22,8 +22,8 @@ class Predictor:
         strategy = model.distribute_strategy
         self._rows = rows
         self._steps = int(batches.cardinality())
-        self._batches = strategy.experimental_distribute_dataset(batches.repeat())
-        self._iterator: Iterator[Any] = iter(self._batches)
+        distributed = strategy.experimental_distribute_dataset(batches.repeat())
+        self._iterator: Iterator[Any] = iter(distributed)
 
         def step(iterator: Iterator[Any]) -> tuple[tf.Tensor, ...]:
             outputs = strategy.run(lambda own: model(own, training=False), (next(iterator),))
@@ -35,13 +35,9 @@ class Predictor:
     def __call__(self, between: Callable[[], None] = lambda: None) -> npt.NDArray[Any]:
         """The outputs ``[rows, ...]``; ``between`` is called after each batch."""
         outputs: list[tf.Tensor] = []
-        try:
-            for _ in range(self._steps):
-                outputs += self.predict_batch()
-                between()
-        except BaseException:
-            self._iterator = iter(self._batches)
-            raise
+        for _ in range(self._steps):
+            outputs += self.predict_batch()
+            between()
         return np.concatenate([output.numpy() for output in outputs])[: self._rows]
 
     def predict_batch(self) -> tuple[tf.Tensor, ...]:

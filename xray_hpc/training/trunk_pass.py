@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import islice
 from typing import Any
 
 import keras
@@ -12,20 +14,20 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from xray_hpc.config import RunConfig
-from xray_hpc.data.ahead import map_ahead
+from xray_hpc.data.ahead import cores, map_ahead
 from xray_hpc.data.augment import centre, epoch_changes
 from xray_hpc.data.blocks import Block, Filling
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.progress import Progress
-from xray_hpc.data.warp import change
+from xray_hpc.data.warp import Pixels, change
 from xray_hpc.errors import UserError
 from xray_hpc.models.trunks import SIDE
 
-BATCH = 64  # images, fewer of large ones, over all replicas
+BATCH = 64  # images, fewer of large ones
 
 
 def batch_of(side: int) -> int:
-    """How many images of ``side`` pixels the trunk is given at a time."""
+    """How many images of ``side`` pixels a replica is given at a time: a block of the files."""
     return max(8, min(BATCH, BATCH * SIDE**2 // side**2 // 8 * 8))
 
 
@@ -39,6 +41,8 @@ def fill(
 ) -> None:
     """Compute the blocks that any of ``files`` lacks, each for all of them at once.
 
+    Every replica computes whole blocks, so that their number changes no output.
+
     Args:
         files: they have the same blocks, and one output of ``part`` each.
         part: the trunks as one model.
@@ -50,19 +54,24 @@ def fill(
     first = min(file.done for file in files)
     todo = files[0].blocks[first:]
     forward = _forward(part, strategy, batch_of(config.data.input_size))
+    replicas = strategy.num_replicas_in_sync
+    workers = min(replicas, cores())
     total = sum(block.stop - block.start for block in files[0].blocks)
     with (
         Progress("computing the trunk's outputs of images", total) as progress,
-        closing(map_ahead(_pixels(config, data), todo, workers=1, ahead=2)) as images,
+        closing(map_ahead(_pixels(config, data), todo, workers, ahead=2 * replicas)) as images,
     ):
         progress.advance(total - sum(block.stop - block.start for block in todo))
-        for block, pixels in zip(todo, images, strict=True):
-            for file, rows in zip(files, forward(pixels), strict=True):
-                if block.number == file.done:
-                    file.write(block, _cast(rows, file.dtype(block)))
-            if all(file.synced for file in files):
-                told(min(file.done for file in files))
-            progress.advance(block.stop - block.start)
+        pairs = zip(todo, images, strict=True)
+        while group := list(islice(pairs, replicas)):
+            outputs = forward([pixels for _, pixels in group])
+            for (block, _), of_block in zip(group, outputs, strict=True):
+                for file, rows in zip(files, of_block, strict=True):
+                    if block.number == file.done:
+                        file.write(block, _cast(rows, file.dtype(block)))
+                if all(file.synced for file in files):
+                    told(min(file.done for file in files))
+                progress.advance(block.stop - block.start)
 
 
 def _cast(rows: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
@@ -82,18 +91,15 @@ def _cast(rows: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     return cast
 
 
-def _pixels(config: RunConfig, data: Dataset) -> Callable[[Block], npt.NDArray[np.uint8]]:
+def _pixels(config: RunConfig, data: Dataset) -> Callable[[Block], Pixels]:
     """A function that gives the images of a block: ``uint8 [B, s, s, C]``."""
     train, size, cut = data.splits["train"], config.data.image_size, config.data.input_size
-    drawn: dict[int, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = {}
 
+    @functools.lru_cache(maxsize=2)
     def changes(view: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        if view not in drawn:
-            drawn.clear()
-            drawn[view] = epoch_changes(len(train), size, cut, config.augment, config.seed, view)
-        return drawn[view]
+        return epoch_changes(len(train), size, cut, config.augment, config.seed, view)
 
-    def trained(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    def trained(rows: npt.NDArray[np.int64]) -> Pixels:
         view, row = divmod(rows, len(train))
         parts = []
         for number in np.unique(view):
@@ -103,7 +109,7 @@ def _pixels(config: RunConfig, data: Dataset) -> Callable[[Block], npt.NDArray[n
             parts.append(change(images, moved[own], lit[own], config.augment, cut))
         return np.concatenate(parts)
 
-    def images(block: Block) -> npt.NDArray[np.uint8]:
+    def images(block: Block) -> Pixels:
         rows = np.arange(block.start, block.stop)
         if block.array == "train":
             return trained(rows)
@@ -114,31 +120,31 @@ def _pixels(config: RunConfig, data: Dataset) -> Callable[[Block], npt.NDArray[n
 
 def _forward(
     part: keras.Model, strategy: tf.distribute.Strategy, batch: int
-) -> Callable[[npt.NDArray[np.uint8]], list[npt.NDArray[Any]]]:
-    """A function from images to the outputs of ``part``, each replica computing its share."""
-    replicas = strategy.num_replicas_in_sync
-    share = -(-batch // replicas)
+) -> Callable[[Sequence[Pixels]], list[list[npt.NDArray[Any]]]]:
+    """A function from blocks of images to the outputs of ``part`` for each of them.
 
+    It takes a block a replica at most, each of ``batch`` images or fewer.
+    """
     compute = tf.function(
         lambda pixels: strategy.run(
             lambda own: keras.tree.flatten(part(own, training=False)), [pixels]
         )
     )
 
-    def forward(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
-        lacking = share * replicas - len(pixels)
-        whole = np.concatenate([pixels, np.repeat(pixels[-1:], lacking, axis=0)])
+    def forward(given: Sequence[Pixels]) -> list[list[npt.NDArray[Any]]]:
+        full = [
+            np.concatenate([pixels, np.repeat(pixels[-1:], batch - len(pixels), axis=0)])
+            for pixels in given
+        ]
 
         def of(context: Any) -> tf.Tensor:
-            first = context.replica_id_in_sync_group * share
-            return tf.convert_to_tensor(whole[first : first + share])
+            return tf.convert_to_tensor(full[min(context.replica_id_in_sync_group, len(full) - 1)])
 
         outputs = compute(strategy.experimental_distribute_values_from_function(of))
+        by_replica = [strategy.experimental_local_results(output) for output in outputs]
         return [
-            np.concatenate([one.numpy() for one in strategy.experimental_local_results(output)])[
-                : len(pixels)
-            ]
-            for output in outputs
+            [parts[number].numpy()[: len(pixels)] for parts in by_replica]
+            for number, pixels in enumerate(given)
         ]
 
     return forward

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.resources import resource
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import locked, read_json
-from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.runs.paths import EXIT_CODE, SweepPaths
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SWEEP = SweepPaths(Path("/results/lr depth"))
@@ -49,6 +51,7 @@ NINE = tuple((f"ft-{number}",) for number in range(9))
             "runs_of_a_snapshot",
             Job(SWEEP, "runs", PLAIN, tasks=NINE[:2], code=Path("/results/lr depth/code/1a2b")),
         ),
+        ("trunk", Job(SWEEP, "trunk", PLAIN, arguments=("/results/lr depth/runs/ft-0",))),
         ("collect_full", Job(SWEEP, "collect", FULL, arguments=("/results/lr depth",))),
     ],
 )
@@ -56,6 +59,32 @@ def test_the_batch_script_is_the_recorded_one(name: str, job: Job) -> None:
     text = job.script(Path("/results/lr depth/slurm/20261122-1200-runs-1a2b"))
     text = text.replace(sys.executable, "PYTHON").replace(str(resource("jobs")), "JOBS")
     assert text == (GOLDEN / f"{name}.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "starts", "asked", "noted"),
+    [(0, 0, [], "0\n"), (1, 0, [], "1\n"), (140, 3, ["requeue 17"], None), (140, 9, [], "140\n")],
+    ids=["done", "failed", "out of time", "out of time too often"],
+)
+def test_a_trunk_job_that_is_out_of_time_goes_back_into_the_queue(
+    tmp_path: Path, code: int, starts: int, asked: list[str], noted: str | None
+) -> None:
+    scontrol, calls = tmp_path / "scontrol", tmp_path / "calls"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
+    scontrol.chmod(0o755)
+    _, teardown = Job(SWEEP, "trunk", PLAIN).script(tmp_path).split("# teardown\n")
+    ended = subprocess.run(
+        ["bash", "-c", f"(exit {code})\n{teardown}"],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": "17",
+            "SLURM_RESTART_COUNT": f"{starts}",
+        },
+    )
+    assert ended.returncode == code
+    assert (calls.read_text().splitlines() if calls.exists() else []) == asked
+    file = tmp_path / EXIT_CODE
+    assert (file.read_text() if file.exists() else None) == noted
 
 
 @pytest.fixture

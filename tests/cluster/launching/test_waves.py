@@ -69,6 +69,14 @@ def test_the_trunk_job_has_what_the_runs_have() -> None:
     assert set(asked) <= set(scripts["trunk"].splitlines())
 
 
+def test_the_trunk_job_looks_at_its_gpus_where_runs_do() -> None:
+    for check, words in ((True, ("/a",)), (False, ("--unchecked", "/a"))):
+        config = ClusterConfig("slurm", check_node=check)
+        made = make_wave(SWEEP, config, None, ["/a"], ["/a"], RUNS[:2], DEFAULTS)
+        assert made.trunk is not None
+        assert made.trunk.arguments == words
+
+
 def test_runs_are_packed_into_jobs() -> None:
     made = wave(RUNS[:7], runs_per_job=3)
     ((_, job),) = made.arrays

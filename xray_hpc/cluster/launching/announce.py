@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from xray_hpc.cluster.plan import Plan
 from xray_hpc.cluster.states import Decision
+from xray_hpc.data.cache import size
 from xray_hpc.models import trunks
 from xray_hpc.runs.paths import SweepPaths, short
 
@@ -50,7 +52,12 @@ def show_trunks(plan: Plan, todo: Sequence[str]) -> None:
     drawn = sorted({str(run.config.augment.views) for group in groups for run in group} - {"1"})
     views = f" on {', '.join(drawn)} views of each image" if drawn else ""
     times = f"{len(groups)} passes" if len(groups) > 1 else "one pass"
+    kept = sum(plan.kept[run.name] for group in groups for run in trunks.distinct(group))
+    cache = plan.place.cache
     print(
-        f"frozen trunks: {times} over the images for {many}{views}, about "
-        f"{saving:.0f} times less work (train.features=live is without)"
+        f"frozen trunks: {times} over the images for {many}{views}, about {saving:.0f} times less "
+        f"work, {size(kept)} in {short(cache)} (train.features=live is without)"
     )
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if (free := shutil.disk_usage(there).free) < kept:
+        print(f"note: {short(cache)} has {size(free)} free; cache=FOLDER puts it elsewhere")

@@ -42,7 +42,7 @@ def stage(folders: Sequence[str], code: Path | None = None) -> int:
 
 def compute_trunks(folders: Sequence[str], code: Path | None = None) -> int:
     """Compute what the frozen trunks of these runs give, shown as well; give the exit code."""
-    return _shown(job_command("trunk", *folders, code=code), code)
+    return _shown(job_command("trunk", "--local", *folders, code=code), code)
 
 
 def collect(sweep: SweepPaths, code: Path | None = None) -> int:

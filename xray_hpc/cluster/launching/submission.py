@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,15 @@ from xray_hpc.errors import UserError
 from xray_hpc.resources import resource
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import write_json, write_text
-from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.runs.paths import EXIT_CODE, SweepPaths
 from xray_hpc.runs.record import user_name
 from xray_hpc.schema import as_dict
 
 RETRY_SECONDS = 10.0
 TRIES = 12
 SETTLING_SECONDS = 10.0
+TRUNK_NOTICE = 30  # seconds before its time limit; it has little to bring to safety
+TRUNK_STARTS = 10
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ class Job:
             # sbatch was given --export=NONE, it would start the task with no environment.
             "srun_args": [f"--cpus-per-task={ask.cpus}", "--export=ALL"],
             "setup": setup or None,
-            "teardown": self._teardown(folder) if runs else None,
-            "signal_delay_s": cluster.notice if runs else 30,
+            "teardown": self._teardown(folder) if gpus else None,
+            "signal_delay_s": cluster.notice if runs else TRUNK_NOTICE,
             "stderr_to_stdout": True,
             "wckey": None,
             "array_parallelism": self.throttle or len(self.tasks),
@@ -125,9 +128,22 @@ class Job:
         return f"{self._python()} {shlex.join(words)}"
 
     def _teardown(self, folder: Path) -> list[str]:
-        """What the batch shell does where the task was killed before it could say why."""
-        after = f'{self._command(folder)} --after "$code"'
-        return ["code=$?", f'[ "$code" -eq 0 ] || {after}', 'exit "$code"']
+        """What the batch shell does when the task has ended.
+
+        Where a run's was killed before it could say why, that is found out. A trunk's goes on in
+        another start where its time was up, which no other process sees to; how it ended is noted.
+        """
+        if self.kind == "runs":
+            after = f'{self._command(folder)} --after "$code"'
+            return ["code=$?", f'[ "$code" -eq 0 ] || {after}', 'exit "$code"']
+        out_of_time = f'[ "$code" -eq {128 + signal.SIGUSR2} ]'
+        few = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {TRUNK_STARTS - 1} ]'
+        return [
+            "code=$?",
+            f'if {out_of_time} && {few}; then scontrol requeue "$SLURM_JOB_ID"; exit "$code"; fi',
+            f'echo "$code" > {shlex.quote(str(folder / EXIT_CODE))}',
+            'exit "$code"',
+        ]
 
 
 def submit(job: Job, lock: int) -> str:

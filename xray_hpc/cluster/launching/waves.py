@@ -136,8 +136,8 @@ def make_wave(
         for part in parts
     ]
     stage = Job(sweep, "stage", cluster, arguments=tuple(data_sets), code=code)
-    words = ("--gpus", str(cluster.gpus), *trunks)
-    trunk = Job(sweep, "trunk", cluster, arguments=words, code=code)
+    words = () if cluster.check_node else ("--unchecked",)
+    trunk = Job(sweep, "trunk", cluster, arguments=(*words, *trunks), code=code)
     collect = Job(sweep, "collect", cluster, arguments=(str(sweep.folder),), code=code)
     if later and not (now or live):
         collect = dataclasses.replace(collect, begin=LATER)

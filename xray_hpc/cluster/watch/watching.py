@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from xray_hpc.cluster.slurm import accounting
 from xray_hpc.cluster.slurm.commands import QueuedJob
@@ -22,18 +23,20 @@ from xray_hpc.cluster.watch.finding import run_names
 from xray_hpc.cluster.watch.hours import gpu_hours
 from xray_hpc.runs import ledger
 from xray_hpc.runs.files import read_json
-from xray_hpc.runs.paths import RunPaths, SweepPaths
-from xray_hpc.runs.progress import read_progress
+from xray_hpc.runs.paths import EXIT_CODE, RunPaths, SweepPaths
+from xray_hpc.runs.progress import read_progress, trunk_blocks
 from xray_hpc.runs.record import RunRecord, Try, now
+
+TRUNK = "computing what its trunk gives, or waiting for it"
 
 
 @dataclass(frozen=True)
 class WatchedRun:
     """A run as it stands; what is not known is ``None``.
 
-    ``why`` is why it waits, or what ended it; ``held``: it waits until somebody releases its job.
-    ``epoch`` of ``epochs`` are done; ``val_accuracy``
-    and ``val_auc`` are those of the best epoch so far. ``seconds_left`` is an estimate of its
+    ``why`` is why it waits, or has no epoch yet, or what ended it; ``held``: it waits until
+    somebody releases its job. ``epoch`` of ``epochs`` are done; ``val_accuracy`` and ``val_auc``
+    are those of the best epoch so far. ``seconds_left`` is an estimate of its
     training, or, where ``limited``, the time until its job's limit, which comes first.
     ``overrides`` are those that not all runs of the sweep share.
     """
@@ -57,12 +60,16 @@ class WatchedRun:
 
 @dataclass(frozen=True)
 class WatchedSweep:
-    """A sweep as it stands; ``touched`` is the time stamp of its last change."""
+    """A sweep as it stands; ``touched`` is the time stamp of its last change.
+
+    ``no_trunk`` is the folder of the newest submission of a trunk job, where that failed.
+    """
 
     sweep: SweepPaths
     runs: list[WatchedRun]
     gpu_hours: float
     touched: float
+    no_trunk: Path | None = None
 
 
 class Watcher:
@@ -134,7 +141,19 @@ class _Seen:
             elif run.state is State.CREATED and name in self.waiting:
                 run = dataclasses.replace(run, why="waits for room in Slurm's queue")
             runs.append(run)
-        return WatchedSweep(self.sweep, runs, gpu_hours(self._tries()), self._touched())
+        hours, touched = gpu_hours(self._tries()), self._touched()
+        return WatchedSweep(self.sweep, runs, hours, touched, self._no_trunk())
+
+    def _no_trunk(self) -> Path | None:
+        sent = [one.name for one in self.told.submissions.values() if one.kind == "trunk"]
+        if not sent:
+            return None
+        folder = self.sweep.slurm / sent[-1]
+        try:
+            code = (folder / EXIT_CODE).read_text(encoding="utf-8").strip()
+        except OSError:  # it has not ended
+            return None
+        return None if code == "0" else folder
 
     def _tries(self) -> Iterator[Try]:
         """The tries whose time is known: those that ended, and those that go on."""
@@ -196,7 +215,8 @@ def _with_metrics(run: WatchedRun, paths: RunPaths) -> WatchedRun:
 def _with_progress(run: WatchedRun, paths: RunPaths, queued: QueuedJob | None) -> WatchedRun:
     progress = read_progress(paths)
     if progress is None:
-        return run
+        blocks = trunk_blocks(paths) if run.state is State.RUNNING else None
+        return run if blocks is None else dataclasses.replace(run, why=f"{TRUNK}, {blocks} blocks")
     left, limit = None, None
     if run.state is State.RUNNING and progress.done < progress.epochs:
         left = progress.seconds_per_epoch * (progress.epochs - progress.done)

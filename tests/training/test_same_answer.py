@@ -63,6 +63,7 @@ CASES: dict[str, tuple[ModelConfig, str]] = {
     "ft at 1": (ModelConfig("ft", "demo", "demo", unfreeze=1, **HEAD), "class_weights"),
     "ft at 2": (ModelConfig("ft", "demo", "demo", unfreeze=2, **HEAD), "sampling"),
     "ft at 13": (ModelConfig("ft", "mobilenet_v2", "none", unfreeze=13, **HEAD), "none"),
+    "ft at 24": (ModelConfig("ft", "mobilenet_v2", "none", unfreeze=24, **HEAD), "none"),
     "stacked": (
         ModelConfig("stacked", backbones={"demo": "demo", "densenet121": "none"}),
         "sampling",
@@ -115,7 +116,7 @@ def trained(config: RunConfig, cache: Path, folder: Path) -> tuple[Fitted, Float
 
 # On the machines that we know, the two are the same bit for bit.
 @pytest.mark.parametrize("case", CASES)
-def test_outputs_kept_in_float32_give_the_same_answer(
+def test_outputs_that_are_kept_give_the_same_answer(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     monkeypatch.setitem(APPLICATIONS, "densenet121", small_backbone)
@@ -134,6 +135,8 @@ def test_outputs_kept_in_float32_give_the_same_answer(
     np.testing.assert_allclose(own, scores, atol=1e-5)
     pd.testing.assert_frame_equal(kept.history, live.history, rtol=1e-5, atol=1e-5)
     assert len(kept.history) == 3
+    _, rounded = trained(keeping(config, "float16"), cache, tmp_path)
+    np.testing.assert_allclose(rounded, scores, atol=5e-3)
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])

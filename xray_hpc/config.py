@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from xray_hpc.errors import nearest
 from xray_hpc.schema import check
 
 Monitor = Literal["val_loss", "val_accuracy", "val_auc"]
@@ -156,7 +157,9 @@ class AugmentConfig:
             check(0 <= value < 1, f"augment.{key}", value, "be at least 0 and below 1")
         views = self.views
         fits = views in ("auto", "live") if isinstance(views, str) else views >= 1
-        check(fits, "augment.views", views, "be auto, live, or a number of views, 1 or more")
+        hint = nearest(views, ("auto", "live")) if isinstance(views, str) else ""
+        many = f"be auto, live, or a number of views, 1 or more{hint}"
+        check(fits, "augment.views", views, many)
 
     @property
     def identity(self) -> bool:

@@ -19,6 +19,6 @@ def save(topics: Iterable[str], name: str, text: str) -> None:
 def with_topic(results: str, topics: Iterable[str], name: str, text: str) -> str:
     """``results`` with the text of a topic in its place among the others; each has a mark."""
     head, *found = re.split(r"^<!-- (\w+) -->\n", results, flags=re.MULTILINE)
-    known = dict(zip(found[::2], found[1::2], strict=True)) | {name: f"\n{text}\n"}
-    blocks = (f"<!-- {topic} -->\n{known[topic]}" for topic in topics if topic in known)
-    return "".join([head, *blocks]).rstrip("\n") + "\n"
+    known = dict(zip(found[::2], found[1::2], strict=True)) | {name: text}
+    blocks = (f"<!-- {topic} -->\n\n{known[topic].strip()}\n" for topic in topics if topic in known)
+    return "\n".join([head.rstrip("\n") + "\n", *blocks])

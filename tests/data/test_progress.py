@@ -22,6 +22,17 @@ def test_a_log_gets_one_line_at_the_end_of_a_short_job() -> None:
     assert log.getvalue().count("\n") == 1
 
 
+def test_what_was_done_before_is_in_the_count_and_not_in_the_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter([100.0, 100.0, 102.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+    log = io.StringIO()
+    with Progress("packing images", 1000, log, begun=900) as shown:
+        shown.advance(100)
+    assert log.getvalue() == "packing images 1,000/1,000, 50 a second\n"
+
+
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LOG_SECONDS", 0)
     log = io.StringIO()

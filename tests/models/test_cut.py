@@ -191,6 +191,22 @@ def test_places_may_lie_in_a_backbone_and_behind_it_in_any_order() -> None:
     np.testing.assert_array_equal(outputs[0], whole("demo").outputs[POOLED])
 
 
+@pytest.mark.parametrize(
+    "places",
+    [
+        [POOLED, POOLED],
+        [POOLED, POOLED, ("demo_backbone", "stage2_relu")],
+        [("demo_backbone", "stage2_relu"), POOLED, ("demo_backbone", "stage2_relu")],
+    ],
+)
+def test_a_place_may_be_asked_for_twice(places: list[Place]) -> None:
+    """As by two runs, of which one keeps its outputs in float16."""
+    outputs = given(trunk(whole("demo").model, places), whole("demo").images)
+    for place, found in zip(places, outputs, strict=True):
+        (alone,) = given(trunk(whole("demo").model, [place]), whole("demo").images)
+        np.testing.assert_array_equal(found, alone)
+
+
 def test_frozen_backbones_side_by_side_are_cut_where_they_come_together() -> None:
     model = stacked()
     place = place_of_cut(model)

@@ -47,7 +47,8 @@ class Plan:
 
     ``notes`` says which combinations turned out to be the same run; ``combinations`` are the names
     of the runs in the order of the combinations that they were made of. ``kept`` has how many bytes
-    of its frozen trunk's outputs each run needs in the cache.
+    of its frozen trunk's outputs each run needs in the cache, where the images were looked at (a
+    sweep that is resumed goes by its own files).
     """
 
     place: Place

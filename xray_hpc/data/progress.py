@@ -15,14 +15,17 @@ LOG_SECONDS = 10.0
 class Progress:
     """Counts up to ``total`` and shows it on standard error.
 
-    A context manager; ``what`` is the line's beginning, such as ``"packing images"``.
+    A context manager; ``what`` is the line's beginning, such as ``"packing images"``. An earlier
+    process has done ``begun`` of it, in a time of its own.
     """
 
-    def __init__(self, what: str, total: int, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, what: str, total: int, stream: TextIO | None = None, *, begun: int = 0
+    ) -> None:
         self.what = what
         self.total = total
         self.stream = stream or sys.stderr
-        self.done = 0
+        self.begun = self.done = begun
         self.terminal = self.stream.isatty()
         self._started = self._shown = time.monotonic()
 
@@ -49,7 +52,7 @@ class Progress:
 
     def _show(self) -> None:
         now = self._shown = time.monotonic()
-        rate = self.done / max(now - self._started, 1e-9)
+        rate = (self.done - self.begun) / max(now - self._started, 1e-9)
         text = f"{self.what} {self.done:,}/{self.total:,}, {rate:,.0f} a second"
         if self.terminal:
             filled = BAR * self.done // max(self.total, 1)

@@ -29,8 +29,8 @@ def trunk(model: keras.Model, places: Sequence[Place]) -> keras.Model:
 
     Of nested models at most one may hold places.
     """
-    inside = [place for place in places if len(place) > 1]
-    behind = [place for place in places if len(place) == 1]
+    inside = list(dict.fromkeys(place for place in places if len(place) > 1))
+    behind = list(dict.fromkeys(place for place in places if len(place) == 1))
     if not inside:
         return keras.Model(model.input, [taken(model.get_layer(*place)) for place in places])
     (name,) = {place[0] for place in inside}

@@ -56,12 +56,13 @@ def fill(
     forward = _forward(part, strategy, batch_of(config.data.input_size))
     replicas = strategy.num_replicas_in_sync
     workers = min(replicas, cores())
-    total = sum(block.stop - block.start for block in files[0].blocks)
+    total, left = (
+        sum(block.stop - block.start for block in blocks) for blocks in (files[0].blocks, todo)
+    )
     with (
-        Progress("computing the trunk's outputs of images", total) as progress,
+        Progress("computing the trunk's outputs of images", total, begun=total - left) as progress,
         closing(map_ahead(_pixels(config, data), todo, workers, ahead=2 * replicas)) as images,
     ):
-        progress.advance(total - sum(block.stop - block.start for block in todo))
         pairs = zip(todo, images, strict=True)
         while group := list(islice(pairs, replicas)):
             outputs = forward([pixels for _, pixels in group])

@@ -60,6 +60,24 @@ def test_a_disk_with_too_little_room_is_told_of(
     assert text.endswith("note: .cache has 2 KiB free; cache=FOLDER puts it elsewhere\n")
 
 
+def test_little_that_is_saved_is_not_said_but_what_is_kept_is(
+    composer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = composer.plan(["train.epochs=2", "augment.views=2"])
+    show_trunks(plan, [run.name for run in plan.runs])
+    line = (
+        r"frozen trunks: one pass over the images for 1 run on 2 views of each image, \d+ KiB in .*"
+    )
+    assert re.fullmatch(line, capsys.readouterr().out.strip())
+
+
+def test_runs_that_have_a_trunk_and_keep_nothing_of_it_are_counted(
+    composer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [["model.unfreeze=20"], ["train.features=live"], ["model.name=cnn"]]
+    assert said(composer, capsys, *jobs).startswith("frozen trunks: 2 runs without (train.features")
+
+
 def test_models_without_a_trunk_are_passed_over_in_silence(
     composer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

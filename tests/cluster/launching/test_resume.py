@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -33,6 +34,18 @@ def test_a_sweep_is_launched_again_from_its_folder(
         f"  {one}  run: never ran  (seed=1)",
         f"  {other}  run: never ran  (seed=2)",
     ]
+
+
+def test_runs_with_a_frozen_trunk_are_launched_again_too(
+    composer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of what the images are, its files do not say enough to tell how much is kept."""
+    plan = composer.plan(["cluster.kind=none", "train.epochs=20"])
+    launch(plan, ["cluster=none"])
+    capsys.readouterr()
+    assert resume(plan.place.sweep) == 0
+    line = r"frozen trunks: one pass over the images for 1 run on 4 views of each image, about \d+ "
+    assert re.search(line + r"times less work \(train", capsys.readouterr().out)
 
 
 def test_its_command_is_kept(sweep: SweepPaths) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from xray_hpc.cluster.plan import Plan
 from xray_hpc.cluster.states import Decision
 from xray_hpc.data.cache import size
+from xray_hpc.data.entries import counted
 from xray_hpc.models import trunks
+from xray_hpc.runs.frozen import FrozenRun
 from xray_hpc.runs.paths import SweepPaths, short
 
 SHOWN_RUNS = 20
@@ -41,23 +44,32 @@ def show(
 
 
 def show_trunks(plan: Plan, todo: Sequence[str]) -> None:
-    """Say what is computed once for runs that are to run, and what that saves."""
+    """Say what is computed once for runs that are to run, what that saves, and for which not."""
     wanted = set(todo)
     runs = [run for run in plan.runs if run.name in wanted]
-    groups, saving = trunks.passes(runs), trunks.saving(runs)
-    if saving < WORTH_SAYING:
-        return
-    count = sum(map(len, groups))
-    many = f"{count} run{'s' if count > 1 else ''}"
-    drawn = sorted({str(run.config.augment.views) for group in groups for run in group} - {"1"})
-    views = f" on {', '.join(drawn)} views of each image" if drawn else ""
-    times = f"{len(groups)} passes" if len(groups) > 1 else "one pass"
-    kept = sum(plan.kept[run.name] for group in groups for run in trunks.distinct(group))
-    cache = plan.place.cache
-    print(
-        f"frozen trunks: {times} over the images for {many}{views}, about {saving:.0f} times less "
-        f"work, {size(kept)} in {short(cache)} (train.features=live is without)"
-    )
+    if groups := trunks.passes(runs):
+        _show_kept(plan, groups)
+    live = [run for run in runs if run.config.train.features == "live"]
+    if without := sum(trunks.trunk(run.config.model) is not None for run in live):
+        print(
+            f"frozen trunks: {counted(without, 'run')} without (train.features=live): as asked "
+            f"for, or less than half of the work is frozen, or too much would be kept"
+        )
+
+
+def _show_kept(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
+    every, cache = list(chain(*groups)), plan.place.cache
+    times = "one pass" if len(groups) == 1 else f"{len(groups)} passes"
+    views = sorted({int(run.config.augment.views) for run in every})
+    drawn = f" on {', '.join(map(str, views))} views of each image" if views != [1] else ""
+    said = [f"frozen trunks: {times} over the images for {counted(len(every), 'run')}{drawn}"]
+    if (saving := trunks.saving(every)) >= WORTH_SAYING:
+        said.append(f"about {saving:.0f} times less work")
+    sizes = [plan.kept.get(run.name) for group in groups for run in trunks.distinct(group)]
+    known = [kept for kept in sizes if kept is not None]
+    if len(known) == len(sizes):
+        said.append(f"{size(sum(known))} in {short(cache)}")
+    print(", ".join(said), "(train.features=live is without)")
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    if (free := shutil.disk_usage(there).free) < kept:
+    if (free := shutil.disk_usage(there).free) < sum(known):
         print(f"note: {short(cache)} has {size(free)} free; cache=FOLDER puts it elsewhere")

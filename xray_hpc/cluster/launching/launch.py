@@ -143,8 +143,10 @@ def _run_here(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
     if todo:
         if exit_code := local.stage(data_sets(plan, todo), code):
             return exit_code
-        if folders := shared_trunks(plan, todo):
-            local.compute_trunks(folders, code)  # where that fails, the runs say why
+        if (folders := shared_trunks(plan, todo)) and (
+            ended := local.compute_trunks(folders, code)
+        ):
+            print(f"note: the trunk job ended with code {ended}; runs compute what they need of it")
         parallel = plan.place.cluster.parallel or 1
         failed = local.run_all([sweep.run(name) for name in todo], parallel, code)
     collected = local.collect(sweep, code)

@@ -128,6 +128,7 @@ def test_a_launch_names_the_sweep_its_jobs_and_how_to_watch(story: Story) -> Non
     cnn, ft = run_of(story.sweep, "cnn"), run_of(story.sweep, "ft")
     local = ("note: results is in", "note: cache is in")  # of this machine's /tmp
     lines = [line for line in first.output.splitlines() if not line.startswith(local)]
+    assert lines.pop(4).startswith("frozen trunks: one pass over the images for 1 run, ")
     assert lines == [
         "note: model.weights does not apply to cnn; left out",
         "sweep models: 2 runs, 2 to run, in results/models",

@@ -26,7 +26,7 @@ test: .venv/dev-installed
 	.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder  # much of it waits for Slurm, not for a CPU
 
 bench: .venv/dev-installed
-	.venv/bin/python tests/benchmarks --save
+	.venv/bin/python -m tests.benchmarks --save
 
 lint: .venv/dev-installed
 	.venv/bin/python -m ruff check .

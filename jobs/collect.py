@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.cluster.launching.resume import submit_waiting
 from xray_hpc.collect import main as collect
-from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.launching.resume import submit_waiting
+from xray_hpc.records.paths import SweepPaths
 
 
 def main() -> None:

@@ -14,14 +14,14 @@ import os
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.cluster.config import ClusterConfig
-from xray_hpc.cluster.worker.aftermath import conclude_dead
-from xray_hpc.cluster.worker.worker import work
+from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.config.schema import build
 from xray_hpc.errors import UserError
-from xray_hpc.runs import ledger
-from xray_hpc.runs.files import read_json
-from xray_hpc.runs.paths import RunPaths, SweepPaths
-from xray_hpc.schema import build
+from xray_hpc.records import ledger
+from xray_hpc.records.atomic_files import read_json
+from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.worker.dead_task import conclude_dead
+from xray_hpc.worker.worker import work
 
 
 def main() -> int:

@@ -10,9 +10,9 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.data.staging import stage_data, used_augmentations
-from xray_hpc.runs.frozen import read_frozen
-from xray_hpc.runs.paths import RunPaths
+from xray_hpc.data.stage_data import stage_data, used_augmentations
+from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.paths import RunPaths
 
 
 def main() -> None:

@@ -11,12 +11,12 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.cluster.worker.job import current_job
-from xray_hpc.cluster.worker.node import counts_gpus
-from xray_hpc.runs.frozen import read_frozen
-from xray_hpc.runs.paths import RunPaths
+from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.__main__ import quiet_start
-from xray_hpc.training.ending import end_when_told
+from xray_hpc.training.signals import end_when_told
+from xray_hpc.worker.node_check import counts_gpus
+from xray_hpc.worker.slurm_job import current_job
 
 
 def main() -> None:
@@ -32,10 +32,10 @@ def main() -> None:
     runs = [read_frozen(RunPaths(folder.resolve())) for folder in arguments.run]
     end_when_told()
     with quiet_start():
-        from xray_hpc.training.devices import check_gpus
-        from xray_hpc.training.run import prepare_devices
-        from xray_hpc.training.sharing import compute_trunks
+        from xray_hpc.training.gpu_check import check_gpus
+        from xray_hpc.training.precompute import compute_trunks
         from xray_hpc.training.strategy import make_strategy
+        from xray_hpc.training.train_run import prepare_devices
     job = None if arguments.local else current_job()
     gpus = job.gpus if job else None
     prepare_devices(gpus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from xray_hpc.cluster.plan import Plan, make_plan
+from tests.fake_slurm import Site
+from tests.run_folders import Programs
+from xray_hpc.launching.plan import Plan, make_plan
 
 # What a shell starts in the background ignores Ctrl-C, under nohup a hangup too; all that tests
 # start would ignore them as well.
@@ -100,3 +103,21 @@ class Composer:
 @pytest.fixture
 def composer(tmp_path: Path) -> Composer:
     return Composer(tmp_path)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    """Slurm's commands, none of which is there yet."""
+    return Programs(tmp_path / "bin", monkeypatch)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A Slurm cluster to ask, in the place of any there is."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "SBATCH_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    return Site(programs)

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.config import ModelConfig
+from tests.benchmarks import comparing, fitting, parts, phases, saved, spent, tutorial, ways
+from xray_hpc.config.run_config import ModelConfig
 
 REPOSITORY = Path(__file__).parents[1]
 BENCHMARKS = REPOSITORY / "tests" / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def benchmark_module() -> Iterator[Callable[[str], ModuleType]]:
-    """Imports a module of the benchmarks, which import each other by their bare names."""
-    sys.path.insert(0, str(BENCHMARKS))
-    yield importlib.import_module
-    sys.path.remove(str(BENCHMARKS))
-
-
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(BENCHMARKS), *words], cwd=REPOSITORY, capture_output=True, text=True
+        [sys.executable, "-m", "tests.benchmarks", *words],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -53,16 +46,14 @@ def test_a_topic_prints_its_table_and_the_machine() -> None:
     assert all(float(number) > 0 for number in numbers)
     assert remark.startswith("Hydra's own way takes ")
     assert facts.startswith(
-        "*Measured by `python tests/benchmarks --only compose --repeat 1`: date"
+        "*Measured by `python -m tests.benchmarks --only compose --repeat 1`: date"
     )
     assert str(REPOSITORY) not in done.stdout
     assert (BENCHMARKS / "RESULTS.md").read_text() == before
 
 
-def test_a_topic_measured_again_replaces_its_own_tables_only(
-    benchmark_module: Callable[[str], ModuleType],
-) -> None:
-    put = functools.partial(benchmark_module("saved").with_topic, topics=("start", "growth"))
+def test_a_topic_measured_again_replaces_its_own_tables_only() -> None:
+    put = functools.partial(saved.with_topic, topics=("start", "growth"))
     head = "# Benchmarks\n\n"
     both = put(put(head, name="growth", text="## G\n"), name="start", text="## S\n")
     assert both == f"{head}<!-- start -->\n\n## S\n\n<!-- growth -->\n\n## G\n"
@@ -80,14 +71,12 @@ def test_an_unknown_topic_is_refused_with_those_there_are() -> None:
 
 
 @pytest.fixture(scope="module")
-def drawn(
-    benchmark_module: Callable[[str], ModuleType], tmp_path_factory: pytest.TempPathFactory
-) -> Any:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A set of 60 drawn X-rays, 48 of them to train and validate on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("XRAY_HPC_DATA", raising=False)
         folder = tmp_path_factory.mktemp("drawn")
-        return benchmark_module("parts").source(folder, drawn=60)
+        return parts.source(folder, drawn=60)
 
 
 def files(root: Path, split: str) -> set[str]:
@@ -95,9 +84,8 @@ def files(root: Path, split: str) -> set[str]:
 
 
 def test_a_part_lies_within_a_larger_one_and_both_ways_read_its_links(
-    benchmark_module: Callable[[str], ModuleType], drawn: Any, tmp_path: Path
+    drawn: Any, tmp_path: Path
 ) -> None:
-    parts = benchmark_module("parts")
     small, large = (parts.part(drawn, images, tmp_path) for images in (24, 48))
     assert sum(large.images.values()) == 60
     for split, images in large.images.items():  # each class is rounded by itself
@@ -108,37 +96,34 @@ def test_a_part_lies_within_a_larger_one_and_both_ways_read_its_links(
             assert (small.root / name).read_bytes() == (large.root / name).read_bytes()
 
 
-def test_the_parts_of_a_run_that_are_timed_are_there(
-    benchmark_module: Callable[[str], ModuleType],
-) -> None:
-    from xray_hpc.training import run
+def test_the_parts_of_a_run_that_are_timed_are_there() -> None:
+    from xray_hpc.training import train_run
     from xray_hpc.training.callbacks import EpochTables
 
-    for name in benchmark_module("phases").PARTS:
-        assert callable(getattr(run, name))
-    assert callable(run.fit)
+    for name in phases.PARTS:
+        assert callable(getattr(train_run, name))
+    assert callable(train_run.fit)
     assert "on_epoch_end" in vars(EpochTables)
 
 
 def test_a_sweep_in_both_ways_has_a_row_for_each_measurement_and_one_for_the_whole_set(
-    benchmark_module: Callable[[str], ModuleType], tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    comparing, ways = benchmark_module("comparing"), benchmark_module("ways")
-    spent = benchmark_module("spent").Spent(10.0, 20.0, 10**9, {"training": 15.0})
+    used = spent.Spent(10.0, 20.0, 10**9, {"training": 15.0})
     stages = {"build": 1.0, "train": 60.0, "validate": 1.0, "evaluate": 40.0}
     one = {"stages": stages, "epochs": [11.0, 21.0], "passes": [5.0, 15.0, 25.0], "auc": 0.9}
-    part = functools.partial(benchmark_module("parts").Part, tmp_path)
-    parts = [part({"train": 4 * n, "validation": n, "test": n}) for n in (2, 4)]
-    tutorial = {run: ways.Theirs(spent, 3.0, {run: one}) for run in comparing.RUNS}
+    part = functools.partial(parts.Part, tmp_path)
+    two = [part({"train": 4 * n, "validation": n, "test": n}) for n in (2, 4)]
+    theirs = {run: ways.Theirs(used, 3.0, {run: one}) for run in comparing.RUNS}
     found = comparing.Compared(
         comparing.Case("A", "mobilenet_v2", 10, 20, (), 2, 10),
-        *(ways.Task(part, 32, 2, "mobilenet_v2", None) for part in parts),
-        tutorial,
+        *(ways.Task(part, 32, 2, "mobilenet_v2", None) for part in two),
+        theirs,
         {},
-        tutorial,
+        theirs,
         {
             "float32": {
-                count: ways.Ours(spent, {run: ways.Run(0.8, 4) for run in comparing.RUNS})
+                count: ways.Ours(used, {run: ways.Run(0.8, 4) for run in comparing.RUNS})
                 for count in (10, 20)
             }
         },
@@ -151,39 +136,33 @@ def test_a_sweep_in_both_ways_has_a_row_for_each_measurement_and_one_for_the_who
     assert [row[4] for row in table.rows] == ["measured", "measured", "computed"]
     measured = comparing.the_whole_set(found)
     computed = 3 + 1 + 1 - 5 + 2 * (2 * 10 + 3 * 10)
-    assert [row[:2] for row in measured.rows] == [(f"{run}", f"{computed:.0f}") for run in tutorial]
+    assert [row[:2] for row in measured.rows] == [(f"{run}", f"{computed:.0f}") for run in theirs]
     for made in (table, measured, comparing.our_stages(found), comparing.their_stages(found)):
         assert {len(row) for row in made.rows} == {len(made.columns)}
 
 
-def test_a_process_is_watched_with_what_it_starts(
-    benchmark_module: Callable[[str], ModuleType],
-) -> None:
+def test_a_process_is_watched_with_what_it_starts() -> None:
     child = "import time\nkept = bytearray(10**8)\nwhile time.process_time() < 1: pass"
     # Only the child has the word in its command line as it is looked for.
     start = f"subprocess.run([sys.executable, '-c', {child!r}, 'bu' + 'sy'], check=True)"
-    watched = benchmark_module("spent").watched
-    spent = watched(["-c", f"import subprocess, sys; {start}"], {"busy": "a busy one"})
-    assert spent.cpu >= 1
-    assert spent.peak >= 10**8
-    assert set(spent.kinds) <= {"a busy one", "other"}
-    assert 0 < spent.kinds["a busy one"] <= spent.cpu
+    used = spent.watched(["-c", f"import subprocess, sys; {start}"], {"busy": "a busy one"})
+    assert used.cpu >= 1
+    assert used.peak >= 10**8
+    assert set(used.kinds) <= {"a busy one", "other"}
+    assert 0 < used.kinds["a busy one"] <= used.cpu
 
 
-def test_a_process_that_fails_is_no_measurement(
-    benchmark_module: Callable[[str], ModuleType],
-) -> None:
+def test_a_process_that_fails_is_no_measurement() -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
-        benchmark_module("spent").watched(["-c", "raise OSError('no such thing')"], {})
+        spent.watched(["-c", "raise OSError('no such thing')"], {})
 
 
 @pytest.mark.parametrize("unfreeze", [0, 2, 13])
 def test_the_tutorials_way_trains_the_same_weights(
-    unfreeze: int, benchmark_module: Callable[[str], ModuleType]
+    unfreeze: int,
 ) -> None:
-    from xray_hpc.models.build import build_model
+    from xray_hpc.models.build_model import build_model
 
-    tutorial = benchmark_module("tutorial")
     settings = tutorial.Settings("", 32, 1, "MobileNetV2", None, ())
     theirs = tutorial.pretrained(settings, unfreeze)
     config = ModelConfig(
@@ -201,20 +180,18 @@ def test_the_tutorials_way_trains_the_same_weights(
 
 
 def test_the_tutorials_way_trains_validates_and_evaluates(
-    benchmark_module: Callable[[str], ModuleType],
     drawn: Any,
     tmp_path: Path,
 ) -> None:
-    parts, ways = benchmark_module("parts"), benchmark_module("ways")
     task = ways.Task(parts.part(drawn, 24, tmp_path), 32, 2, "mobilenet_v2", None)
     training = ways.Training("cnn", 1e-3)
     way = ways.theirs(task, task.epochs, [training], tmp_path)
-    spent = way.trainings[training]
-    assert set(spent["stages"]) == {"build", "train", "validate", "evaluate"}
+    took = way.trainings[training]
+    assert set(took["stages"]) == {"build", "train", "validate", "evaluate"}
     assert 0 < way.start + way.cpu(training) <= way.spent.cpu
-    first, second = spent["epochs"]
+    first, second = took["epochs"]
     assert 0 < first < second < way.cpu(training)
-    assert 0 <= spent["auc"] <= 1
+    assert 0 <= took["auc"] <= 1
 
 
 finite = st.floats(-1e3, 1e3)
@@ -222,11 +199,10 @@ finite = st.floats(-1e3, 1e3)
 
 @given(intercept=finite, slope=finite, places=st.sets(st.integers(0, 100), min_size=2, max_size=6))
 def test_points_on_a_line_are_fitted_by_it(
-    benchmark_module: Callable[[str], ModuleType],
     intercept: float,
     slope: float,
     places: set[int],
 ) -> None:
-    fitted = benchmark_module("fitting").line({x: intercept + slope * x for x in places})
+    fitted = fitting.line({x: intercept + slope * x for x in places})
     assert fitted.intercept == pytest.approx(intercept, abs=1e-6)
     assert fitted.slope == pytest.approx(slope, abs=1e-6)

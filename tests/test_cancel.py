@@ -10,13 +10,9 @@ from pathlib import Path
 
 import pytest
 
-# Under --import-mode=importlib a test folder's own modules are not importable by themselves.
-sys.path.insert(0, str(Path(__file__).parent / "cluster"))
-
-from making import Programs, Sweep
-
-from xray_hpc.runs import ledger
-from xray_hpc.runs.record import Status
+from tests.run_folders import Programs, Sweep
+from xray_hpc.records import ledger
+from xray_hpc.records.run_record import Status
 
 REPOSITORY = Path(__file__).parents[1]
 CANCEL = (sys.executable, "-W", "error", "-m", "xray_hpc.cancel")

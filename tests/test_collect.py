@@ -11,13 +11,9 @@ from pathlib import Path
 
 import pytest
 
-# Under --import-mode=importlib a test folder's own modules are not importable by themselves.
-sys.path.insert(0, str(Path(__file__).parent / "report"))
-
-from synthetic import three_models, write_run
-
-from xray_hpc.runs.files import locked
-from xray_hpc.runs.paths import SweepPaths
+from tests.report.synthetic import three_models, write_run
+from xray_hpc.records.atomic_files import locked
+from xray_hpc.records.paths import SweepPaths
 
 REPOSITORY = Path(__file__).parents[1]
 VERB = ("-m", "xray_hpc.collect")

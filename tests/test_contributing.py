@@ -13,8 +13,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from xray_hpc.cluster.plan import read_run
-from xray_hpc.hydra_app import to_mapping
+from xray_hpc.config.hydra_app import to_mapping
+from xray_hpc.launching.plan import read_run
 from xray_hpc.models import registry
 from xray_hpc.models.registry import MODELS, Model
 from xray_hpc.resources import resource
@@ -52,7 +52,7 @@ def test_it_composes_builds_and_predicts(sixth: Path, tmp_path: Path) -> None:
     assert run.name.startswith("tiny-")
     assert run.config.train.balance == "class_weights"
 
-    from xray_hpc.models.build import build_model
+    from xray_hpc.models.build_model import build_model
 
     settled, _ = registry.settle(run.config.model)
     for size in (run.config.data.input_size, registry.MODELS["tiny"].minimum):

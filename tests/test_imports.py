@@ -15,17 +15,31 @@ from xray_hpc.resources import resource
 
 PACKAGE = Path(__file__).parents[1] / "xray_hpc"
 
-# A package imports only from packages in its row. TensorFlow's are those that may import it.
+# The packages in the order of the data flow: each imports from those in its row only.
+COMMON = {"config", "records"}
 MAY_IMPORT = {
-    "runs": {"runs"},
-    "data": {"data", "runs"},
-    "models": {"models", "data", "runs"},
-    "training": {"training", "models", "data", "runs"},
-    "prediction": {"prediction", "models", "data", "runs"},
-    "cluster": {"cluster", "models", "data", "runs"},
-    "report": {"report", "cluster", "models", "data", "runs"},
+    "config": {"config", "models", "launching"},
+    "records": COMMON,
+    "synthetic": COMMON | {"synthetic", "data", "models"},
+    "data": COMMON | {"data", "synthetic"},
+    "models": COMMON | {"models", "synthetic"},
+    "features": COMMON | {"features", "models", "data", "training"},
+    "training": COMMON | {"training", "features", "models", "data"},
+    "prediction": COMMON | {"prediction", "models", "data"},
+    "slurm": COMMON | {"slurm"},
+    "monitoring": COMMON | {"monitoring", "slurm"},
+    "worker": COMMON | {"worker", "slurm"},
+    "launching": COMMON | {"launching", "monitoring", "slurm", "features", "models", "data"},
+    "report": COMMON | {"report", "monitoring", "slurm", "data", "models"},
 }
-MAY_IMPORT_TENSORFLOW = {"training", "models", "data/batches.py"}
+MAY_IMPORT_TENSORFLOW = {
+    "training",
+    "features",
+    "models",
+    "data/input_pipeline.py",
+    "synthetic/demo_backbone.py",
+    "synthetic/pretrain_backbone.py",
+}
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -36,6 +50,10 @@ def imports(file: Path) -> Iterator[str]:
             yield node.module
 
 
+def test_every_package_has_its_row() -> None:
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(MAY_IMPORT)
+
+
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_a_package_imports_downwards_only(package: str) -> None:
     for file in (PACKAGE / package).rglob("*.py"):
@@ -43,41 +61,6 @@ def test_a_package_imports_downwards_only(package: str) -> None:
             parts = name.split(".")
             if parts[0] == "xray_hpc" and len(parts) > 1 and parts[1] in MAY_IMPORT:
                 assert parts[1] in MAY_IMPORT[package], f"{file.name} imports {name}"
-
-
-# So does a part of the cluster package, from the parts in its row and from the modules beside them.
-CLUSTER = {
-    "slurm": {"slurm"},
-    "code": {"code", "slurm"},
-    "preflight": {"preflight", "code", "slurm"},
-    "worker": {"worker", "code", "slurm"},
-    "watch": {"watch", "slurm"},
-    "launching": {"launching", "watch", "preflight", "code", "slurm"},
-}
-
-
-def test_every_part_of_the_cluster_package_has_its_row() -> None:
-    folders = (PACKAGE / "cluster").glob("*/__init__.py")
-    assert {folder.parent.name for folder in folders} == set(CLUSTER)
-
-
-@pytest.mark.parametrize("part", CLUSTER)
-def test_a_part_of_the_cluster_package_imports_downwards_only(part: str) -> None:
-    for file in (PACKAGE / "cluster" / part).glob("*.py"):
-        for other in parts_of_cluster(file):
-            assert other in CLUSTER[part], f"{part}/{file.name} imports {other}"
-
-
-def test_the_modules_beside_the_parts_know_slurms_words_only() -> None:
-    for file in (PACKAGE / "cluster").glob("*.py"):
-        assert parts_of_cluster(file) <= {"slurm"}, file.name
-
-
-def parts_of_cluster(file: Path) -> set[str]:
-    """The parts of the cluster package that a module imports from."""
-    names = (name.split(".") for name in imports(file))
-    inside = (parts[2] for parts in names if parts[:2] == ["xray_hpc", "cluster"] and parts[2:])
-    return {part for part in inside if part in CLUSTER}
 
 
 def test_only_training_and_models_import_tensorflow() -> None:
@@ -90,7 +73,7 @@ def test_only_training_and_models_import_tensorflow() -> None:
 
 
 def test_training_knows_neither_hydra_nor_submitit() -> None:
-    for package in ("training", "models", "data", "runs"):
+    for package in ("training", "features", "models", "data", "records"):
         for file in (PACKAGE / package).rglob("*.py"):
             assert not {name.split(".")[0] for name in imports(file)} & {"hydra", "submitit"}
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hydra.core.utils import JobStatus
 
-from xray_hpc.cluster.plan import Plan
 from xray_hpc.launch import results
-from xray_hpc.runs.files import write_json
+from xray_hpc.launching.plan import Plan
+from xray_hpc.records.atomic_files import write_json
 
 MEASURES = {"loss": 0.25, "accuracy": 0.9, "auc": 0.95}
 

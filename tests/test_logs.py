@@ -11,13 +11,9 @@ from pathlib import Path
 
 import pytest
 
-# Under --import-mode=importlib a test folder's own modules are not importable by themselves.
-sys.path.insert(0, str(Path(__file__).parent / "cluster"))
-
-from making import Programs, Sweep
-
-from xray_hpc.runs.lease import Lease
-from xray_hpc.runs.record import Status, update_record
+from tests.run_folders import Programs, Sweep
+from xray_hpc.records.lease import Lease
+from xray_hpc.records.run_record import Status, update_record
 
 REPOSITORY = Path(__file__).parents[1]
 LOGS = (sys.executable, "-u", "-W", "error", "-m", "xray_hpc.logs")

@@ -18,18 +18,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# Under --import-mode=importlib a test folder's own modules are not importable by themselves.
-sys.path.insert(0, str(Path(__file__).parent / "data"))
-
-from test_dicom import write
-
+from tests.data.test_dicom import write
 from xray_hpc import predict
 from xray_hpc.data.index import scan
 from xray_hpc.errors import UserError
-from xray_hpc.models.card import ModelCard, add_card
-from xray_hpc.runs.files import read_json, write_json
-from xray_hpc.runs.frozen import read_frozen
-from xray_hpc.runs.paths import RunPaths
+from xray_hpc.models.model_card import ModelCard, add_card
+from xray_hpc.records.atomic_files import read_json, write_json
+from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.paths import RunPaths
 
 REPOSITORY = Path(__file__).parents[1]
 VERB = (sys.executable, "-W", "error", "-m", "xray_hpc.predict")
@@ -303,7 +299,7 @@ def test_a_mistake_is_found_before_tensorflow_is_loaded(
     (here / "nothing" / "notes.txt").touch()
     (here / "folder.csv").mkdir()
     (here / "broken").symlink_to("gone")
-    monkeypatch.setitem(sys.modules, "xray_hpc.models.scoring", None)
+    monkeypatch.setitem(sys.modules, "xray_hpc.models.load_scorer", None)
     with pytest.raises(UserError, match=line):
         call(*(model if word == "M" else word for word in words))
     assert not (here / "predictions.csv").exists()
@@ -379,7 +375,7 @@ def test_an_interrupt_leaves_the_old_file_and_no_half_of_a_new_one(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xray_hpc.prediction.table.PredictionTable.add", interrupt)
+    monkeypatch.setattr("xray_hpc.prediction.prediction_table.PredictionTable.add", interrupt)
     with pytest.raises(KeyboardInterrupt):
         call(model, "images")
     assert sorted(here.iterdir()) == before

@@ -12,12 +12,8 @@ from pathlib import Path
 
 import pytest
 
-# Under --import-mode=importlib a test folder's own modules are not importable by themselves.
-sys.path.insert(0, str(Path(__file__).parent / "cluster"))
-
-from making import FAILED, Programs, Sweep, trained
-
-from xray_hpc.runs.record import Status
+from tests.run_folders import FAILED, Programs, Sweep, trained
+from xray_hpc.records.run_record import Status
 
 REPOSITORY = Path(__file__).parents[1]
 STATUS = (sys.executable, "-W", "error", "-m", "xray_hpc.status")

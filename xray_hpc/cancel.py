@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.cluster.watch.cancelling import Cancelling, compact, plan
-from xray_hpc.cluster.watch.finding import find_sweep
-from xray_hpc.cluster.watch.overview import counted
 from xray_hpc.errors import UserError
+from xray_hpc.monitoring.cancel_runs import Cancelling, compact, plan
+from xray_hpc.monitoring.discovery import find_sweep
+from xray_hpc.monitoring.status_view import counted
 
 
 def main() -> int:

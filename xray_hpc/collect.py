@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.cluster.watch.finding import find_sweep
+from xray_hpc.monitoring.discovery import find_sweep
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     )
     parser.add_argument("sweep", metavar="SWEEP", help="its folder, or its name below results/")
     sweep = find_sweep(parser.parse_args().sweep, Path("results"))
-    from xray_hpc.report.collect import collect  # takes a second: not for --help
+    from xray_hpc.report.collect_sweep import collect  # takes a second: not for --help
 
     report = collect(sweep)
     print(report.table())

@@ -15,14 +15,15 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, open_dict, read_write
 
-from xray_hpc import cli, hydra_app
-from xray_hpc.cluster.launching.launch import launch, resolve_kind
-from xray_hpc.cluster.plan import Plan, make_plan
-from xray_hpc.cluster.watch.finding import find_sweep
-from xray_hpc.composing import compose_all
+from xray_hpc import cli
+from xray_hpc.config import hydra_app
+from xray_hpc.config.compose import compose_all
 from xray_hpc.errors import UserError
-from xray_hpc.runs.files import read_json
-from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.launching.launch_sweep import launch, resolve_kind
+from xray_hpc.launching.plan import Plan, make_plan
+from xray_hpc.monitoring.discovery import find_sweep
+from xray_hpc.records.atomic_files import read_json
+from xray_hpc.records.paths import SweepPaths
 
 OWN_SWEEPER = "hydra_plugins.xray_hpc_launching.XraySweeper"
 
@@ -90,7 +91,7 @@ def main() -> int:
     words = [part for word in sys.argv[1:] for part in _split_resume(word)]
     match [word for word in words if word not in ("-m", "--multirun") or "--resume" not in words]:
         case ["--resume", sweep, *words]:
-            from xray_hpc.cluster.launching.resume import resume
+            from xray_hpc.launching.resume import resume
 
             return resume(SweepPaths(find_sweep(sweep, Path("results")).folder.resolve()), words)
         case [*_, "--resume", _] | [*_, "--resume"]:

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.cluster.slurm.queue import NO_CLUSTER, Queue
-from xray_hpc.cluster.states import State, gather, state_of
-from xray_hpc.cluster.watch.finding import find_run
-from xray_hpc.cluster.watch.log_files import Growing, last_lines, of_slurm, tail
 from xray_hpc.errors import UserError
-from xray_hpc.runs import ledger
-from xray_hpc.runs.paths import RunPaths
+from xray_hpc.monitoring.discovery import find_run
+from xray_hpc.monitoring.log_files import Growing, last_lines, of_slurm, tail
+from xray_hpc.monitoring.run_state import State, gather, state_of
+from xray_hpc.records import ledger
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.slurm.cached_queue import NO_CLUSTER, Queue
 
 LOOK_SECONDS = 0.5
 STATE_SECONDS = 2.0

@@ -59,17 +59,17 @@ def main() -> int:
     """The command."""
     given = _parser().parse_intermixed_args()
     # From here on NumPy is loaded, and TensorFlow when the rest is known to be right.
-    from xray_hpc.data.ahead import cores
-    from xray_hpc.data.progress import Progress
+    from xray_hpc.data.thread_map import cores
+    from xray_hpc.prediction.predict_files import predict
+    from xray_hpc.prediction.prediction_table import PredictionTable, csv_rows
     from xray_hpc.prediction.request import STDOUT, check_request
-    from xray_hpc.prediction.stream import predict
-    from xray_hpc.prediction.table import PredictionTable, csv_rows
+    from xray_hpc.progress_bar import Progress
 
     listed = sys.stdin.buffer.read() if "-" in given.images else b""
     request = check_request(given.model, given.images, given.output, given.threshold, listed)
     print(request.describe(), file=sys.stderr, flush=True)
     with quiet_start():
-        from xray_hpc.models.scoring import load_scorer
+        from xray_hpc.models.load_scorer import load_scorer
         from xray_hpc.training.strategy import grow_gpu_memory
     grow_gpu_memory()
     score = load_scorer(request.keras_file, request.card)

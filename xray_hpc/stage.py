@@ -7,17 +7,18 @@ two by itself; run this to look at the data first, or where only this machine ha
 
 from __future__ import annotations
 
-from xray_hpc import cli, hydra_app
-from xray_hpc.cluster.plan import make_plan
-from xray_hpc.config import AugmentConfig, ModelConfig
-from xray_hpc.models.fetch import fetch_weights
+from xray_hpc import cli
+from xray_hpc.config import hydra_app
+from xray_hpc.config.run_config import AugmentConfig, ModelConfig
+from xray_hpc.config.schema import build
+from xray_hpc.launching.plan import make_plan
 from xray_hpc.models.registry import settle
-from xray_hpc.schema import build
+from xray_hpc.models.weights_download import fetch_weights
 
 
 def _stage(composed: hydra_app.Composed) -> int:
-    from xray_hpc.data.augmentations import Shown  # with matplotlib: not for --help
-    from xray_hpc.data.staging import stage_data
+    from xray_hpc.data.augmentation_figure import Shown  # with matplotlib: not for --help
+    from xray_hpc.data.stage_data import stage_data
 
     model, _ = settle(build(ModelConfig, composed.values["model"], "model"))
     fetch_weights(model)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from xray_hpc import cli
-from xray_hpc.cluster.watch.finding import find_sweep, sweeps
-from xray_hpc.cluster.watch.overview import ROWS, of_all, of_sweep
-from xray_hpc.cluster.watch.table import Screen
-from xray_hpc.cluster.watch.watching import WatchedRun, WatchedSweep, Watcher
 from xray_hpc.errors import UserError
+from xray_hpc.monitoring.discovery import find_sweep, sweeps
+from xray_hpc.monitoring.status_view import ROWS, of_all, of_sweep
+from xray_hpc.monitoring.sweep_status import WatchedRun, WatchedSweep, Watcher
+from xray_hpc.monitoring.terminal_table import Screen
 
 SECONDS = 5.0
 BESIDE = 10  # lines of a sweep that are no runs: its sum, the table's head, advice and the like

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from xray_hpc import cli, hydra_app
-from xray_hpc.cluster.launching.prepare import make_folder, prepare
-from xray_hpc.cluster.lock import launch_lock
-from xray_hpc.cluster.plan import make_plan
-from xray_hpc.cluster.states import decide
-from xray_hpc.cluster.worker.worker import work
+from xray_hpc import cli
+from xray_hpc.config import hydra_app
 from xray_hpc.errors import UserError
+from xray_hpc.launching.plan import make_plan
+from xray_hpc.launching.run_folders import make_folder, prepare
+from xray_hpc.monitoring.run_state import decide
+from xray_hpc.records.launch_lock import launch_lock
+from xray_hpc.worker.worker import work
 
 
 def _train(composed: hydra_app.Composed) -> int:

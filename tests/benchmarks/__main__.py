@@ -1,7 +1,7 @@
 """``make bench``: times what a user waits for, prints tables and puts them into RESULTS.md.
 
-python tests/benchmarks --save                         all topics: more than an hour
-python tests/benchmarks --only compose --repeat 1      one topic, printed only
+python -m tests.benchmarks --save                         all topics: more than an hour
+python -m tests.benchmarks --only compose --repeat 1      one topic, printed only
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # no topic is about a GPU
 
-import checkpoints
-import collecting
-import comparing
-import composing
-import growing
-import launching
-import loading
-import machine
-import running
-import saved
-import sharing
-import starting
-import submitting
-import watching
-from measuring import REPOSITORY
-
+from tests.benchmarks import (
+    checkpoints,
+    collecting,
+    comparing,
+    composing,
+    growing,
+    launching,
+    loading,
+    machine,
+    running,
+    saved,
+    sharing,
+    starting,
+    submitting,
+    watching,
+)
+from tests.benchmarks.measuring import REPOSITORY
 from xray_hpc import cli
-from xray_hpc.cluster.code.versions import git_state
+from xray_hpc.records.code_state import git_state
 
 TOPICS = {
     "start": starting.tables,
@@ -55,7 +56,7 @@ TOPICS = {
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
-        prog="python tests/benchmarks",
+        prog="python -m tests.benchmarks",
         description="Time start-up, launching, watching, collecting, images, a run's parts, "
         "who computes a trunk, checkpoints, and the toolkit beside the tutorial's own way.",
         epilog="With --save the tables replace those in tests/benchmarks/RESULTS.md; growth draws "
@@ -96,7 +97,7 @@ def measure(name: str, repeat: int) -> str:
     ]
     said = "; ".join(f"{what} {how}" for what, how in facts)
     texts.append(
-        f"*Measured by `python tests/benchmarks --only {name} --repeat {repeat}`: {said}.*\n"
+        f"*Measured by `python -m tests.benchmarks --only {name} --repeat {repeat}`: {said}.*\n"
     )
     print(texts[-1], flush=True)
     return "\n".join(texts)

@@ -14,12 +14,10 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
-from measuring import REPOSITORY, progress, python
-from table import SPREAD, Table, number, spread
-
+from tests.benchmarks.measuring import REPOSITORY, progress, python
+from tests.benchmarks.table import SPREAD, Table, number, spread
 from xray_hpc.errors import UserError
 
-HERE = Path(__file__).parent
 BATCH = 8  # of full-size images, so that there are several steps in a few seconds
 WAYS = {"never": "never", "default": "as by default", "always": "as soon as the last is written"}
 STEPS_BEFORE = 2  # that are done when the signal comes; the first of them traces the graph
@@ -55,7 +53,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
         progress(f"checkpoints of {case.name}")
         run, file = _run(folder, case.words), folder / "stepping.json"
         words = (run, str(case.seconds), str(repeat), file)
-        python(str(HERE / "stepping.py"), *map(str, words))
+        python("-m", "tests.benchmarks.stepping", *map(str, words))
         found[case.name] = json.loads(file.read_text())
     yield _parts(found, what)
     yield _costs(found)
@@ -168,7 +166,7 @@ def _end(run: Path, what: str) -> Table:
 def _told(run: Path) -> tuple[float, ...]:
     began = time.monotonic()
     with subprocess.Popen(
-        [sys.executable, HERE / "telling.py", run],
+        [sys.executable, "-m", "tests.benchmarks.telling", run],
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

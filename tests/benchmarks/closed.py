@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from measuring import REPOSITORY
 
 ABOUT = (
     "The cluster is a throw-away one of this machine (`tests/slurm/cluster.py`) that takes jobs "
@@ -73,9 +70,8 @@ def closed_cluster(folder: Path, *, array_size: int = ARRAY_SIZE) -> Iterator[Cl
     Raises:
         LeftOutError: it needs programs or rights that are not there.
     """
-    sys.path.append(str(REPOSITORY / "tests" / "slurm"))
-    from cluster import Cluster, ClusterError, missing_programs
-    from configuration import Size
+    from tests.slurm.cluster import Cluster, ClusterError, missing_programs
+    from tests.slurm.configuration import Size
 
     if missing := missing_programs():
         raise LeftOutError(f"not installed: {', '.join(missing)}")

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import sweeps
-from made import DRAWN, EPOCHS, IMAGES, finish, make
-from measuring import Sample, heavy_imports, progress
-from spent import Spent, watched
-from table import TIMES, Table, number, times
+from tests.benchmarks import sweeps
+from tests.benchmarks.made import DRAWN, EPOCHS, IMAGES, finish, make
+from tests.benchmarks.measuring import Sample, heavy_imports, progress
+from tests.benchmarks.spent import Spent, watched
+from tests.benchmarks.table import TIMES, Table, number, times
 
 if TYPE_CHECKING:
-    from xray_hpc.runs.paths import SweepPaths
+    from xray_hpc.records.paths import SweepPaths
 
 SIZES = (3, 100, 1000, 10_000)
 ONCE = 10_000  # so many runs are collected once only

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import parts
-from fitting import line
-from measuring import progress
-from spent import Spent
-from table import Table, number
-from ways import Ours, Task, Theirs, Training, ours, theirs
+from tests.benchmarks import parts
+from tests.benchmarks.fitting import line
+from tests.benchmarks.measuring import progress
+from tests.benchmarks.spent import Spent
+from tests.benchmarks.table import Table, number
+from tests.benchmarks.ways import Ours, Task, Theirs, Training, ours, theirs
 
 SIZE, EPOCHS = 224, 10
 RATES = (1e-4, 3e-4, 1e-3)

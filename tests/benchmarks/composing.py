@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import sweeps
-from measuring import Sample, median_cpu, timed
-from table import TIMES, Table, number, times
+from tests.benchmarks import sweeps
+from tests.benchmarks.measuring import Sample, median_cpu, timed
+from tests.benchmarks.table import TIMES, Table, number, times
 
 SIZE = 1000
 PART = 10
@@ -20,7 +20,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    from xray_hpc.composing import compose_all
+    from xray_hpc.config.compose import compose_all
     from xray_hpc.resources import resource
 
     jobs = sweeps.jobs(SIZE)

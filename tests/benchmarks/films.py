@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from xray_hpc.data import demo
+from xray_hpc.synthetic import demo_dataset
 
 HEIGHT = 1024
 IMAGES = 320
@@ -19,8 +19,8 @@ def draw(folder: Path) -> None:
 
     The demo's drawings are enlarged, and given the grain that makes a film's file as large.
     """
-    for path, patient, image in demo.plan(IMAGES, seed=0, classes=2):
-        drawn = Image.fromarray(demo.draw_image(patient, image, 0))
+    for path, patient, image in demo_dataset.plan(IMAGES, seed=0, classes=2):
+        drawn = Image.fromarray(demo_dataset.draw_image(patient, image, 0))
         size = (round(drawn.width * HEIGHT / drawn.height), HEIGHT)
         film = np.asarray(drawn.resize(size, Image.Resampling.BICUBIC), np.float32)
         film = film + _grain(patient.rng(0, image), film.shape)

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import parts
-from fitting import line
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from measuring import REPOSITORY, progress
-from table import Table, number
-from ways import Task, Training, ours, theirs
 
-from xray_hpc.report.style import DPI, PALETTE, look
-from xray_hpc.runs.figures import save
+from tests.benchmarks import parts
+from tests.benchmarks.fitting import line
+from tests.benchmarks.measuring import REPOSITORY, progress
+from tests.benchmarks.table import Table, number
+from tests.benchmarks.ways import Task, Training, ours, theirs
+from xray_hpc.figure_files import save
+from xray_hpc.report.figure_style import DPI, PALETTE, look
 
 FIGURE = REPOSITORY / "results" / "example" / "growth.png"
 SIZE = 64

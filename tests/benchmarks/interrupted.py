@@ -1,7 +1,7 @@
 """Draw the learning curve of a run that was killed ten times over that of one that was not.
 
-python tests/benchmarks/interrupted.py                     a real training of some minutes
-python tests/benchmarks/interrupted.py elsewhere.png
+python -m tests.benchmarks.interrupted                     a real training of some minutes
+python -m tests.benchmarks.interrupted elsewhere.png
 
 Nothing is drawn unless the two runs have left the same bytes.
 """
@@ -29,12 +29,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from measuring import REPOSITORY, progress, python
 from PIL import Image
 
-from xray_hpc.report.style import DPI, PALETTE, look
-from xray_hpc.runs.figures import save
-from xray_hpc.runs.paths import RunPaths, SweepPaths
+from tests.benchmarks.measuring import REPOSITORY, progress, python
+from xray_hpc.figure_files import save
+from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.report.figure_style import DPI, PALETTE, look
 
 FIGURE = REPOSITORY / "results" / "example" / "interrupted.png"
 MODEL, EPOCHS, KILLS = "cnn", 16, 10
@@ -116,8 +116,8 @@ def attempts(run: RunPaths, moments: list[int]) -> Iterator[Try]:
 
 def train(run: RunPaths, *, until: int | None) -> Iterator[int]:
     """Train it in a process of its own, killed as that comes to a step; give each that it does."""
-    command = [sys.executable, "-u", __file__, "--train", str(run.folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-um", "tests.benchmarks.interrupted", "--train", str(run.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if said := re.match(r"epoch (\d+)/\d+ step (\d+)/(\d+)$", line):
@@ -135,14 +135,14 @@ def train_aloud(folder: Path) -> int:
     from xray_hpc.training.__main__ import quiet_start, train
 
     with quiet_start():
-        from xray_hpc.training import fitting, progress
+        from xray_hpc.training import fit, progress_callbacks
 
-    class Aloud(progress.ProgressLine):
+    class Aloud(progress_callbacks.ProgressLine):
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
             self.every = 0.0
 
-    fitting.ProgressLine = Aloud
+    fit.ProgressLine = Aloud
     return train(RunPaths(folder))
 
 

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import closed
-import steps
-import sweeps
-from closed import LeftOutError, closed_cluster
-from measuring import Sample, heavy_imports, progress, python, timed
-from table import TIMES, Table, times
+from tests.benchmarks import closed, steps, sweeps
+from tests.benchmarks.closed import LeftOutError, closed_cluster
+from tests.benchmarks.measuring import Sample, heavy_imports, progress, python, timed
+from tests.benchmarks.table import TIMES, Table, times
 
 SIZE = 1000
 
@@ -45,7 +43,7 @@ def _spent(folder: Path, repeat: int) -> dict[str, list[Sample]]:
             progress(f"the steps of a launch of {SIZE} runs, {i + 1} of {repeat}")
             file = folder / f"{i}.json"
             words = sweeps.command(folder / f"results-{i}", SIZE)[1:]
-            begin = (steps.__file__, str(time.monotonic()), str(file))
+            begin = ("-m", steps.__name__, str(time.monotonic()), str(file))
             whole = timed(partial(python, *begin, *words, **cluster.environment))
             cluster.empty()
             for step, (wall, cpu) in json.loads(file.read_text()).items():

@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import films
-from measuring import Sample, median_cpu, repeated
-from table import SPREAD, Table, number, spread
-
-from xray_hpc.config import AugmentConfig, DataConfig
+from tests.benchmarks import films
+from tests.benchmarks.measuring import Sample, median_cpu, repeated
+from tests.benchmarks.table import SPREAD, Table, number, spread
+from xray_hpc.config.run_config import AugmentConfig, DataConfig
 from xray_hpc.data.dataset import Dataset, load_index
+from xray_hpc.data.image_store import pack
 from xray_hpc.data.index import scan
-from xray_hpc.data.pack import pack
 from xray_hpc.errors import UserError
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def _epochs(batches: tf.data.Dataset, repeat: int) -> Timing:
 
 
 def _packed(data: Dataset, augment: AugmentConfig) -> tf.data.Dataset:
-    from xray_hpc.data.batches import training_batches
+    from xray_hpc.data.input_pipeline import training_batches
 
     return training_batches(
         data.images,

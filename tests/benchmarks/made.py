@@ -5,16 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import sweeps
-from measuring import REPOSITORY
+from tests.benchmarks import sweeps
 
 if TYPE_CHECKING:
-    from xray_hpc.runs.paths import RunPaths, SweepPaths
+    from xray_hpc.records.paths import RunPaths, SweepPaths
 
 DRAWN = 40
 # What a run on the real set has: the images of its random split, and of the test.
@@ -24,10 +22,8 @@ EPOCHS = 50
 
 def make(folder: Path, size: int, more: int = 0) -> tuple[SweepPaths, list[str]]:
     """A sweep of ``size`` runs, and the names of ``more`` that :func:`finish` can add to it."""
-    sys.path.append(str(REPOSITORY / "tests" / "report"))
-    from synthetic import plan
-
-    from xray_hpc.runs.paths import SweepPaths
+    from tests.report.synthetic import plan
+    from xray_hpc.records.paths import SweepPaths
 
     sweep = SweepPaths(folder)
     sweep.runs.mkdir(parents=True)
@@ -69,9 +65,8 @@ def _with(line: str, values: Mapping[str, str]) -> str:
 
 @functools.cache
 def _drawn(folder: Path) -> list[RunPaths]:
-    from synthetic import Drawn, write_run
-
-    from xray_hpc.runs.paths import SweepPaths
+    from tests.report.synthetic import Drawn, write_run
+    from xray_hpc.records.paths import SweepPaths
 
     sweep = SweepPaths(folder)
     return [

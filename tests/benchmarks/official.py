@@ -11,9 +11,9 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-import sweeps
-from closed import Closed, LeftOutError
-from measuring import REPOSITORY
+from tests.benchmarks import sweeps
+from tests.benchmarks.closed import Closed, LeftOutError
+from tests.benchmarks.measuring import REPOSITORY
 
 PLUGIN = "hydra-submitit-launcher"
 APP = Path(__file__).parent / "official_app.py"

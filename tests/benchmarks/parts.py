@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from xray_hpc.config import DataConfig
-from xray_hpc.data import demo
+from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.index import scan
 from xray_hpc.data.splits import split
 from xray_hpc.errors import UserError
+from xray_hpc.synthetic import demo_dataset
 
 WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 DRAWN = 6_520  # of which a fifth is for the test
@@ -56,7 +56,7 @@ def source(folder: Path, drawn: int = DRAWN) -> Source:
     if named is None:
         root = folder / f"drawn-{drawn}"
         root.mkdir()
-        demo.generate(root, drawn, seed=0, classes=2)
+        demo_dataset.generate(root, drawn, seed=0, classes=2)
         return Source(root, "drawn X-rays", None)
     base = Path(named).expanduser()
     weights = base / "keras_models" / WEIGHTS

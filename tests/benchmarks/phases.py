@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measuring import cpu_seconds
+from tests.benchmarks.measuring import cpu_seconds
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -27,15 +27,15 @@ REST, ALL = "the rest", "all"
 
 def main() -> None:
     """The command."""
-    from xray_hpc.runs.paths import RunPaths
-    from xray_hpc.training import run
+    from xray_hpc.records.paths import RunPaths
+    from xray_hpc.training import train_run
     from xray_hpc.training.callbacks import EpochTables
 
     spent = {IMPORTS: cpu_seconds()}
     epochs: list[float] = []
 
     def timed(name: str) -> Callable[..., Any]:
-        call = getattr(run, name)
+        call = getattr(train_run, name)
 
         def timing(*words: Any, **named: Any) -> Any:
             began = cpu_seconds()
@@ -46,8 +46,8 @@ def main() -> None:
         return timing
 
     for name in PARTS:
-        setattr(run, name, timed(name))
-    fit, write = run.fit, EpochTables.on_epoch_end
+        setattr(train_run, name, timed(name))
+    fit, write = train_run.fit, EpochTables.on_epoch_end
 
     def begin(*words: Any, **named: Any) -> Any:
         epochs.append(cpu_seconds())
@@ -57,8 +57,8 @@ def main() -> None:
         write(self, *words)
         epochs.append(cpu_seconds())
 
-    run.fit, EpochTables.on_epoch_end = begin, end
-    run.train_run(RunPaths(Path(sys.argv[1])))
+    train_run.fit, EpochTables.on_epoch_end = begin, end
+    train_run.train_run(RunPaths(Path(sys.argv[1])))
     everything = cpu_seconds()
     start, first, *_, last = epochs
     spent[REST] = everything - sum(spent.values()) - (last - start)

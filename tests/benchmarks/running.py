@@ -8,11 +8,11 @@ import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import parts
-from measuring import progress, python
-from phases import ALL, FIRST, IMPORTS, OTHERS, PARTS, REST
-from table import Table, number
-from ways import Task, words_of
+from tests.benchmarks import parts
+from tests.benchmarks.measuring import progress, python
+from tests.benchmarks.phases import ALL, FIRST, IMPORTS, OTHERS, PARTS, REST
+from tests.benchmarks.table import Table, number
+from tests.benchmarks.ways import Task, words_of
 
 IMAGES, SIZE, EPOCHS = 400, 224, 10
 RUNS = {"tl": ["model=tl"], "ft 13": ["model=ft", "model.unfreeze=13"]}
@@ -45,11 +45,11 @@ def _parts(task: Task, words: list[str], place: Path, repeat: int) -> Mapping[st
     (run,) = (place / "sweep" / "runs").iterdir()
     new = shutil.copytree(run, place / "new")
     python("-m", "xray_hpc.training", str(run))  # computes the trunk
-    script, file = Path(__file__).with_name("phases.py"), place / "spent.json"
+    file = place / "spent.json"
     samples = []
     for _ in range(repeat):
         shutil.rmtree(run)
         shutil.copytree(new, run)
-        python(str(script), str(run), str(file))
+        python("-m", "tests.benchmarks.phases", str(run), str(file))
         samples.append(json.loads(file.read_text()))
     return {row: statistics.median(sample[row] for sample in samples) for row in ROWS}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from xray_hpc.runs.files import write_text
+from xray_hpc.records.atomic_files import write_text
 
 FILE = Path(__file__).parent / "RESULTS.md"
 

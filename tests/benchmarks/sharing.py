@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import parts
-from measuring import REPOSITORY, progress, python
-from table import SPREAD, Table, spread
-from ways import Task, words_of
+from tests.benchmarks import parts
+from tests.benchmarks.measuring import REPOSITORY, progress, python
+from tests.benchmarks.table import SPREAD, Table, spread
+from tests.benchmarks.ways import Task, words_of
 
 IMAGES, SIZE, EPOCHS = 400, 224, 10
 SWEEPS = {

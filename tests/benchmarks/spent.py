@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from measuring import REPOSITORY
+from tests.benchmarks.measuring import REPOSITORY
 
 EVERY = 0.25
 TICKS = os.sysconf("SC_CLK_TCK")

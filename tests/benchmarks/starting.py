@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from measuring import heavy_imports, python, runs_of
-from table import TIMES, Table, times
+from tests.benchmarks.measuring import heavy_imports, python, runs_of
+from tests.benchmarks.table import TIMES, Table, times
 
 COMMANDS = (
     "xray_hpc.launch --help",

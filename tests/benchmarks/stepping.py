@@ -1,6 +1,6 @@
 """Train a few steps of a run over and over, with checkpoints and without, and time what they take.
 
-python stepping.py RUN SECONDS REPEAT FILE
+python -m tests.benchmarks.stepping RUN SECONDS REPEAT FILE
 
 What was timed goes into ``FILE``. Training is a real one's: its model, its images, its loop over
 steps and its checkpoints; only its epochs have no end.
@@ -18,20 +18,20 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from measuring import Sample, cpu_seconds, repeated
 
-from xray_hpc.config import CheckpointConfig
+from tests.benchmarks.measuring import Sample, cpu_seconds, repeated
+from xray_hpc.config.run_config import CheckpointConfig
 from xray_hpc.data.dataset import load
-from xray_hpc.runs.frozen import FrozenRun, read_frozen
-from xray_hpc.runs.paths import RunPaths
+from xray_hpc.records.frozen_run import FrozenRun, read_frozen
+from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.callbacks import Keep
 from xray_hpc.training.checkpoint import Position, State, StateFiles
 from xray_hpc.training.checkpointing import Checkpointing
-from xray_hpc.training.learner import make_learner
 from xray_hpc.training.loop import train
-from xray_hpc.training.run import prepare_devices
 from xray_hpc.training.state import capture, restore, restore_metrics
 from xray_hpc.training.strategy import make_strategy
+from xray_hpc.training.train_run import prepare_devices
+from xray_hpc.training.training_model import make_learner
 
 PARTS_REPEAT = 5
 FEWEST_STEPS = 4

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from measuring import cpu_seconds
+from tests.benchmarks.measuring import cpu_seconds
 
 START = "start Python, import, read the command line"
 REST = "the rest"
@@ -25,17 +25,17 @@ STEPS: dict[str, dict[str, tuple[str, ...]]] = {
     "compose the configurations": {"xray_hpc.launch": ("compose_all",)},
     "check them and name the runs": {"xray_hpc.launch": ("make_plan",)},
     "ask the cluster": {
-        "xray_hpc.cluster.preflight.preflight": ("check", "test_only"),
-        "xray_hpc.cluster.slurm.commands": ("available", "queued_jobs"),
-        "xray_hpc.cluster.launching.on_slurm": ("limits",),
+        "xray_hpc.launching.preflight.checks": ("check", "test_only"),
+        "xray_hpc.slurm.client": ("available", "queued_jobs"),
+        "xray_hpc.launching.on_slurm": ("limits",),
     },
-    "look at the runs' folders": {"xray_hpc.cluster.launching.launch": ("decide_all",)},
+    "look at the runs' folders": {"xray_hpc.launching.launch_sweep": ("decide_all",)},
     "record the code and the packages": {
-        "xray_hpc.cluster.launching.prepare": ("code_state",),
-        "xray_hpc.cluster.code.versions": ("record",),
+        "xray_hpc.launching.run_folders": ("code_state",),
+        "xray_hpc.records.code_state": ("record",),
     },
-    "write the runs' folders": {"xray_hpc.cluster.launching.launch": ("prepare",)},
-    "submit": {"xray_hpc.cluster.launching.on_slurm": ("send",)},
+    "write the runs' folders": {"xray_hpc.launching.launch_sweep": ("prepare",)},
+    "submit": {"xray_hpc.launching.on_slurm": ("send",)},
     REST: {"xray_hpc.launch": ("launch_sweep",)},
 }
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import closed
-import official
-import sweeps
-from closed import Closed, LeftOutError, closed_cluster
-from measuring import Sample, progress, python, timed
-from table import TIMES, Table, number, times
+from tests.benchmarks import closed, official, sweeps
+from tests.benchmarks.closed import Closed, LeftOutError, closed_cluster
+from tests.benchmarks.measuring import Sample, progress, python, timed
+from tests.benchmarks.table import TIMES, Table, number, times
 
 COLUMNS = ("way", "runs", *TIMES, "Slurm calls", "files", "MB")
 # The official plugin is not tried where it would take more CPU seconds than this.

@@ -1,6 +1,6 @@
 """The training process of a run, which also says when it looks for a signal, copies and writes.
 
-python telling.py RUN
+python -m tests.benchmarks.telling RUN
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xray_hpc.runs.paths import RunPaths
+from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.__main__ import quiet_start, train
-from xray_hpc.training.ending import end_when_told
+from xray_hpc.training.signals import end_when_told
 
 
 def telling(what: str, function: Callable[..., Any]) -> Callable[..., Any]:

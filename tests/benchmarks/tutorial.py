@@ -22,8 +22,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import callbacks, layers
-from measuring import cpu_seconds
 from sklearn.metrics import roc_auc_score
+
+from tests.benchmarks.measuring import cpu_seconds
 
 BATCH, SEED = 32, 42
 # What the tutorial goes over the images for, each time with all of them.

@@ -10,18 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import closed
-import sweeps
-from closed import Closed, LeftOutError, closed_cluster
-from measuring import Sample, heavy_imports, progress, python, timed
-from table import TIMES, Table, number, times
-
-from xray_hpc.cluster.slurm.commands import QUEUE_FORMAT
-from xray_hpc.runs import ledger
-from xray_hpc.runs.lease import Lease, Owner, holder
-from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
-from xray_hpc.runs.progress import Progress
-from xray_hpc.runs.record import Status, Try, now, read_record
+from tests.benchmarks import closed, sweeps
+from tests.benchmarks.closed import Closed, LeftOutError, closed_cluster
+from tests.benchmarks.measuring import Sample, heavy_imports, progress, python, timed
+from tests.benchmarks.table import TIMES, Table, number, times
+from xray_hpc.records import ledger
+from xray_hpc.records.lease import Lease, Owner, holder
+from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.records.run_progress import Progress
+from xray_hpc.records.run_record import Status, Try, now, read_record
+from xray_hpc.slurm.client import QUEUE_FORMAT
 
 SIZE = 1000
 EPOCHS = 50

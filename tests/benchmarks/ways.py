@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parts import Part
-from spent import Spent, watched
-
-from xray_hpc.runs.files import read_json
-from xray_hpc.runs.frozen import read_frozen
-from xray_hpc.runs.paths import RunPaths, SweepPaths
+from tests.benchmarks.parts import Part
+from tests.benchmarks.spent import Spent, watched
+from xray_hpc.records.atomic_files import read_json
+from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.paths import RunPaths, SweepPaths
 
 BACKBONES = {"mobilenet_v2": "MobileNetV2", "resnet152v2": "ResNet152V2"}
 KINDS = {
@@ -146,8 +145,11 @@ def theirs(task: Task, epochs: int, trainings: Sequence[Training], folder: Path)
         "trainings": [vars(training) for training in trainings],
     }
     (place / "settings.json").write_text(json.dumps(settings))
-    script = Path(__file__).with_name("tutorial.py")
-    words = [str(script), str(place / "settings.json"), str(place / "spent.json")]
-    spent = watched(words, {script.name: "tutorial"})
+    words = [
+        "-m",
+        "tests.benchmarks.tutorial",
+        *(str(place / name) for name in ("settings.json", "spent.json")),
+    ]
+    spent = watched(words, {"tests.benchmarks.tutorial": "tutorial"})
     said = json.loads((place / "spent.json").read_text())
     return Theirs(spent, said["start"], dict(zip(trainings, said["trainings"], strict=True)))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xray_hpc.config import DataConfig
+from xray_hpc.config.run_config import DataConfig
 
 
 def draw(path: Path, side: int = 12) -> None:

@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
-from xray_hpc.config import DataConfig
-from xray_hpc.data.contrast import equalize
+from xray_hpc.config.run_config import DataConfig
+from xray_hpc.data.clahe import equalize
 from xray_hpc.data.dataset import load, load_index
-from xray_hpc.data.images import decode
+from xray_hpc.data.decode import decode
 from xray_hpc.data.index import scan
 from xray_hpc.errors import UserError
 
@@ -80,7 +80,7 @@ def test_more_images_than_a_block_holds_are_packed_whole(
     make_tree: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("xray_hpc.data.blocks.BLOCK_BYTES", 64 * 8 * 8)
+    monkeypatch.setattr("xray_hpc.data.block_file.BLOCK_BYTES", 64 * 8 * 8)
     make_tree(tree, {"train/NORMAL": [f"IM-{n}-1.png" for n in range(1000, 1100)]})
     (tree / "train/NORMAL/IM-1050-1.png").write_bytes(b"")
     data = load(data_config(tree), cache)
@@ -283,7 +283,7 @@ def test_no_room_is_said_before_packing_and_leaves_nothing(
     tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tree)._replace(free=10)
-    monkeypatch.setattr("xray_hpc.data.cache.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("xray_hpc.data.cache_folder.shutil.disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"no space left in .*cache for the packed images, which"):
         load(data_config(tree), cache)
     assert packs(cache) == []
@@ -312,7 +312,7 @@ def test_processes_that_start_together_pack_once(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
     program = (
-        "import sys; from pathlib import Path; from xray_hpc.config import DataConfig;"
+        "import sys; from pathlib import Path; from xray_hpc.config.run_config import DataConfig;"
         "from xray_hpc.data.dataset import load;"
         "config = DataConfig(source='folder', root=sys.argv[1], image_size=8, channels=1,"
         "split='patient', validation_fraction=0.2, split_seed=42);"
@@ -332,6 +332,6 @@ def test_processes_that_start_together_pack_once(
 def test_loading_needs_no_tensorflow() -> None:
     program = (
         "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None;"
-        "import xray_hpc.data.dataset, xray_hpc.data.figures, xray_hpc.data.summary"
+        "import xray_hpc.data.dataset, xray_hpc.data.dataset_figures, xray_hpc.data.dataset_summary"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

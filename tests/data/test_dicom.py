@@ -20,7 +20,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from xray_hpc.data.images import UnreadableImageError, decode
+from xray_hpc.data.decode import UnreadableImageError, decode
 
 SIDE = 16
 RAMP = np.tile(np.linspace(0, 255, SIDE).round(), (SIDE, 1))

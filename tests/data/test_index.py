@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.config import DataConfig
-from xray_hpc.data import demo
+from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.index import scan, survey
 from xray_hpc.errors import UserError
+from xray_hpc.synthetic import demo_dataset
 
 MakeConfig = Callable[..., DataConfig]
 
@@ -118,7 +118,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tree: Path) -> list[tuple[int, int, i
         if seed == 13:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo, "generate", generate)
+    monkeypatch.setattr(demo_dataset, "generate", generate)
     return calls
 
 
@@ -164,9 +164,9 @@ def test_the_fingerprint_of_the_demo_stays(tmp_path: Path, data_config: MakeConf
 @pytest.mark.parametrize("images", [40, 41, 800])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_survey_of_the_demo_counts_what_is_drawn(images: int, classes: int) -> None:
-    names = sorted(set(demo.CLASSES[classes].values()))
-    planned = Counter(path.parts[:2] for path, _, _ in demo.plan(images, 0, classes))
-    for part, counts in demo.counts(images, classes).items():
+    names = sorted(set(demo_dataset.CLASSES[classes].values()))
+    planned = Counter(path.parts[:2] for path, _, _ in demo_dataset.plan(images, 0, classes))
+    for part, counts in demo_dataset.counts(images, classes).items():
         assert counts == tuple(planned[part, name] for name in names)
 
 

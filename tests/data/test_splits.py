@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from xray_hpc.config import DataConfig
+from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.entries import Entry, count
 from xray_hpc.data.index import scan
 from xray_hpc.data.splits import shared_patients, small_classes, split, trainable

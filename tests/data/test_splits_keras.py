@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.config import DataConfig
+from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.index import scan
 from xray_hpc.data.splits import split
 

@@ -1,4 +1,4 @@
-"""Do every fault to real jobs, and write what came out into RESULTS.md: ``python tests/faults``.
+"""Do every fault to real jobs, and write what came out into RESULTS.md: ``python -m tests.faults``.
 
 It needs root and Slurm's packages (tests/slurm/install.sh). ``--only NAME...`` prints the table of
 some faults and leaves RESULTS.md alone.
@@ -14,12 +14,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "slurm"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
-
-from configuration import slurm_version
-from faults import FAULTS
-from proving import Outcome, prove
+from tests.faults.faults import FAULTS
+from tests.faults.proving import Outcome, prove
+from tests.slurm.configuration import slurm_version
 
 FOLDER = Path(__file__).parent
 
@@ -39,7 +36,7 @@ epochs lost at most | epochs run twice | outcome |
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python tests/faults", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--times", type=int, default=5, help="runs that a fault is done to (5)")
     parser.add_argument("--only", nargs="+", choices=sorted(FAULTS), metavar="NAME")
     parser.add_argument("--together", type=int, default=3, help="faults at a time (3)")
@@ -97,7 +94,7 @@ def _row(outcome: Outcome) -> str:
 
 
 def _words(arguments: Sequence[str]) -> list[str]:
-    return ["tests/faults", *arguments[1:]]
+    return ["-m", "tests.faults", *arguments[1:]]
 
 
 def _git(*words: str) -> str:

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps import FaultError, Sweep
-
-from xray_hpc.runs.record import Failure
+from tests.faults.sweeps import FaultError, Sweep
+from xray_hpc.records.run_record import Failure
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import of_answers
-import of_clusters
-import of_launches
-import of_runs
-import of_storage
-from doing import Fault
+from tests.faults import of_answers, of_clusters, of_launches, of_runs, of_storage
+from tests.faults.doing import Fault
 
 FAULTS = {
     name: found

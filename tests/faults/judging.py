@@ -7,11 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from standin import MODEL, digest_of
-from sweeps import Sweep
-
-from xray_hpc.cluster.states import missing_file
-from xray_hpc.runs.record import Status
+from tests.faults.standin import MODEL, digest_of
+from tests.faults.sweeps import Sweep
+from xray_hpc.monitoring.run_state import missing_file
+from xray_hpc.records.run_record import Status
 
 Line = dict[str, Any]
 

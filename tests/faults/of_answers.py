@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from doing import fault
-from of_runs import training_killed
-from sweeps import FaultError, Sweep
-
-from xray_hpc.runs.record import Failure
+from tests.faults.doing import fault
+from tests.faults.of_runs import training_killed
+from tests.faults.sweeps import FaultError, Sweep
+from xray_hpc.records.run_record import Failure
 
 
 @fault(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 import time
 
-from doing import fault
-from sweeps import Sweep
-
-from xray_hpc.runs.record import Failure
+from tests.faults.doing import fault
+from tests.faults.sweeps import Sweep
+from xray_hpc.records.run_record import Failure
 
 # slurmctld writes down what it knows every 5 s. Jobs that it forgets to have started it starts
 # again, and holds them where their nodes say that they run already.

@@ -7,11 +7,10 @@ import signal
 import subprocess
 import time
 
-from doing import fault
-from of_clusters import restart_controller
-from sweeps import FaultError, Sweep
-
-from xray_hpc.runs import ledger
+from tests.faults.doing import fault
+from tests.faults.of_clusters import restart_controller
+from tests.faults.sweeps import FaultError, Sweep
+from xray_hpc.records import ledger
 
 
 @fault(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from doing import fault, kill
-from sweeps import Sweep
-
-from xray_hpc.runs.record import Failure
+from tests.faults.doing import fault, kill
+from tests.faults.sweeps import Sweep
+from xray_hpc.records.run_record import Failure
 
 
 @fault(how="`kill -9` of the process that trains", failures=(Failure.KILLED,))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import storage
-from doing import fault
-from sweeps import FaultError, Sweep
-
-from xray_hpc.runs.lease import holder
-from xray_hpc.runs.record import Failure
+from tests.faults import storage
+from tests.faults.doing import fault
+from tests.faults.sweeps import FaultError, Sweep
+from xray_hpc.records.lease import holder
+from xray_hpc.records.run_record import Failure
 
 # While a record cannot be written, it cannot say why; the next try takes the one before for killed.
 UNWRITTEN = (Failure.STORAGE, Failure.KILLED)

@@ -10,12 +10,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import storage
-from doing import Fault
-from judging import judge, judge_left
-from sweeps import FaultError, Sweep, throwaway
-
-from xray_hpc.runs.record import Status
+from tests.faults import storage
+from tests.faults.doing import Fault
+from tests.faults.judging import judge, judge_left
+from tests.faults.sweeps import FaultError, Sweep, throwaway
+from xray_hpc.records.run_record import Status
 
 RUNS_OF_MANY = 2
 

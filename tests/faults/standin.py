@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from xray_hpc.runs.files import read_json, replacing, write_json
-from xray_hpc.runs.frozen import read_frozen
-from xray_hpc.runs.paths import RunPaths, SweepPaths
-from xray_hpc.runs.progress import Progress, checkpoint_name, write_progress
-from xray_hpc.runs.record import Status, now, update_record
+from xray_hpc.records.atomic_files import read_json, replacing, write_json
+from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.records.run_progress import Progress, checkpoint_name, write_progress
+from xray_hpc.records.run_record import Status, now, update_record
 
 MODEL = "cnn"
 # The code beside these tests, wherever an installed one is.
@@ -35,7 +35,7 @@ from importlib.util import spec_from_file_location
 class Finder:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name == "xray_hpc.training.run":
+        if name == "xray_hpc.training.train_run":
             return spec_from_file_location(name, {file!r})
 
 if "xray_hpc.training" in sys.orig_argv:
@@ -54,7 +54,10 @@ class Control:
 
     def prepare(self, *, seconds: float, epochs: int) -> None:
         """Make the folder, for runs of so many epochs of ``seconds`` each."""
-        from synthetic import Drawn, write_run  # with pandas, which the stand-in does without
+        from tests.report.synthetic import (  # with pandas, which the stand-in does without
+            Drawn,
+            write_run,
+        )
 
         self.folder.mkdir(parents=True)
         site = SITE.format(file=str(Path(__file__).resolve()))
@@ -151,7 +154,7 @@ def newest(paths: RunPaths) -> tuple[int, str]:
 
 def save(paths: RunPaths, epoch: int, digest: str) -> None:
     """Write the checkpoint, which a training that is told to end does not leave half-written."""
-    from xray_hpc.training.ending import UNSAVED
+    from xray_hpc.training.signals import UNSAVED
 
     with UNSAVED:
         name = checkpoint_name(epoch + 1, 0)

@@ -13,17 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client import Slurm
-from cluster import Cluster
-from configuration import Size
-from launching import Launcher
-from processes import commands
-from standin import MODEL, Control
-
-from xray_hpc.runs.files import read_json
-from xray_hpc.runs.frozen import read_frozen
-from xray_hpc.runs.paths import RunPaths, SweepPaths
-from xray_hpc.runs.record import RunRecord, read_record
+from tests.faults.standin import MODEL, Control
+from tests.slurm.client import Slurm
+from tests.slurm.cluster import Cluster
+from tests.slurm.configuration import Size
+from tests.slurm.launching import Launcher
+from tests.slurm.processes import commands
+from xray_hpc.records.atomic_files import read_json
+from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.records.run_record import RunRecord, read_record
 
 PATIENCE = 180
 MEMORY = "cluster.mem=250M"

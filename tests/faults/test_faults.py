@@ -1,4 +1,4 @@
-"""Some of the faults, each done once; `python tests/faults` does all of them, and more often."""
+"""Some of the faults, each done once; `python -m tests.faults` does all of them, and more often."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from client import without
-from cluster import installing, missing_programs
-from faults import FAULTS
-from proving import Outcome, prove
+
+from tests.faults.faults import FAULTS
+from tests.faults.proving import Outcome, prove
+from tests.slurm.client import without
+from tests.slurm.cluster import installing, missing_programs
 
 QUICK = (
     "training_killed",

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from client import without
-from cluster import installing, missing_programs
-from sweeps import Sweep, throwaway
 
-from xray_hpc.runs import ledger
-from xray_hpc.runs.record import Status
+from tests.faults.sweeps import Sweep, throwaway
+from tests.slurm.client import without
+from tests.slurm.cluster import installing, missing_programs
+from xray_hpc.records import ledger
+from xray_hpc.records.run_record import Status
 
 LIMIT = 20  # of the account and of the QOS "few"
 

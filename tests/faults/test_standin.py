@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from standin import Control, digest_of
-from synthetic import write_run
 
-from xray_hpc.cluster.states import missing_file
-from xray_hpc.runs.paths import RunPaths, SweepPaths
-from xray_hpc.runs.progress import read_progress
-from xray_hpc.runs.record import Failure, RunRecord, Status, read_record
+from tests.faults.standin import Control, digest_of
+from tests.report.synthetic import write_run
+from xray_hpc.monitoring.run_state import missing_file
+from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.records.run_progress import read_progress
+from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
 
 SEED, EPOCHS = 7, 3
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from xray_hpc.config import ModelConfig
-from xray_hpc.models.build import build_model
-from xray_hpc.models.graph import flat_layers
+from xray_hpc.config.run_config import ModelConfig
+from xray_hpc.models.build_model import build_model
+from xray_hpc.models.layer_graph import flat_layers
 
 STACKED = {"densenet169": "none", "mobilenet_v2": "none"}
 SMALL = {

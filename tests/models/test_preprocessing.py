@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from keras import layers
 
-from xray_hpc.config import ModelConfig
-from xray_hpc.models.build import build_model
+from xray_hpc.config.run_config import ModelConfig
+from xray_hpc.models.build_model import build_model
 from xray_hpc.models.preprocessing import preprocess, scale
 
 Pixels = npt.NDArray[np.uint8]

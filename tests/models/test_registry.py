@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
-from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig, TrainConfig
+from xray_hpc.config.run_config import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
 from xray_hpc.errors import UserError
 from xray_hpc.models.backbones import build_backbone
-from xray_hpc.models.build import build_model
+from xray_hpc.models.build_model import build_model
 from xray_hpc.models.registry import (
     BACKBONES,
     HDF5,

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from xray_hpc.config import ModelConfig
+from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.errors import UserError
 from xray_hpc.models.backbones import build_backbone, freeze
-from xray_hpc.models.build import build_model
+from xray_hpc.models.build_model import build_model
 
 SHAPE = (32, 32, 1)
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-# Under --import-mode=importlib a test folder's own modules are not importable by themselves.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from synthetic import three_models
-
-from xray_hpc.runs.paths import SweepPaths
+from tests.report.synthetic import three_models
+from xray_hpc.records.paths import SweepPaths
 
 
 @pytest.fixture

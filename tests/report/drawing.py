@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from synthetic import Drawn, write_run
 
+from tests.report.synthetic import Drawn, write_run
+from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.axes import compared_keys, labels
-from xray_hpc.report.curves import learning_curves
+from xray_hpc.report.figure_style import look, run_colors
 from xray_hpc.report.groups import groups, leading
-from xray_hpc.report.reading import read_run
-from xray_hpc.report.roc import roc_overlay
+from xray_hpc.report.learning_curves import learning_curves
+from xray_hpc.report.read_run import read_run
+from xray_hpc.report.roc_figure import roc_overlay
 from xray_hpc.report.run import Run
-from xray_hpc.report.style import look, run_colors
-from xray_hpc.runs.paths import SweepPaths
 
 
 def runs_of(sweep: SweepPaths) -> list[Run]:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from xray_hpc.config.schema import to_yaml
 from xray_hpc.metrics import roc_curves, split_metrics
-from xray_hpc.runs.files import write_csv, write_json, write_text
-from xray_hpc.runs.paths import SPLITS, RunPaths, SweepPaths
-from xray_hpc.runs.record import RunRecord, Status, Try, write_record
-from xray_hpc.schema import to_yaml
+from xray_hpc.records.atomic_files import write_csv, write_json, write_text
+from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.records.run_record import RunRecord, Status, Try, write_record
 
 NORMAL, PNEUMONIA = "NORMAL", "PNEUMONIA"
 CONFIG: dict[str, Any] = {

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import config_of
 
+from tests.report.synthetic import config_of
 from xray_hpc.report.axes import compared_keys, labels, short, show_value, swept_keys, value
-from xray_hpc.report.reading import by_key, flatten
+from xray_hpc.report.read_run import by_key, flatten
 from xray_hpc.report.run import Run
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import config_of, experiments
 
+from tests.report.synthetic import config_of, experiments
 from xray_hpc.report.groups import groups, leading, ranked, same_validation
-from xray_hpc.report.reading import flatten, read_run
+from xray_hpc.report.read_run import flatten, read_run
 from xray_hpc.report.run import Run
 
 TWO, THREE = ["NORMAL", "PNEUMONIA"], ["Covid", "Normal", "Viral Pneumonia"]

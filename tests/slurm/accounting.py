@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import getpass
 
-from daemons import Daemons
+from tests.slurm.daemons import Daemons
 
 PROGRAMS = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb", "mariadb-admin", "mariadb-install-db")
 SUBMIT_LIMIT = 20

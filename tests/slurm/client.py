@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from cluster import Cluster
+
+from tests.slurm.cluster import Cluster
 
 ENDED = frozenset(
     (

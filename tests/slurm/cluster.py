@@ -7,10 +7,10 @@ accounting there are a slurmdbd and a MariaDB too (see accounting.py).
 
 Tests use it through the fixtures of conftest.py. By hand:
 
-    python tests/slurm/cluster.py start     # prints the line that makes sbatch and srun use it
-    python tests/slurm/cluster.py start accounting
-    python tests/slurm/cluster.py status
-    python tests/slurm/cluster.py stop
+    python -m tests.slurm.cluster start     # prints the line that makes sbatch and srun use it
+    python -m tests.slurm.cluster start accounting
+    python -m tests.slurm.cluster status
+    python -m tests.slurm.cluster stop
 
 Several clusters can live side by side (two test sessions at once): each has a slot, and the slot
 gives the folder, the ports and the names of the nodes. A lock on the slot lasts as long as the
@@ -29,11 +29,10 @@ import sys
 import time
 from pathlib import Path
 
-import accounting
-import configuration
-from configuration import Size, search_path
-from daemons import ClusterError, Daemons
-from processes import job_processes, kill_and_wait, remove_cgroups
+from tests.slurm import accounting, configuration
+from tests.slurm.configuration import Size, search_path
+from tests.slurm.daemons import ClusterError, Daemons
+from tests.slurm.processes import job_processes, kill_and_wait, remove_cgroups
 
 ROOT = Path("/run/xray-hpc-slurm")
 PROGRAMS = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
@@ -140,7 +139,9 @@ class Cluster:
 
     def _watch(self) -> None:
         """Start the process that removes the cluster if this one is killed before it can."""
-        self._daemons.spawn("reaper", sys.executable, __file__, "reap", str(self.folder))
+        path = f"PYTHONPATH={Path(__file__).parents[2]}"
+        command = ("env", path, sys.executable, "-m", "tests.slurm.cluster", "reap")
+        self._daemons.spawn("reaper", *command, str(self.folder))
 
     def _start_daemons(self) -> None:
         munge = self.folder / "munge"

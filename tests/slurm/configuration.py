@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import CONTROLLERS
+from tests.slurm.processes import CONTROLLERS
 
 # More than the machine has, so that a job that asks for an ordinary node's memory can be placed.
 MEMORY_MB = 40_000

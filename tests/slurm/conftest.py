@@ -18,18 +18,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-# Under --import-mode=importlib a test folder's own modules are not importable by themselves.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from client import Slurm, without
-from cluster import Cluster, ClusterError, installing, missing_programs
+from tests.slurm.client import Slurm, without
+from tests.slurm.cluster import Cluster, ClusterError, installing, missing_programs
 
 REPOSITORY = Path(__file__).parents[2]
 SLURM_VARIABLES = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SCANCEL_", "SQUEUE_")

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from configuration import search_path
-from processes import alive, kill_and_wait
+from tests.slurm.configuration import search_path
+from tests.slurm.processes import alive, kill_and_wait
 
 
 class ClusterError(Exception):

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from client import Slurm
-from launching import PATIENCE
-from processes import commands, kill_and_wait
-
-from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.record import Status, read_record
+from tests.slurm.client import Slurm
+from tests.slurm.launching import PATIENCE
+from tests.slurm.processes import commands, kill_and_wait
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_record import Status, read_record
 from xray_hpc.training.checkpoint import Position
 
 LIMIT = 240  # minutes

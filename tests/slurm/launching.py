@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client import Slurm
-
-from xray_hpc.runs.paths import SweepPaths
-from xray_hpc.runs.record import RunRecord, read_record
+from tests.slurm.client import Slurm
+from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.run_record import RunRecord, read_record
 
 # One run takes some 15 s of a CPU, most of it the start of TensorFlow.
 TINY = ("data.demo_images=40", "data.image_size=32", "train.epochs=1", "train.batch_size=8")

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from accounting import SUBMIT_LIMIT
-from client import Slurm
-from cluster import Cluster, missing_programs
-from configuration import Size
-from processes import alive
+
+from tests.slurm.accounting import SUBMIT_LIMIT
+from tests.slurm.client import Slurm
+from tests.slurm.cluster import Cluster, missing_programs
+from tests.slurm.configuration import Size
+from tests.slurm.processes import alive
 
 FOLDER = Path(__file__).parent
 

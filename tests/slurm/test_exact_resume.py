@@ -11,15 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import interrupting
 import pytest
-from client import Slurm
-from interrupting import Interrupted
-from launching import PATIENCE, Launch, Launcher, record, run_of
 
-from xray_hpc.runs.files import read_json
-from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.record import Failure, RunRecord, Status
+from tests.slurm import interrupting
+from tests.slurm.client import Slurm
+from tests.slurm.interrupting import Interrupted
+from tests.slurm.launching import PATIENCE, Launch, Launcher, record, run_of
+from xray_hpc.records.atomic_files import read_json
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_record import Failure, RunRecord, Status
 
 EPOCHS, MOST_EPOCHS, STEPS = 40, 50, 9
 # Dropout, augmentation, a learning rate that falls every fifth epoch, and a stop before the last.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from client import Slurm
-from launching import PATIENCE, Launch, Launcher
 
-from xray_hpc.runs.files import read_json
-from xray_hpc.runs.paths import SweepPaths
+from tests.slurm.client import Slurm
+from tests.slurm.launching import PATIENCE, Launch, Launcher
+from xray_hpc.records.atomic_files import read_json
+from xray_hpc.records.paths import SweepPaths
 
 EXPERIMENTS = {"larcc": "tl", "stacked": "stacked", "reduced": "conv", "lung": "lung", "vgg": "vgg"}
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from client import Slurm
-from launching import HELD, PATIENCE, Launch, Launcher, quoted, record, run_of
 
-from xray_hpc.config import ModelConfig
+from tests.slurm.client import Slurm
+from tests.slurm.launching import HELD, PATIENCE, Launch, Launcher, quoted, record, run_of
+from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.models.registry import weights_files
-from xray_hpc.runs.paths import SweepPaths
-from xray_hpc.runs.record import RunRecord, Status
+from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.run_record import RunRecord, Status
 
 
 @dataclass(frozen=True)

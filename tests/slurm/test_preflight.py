@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accounting import SUBMIT_LIMIT
-from client import Slurm
-from configuration import MEMORY_MB, Size
 
-from xray_hpc.cluster.config import ClusterConfig, CpuJobConfig
-from xray_hpc.cluster.plan import Place, Plan
-from xray_hpc.cluster.preflight import preflight
-from xray_hpc.cluster.preflight.limits import limits
+from tests.slurm.accounting import SUBMIT_LIMIT
+from tests.slurm.client import Slurm
+from tests.slurm.configuration import MEMORY_MB, Size
+from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
 from xray_hpc.errors import UserError
-from xray_hpc.runs.paths import SweepPaths
+from xray_hpc.launching.plan import Place, Plan
+from xray_hpc.launching.preflight import checks
+from xray_hpc.launching.preflight.limits import limits
+from xray_hpc.records.paths import SweepPaths
 
 GPUS, CPUS = Size().gpus, Size().cpus
 Check = Callable[..., list[str]]
@@ -31,7 +31,7 @@ def check(tmp_path: Path) -> Check:
         cpu_job = CpuJobConfig(time=10, cpus=1, mem="500M")
         cluster = ClusterConfig("slurm", **{**small, "cpu_job": cpu_job, **keys})
         place = Place(cluster, tmp_path, tmp_path / ".cache", SweepPaths(tmp_path / "s"))
-        notes = preflight.check(Plan(place, (), {}), 1)
+        notes = checks.check(Plan(place, (), {}), 1)
         return [note for note in notes if not note.startswith(("results", "cache"))]
 
     return check
@@ -60,13 +60,13 @@ def script(*options: str) -> str:
 
 def test_what_fits_any_cluster_is_taken(slurm: Slurm, check: Check) -> None:
     assert check(partition=slurm.partition) == []
-    preflight.test_only(script("--time=10", "--mem=500M", "--nodes=1"))
+    checks.test_only(script("--time=10", "--mem=500M", "--nodes=1"))
 
 
 def test_a_whole_node_is_taken(own: Slurm, check: Check) -> None:
     assert check(gpus=GPUS, cpus=CPUS, mem=f"{MEMORY_MB}M", constraint="drawn") == []
     whole = (f"--gpus-per-node={GPUS}", f"--cpus-per-task={CPUS}", f"--mem={MEMORY_MB}M")
-    preflight.test_only(script("--nodes=1", *whole, "--constraint=drawn"))
+    checks.test_only(script("--nodes=1", *whole, "--constraint=drawn"))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_sbatch_refuses_is_refused_with_what_would_do(
 
 def test_a_time_with_which_a_job_would_wait_for_ever_is_refused(brief: Slurm, check: Check) -> None:
     assert check(partition="brief", time=60) == []
-    preflight.test_only(script("--partition=brief", "--time=61"))
+    checks.test_only(script("--partition=brief", "--time=61"))
     with pytest.raises(UserError, match=r"cluster.time is 61 minutes, .*'brief' .*; use 60 or"):
         check(partition="brief", time=61)
 
@@ -107,7 +107,7 @@ def test_nodes_that_are_all_drained_are_a_note(own: Slurm, check: Check) -> None
     own.run("scontrol", "update", nodes, "state=drain", "reason=State=IDLE Gres=gpu:9, honestly")
     (note,) = check(gpus=1)
     assert note.startswith("every node of partition 'main' that fits is down or drained now")
-    preflight.test_only(script("--gpus-per-node=1"))  # which by itself would not tell the two apart
+    checks.test_only(script("--gpus-per-node=1"))  # which by itself would not tell the two apart
 
 
 def test_a_controller_that_does_not_answer_is_said(
@@ -121,7 +121,7 @@ def test_a_controller_that_does_not_answer_is_said(
     (tmp_path / "slurm.conf").write_text("\n".join(elsewhere) + "\n")
     with pytest.MonkeyPatch.context() as away:
         away.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
-        for ask in (check, lambda: preflight.test_only(script())):
+        for ask in (check, lambda: checks.test_only(script())):
             with pytest.raises(UserError, match=r"^Slurm does not answer .*; try again later$"):
                 ask()
 
@@ -149,6 +149,6 @@ def test_what_is_queued_leaves_less_room(accounted: Slurm, keys: dict[str, str])
     accounted.submit("--hold", "--array=0-6", *options, "--wrap=true")
     room = limits(cluster).submit
     assert room == SUBMIT_LIMIT - 7
-    preflight.test_only(script(f"--array=0-{room - 1}", *options))
+    checks.test_only(script(f"--array=0-{room - 1}", *options))
     with pytest.raises(UserError, match="SubmitJob"):
-        preflight.test_only(script(f"--array=0-{room}", *options))
+        checks.test_only(script(f"--array=0-{room}", *options))

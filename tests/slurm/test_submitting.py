@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from client import Slurm
-from launching import HELD, Launch, Launcher, run_of
 
-from xray_hpc.runs import ledger
-from xray_hpc.runs.paths import SweepPaths
+from tests.slurm.client import Slurm
+from tests.slurm.launching import HELD, Launch, Launcher, run_of
+from xray_hpc.records import ledger
+from xray_hpc.records.paths import SweepPaths
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def somebody_launches(sweep: SweepPaths) -> Iterator[int]:
     """A process that holds the sweep's lock as a launch does, until the block is left."""
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from xray_hpc.cluster.lock import launch_lock\n"
-        "from xray_hpc.runs.paths import SweepPaths\n"
+        "from xray_hpc.records.launch_lock import launch_lock\n"
+        "from xray_hpc.records.paths import SweepPaths\n"
         "with launch_lock(SweepPaths(Path(sys.argv[1]))):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from client import Slurm
+
+from tests.slurm.client import Slurm
 
 REPOSITORY = Path(__file__).parents[2]
 TEMPLATES = REPOSITORY / "slurm_templates"

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from client import Slurm
-from launching import PATIENCE, TINY, Launcher, record, run_of
 
+from tests.slurm.client import Slurm
+from tests.slurm.launching import PATIENCE, TINY, Launcher, record, run_of
+from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.run_record import RunRecord, Status
 from xray_hpc.resources import resource
-from xray_hpc.runs.paths import SweepPaths
-from xray_hpc.runs.record import RunRecord, Status
 
 TEMPLATES = resource("slurm_templates")
 # Before the template's name, they win over its own lines.

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client import Slurm
-from launching import HELD, Launch, Launcher
 
-from xray_hpc.runs import ledger
-from xray_hpc.runs.paths import SweepPaths
+from tests.slurm.client import Slurm
+from tests.slurm.launching import HELD, Launch, Launcher
+from xray_hpc.records import ledger
+from xray_hpc.records.paths import SweepPaths
 
 
 @dataclass(frozen=True)

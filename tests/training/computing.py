@@ -17,13 +17,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig, TrainConfig
-from xray_hpc.data import blocks
+from xray_hpc.config.run_config import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
+from xray_hpc.data import block_file
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.models.cut import place_of_cut
-from xray_hpc.training.features import Arrays, Features, features, load
-from xray_hpc.training.learner import build
+from xray_hpc.features.cut import place_of_cut
+from xray_hpc.features.store import Arrays, Features, features, load
 from xray_hpc.training.strategy import make_strategy
+from xray_hpc.training.training_model import build
 
 CONFIG = RunConfig(
     data=DataConfig(
@@ -117,7 +123,7 @@ def started(said: Path, cache: Path, then: Then = "go on") -> ForkServerProcess:
     ``said``. After two blocks it may be killed, or wait until there is a file ``go`` beside that.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["xray_hpc.training.learner"])
+    context.set_forkserver_preload(["xray_hpc.training.training_model"])
     process = context.Process(target=_compute, args=(said, cache, then))
     process.start()
     return process
@@ -127,7 +133,7 @@ def _compute(said: Path, cache: Path, then: Then) -> None:
     with said.open("wb", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    blocks.SYNC_SECONDS = 0
+    block_file.SYNC_SECONDS = 0
 
     def told(done: int) -> None:
         print("blocks:", done, flush=True)

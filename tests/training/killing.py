@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from xray_hpc.models.registry import MODELS
-from xray_hpc.runs.paths import RunPaths
+from xray_hpc.records.paths import RunPaths
 
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
 # What a training imports only when it is far on.
@@ -35,7 +35,7 @@ LATE = (
     "pandas.io.formats.csvs",
     "rich.progress",
     "sklearn.metrics",
-    "xray_hpc.data.demo",
+    "xray_hpc.synthetic.demo_dataset",
     *(model.module for model in MODELS.values()),
 )
 TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.")  # what files.replacing puts before a name
@@ -83,7 +83,8 @@ class Trainer:
 
     def __enter__(self) -> Trainer:
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, "-m", "tests.training.killing"],
+            cwd=Path(__file__).parents[2],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -120,9 +121,9 @@ def load() -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from xray_hpc.training.software import software
+    from xray_hpc.training.code_digest import software
 
-    for module in ("replicas", "xray_hpc.training.run", *LATE):
+    for module in ("replicas", "xray_hpc.training.train_run", *LATE):
         importlib.import_module(module)
     figure = Figure()
     figure.suptitle("This finds the fonts.")
@@ -168,11 +169,11 @@ class Child:
         self.counted = 0
         self.lock = threading.Lock()
 
-    def run(self, replicas: int) -> NoReturn:
+    def train_run(self, replicas: int) -> NoReturn:
         code = 1
         try:
             from xray_hpc.training.__main__ import train
-            from xray_hpc.training.ending import end_when_told
+            from xray_hpc.training.signals import end_when_told
 
             end_when_told()
             self.listen(replicas)
@@ -188,28 +189,28 @@ class Child:
         import tensorflow as tf
         from matplotlib.figure import Figure
 
-        from xray_hpc.runs import figures
-        from xray_hpc.training import run
+        from xray_hpc import figure_files
+        from xray_hpc.training import train_run
         from xray_hpc.training.callbacks import Validation
         from xray_hpc.training.checkpointing import Checkpointing
-        from xray_hpc.training.predicting import Predictor
+        from xray_hpc.training.predictor import Predictor
 
         if replicas:
             cpu = tf.config.list_physical_devices("CPU")[0]
             two = [tf.config.LogicalDeviceConfiguration()] * 2
             tf.config.set_logical_device_configuration(cpu, two)
-            make, names = run.make_strategy, [f"CPU:{i}" for i in range(replicas)]
-            run.make_strategy = lambda: make(names)
+            make, names = train_run.make_strategy, [f"CPU:{i}" for i in range(replicas)]
+            train_run.make_strategy = lambda: make(names)
         for owner, name, place in (
-            (run, "fit", "training"),
+            (train_run, "fit", "training"),
             (Checkpointing, "on_train_batch_end", "step"),
             (Validation, "on_epoch_end", "validation"),
             (Predictor, "predict_batch", None),
-            (run, "evaluate", "evaluation"),
-            (run, "export", "export"),
+            (train_run, "evaluate", "evaluation"),
+            (train_run, "export", "export"),
         ):
             setattr(owner, name, self.telling(getattr(owner, name), place))
-        draw, update = figures.save, run.update_record
+        draw, update = figure_files.save, train_run.update_record
 
         def draw_coarsely(figure: Figure, path: Path, **options: Any) -> None:
             figure.set_layout_engine("none")
@@ -223,7 +224,7 @@ class Child:
                 self.place = "finished"
                 self.tell("run.json says so")
 
-        figures.save, run.update_record = draw_coarsely, update_record
+        figure_files.save, train_run.update_record = draw_coarsely, update_record
         sys.addaudithook(self.audit)
 
     def telling(self, function: Callable[..., Any], place: str | None) -> Callable[..., Any]:

@@ -13,17 +13,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig, TrainConfig
+from xray_hpc.config.run_config import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import probabilities
 from xray_hpc.models import vgg
 from xray_hpc.models.backbones import APPLICATIONS
-from xray_hpc.runs.paths import RunPaths
+from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.checkpoint import StateFiles
-from xray_hpc.training.fitting import fit
-from xray_hpc.training.learner import make_learner
-from xray_hpc.training.saving import export
+from xray_hpc.training.fit import fit
+from xray_hpc.training.save_model import export
 from xray_hpc.training.strategy import make_strategy
+from xray_hpc.training.training_model import make_learner
 
 FT = ModelConfig("ft", "demo", "none", unfreeze=8, head_units=8, head_dropout=0.3)
 STACKED = ModelConfig("stacked", backbones={"demo": "none", "mobilenet_v2": "none"})

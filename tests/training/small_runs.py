@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xray_hpc.config import (
+from xray_hpc.config.run_config import (
     AugmentConfig,
     CheckpointConfig,
     DataConfig,
@@ -20,11 +20,11 @@ from xray_hpc.config import (
 )
 from xray_hpc.data.index import scan
 from xray_hpc.models.registry import weights_digests
-from xray_hpc.runs.files import is_leftover
-from xray_hpc.runs.frozen import FrozenRun, Inputs, read_frozen, write_frozen
-from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.progress import read_progress
-from xray_hpc.runs.record import RunRecord, Status, read_record, write_record
+from xray_hpc.records.atomic_files import is_leftover
+from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen, write_frozen
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_progress import read_progress
+from xray_hpc.records.run_record import RunRecord, Status, read_record, write_record
 
 HEAD = {"head_units": 8, "head_dropout": 0.3}
 MODELS = {

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xray_hpc.config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
-from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.progress import Progress, read_progress
+from xray_hpc.config.run_config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_progress import Progress, read_progress
 from xray_hpc.training.callbacks import EpochTables, FiniteLoss, Keep, Validation, watchers
-from xray_hpc.training.failures import NanLossError
-from xray_hpc.training.progress import ProgressFile
+from xray_hpc.training.failure_class import NanLossError
+from xray_hpc.training.progress_callbacks import ProgressFile
 
 THREE = ("Covid", "Normal", "Viral Pneumonia")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,11 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from xray_hpc.runs.paths import RunPaths
-
-sys.path.insert(0, str(Path(__file__).parent))
-from killing import End, Trainer
-from small_runs import SMALL, checkpointed, new_run
+from tests.training.killing import End, Trainer
+from tests.training.small_runs import SMALL, checkpointed, new_run
+from xray_hpc.records.paths import RunPaths
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.errors import UserError
-from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.progress import remove_checkpoints
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_progress import remove_checkpoints
 from xray_hpc.training.checkpoint import Position, State, StateFiles
 
 ORIGIN = {"run": "cnn-12345678", "keras": "3.15.1", "tensorflow": "2.21.0"}

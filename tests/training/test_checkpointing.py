@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from xray_hpc.config import CheckpointConfig
-from xray_hpc.training import ending
+from xray_hpc.config.run_config import CheckpointConfig
+from xray_hpc.training import signals
 from xray_hpc.training.callbacks import Keep
 from xray_hpc.training.checkpoint import Position, State, StateFiles
 from xray_hpc.training.checkpointing import Checkpointing
@@ -55,7 +55,7 @@ def model() -> keras.Model:
 @pytest.fixture(autouse=True)
 def _never_held_afterwards() -> Iterator[None]:
     yield
-    assert not ending.UNSAVED.locked()
+    assert not signals.UNSAVED.locked()
 
 
 def checkpointing(
@@ -147,9 +147,9 @@ def test_a_process_with_steps_that_are_in_no_checkpoint_is_not_ended(
 ) -> None:
     with checkpointing(files, model) as callback:
         callback.on_epoch_begin(0)
-        assert not ending.UNSAVED.locked()
+        assert not signals.UNSAVED.locked()
         callback.on_train_batch_end(0)
-        assert ending.UNSAVED.locked()
+        assert signals.UNSAVED.locked()
 
 
 class EndedError(BaseException):
@@ -159,11 +159,11 @@ class EndedError(BaseException):
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> None:
     def end() -> None:
-        ending.UNSAVED.release()
+        signals.UNSAVED.release()
         raise EndedError
 
-    monkeypatch.setattr(ending, "told", lambda: True)
-    monkeypatch.setattr(ending, "end", end)
+    monkeypatch.setattr(signals, "told", lambda: True)
+    monkeypatch.setattr(signals, "end", end)
 
 
 @pytest.mark.usefixtures("told")

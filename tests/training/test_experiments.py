@@ -11,17 +11,17 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from xray_hpc.cluster.plan import read_run
+from xray_hpc.config.hydra_app import to_mapping
 from xray_hpc.data.dataset import load
-from xray_hpc.hydra_app import to_mapping
+from xray_hpc.launching.plan import read_run
 from xray_hpc.metrics import MACRO, MICRO, probabilities, split_metrics
-from xray_hpc.models.card import read_card
-from xray_hpc.models.scoring import load_scorer
+from xray_hpc.models.load_scorer import load_scorer
+from xray_hpc.models.model_card import read_card
+from xray_hpc.records.frozen_run import read_frozen, write_frozen
+from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.run_record import RunRecord, Status, read_record, write_record
 from xray_hpc.resources import resource
-from xray_hpc.runs.frozen import read_frozen, write_frozen
-from xray_hpc.runs.paths import SPLITS, RunPaths
-from xray_hpc.runs.record import RunRecord, Status, read_record, write_record
-from xray_hpc.training.run import train_run
+from xray_hpc.training.train_run import train_run
 
 EXPERIMENTS = ("larcc", "stacked", "reduced", "lung", "vgg")
 SMALL = ("data.demo_images=60", "data.image_size=56", "train.epochs=2", "train.batch_size=8")

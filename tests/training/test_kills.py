@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,19 +17,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, event, given, note, settings
 from hypothesis import strategies as st
 
-from xray_hpc.config import (
-    AugmentConfig,
-    CheckpointConfig,
-    EarlyStoppingConfig,
-    ReduceLROnPlateauConfig,
-    RunConfig,
-    TrainConfig,
-)
-from xray_hpc.runs.paths import RunPaths
-
-sys.path.insert(0, str(Path(__file__).parent))
-from killing import End, Ended, Trainer
-from small_runs import (
+from tests.training.killing import End, Ended, Trainer
+from tests.training.small_runs import (
     MODELS,
     SMALL,
     assert_same_files,
@@ -40,6 +28,15 @@ from small_runs import (
     is_finished,
     new_run,
 )
+from xray_hpc.config.run_config import (
+    AugmentConfig,
+    CheckpointConfig,
+    EarlyStoppingConfig,
+    ReduceLROnPlateauConfig,
+    RunConfig,
+    TrainConfig,
+)
+from xray_hpc.records.paths import RunPaths
 
 FEW = 3
 EXAMPLES = int(os.environ.get("XRAY_HPC_KILLS", FEW))

@@ -16,16 +16,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xray_hpc.config import CheckpointConfig, EarlyStoppingConfig
-from xray_hpc.runs.frozen import FrozenRun, read_frozen, write_frozen
-from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.progress import read_progress
-from xray_hpc.runs.record import Status, read_record
+from tests.training.small_runs import SMALL, assert_same_files, new_run
+from xray_hpc.config.run_config import CheckpointConfig, EarlyStoppingConfig
+from xray_hpc.records.frozen_run import FrozenRun, read_frozen, write_frozen
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_progress import read_progress
+from xray_hpc.records.run_record import Status, read_record
 from xray_hpc.training.__main__ import train
-from xray_hpc.training.run import train_run
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small_runs import SMALL, assert_same_files, new_run
+from xray_hpc.training.train_run import train_run
 
 EPOCHS = 4
 # Its learning rate falls every epoch; it is stopped early, after epoch 3.

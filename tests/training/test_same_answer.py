@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,24 +14,28 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from xray_hpc.config import AugmentConfig, DataConfig, ModelConfig, RunConfig, TrainConfig
-from xray_hpc.data import blocks
+from tests.training.small_runs import assert_same_files, checkpointed, contents, new_run
+from xray_hpc import figure_files
+from xray_hpc.config.run_config import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
+from xray_hpc.data import block_file
 from xray_hpc.data.dataset import load
 from xray_hpc.metrics import Floats, split_metrics
 from xray_hpc.models.backbones import APPLICATIONS
-from xray_hpc.runs import figures
-from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.progress import trunk_blocks
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_progress import trunk_blocks
 from xray_hpc.training.callbacks import EpochTables
 from xray_hpc.training.checkpoint import StateFiles
-from xray_hpc.training.feeding import Images
-from xray_hpc.training.fitting import Fitted, fit
-from xray_hpc.training.learner import make_learner
-from xray_hpc.training.run import prepare_devices, train_run
+from xray_hpc.training.feed import Images
+from xray_hpc.training.fit import Fitted, fit
 from xray_hpc.training.strategy import make_strategy
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small_runs import assert_same_files, checkpointed, contents, new_run
+from xray_hpc.training.train_run import prepare_devices, train_run
+from xray_hpc.training.training_model import make_learner
 
 HEAD: dict[str, Any] = {"head_units": 8, "head_dropout": 0.3}
 RUN = RunConfig(
@@ -85,14 +88,14 @@ def small_backbone(
 def _as_in_a_run() -> Iterator[None]:
     """But that figures, which take a third of a small run, are drawn coarsely."""
     prepare_devices()
-    save = figures.save
+    save = figure_files.save
 
     def save_coarsely(figure: Figure, path: Path, **options: Any) -> None:
         figure.set_layout_engine("none")
         save(figure, path, **options | {"dpi": 20})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "save", save_coarsely)
+        patch.setattr(figure_files, "save", save_coarsely)
         yield
 
 
@@ -217,7 +220,7 @@ def interrupted(paths: RunPaths, owner: Any, name: str, ends: Callable[..., bool
         return function(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "SYNC_SECONDS", 0)
+        patch.setattr(block_file, "SYNC_SECONDS", 0)
         patch.setattr(owner, name, until)
         with pytest.raises(Interrupted):
             train_run(paths)
@@ -227,7 +230,7 @@ def test_a_run_interrupted_as_it_computes_and_as_it_trains_ends_with_the_same_fi
     tmp_path: Path, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = whole_run(tmp_path)
-    interrupted(paths, blocks.Filling, "write", lambda file, block, rows: block.number == 1)
+    interrupted(paths, block_file.Filling, "write", lambda file, block, rows: block.number == 1)
     assert trunk_blocks(paths) == 1
     assert not paths.accuracy("ft").exists()
     interrupted(paths, EpochTables, "on_epoch_end", lambda table, epoch, logs: epoch == 1)

@@ -24,8 +24,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The same runs on one device and on two: with dropout, BatchNormalization, class weights,
     balanced sampling, short last batches."""
     out = tmp_path_factory.mktemp("replicas") / "trained.npz"
-    script = Path(__file__).parent / "replicas.py"
-    subprocess.run([sys.executable, str(script), str(out)], check=True, timeout=550)
+    command = [sys.executable, "-m", "tests.training.replicas", str(out)]
+    subprocess.run(command, check=True, timeout=550, cwd=Path(__file__).parents[2])
     with np.load(out, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
@@ -65,7 +65,7 @@ def test_the_saved_model_of_two_replicas_scores_the_same(trained: dict[str, Any]
 
 def test_a_run_takes_its_share_of_the_jobs_cores() -> None:
     show = "import tensorflow as tf; print(tf.config.threading.get_intra_op_parallelism_threads())"
-    prepare = "from xray_hpc.training.run import prepare_devices; prepare_devices()"
+    prepare = "from xray_hpc.training.train_run import prepare_devices; prepare_devices()"
     done = subprocess.run(
         [sys.executable, "-c", f"{prepare}; {show}"],
         env=os.environ | {"SLURM_CPUS_PER_TASK": "8", "XRAY_HPC_CPUS": "3"},

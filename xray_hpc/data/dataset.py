@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.config import DataConfig
-from xray_hpc.data.cache import writing
+from xray_hpc.config.run_config import DataConfig
+from xray_hpc.data.cache_folder import writing
 from xray_hpc.data.entries import Entry, count, counted
-from xray_hpc.data.index import Index, scan
-from xray_hpc.data.pack import (
+from xray_hpc.data.image_store import (
     WHAT,
     DamagedPackError,
     Pack,
@@ -26,9 +25,10 @@ from xray_hpc.data.pack import (
     packed_size,
     read_pack,
 )
+from xray_hpc.data.index import Index, scan
 from xray_hpc.data.splits import shared_patients, small_classes, split
 from xray_hpc.errors import UserError
-from xray_hpc.runs.files import locked
+from xray_hpc.records.atomic_files import locked
 
 
 @dataclass(frozen=True)

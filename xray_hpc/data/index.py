@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xray_hpc.config import DataConfig
-from xray_hpc.data.cache import check_space, writing
+from xray_hpc.config.run_config import DataConfig
+from xray_hpc.data.cache_folder import check_space, writing
+from xray_hpc.data.csv_index import read_table
 from xray_hpc.data.entries import Counts, Entry, Ignored, count
-from xray_hpc.data.table import read_table
-from xray_hpc.data.tree import read_tree
+from xray_hpc.data.folder_index import read_tree
 from xray_hpc.errors import UserError, nearest
 from xray_hpc.metrics import MACRO, MICRO
-from xray_hpc.runs.files import locked
+from xray_hpc.records.atomic_files import locked
 
 PACK_VERSION = 2
 DEMO_IMAGE_BYTES = 16 * 2**10
@@ -88,9 +88,9 @@ def survey(config: DataConfig, cache: Path) -> Survey:
         UserError: as :func:`scan`.
     """
     if config.source == "demo":
-        from xray_hpc.data import demo
+        from xray_hpc.synthetic import demo_dataset
 
-        counts = demo.counts(config.demo_images or 0, config.demo_classes or 2)
+        counts = demo_dataset.counts(config.demo_images or 0, config.demo_classes or 2)
         return Survey(_demo_fingerprint(config), len(counts["train"]), counts)
     index = scan(config, cache)
     classes = len(index.classes)
@@ -121,20 +121,20 @@ def _check_root(given: Path, source: str) -> None:
 
 
 def _demo_fingerprint(config: DataConfig) -> str:
-    from xray_hpc.data import demo
+    from xray_hpc.synthetic import demo_dataset
 
-    which = [demo.VERSION, config.demo_images, config.demo_seed]
+    which = [demo_dataset.VERSION, config.demo_images, config.demo_seed]
     return _hash(["demo", *which, *([] if config.demo_classes == 2 else [config.demo_classes])])
 
 
 def _demo(config: DataConfig, cache: Path) -> Path:
     """The folder of the demo's images, drawn by whoever comes first."""
-    from xray_hpc.data import demo
+    from xray_hpc.synthetic import demo_dataset
 
     assert config.demo_images is not None
     assert config.demo_seed is not None
     classes = config.demo_classes or 2
-    name = f"demo-v{demo.VERSION}-{config.demo_images}-{config.demo_seed}"
+    name = f"demo-v{demo_dataset.VERSION}-{config.demo_images}-{config.demo_seed}"
     folder = cache / (name if classes == 2 else f"{name}-{classes}")
     if folder.is_dir():
         return folder
@@ -148,6 +148,6 @@ def _demo(config: DataConfig, cache: Path) -> Path:
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=cache) as temporary:
             images = Path(temporary, "images")
             images.mkdir()
-            demo.generate(images, config.demo_images, config.demo_seed, classes)
+            demo_dataset.generate(images, config.demo_images, config.demo_seed, classes)
             images.rename(folder)
     return folder

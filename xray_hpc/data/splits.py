@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.config import DataConfig
+from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.entries import Counts, Entry, Origin, counted
-from xray_hpc.data.tree import within_class
+from xray_hpc.data.folder_index import within_class
 from xray_hpc.errors import UserError
 
 Indices = npt.NDArray[np.int64]

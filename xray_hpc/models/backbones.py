@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from xray_hpc.errors import UserError
-from xray_hpc.models.demo_backbone import demo_backbone
+from xray_hpc.synthetic.demo_backbone import demo_backbone
 
 APPLICATIONS = {
     "densenet121": keras.applications.DenseNet121,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from xray_hpc.config import ModelConfig
+from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.models.registry import BACKBONES
 
 # ImageNet's mean and variance a channel (RGB, 0..1), as torchvision and Keras's "torch" mode

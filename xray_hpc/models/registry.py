@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from xray_hpc.config import ModelConfig, RunConfig
+from xray_hpc.config.run_config import ModelConfig, RunConfig
 from xray_hpc.errors import UserError, one_of
 
 
@@ -253,7 +253,7 @@ def weights_files(config: ModelConfig) -> dict[str, Path]:
 def _weights_file(name: str, weights: str, key: str) -> Path:
     backbone = BACKBONES[name]
     if weights == "demo" and backbone.weights == "demo":
-        return Path(__file__).parent / "weights" / "demo.weights.h5"
+        return Path(__file__).parents[1] / "synthetic" / "weights" / "demo.weights.h5"
     if weights == "imagenet" and backbone.weights == "imagenet":
         path = imagenet_folder() / backbone.file
         if not path.is_file():

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from xray_hpc.config import ModelConfig
+from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.models.backbones import build_backbone, freeze
 from xray_hpc.models.layers import MOMENTUM
 from xray_hpc.models.preprocessing import preprocess

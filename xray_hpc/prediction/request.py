@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.data.entries import Ignored, counted
-from xray_hpc.data.found import Found, describe_ignored, find_images, missing, read_list
+from xray_hpc.data.image_files import Found, describe_ignored, find_images, missing, read_list
 from xray_hpc.errors import UserError
-from xray_hpc.models.card import ModelCard, read_card
-from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.record import Status, read_record
+from xray_hpc.models.model_card import ModelCard, read_card
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_record import Status, read_record
 
 STDOUT = "-"
 MOST_NAMED = 8

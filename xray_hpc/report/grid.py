@@ -17,7 +17,7 @@ from xray_hpc.report.axes import (
     show_value,
     value,
 )
-from xray_hpc.report.checking import is_number
+from xray_hpc.report.record_checks import is_number
 from xray_hpc.report.run import Run
 
 PANELS = 12  # at most: those with the best cells

@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.cluster.states import State
-from xray_hpc.report.parsing import Table
-from xray_hpc.report.usage import Stretch, Usage, stretches, usage
-from xray_hpc.runs.progress import Progress
-from xray_hpc.runs.record import RunRecord
+from xray_hpc.monitoring.run_state import State
+from xray_hpc.records.run_progress import Progress
+from xray_hpc.records.run_record import RunRecord
+from xray_hpc.report.csv_columns import Table
+from xray_hpc.report.resource_usage import Stretch, Usage, stretches, usage
 
 Points: TypeAlias = npt.NDArray[np.float64]
 
@@ -26,7 +26,7 @@ Points: TypeAlias = npt.NDArray[np.float64]
 class Run:
     """What a run folder holds.
 
-    ``status`` is a :class:`~xray_hpc.cluster.states.State`, as the folder alone tells it.
+    ``status`` is a :class:`~xray_hpc.monitoring.run_state.State`, as the folder alone tells it.
     ``damaged``: finished by its record, but files are absent or make no sense; or the record
     itself makes none. ``error`` says what is wrong, in one line. ``config`` is flat: dotted key
     to value. ``overrides`` are the command line's words for it, key to text.

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xray_hpc.errors import UserError
-from xray_hpc.runs import exits
-from xray_hpc.runs.paths import RunPaths
-from xray_hpc.runs.record import Failure, Status, now, read_record, update_record
-from xray_hpc.training.ending import end_when_told, end_with_parent
-from xray_hpc.training.failures import judge
+from xray_hpc.records import exit_codes
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_record import Failure, Status, now, read_record, update_record
+from xray_hpc.training.failure_class import judge
+from xray_hpc.training.signals import end_when_told, end_with_parent
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def train(paths: RunPaths) -> int:
     """
     try:
         with quiet_start():
-            from xray_hpc.training.run import train_run
+            from xray_hpc.training.train_run import train_run
         train_run(paths, bar=os.environ.get("XRAY_HPC_BAR") == "1")
     except Exception as error:
         return _fail(paths, error)
@@ -81,7 +81,7 @@ def _fail(paths: RunPaths, error: Exception) -> int:
         )
     except (OSError, UserError) as unwritten:
         print(f"error: {line}; nor can it be recorded: {unwritten}", file=sys.stderr)
-        return exits.STORAGE
+        return exit_codes.STORAGE
     if verdict.failure is Failure.BUG:
         raise error
     print("error:", line, file=sys.stderr)

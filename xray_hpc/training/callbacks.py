@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from xray_hpc.config import TrainConfig
+from xray_hpc.config.run_config import TrainConfig
 from xray_hpc.metrics import Floats, split_metrics
-from xray_hpc.runs.files import write_csv
-from xray_hpc.runs.paths import RunPaths
-from xray_hpc.training.failures import NanLossError
+from xray_hpc.records.atomic_files import write_csv
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.training.failure_class import NanLossError
 
 Logs = MutableMapping[str, Any]
 

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.errors import UserError
-from xray_hpc.runs.files import replacing
-from xray_hpc.runs.progress import checkpoint_name
+from xray_hpc.records.atomic_files import replacing
+from xray_hpc.records.run_progress import checkpoint_name
 
 KEPT = 2
 ABOUT = "about"

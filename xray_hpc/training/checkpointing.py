@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import keras
 
-from xray_hpc.config import CheckpointConfig
-from xray_hpc.training import ending
+from xray_hpc.config.run_config import CheckpointConfig
+from xray_hpc.training import signals
 from xray_hpc.training.callbacks import Keep, Logs
 from xray_hpc.training.checkpoint import Position, State, StateFiles
 from xray_hpc.training.state import capture, restore, restore_metrics
@@ -85,7 +85,7 @@ class Checkpointing(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if not self._unsaved:
-            ending.UNSAVED.acquire()
+            signals.UNSAVED.acquire()
             self._unsaved = True
         # An earlier process may have done the first steps of the epoch.
         self._since += batch + 1 - self.position.step
@@ -106,7 +106,7 @@ class Checkpointing(keras.callbacks.Callback):
 
     def look(self) -> None:
         """Write a state if it is time to; to be called where none of it is being changed."""
-        if self._unsaved and ending.told():
+        if self._unsaved and signals.told():
             self._leave()
         elif self._due() and self._idle():
             self._begin()
@@ -153,9 +153,9 @@ class Checkpointing(keras.callbacks.Callback):
         else:
             print(f"told to end; {done} is done, and its checkpoint is in place", flush=True)
         self._unsaved = False
-        ending.end()
+        signals.end()
 
     def _let_go(self) -> None:
         if self._unsaved:
             self._unsaved = False
-            ending.UNSAVED.release()
+            signals.UNSAVED.release()

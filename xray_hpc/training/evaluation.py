@@ -8,21 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from xray_hpc.config import RunConfig
+from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.metrics import (
-    MACRO,
-    MICRO,
-    Floats,
-    decision_threshold,
-    roc_curves,
-    split_metrics,
-)
+from xray_hpc.metrics import MACRO, MICRO, Floats, decision_threshold, roc_curves, split_metrics
 from xray_hpc.models.registry import MODELS
-from xray_hpc.runs.files import write_csv, write_json
-from xray_hpc.runs.paths import SPLITS, RunPaths
-from xray_hpc.training import figures
-from xray_hpc.training.fitting import Fitted
+from xray_hpc.records.atomic_files import write_csv, write_json
+from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.training import run_figures
+from xray_hpc.training.fit import Fitted
 
 
 def evaluate(fitted: Fitted, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
@@ -30,8 +23,8 @@ def evaluate(fitted: Fitted, config: RunConfig, data: Dataset, paths: RunPaths) 
     measured = {split: _evaluate_split(fitted, config, data, paths, split) for split in SPLITS}
     name, title = config.model.name, MODELS[config.model.name].title
     for what in ("accuracy", "loss", "auc"):
-        figure = figures.learning_curve(fitted.history, what, title, fitted.best_epoch)
-        figures.save(paths, f"{name}_learning_curve_{what}", figure)
+        figure = run_figures.learning_curve(fitted.history, what, title, fitted.best_epoch)
+        run_figures.save(paths, f"{name}_learning_curve_{what}", figure)
     model = fitted.model
     write_json(
         paths.metrics,
@@ -66,12 +59,12 @@ def _evaluate_split(
     write_csv(paths.roc(name, split), roc if len(curves) > 1 else roc.drop(columns="class"))
     areas = {name: block["auc"] for name, block in measured["per_class"].items()}
     areas |= {MICRO: measured["auc_micro"], MACRO: measured["auc"]}
-    figure = figures.roc(curves, areas, f"{title}: ROC on {split}")
-    figures.save(paths, f"{name}_roc_curve_{split}", figure)
-    figure = figures.confusion(
+    figure = run_figures.roc(curves, areas, f"{title}: ROC on {split}")
+    run_figures.save(paths, f"{name}_roc_curve_{split}", figure)
+    figure = run_figures.confusion(
         measured["confusion"], data.classes, f"{title}: confusion on {split}"
     )
-    figures.save(paths, f"{name}_confusion_{split}", figure)
+    run_figures.save(paths, f"{name}_confusion_{split}", figure)
     print(report(split, measured), flush=True)
     return measured
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from xray_hpc.models.graph import flat_layers
+from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.training.checkpoint import Arrays, Position, State
 
 # A callback holds more than this, such as min_delta with a sign that it turns as it starts.

@@ -1,0 +1,87 @@
+"""Composing once a choice of groups, held to Hydra's own composition."""
+
+from __future__ import annotations
+
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xray_hpc.config.compose import compose_all
+from xray_hpc.config.hydra_app import own_part, to_mapping
+from xray_hpc.resources import resource
+
+LOADER = ConfigLoaderImpl(create_config_search_path(str(resource("conf"))))
+MASTER = LOADER.load_configuration("config", [], RunMode.MULTIRUN)
+
+
+def as_hydra_composes(words: list[str]) -> dict[str, object]:
+    return to_mapping(own_part(LOADER.load_sweep_config(MASTER, words)))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model=ft"],
+        ["model=ft", "model.unfreeze=3", "seed=1"],
+        ["model.unfreeze=3", "model=tl", "train.learning_rate=1e-5"],
+        ["experiment=larcc", "model=cnn", "data.root=/x"],
+        ["augment=vgg", "augment.zoom=0.5", "cluster.extra={exclude: n1}"],
+        ["train=standard", "+train.extra=1", "train.early_stopping=null"],
+        ["experiment=lung", "data=folder", "data.root=/x"],
+        ["experiment=stacked", "scale=full", "model.backbones.densenet169=none"],
+        ["experiment=larcc", "train.learning_rates.cnn=1e-4", "~train.reduce_lr.cooldown"],
+        ["model=ft", "model.name=cnn"],  # which the learning rate refers to
+        ["results=/elsewhere", "cache=/scratch"],
+        ["seed='${train.epochs}'", "train.epochs=3"],
+    ],
+)
+def test_composing_once_a_choice_of_groups_gives_what_hydra_composes(words: list[str]) -> None:
+    theirs = as_hydra_composes(words)
+    jobs = [["seed=9"], words, words]  # others before it leave no trace
+    ours = [values for _, values in compose_all(LOADER, MASTER, jobs)]
+    assert ours[1] == ours[2] == theirs
+    assert ours[0]["seed"] == 9
+
+
+VALUES = {
+    "model": ["cnn", "tl", "ft", "stacked"],
+    "augment": ["none", "larcc"],
+    "experiment": ["larcc", "reduced"],
+    "scale": ["demo", "full"],
+    "model.unfreeze": ["1", "24", "null"],
+    "model.name": ["cnn", "ft"],
+    "model.backbones": ["{densenet121: none}", "null"],
+    "train.learning_rate": ["1e-5", "0.1"],
+    "train.learning_rates.ft": ["1e-6"],
+    "train.early_stopping": ["null", "{monitor: val_auc, patience: 3, min_delta: 0.0}"],
+    "train.early_stopping.patience": ["7"],
+    "data.root": ["/x", "'a b'", "${results}"],
+    "seed": ["1", "2"],
+    "results": ["/r"],
+    "cluster.mem": ["32G", "null"],
+    "cluster.extra": ["{nice: 5}"],
+    "+cluster.new": ["1"],
+}
+words = st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=6).flatmap(
+    lambda keys: st.tuples(*(st.sampled_from([f"{key}={v}" for v in VALUES[key]]) for key in keys))
+)
+
+
+@settings(max_examples=8, deadline=None)
+@given(words)
+def test_any_overrides_give_what_hydra_composes_of_them(drawn: tuple[str, ...]) -> None:
+    overrides = list(drawn)
+    try:
+        theirs: object = as_hydra_composes(overrides)
+    except ConfigCompositionException as error:
+        theirs = str(error)
+    try:
+        ((_, ours),) = compose_all(LOADER, MASTER, [overrides])
+        made: object = ours
+    except ConfigCompositionException as error:
+        made = str(error)
+    assert made == theirs

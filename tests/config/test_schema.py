@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.config.schema import as_dict, build, read_yaml, to_yaml
+from xray_hpc.errors import UserError
+
+
+def test_lists_and_free_mappings_are_read() -> None:
+    values = {"kind": "slurm", "setup": ["module load cuda"], "extra": {"nice": 100}, "time": "1-0"}
+    config = build(ClusterConfig, values)
+    assert config.setup == ("module load cuda",)
+    assert config.extra == {"nice": 100}
+
+
+def test_yaml_reads_back_as_written(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    values = {"kind": "slurm", "partition": "it's $(here), yes: 1e-5 #", "setup": ["ä: [b"]}
+    config = build(ClusterConfig, values)
+    file.write_text(to_yaml(as_dict(config)), encoding="utf-8")
+    assert build(ClusterConfig, read_yaml(file)) == config
+
+
+@given(value=st.floats(min_value=1e-12, max_value=1e3))
+def test_a_rate_survives_yaml(value: float, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.getbasetemp() / "rate.yaml"
+    file.write_text(to_yaml({"rate": value}))
+    assert read_yaml(file) == {"rate": value}
+
+
+@pytest.mark.parametrize("text", ["- 1\n", "a: [", "\x00"])
+def test_what_is_no_yaml_mapping_names_the_file(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=r"config.yaml"):
+        read_yaml(file)
+
+
+@given(root=st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])))
+def test_any_name_survives_yaml(root: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.getbasetemp() / "name.yaml"
+    file.write_text(to_yaml({"root": root}), encoding="utf-8")
+    assert read_yaml(file) == {"root": root}

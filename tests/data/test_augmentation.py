@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xray_hpc.config.run_config import AugmentConfig
+from xray_hpc.data.augmentation import (
+    Moves,
+    centre,
+    change_rows,
+    epoch_changes,
+    epoch_moves,
+    epoch_order,
+    epoch_views,
+    image_weights,
+    transforms,
+)
+
+EVERYTHING = AugmentConfig(
+    rotation=40,
+    zoom=0.3,
+    shear=20,
+    height_shift=0.2,
+    width_shift=0.1,
+    mirror=True,
+    quarter_turns=True,
+    crop=True,
+    brightness=0.3,
+)
+OPERATIONS = [field.name for field in dataclasses.fields(AugmentConfig)][:-1]
+SEEDS, EPOCHS = st.integers(0, 2**32 - 1), st.integers(0, 100)
+LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.array)
+
+
+def drawn(augment: AugmentConfig, images: int = 50, epoch: int = 0) -> Moves:
+    return epoch_moves(images, 32, 24, augment, seed=1, epoch=epoch)
+
+
+def only(name: str) -> AugmentConfig:
+    """One operation of ``EVERYTHING``."""
+    return AugmentConfig(**{name: getattr(EVERYTHING, name)})
+
+
+# The order of an epoch
+
+
+@given(LABELS, SEEDS, EPOCHS)
+def test_an_epoch_visits_every_image_once(labels: np.ndarray, seed: int, epoch: int) -> None:
+    for balance in ("none", "class_weights"):
+        order = epoch_order(labels, balance, seed, epoch)
+        assert sorted(order) == list(range(len(labels)))
+
+
+@given(LABELS, SEEDS, EPOCHS)
+def test_sampling_shows_each_class_as_often(labels: np.ndarray, seed: int, epoch: int) -> None:
+    order = epoch_order(labels, "sampling", seed, epoch)
+    shown = np.unique(labels[order], return_counts=True)[1]
+    assert len(order) == len(labels)
+    assert len(shown) == min(len(np.unique(labels)), len(labels))
+    assert shown.max() - shown.min() <= 1
+
+
+@given(LABELS, SEEDS, EPOCHS)
+def test_sampling_shows_the_images_of_a_class_as_often(
+    labels: np.ndarray, seed: int, epoch: int
+) -> None:
+    times = np.bincount(epoch_order(labels, "sampling", seed, epoch), minlength=len(labels))
+    for label in np.unique(labels):
+        assert np.ptp(times[labels == label]) <= 1
+
+
+def test_sampling_reaches_every_image_of_a_large_class_in_time() -> None:
+    labels = np.repeat([0, 1], [5, 95])
+    seen = {i for epoch in range(12) for i in epoch_order(labels, "sampling", 1, epoch)}
+    assert seen == set(range(100))
+
+
+@given(LABELS, SEEDS, EPOCHS)
+def test_no_two_places_of_an_epoch_get_the_same_changes(
+    labels: np.ndarray, seed: int, epoch: int
+) -> None:
+    order = epoch_order(labels, "sampling", seed, epoch)
+    rows = change_rows(order)
+    assert sorted(rows) == list(range(len(labels)))
+    for image in np.unique(order):  # its own where it comes first
+        assert rows[list(order).index(image)] == image
+
+
+def test_without_sampling_each_image_gets_its_own_changes() -> None:
+    order = epoch_order(np.zeros(20, int), "none", seed=1, epoch=0)
+    np.testing.assert_array_equal(change_rows(order), order)
+
+
+@given(LABELS, SEEDS, st.integers(1, 6), EPOCHS)
+def test_views_take_turns_from_epoch_to_epoch_and_within_one(
+    labels: np.ndarray, seed: int, views: int, epoch: int
+) -> None:
+    order = epoch_order(labels, "sampling", seed, epoch)
+    shown = epoch_views(order, views, epoch)
+    for image in np.unique(order):
+        own = shown[order == image]
+        assert own.tolist() == [(epoch + k) % views for k in range(len(own))]
+
+
+@given(LABELS)
+def test_weights_average_1_and_are_scikit_learns(labels: np.ndarray) -> None:
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    weights = image_weights(labels)
+    np.testing.assert_allclose(weights, compute_sample_weight("balanced", labels), rtol=1e-6)
+    np.testing.assert_allclose(weights.mean(), 1, rtol=1e-6)
+
+
+# What is drawn
+
+
+@given(
+    st.builds(
+        AugmentConfig,
+        rotation=st.floats(0, 180),
+        zoom=st.floats(0, 0.9),
+        shear=st.floats(0, 80),
+        height_shift=st.floats(0, 0.9),
+        width_shift=st.floats(0, 0.9),
+        brightness=st.floats(0, 0.9),
+    ),
+    SEEDS,
+    EPOCHS,
+)
+def test_draws_stay_within_what_was_asked_for(
+    augment: AugmentConfig, seed: int, epoch: int
+) -> None:
+    moves = epoch_moves(20, 32, 32, augment, seed, epoch)
+    _, lit = epoch_changes(20, 32, 32, augment, seed, epoch)
+    for values, most in (
+        (moves.rotation, augment.rotation),
+        (moves.shear, augment.shear),
+        (moves.zoom - 1, augment.zoom),
+        (moves.shift[:, 0], augment.width_shift * 32),
+        (moves.shift[:, 1], augment.height_shift * 32),
+        (lit - 1, augment.brightness),
+    ):
+        assert np.abs(values).max() <= most + 1e-6
+
+
+def test_draws_fill_what_was_asked_for() -> None:
+    moves = epoch_moves(2000, 32, 24, EVERYTHING, seed=1, epoch=0)
+    assert moves.rotation.min() < -38 < 38 < moves.rotation.max()
+    assert moves.mirror.mean() == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_allclose(np.bincount(moves.turns) / 2000, 0.25, atol=0.05)
+    assert np.unique(moves.corner).tolist() == list(range(9))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_draws_the_same_whatever_else_is_on(name: str) -> None:
+    """So a sweep that switches one off compares the same draws of the others."""
+    without = dataclasses.replace(EVERYTHING, **{name: type(getattr(EVERYTHING, name))()})
+    every, others = vars(drawn(EVERYTHING)), vars(drawn(without))
+    alone = vars(drawn(only(name)))
+    still = vars(drawn(AugmentConfig()))
+    for key in every:
+        own = not np.array_equal(alone[key], still[key])  # what the operation draws
+        if own and key not in ("shift", "zoom"):
+            np.testing.assert_array_equal(alone[key], every[key])
+        elif not own:
+            np.testing.assert_array_equal(others[key], every[key])
+
+
+def test_brightness_draws_the_same_whatever_else_is_on() -> None:
+    (_, alone), (_, every) = (
+        epoch_changes(9, 32, 24, augment, 1, 0) for augment in (only("brightness"), EVERYTHING)
+    )
+    np.testing.assert_array_equal(alone, every)
+
+
+def test_epochs_seeds_and_images_differ() -> None:
+    one = transforms(drawn(EVERYTHING), 32, 24)
+    other = transforms(drawn(EVERYTHING, epoch=1), 32, 24)
+    assert len(np.unique(np.concatenate([one, other]), axis=0)) == 100
+
+
+# Transforms
+
+
+def matrices(moves: Moves, size: int, result: int) -> np.ndarray:
+    """The transforms as matrices ``[N, 3, 3]`` that act on (x, y, 1)."""
+    rows = transforms(moves, size, result).astype(float)
+    return np.concatenate([rows, np.ones((len(rows), 1))], axis=1).reshape(-1, 3, 3)
+
+
+def test_no_augmentation_cuts_out_the_centre() -> None:
+    rows = transforms(epoch_moves(3, 16, 11, AugmentConfig(), 1, 0), 16, 11)
+    np.testing.assert_array_equal(rows, [[1, 0, 2, 0, 1, 2, 0, 0]] * 3)
+    images = np.arange(256).reshape(1, 16, 16, 1).astype(np.uint8)
+    np.testing.assert_array_equal(centre(images, 11), images[:, 2:13, 2:13])
+
+
+@given(st.integers(8, 200), st.integers(1, 200), SEEDS)
+def test_a_crop_lies_within_the_image(size: int, cut: int, seed: int) -> None:
+    cut = min(size, cut)
+    corner = epoch_moves(20, size, cut, AugmentConfig(crop=True), seed, 0).corner
+    assert corner.min() >= 0
+    assert corner.max() + cut <= size
+
+
+@given(st.integers(8, 4096), st.integers(8, 4096), SEEDS)
+def test_crop_turn_and_mirror_read_whole_pixels_exactly(size: int, cut: int, seed: int) -> None:
+    """Integers in float32, at the largest images too; and none is read from outside."""
+    size, cut = max(size, cut), min(size, cut)
+    augment = AugmentConfig(crop=True, quarter_turns=True, mirror=True)
+    rows = transforms(epoch_moves(20, size, cut, augment, seed, 0), size, cut)
+    np.testing.assert_array_equal(rows, rows.round())
+    corners = np.array([[0, 0, 1], [cut - 1, 0, 1], [0, cut - 1, 1], [cut - 1, cut - 1, 1]]).T
+    for read in (rows[:, :3] @ corners, rows[:, 3:6] @ corners):
+        assert read.min() >= 0
+        assert read.max() <= size - 1
+
+
+def test_the_centre_stays_where_it_is_but_for_the_shift() -> None:
+    augment = dataclasses.replace(EVERYTHING, crop=False, width_shift=0.0, height_shift=0.0)
+    middle = np.array([11.5, 11.5, 1])
+    read = matrices(drawn(augment), 32, 24) @ middle
+    np.testing.assert_allclose(read, np.tile([15.5, 15.5, 1], (50, 1)), atol=1e-5)
+
+
+def test_a_shift_moves_the_image_to_the_right_and_down() -> None:
+    augment = AugmentConfig(height_shift=0.2, width_shift=0.1)
+    moves = epoch_moves(9, 32, 32, augment, seed=1, epoch=0)
+    for (x, y), matrix in zip(moves.shift, matrices(moves, 32, 32), strict=True):
+        np.testing.assert_allclose(matrix @ [x + 10, y + 20, 1], [10, 20, 1], atol=1e-5)
+
+
+@given(SEEDS)
+def test_everything_is_keras_affine_transform_cut_turned_and_mirrored(seed: int) -> None:
+    """Matrix by matrix, in the order of Keras's ``ImageDataGenerator``."""
+    moves = epoch_moves(5, 32, 24, EVERYTHING, seed, 0)
+    for i, matrix in enumerate(matrices(moves, 32, 24)):
+        r, s = np.deg2rad(moves.rotation[i]), np.deg2rad(moves.shear[i])
+        (tx, ty), (zx, zy), (left, top) = moves.shift[i], moves.zoom[i], moves.corner[i]
+        steps: list[Any] = [
+            [[1, 0, 15.5], [0, 1, 15.5], [0, 0, 1]],
+            [[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]],
+            [[1, 0, -tx], [0, 1, -ty], [0, 0, 1]],
+            [[1, -np.sin(s), 0], [0, np.cos(s), 0], [0, 0, 1]],
+            [[zx, 0, 0], [0, zy, 0], [0, 0, 1]],
+            [[1, 0, -15.5], [0, 1, -15.5], [0, 0, 1]],
+            [[1, 0, left], [0, 1, top], [0, 0, 1]],
+            *[[[0, -1, 23], [1, 0, 0], [0, 0, 1]]] * int(moves.turns[i]),
+            *[[[-1, 0, 23], [0, 1, 0], [0, 0, 1]]] * int(moves.mirror[i]),
+        ]
+        np.testing.assert_allclose(matrix, np.linalg.multi_dot([np.eye(3), *steps]), atol=1e-4)

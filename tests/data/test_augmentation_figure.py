@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy import ndimage
+
+from xray_hpc.config.run_config import AugmentConfig, DataConfig
+from xray_hpc.data.augmentation_figure import DPI, Shown, changed, figure, sample_rows, words
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.figure_files import save
+
+LARCC = AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1)
+REDUCED = AugmentConfig(crop=True, quarter_turns=True, mirror=True)
+EVERYTHING = AugmentConfig(
+    rotation=40, zoom=0.3, shear=20, height_shift=0.2, width_shift=0.1, mirror=True,
+    quarter_turns=True, crop=True, brightness=0.3,
+)  # fmt: skip
+
+
+def dataset(classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA"), channels: int = 1) -> Dataset:
+    """80 smooth images; those at even places train."""
+    noise = np.random.default_rng(0).uniform(0, 255, (80, 20, 20, channels))
+    images = ndimage.gaussian_filter(noise, (0, 2, 2, 0)) * 3 - 255
+    return Dataset(
+        images=np.clip(images, 0, 255).astype(np.uint8),
+        labels=np.arange(80) // 2 % len(classes),
+        files=[f"{i}.png" for i in range(80)],
+        patients=[str(i) for i in range(80)],
+        classes=classes,
+        splits={"train": np.arange(0, 80, 2), "validation": np.array([1]), "test": np.array([3])},
+        fingerprint="f",
+        notes=[],
+        skipped=[],
+        contents="",
+    )
+
+
+@pytest.fixture
+def config(data_config: Callable[..., DataConfig]) -> DataConfig:
+    return data_config(Path("/xrays"), image_size=20)
+
+
+def texts(drawn: Figure) -> list[str]:
+    return [text.get_text() for text in drawn.texts]
+
+
+def pictures(drawn: Figure) -> list[np.ndarray]:
+    return [np.asarray(axes.images[0].get_array()) for axes in drawn.axes]
+
+
+@pytest.mark.parametrize(("classes", "labels"), [(2, [0, 0, 1, 1]), (3, [0, 1, 2]), (5, range(5))])
+def test_every_class_is_shown(classes: int, labels: list[int]) -> None:
+    data = dataset(tuple("abcde"[:classes]))
+    rows = sample_rows(data)
+    assert data.labels[data.splits["train"][rows]].tolist() == list(labels)
+    assert len(set(rows)) == len(rows)
+
+
+def test_a_class_without_training_images_has_no_row() -> None:
+    data = dataset(("A", "B", "C"))
+    only = replace(data, splits={**data.splits, "train": np.array([0, 4, 6])})  # of A, C, A
+    assert sample_rows(only).tolist() == [2, 1]
+
+
+def test_a_column_shows_each_set_with_what_it_does(config: DataConfig) -> None:
+    drawn = figure(dataset(), config, [Shown("larcc", LARCC, 1), Shown("mine", EVERYTHING, 1)], 7)
+    assert texts(drawn) == [
+        *("Augmented training images", "in the first epoch, seed=7"),
+        "as packed",
+        *("larcc", "zoom ±10 %", "shift ±10 %", "fill: reflect"),
+        *("mine", "rotation ±40°", "zoom ±30 %", "shear ±20°", "height shift ±20 %"),
+        *("width shift ±10 %", "random crop", "quarter turns", "mirror", "brightness ±30 %"),
+        *("fill: reflect", "(data.crop=0.85)"),
+        *("NORMAL", "PNEUMONIA"),
+    ]
+    assert len(drawn.axes) == 4 * 3
+
+
+def test_the_first_column_is_as_packed_and_the_others_are_not(config: DataConfig) -> None:
+    data = dataset()
+    shown = pictures(figure(data, config, [Shown("larcc", LARCC, 1)], 0))
+    packed = {data.images[i].tobytes() for i in data.splits["train"]}
+    assert [image.tobytes() in packed for image in shown] == [True] * 4 + [False] * 4
+
+
+def test_a_crop_that_all_have_is_marked_on_the_packed_images(config: DataConfig) -> None:
+    cut = replace(config, crop=0.5)
+    drawn = figure(
+        dataset(), cut, [Shown("none", AugmentConfig(), 0.5), Shown("r", REDUCED, 0.5)], 0
+    )
+    assert texts(drawn)[2:7] == ["as packed", "dashed:", "data.crop=0.5", "none", "the centre"]
+    squares = [axes.patches[0].get_bbox().bounds for axes in drawn.axes if axes.patches]
+    assert squares == [(4.5, 4.5, 10, 10)] * 4
+    packed, centre = pictures(drawn)[0], pictures(drawn)[4]
+    np.testing.assert_array_equal(centre, packed[5:15, 5:15])
+
+
+def test_crops_that_differ_are_told_in_words(config: DataConfig) -> None:
+    drawn = figure(dataset(), config, [Shown("a", LARCC, 1.0), Shown("b", LARCC, 0.5)], 0)
+    assert [text for text in texts(drawn) if "crop" in text] == ["(data.crop=0.5)"]
+    assert not any(axes.patches for axes in drawn.axes)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_drawn_is_what_a_training_gets(channels: int) -> None:
+    from xray_hpc.data.input_pipeline import training_batches
+
+    data, rows = dataset(channels=channels), np.array([3, 0, 9, 12])
+    train = data.splits["train"]
+    drawn = changed(list(data.images[train[rows]]), rows, 40, 16, EVERYTHING, seed=1)
+    ((got, _),) = training_batches(
+        data.images, data.labels, train, targets="sigmoid", classes=2, batch_size=40,
+        input_size=16, augment=EVERYTHING, balance="none", seed=1, epochs=range(1),
+    )  # fmt: skip
+    assert {image.tobytes() for image in drawn} <= {image.tobytes() for image in got.numpy()}
+
+
+def test_nothing_is_said_of_what_is_off() -> None:
+    assert words(AugmentConfig()) == []
+    assert words(REDUCED) == ["random crop", "quarter turns", "mirror"]
+
+
+def test_the_same_figure_is_the_same_grey_file(tmp_path: Path, config: DataConfig) -> None:
+    data = dataset(("$(rm -x)$_1^2", "肺炎"))
+    files = [tmp_path / "one.png", tmp_path / "two.png"]
+    for file in files:
+        save(figure(data, config, [Shown("larcc", LARCC, 1)], 0), file, dpi=DPI, grey=True)
+    with Image.open(files[0]) as image:
+        assert image.mode == "L"
+        assert min(image.size) > 400
+    assert files[0].read_bytes() == files[1].read_bytes()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from xray_hpc.config.run_config import DataConfig
+from xray_hpc.data.dataset import Dataset, load_index
+from xray_hpc.data.dataset_summary import counts, frame, ignored_line, text, write_index
+from xray_hpc.data.entries import Ignored
+from xray_hpc.data.index import Index, scan
+
+
+@pytest.fixture
+def loaded(
+    tree: Path, tmp_path: Path, data_config: Callable[..., DataConfig]
+) -> tuple[Dataset, Index]:
+    (tree / "README.txt").touch()
+    (tree / "train/NORMAL/IM-0001-0001.jpeg").write_bytes(b"")
+    config = data_config(tree, split="folder")
+    index = scan(config, tmp_path)
+    return load_index(index, config, tmp_path), index
+
+
+def test_the_counts_are_by_split_and_class(loaded: tuple[Dataset, Index]) -> None:
+    table = counts(loaded[0])
+    assert table.columns.tolist() == ["train", "validation", "test", "all"]
+    assert table.loc["NORMAL"].tolist() == [19, 1, 3, 23]
+    assert table.loc["PNEUMONIA"].tolist() == [20, 1, 3, 24]
+    assert table.loc["images"].tolist() == [39, 2, 6, 47]
+    assert table.loc["patients"].tolist() == [20, 2, 6, 28]
+
+
+def test_the_text_shows_counts_and_what_was_left_out(loaded: tuple[Dataset, Index]) -> None:
+    data, index = loaded
+    assert text(data, index) == (
+        f"{index.root}  (8x8 pixels, 1 channel, fingerprint {data.fingerprint[:12]})\n"
+        "\n"
+        "           train  validation  test  all\n"
+        "NORMAL        19           1     3   23\n"
+        "PNEUMONIA     20           1     3   24\n"
+        "images        39           2     6   47\n"
+        "patients      20           2     6   28\n"
+        "\n"
+        "ignored     1 file: 1 outside train, val and test ('README.txt')\n"
+        "unreadable  1 unreadable image ('train/NORMAL/IM-0001-0001.jpeg': empty file)\n"
+    )
+
+
+def test_images_that_were_not_drawn_are_counted(
+    tree: Path, tmp_path: Path, data_config: Callable[..., DataConfig]
+) -> None:
+    config = data_config(tree, per_class=18, split="folder")
+    index = scan(config, tmp_path)
+    data = load_index(index, config, tmp_path)
+    assert "not drawn   4 images (data.per_class)\n" in text(data, index)
+    assert (frame(data)["split"] == "").sum() == 4
+
+
+def test_ignored_files_are_counted_by_reason() -> None:
+    ignored = {"macOS metadata": Ignored(5000, ["a", "b"]), "no image suffix": Ignored(1, ["c"])}
+    assert ignored_line(ignored) == (
+        "5,001 files: 5,000 macOS metadata ('a', 'b', ...), 1 no image suffix ('c')"
+    )
+    assert ignored_line({}) == "none"
+
+
+def test_the_index_has_a_row_an_image(loaded: tuple[Dataset, Index], tmp_path: Path) -> None:
+    write_index(loaded[0], tmp_path / "index.csv")
+    written = pd.read_csv(tmp_path / "index.csv")
+    assert written.columns.tolist() == ["file", "label", "class", "patient", "split"]
+    assert len(written) == 47
+    assert written.iloc[0].tolist() == [
+        "train/NORMAL/IM-0001-0002.jpeg",
+        0,
+        "NORMAL",
+        "IM-0001",
+        "train",
+    ]
+    assert written["split"].value_counts().to_dict() == {"train": 39, "test": 6, "validation": 2}
+    pd.testing.assert_frame_equal(written, frame(loaded[0]), check_dtype=False)

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xray_hpc.data.folder_index import read_tree
+from xray_hpc.errors import UserError
+
+MakeTree = Callable[..., Path]
+SMALL = {
+    "train/NORMAL": ["a.png", "b.png"],
+    "train/PNEUMONIA": ["c.png", "d.png"],
+    "test/NORMAL": ["e.png"],
+    "test/PNEUMONIA": ["f.png"],
+}
+
+
+@pytest.fixture
+def small(tmp_path: Path, make_tree: MakeTree) -> Path:
+    return make_tree(tmp_path / "data", SMALL)
+
+
+def paths(root: Path) -> list[str]:
+    return [entry.path for entry in read_tree(root)[2]]
+
+
+def test_images_come_by_split_class_and_name(small: Path) -> None:
+    root, classes, entries, ignored = read_tree(small)
+    assert root == small
+    assert classes == ("NORMAL", "PNEUMONIA")
+    assert [(entry.path, entry.label, entry.split) for entry in entries] == [
+        ("train/NORMAL/a.png", 0, "train"),
+        ("train/NORMAL/b.png", 0, "train"),
+        ("train/PNEUMONIA/c.png", 1, "train"),
+        ("train/PNEUMONIA/d.png", 1, "train"),
+        ("test/NORMAL/e.png", 0, "test"),
+        ("test/PNEUMONIA/f.png", 1, "test"),
+    ]
+    assert entries[0].size == (small / "train/NORMAL/a.png").stat().st_size
+    assert ignored == {}
+
+
+def test_val_is_the_validation_split(small: Path, make_tree: MakeTree) -> None:
+    make_tree(small, {"val/NORMAL": ["v.png"]})
+    splits = {entry.path: entry.split for entry in read_tree(small)[2]}
+    assert splits["val/NORMAL/v.png"] == "validation"
+
+
+def test_the_root_may_be_one_level_above(small: Path) -> None:
+    root, _, entries, _ = read_tree(small.parent)
+    assert root == small
+    assert len(entries) == 6
+
+
+def test_a_nested_copy_of_the_tree_is_counted_but_not_indexed(
+    small: Path, make_tree: MakeTree
+) -> None:
+    make_tree(small / "data", SMALL)
+    _, _, entries, ignored = read_tree(small.parent)
+    assert len(entries) == 6
+    assert ignored["nested copy of the tree"].count == 6
+
+
+def test_archive_junk_is_counted_but_not_indexed(small: Path, make_tree: MakeTree) -> None:
+    make_tree(
+        small,
+        {
+            "__MACOSX/train/NORMAL": ["._a.png"],
+            "train/NORMAL": ["._a.png", ".DS_Store", ".hidden.png", "Thumbs.db", "notes.txt"],
+            "train": ["stray.png"],
+            "train/.ipynb_checkpoints": ["x.png"],
+            "figures": ["x.png", "y.png"],
+        },
+    )
+    _, _, entries, ignored = read_tree(small)
+    assert len(entries) == 6
+    assert {reason: files.count for reason, files in ignored.items()} == {
+        "hidden or system files": 3,
+        "macOS metadata": 3,
+        "no image suffix": 1,
+        "outside the class folders": 1,
+        "outside train, val and test": 2,
+    }
+    assert ignored["no image suffix"].examples == ["train/NORMAL/notes.txt"]
+
+
+def test_images_in_folders_inside_a_class_belong_to_it(small: Path, make_tree: MakeTree) -> None:
+    make_tree(small, {"train/PNEUMONIA/virus": ["x.png"]})
+    assert "train/PNEUMONIA/virus/x.png" in paths(small)
+
+
+@pytest.mark.parametrize("name", ["x.TIF", "x.dcm", "x.DICOM", "x.Jpg"])
+def test_images_are_known_by_their_suffix(small: Path, make_tree: MakeTree, name: str) -> None:
+    make_tree(small, {"train/NORMAL": [name]})
+    assert f"train/NORMAL/{name}" in paths(small)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b.png", "it's.png", 'say "x".png', "a,b.png", "$(touch x).png", "line\nend.png", "ß😀.PNG"],
+)
+def test_odd_names_are_taken_as_they_are(small: Path, make_tree: MakeTree, name: str) -> None:
+    make_tree(small, {"train/NORMAL": [name]})
+    assert f"train/NORMAL/{name}" in paths(small)
+
+
+def test_a_name_that_is_not_utf8_is_refused_in_one_line(small: Path) -> None:
+    source = os.fsencode(small / "train/NORMAL/a.png")
+    os.link(source, os.fsencode(small / "train/NORMAL") + b"/\xff.png")
+    with pytest.raises(UserError, match=r"^'train/NORMAL/\\udcff.png' has a name .* rename") as e:
+        read_tree(small)
+    assert "\n" not in str(e.value)
+
+
+def test_broken_links_and_pipes_are_counted(small: Path) -> None:
+    (small / "train/NORMAL/gone.png").symlink_to("nowhere.png")
+    os.mkfifo(small / "train/NORMAL/pipe.png")
+    _, _, entries, ignored = read_tree(small)
+    assert len(entries) == 6
+    assert ignored["broken links and special files"].count == 2
+
+
+def test_a_linked_class_folder_and_linked_images_are_read(small: Path) -> None:
+    (small / "train/NORMAL").rename(small.parent / "elsewhere")
+    (small / "train/NORMAL").symlink_to(small.parent / "elsewhere")
+    (small / "train/PNEUMONIA/link.png").symlink_to("c.png")
+    assert len(paths(small)) == 7
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ({"train/A": ["x.png"]}, r"has no folder 'test'; data.root must hold train/ and test/"),
+        ({"test/A": ["x.png"], "Train/A": ["x.png"]}, r"no folder 'train'; did you mean 'Train'"),
+        (
+            {"train/A": ["x.png"], "train/B": ["x.png"], "test/A": ["x.png"]},
+            r"class 'B' is in train but not in test",
+        ),
+        (
+            {f"{s}/{c}": ["x.png"] for s, c in [("train", "NORMAL"), ("train", "ILL")]}
+            | {f"{s}/{c}": ["x.png"] for s, c in [("test", "Normal"), ("test", "ILL")]},
+            r"class 'NORMAL' is in train but not in test; did you mean 'Normal'\?",
+        ),
+        (
+            {"train/A": ["x.png"], "train/B": [], "test/A": ["x.png"], "test/B": ["x.png"]},
+            r"class 'B' has no images in train; add some",
+        ),
+        (
+            {"train/A": ["x.png"], "train/B": ["x.png"], "test/A": ["x.png"], "test/B": []},
+            r"class 'B' has no images in test",
+        ),
+        ({"train/A": ["x.png"], "test/A": ["x.png"]}, r"found 1 class \('A'\); it takes two"),
+        ({"train": [], "test": []}, r"found 0 classes \(none\)"),
+        (
+            {f"{s}/{c}": ["x.png"] for s in ("train", "test", "val") for c in "AB"}
+            | {"val/BB": ["x.png"]},
+            r"class 'BB' is in validation but not in train",
+        ),
+    ],
+)
+def test_a_tree_that_will_not_do_is_refused(
+    tmp_path: Path, make_tree: MakeTree, folders: dict[str, list[str]], message: str
+) -> None:
+    make_tree(tmp_path, folders)
+    with pytest.raises(UserError, match=message):
+        read_tree(tmp_path)
+
+
+def test_two_trees_side_by_side_are_ambiguous(tmp_path: Path, make_tree: MakeTree) -> None:
+    make_tree(tmp_path / "one", SMALL)
+    make_tree(tmp_path / "two", SMALL)
+    with pytest.raises(UserError, match=r"several trees \('one', 'two'\); name one of them"):
+        read_tree(tmp_path)

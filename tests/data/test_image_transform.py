@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from xray_hpc.config.run_config import AugmentConfig
+from xray_hpc.data.augmentation import Moves, epoch_changes, epoch_moves, transforms
+from xray_hpc.data.image_transform import change
+
+NONE = AugmentConfig()
+EVERYTHING = AugmentConfig(
+    rotation=40,
+    zoom=0.3,
+    shear=20,
+    height_shift=0.2,
+    width_shift=0.1,
+    mirror=True,
+    quarter_turns=True,
+    crop=True,
+    brightness=0.3,
+)
+IMAGES = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1)).astype(np.uint8)
+SMOOTH = ndimage.gaussian_filter(IMAGES.astype(float), (0, 2, 2, 0), mode="nearest")
+SMOOTH = np.round(SMOOTH).astype(np.uint8)
+
+
+def applied(moves: Moves, images: np.ndarray, augment: AugmentConfig, size: int) -> np.ndarray:
+    """The images through the moves, as a training does it."""
+    moved = transforms(moves, images.shape[1], size)
+    lit = np.ones(len(images), np.float32)
+    return change(images, moved, lit, augment, size)
+
+
+def moves(images: int = 10, **changed: Any) -> Moves:
+    """Moves that leave images as they are, but for the values that are given."""
+    still = epoch_moves(images, 16, 16, NONE, seed=0, epoch=0)
+    values = {
+        key: np.broadcast_to(value, getattr(still, key).shape) for key, value in changed.items()
+    }
+    return Moves(**vars(still) | values)
+
+
+def test_no_augmentation_is_the_identity() -> None:
+    np.testing.assert_array_equal(applied(moves(), IMAGES, NONE, 16), IMAGES)
+    warped = applied(moves(), IMAGES, AugmentConfig(rotation=1, brightness=0.1), 16)
+    np.testing.assert_array_equal(warped, IMAGES)
+
+
+@pytest.mark.parametrize("interpolated", [False, True])
+@given(turns=st.integers(0, 3), mirror=st.booleans(), left=st.integers(0, 5), top=st.integers(0, 5))
+@settings(max_examples=20)
+def test_crop_turn_and_mirror_are_numpys_to_the_byte(
+    interpolated: bool, turns: int, mirror: bool, left: int, top: int
+) -> None:
+    """Beside a rotation or zoom that happens to be none, too."""
+    augment = AugmentConfig(
+        crop=True, quarter_turns=True, mirror=True, zoom=0.1 if interpolated else 0.0
+    )
+    changed = moves(turns=turns, mirror=mirror, corner=(left, top))
+    expected = np.rot90(IMAGES[:, top : top + 11, left : left + 11], turns, axes=(1, 2))
+    expected = expected[:, :, ::-1] if mirror else expected
+    np.testing.assert_array_equal(applied(changed, IMAGES, augment, 11), expected)
+
+
+@pytest.mark.parametrize(("change_of", "times"), [({"mirror": True}, 2), ({"turns": 1}, 4)])
+@pytest.mark.parametrize("size", [15, 16])
+def test_two_mirrors_and_four_quarter_turns_are_the_identity(
+    change_of: dict[str, Any], times: int, size: int
+) -> None:
+    images = IMAGES[:, :size, :size]
+    result = images
+    for _ in range(times):
+        augment = AugmentConfig(mirror=True, quarter_turns=True)
+        result = applied(moves(**change_of, corner=0), result, augment, size)
+    np.testing.assert_array_equal(result, images)
+
+
+def test_a_shift_by_whole_pixels_moves_them_and_fills_the_rest() -> None:
+    augment = AugmentConfig(width_shift=0.5, fill_mode="constant")
+    result = applied(moves(shift=(4, 0)), IMAGES, augment, 16)
+    np.testing.assert_array_equal(result[:, :, 4:], IMAGES[:, :, :-4])
+    assert not result[:, :, :4].any()
+
+
+@pytest.mark.parametrize(
+    ("fill_mode", "scipys"),
+    [
+        ("reflect", "reflect"),
+        ("nearest", "nearest"),
+        ("constant", "grid-constant"),
+        ("wrap", "grid-wrap"),
+    ],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_everything_together_is_scipys_affine_transform(
+    fill_mode: Any, scipys: str, seed: int
+) -> None:
+    augment = dataclasses.replace(EVERYTHING, fill_mode=fill_mode)
+    moved, lit = epoch_changes(10, 16, 12, augment, seed, 0)
+    ours = change(SMOOTH, moved, lit, augment, 12)[:, :, :, 0]
+    y, x = np.mgrid[:12, :12]
+    for image, (a0, a1, a2, b0, b1, b2, *_), factor, result in zip(
+        SMOOTH[:, :, :, 0], moved, lit, ours, strict=True
+    ):
+        read = np.array([b0 * x + b1 * y + b2, a0 * x + a1 * y + a2])
+        theirs = ndimage.map_coordinates(image.astype(float), read, order=1, mode=scipys)
+        off = np.abs(np.clip(theirs * factor, 0, 255) - result)
+        assert off.max() <= 0.6
+
+
+def test_zoom_agrees_with_keras() -> None:
+    """The same factor, given to us and to Keras's RandomZoom."""
+    import keras
+
+    image = SMOOTH[:1].astype(np.float32)
+    layer = keras.layers.RandomZoom((0.25, 0.25), (0.25, 0.25), fill_mode="reflect")
+    theirs = np.asarray(layer(image, training=True))
+    ours = applied(moves(images=1, zoom=1.25), SMOOTH[:1], AugmentConfig(zoom=0.25), 16)
+    np.testing.assert_allclose(ours, theirs, atol=0.51)
+
+
+@given(st.floats(0.5, 1.5, width=32))
+@settings(max_examples=20)
+def test_brightness_multiplies_rounds_and_clips(factor: float) -> None:
+    moved, _ = epoch_changes(10, 16, 16, NONE, 0, 0)
+    lit = np.full(10, factor, np.float32)
+    result = change(IMAGES, moved, lit, AugmentConfig(brightness=0.5), 16)
+    expected = np.clip(IMAGES * np.float32(factor), 0, 255)
+    assert np.abs(result - expected).max() <= 0.5 + 1e-4
+
+
+def test_results_are_rounded_not_cut_off() -> None:
+    images = np.full((1, 16, 16, 1), 10, np.uint8)
+    images[:, :, 1::2] = 11
+    result = applied(moves(images=1, shift=(0.4, 0)), images, AugmentConfig(width_shift=0.1), 16)
+    np.testing.assert_array_equal(result[:, :, 1:], images[:, :, 1:])  # 10.4 and 10.6
+
+
+def test_what_becomes_of_an_image_does_not_depend_on_the_others() -> None:
+    moved, lit = epoch_changes(10, 16, 12, EVERYTHING, 0, 0)
+    together = change(IMAGES, moved, lit, EVERYTHING, 12)
+    backwards = change(IMAGES[::-1], moved[::-1], lit[::-1], EVERYTHING, 12)
+    np.testing.assert_array_equal(together, backwards[::-1])
+
+
+@pytest.mark.parametrize("fill_mode", ["reflect", "nearest", "constant", "wrap"])
+def test_the_channels_of_an_image_are_moved_alike(fill_mode: Any) -> None:
+    augment = dataclasses.replace(EVERYTHING, fill_mode=fill_mode)
+    moved, lit = epoch_changes(10, 16, 12, augment, 0, 0)
+    planes = [IMAGES, IMAGES[::-1], 255 - IMAGES]
+    together = change(np.concatenate(planes, axis=3), moved, lit, augment, 12)
+    alone = [change(plane, moved, lit, augment, 12) for plane in planes]
+    np.testing.assert_array_equal(together, np.concatenate(alone, axis=3))

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xray_hpc.data.thread_map import map_ahead
+
+
+@given(st.lists(st.integers()), st.integers(1, 5), st.integers(1, 9))
+def test_it_gives_what_map_gives(items: list[int], workers: int, ahead: int) -> None:
+    assert list(map_ahead(str, items, workers, ahead)) == [str(item) for item in items]
+
+
+def test_the_order_is_that_of_the_items_whoever_is_done_first() -> None:
+    def slow_first(item: int) -> int:
+        time.sleep(0.05 if item == 0 else 0)
+        return item
+
+    assert list(map_ahead(slow_first, range(8), workers=4, ahead=8)) == list(range(8))
+
+
+@given(st.integers(1, 5), st.integers(1, 9))
+def test_it_is_never_further_ahead_than_it_may_be(workers: int, ahead: int) -> None:
+    begun = []
+    results = map_ahead(begun.append, range(40), workers, ahead)
+    for used, _ in enumerate(results, start=1):
+        assert len(begun) <= used + ahead - 1
+
+
+def test_an_exception_comes_in_its_items_place() -> None:
+    results = map_ahead(lambda item: 1 // item, [1, 0, 1], workers=2, ahead=3)
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_what_has_not_begun_is_dropped_when_it_is_left_early() -> None:
+    begun: list[int] = []
+    held = threading.Event()
+
+    def wait(item: int) -> None:
+        begun.append(item)
+        assert item == 0 or held.wait(10)
+
+    with closing(map_ahead(wait, range(100), workers=1, ahead=50)) as results:
+        next(results)
+    held.set()
+    time.sleep(0.05)
+    assert len(begun) <= 2
+
+
+INTERRUPTED = """
+import faulthandler, itertools, random, signal, zlib
+from xray_hpc.data.thread_map import map_ahead
+
+def work(item):
+    return zlib.compress(bytes(1000))
+
+faulthandler.dump_traceback_later(30, exit=True)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+for i in range(500):
+    signal.setitimer(signal.ITIMER_REAL, random.Random(i).uniform(1e-3, 8e-3))
+    try:
+        for _ in map_ahead(work, itertools.count(), workers=2, ahead=64):
+            pass
+    except KeyboardInterrupt:
+        pass
+print("never hung")
+"""
+
+
+def test_an_interrupt_at_any_moment_ends_it() -> None:
+    command = [sys.executable, "-c", INTERRUPTED]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("never hung\n", "")

@@ -1,0 +1,158 @@
+"""Staying with a sweep, with a queue that is played."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xray_hpc.launching import progress_view, wait
+from xray_hpc.launching.run_folders import prepare
+from xray_hpc.records import ledger
+from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.run_record import Status, update_record
+
+# A squeue that plays a script: each call prints the next file of a folder, the last one for ever.
+SQUEUE = """\
+#!/bin/sh
+cd {folder} || exit 1
+set -- *.txt
+if [ $# -gt 1 ]; then trap "rm $1" EXIT; fi
+case "$(cat "$1")" in
+    fail) echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1;;
+    *) cat "$1";;
+esac
+"""
+
+
+@pytest.fixture
+def sweep(composer: Any, monkeypatch: pytest.MonkeyPatch) -> SweepPaths:
+    """Two runs, submitted as array 7 with a collect job 8."""
+    monkeypatch.setattr(wait, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(progress_view, "LOG_EVERY_SECONDS", 0.0)
+    plan = composer.plan(["seed=1"], ["seed=2"])
+    prepare(plan, [], {run.name for run in plan.runs})
+    paths: SweepPaths = plan.place.sweep
+    for name, kind, tasks, job in (
+        ("a", "runs", [[run.name] for run in plan.runs], "7"),
+        ("b", "collect", [[]], "8"),
+    ):
+        ledger.append(paths, "submitting", submission=name, kind=kind, tasks=tasks)
+        ledger.append(paths, "submitted", submission=name, job=job)
+    return paths
+
+
+@pytest.fixture
+def queue(sweep: SweepPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Say what squeue answers, call by call."""
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    program = tmp_path / "bin" / "squeue"
+    program.parent.mkdir()
+    program.write_text(SQUEUE.format(folder=folder))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+    def play(*answers: str) -> None:
+        for index, answer in enumerate(answers):
+            jobs = "" if answer == "fail" else answer.format(slurm=sweep.slurm)
+            (folder / f"{index}.txt").write_text("fail" if answer == "fail" else jobs)
+
+    return play
+
+
+BOTH = "7_0|RUNNING|None|n1|1:00|{slurm}/a/job.sh\n7_1|PENDING|Priority||1:00|{slurm}/a/job.sh\n"
+COLLECT = "8|PENDING|Dependency||1:00|{slurm}/b/job.sh\n"
+
+
+def finish(sweep: SweepPaths, statuses: list[Status], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the runs end so, with all files that a finished run has."""
+    monkeypatch.setattr("xray_hpc.monitoring.run_state.missing_file", lambda paths, model: None)
+    for name, status in zip(ledger.expected_runs(sweep), statuses, strict=True):
+        update_record(sweep.run(name), status=status)
+
+
+def test_it_stays_until_the_queue_holds_no_job_of_the_sweep(
+    sweep: SweepPaths,
+    queue: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    queue(BOTH + COLLECT, COLLECT, "99|RUNNING|None|n1|1:00|/other/job.sh\n")
+    finish(sweep, [Status.FINISHED, Status.FINISHED], monkeypatch)
+    assert wait.wait_for(sweep, ledger.expected_runs(sweep)) == 0
+    assert "2 of 2 runs finished: " in capsys.readouterr().out
+
+
+def test_a_run_that_did_not_finish_makes_the_exit_code_1(
+    sweep: SweepPaths,
+    queue: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    queue(BOTH, "")
+    finish(sweep, [Status.FAILED, Status.FAILED], monkeypatch)
+    assert wait.wait_for(sweep, ledger.expected_runs(sweep)) == 1
+    said = capsys.readouterr().out
+    one, _ = ledger.expected_runs(sweep)
+    assert f"[1/2] {one} failed" in said
+    assert "0 of 2 runs finished: " in said
+
+
+def test_a_slurm_that_is_silent_for_a_while_is_waited_for(
+    sweep: SweepPaths,
+    queue: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    queue(BOTH, "fail", "fail", "")
+    finish(sweep, [Status.FINISHED, Status.FAILED], monkeypatch)
+    assert wait.wait_for(sweep, ledger.expected_runs(sweep)) == 1
+    assert capsys.readouterr().err.count("still waiting") == 1
+
+
+def test_runs_that_wait_for_room_are_waited_for(
+    sweep: SweepPaths, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue(COLLECT, COLLECT, COLLECT, "")
+    one, other = ledger.expected_runs(sweep)
+    finish(sweep, [Status.FINISHED, Status.CREATED], monkeypatch)
+    ledger.append(sweep, "waiting", runs=[other])
+    seen: list[int] = []
+
+    def look(*_: object) -> None:
+        seen.append(1)
+        if len(seen) == 2:
+            ledger.append(sweep, "cancelled", jobs=[], runs=[other])
+
+    monkeypatch.setattr(progress_view.Follower, "going", look)
+    assert wait.wait_for(sweep, [one, other]) == 1
+    assert len(seen) >= 2
+
+
+def test_runs_that_nobody_will_submit_are_not_waited_for(
+    sweep: SweepPaths, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue("")
+    one, other = ledger.expected_runs(sweep)
+    finish(sweep, [Status.FINISHED, Status.CREATED], monkeypatch)
+    ledger.append(sweep, "waiting", runs=[other])
+    assert wait.wait_for(sweep, [one, other]) == 1
+
+
+def test_ctrl_c_in_a_pipe_leaves_the_jobs_and_says_how_to_cancel_them(
+    sweep: SweepPaths,
+    queue: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    queue(BOTH)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress_view.Follower, "going", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        wait.wait_for(sweep, ledger.expected_runs(sweep))
+    assert "the jobs run on; python -m xray_hpc.cancel " in capsys.readouterr().out

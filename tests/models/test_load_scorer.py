@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from xray_hpc.errors import UserError
+from xray_hpc.models.load_scorer import load_scorer
+from xray_hpc.models.model_card import ModelCard
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
+
+
+def card(classes: Sequence[str]) -> ModelCard:
+    return ModelCard("cnn-1a2b3c4d", "cnn", tuple(classes), None, 8, 1.0, 1, None)
+
+
+def save(path: Path, units: int, activation: str) -> keras.Model:
+    layers = [keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    model = keras.Sequential([*layers, keras.layers.Dense(units, activation)])
+    model.save(path)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "classes"),
+    [(1, "sigmoid", "AB"), (2, "softmax", "AB"), (3, "softmax", "ABC")],
+)
+def test_scores_are_probabilities_of_each_class(
+    tmp_path: Path, units: int, activation: str, classes: str
+) -> None:
+    model = save(tmp_path / "model.keras", units, activation)
+    scores = load_scorer(tmp_path / "model.keras", card(classes))(IMAGES)
+    assert scores.shape == (5, len(classes))
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(scores[:, -1], model.predict(IMAGES, verbose=0)[:, -1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("units", "classes"), [(1, "ABC"), (3, "AB"), (2, "ABC")])
+def test_a_model_that_is_not_what_its_card_says_is_refused(
+    tmp_path: Path, units: int, classes: str
+) -> None:
+    save(tmp_path / "model.keras", units, "sigmoid")
+    line = rf"model\.keras is not what its card says: it makes \({units},\) of \(8, 8, 1\), not"
+    with pytest.raises(UserError, match=line):
+        load_scorer(tmp_path / "model.keras", card(classes))
+
+
+def test_a_damaged_model_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "whole.keras", 1, "sigmoid")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.keras") as whole,
+        zipfile.ZipFile(tmp_path / "model.keras", "w") as damaged,
+    ):
+        for name in whole.namelist():
+            content = whole.read(name)
+            damaged.writestr(name, content[:900] if name.endswith(".h5") else content)
+    with pytest.raises(UserError, match=r"model\.keras cannot be loaded, it may be damaged \("):
+        load_scorer(tmp_path / "model.keras", card("AB"))

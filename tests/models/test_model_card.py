@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xray_hpc.errors import UserError
+from xray_hpc.models.model_card import ModelCard, add_card, read_card
+
+CARD = ModelCard(
+    run="cnn-1a2b3c4d",
+    model="cnn",
+    classes=("NORMAL", "PNEUMONIA"),
+    threshold=0.5,
+    image_size=10,
+    crop=0.8,
+    channels=1,
+    clahe=None,
+)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved Keras model without a card."""
+    path = tmp_path_factory.mktemp("plain") / "model.keras"
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)]
+    keras.Sequential(layers).save(path)
+    return path
+
+
+@pytest.fixture
+def saved(plain: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(plain, tmp_path))
+
+
+def test_a_model_says_what_it_is_for(saved: Path) -> None:
+    add_card(saved, CARD)
+    assert read_card(saved) == CARD
+    assert CARD.input_shape == (8, 8, 1)
+
+
+def test_the_card_is_json_that_anyone_can_read(saved: Path) -> None:
+    add_card(saved, CARD)
+    with zipfile.ZipFile(saved) as archive:
+        assert json.loads(archive.read("xray_hpc.json")) == {
+            "run": "cnn-1a2b3c4d",
+            "model": "cnn",
+            "classes": ["NORMAL", "PNEUMONIA"],
+            "threshold": 0.5,
+            "image_size": 10,
+            "crop": 0.8,
+            "channels": 1,
+            "clahe": None,
+        }
+
+
+def test_keras_loads_the_model_as_before(saved: Path) -> None:
+    images = np.arange(128, dtype=np.float32).reshape(2, 8, 8, 1)
+    before = keras.saving.load_model(saved).predict(images, verbose=0)
+    add_card(saved, CARD)
+    after = keras.saving.load_model(saved).predict(images, verbose=0)
+    np.testing.assert_array_equal(before, after)
+
+
+def test_the_same_model_and_card_give_the_same_bytes(plain: Path, tmp_path: Path) -> None:
+    copies = [Path(shutil.copy(plain, tmp_path / f"{n}.keras")) for n in "ab"]
+    for copy in copies:
+        add_card(copy, CARD)
+    assert copies[0].read_bytes() == copies[1].read_bytes()
+
+
+@given(
+    classes=st.lists(st.text(), min_size=3, max_size=5, unique=True),
+    clahe=st.floats(0.1, 40),
+    crop=st.floats(0.1, 1),
+)
+def test_every_card_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, classes: list[str], clahe: float, crop: float
+) -> None:
+    path = tmp_path_factory.mktemp("card") / "model.keras"
+    card = dataclasses.replace(
+        CARD, classes=tuple(classes), threshold=None, clahe=clahe, crop=crop, channels=3
+    )
+    add_card(path, card)
+    assert read_card(path) == card
+
+
+def test_a_model_without_a_card_is_named(saved: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.keras does not say which classes and images"):
+        read_card(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", None], ids=["empty", "text", "cut short"])
+def test_what_is_no_model_is_said_to_be_none(saved: Path, content: bytes | None) -> None:
+    saved.write_bytes(saved.read_bytes()[:-100] if content is None else content)
+    with pytest.raises(UserError, match="is not a saved Keras model, or is damaged"):
+        read_card(saved)
+
+
+def test_a_file_that_is_not_there_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read .*none\.keras: No such file"):
+        read_card(tmp_path / "none.keras")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[1]", "{}", '{"run": 3}', json.dumps(dataclasses.asdict(CARD) | {"channels": 2})],
+)
+def test_a_damaged_card_is_named(saved: Path, text: str) -> None:
+    with zipfile.ZipFile(saved, "a") as archive:
+        archive.writestr("xray_hpc.json", text)
+    with pytest.raises(UserError, match=r"its xray_hpc\.json makes no sense"):
+        read_card(saved)

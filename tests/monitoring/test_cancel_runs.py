@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.run_folders import Programs, Sweep
+from xray_hpc.errors import UserError
+from xray_hpc.monitoring import cancel_runs
+from xray_hpc.monitoring.cancel_runs import POLL_SECONDS, compact, plan
+from xray_hpc.monitoring.run_state import State
+from xray_hpc.records import ledger
+from xray_hpc.records.launch_lock import launch_lock
+from xray_hpc.records.run_record import Status, now
+
+PENDING = "PENDING|Priority||1:00"
+RUNNING = "RUNNING|None|gpu-01|1:00"
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, programs: Programs) -> Sweep:
+    """Four runs in an array between a stage and a collect job; one runs, one has ended."""
+    sweep = Sweep(tmp_path / "lr")
+    sweep.add("cnn-1", "model=cnn", status=Status.FAILED, job_id="7_0")
+    sweep.add("cnn-2", "model=cnn", status=Status.RUNNING, job_id="7_1")
+    sweep.add("ft-1", "model=ft")
+    sweep.add("ft-2", "model=ft")
+    sweep.submitted("6", kind="stage")
+    sweep.submitted("7", ["cnn-1"], ["cnn-2"], ["ft-1"], ["ft-2"])
+    sweep.submitted("8", kind="collect")
+    programs.queue(
+        j7_1=RUNNING, j7_2=PENDING, j7_3=PENDING, j8="PENDING|Dependency||1:00", j99=RUNNING
+    )
+    programs.say("scancel")
+    return sweep
+
+
+def test_a_whole_sweep_goes_with_its_other_jobs_by_one_call(
+    sweep: Sweep, programs: Programs
+) -> None:
+    found = plan(sweep.paths)
+    assert found.runs == {
+        "cnn-2": State.RUNNING,
+        "ft-1": State.PENDING,
+        "ft-2": State.PENDING,
+    }
+    assert found.over == {"cnn-1": State.FAILED}
+    found.carry_out()
+    assert programs.calls("scancel") == ["7_[1-3] 8"]
+    *_, event = ledger.events(sweep.paths)
+    assert (event["event"], event["jobs"]) == ("cancelled", ["7_1", "7_2", "7_3", "8"])
+    assert list(ledger.read(sweep.paths).cancelled) == ["cnn-2", "ft-1", "ft-2"]
+
+
+@pytest.mark.parametrize("pattern", ["ft-*", "model=ft", "model=f?"])
+def test_a_pattern_chooses_by_name_or_override(
+    sweep: Sweep, programs: Programs, pattern: str
+) -> None:
+    plan(sweep.paths, pattern).carry_out()
+    assert programs.calls("scancel") == ["7_[2-3]"]
+
+
+def test_a_pattern_that_fits_nothing_is_refused_with_what_is_near(sweep: Sweep) -> None:
+    with pytest.raises(
+        UserError, match=r"no run of lr matches 'model=tf'; did you mean 'model=ft'"
+    ):
+        plan(sweep.paths, "model=tf")
+
+
+def test_a_job_that_works_on_other_runs_too_is_not_cancelled(
+    sweep: Sweep, programs: Programs
+) -> None:
+    sweep.add("ft-3", "model=ft")
+    sweep.submitted("9", ["ft-3", "cnn-2"])
+    programs.queue(j9=PENDING)
+    with pytest.raises(UserError, match=r"job 9 works on cnn-2 as well, which 'ft-3' does not"):
+        plan(sweep.paths, "ft-3")
+    assert plan(sweep.paths, "*-[23]").jobs == ["9"]
+
+
+def test_a_job_whose_other_runs_have_ended_is_cancelled(sweep: Sweep, programs: Programs) -> None:
+    sweep.add("ft-3", status=Status.RUNNING, job_id="9")
+    sweep.finished("ft-4", job_id="9")
+    sweep.submitted("9", ["ft-3", "ft-4"])
+    programs.queue(j9=RUNNING)
+    assert plan(sweep.paths, "ft-3").jobs == ["9"]
+
+
+def test_a_job_that_a_killed_launch_left_behind_is_cancelled_too(
+    sweep: Sweep, programs: Programs
+) -> None:
+    ledger.append(sweep.paths, "submitting", submission="s12", kind="runs", tasks=[["ft-1"]])
+    programs.queue(j12=PENDING)
+    assert plan(sweep.paths).beside == ["12"]
+
+
+def test_jobs_of_others_that_have_got_the_same_ids_are_left_alone(
+    sweep: Sweep, programs: Programs
+) -> None:
+    there = ("7_1", "7_2", "8")
+    programs.say("squeue", *(f"{job}|{RUNNING}|/home/me/slurm/other/job.sh" for job in there))
+    assert plan(sweep.paths).nothing
+
+
+def test_a_job_that_is_ending_is_let_end(sweep: Sweep, programs: Programs) -> None:
+    programs.queue(j6="COMPLETING|None|gpu-01|1:00")
+    assert plan(sweep.paths).beside == []
+
+
+def test_runs_that_wait_for_room_in_the_queue_are_cancelled_with_the_rest(sweep: Sweep) -> None:
+    sweep.add("ft-5")
+    ledger.append(sweep.paths, "waiting", runs=["ft-5"])
+    plan(sweep.paths).carry_out()
+    assert ledger.waiting(sweep.paths) == []
+    assert "ft-5" in ledger.read(sweep.paths).cancelled
+
+
+def test_a_sweep_that_never_saw_slurm_does_not_ask_it(tmp_path: Path, programs: Programs) -> None:
+    sweep = Sweep(tmp_path / "local")
+    sweep.finished("ft-1")
+    assert plan(sweep.paths).nothing
+    assert programs.calls("squeue") == []
+
+
+def test_jobs_that_ended_in_the_meantime_are_no_failure(sweep: Sweep, programs: Programs) -> None:
+    programs.queue(j7_1="COMPLETING|None|gpu-01|1:00")
+    (programs.folder / "squeue").rename(programs.folder / "later")
+    programs.queue(j7_1=RUNNING, j7_2=PENDING, j7_3=PENDING)
+    ended = f"/bin/mv {programs.folder}/later {programs.folder}/squeue"
+    programs.say("scancel", before=f"{ended}; echo 'Invalid job id specified' >&2", code=1)
+    plan(sweep.paths).carry_out()
+    assert "ft-1" in ledger.read(sweep.paths).cancelled
+
+
+def test_jobs_that_slurm_does_not_cancel_are_named_and_go_on(
+    sweep: Sweep, programs: Programs
+) -> None:
+    programs.say("scancel", before="echo 'Access denied' >&2", code=1)
+    with pytest.raises(
+        UserError, match=r"scancel failed \(Access denied\); still there: 7_\[1-3\]"
+    ):
+        plan(sweep.paths).carry_out()
+    assert plan(sweep.paths).jobs == ["7_1", "7_2", "7_3"]
+
+
+def test_a_launch_that_submits_is_waited_for_and_what_it_submitted_is_cancelled(
+    sweep: Sweep, programs: Programs
+) -> None:
+    sweep.add("ft-3")
+    programs.queue(j7_1=RUNNING)
+    asked = plan(sweep.paths)
+
+    def launch() -> None:
+        with launch_lock(sweep.paths):
+            locked.set()
+            time.sleep(2 * POLL_SECONDS)
+            sweep.submitted("9", ["ft-3"])
+            programs.queue(j7_1=RUNNING, j9=PENDING)
+
+    locked = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        launching = pool.submit(launch)
+        locked.wait()
+        assert asked.carry_out().jobs == ["7_1", "9"]
+        launching.result()
+    assert programs.calls("scancel") == ["7_1 9"]
+
+
+def test_a_lock_that_is_held_for_hours_does_not_keep_one_from_cancelling(
+    sweep: Sweep, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancel_runs, "PATIENCE_SECONDS", 0.1)
+    with launch_lock(sweep.paths):
+        plan(sweep.paths).carry_out()
+    assert programs.calls("scancel") == ["7_[1-3] 8"]
+
+
+def test_runs_that_a_launch_on_this_machine_has_still_to_begin_are_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancel_runs, "PATIENCE_SECONDS", 0.1)
+    sweep = Sweep(tmp_path / "local")
+    sweep.finished("ft-1")
+    sweep.add("ft-2", status=Status.FAILED, started="2026-01-01T00:00:00+00:00")
+    sweep.add("ft-3")
+    assert plan(sweep.paths).nothing
+    with launch_lock(sweep.paths):
+        sweep.add("ft-4", status=Status.FAILED, started=now())
+        found = plan(sweep.paths).carry_out()
+        assert found.runs == {"ft-2": State.FAILED, "ft-3": State.CREATED}
+        assert plan(sweep.paths).nothing
+    assert list(ledger.read(sweep.paths).cancelled) == ["ft-2", "ft-3"]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from xray_hpc.records.lease import Lease
+with Lease.take(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_of_this_machine_without_a_job_is_told_to_end(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "local")
+    paths = sweep.add("ft-1", status=Status.RUNNING)
+    command = [sys.executable, "-c", HOLD, str(paths.lease)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "held\n"
+        found = plan(sweep.paths)
+        assert [owner.pid for owner in found.processes.values()] == [worker.pid]
+        found.carry_out()
+        assert worker.wait(60) == -signal.SIGTERM
+    assert plan(sweep.paths).nothing
+    assert list(ledger.read(sweep.paths).cancelled) == ["ft-1"]
+
+
+@given(st.sets(st.tuples(st.integers(1, 3), st.none() | st.integers(0, 30))))
+def test_compact_ids_name_the_same_jobs(jobs: set[tuple[int, int | None]]) -> None:
+    ids = {str(array) if task is None else f"{array}_{task}" for array, task in jobs}
+    named = set()
+    for word in compact(ids):
+        array, _, tasks = word.partition("_")
+        for part in tasks.strip("[]").split(","):
+            first, _, last = part.partition("-")
+            numbers = range(int(first), int(last or first) + 1) if first else [None]
+            named |= {array if number is None else f"{array}_{number}" for number in numbers}
+    assert named == ids
+    assert all(re.fullmatch(r"\d+(_\d+|_\[[\d,-]+\])?", word) for word in compact(ids))

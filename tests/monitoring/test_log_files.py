@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.run_folders import Sweep
+from xray_hpc.monitoring.log_files import Growing, last_lines, of_slurm, tail
+
+
+def test_a_growing_file_gives_each_byte_once(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    log = Growing(file)
+    assert log.more() == b""
+    file.write_text("one\n")
+    assert log.more() == b"one\n"
+    with file.open("a") as opened:
+        opened.write("two\n")
+    assert (log.more(), log.more()) == (b"two\n", b"")
+
+
+def test_a_file_that_was_made_anew_is_read_from_its_start(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text("a long line\n")
+    log = Growing(file)
+    log.more()
+    file.write_text("new\n")
+    assert log.more() == b"new\n"
+
+
+@given(st.lists(st.text("ab", max_size=5), max_size=8), st.integers(0, 10))
+def test_the_last_lines_are_the_end_of_the_text(lines: list[str], count: int) -> None:
+    text = "".join(f"{line}\n" for line in lines).encode()
+    last = last_lines(text, count)
+    assert text.endswith(last)
+    assert last.count(b"\n") == min(count, len(lines))
+
+
+def test_the_tail_of_a_long_file_is_not_read_whole(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text("x" * 100_000 + "\nlast\n")
+    assert tail(file, 1) == b"last\n"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "run", "file"),
+    [([["a"], ["b"]], "b", "7_1_0_log.out"), ([["a", "b"]], "b", "7_0_log.out")],
+    ids=["array", "packed"],
+)
+def test_what_a_slurm_job_printed_is_found_by_the_runs_job(
+    tmp_path: Path, tasks: list[list[str]], run: str, file: str
+) -> None:
+    sweep = Sweep(tmp_path / "lr")
+    for name in ("a", "b"):
+        sweep.add(name)
+    sweep.submitted("6", ["a"], ["b"])
+    sweep.submitted("7", *tasks)
+    sweep.submitted("8", kind="collect")
+    folder = sweep.paths.slurm / "s7"
+    folder.mkdir(parents=True)
+    assert of_slurm(sweep.paths.run(run)) is None
+    (folder / file).write_text("srun: error\n")
+    assert of_slurm(sweep.paths.run(run)) == folder / file

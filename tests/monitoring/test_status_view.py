@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xray_hpc.monitoring.run_state import State
+from xray_hpc.monitoring.status_view import counted, duration, of_all, of_sweep
+from xray_hpc.monitoring.sweep_status import WatchedRun, WatchedSweep
+from xray_hpc.monitoring.terminal_table import Screen
+from xray_hpc.records.paths import SweepPaths
+
+GOLDEN = Path(__file__).parent / "golden"
+PIPE = Screen()
+
+
+def run(name: str, state: State, **fields: Any) -> WatchedRun:
+    return WatchedRun("lr", name, state, **fields)
+
+
+def sweep(*runs: WatchedRun, hours: float = 0.0, name: str = "lr") -> WatchedSweep:
+    an_hour_ago = time.time() - 3600
+    return WatchedSweep(SweepPaths(Path("results") / name), list(runs), hours, an_hour_ago)
+
+
+def settings(rate: str, *more: str) -> list[str]:
+    return ["model=ft", f"train.learning_rate={rate}", *more]
+
+
+RUNS = (
+    run(
+        "ft-1a2b3c4d",
+        State.FINISHED,
+        node="gpu-01",
+        epoch=8,
+        epochs=10,
+        val_accuracy=0.9375,
+        val_auc=0.98125,
+        overrides=settings("1e-2"),
+    ),
+    run(
+        "ft-2a2b3c4d",
+        State.RUNNING,
+        node="gpu-02",
+        epoch=3,
+        epochs=10,
+        val_accuracy=0.875,
+        val_auc=0.9375,
+        seconds_left=432,
+        restarts=1,
+        overrides=settings("1e-3"),
+    ),
+    run(
+        "ft-3a2b3c4d",
+        State.RUNNING,
+        node="gpu-02",
+        epoch=3,
+        epochs=10,
+        val_accuracy=0.875,
+        seconds_left=95,
+        limited=True,
+        overrides=settings("1e-4"),
+    ),
+    run("ft-4a2b3c4d", State.PENDING, why="Priority", epochs=10, overrides=settings("1e-5")),
+    run(
+        "ft-5a2b3c4d",
+        State.FAILED,
+        why="nan loss: the loss is no number any more in epoch 2",
+        node="gpu-01",
+        epoch=2,
+        epochs=10,
+        overrides=settings("1", "+seed=7"),
+    ),
+)
+
+
+@pytest.mark.parametrize("width", [None, 100, 80], ids=["pipe", "100", "80"])
+def test_the_table_is_the_recorded_one(width: int | None) -> None:
+    shown = "\n".join(of_sweep(sweep(*RUNS, hours=12.34), Screen(width), 40)) + "\n"
+    golden = GOLDEN / f"status_{width or 'pipe'}.txt"
+    assert shown == golden.read_text(), f"if this is right, write it to {golden}:\n{shown}"
+
+
+def test_in_a_terminal_states_have_colours_and_shares_a_bar() -> None:
+    lines = list(of_sweep(sweep(*RUNS), Screen(100, 24, colour=True), 40))
+    assert lines[0].startswith("\x1b[1mlr\x1b[0m: 5 runs: \x1b[32m1 finished\x1b[0m, ")
+    shares = re.findall(r"\x1b\[(\d+)m(━+)", lines[1])
+    assert [(colour, len(bar)) for colour, bar in shares] == [
+        ("32", 12),
+        ("36", 24),
+        ("31", 12),
+        ("33", 12),
+    ]
+
+
+def test_of_many_runs_the_finished_are_not_listed_and_the_failed_come_first() -> None:
+    many = [run(f"ft-{i}", State.FINISHED) for i in range(50)]
+    many += [run(f"cnn-{i}", State.PENDING) for i in range(5)]
+    lines = list(of_sweep(sweep(*many, *RUNS), PIPE, 6))
+    assert [line.split()[0] for line in lines[4:10]] == [
+        "ft-2a2b3c4d",
+        "ft-3a2b3c4d",
+        "ft-5a2b3c4d",
+        "cnn-0",
+        "cnn-1",
+        "cnn-2",
+    ]
+    assert "not listed: 51 finished, 3 pending (--all lists them)" in lines
+
+
+def test_all_runs_are_listed_where_that_is_asked_for() -> None:
+    many = [run(f"ft-{i}", State.FINISHED) for i in range(50)]
+    lines = list(of_sweep(sweep(*many), PIPE, None))
+    assert sum(line.startswith("ft-") for line in lines) == 50
+
+
+@pytest.mark.parametrize(
+    ("states", "advice"),
+    [
+        ([State.FINISHED], ["report: none yet; python -m xray_hpc.collect results/lr"]),
+        ([State.FINISHED, State.RUNNING], []),
+        ([State.CREATED, State.PENDING], []),
+        ([State.CREATED], ["again:  python -m xray_hpc.launch --resume results/lr"]),
+        ([State.LOST, State.RUNNING], ["again:  python -m xray_hpc.launch --resume results/lr"]),
+        (
+            [State.RUNNING, State.FAILED],
+            [
+                "log:    python -m xray_hpc.logs lr/ft-1",
+                "again:  python -m xray_hpc.launch --resume results/lr",
+            ],
+        ),
+    ],
+)
+def test_what_can_be_done_next_is_said(states: list[State], advice: list[str]) -> None:
+    runs = [run(f"ft-{number}", state) for number, state in enumerate(states)]
+    lines = list(of_sweep(sweep(*runs), PIPE, 40))
+    assert [line for line in lines[4 + len(runs) :] if line] == advice
+
+
+def test_a_trunk_job_that_failed_is_said_while_runs_may_miss_it() -> None:
+    for state, said in ((State.RUNNING, True), (State.FINISHED, False)):
+        seen = replace(sweep(run("ft-1", state)), no_trunk=Path("results/lr/slurm/1-trunk"))
+        lines = [line for line in of_sweep(seen, PIPE, 40) if line.startswith("trunk:")]
+        see = "see results/lr/slurm/1-trunk"
+        assert lines == [f"trunk:  its job failed, and runs compute it themselves; {see}"] * said
+
+
+def test_the_report_of_a_finished_sweep_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "results" / "lr" / "report" / "report.md"
+    report.parent.mkdir(parents=True)
+    report.touch()
+    *_, last = of_sweep(sweep(run("ft-1", State.FINISHED)), PIPE, 40)
+    assert last == "report: results/lr/report/report.md"
+
+
+def test_jobs_that_slurm_holds_are_to_be_released() -> None:
+    held = run("ft-1", State.PENDING, job="7_1", held=True, why="launch failed requeued held")
+    also = run("ft-2", State.PENDING, job="7_2", held=True, why="JobHeldUser")
+    admins = run("ft-3", State.PENDING, job="8", held=True, why="JobHeldAdmin")
+    *_, mine, theirs = of_sweep(sweep(held, also, admins), PIPE, 40)
+    assert mine == "held:   scontrol release '7_[1-2]'"
+    assert theirs == "held:   by an administrator: ask about 8"
+
+
+def test_of_all_sweeps_that_with_the_newest_change_is_first() -> None:
+    old, new = sweep(*RUNS, name="old"), sweep(RUNS[0], hours=3, name="new")
+    old = WatchedSweep(old.sweep, old.runs, 0, old.touched - 7 * 86400)
+    assert list(of_all([old, new], PIPE)) == [
+        "sweep  runs  finished  running  failed  pending  GPU-hours  last change",
+        "new       1         1                                  3.0   60 min ago",
+        "old       5         1        2       1        1               7.0 d ago",
+    ]
+
+
+def test_states_are_counted_finished_first() -> None:
+    states = [State.PENDING, State.FAILED, State.FINISHED, State.PENDING, State.RUNNING]
+    assert counted(states) == "1 finished, 1 running, 1 failed, 2 pending"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (99, "99 s"), (100, "2 min"), (5999, "100 min"), (6000, "1.7 h"), (2e5, "2.3 d")],
+)
+def test_durations_have_the_unit_that_suits(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

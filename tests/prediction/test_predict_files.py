@@ -1,0 +1,165 @@
+"""Scoring files in batches: order, labels, and how much is in memory at a time."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from xray_hpc.data import decode
+from xray_hpc.data.image_files import Found
+from xray_hpc.models.model_card import ModelCard
+from xray_hpc.prediction import predict_files
+from xray_hpc.prediction.predict_files import batch_size, predict, read_image
+
+CARD = ModelCard("cnn-1a2b3c4d", "cnn", ("NORMAL", "PNEUMONIA"), 0.5, 8, 1.0, 1, None)
+CARD_OF_THREE = ModelCard("lung-1a2b3c4d", "lung", ("A", "B", "C"), None, 8, 1.0, 1, None)
+
+
+def first_pixel(batch: np.ndarray) -> np.ndarray:
+    """The scores of two classes: the second's is the first pixel in 256ths."""
+    p = batch[:, 0, 0, 0] / 256
+    return np.stack([1 - p, p], axis=1)
+
+
+@contextmanager
+def files_named_by_their_grey() -> Iterator[None]:
+    """Read no files: the name of each is the grey that it shows."""
+
+    def read(path: str, card: ModelCard) -> np.ndarray:
+        return np.full(card.input_shape, int(path), np.uint8)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict_files, "read_image", read)
+        patch.setattr(predict_files, "LARGEST_BATCH", 16)
+        yield
+
+
+@given(
+    greys=st.lists(st.one_of(st.none(), st.integers(0, 255)), max_size=100),
+    threshold=st.floats(0, 1),
+    workers=st.integers(1, 4),
+)
+def test_every_file_gets_its_own_score_in_its_place(
+    greys: list[int | None], threshold: float, workers: int
+) -> None:
+    found = [Found(str(grey), "broken" if grey is None else None) for grey in greys]
+    with files_named_by_their_grey():
+        results = list(predict(found, CARD, first_pixel, threshold, workers))
+    assert [result.path for result in results] == [item.path for item in found]
+    for grey, result in zip(greys, results, strict=True):
+        if grey is None:
+            assert (result.scores, result.label, result.error) == (None, None, "broken")
+        else:
+            positive = grey / 256 > threshold
+            assert result.scores == (1 - grey / 256, grey / 256)
+            assert result.label == ("PNEUMONIA" if positive else "NORMAL")
+            assert result.error is None
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 1)] * 3), min_size=1, max_size=40))
+def test_of_three_classes_the_first_of_the_highest_scores_is_called(
+    scores: list[tuple[float, float, float]],
+) -> None:
+    def score(batch: np.ndarray) -> np.ndarray:
+        return np.array([scores[i] for i in batch[:, 0, 0, 0]])
+
+    with files_named_by_their_grey():
+        found = [Found(str(i)) for i in range(len(scores))]
+        results = list(predict(found, CARD_OF_THREE, score, None, workers=1))
+    for row, result in zip(scores, results, strict=True):
+        assert result.scores == row
+        assert result.label == "ABC"[row.index(max(row))]
+
+
+@given(st.integers(1, 100))
+def test_every_batch_has_the_same_size(number: int) -> None:
+    shapes = set()
+
+    def score(batch: np.ndarray) -> np.ndarray:
+        shapes.add(batch.shape)
+        return first_pixel(batch)
+
+    with files_named_by_their_grey():
+        list(predict([Found("7")] * number, CARD, score, 0.5, workers=2))
+    assert shapes == {(min(number, 16), 8, 8, 1)}
+
+
+def test_large_images_come_in_small_batches_and_one_image_alone() -> None:
+    def card(size: int) -> ModelCard:
+        return ModelCard("x", "x", ("A", "B"), 0.5, size, 1.0, 3, None)
+
+    sizes = [batch_size(card(size), 1000) for size in (96, 224, 512, 4096)]
+    assert sizes == [64, 41, 8, 1]
+    assert batch_size(card(224), 1) == 1
+
+
+def test_a_folder_of_any_size_takes_the_memory_of_a_few_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (16, 16), 128).save(tmp_path / "0.png")
+    for i in range(1, 500):
+        (tmp_path / f"{i}.png").hardlink_to(tmp_path / "0.png")
+    found = [Found(str(tmp_path / f"{i}.png")) for i in range(500)]
+    decoded: list[weakref.ref[np.ndarray]] = []
+    alive: list[int] = []
+
+    def decode(*arguments: object) -> np.ndarray:
+        pixels = decode.decode(*arguments).copy()
+        decoded.append(weakref.ref(pixels))
+        alive.append(sum(image() is not None for image in list(decoded)))
+        return pixels
+
+    monkeypatch.setattr(predict_files, "decode", decode)
+    monkeypatch.setattr(predict_files, "LARGEST_BATCH", 16)
+    results = list(predict(found, CARD, first_pixel, 0.4, workers=3))
+    assert [result.label for result in results] == ["PNEUMONIA"] * 500
+    assert len(alive) == 500
+    assert 16 <= max(alive) <= 4 * 16
+
+
+def test_nothing_is_read_any_more_when_it_is_left_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def decode(path: Path, *_: object) -> np.ndarray:
+        read.append(str(path))
+        return np.zeros((8, 8, 1), np.uint8)
+
+    monkeypatch.setattr(predict_files, "decode", decode)
+    results = predict([Found("x")] * 1000, CARD, first_pixel, 0.5, workers=2)
+    next(results)
+    results.close()
+    assert len(read) <= 3 * 64
+
+
+def test_the_network_sees_the_centre_of_the_image(tmp_path: Path) -> None:
+    pixels = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    card = ModelCard("x", "x", ("A", "B"), 0.5, 10, 0.7, 1, None)
+    seen = read_image(str(tmp_path / "x.png"), card)
+    np.testing.assert_array_equal(seen, pixels[1:8, 1:8, None])
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(5, "Input/output error"), "input/output error"),
+        (FileNotFoundError(2, "No such file or directory"), "no such file or directory"),
+        (decode.UnreadableImageError(Path("x"), "two\nlines"), "two lines"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def decode(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(predict_files, "decode", decode)
+    assert read_image("x", CARD) == reason

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xray_hpc.errors import UserError
+from xray_hpc.records.atomic_files import (
+    LockedError,
+    locked,
+    read_json,
+    replacing,
+    write_csv,
+    write_json,
+    write_text,
+)
+
+
+def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "model.h5"
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"whole")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".h5"
+    assert path.read_bytes() == b"whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def write_half(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half of the new")
+        raise ZeroDivisionError
+
+
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError):
+        write_half(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    write_text(path, "old")
+    program = (
+        "import os, sys; from pathlib import Path; "
+        "from xray_hpc.records.atomic_files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    died = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60)
+    assert died.returncode == -9
+    assert path.read_text() == "old"
+
+
+def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    write_text(tmp_path / "ours", "")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_writing_never_changes_what_other_threads_make_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flip(mask: int) -> int:
+        raise AssertionError("the umask is that of the whole process")
+
+    monkeypatch.setattr(os, "umask", flip)
+    write_text(tmp_path / "ours", "")
+
+
+def test_text_is_utf8_with_lf(tmp_path: Path) -> None:
+    write_text(tmp_path / "x", "Röntgen\n2\n")
+    assert (tmp_path / "x").read_bytes() == "Röntgen\n2\n".encode()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(value=st.dictionaries(st.text(), json_values, max_size=4))
+def test_json_reads_back_as_written(
+    value: dict[str, object], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "value.json"
+    write_json(path, value)
+    assert read_json(path) == value
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_has_no_nan_or_infinity(tmp_path: Path, number: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"auc": number})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("contents", [b"", b"{", b"[1]", b"\xff", b"3"])
+def test_what_is_no_json_object_names_the_file(tmp_path: Path, contents: bytes) -> None:
+    path = tmp_path / "run.json"
+    path.write_bytes(contents)
+    with pytest.raises(UserError, match=r"run.json (is not JSON|holds no JSON object)"):
+        read_json(path)
+
+
+def test_a_csv_keeps_every_digit_and_names_with_commas(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"y": [0.1 + 0.2, 1e-300], "file": ['a,"b".png', "c\nd.png"]})
+    write_csv(tmp_path / "x.csv", frame)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "x.csv"), frame)
+    assert b"\r" not in (tmp_path / "x.csv").read_bytes()
+
+
+def test_a_held_lock_is_refused_when_not_waiting(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path / ".lock"),
+        pytest.raises(LockedError),
+        locked(tmp_path / ".lock", wait=False),
+    ):
+        pytest.fail("two hold one lock")
+
+
+def test_a_lock_is_free_again_after_the_block(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "new" / ".lock"):
+        raise ZeroDivisionError
+    with locked(tmp_path / "new" / ".lock", wait=False):
+        pass
+
+
+def test_who_waits_is_told_once_and_then_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    order = []
+    waiting = threading.Event()
+
+    def second() -> None:
+        waiting.set()
+        with locked(tmp_path / ".lock", message="waiting for the other"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with locked(tmp_path / ".lock", message="not shown"):
+        thread.start()
+        waiting.wait(10)
+        thread.join(0.2)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert capfd.readouterr().err == "waiting for the other\n"
+
+
+def test_a_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; "
+        "from xray_hpc.records.atomic_files import locked\n"
+        "with locked(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
+    lock = tmp_path / ".lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(lock)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    with holder.stdout:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockedError), locked(lock, wait=False):
+            pass
+        os.kill(holder.pid, 9)
+        holder.wait(10)
+    with locked(lock, wait=False):
+        pass

@@ -1,0 +1,193 @@
+"""What is kept of the code that a sweep was launched from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xray_hpc.records.code_state import CodeState, code_state, installed_packages, record_code
+
+REPOSITORY = Path(__file__).parents[2]
+STATE = CodeState(
+    commit="0123456789abcdef0123456789abcdef01234567",
+    changes="89abcdef",
+    untracked=[],
+    packages={"numpy": "2.2.0"},
+    python="3.11.7",
+    host="login1",
+    user="ada",
+    diff=b"--- a/x\n",
+)
+Look = Callable[[], dict[str, Any]]
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *identity, *words], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A small checkout with the modules that look at it."""
+    folder = tmp_path / "checkout"
+    for name in ("config", "records"):
+        shutil.copytree(REPOSITORY / "xray_hpc" / name, folder / "xray_hpc" / name)
+    for file in (REPOSITORY / "xray_hpc").glob("*.py"):
+        shutil.copy(file, folder / "xray_hpc")
+    (folder / ".gitignore").write_text("__pycache__\n")
+    git(tmp_path, "init", "-q", str(folder))
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "all")
+    return folder
+
+
+@pytest.fixture
+def look(checkout: Path) -> Look:
+    """What the checkout's own code says of it, from another folder; diff as text."""
+    script = (
+        "import dataclasses, json, sys; from xray_hpc.records.code_state import *\n"
+        "state = code_state()\n"
+        "said = dataclasses.asdict(state) | {'diff': state.diff.decode(errors='replace')}\n"
+        "print(json.dumps(said | {'name': state.name, 'git': git_state()}))"
+    )
+
+    def look() -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"PYTHONPATH": str(checkout)},
+            cwd=checkout.parent,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        said: dict[str, Any] = json.loads(done.stdout)
+        return said
+
+    return look
+
+
+def test_a_clean_checkout_is_its_commit(checkout: Path, look: Look) -> None:
+    commit = git(checkout, "rev-parse", "HEAD")
+    state = look()
+    assert (state["commit"], state["changes"], state["diff"]) == (commit, None, "")
+    assert state["name"] == commit[:12]
+    assert state["git"] == {"commit": commit, "dirty": False}
+
+
+def test_looking_writes_nothing(checkout: Path, look: Look) -> None:
+    (checkout / "xray_hpc" / "__init__.py").touch()  # git would note in its index that it is clean
+    index = checkout / ".git" / "index"
+    before = index.read_bytes()
+    look()
+    assert index.read_bytes() == before
+
+
+def test_changes_can_be_applied_to_the_commit_again(
+    checkout: Path, look: Look, tmp_path: Path
+) -> None:
+    (checkout / "xray_hpc" / "metrics.py").write_bytes(b"\x00\xff binary now")
+    (checkout / "xray_hpc" / "new.py").write_text("x = 1\n")
+    git(checkout, "add", "xray_hpc/new.py")
+    git(checkout, "config", "diff.noprefix", "true")
+    git(checkout, "config", "color.ui", "always")
+    state = look()
+    assert state["name"] == f"{state['commit'][:12]}-{state['changes']}"
+    assert state["git"] == {"commit": state["commit"], "dirty": True}
+    (tmp_path / "diff").write_text(state["diff"])
+    git(tmp_path, "clone", "-q", str(checkout), "again")
+    git(tmp_path / "again", "apply", str(tmp_path / "diff"))
+    for name in ("metrics.py", "new.py"):
+        file = Path("xray_hpc", name)
+        assert (tmp_path / "again" / file).read_bytes() == (checkout / file).read_bytes()
+
+
+def test_other_changes_have_another_name(checkout: Path, look: Look) -> None:
+    names = set()
+    for text in ("x = 1\n", "x = 2\n"):
+        (checkout / "xray_hpc" / "metrics.py").write_text(text)
+        names.add(look()["name"])
+    assert len(names) == 2
+
+
+def test_a_huge_diff_is_cut_off_and_says_so(checkout: Path, look: Look) -> None:
+    (checkout / "xray_hpc" / "cli.py").write_text("x = 1  # and so on\n" * 100_000)
+    diff = look()["diff"]
+    last = diff.splitlines()[-1]
+    assert last.startswith("... cut off here: the whole diff has 20")
+    assert len(diff) == 1_000_000 + len(f"\n{last}\n")
+
+
+def test_files_that_git_does_not_know_are_named(checkout: Path, look: Look) -> None:
+    (checkout / "xray_hpc" / "mine.py").touch()
+    (checkout / "notes.txt").touch()
+    assert look()["untracked"] == ["xray_hpc/mine.py"]
+    assert look()["changes"] is None
+
+
+def test_a_package_inside_another_projects_checkout_is_installed(
+    checkout: Path, look: Look
+) -> None:
+    shutil.rmtree(checkout / ".git")
+    git(checkout.parent, "init", "-q", ".")
+    state = look()
+    assert (state["commit"], state["changes"], state["name"]) == (None, None, "installed")
+    assert state["git"] is None
+
+
+def test_without_git_it_is_too(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    state = code_state()
+    assert (state.commit, state.diff) == (None, b"")
+
+
+def test_the_versions_are_those_of_what_is_installed() -> None:
+    packages = installed_packages()
+    for name in ("numpy", "hydra-core", "submitit", "pytest"):
+        assert packages[name] == metadata.version(name)
+
+
+def test_versions_are_found_without_importing_what_has_them() -> None:
+    script = (
+        "import sys; from xray_hpc.records.code_state import installed_packages\n"
+        "before = set(sys.modules); assert installed_packages()['tensorflow']\n"
+        "print({'numpy', 'tensorflow', 'keras'} & (set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_state_is_written_with_its_diff(tmp_path: Path) -> None:
+    assert record_code(tmp_path, STATE) == "0123456789ab-89abcdef"
+    said = json.loads((tmp_path / "0123456789ab-89abcdef.json").read_text())
+    assert said["packages"] == {"numpy": "2.2.0"}
+    assert "diff" not in said
+    assert (tmp_path / "0123456789ab-89abcdef.diff").read_bytes() == b"--- a/x\n"
+
+
+def test_code_without_changes_has_no_diff(tmp_path: Path) -> None:
+    name = record_code(tmp_path, dataclasses.replace(STATE, changes=None, diff=b""))
+    assert [file.name for file in tmp_path.iterdir()] == [f"{name}.json"]
+
+
+def test_the_same_state_is_written_once(tmp_path: Path) -> None:
+    assert record_code(tmp_path, STATE) == record_code(tmp_path, STATE)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_other_packages_with_the_same_code_are_another_state(tmp_path: Path) -> None:
+    upgraded = dataclasses.replace(STATE, packages={"numpy": "2.3.0"})
+    names = [record_code(tmp_path, state) for state in (STATE, upgraded, STATE, upgraded)]
+    assert names == ["0123456789ab-89abcdef", "0123456789ab-89abcdef_2"] * 2

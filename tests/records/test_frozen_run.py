@@ -1,0 +1,79 @@
+"""A run is named by what it computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xray_hpc.config.run_config import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
+from xray_hpc.errors import UserError
+from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen, write_frozen
+from xray_hpc.records.paths import RunPaths
+
+
+def run(model: ModelConfig, **weights: str) -> FrozenRun:
+    """A run of ``model``; ``weights`` are the digests of what its backbones start from."""
+    data = DataConfig(
+        source="folder",
+        root="/xrays",
+        image_size=32,
+        channels=1,
+        split="patient",
+        validation_fraction=0.2,
+        split_seed=42,
+    )
+    train = TrainConfig(epochs=1, batch_size=8, learning_rate=1e-3)
+    config = RunConfig(data, model, AugmentConfig(), train, 1)
+    return FrozenRun(config, Inputs("0" * 64, weights), Path("/cache"))
+
+
+def stacked(**starts: str) -> ModelConfig:
+    return ModelConfig("stacked", backbones=starts)
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    written = run(stacked(demo="demo", mobilenet_v2="/here/own.h5"), demo="d1", mobilenet_v2="d2")
+    write_frozen(paths, written)
+    assert read_frozen(paths) == written
+
+
+def test_a_folder_without_a_configuration_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not a run folder: it holds no config\.yaml"):
+        read_frozen(RunPaths(tmp_path))
+
+
+def test_where_the_weights_lie_does_not_change_the_name() -> None:
+    one = run(ModelConfig("tl", "mobilenet_v2", "imagenet"), mobilenet_v2="d1")
+    two = run(ModelConfig("tl", "mobilenet_v2", "/here/own.h5"), mobilenet_v2="d1")
+    other = run(ModelConfig("tl", "mobilenet_v2", "/here/own.h5"), mobilenet_v2="d2")
+    assert one.name == two.name != other.name
+
+
+def test_where_the_weights_of_a_stacked_model_lie_does_not_change_the_name() -> None:
+    one = run(stacked(demo="/here/a.h5", mobilenet_v2="none"), demo="d1")
+    two = run(stacked(demo="/there/b.h5", mobilenet_v2="none"), demo="d1")
+    assert one.name == two.name
+
+
+def test_which_backbones_there_are_and_which_start_at_random_changes_the_name() -> None:
+    runs = [
+        run(stacked(demo="demo", mobilenet_v2="none"), demo="d1"),
+        run(stacked(demo="demo", resnet50v2="none"), demo="d1"),
+        run(stacked(demo="none", mobilenet_v2="none")),
+        run(stacked(demo="demo", mobilenet_v2="imagenet"), demo="d1", mobilenet_v2="d2"),
+        run(stacked(demo="demo", mobilenet_v2="imagenet"), demo="d1", mobilenet_v2="d3"),
+    ]
+    assert len({one.name for one in runs}) == len(runs)
+
+
+def test_a_random_start_is_another_run_than_a_file() -> None:
+    random = run(ModelConfig("tl", "demo", "none"))
+    assert random.name != run(ModelConfig("tl", "demo", "demo"), demo="d1").name

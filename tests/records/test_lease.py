@@ -1,0 +1,335 @@
+"""Who may write into a run's folder, decided between processes and hosts by files alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xray_hpc.records.lease import Lease, LeaseError, ask_for, holder
+
+BEAT, EXPIRY = 0.05, 0.6
+HOLD = """
+import sys, time
+from pathlib import Path
+from xray_hpc.records.lease import Lease
+lease = Lease.take(Path(sys.argv[1]), job="17_3")
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def take(path: Path) -> Lease:
+    return Lease.take(path, beat=BEAT, expiry=EXPIRY)
+
+
+def files(path: Path) -> list[str]:
+    return sorted(os.listdir(path))
+
+
+def until(condition: Any) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def owned_elsewhere(path: Path, number: int = 1, **changes: Any) -> Path:
+    """A lease whose owner is said to be a process of another machine."""
+    path.mkdir(exist_ok=True)
+    owner = {"host": "node7", "user": "eva", "pid": 1, "since": "", "boot": "another"}
+    file = path / str(number)
+    file.write_text(json.dumps(owner | changes))
+    return file
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / ".lease"
+
+
+@pytest.fixture
+def other(path: Path) -> Any:
+    """Another process that holds the lease."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_lease_nobody_took_has_no_holder(path: Path) -> None:
+    assert holder(path) is None
+    assert not path.exists()
+
+
+def test_the_holder_is_named_until_the_lease_is_given_back(path: Path) -> None:
+    with take(path) as lease:
+        owner = holder(path)
+        assert owner is not None
+        assert owner.pid == os.getpid()
+        assert not lease.lost
+    assert holder(path) is None
+
+
+def test_a_held_lease_is_refused_with_its_owner(path: Path, other: Any) -> None:
+    with pytest.raises(LeaseError, match=rf"held by process {other.pid} of .*, job 17_3") as error:
+        take(path)
+    assert error.value.owner.pid == other.pid
+
+
+def test_a_lease_given_back_can_be_taken_at_once(path: Path) -> None:
+    for _ in range(3):
+        with take(path):
+            pass
+    assert files(path) == ["3"]
+
+
+@pytest.mark.parametrize("takers", [2, 8])
+def test_of_those_who_take_at_once_one_wins(path: Path, takers: int) -> None:
+    def attempt(_: int) -> Lease | None:
+        try:
+            return take(path)
+        except LeaseError:
+            return None
+
+    with ThreadPoolExecutor(takers) as pool:
+        for _ in range(20):
+            held = [lease for lease in pool.map(attempt, range(takers)) if lease]
+            assert len(held) == 1
+            held[0].release()
+
+
+def test_a_killed_owner_of_this_host_is_replaced_at_once(path: Path, other: Any) -> None:
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    with Lease.take(path, expiry=3600) as lease:
+        assert not lease.lost
+
+
+def test_a_stopped_owner_of_this_host_keeps_it(path: Path, other: Any) -> None:
+    other.send_signal(signal.SIGSTOP)
+    with pytest.raises(LeaseError):
+        Lease.take(path, expiry=0)
+
+
+def test_a_process_that_has_got_the_number_of_a_dead_owner_is_not_taken_for_it(path: Path) -> None:
+    with take(path):
+        (file,) = path.iterdir()
+        owner = json.loads(file.read_text())
+        file.write_text(json.dumps(owner | {"began": owner["began"] - 1}))
+        assert holder(path) is None
+
+
+def test_an_owner_elsewhere_is_replaced_when_it_has_been_silent_for_long_enough(path: Path) -> None:
+    path.parent.mkdir()
+    owned_elsewhere(path)
+    began = time.monotonic()
+    with take(path):
+        assert time.monotonic() - began > EXPIRY
+        assert files(path) == ["2"]
+
+
+def test_an_owner_elsewhere_whose_heart_beats_keeps_its_lease(path: Path) -> None:
+    path.parent.mkdir()
+    file, ended = owned_elsewhere(path), threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT):
+            os.utime(file)
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    with pytest.raises(LeaseError, match="process 1 of eva on node7"):
+        Lease.take(path, expiry=3600)
+    ended.set()
+    heart.join()
+
+
+@pytest.mark.parametrize("ahead", [-1e6, 1e6])
+def test_no_two_clocks_are_compared_to_take_a_lease(path: Path, ahead: float) -> None:
+    path.parent.mkdir()
+    there = time.time() + ahead
+    os.utime(owned_elsewhere(path), (there, there))
+    began = time.monotonic()
+    with take(path):
+        assert time.monotonic() - began > EXPIRY
+
+
+def test_who_watches_an_owner_elsewhere_may_give_up(path: Path) -> None:
+    path.parent.mkdir()
+    owned_elsewhere(path)
+    asked = iter([False, True])
+    with pytest.raises(LeaseError, match="on node7"):
+        Lease.take(path, beat=BEAT, expiry=EXPIRY, give_up=lambda: next(asked))
+    assert files(path) == ["1"]
+
+
+def test_who_only_looks_takes_the_time_of_the_last_heartbeat_and_writes_nothing(path: Path) -> None:
+    path.parent.mkdir()
+    file = owned_elsewhere(path)
+    path.chmod(0o555)
+    before = path.stat().st_mtime_ns
+    assert holder(path, expiry=100) is not None
+    past = time.time() - 101
+    os.utime(file, (past, past))
+    assert holder(path, expiry=100) is None
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("mine", ["boot", "namespace"])
+def test_a_process_of_another_boot_or_container_is_not_looked_for_here(
+    path: Path, mine: str
+) -> None:
+    with take(path):
+        owner = json.loads((path / "1").read_text())
+    owned_elsewhere(path, 2, **owner | {mine: "another", "began": 0})
+    assert holder(path) is not None
+
+
+def test_an_owner_whose_file_is_being_written_out_is_seen_to_be_alive(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.mkdir(parents=True)
+    (path / "1").touch()
+    sleep = time.sleep
+
+    def write_meanwhile(seconds: float) -> None:
+        owned_elsewhere(path)
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", write_meanwhile)
+    with pytest.raises(LeaseError, match="eva"):
+        take(path)
+
+
+def test_the_heartbeat_keeps_a_lease_beyond_its_expiry(path: Path) -> None:
+    with take(path) as lease:
+        (file,) = path.iterdir()
+        first = file.stat().st_mtime
+        until(lambda: file.stat().st_mtime > first + EXPIRY)
+        assert not lease.lost
+
+
+def test_an_owner_notices_that_its_lease_was_taken_and_leaves_it_to_the_new_one(path: Path) -> None:
+    lease = take(path)
+    owned_elsewhere(path, 2)
+    until(lambda: lease.lost)
+    lease.release()
+    assert holder(path) is not None
+
+
+def test_an_owner_whose_file_was_removed_has_lost(path: Path) -> None:
+    lease = take(path)
+    (path / "1").unlink()
+    until(lambda: lease.lost)
+
+
+def test_an_owner_that_cannot_renew_gives_up_before_its_lease_expires(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = take(path)
+
+    def fail(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "utime", fail)
+    until(lambda: lease.lost)
+    assert holder(path) is not None
+    monkeypatch.undo()
+    until(lambda: not lease.lost)  # nobody took it meanwhile
+    lease.release()
+
+
+def test_an_owner_that_was_suspended_renews_before_it_gives_up(path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from xray_hpc.records.lease import Lease
+lease = Lease.take(Path(sys.argv[1]), beat=0.1, expiry=6)
+os.kill(os.getpid(), signal.SIGSTOP)
+print(lease.lost)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    time.sleep(3.5)  # more than half of its expiry
+    process.send_signal(signal.SIGCONT)
+    assert process.communicate()[0] == b"False\n"
+
+
+def test_a_later_start_of_the_same_job_may_ask_for_it(path: Path) -> None:
+    with Lease.take(path, job="17_3", restarts=1, beat=BEAT, expiry=EXPIRY) as lease:
+        ask_for(path, "17_3", 1)
+        ask_for(path, "18", 7)
+        time.sleep(4 * BEAT)
+        assert not lease.wanted
+        ask_for(path, "17_3", 2)
+        until(lambda: lease.wanted)
+        assert not lease.lost
+
+
+def test_it_is_counted_how_many_starts_of_a_job_asked_in_vain(path: Path) -> None:
+    with take(path):
+        assert [ask_for(path, "17_3", start) for start in (0, 1, 1, 2)] == [1, 2, 2, 3]
+    with Lease.take(path, job="17_3"):
+        assert files(path) == ["2"]
+
+
+def test_somebody_slow_to_decide_does_not_take_what_has_changed_hands(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    os.utime(owned_elsewhere(path), (1, 1))
+    name, held = socket.gethostname, list[Lease]()
+
+    def write_slowly() -> str:
+        monkeypatch.undo()
+        take(path).release()
+        held.append(take(path))
+        return name()
+
+    monkeypatch.setattr(socket, "gethostname", write_slowly)
+    with pytest.raises(LeaseError, match=f"process {os.getpid()} "):
+        take(path)
+    assert files(path) == ["3"]
+    assert not held[0].lost
+    held[0].release()
+
+
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=20))
+def test_however_it_is_taken_and_given_back_there_is_one_owner(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, bool]]
+) -> None:
+    path = tmp_path_factory.mktemp("lease") / ".lease"
+    held: dict[int, Lease] = {}
+    counts = Counter[bool]()
+    for who, wants in steps:
+        if wants:
+            try:
+                held[who] = take(path)
+                counts[True] += 1
+            except LeaseError:
+                assert held
+        elif who in held:
+            held.pop(who).release()
+        assert len(held) <= 1
+        assert (holder(path) is not None) == bool(held)
+    for lease in held.values():
+        lease.release()

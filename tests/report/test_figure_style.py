@@ -1,0 +1,18 @@
+"""What all figures have in common."""
+
+from __future__ import annotations
+
+from tests.report.drawing import draw_curves, draw_roc, runs_of
+from xray_hpc.records.paths import SweepPaths
+from xray_hpc.report.figure_style import PALETTE
+from xray_hpc.report.groups import ranked
+
+
+def test_a_run_has_one_colour_in_all_figures(sweep: SweepPaths) -> None:
+    runs = ranked(runs_of(sweep))
+    drawn_all = [draw_curves(runs, what) for what in ("accuracy", "loss", "auc")]
+    for figure in (draw_roc(runs), *drawn_all):
+        assert figure is not None
+        drawn = {line.get_color() for ax in figure.axes for line in ax.get_lines()}
+        assert set(PALETTE[:3]) <= drawn
+        assert not set(PALETTE[3:]) & drawn

@@ -1,0 +1,212 @@
+"""Nothing is lost and nothing doubled when records are merged."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.report.synthetic import LUNGS, PNEUMONIA, Drawn, plan, write_run
+from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.records.run_record import RunRecord
+from xray_hpc.report.csv_columns import csv_lines, height
+from xray_hpc.report.merged_tables import (
+    BY_RUN,
+    CLASS_COLUMNS,
+    class_rows,
+    lines_of,
+    long_scores,
+    runs_rows,
+    table_text,
+)
+from xray_hpc.report.read_run import read_run
+from xray_hpc.report.run import Run
+
+Rows = list[dict[str, str]]
+
+
+def rows(path: Path) -> Rows:
+    return rows_in(path.read_text())
+
+
+def rows_in(text: str) -> Rows:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def merged(file: str, runs: Iterable[Run]) -> Rows:
+    """What the table ``file`` has of these runs."""
+    head = csv_lines([name] for name in BY_RUN[file])
+    return rows_in((head + b"".join(lines_of(run)[file] for run in runs)).decode())
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> SweepPaths:
+    sweep = SweepPaths(tmp_path_factory.mktemp("small") / "sweep")
+    images = {"validation": 12, "test": 11}
+    two, three = Drawn(epochs=3, images=images), Drawn(epochs=3, images=images, classes=LUNGS)
+    drawn = {"cnn": two, "tl": two, "lung": three}
+    runs = [write_run(sweep, model, of_model) for model, of_model in drawn.items()]
+    plan(sweep, {run.name: [] for run in runs})
+    return sweep
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_every_row_of_every_readable_file_is_merged_once(
+    small: SweepPaths, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    sweep = SweepPaths(tmp_path_factory.mktemp("copy") / "sweep")
+    shutil.copytree(small.folder, sweep.folder)
+    files = sorted(p for p in sweep.runs.rglob("*") if p.suffix in (".csv", ".json", ".yaml"))
+    for path in data.draw(st.sets(st.sampled_from(files), max_size=len(files))):
+        path.unlink()
+    names = sorted(path.name for path in sweep.runs.iterdir())
+
+    runs = [read_run(sweep.run(n)) for n in names]
+
+    assert [row["run"] for row in runs_rows(runs)] == names
+    recorded = [sweep.run(n) for n in names if sweep.run(n).record.exists()]
+    models = {run.name: run.name.split("-")[0] for run in recorded}
+    assert merged("scores.csv", runs) == [
+        {"run": run.name, "model": models[run.name], "split": split, **row}
+        for run in recorded
+        for split in SPLITS
+        if run.scores(models[run.name], split).exists()
+        for row in long_rows(run, models[run.name], split)
+    ]
+
+    points = merged("roc.csv", runs)
+    curves = [run.roc(models[run.name], split) for run in recorded for split in SPLITS]
+    expected_points = sum(len(rows(path)) for path in curves if path.exists())
+    assert len(points) == len({tuple(row.values()) for row in points}) == expected_points
+
+    measured = class_rows(runs)
+    with_metrics = {run.name for run in recorded if run.metrics.exists()}
+    assert {row["run"] for row in measured} == with_metrics
+    assert len(measured) == sum(2 * (3 if models[name] == "lung" else 2) for name in with_metrics)
+
+    with_epochs = [
+        run.name
+        for run in recorded
+        if any(table(models[run.name]).exists() for table in (run.accuracy, run.loss, run.auc))
+    ]
+    pairs = [(row["run"], int(row["epoch"])) for row in merged("epochs.csv", runs)]
+    assert pairs == [(name, epoch) for name in with_epochs for epoch in range(3)]
+
+
+def long_rows(run: RunPaths, model: str, split: str) -> Rows:
+    """What scores.csv must hold of a run's own table: its positive class only metrics name."""
+    positive = PNEUMONIA if run.metrics.exists() else ""
+    found = []
+    for row in rows(run.scores(model, split)):
+        image = {key: row[key] for key in ("file", "patient")}
+        if "y_scores" in row:
+            scores = {"y_true": row["y_true"], "y_scores": row["y_scores"]}
+            found.append({"class": positive, **image, **scores})
+            continue
+        for label, name in enumerate(LUNGS):
+            truth = str(int(int(row["y_true"]) == label))
+            scores = {"y_true": truth, "y_scores": row[f"y_scores_{name}"]}
+            found.append({"class": name, **image, **scores})
+    return found
+
+
+@given(
+    labels=st.lists(st.integers(0, 3), max_size=8),
+    seed=st.integers(0, 9),
+)
+def test_scores_of_many_classes_come_back_from_their_long_form(
+    labels: list[int], seed: int
+) -> None:
+    classes = ["a", "b, c", "d", "e"]
+    names = [f"{i}.png" for i in range(len(labels))]
+    drawn = np.random.default_rng(seed).dirichlet(np.ones(4), len(labels))
+    images = {"file": np.array(names, dtype=object), "patient": np.array(names, dtype=object)}
+    wide = images | {"y_true": np.array(labels, dtype=np.int64)}
+    for i, name in enumerate(classes):
+        wide[f"y_scores_{name}"] = drawn[:, i]
+    long = long_scores(wide, classes)
+    assert height(long) == len(labels) * len(classes)
+    assert long["class"].tolist() == classes * len(labels)
+    assert long["y_scores"].reshape(-1, 4).tolist() == drawn.tolist()
+    assert long["y_true"].reshape(-1, 4).argmax(axis=1).tolist() == labels
+    assert long["y_true"].sum() == len(labels)
+
+
+def test_the_average_curves_stand_beside_the_classes(small: SweepPaths) -> None:
+    points = merged("roc.csv", [read_run(small.run(path.name)) for path in small.runs.iterdir()])
+    found = {
+        row["model"]: {p["class"] for p in points if p["model"] == row["model"]} for row in points
+    }
+    averages = {"macro average", "micro average"}
+    assert found == {"cnn": {PNEUMONIA}, "tl": {PNEUMONIA}, "lung": {*LUNGS, *averages}}
+
+
+def test_a_run_without_files_adds_nothing() -> None:
+    run = Run("ft-1", "ft", "missing")
+    assert not any(lines_of(run).values())
+    assert table_text(CLASS_COLUMNS, class_rows([run])) == ",".join(CLASS_COLUMNS) + "\n"
+
+
+def text_of(runs: list[Run]) -> str:
+    """``runs.csv`` of these runs."""
+    rows = runs_rows(runs)
+    return table_text(list(rows[0]), rows)
+
+
+def test_missing_stays_empty_and_zero_stays_zero() -> None:
+    record = RunRecord("ft-1", "s", "ft", restarts=0)
+    metrics = {"best_epoch": 0, "test": {"auc": None, "false_negatives": 0}}
+    (row,) = rows_in(text_of([Run("ft-1", "ft", "finished", record=record, metrics=metrics)]))
+    zero = {key for key, value in row.items() if value == "0"}
+    assert zero == {"best_epoch", "test_false_negatives", "restarts", "tries"}
+    assert {key for key, value in row.items() if value} - zero == {"run", "model", "status"}
+
+
+def test_whole_numbers_stay_whole_beside_empty_cells() -> None:
+    runs = [
+        Run("ft-1", "ft", "finished", config={"model.unfreeze": 4}, metrics={"epochs": 10}),
+        Run("cnn-2", "cnn", "finished", config={"model.unfreeze": None}),
+    ]
+    assert table_text(["model.unfreeze", "epochs"], runs_rows(runs)) == (
+        "model.unfreeze,epochs\n4,10\n,\n"
+    )
+
+
+def test_a_run_that_never_began_shows_what_was_planned() -> None:
+    runs = [
+        Run("ft-1", "ft", "finished", config={"seed": 1, "train.learning_rate": 1e-3}),
+        Run("ft-2", "ft", "finished", config={"seed": 2, "train.learning_rate": 1e-4}),
+        Run("ft-3", "ft", "missing", overrides={"train.learning_rate": "1e-05"}),
+    ]
+    found = [(row["train.learning_rate"], row["seed"]) for row in runs_rows(runs)]
+    assert found == [(1e-3, 1), (1e-4, 2), ("1e-05", None)]
+
+
+def test_what_a_run_used_has_columns(small: SweepPaths) -> None:
+    (run,) = (read_run(small.run(path.name)) for path in small.runs.glob("lung-*"))
+    (row,) = runs_rows([run])
+    assert {key: row[key] for key in ("tries", "waiting_seconds", "gpu_use", "cpu_use")} == {
+        **{"tries": 1, "waiting_seconds": 60, "gpu_use": 0.62, "cpu_use": 0.5}
+    }
+    assert (row["peak_memory_mb"], row["asked_memory_mb"]) == (4096, 16384)
+    assert row["gpu_hours"] == pytest.approx(100 / 3600)
+    assert row["failure"] is None
+
+
+def test_the_table_survives_a_round_trip(small: SweepPaths, tmp_path: Path) -> None:
+    runs = [read_run(small.run(path.name)) for path in sorted(small.runs.iterdir())]
+    (tmp_path / "runs.csv").write_text(text_of(runs))
+    back = pd.read_csv(tmp_path / "runs.csv")
+    for run, auc in zip(runs, back["validation_auc"], strict=True):
+        metrics = json.loads(small.run(run.name).metrics.read_text())
+        assert auc == metrics["validation"]["auc"]

@@ -1,0 +1,98 @@
+"""Sweeps as files, and programs of Slurm's, for tests of what looks at them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xray_hpc.records import ledger
+from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.records.run_progress import Progress, write_progress
+from xray_hpc.records.run_record import RunRecord, Status, write_record
+
+HOUR = ("2026-01-01T12:00:00+00:00", "2026-01-01T13:00:00+00:00")
+FAILED = {"type": "ValueError", "message": "crop must be below 1"}
+
+
+class Sweep:
+    """A sweep that grows by a run at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = SweepPaths(folder)
+        self.paths.runs.mkdir(parents=True)
+
+    def add(self, name: str, *overrides: str, epochs: int = 10, **fields: Any) -> RunPaths:
+        """A run, planned with these overrides; ``fields`` are those of its record."""
+        ledger.append(self.paths, "planned", runs={name: list(overrides)})
+        paths = self.paths.run(name)
+        paths.folder.mkdir()
+        model = name.split("-")[0]
+        record = RunRecord(
+            name, self.paths.name, model, overrides=list(overrides), epochs=epochs, **fields
+        )
+        write_record(paths, record)
+        return paths
+
+    def finished(self, name: str, *overrides: str, **fields: Any) -> RunPaths:
+        """A run with all files that a finished one has."""
+        paths = self.add(name, *overrides, status=Status.FINISHED, **fields)
+        model = name.split("-")[0]
+        for path in (paths.accuracy(model), paths.loss(model), paths.auc(model)):
+            path.touch()
+        for split in SPLITS:
+            paths.scores(model, split).touch()
+            paths.roc(model, split).touch()
+        metrics = {"epochs": 8, "validation": {"accuracy": 0.875, "auc": 0.9375}}
+        paths.metrics.write_text(json.dumps(metrics))
+        return paths
+
+    def submitted(self, job: str, *tasks: Sequence[str], kind: str = "runs") -> None:
+        """The ledger's word that Slurm took a submission, named ``s<job>``."""
+        listed = [list(runs) for runs in tasks] or [[]]
+        ledger.append(self.paths, "submitting", submission=f"s{job}", kind=kind, tasks=listed)
+        ledger.append(self.paths, "submitted", submission=f"s{job}", job=job)
+
+
+def trained(paths: RunPaths, done: int, **fields: Any) -> None:
+    """What the training of a run of 10 epochs says after so many."""
+    start = Progress(done, 10, 0, 60.0, 1, 0.75, 0.5, 0.8125)
+    write_progress(paths, dataclasses.replace(start, **fields))
+
+
+class Programs:
+    """Slurm's commands, in a folder that is all of ``PATH``; each call of one is noted."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        folder.mkdir()
+        monkeypatch.setenv("PATH", str(folder))
+
+    def say(self, name: str, *lines: str, code: int = 0, before: str = "") -> None:
+        """Make the command print these lines; ``before`` is shell to run before that."""
+        said = "".join(f"echo '{line}'\n" for line in lines)
+        note = f"echo {name} $* >> {self.folder}/calls\n"
+        program = self.folder / f".{name}"
+        program.write_text(f"#!/bin/bash\n{note}{before}\n{said}exit {code}\n")
+        program.chmod(0o755)
+        program.replace(self.folder / name)  # it may be called at this very moment
+
+    def queue(self, **jobs: str) -> None:
+        """Make ``squeue`` list jobs: ``j17_3="RUNNING|None|gpu-01|1:00"``."""
+        self.say(
+            "squeue",
+            *(
+                f"{job.lstrip('j')}|{what}|/results/slurm/s{job.lstrip('j').split('_')[0]}/job.sh"
+                for job, what in jobs.items()
+            ),
+        )
+
+    def calls(self, name: str) -> list[str]:
+        """How it was called, oldest first."""
+        noted = self.folder / "calls"
+        lines = noted.read_text().splitlines() if noted.exists() else []
+        return [line.partition(" ")[2] for line in lines if line.split()[0] == name]

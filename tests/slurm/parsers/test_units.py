@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xray_hpc.slurm.units import mebibytes, memory_word, seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0:30", 30),
+        ("12:05", 725),
+        ("1:00:00", 3600),
+        ("2-01:00:00", 176400),
+        ("UNLIMITED", None),
+        ("INVALID", None),
+        ("", None),
+    ],
+)
+def test_times_are_read(text: str, expected: int | None) -> None:
+    assert seconds(text) == expected
+
+
+@given(st.integers(0, 30), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+def test_every_part_of_a_time_counts(day: int, hour: int, minute: int, second: int) -> None:
+    text = f"{hour:02}:{minute:02}:{second:02}"
+    value = ((day * 24 + hour) * 60 + minute) * 60 + second
+    assert seconds(f"{day}-{text}" if day else text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("300M", 300),
+        ("1.50G", 1536),
+        ("500", 500),
+        ("1500K", 2),
+        ("16GB", 16384),
+        ("2T", 2**21),
+        ("all", None),
+        ("", None),
+    ],
+)
+def test_sizes_are_read_as_mebibytes(text: str, expected: int | None) -> None:
+    assert mebibytes(text) == expected
+
+
+@given(st.integers(0, 10**8))
+def test_a_size_that_was_written_is_read_back(size: int) -> None:
+    assert mebibytes(memory_word(size)) == size

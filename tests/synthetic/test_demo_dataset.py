@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from xray_hpc.config.run_config import DataConfig
+from xray_hpc.data.entries import Entry
+from xray_hpc.data.patients import patient_of
+from xray_hpc.data.splits import split
+from xray_hpc.errors import UserError
+from xray_hpc.synthetic import demo_dataset
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("demo")
+    demo_dataset.generate(folder, 50, seed=3, classes=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("three")
+    demo_dataset.generate(folder, 50, seed=3, classes=3)
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.jpeg"))
+    }
+
+
+def test_one_image_in_five_is_for_the_test_and_three_in_five_show_pneumonia(drawn: Path) -> None:
+    counts = Counter(path.rsplit("/", 1)[0] for path in digests(drawn))
+    assert counts == {
+        "train/NORMAL": 16,
+        "train/PNEUMONIA": 24,
+        "test/NORMAL": 4,
+        "test/PNEUMONIA": 6,
+    }
+
+
+def test_three_classes_are_named_and_sized_as_in_the_covid_set(three: Path) -> None:
+    counts = Counter(path.rsplit("/", 1)[0] for path in digests(three))
+    assert counts == {
+        "train/Covid": 16,
+        "train/Normal": 12,
+        "train/Viral Pneumonia": 12,
+        "test/Covid": 4,
+        "test/Normal": 3,
+        "test/Viral Pneumonia": 3,
+    }
+
+
+def test_the_same_seed_draws_the_same_bytes(drawn: Path, tmp_path: Path) -> None:
+    demo_dataset.generate(tmp_path, 50, seed=3, classes=2)
+    assert digests(tmp_path) == digests(drawn)
+
+
+def test_another_seed_draws_other_images(drawn: Path, tmp_path: Path) -> None:
+    demo_dataset.generate(tmp_path, 50, seed=4, classes=2)
+    assert not set(digests(tmp_path).values()) & set(digests(drawn).values())
+
+
+def test_no_two_images_are_alike(drawn: Path, three: Path) -> None:
+    assert len(set(digests(drawn).values())) == 50
+    assert len(set(digests(three).values())) == 50
+
+
+def test_images_are_grey_jpegs_of_full_range(drawn: Path, three: Path) -> None:
+    for path in [*drawn.rglob("*.jpeg"), *three.rglob("*.jpeg")]:
+        with Image.open(path) as image:
+            assert (image.format, image.mode, image.height) == ("JPEG", "L", demo_dataset.HEIGHT)
+            pixels = np.asarray(image)
+        assert pixels.max() > 150
+        assert pixels.min() < 60
+
+
+def test_a_patient_looks_the_same_whatever_the_number_of_images(
+    drawn: Path, tmp_path: Path
+) -> None:
+    demo_dataset.generate(tmp_path, 20, seed=3, classes=2)
+    first = "train/NORMAL/IM-0115-0001.jpeg"
+    assert digests(tmp_path)[first] == digests(drawn)[first]
+
+
+def test_the_patients_of_the_two_class_demo_stay_who_they_are() -> None:
+    names = "\n".join(str(path) for path, _, _ in demo_dataset.plan(800, seed=0, classes=2))
+    assert hashlib.sha256(names.encode()).hexdigest().startswith("84d1d2d81f98")
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_file_names_tell_the_patients_apart(classes: int) -> None:
+    people: dict[str, set[demo_dataset.Patient]] = defaultdict(set)
+    for path, patient, _ in demo_dataset.plan(2000, seed=0, classes=classes):
+        people[patient_of(path.name, path.parent.name)].add(patient)
+    assert {len(same_name) for same_name in people.values()} == {1}
+    everyone = [patient for same_name in people.values() for patient in same_name]
+    assert len(everyone) == len(set(everyone))
+
+
+def test_several_images_show_one_patient() -> None:
+    for classes, most in ((2, 4), (3, 2)):
+        images = Counter(
+            patient for _, patient, _ in demo_dataset.plan(500, seed=0, classes=classes)
+        )
+        assert set(images.values()) == set(range(1, most + 1))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_no_patient_is_in_train_and_test(classes: int) -> None:
+    patients: dict[str, set[demo_dataset.Patient]] = defaultdict(set)
+    for path, patient, _ in demo_dataset.plan(2000, seed=0, classes=classes):
+        patients[path.parts[0]].add(patient)
+    assert not patients["train"] & patients["test"]
+
+
+def test_person_numbers_recur_between_train_and_test_for_other_people() -> None:
+    persons: dict[str, set[str]] = defaultdict(set)
+    for path, patient, _ in demo_dataset.plan(2000, seed=0, classes=2):
+        if patient.kind != "normal":
+            persons[path.parts[0]].add(path.name.split("_")[0])
+    assert persons["train"] & persons["test"]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_no_two_files_have_one_name(classes: int) -> None:
+    paths = [path for path, _, _ in demo_dataset.plan(2000, seed=0, classes=classes)]
+    assert len(paths) == len(set(paths)) == 2000
+
+
+@given(st.integers(40, 60), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_forty_images_of_three_classes_are_enough_to_split(
+    images: int, seed: int, split_seed: int
+) -> None:
+    planned = [path for path, _, _ in demo_dataset.plan(images, seed, classes=3)]
+    names = sorted(demo_dataset.CLASSES[3].values())
+    entries = [
+        Entry(str(path), names.index(path.parts[1]), patient_of(path.name, ""), path.parts[0], 1, 1)
+        for path in planned
+    ]
+    config = DataConfig(
+        source="demo",
+        image_size=8,
+        channels=1,
+        split="patient",
+        validation_fraction=0.2,
+        split_seed=split_seed,
+        demo_images=images,
+        demo_seed=seed,
+        demo_classes=3,
+    )
+    assert {entries[i].label for i in split(entries, config)["validation"]} == {0, 1, 2}
+
+
+def test_too_few_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.demo_images is 14; it must be 15 or more"):
+        demo_dataset.generate(tmp_path, 14, seed=0, classes=3)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xray_hpc.config.run_config import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.data.input_pipeline import training_batches
+from xray_hpc.training.augmentation_preview import augmented
+
+VGG = AugmentConfig(rotation=30, zoom=0.2, height_shift=0.1, width_shift=0.1, mirror=True)
+CONFIG = RunConfig(
+    data=DataConfig(
+        source="folder",
+        root="/xrays",
+        image_size=16,
+        channels=1,
+        crop=0.75,
+        split="patient",
+        validation_fraction=0.2,
+        split_seed=42,
+    ),
+    model=ModelConfig("cnn"),
+    augment=VGG,
+    train=TrainConfig(epochs=50, batch_size=8, learning_rate=1e-3),
+    seed=3,
+)
+DATA = Dataset(
+    images=np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1), np.uint8),
+    labels=np.arange(10) % 2,
+    files=[f"{i}.png" for i in range(10)],
+    patients=[str(i) for i in range(10)],
+    classes=("NORMAL", "PNEUMONIA"),
+    splits={"train": np.arange(1, 9), "validation": np.array([0]), "test": np.array([9])},
+    fingerprint="f",
+    notes=[],
+    skipped=[],
+    contents="",
+)
+
+
+def test_the_images_are_those_that_a_training_gets() -> None:
+    pictures = [np.asarray(axes.images[0].get_array()) for axes in augmented(DATA, CONFIG).axes]
+    packed, epochs = pictures[:4], [pictures[4 * k : 4 * k + 4] for k in range(1, 6)]
+    known = {DATA.images[i].tobytes() for i in DATA.splits["train"]}
+    assert {image.tobytes() for image in packed} <= known
+    batches = training_batches(
+        DATA.images, DATA.labels, DATA.splits["train"], targets="sigmoid", classes=2,
+        batch_size=8, input_size=12, augment=VGG, balance="none", seed=3, epochs=range(5),
+    )  # fmt: skip
+    for shown, (got, _) in zip(epochs, batches, strict=True):
+        assert {image.tobytes() for image in shown} <= {image.tobytes() for image in got.numpy()}
+
+
+@pytest.mark.parametrize(("epochs", "columns"), [(1, 2), (3, 4), (50, 6)])
+def test_there_is_a_column_for_each_of_the_first_epochs(epochs: int, columns: int) -> None:
+    config = replace(CONFIG, train=replace(CONFIG.train, epochs=epochs))
+    drawn = augmented(DATA, config)
+    assert len(drawn.axes) == 4 * columns
+    said = [text.get_text() for text in drawn.texts]
+    assert said[:2] == [
+        "Augmented training images",
+        "rotation ±30°, zoom ±20 %, shift ±10 %, mirror, fill: reflect",
+    ]
+    assert said[2:6] == ["as packed", "dashed:", "data.crop=0.75", "first epoch"]

@@ -1,0 +1,81 @@
+"""The class of what ended a training, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from xray_hpc.errors import UserError
+from xray_hpc.records.run_record import Failure
+from xray_hpc.training.failure_class import BadNodeError, NanLossError, judge
+
+
+class ResourceExhaustedError(Exception):
+    """Named like TensorFlow's, which takes seconds to import."""
+
+
+def system(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+HDF5 = "Unable to synchronously write data (errno = 28, error message = 'No space left on device')"
+ON_GPU = "OOM when allocating tensor with shape[9] on /job:localhost/device:GPU:0 by GPU_0_bfc"
+ON_HOST = "OOM when allocating tensor with shape[9] on /job:localhost/device:CPU:0 by cpu"
+
+
+@pytest.mark.parametrize(
+    ("error", "failure", "code"),
+    [
+        (UserError("no images"), Failure.BAD_DATA, 2),
+        (NanLossError("loss is nan"), Failure.NAN_LOSS, 1),
+        (BadNodeError("no GPU"), Failure.NODE_FAILURE, 75),
+        (MemoryError(), Failure.OUT_OF_MEMORY, 1),
+        (np.exceptions.AxisError("axis"), Failure.BUG, 1),
+        (FileNotFoundError(errno.ENOENT, "no such file"), Failure.BUG, 1),
+        (system(errno.ENOSPC), Failure.STORAGE, 74),
+        (system(errno.EROFS), Failure.STORAGE, 74),
+        (system(errno.EDQUOT), Failure.STORAGE, 74),
+        (system(errno.EIO), Failure.STORAGE, 74),
+        (system(errno.ENOTCONN), Failure.STORAGE, 74),
+        (system(errno.ETIMEDOUT), Failure.STORAGE, 74),
+        (RuntimeError("Connection timed out"), Failure.BUG, 1),  # to whom?
+        (OSError(HDF5), Failure.STORAGE, 74),
+        (RuntimeError(HDF5), Failure.STORAGE, 74),
+        (caused(ValueError("cannot save"), system(errno.EDQUOT)), Failure.STORAGE, 74),
+        (caused(UserError("cannot pack"), system(errno.ENOSPC)), Failure.STORAGE, 74),
+    ],
+)
+def test_an_exception_has_a_class_and_an_exit_code(
+    error: Exception, failure: Failure, code: int
+) -> None:
+    assert judge(error, on_gpu=False) == (failure, code)
+
+
+@pytest.mark.parametrize(
+    ("message", "on_gpu", "failure"),
+    [
+        (ON_GPU, True, Failure.GPU_OUT_OF_MEMORY),
+        ("failed to allocate memory", True, Failure.GPU_OUT_OF_MEMORY),
+        (ON_HOST, True, Failure.OUT_OF_MEMORY),
+        (ON_HOST, False, Failure.OUT_OF_MEMORY),
+        ("failed to allocate memory", False, Failure.OUT_OF_MEMORY),
+    ],
+)
+def test_a_tensor_without_room_was_on_the_gpu_or_on_the_host(
+    message: str, on_gpu: bool, failure: Failure
+) -> None:
+    assert judge(ResourceExhaustedError(message), on_gpu=on_gpu).failure is failure
+
+
+def test_an_error_while_another_is_handled_is_of_its_class() -> None:
+    error = KeyError("closed file")
+    error.__context__ = system(errno.ENOSPC)
+    assert judge(error, on_gpu=False).failure is Failure.STORAGE

@@ -1,0 +1,178 @@
+"""What the loss of training counts, and what is refused before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from xray_hpc.config.run_config import (
+    AugmentConfig,
+    DataConfig,
+    EarlyStoppingConfig,
+    ModelConfig,
+    ReduceLROnPlateauConfig,
+    RunConfig,
+    TrainConfig,
+)
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.errors import UserError
+from xray_hpc.metrics import call, probabilities, split_metrics
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.training.checkpoint import StateFiles
+from xray_hpc.training.failure_class import NanLossError
+from xray_hpc.training.fit import Fitted, check_monitors, fit
+from xray_hpc.training.save_model import plain_model
+from xray_hpc.training.strategy import make_strategy
+from xray_hpc.training.train_run import prepare_devices
+from xray_hpc.training.training_model import make_learner
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_in_a_run() -> None:
+    prepare_devices()
+
+
+COUNTS = {2: (3, 9), 3: (2, 4, 6)}
+
+
+def uneven(classes: int) -> Dataset:
+    """Twelve training images, of which those of one class are all the same image."""
+    labels = np.repeat(np.arange(classes), COUNTS[classes])
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 256, (classes, 16, 16, 1), np.uint8)
+    everything = np.arange(len(labels))
+    return Dataset(
+        images=kinds[labels],
+        labels=labels,
+        files=[f"{i}.png" for i in everything],
+        patients=[str(i) for i in everything],
+        classes=("COVID", "NORMAL", "PNEUMONIA")[-classes:],
+        splits=dict.fromkeys(("train", "validation", "test"), everything),
+        fingerprint="",
+        notes=[],
+        skipped=[],
+        contents="",
+    )
+
+
+def train(config: RunConfig, data: Dataset, folder: Path) -> Fitted:
+    paths = RunPaths(folder)
+    learner = make_learner(config, data, make_strategy(["CPU:0"]), folder)
+    return fit(config, data, learner, paths, StateFiles(paths.state, {}))
+
+
+def configuration(**changes: Any) -> RunConfig:
+    """One epoch of one batch, which hardly changes the weights."""
+    return RunConfig(
+        data=DataConfig(
+            source="folder",
+            root="/xrays",
+            image_size=16,
+            channels=1,
+            split="patient",
+            validation_fraction=0.2,
+            split_seed=0,
+        ),
+        model=ModelConfig("lung", output=changes.pop("output", "auto")),
+        augment=AugmentConfig(),
+        train=TrainConfig(**{"epochs": 1, "batch_size": 12, "learning_rate": 1e-9} | changes),
+        seed=3,
+    )
+
+
+def untrained(config: RunConfig, data: Dataset) -> dict[str, Any]:
+    """Metrics of the training images by the weights that the run starts from."""
+    keras.utils.set_random_seed(config.seed)
+    scores = probabilities(plain_model(config, len(data.classes)).predict(data.images, verbose=0))
+    return split_metrics(data.labels, scores, data.classes) | {"scores": scores}
+
+
+def loss(model: keras.Model, data: Dataset) -> Any:
+    scores = probabilities(model.predict(data.images, verbose=0))
+    return split_metrics(data.labels, scores, data.classes)["loss"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "output", "balance"),
+    [
+        (2, "sigmoid", "none"),
+        (2, "sigmoid", "class_weights"),
+        (2, "softmax", "sampling"),
+        (3, "softmax", "class_weights"),
+    ],
+)
+def test_the_loss_counts_images_or_classes_alike(
+    tmp_path: Path, classes: int, output: Any, balance: Any
+) -> None:
+    data = uneven(classes)
+    config = configuration(output=output, balance=balance)
+    before = untrained(config, data)
+    kinds = np.cumsum(COUNTS[classes]) - 1  # one image of each class
+    losses = -np.log(before["scores"][kinds, np.arange(classes)])
+    right = call(before["scores"][kinds], 0.5 if classes == 2 else None) == np.arange(classes)
+    shares = np.array(COUNTS[classes]) / 12
+    alike = np.full(classes, 1 / classes)
+
+    (logs,) = train(config, data, tmp_path).history.to_dict(orient="records")
+    # Class weights N / (K n) make every class count alike in the loss, though not in the accuracy;
+    # sampling draws every class as often as the others.
+    expected = losses @ (shares if balance == "none" else alike)
+    assert logs["train_loss"] == pytest.approx(expected, rel=1e-5)
+    drawn = alike if balance == "sampling" else shares
+    assert logs["train_accuracy"] == pytest.approx(right @ drawn)
+    assert logs["val_loss"] == pytest.approx(before["loss"], rel=1e-5)
+
+
+def test_the_model_ends_with_the_weights_of_the_epoch_that_is_kept(tmp_path: Path) -> None:
+    data = uneven(3)
+    config = configuration(keep="val_auc", epochs=3, learning_rate=1e-2)
+    fitted = train(config, data, tmp_path)
+    epoch = fitted.history["val_auc"].idxmax()
+    assert fitted.best_epoch == epoch
+    assert loss(fitted.model, data) == pytest.approx(fitted.history["val_loss"][epoch], rel=1e-5)
+
+
+def test_checkpoints_are_the_epochs_that_were_best_so_far(tmp_path: Path) -> None:
+    data = uneven(3)
+    paths = RunPaths(tmp_path)
+    paths.checkpoints.mkdir()
+    paths.checkpoint(7).write_bytes(b"of an attempt that was cut off")
+    config = configuration(keep="last", save_best=True, epochs=3, learning_rate=1e-2)
+    fitted = train(config, data, tmp_path)
+    losses = fitted.history["val_loss"]
+    best = [epoch for epoch in range(3) if losses[epoch] == losses[: epoch + 1].min()]
+    assert best
+    saved = sorted(path.name for path in paths.checkpoints.iterdir())
+    assert saved == [f"epoch-{epoch:04}.weights.h5" for epoch in best]
+    model = plain_model(config, 3)
+    model.load_weights(paths.checkpoint(best[-1]))
+    assert loss(model, data) == pytest.approx(losses[best[-1]], rel=1e-5)
+
+
+def test_a_training_that_diverges_ends_and_nothing_of_it_is_kept(tmp_path: Path) -> None:
+    config = configuration(epochs=3, learning_rate=1e30, optimizer="sgd", batch_size=4)
+    line = r"the loss is nan by step 3/3 of epoch 1, at a learning rate of 1e\+30; lower train\.l"
+    with pytest.raises(NanLossError, match=line):
+        train(config, uneven(3), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        ("train.keep", {"keep": "val_auc"}),
+        ("train.early_stopping.monitor", {"early_stopping": EarlyStoppingConfig("val_auc")}),
+        ("train.reduce_lr.monitor", {"reduce_lr": ReduceLROnPlateauConfig("val_auc")}),
+    ],
+)
+def test_an_auc_that_decides_must_be_told_by_the_validation_images(
+    key: str, changes: dict[str, Any]
+) -> None:
+    config = configuration(**changes).train
+    check_monitors(config, np.array([0, 1, 1]))
+    with pytest.raises(UserError, match=f"{key} is val_auc.*all 2 are of one class"):
+        check_monitors(config, np.array([1, 1]))

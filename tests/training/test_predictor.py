@@ -1,0 +1,48 @@
+"""The same batches are predicted again and again, as ``Model.predict`` does."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from xray_hpc.training.predictor import Predictor
+from xray_hpc.training.strategy import make_strategy
+
+ROWS = np.random.default_rng(3).normal(size=(12, 5)).astype(np.float32)
+BATCHES = tf.data.Dataset.from_tensor_slices(ROWS).batch(4)
+
+
+@pytest.fixture(params=[["CPU:0"], ["CPU:0", "CPU:1"]], ids=["one replica", "two replicas"])
+def model(request: pytest.FixtureRequest) -> keras.Model:
+    with make_strategy(request.param).scope():
+        layers = [
+            keras.Input((5,)),
+            keras.layers.Dense(3, activation="softmax"),
+            keras.layers.Dropout(0.5),
+        ]
+        return keras.Sequential(layers)
+
+
+def test_outputs_are_those_of_the_model_in_order(model: keras.Model) -> None:
+    expected = model.predict(BATCHES, verbose=0)
+    np.testing.assert_allclose(Predictor(model, BATCHES, 12)(), expected, rtol=1e-6)
+
+
+def test_what_fills_up_the_last_batch_is_dropped(model: keras.Model) -> None:
+    assert Predictor(model, BATCHES, 10)().shape == (10, 3)
+
+
+def test_again_is_the_same_until_the_weights_change(model: keras.Model) -> None:
+    predict = Predictor(model, BATCHES, 12)
+    first = predict()
+    np.testing.assert_array_equal(predict(), first)
+    model.set_weights([np.zeros_like(value) for value in model.get_weights()])
+    np.testing.assert_allclose(predict(), 1 / 3)
+
+
+def test_something_else_may_be_done_after_each_batch(model: keras.Model) -> None:
+    calls: list[int] = []
+    Predictor(model, BATCHES, 12)(between=lambda: calls.append(1))
+    assert len(calls) == 3

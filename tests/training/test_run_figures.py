@@ -1,0 +1,104 @@
+"""What the figures of a run show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from xray_hpc.metrics import MACRO, MICRO, probabilities, roc_curves, split_metrics
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.training import run_figures
+
+THREE = ("Covid", "Normal", "Viral Pneumonia")
+HISTORY = pd.DataFrame(
+    {"epoch": [0, 1], "train_loss": [0.7, 0.5], "val_loss": [0.6, 0.4], "val_auc": [0.7, 0.9]}
+)
+
+
+def axes(figure: Figure) -> Axes:
+    return figure.axes[0]
+
+
+def legend(figure: Figure) -> list[str]:
+    shown = axes(figure).get_legend()
+    assert shown is not None
+    return [text.get_text() for text in shown.get_texts()]
+
+
+def test_a_learning_curve_shows_training_and_validation_and_the_kept_epoch() -> None:
+    figure = run_figures.learning_curve(HISTORY, "loss", "CNN", best_epoch=1)
+    assert legend(figure) == ["training", "validation", "kept: epoch 1"]
+    assert axes(figure).get_title() == "CNN: loss in training"
+
+
+def test_the_auc_is_known_of_validation_only() -> None:
+    figure = run_figures.learning_curve(HISTORY, "auc", "CNN", best_epoch=1)
+    assert legend(figure) == ["validation", "kept: epoch 1"]
+    assert axes(figure).get_ylabel() == "AUC"
+
+
+def test_two_classes_have_one_roc_curve() -> None:
+    scores = probabilities(np.array([[0.1], [0.6], [0.9], [0.4]]))
+    curves = roc_curves([0, 0, 1, 1], scores, ("NORMAL", "PNEUMONIA"))
+    figure = run_figures.roc(curves, {"PNEUMONIA": 0.75}, "CNN: ROC on test")
+    assert legend(figure) == ["AUC 0.750", "chance"]
+
+
+def test_more_classes_have_a_roc_curve_each_and_their_averages() -> None:
+    scores = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1]])
+    measured = split_metrics([0, 0, 1, 1], scores, THREE)
+    areas = {name: block["auc"] for name, block in measured["per_class"].items()}
+    areas |= {MICRO: measured["auc_micro"], MACRO: measured["auc"]}
+    figure = run_figures.roc(roc_curves([0, 0, 1, 1], scores, THREE), areas, "CNN: ROC on test")
+    assert legend(figure) == [
+        "Covid: AUC 1.000",
+        "Normal: AUC 0.750",
+        "Viral Pneumonia: not defined",
+        "micro average: AUC 0.922",
+        "macro average: AUC 0.875",
+        "chance",
+    ]
+    colours = [line.get_color() for line in axes(figure).get_lines()[:3]]
+    assert len(set(colours)) == 3
+
+
+def test_a_confusion_matrix_shows_counts_and_the_share_of_each_true_class() -> None:
+    figure = run_figures.confusion([[3, 1, 0], [0, 1_000, 0], [0, 0, 0]], THREE, "CNN: confusion")
+    cells = [text.get_text() for text in axes(figure).texts]
+    assert cells[:6] == ["3", "75.0%", "1", "25.0%", "0", "0.0%"]
+    assert cells[8:10] == ["1,000", "100.0%"]
+    assert cells[-3:] == ["0", "0", "0"]  # no images, no shares
+    assert [label.get_text() for label in axes(figure).get_yticklabels()] == [
+        "Covid",
+        "Normal",
+        "Viral\nPneumonia",
+    ]
+
+
+@pytest.mark.parametrize("percent", range(0, 101, 5))
+def test_the_numbers_of_a_confusion_matrix_are_readable_on_every_blue(percent: int) -> None:
+    """A contrast of 4.5 or more is what the Web Content Accessibility Guidelines ask of text."""
+    figure = run_figures.confusion([[percent, 100 - percent], [1, 1]], ("a", "b"), "CNN")
+    image = axes(figure).get_images()[0]
+    text = luminance(to_rgb(axes(figure).texts[0].get_color()))
+    cell = luminance(image.to_rgba(percent / 100)[:3])
+    assert (max(text, cell) + 0.05) / (min(text, cell) + 0.05) >= 4.5
+
+
+def luminance(colour: tuple[float, ...]) -> float:
+    """Of sRGB, as WCAG 2 defines it."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def test_names_of_any_sort_are_drawn_as_they_are(tmp_path: Path) -> None:
+    figure = run_figures.confusion([[1, 0], [0, 1]], ("$cost$", "肺炎"), "CNN: confusion")
+    run_figures.save(RunPaths(tmp_path), "confusion", figure)
+    assert (tmp_path / "figures" / "confusion.png").stat().st_size > 1000
+    assert axes(figure).get_xticklabels()[0].get_text() == r"\$cost\$"

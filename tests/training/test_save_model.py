@@ -1,0 +1,55 @@
+"""The saved model: the same bytes for the same weights, and all that is needed to use it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from xray_hpc.models.model_card import ModelCard, read_card
+from xray_hpc.training.save_model import save_model
+
+CARD = ModelCard(
+    run="cnn-1",
+    model="cnn",
+    classes=("NORMAL", "PNEUMONIA"),
+    threshold=0.5,
+    image_size=8,
+    crop=1.0,
+    channels=1,
+    clahe=None,
+)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One model, made and saved twice, at different times and places in memory."""
+    folder = tmp_path_factory.mktemp("saved")
+    paths = [folder / "one.keras", folder / "two.keras"]
+    models = []
+    for path in paths:
+        if models:
+            time.sleep(2.1)  # a zip file counts time in steps of two seconds
+        keras.utils.clear_session()  # layers are numbered from one again
+        keras.utils.set_random_seed(1)
+        layers = [keras.Input((8, 8, 1)), keras.layers.BatchNormalization(), keras.layers.Flatten()]
+        models.append(keras.Sequential([*layers, keras.layers.Dense(1)], name="model"))
+        save_model(path, models[-1], CARD)
+    return paths
+
+
+def test_the_same_model_is_saved_as_the_same_bytes(saved: list[Path]) -> None:
+    assert saved[0].read_bytes() == saved[1].read_bytes()
+
+
+def test_the_saved_model_holds_its_card_and_loads(saved: list[Path]) -> None:
+    assert read_card(saved[0]) == CARD
+    model = keras.models.load_model(saved[0])
+    assert model.predict(np.zeros((2, 8, 8, 1)), verbose=0).shape == (2, 1)
+
+
+def test_nothing_else_is_left_in_the_folder(saved: list[Path]) -> None:
+    assert sorted(saved[0].parent.iterdir()) == saved

@@ -1,0 +1,109 @@
+"""How the training process ends, with a sleep in the place of the training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+HEAD = """
+import os, sys, time
+from pathlib import Path
+from xray_hpc.training.signals import UNSAVED, end, told, end_when_told, end_with_parent
+end_when_told()
+if pipe := os.environ.get("XRAY_HPC_PARENT"):
+    end_with_parent(int(pipe))
+"""
+SLEEP = "print('ready', flush=True); time.sleep(600)"
+WRITE = """
+with UNSAVED:
+    print("ready", flush=True)
+    time.sleep(1)
+    Path(sys.argv[1]).write_text("whole")
+time.sleep(600)
+"""
+
+
+LEAVE = """
+UNSAVED.acquire()
+print("ready", flush=True)
+while not told():
+    time.sleep(0.01)
+Path(sys.argv[1]).write_text("whole")
+end()
+"""
+
+
+@contextmanager
+def started(code: str, path: Path, pipe: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HEAD + code, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        pass_fds=[] if pipe is None else [pipe],
+        env=os.environ | ({} if pipe is None else {"XRAY_HPC_PARENT": str(pipe)}),
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP])
+def test_it_ends_quietly_when_it_is_told_to(tmp_path: Path, number: int) -> None:
+    with started(SLEEP, tmp_path) as process:
+        process.send_signal(number)
+        assert ended(process) == (128 + number, "")
+
+
+def test_a_signal_that_was_ignored_from_the_start_is_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with started(SLEEP, tmp_path) as process:
+            process.send_signal(signal.SIGHUP)
+            process.terminate()
+            assert ended(process) == (143, "")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_checkpoint_that_is_being_written_is_finished_first(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    with started(WRITE, path) as process:
+        process.terminate()
+        assert ended(process) == (143, "")
+    assert path.read_text() == "whole"
+
+
+def test_what_is_not_saved_is_saved_first(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    with started(LEAVE, path) as process:
+        process.send_signal(signal.SIGUSR2)
+        assert ended(process) == (128 + signal.SIGUSR2, "")
+    assert path.read_text() == "whole"
+
+
+@pytest.mark.parametrize("code", [SLEEP, WRITE])
+def test_it_ends_at_once_when_its_worker_is_dead(tmp_path: Path, code: str) -> None:
+    path = tmp_path / "checkpoint"
+    ours, workers = os.pipe()
+    with started(code, path, ours) as process:
+        os.close(ours)
+        assert process.poll() is None
+        os.close(workers)
+        ended(process)
+    assert not path.exists()

@@ -1,0 +1,221 @@
+"""One small run, whole: what is in its folder, and that it is the same every time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from xray_hpc.config.schema import as_dict
+from xray_hpc.data.dataset import load
+from xray_hpc.metrics import probabilities, roc_curves, split_metrics
+from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen, write_frozen
+from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.run_record import Status, read_record
+from xray_hpc.training.__main__ import train as train_in_process
+
+LAUNCH = [sys.executable, "-m", "xray_hpc.train"]
+WORDS = [
+    "model=ft",
+    "model.head_units=8",
+    "data.demo_images=60",
+    "data.image_size=32",
+    "train.epochs=3",
+    "train.batch_size=8",
+    "train.early_stopping.patience=0",
+    "augment=larcc",
+]
+
+
+def train(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*LAUNCH, *WORDS, f"results={folder}", "name=s", *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> RunPaths:
+    done = train(folder)
+    assert done.returncode == 0, done.stderr + done.stdout
+    (run,) = (folder / "s" / "runs").iterdir()
+    return RunPaths(run)
+
+
+@pytest.fixture(scope="module")
+def again(trained: RunPaths, folder: Path) -> RunPaths:
+    """The same run in another folder and with other thread counts, after it was cut off there."""
+    paths = copied(trained, RunPaths(folder / "again" / "runs" / trained.name), "running")
+    lines = trained.accuracy("ft").read_text().splitlines(keepends=True)
+    paths.accuracy("ft").write_text("".join(lines[:2]))
+    done = train(folder, "name=again", SLURM_CPUS_PER_TASK="1")
+    assert done.returncode == 0, done.stderr
+    return paths
+
+
+def copied(
+    trained: RunPaths, paths: RunPaths, status: str, run: FrozenRun | None = None
+) -> RunPaths:
+    """A run folder that holds what a launch writes, like that of ``trained``."""
+    write_frozen(paths, run or read_frozen(trained))
+    record = json.loads(trained.record.read_text()) | {"run": paths.name, "status": status}
+    paths.record.write_text(json.dumps(record))
+    return paths
+
+
+def test_the_run_folder_holds_what_the_contract_says(trained: RunPaths) -> None:
+    files = {p.relative_to(trained.folder).as_posix() for p in trained.folder.rglob("*")}
+    assert files == {
+        ".lease",
+        ".lease/1",
+        "config.yaml",
+        "run.json",
+        "log",
+        "progress.json",
+        "metrics.json",
+        "model.keras",
+        "model.txt",
+        "ft_accuracy_per_epoch.csv",
+        "ft_loss_per_epoch.csv",
+        "ft_auc_per_epoch.csv",
+        "ft_validation_yscores.csv",
+        "ft_validation_roc.csv",
+        "ft_test_yscores.csv",
+        "ft_test_roc.csv",
+        "figures",
+        "figures/ft_learning_curve_accuracy.png",
+        "figures/ft_learning_curve_loss.png",
+        "figures/ft_learning_curve_auc.png",
+        "figures/ft_roc_curve_validation.png",
+        "figures/ft_roc_curve_test.png",
+        "figures/ft_confusion_validation.png",
+        "figures/ft_confusion_test.png",
+        "figures/model.png",
+        "figures/augmented.png",
+    }
+
+
+def test_the_tables_have_the_tutorials_names_and_columns(trained: RunPaths) -> None:
+    columns = {
+        trained.accuracy("ft"): ["epoch", "train_accuracy", "val_accuracy"],
+        trained.loss("ft"): ["epoch", "train_loss", "val_loss"],
+        trained.auc("ft"): ["epoch", "val_auc"],
+        trained.scores("ft", "test"): ["y_true", "y_scores", "file", "patient"],
+        trained.roc("ft", "test"): ["fpr", "tpr", "thresholds"],
+    }
+    for path, expected in columns.items():
+        assert list(pd.read_csv(path).columns) == expected
+
+
+def test_run_json_says_finished_and_where_and_with_what(trained: RunPaths) -> None:
+    record = read_record(trained)
+    assert record is not None
+    assert record.status is Status.FINISHED
+    assert record.replicas == 1
+    assert record.restarts == 0
+    assert record.error is None
+    assert record.node
+    assert set(record.versions) == {"python", "tensorflow", "keras", "numpy", "opencv"}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_metrics_and_roc_are_those_of_the_scores(trained: RunPaths, split: str) -> None:
+    table = pd.read_csv(trained.scores("ft", split))
+    scores = probabilities(table[["y_scores"]].to_numpy())
+    metrics = json.loads(trained.metrics.read_text())
+    classes = ("NORMAL", "PNEUMONIA")
+    assert metrics["classes"] == list(classes)
+    assert metrics["threshold"] == 0.5
+    assert metrics[split] == split_metrics(table["y_true"], scores, classes)
+    roc = pd.read_csv(trained.roc("ft", split))
+    (curve,) = roc_curves(table["y_true"], scores, classes).values()
+    for name, values in zip(roc.columns, curve, strict=True):
+        np.testing.assert_allclose(roc[name], values)
+
+
+def test_the_best_epoch_is_the_one_whose_weights_are_kept(trained: RunPaths) -> None:
+    losses = pd.read_csv(trained.loss("ft"))
+    metrics = json.loads(trained.metrics.read_text())
+    assert metrics["best_epoch"] == losses["val_loss"].idxmin()
+    best = losses["val_loss"].min()
+    assert metrics["validation"]["loss"] == pytest.approx(best, abs=1e-6)
+
+
+def test_the_saved_model_takes_raw_pixels_and_gives_the_scores(trained: RunPaths) -> None:
+    run = read_frozen(trained)
+    data = load(run.config.data, run.cache)
+    model = keras.models.load_model(trained.model)
+    scores = model.predict(data.images[data.splits["test"]], verbose=0)[:, 0]
+    table = pd.read_csv(trained.scores("ft", "test"))
+    np.testing.assert_allclose(table["y_scores"], scores, atol=1e-6)
+    assert table["file"].tolist() == [data.files[i] for i in data.splits["test"]]
+
+
+def test_only_the_head_and_the_last_layers_train(trained: RunPaths) -> None:
+    metrics = json.loads(trained.metrics.read_text())
+    model = keras.models.load_model(trained.model)
+    assert metrics["parameters"] == model.count_params()
+    assert 0 < metrics["trainable_parameters"] < metrics["parameters"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ft_accuracy_per_epoch.csv",
+        "ft_loss_per_epoch.csv",
+        "ft_auc_per_epoch.csv",
+        "ft_validation_yscores.csv",
+        "ft_test_yscores.csv",
+        "ft_test_roc.csv",
+        "model.keras",
+        "model.txt",
+        "figures/ft_learning_curve_loss.png",
+        "figures/ft_roc_curve_test.png",
+        "figures/ft_confusion_test.png",
+        "figures/augmented.png",
+    ],
+)
+def test_the_same_run_gives_the_same_bytes(trained: RunPaths, again: RunPaths, name: str) -> None:
+    def digest(path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    assert digest(trained.folder / name) == digest(again.folder / name)
+
+
+def test_a_run_that_was_cut_off_is_trained_again_and_counted(again: RunPaths) -> None:
+    record = read_record(again)
+    assert record is not None
+    assert (record.status, record.restarts) == (Status.FINISHED, 1)
+
+
+def test_images_that_changed_since_the_launch_are_noticed(
+    folder: Path,
+    trained: RunPaths,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = read_frozen(trained)
+    changed = FrozenRun(run.config, Inputs("0" * 64, run.inputs.weights), run.cache)
+    paths = RunPaths(folder / "changed" / "runs" / "ft-changed")
+    copied(trained, paths, "created", changed)
+    assert train_in_process(paths) == 2
+    assert "have changed since this run was created" in capsys.readouterr().err
+    record = read_record(paths)
+    assert record is not None
+    assert (record.status, record.failure) == (Status.FAILED, "bad_data")
+    assert as_dict(record)["error"]["type"] == "UserError"

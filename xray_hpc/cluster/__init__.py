@@ -1,1 +1,0 @@
-"""Launching runs: here, or on a Slurm cluster."""

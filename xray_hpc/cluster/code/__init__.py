@@ -1,1 +1,0 @@
-"""Which code a launch runs, and with which Python."""

@@ -1,1 +1,0 @@
-"""From overrides to run folders and submitted jobs."""

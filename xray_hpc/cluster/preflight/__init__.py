@@ -1,1 +1,0 @@
-"""What the cluster would refuse, found out before anything is made."""

@@ -1,1 +1,0 @@
-"""Slurm's commands and what they say."""

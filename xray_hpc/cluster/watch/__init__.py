@@ -1,1 +1,0 @@
-"""How sweeps stand, and ending them."""

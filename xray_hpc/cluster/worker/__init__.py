@@ -1,1 +1,0 @@
-"""What a job does on its node: watch over trainings, and put itself back where that helps."""

@@ -1,0 +1,1 @@
+"""Typed configuration: defaults, validation and composition."""

@@ -1,0 +1,194 @@
+"""Pictures of what augmentation does to training images, drawn without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from xray_hpc.config.run_config import AugmentConfig, DataConfig
+from xray_hpc.data.augmentation import IntArray, epoch_changes, interpolates
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.data.image_transform import Pixels, change
+from xray_hpc.figure_files import plain
+
+ROWS = 4  # at least one a class, and at most MOST_ROWS
+MOST_ROWS = 6
+CROP = 0.85  # shown for a set that crops, where the data are not cut
+DPI = 130
+# Inches.
+SIDE, GAP, GROUP_GAP, MARGIN = 1.12, 0.06, 0.16, 0.12
+LABELS, TITLE, NOTE, HEAD, LINE = 0.3, 0.24, 0.3, 0.22, 0.16
+LETTERS = 130  # of size 1, in an inch
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A column: what is done to the images, under which name, seeing which share of the side."""
+
+    name: str
+    augment: AugmentConfig
+    crop: float
+
+
+@dataclass(frozen=True)
+class Column:
+    """Images ``[rows]`` of a figure under a name and lines of small print.
+
+    ``outline`` is the side in pixels of a central square that is marked in each.
+    """
+
+    name: str
+    lines: Sequence[str]
+    images: Sequence[Pixels]
+    outline: int | None = None
+
+
+def figure(dataset: Dataset, config: DataConfig, shown: Sequence[Shown], seed: int) -> Figure:
+    """The same training images as packed and through each augmentation of ``shown``.
+
+    What is shown is what the first epoch of a training with ``seed`` gets. A set that crops is
+    shown with ``data.crop`` 0.85 where the images are not cut otherwise.
+    """
+    crops = {item.crop for item in shown}
+    most = replace(config, crop=crops.pop() if len(crops) == 1 else 1.0)
+    rows = sample_rows(dataset)
+    originals = [dataset.images[i] for i in dataset.splits["train"][rows]]
+    columns = [packed_column(originals, most)]
+    for item in shown:
+        crop = CROP if item.augment.crop and item.crop == 1 else item.crop
+        lines = words(item.augment) or ["the centre"]
+        if crop != most.crop:
+            lines.append(f"(data.crop={crop:g})")
+        size = replace(config, crop=crop).input_size
+        images = changed(originals, rows, len(dataset.splits["train"]), size, item.augment, seed)
+        columns.append(Column(item.name, lines, images))
+    note = f"in the first epoch, seed={seed}"
+    return grid("Augmented training images", note, class_rows(dataset, rows), columns)
+
+
+def packed_column(images: Sequence[Pixels], config: DataConfig) -> Column:
+    """The images as they are, with the square marked that is cut out of them."""
+    if config.crop == 1:
+        return Column("as packed", (), images)
+    return Column("as packed", ["dashed:", f"data.crop={config.crop:g}"], images, config.input_size)
+
+
+def sample_rows(dataset: Dataset) -> IntArray:
+    """Which rows of the training split stand for it, class by class, evenly spaced."""
+    train = dataset.splits["train"]
+    each = max(1, ROWS // len(dataset.classes))
+    rows = []
+    for label in range(len(dataset.classes)):
+        members = np.flatnonzero(dataset.labels[train] == label)
+        members = members[np.argsort(train[members])]
+        picked = (np.arange(each) + 0.5) / each * len(members)
+        rows.append(members[np.unique(picked.astype(int))] if len(members) else members)
+    return np.concatenate(rows)[:MOST_ROWS]
+
+
+def class_rows(dataset: Dataset, rows: IntArray) -> list[str]:
+    """The class of each row of the training split."""
+    return [dataset.classes[label] for label in dataset.labels[dataset.splits["train"][rows]]]
+
+
+def changed(
+    images: Sequence[Pixels],
+    rows: IntArray,
+    count: int,
+    input_size: int,
+    augment: AugmentConfig,
+    seed: int,
+) -> list[Pixels]:
+    """What the first epoch makes of the images in ``rows`` of ``count`` that train."""
+    moved, lit = epoch_changes(count, images[0].shape[0], input_size, augment, seed, 0)
+    return list(change(images, moved[rows], lit[rows], augment, input_size))
+
+
+def words(augment: AugmentConfig) -> list[str]:
+    """What a set of augmentation does, an operation a line."""
+    lines = []
+    if augment.rotation:
+        lines.append(f"rotation ±{augment.rotation:g}°")
+    if augment.zoom:
+        lines.append(f"zoom ±{_percent(augment.zoom)}")
+    if augment.shear:
+        lines.append(f"shear ±{augment.shear:g}°")
+    if augment.height_shift == augment.width_shift != 0:
+        lines.append(f"shift ±{_percent(augment.width_shift)}")
+    else:
+        for name, most in (("height", augment.height_shift), ("width", augment.width_shift)):
+            if most:
+                lines.append(f"{name} shift ±{_percent(most)}")
+    lines += [
+        name
+        for name, on in (
+            ("random crop", augment.crop),
+            ("quarter turns", augment.quarter_turns),
+            ("mirror", augment.mirror),
+        )
+        if on
+    ]
+    if augment.brightness:
+        lines.append(f"brightness ±{_percent(augment.brightness)}")
+    if interpolates(augment):
+        lines.append(f"fill: {augment.fill_mode}")
+    return lines
+
+
+def grid(title: str, note: str, classes: Sequence[str], columns: Sequence[Column]) -> Figure:
+    """Draw ``columns`` of square images; ``classes`` names the class of each row."""
+    tops, y = [], MARGIN + TITLE + NOTE + HEAD + LINE * max(len(column.lines) for column in columns)
+    for row, name in enumerate(classes):
+        y += GROUP_GAP - GAP if row and name != classes[row - 1] else 0
+        tops.append(y)
+        y += SIDE + GAP
+    height = y - GAP + MARGIN
+    lefts = [MARGIN + LABELS + k * (SIDE + GAP) + (k > 0) * GROUP_GAP for k in range(len(columns))]
+    longest = max(12 * len(title), 8 * len(note)) / (0.85 * LETTERS)
+    width = max(lefts[-1] + SIDE, lefts[0] + longest) + MARGIN
+    drawn = Figure(figsize=(width, height))
+
+    def write(text: str, x: float, y: float, **style: object) -> None:
+        drawn.text(x / width, 1 - y / height, plain(text), **style)  # type: ignore[arg-type]
+
+    write(title, lefts[0], MARGIN, va="top", fontsize=12, fontweight="bold")
+    write(note, lefts[0], MARGIN + TITLE, va="top", fontsize=8, color="0.3")
+    for left, column in zip(lefts, columns, strict=True):
+        y = MARGIN + TITLE + NOTE
+        write(column.name, left, y, va="top", fontsize=_fit(column.name, 10), fontweight="bold")
+        for k, line in enumerate(column.lines):
+            below = y + HEAD - 0.04 + k * LINE
+            write(line, left, below, va="top", fontsize=_fit(line, 8), color="0.3")
+        for top, image in zip(tops, column.images, strict=True):
+            place = (left / width, 1 - (top + SIDE) / height, SIDE / width, SIDE / height)
+            axes = drawn.add_axes(place)
+            axes.set_axis_off()
+            shown = image[:, :, 0] if image.shape[2] == 1 else image
+            axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+            if column.outline:
+                corner = (len(image) - column.outline) // 2 - 0.5
+                axes.add_patch(
+                    Rectangle(
+                        (corner, corner), column.outline, column.outline,
+                        fill=False, edgecolor="white", linewidth=1, linestyle=(0, (4, 3)),
+                    )
+                )  # fmt: skip
+    for name in dict.fromkeys(classes):
+        own = [top for top, other in zip(tops, classes, strict=True) if other == name]
+        room = own[-1] + SIDE - own[0]
+        style = {"rotation": 90, "ha": "center", "va": "center"}
+        write(name, MARGIN + 0.1, own[0] + room / 2, fontsize=_fit(name, 10, room), **style)
+    return drawn
+
+
+def _fit(text: str, size: float, room: float = SIDE + GAP) -> float:
+    """The size of ``text`` in points, at most ``size``, that goes into ``room`` inches."""
+    return min(size, room * LETTERS / max(len(text), 1))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"

@@ -1,0 +1,178 @@
+"""Pictures of a data set: samples of each class, and how many images each class has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import wrap
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.data.entries import counted
+from xray_hpc.figure_files import plain, save
+
+# Okabe and Ito's colours, which readers with any colour vision can tell apart.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+ON_COLORS = ("white", "black", "white", "black", "black", "white", "black", "black")
+ROWS, COLUMNS = 3, 4
+DPI = 150
+TITLE, LABEL, SMALL = 15, 12, 11
+WIDEST = 20  # inches
+NARROW = 0.12  # a share whose label stands outside the pie
+LETTERS = 9.5  # of size LABEL, in an inch
+
+
+def sample_grid(dataset: Dataset, split: str, label: int) -> Figure:
+    """Twelve images of one class, evenly spaced over the split's files; fewer if it has fewer."""
+    members = np.sort(dataset.splits[split])
+    members = members[dataset.labels[members] == label]
+    wanted = min(ROWS * COLUMNS, len(members))
+    picked = members[np.linspace(0, len(members) - 1, wanted).round().astype(int)] if wanted else []
+    figure = Figure(figsize=(8, 6.25), layout=_layout(0.03))
+    figure.suptitle(f"{plain(dataset.classes[label])} · {split}", fontsize=TITLE, fontweight="bold")
+    axes = figure.subplots(ROWS, COLUMNS).ravel()
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, i in zip(axes, picked, strict=False):
+        image = dataset.images[i]
+        shown = image[:, :, 0] if image.shape[2] == 1 else image
+        ax.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+    return figure
+
+
+def class_bars(dataset: Dataset) -> Figure:
+    """Images of each class, a panel for training data and one for the test set.
+
+    Training data is what the test set leaves; the lighter part on top is held out to validate.
+    """
+    width = min(3.4 + 2.8 * len(dataset.classes), WIDEST)
+    figure = Figure(figsize=(width, 4.8), layout=_layout(0.12))
+    left, right = figure.subplots(1, 2)
+    train, validation, test = (_count(dataset, name) for name in ("train", "validation", "test"))
+    letters = int(LETTERS * (width / 2 - 0.8) / len(dataset.classes))
+    names = ["\n".join(map(plain, wrap(name, max(letters, 4)))) for name in dataset.classes]
+    places = range(len(names))
+    left.bar(places, train, width=0.76, color=COLORS)
+    left.bar(places, validation, width=0.76, bottom=train, color=COLORS, alpha=0.45)
+    right.bar(places, test, width=0.76, color=COLORS)
+    total = train + validation
+    for x in places:
+        for word, count, bottom, color in (
+            ("train", train[x], 0, ON_COLORS[x % len(ON_COLORS)]),
+            ("validation", validation[x], train[x], "black"),
+        ):
+            if count > 0.06 * total.max():
+                shown = f"{word} {count:,}"
+                left.text(
+                    x, bottom + count / 2, shown if len(shown) <= letters else f"{count:,}",
+                    ha="center", va="center", fontsize=SMALL, color=color,
+                )  # fmt: skip
+        _on_top(left, x, total[x])
+        _on_top(right, x, test[x])
+    _finish_bars(left, "Training data", names, total)
+    _finish_bars(right, "Test set", names, test)
+    return figure
+
+
+def class_pies(dataset: Dataset) -> Figure:
+    """Share of each class, a pie for training data (with validation) and one for the test set."""
+    figure = Figure(figsize=(9, 4.8), layout=_layout(0.12))
+    left, right = figure.subplots(1, 2)
+    both = _count(dataset, "train") + _count(dataset, "validation")
+    for ax, title, values in (
+        (left, "Training data", both),
+        (right, "Test set", _count(dataset, "test")),
+    ):
+        shares = values / values.sum()
+        wedges, _ = ax.pie(
+            values.tolist(), colors=COLORS, startangle=90, counterclock=False,
+            wedgeprops={"edgecolor": "white", "linewidth": 2},
+        )  # fmt: skip
+        for x, (wedge, value) in enumerate(zip(wedges, values.tolist(), strict=True)):
+            angle = np.deg2rad((wedge.theta1 + wedge.theta2) / 2)
+            inside = shares[x] > NARROW
+            radius = 0.6 if inside else 1.2
+            ax.text(
+                radius * np.cos(angle), radius * np.sin(angle), f"{shares[x]:.1%}\n{value:,}",
+                ha="center", va="center", fontsize=LABEL,
+                color=ON_COLORS[x % len(ON_COLORS)] if inside else "black",
+            )  # fmt: skip
+        limit = 1.05 if np.all(shares > NARROW) else 1.35
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
+        _title(ax, title, values)
+    names = [plain(name) for name in dataset.classes]
+    columns = int(9 * LETTERS / (6 + max(map(len, names))))
+    figure.legend(
+        wedges, names, loc="outside lower center", ncols=min(len(names), max(columns, 1)),
+        frameon=False, fontsize=LABEL,
+    )  # fmt: skip
+    return figure
+
+
+def write_figures(dataset: Dataset, folder: Path) -> list[Path]:
+    """Write every figure as a PNG, and return the files.
+
+    ``{train,test}_samples_{class}.png``, ``class_bars.png`` and ``class_pies.png``. The same data
+    gives the same bytes.
+    """
+    figures = {"class_bars": class_bars(dataset), "class_pies": class_pies(dataset)}
+    for label, name in enumerate(file_names(dataset.classes)):
+        for split in ("train", "test"):
+            figures[f"{split}_samples_{name}"] = sample_grid(dataset, split, label)
+    written = []
+    for name, figure in figures.items():
+        path = folder / f"{name}.png"
+        save(figure, path, dpi=DPI)
+        written.append(path)
+    return written
+
+
+def file_names(classes: tuple[str, ...]) -> list[str]:
+    """The classes as parts of file names: ``"Viral Pneumonia"`` is ``"viral_pneumonia"``."""
+    names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in classes]
+    if len(set(names)) < len(names) or not all(names):
+        return [f"{name}{label}" for label, name in enumerate(names)]
+    return names
+
+
+def _count(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
+    labels = dataset.labels[dataset.splits[split]]
+    return np.bincount(labels, minlength=len(dataset.classes))
+
+
+def _title(ax: Axes, title: str, values: npt.NDArray[np.int64]) -> None:
+    ax.set_title(
+        f"{title} · {counted(int(values.sum()), 'image')}",
+        fontsize=TITLE, fontweight="bold", pad=12,
+    )  # fmt: skip
+
+
+def _layout(pad: float) -> ConstrainedLayoutEngine:
+    return ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=0, hspace=0)
+
+
+def _on_top(ax: Axes, x: int, count: int) -> None:
+    ax.annotate(
+        f"{count:,}", (x, count), xytext=(0, 4), textcoords="offset points",
+        ha="center", va="bottom", fontsize=LABEL, fontweight="bold",
+    )  # fmt: skip
+
+
+def _finish_bars(ax: Axes, title: str, names: Sequence[str], totals: npt.NDArray[np.int64]) -> None:
+    _title(ax, title, totals)
+    ax.set_xticks(range(len(names)), names)
+    ax.set_ylim(0, 1.1 * totals.max())
+    ax.set_xlim(-0.55, len(totals) - 0.45)
+    ax.set_ylabel("Images", fontsize=LABEL)
+    ax.tick_params(axis="x", labelsize=LABEL, length=0)
+    ax.tick_params(axis="y", labelsize=SMALL)
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,91 @@
+"""What is in a data set, for people: counts, and what was noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.data.entries import ORIGINS, Ignored, counted
+from xray_hpc.data.image_store import describe_skipped
+from xray_hpc.data.index import Index
+from xray_hpc.records.atomic_files import write_csv
+
+
+def counts(dataset: Dataset) -> pd.DataFrame:
+    """Images a class, images and patients: one row each, with a column a split and ``all``."""
+    rows: dict[str, list[int]] = {name: [] for name in (*dataset.classes, "images", "patients")}
+    everyone: set[str] = set()
+    for split in ORIGINS:
+        members = dataset.splits[split]
+        for label, name in enumerate(dataset.classes):
+            rows[name].append(int((dataset.labels[members] == label).sum()))
+        rows["images"].append(len(members))
+        people = {dataset.patients[i] for i in members}
+        rows["patients"].append(len(people))
+        everyone |= people
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(ORIGINS))
+    table["all"] = table.sum(axis=1)
+    table.loc["patients", "all"] = len(everyone)
+    return table
+
+
+def text(dataset: Dataset, index: Index) -> str:
+    """The counts as a table, then files left out, a line each; loading has shown the warnings."""
+    table = counts(dataset)
+    cells = [["", *table.columns]]
+    cells += [[name, *(f"{value:,}" for value in row)] for name, row in table.iterrows()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
+    ]
+    size, channels = dataset.images.shape[1], dataset.images.shape[3]
+    lines = [
+        f"{index.root}  ({size}x{size} pixels, {counted(channels, 'channel')}, "
+        f"fingerprint {dataset.fingerprint[:12]})",
+        "",
+        *lines,
+        "",
+        f"ignored     {ignored_line(index.ignored)}",
+        f"unreadable  {describe_skipped(dataset.skipped) if dataset.skipped else 'none'}",
+    ]
+    unused = len(dataset.files) - sum(map(len, dataset.splits.values()))
+    if unused:
+        lines.append(f"not drawn   {counted(unused, 'image')} (data.per_class)")
+    return "\n".join(lines) + "\n"
+
+
+def ignored_line(ignored: Mapping[str, Ignored]) -> str:
+    """``"3 files: 2 macOS metadata ('.DS_Store', ...), 1 no image suffix ('README.md')"``."""
+    if not ignored:
+        return "none"
+    parts = []
+    for reason, files in ignored.items():
+        names = ", ".join(repr(name) for name in files.examples)
+        more = ", ..." if files.count > len(files.examples) else ""
+        parts.append(f"{files.count:,} {reason} ({names}{more})")
+    total = sum(files.count for files in ignored.values())
+    return f"{counted(total, 'file')}: {', '.join(parts)}"
+
+
+def frame(dataset: Dataset) -> pd.DataFrame:
+    """One row an image: file, label, class, patient, split."""
+    split = pd.Series("", index=range(len(dataset.files)))
+    for name, rows in dataset.splits.items():
+        split.iloc[rows] = name
+    return pd.DataFrame(
+        {
+            "file": dataset.files,
+            "label": dataset.labels,
+            "class": [dataset.classes[label] for label in dataset.labels],
+            "patient": dataset.patients,
+            "split": split,
+        }
+    )
+
+
+def write_index(dataset: Dataset, path: Path) -> None:
+    """Write :func:`frame` as a CSV file."""
+    write_csv(path, frame(dataset))

@@ -1,0 +1,97 @@
+"""Moving and lighting images, each in its own way, with OpenCV.
+
+An image is read through one affine map, whatever is done to it. What becomes of it does not depend
+on the images beside it, nor on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from xray_hpc.config.run_config import AugmentConfig
+from xray_hpc.data.augmentation import FloatArray, IntArray, centre, moves_pixels
+
+Pixels = npt.NDArray[np.uint8]
+
+BORDERS = {
+    "reflect": cv2.BORDER_REFLECT,
+    "nearest": cv2.BORDER_REPLICATE,
+    "constant": cv2.BORDER_CONSTANT,
+    "wrap": cv2.BORDER_WRAP,
+}
+
+cv2.setNumThreads(1)  # batches are made side by side: more threads for an image are in the way
+
+
+def change(
+    images: Pixels | Sequence[Pixels],
+    moved: FloatArray,
+    lit: FloatArray,
+    augment: AugmentConfig,
+    size: int,
+    result: Pixels | None = None,
+) -> Pixels:
+    """Move and light images as ``augment.epoch_changes`` says; only what ``augment`` has on.
+
+    Args:
+        images: B times ``[S, S, C]``, of one channel or three.
+        moved: ``[B, 8]``, a transform each.
+        lit: ``[B]``, a factor each.
+        result: where to put what becomes of them.
+
+    Returns:
+        ``[B, size, size, C]``, rounded and clipped.
+    """
+    side, _, channels = images[0].shape
+    if result is None:
+        result = np.empty((len(images), size, size, channels), np.uint8)
+    beyond = margins(moved, side, size)
+    for image, transform, margin, factor, changed in zip(
+        images, moved, beyond, lit, result, strict=True
+    ):
+        if moves_pixels(augment):
+            warped = _warp(image, transform, margin, augment, size)
+        else:
+            warped = centre(image[None], size)[0]
+        if augment.brightness:
+            cv2.convertScaleAbs(warped, dst=changed, alpha=float(factor))
+        else:
+            changed[:] = warped.reshape(changed.shape)  # OpenCV drops an axis of one channel
+    return result
+
+
+def margins(transforms: FloatArray, side: int, size: int) -> IntArray:
+    """How far each image is read beyond its edges: ``[B, 4]``, top, bottom, left and right.
+
+    Of images of ``side`` pixels through ``transforms``, for results of ``size`` pixels.
+    """
+    last = size - 1
+    corners = np.array([[0, 0, 1], [last, 0, 1], [0, last, 1], [last, last, 1]])
+    read = transforms[:, :6].reshape(-1, 2, 3).astype(np.float64) @ corners.T
+    before, after = -read.min(axis=2), read.max(axis=2) - (side - 1)
+    beyond = np.stack([before[:, 1], after[:, 1], before[:, 0], after[:, 0]], axis=1)
+    return np.asarray(np.ceil(np.maximum(beyond, 0)), np.int64)
+
+
+def _warp(
+    image: Pixels, transform: FloatArray, margin: IntArray, augment: AugmentConfig, size: int
+) -> npt.NDArray[Any]:
+    """Read an image through its transform; as floats where it is to be lit, to be rounded once."""
+    padded: npt.NDArray[Any]
+    top, bottom, left, right = margin.tolist()
+    # Filled first, then read: OpenCV is fast where it does not meet an edge.
+    padded = cv2.copyMakeBorder(image, top, bottom, left, right, BORDERS[augment.fill_mode])
+    if image.shape[2] == 3:  # and, from version 5 on, faster with four channels than with three
+        padded = cv2.cvtColor(padded, cv2.COLOR_RGB2RGBA)
+    if augment.brightness:
+        padded = padded.astype(np.float32)
+    matrix = transform[:6].reshape(2, 3).astype(np.float64)
+    matrix[:, 2] += left, top
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(padded, matrix, (size, size), flags=flags)
+    return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB) if image.shape[2] == 3 else warped

@@ -1,0 +1,76 @@
+"""Packing a data set ahead of the runs, and showing what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from xray_hpc.config.run_config import AugmentConfig, DataConfig
+from xray_hpc.config.schema import build, read_yaml
+from xray_hpc.data import augmentation_figure, dataset_figures, dataset_summary
+from xray_hpc.data.augmentation_figure import Shown
+from xray_hpc.data.dataset import load_index
+from xray_hpc.data.index import Index, scan
+from xray_hpc.errors import UserError
+from xray_hpc.figure_files import save
+from xray_hpc.records.frozen_run import FrozenRun, read_frozen
+from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.resources import resource
+
+
+def stage_data(
+    config: DataConfig, cache: Path, sweep: SweepPaths, shown: Sequence[Shown], seed: int
+) -> Path:
+    """Pack the images of ``config``, print what is in them, and write index and figures.
+
+    ``augmentations.png`` shows what the augmentations of ``shown`` draw with ``seed``, if any of
+    them changes anything.
+
+    Returns:
+        The folder of the index and the figures, one a data set: ``results/<sweep>/data/<key>/``.
+
+    Raises:
+        UserError: the data cannot be used; the line says why.
+    """
+    index = scan(config, cache)
+    dataset = load_index(index, config, cache)
+    print(dataset_summary.text(dataset, index), flush=True)
+    folder = sweep.data / _key(index, config)
+    dataset_summary.write_index(dataset, folder / "index.csv")
+    dataset_figures.write_figures(dataset, folder)
+    changing = [item for item in shown if item.crop < 1 or not item.augment.identity]
+    if changing:
+        drawn = augmentation_figure.figure(dataset, config, changing, seed)
+        save(drawn, folder / "augmentations.png", dpi=augmentation_figure.DPI, grey=True)
+    print(f"index and figures: {folder}", flush=True)
+    return folder
+
+
+def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[Shown]:
+    """What the runs of the sweep on the same images as ``run`` do to them, each once.
+
+    Under the name of the file in ``conf/augment`` that says the same, if there is one. A run whose
+    configuration cannot be read is passed over: it is no concern of the others'.
+    """
+    files = sorted((resource("conf") / "augment").glob("*.yaml"))
+    names = {build(AugmentConfig, read_yaml(file), "augment"): file.stem for file in files}
+    used: dict[Shown, None] = {}
+    for folder in sorted(path.parent for path in sweep.runs.glob("*/config.yaml")):
+        try:
+            other = read_frozen(RunPaths(folder))
+        except UserError:
+            continue
+        data, augment = other.config.data, replace(other.config.augment, views="auto")
+        if other.inputs.data == run.inputs.data and replace(data, crop=1.0) == replace(
+            run.config.data, crop=1.0
+        ):
+            used[Shown(names.get(augment, "as given"), augment, data.crop)] = None
+    return sorted(used, key=lambda item: (item.name, item.crop))
+
+
+def _key(index: Index, config: DataConfig) -> str:
+    """Name the images and how they are split."""
+    drawn = (config.split, config.validation_fraction, config.split_seed, config.per_class)
+    return hashlib.sha256(f"{index.pack_key(config)} {drawn}".encode()).hexdigest()[:8]

@@ -1,0 +1,192 @@
+"""What a launch knows of frozen trunks, without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from xray_hpc.config.run_config import ModelConfig, RunConfig
+from xray_hpc.config.schema import as_dict
+from xray_hpc.errors import UserError
+from xray_hpc.models.registry import MODELS, backbones
+from xray_hpc.records.frozen_run import FrozenRun
+
+FILE = Path(__file__).parent / "extractors.json"
+"""Made by ``python -m xray_hpc.features.measure_cost`` and shipped with the package."""
+
+SIDE = 224  # pixels, for which the file is made
+VIEWS = 4  # as many as a training has by itself
+LEAST_SHARE = 0.5  # of the forward pass, for a trunk to be kept by itself
+BACKWARD = 2  # what the gradient of a layer costs beside its forward pass
+FLOOR = 0.005  # of a forward pass: what an image costs a training that has it from a file
+LARGEST = 20 * 2**30  # bytes of outputs, for a trunk to be kept by itself
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The frozen part of a model.
+
+    ``unfreeze`` is the most layers that may train behind it, ``side`` that of its outputs for
+    images of 224 px (0: they are vectors), ``channels`` how many they have, ``share`` what it is of
+    the multiplications of the model's forward pass.
+    """
+
+    unfreeze: int
+    side: int
+    channels: int
+    share: float
+
+    def output_size(self, image_side: int) -> int:
+        """How many numbers it gives for an image."""
+        side = math.ceil(image_side * self.side / SIDE)
+        return self.channels * max(side, 1) ** 2
+
+
+def trunk(config: ModelConfig) -> Trunk | None:
+    """The trunk of a settled model; ``None`` where all of it trains."""
+    if not MODELS[config.name].uses & {"backbone", "backbones"}:
+        return None
+    parts = [_of(name, config.unfreeze or 0) for name in backbones(config)]
+    if len(parts) > 1:  # side by side, all of them frozen
+        channels = sum(part.channels for part in parts if part)
+        return Trunk(0, 0, channels, min(part.share for part in parts if part))
+    return parts[0]
+
+
+def _of(backbone: str, unfreeze: int) -> Trunk | None:
+    return next((part for part in _table()[backbone] if unfreeze <= part.unfreeze), None)
+
+
+@functools.cache
+def _table() -> dict[str, list[Trunk]]:
+    content = json.loads(FILE.read_text(encoding="utf-8"))
+    return {name: [Trunk(*row) for row in rows] for name, rows in content.items()}
+
+
+def settle(config: RunConfig, images: int) -> RunConfig:
+    """Put a number or ``live`` for ``augment.views``, and what is kept for ``train.features``.
+
+    By itself a training keeps what a trunk gives where that is half of its work or more, for
+    ``VIEWS`` views of each image: vectors in float32, feature maps in float16, which is half as
+    large, and nothing that would be larger than ``LARGEST``. Images that are not changed have one
+    view, and a model without a trunk has nothing to keep. ``images`` train and validate.
+
+    Raises:
+        UserError: outputs are to be kept, but the views are live.
+    """
+    views, kept = config.augment.views, config.train.features
+    part, still = trunk(config.model), config.augment.identity
+    if part is None:
+        kept = "live"
+    elif kept == "auto":
+        kept = "live" if views == "live" and not still else _kept(part, config, images)
+    elif kept != "live" and views == "live" and not still:
+        raise UserError(
+            f"train.features is {kept}, but augment.views is live: images that are new in "
+            "every epoch have no outputs to keep; give a number of views, or auto"
+        )
+    if still:
+        views = 1
+    elif views == "auto":
+        views = "live" if kept == "live" else VIEWS
+    if isinstance(views, int):
+        views = min(views, config.train.epochs)
+    return dataclasses.replace(
+        config,
+        augment=dataclasses.replace(config.augment, views=views),
+        train=dataclasses.replace(config.train, features=kept),
+    )
+
+
+def _kept(part: Trunk, config: RunConfig, images: int) -> Literal["float32", "float16", "live"]:
+    """How a training keeps what its trunk gives by itself."""
+    views = config.augment.views
+    number = 1 if config.augment.identity else VIEWS if isinstance(views, str) else views
+    width = 4 if part.side == 0 else 2
+    size = width * images * number * part.output_size(config.data.input_size)
+    if part.share < LEAST_SHARE or size > LARGEST:
+        return "live"
+    return "float32" if part.side == 0 else "float16"
+
+
+def kept_bytes(config: RunConfig, images: int, tested: int) -> int:
+    """How many bytes a settled run keeps of its trunk's outputs, within rounding; 0: it has none.
+
+    ``images`` train and validate, ``tested`` are those of the test.
+    """
+    part, views, fraction = (
+        trunk(config.model),
+        config.augment.views,
+        config.data.validation_fraction,
+    )
+    if part is None or config.train.features == "live" or isinstance(views, str):
+        return 0
+    width = 4 if config.train.features == "float32" else 2
+    an_image = part.output_size(config.data.input_size)
+    trained = width * views * (1 - fraction) * images
+    return round(an_image * (trained + 4 * (fraction * images + tested)))
+
+
+def passes(runs: Iterable[FrozenRun]) -> list[list[FrozenRun]]:
+    """The runs that keep a trunk's outputs, by what one pass over the images computes for them.
+
+    The frozen parts of models on the same backbone differ only in where they end.
+    """
+    found: dict[str, list[FrozenRun]] = {}
+    for run in runs:
+        if run.config.train.features not in ("auto", "live"):
+            found.setdefault(_pass(run), []).append(run)
+    return list(found.values())
+
+
+def distinct(runs: Sequence[FrozenRun]) -> list[FrozenRun]:
+    """The first of the runs of a pass with each trunk and each way to keep what it gives."""
+    first: dict[object, FrozenRun] = {}
+    for run in runs:
+        first.setdefault((trunk(run.config.model), run.config.train.features), run)
+    return list(first.values())
+
+
+def _pass(run: FrozenRun) -> str:
+    config, drawn = run.config, not run.config.augment.identity
+    data = as_dict(config.data) | {"root": None}
+    random_weights = set(backbones(config.model)) - set(run.inputs.weights)
+    decides = [
+        [data, run.inputs.data, run.inputs.weights, str(run.cache)],
+        [sorted(backbones(config.model)), config.model.preprocessing],
+        [MODELS[config.model.name].module, config.train.precision],
+        [as_dict(config.augment) if drawn else None],
+        config.seed if drawn or random_weights else None,
+    ]
+    return json.dumps(decides, sort_keys=True)
+
+
+def saving(runs: Iterable[FrozenRun]) -> float:
+    """How many times the work on all of ``runs`` becomes less by the trunks that are kept.
+
+    In multiplications of the backbones, counted as if every training took all its epochs: of a
+    frozen layer one forward pass, of one that trains ``1 + BACKWARD``. The estimate leaves out
+    start-up, and models without a trunk.
+    """
+    without = with_them = 0.0
+    for group in passes(runs):
+        deepest = 0.0
+        for run in group:
+            part, fraction = trunk(run.config.model), run.config.data.validation_fraction
+            assert part is not None
+            head = max(1 - part.share, FLOOR)
+            epoch = (1 - fraction) * (1 + BACKWARD) * head + fraction * head
+            frozen = part.share  # of training and validation images alike
+            without += run.config.train.epochs * (epoch + frozen)
+            with_them += run.config.train.epochs * epoch
+            views = run.config.augment.views
+            assert isinstance(views, int)
+            deepest = max(deepest, part.share * (views * (1 - fraction) + fraction))
+        with_them += deepest
+    return without / with_them if with_them else 1.0

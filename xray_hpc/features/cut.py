@@ -1,0 +1,106 @@
+"""A model cut in two: a trunk that no training changes, and a tail.
+
+The two share their layers with the whole model: what the tail learns, the whole model has learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from xray_hpc.models.layer_graph import flat_layers, given, sources, taken
+
+Place = tuple[str, ...]
+"""A layer by its name; one of a backbone by the backbone's name and its own."""
+
+
+def place_of_cut(model: keras.Model) -> Place | None:
+    """Where to cut ``model``: behind the last layer that is the only way on from a frozen part.
+
+    What is frozen gives the same for an image in every epoch: it has no weights that train, and
+    draws no random numbers. ``None`` where there are no weights of a backbone in that part.
+    """
+    return _last(model, nested=False)
+
+
+def trunk(model: keras.Model, places: Sequence[Place]) -> keras.Model:
+    """From raw pixels to what ``model`` has at each of ``places``: a list of outputs.
+
+    Of nested models at most one may hold places.
+    """
+    inside = list(dict.fromkeys(place for place in places if len(place) > 1))
+    behind = list(dict.fromkeys(place for place in places if len(place) == 1))
+    if not inside:
+        return keras.Model(model.input, [taken(model.get_layer(*place)) for place in places])
+    (name,) = {place[0] for place in inside}
+    nested = model.get_layer(name)
+    ends = trunk(nested, [place[1:] for place in inside]).outputs
+    if behind:
+        ends = [*ends, nested.output]
+    tensors = keras.tree.flatten(keras.Model(nested.input, ends)(given(nested)))
+    if behind:
+        rest = keras.Model(taken(nested), [taken(model.get_layer(*place)) for place in behind])
+        tensors += keras.tree.flatten(rest(tensors.pop()))
+    found = dict(zip([*inside, *behind], tensors, strict=True))
+    return keras.Model(model.input, [found[place] for place in places])
+
+
+def trunk_layers(model: keras.Model, place: Place) -> list[keras.Layer]:
+    """The layers of the trunk that ends at ``place``; it need not be built for that."""
+    name, *rest = place
+    layer = model.get_layer(name)
+    if not rest:
+        return list(flat_layers(keras.Model(model.input, taken(layer))))
+    before = flat_layers(keras.Model(model.input, given(layer)))
+    return [*before, *trunk_layers(layer, tuple(rest))]
+
+
+def trunk_shape(model: keras.Model, place: Place) -> tuple[int, ...]:
+    """The shape of what ``model`` has at ``place`` of one image."""
+    for name in place:
+        model = model.get_layer(name)
+    return tuple(taken(model).shape[1:])
+
+
+def tail(model: keras.Model, place: Place) -> keras.Model:
+    """From what ``model`` has at ``place`` to its scores."""
+    name, *rest = place
+    layer = model.get_layer(name)
+    if not rest:
+        return keras.Model(taken(layer), model.output, name=model.name)
+    inner = tail(layer, tuple(rest))
+    inputs = keras.Input(inner.input_shape[1:], dtype=inner.inputs[0].dtype, name="trunk")
+    head = keras.Model(taken(layer), model.output, name="head")
+    return keras.Model(inputs, head(inner(inputs)), name=model.name)
+
+
+def _last(model: keras.Model, *, nested: bool) -> Place | None:
+    """The place of the cut; any weights make it worth one where ``model`` is a nested one."""
+    last_use = {name: at for at, layer in enumerate(model.layers) for name in sources(layer)}
+    still: set[str] = set()
+    crossing: set[str] = set()  # layers that something behind here takes
+    worth, place = False, None
+    for at, layer in enumerate(model.layers):
+        crossing = {name for name in crossing if last_use[name] > at}
+        before = still.issuperset(sources(layer))
+        if before and _is_still(layer):
+            still.add(layer.name)
+            worth = worth or bool(layer.weights and (nested or isinstance(layer, keras.Model)))
+        elif before and not crossing and isinstance(layer, keras.Model):
+            inner = _last(layer, nested=True)
+            return place if inner is None else (layer.name, *inner)
+        if layer.name in last_use:
+            crossing.add(layer.name)
+            if worth and layer.name in still and crossing == {layer.name}:
+                place = (layer.name,)
+    return place
+
+
+def _is_still(layer: keras.Layer) -> bool:
+    """Whether it gives the same for the same input all through a training."""
+    if isinstance(layer, keras.Model):
+        return all(map(_is_still, layer.layers))
+    # The state of a random generator is a variable, but no weight.
+    draws = isinstance(layer, keras.layers.Dropout) or len(layer.variables) > len(layer.weights)
+    return not draws and not (layer.weights and layer.trainable)

@@ -1,0 +1,196 @@
+"""What a model's frozen trunk makes of every image: computed once, for all epochs and all runs.
+
+It is kept in one file of the cache for each trunk, data set and set of views. Whoever needs it
+first computes it, under a lock; one that is killed is gone on from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from xray_hpc.config.run_config import RunConfig
+from xray_hpc.config.schema import as_dict
+from xray_hpc.data import block_file
+from xray_hpc.data.block_file import Array, DamagedError, Filling
+from xray_hpc.data.cache_folder import check_space, writing
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.features.cut import Place, trunk, trunk_layers, trunk_shape
+from xray_hpc.features.forward_pass import batch_of, fill
+from xray_hpc.models.registry import backbones
+from xray_hpc.records.atomic_files import LockedError, locked
+from xray_hpc.training.code_digest import software
+from xray_hpc.training.strategy import gpu_names
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+WHAT = "the trunk's outputs"
+WAIT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Features:
+    """A file of a trunk's outputs: what is in it, and where it is.
+
+    ``arrays`` are ``train``, ``[views x T, ...]`` in the order of the training split, a view after
+    another, and in float32 ``validation`` and ``test``, ``[N, ...]``.
+    """
+
+    place: Place
+    key: str
+    path: Path
+    arrays: Mapping[str, Array]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def read(self) -> Arrays:
+        """Map the file; see ``blocks.read``."""
+        return block_file.read(self.path, self.arrays, self.key)
+
+
+def features(
+    config: RunConfig, data: Dataset, model: keras.Model, place: Place, cache: Path
+) -> Features:
+    """What the run keeps of the trunk of ``model`` that ends at ``place``."""
+    shape = trunk_shape(model, place)
+    views, kept = config.augment.views, config.train.features
+    assert isinstance(views, int)
+    rows = {split: len(data.splits[split]) for split in ("validation", "test")}
+    batch = batch_of(config.data.input_size)
+    arrays = {"train": Array((views * len(data.splits["train"]), *shape), kept, batch)}
+    arrays |= {split: Array((count, *shape), "float32", batch) for split, count in rows.items()}
+    key = _key(config, data, model, place)
+    return Features(place, key, cache / f"features-{key[:16]}.h5", arrays)
+
+
+def load(
+    wanted: Sequence[Features],
+    config: RunConfig,
+    data: Dataset,
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    told: Callable[[int], None] = lambda done: None,
+) -> list[Arrays]:
+    """The outputs of trunks of ``model``; those that nobody has computed yet in one pass.
+
+    ``told`` is given how many blocks are safe on the disk, now and then.
+
+    Raises:
+        UserError: the disk has no room, or float16 cannot hold the outputs.
+    """
+    found = {item.path: arrays for item in wanted if (arrays := _whole(item)) is not None}
+    if missing := [item for item in wanted if item.path not in found]:
+        found |= _compute(missing, config, data, model, strategy, told)
+    return [found[item.path] for item in wanted]
+
+
+def _compute(
+    wanted: Sequence[Features],
+    config: RunConfig,
+    data: Dataset,
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    told: Callable[[int], None],
+) -> dict[Path, Arrays]:
+    """Have each of the files computed by this process or another one; what is in them."""
+    cache = wanted[0].path.parent
+    needed = sum(item.nbytes for item in wanted)
+    with writing(cache, WHAT, needed), ExitStack() as held:
+        for item in sorted(wanted, key=lambda item: item.path):
+            held.enter_context(_locked(item, told))
+        found = {item.path: _whole(item, mend=True) for item in wanted}
+        left = [item for item in wanted if found[item.path] is None]
+        if left:
+            what = f"{WHAT} (train.features=live keeps none)"
+            check_space(
+                cache, what, sum(block_file.lacking(item.path, item.arrays) for item in left)
+            )
+            files = [held.enter_context(Filling(item.path, item.arrays, item.key)) for item in left]
+            part = trunk(model, [item.place for item in left])
+            fill(files, config, data, part, strategy, told)
+            for file in files:
+                file.finish()
+        return {item.path: found[item.path] or item.read() for item in wanted}
+
+
+@contextmanager
+def _locked(item: Features, told: Callable[[int], None]) -> Iterator[None]:
+    """Hold the lock of a file; what another process does meanwhile is told as this one's.
+
+    A run that waits for hours, over time limits, is no run that comes to nothing.
+    """
+    lock, said, most = item.path.with_name(f".{item.path.name}.lock"), False, 0
+    while True:
+        try:
+            with locked(lock, wait=False):
+                yield
+                return
+        except LockedError:
+            if not said:
+                print(
+                    f"waiting for another process to compute the trunk's outputs ({item.path})",
+                    flush=True,
+                )
+            said = True
+        if (done := block_file.progress(item.path)) > most:
+            told(done)
+            most = done
+        time.sleep(WAIT_SECONDS)
+
+
+def _whole(item: Features, *, mend: bool = False) -> Arrays | None:
+    """What is in its file; ``None`` where there is none, or a damaged one.
+
+    That is removed to ``mend`` it: hold its lock.
+    """
+    try:
+        return item.read()
+    except FileNotFoundError:
+        return None
+    except DamagedError as error:
+        if mend:
+            print(f"warning: {item.path} was damaged ({error}); computing it again", flush=True)
+            item.path.unlink()
+        return None
+
+
+def _key(config: RunConfig, data: Dataset, model: keras.Model, place: Place) -> str:
+    """Name all that the outputs depend on."""
+    drawn = None if config.augment.identity else [as_dict(config.augment), config.seed]
+    packed = config.data
+    splits = {
+        name: hashlib.sha256("\n".join(data.files[i] for i in rows).encode()).hexdigest()
+        for name, rows in data.splits.items()
+    }
+    content = [
+        [data.contents, packed.image_size, packed.channels, packed.clahe, packed.input_size],
+        [splits, drawn],
+        [sorted(backbones(config.model)), config.model.preprocessing, place],
+        [_digest(trunk_layers(model, place)), config.train.features, config.train.precision],
+        # GPUs round the factors of a product in "float32", each kind in its own way.
+        [software(), sorted(set(gpu_names()))],
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(layers: Iterable[keras.Layer]) -> str:
+    """A digest of all weights of ``layers``."""
+    digest = hashlib.sha256()
+    for weight in (weight for layer in layers for weight in layer.weights):
+        value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value))
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(value.data)
+    return digest.hexdigest()

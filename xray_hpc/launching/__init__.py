@@ -1,0 +1,1 @@
+"""From a composed sweep to run folders and submitted jobs."""

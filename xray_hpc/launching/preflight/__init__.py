@@ -1,0 +1,1 @@
+"""Checks of a sweep against the cluster before anything is submitted."""

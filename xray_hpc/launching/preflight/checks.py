@@ -1,0 +1,65 @@
+"""Whether the jobs of a sweep can run on the cluster, found out before anything is made.
+
+What Slurm would leave in the queue for ever (a time limit above the partition's) is refused here;
+what only Slurm can judge, ``sbatch --test-only`` is asked.
+"""
+
+from __future__ import annotations
+
+import re
+
+from xray_hpc.errors import UserError
+from xray_hpc.launching import code_snapshot, job_python
+from xray_hpc.launching.plan import Plan
+from xray_hpc.launching.preflight import disk_space, node_fit, permissions
+from xray_hpc.launching.preflight.resource_request import cpu_demand, runs_demand
+from xray_hpc.slurm.client import SlurmError, ask, no_answer, submitting_environment
+from xray_hpc.slurm.sacctmgr import accounting
+from xray_hpc.slurm.scontrol import nodes, partitions, settings
+
+
+def check(plan: Plan, tasks: int) -> list[str]:
+    """Check what ``tasks`` jobs of this plan need; give notes on what may go wrong.
+
+    Raises:
+        UserError: something is not there, not allowed or not enough; or Slurm does not answer.
+    """
+    cluster = plan.place.cluster
+    notes: list[str] = []
+    said, there, machines = settings(), partitions(), nodes()
+    allowed = accounting(said)
+    for demand in (runs_demand(cluster), cpu_demand(cluster)):
+        usable = permissions.partitions(demand, there, said, allowed)
+        notes += node_fit.check(demand, usable, machines)
+    runs = min(len(plan.runs), tasks * cluster.runs_per_job)
+    notes += disk_space.check(plan.place, [run.config for run in plan.runs[:runs]])
+    if not plan.place.dry_run:
+        notes += job_python.check(cluster)
+    if cluster.snapshot:
+        notes += code_snapshot.check()
+    return list(dict.fromkeys(notes))
+
+
+def test_only(script: str) -> None:
+    """Ask Slurm whether it would take a batch script; nothing is submitted.
+
+    Raises:
+        UserError: it would not, or does not answer.
+    """
+    try:
+        with submitting_environment():
+            ask(["sbatch", "--test-only"], stdin=script)
+    except SlurmError as error:
+        said = _clean(str(error))
+        if no_answer(said):
+            raise UserError(f"Slurm does not answer ({said}); try again later") from error
+        # Said too where every node that fits is drained now; sbatch itself takes the job then, and
+        # whether one fits at all was looked at before.
+        if said != "Requested node configuration is not available":
+            raise UserError(f"sbatch refuses the job: {said}") from error
+
+
+def _clean(said: str) -> str:
+    """What ``sbatch`` said, each sentence once, without the prefixes."""
+    sentences = re.split(r"(?:^|\s)(?:(?:sbatch|error|allocation failure): )+", said)
+    return "; ".join(dict.fromkeys(filter(None, map(str.strip, sentences))))

@@ -1,0 +1,139 @@
+"""What the jobs of a sweep ask of Slurm, whichever way it was said."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xray_hpc.config.cluster_config import ClusterConfig, minutes
+from xray_hpc.slurm.units import mebibytes
+
+# What sbatch takes from the environment stands above what a script says.
+VARIABLES = {
+    "partition": "SBATCH_PARTITION",
+    "account": "SBATCH_ACCOUNT",
+    "qos": "SBATCH_QOS",
+    "time": "SBATCH_TIMELIMIT",
+    "constraint": "SBATCH_CONSTRAINT",
+}
+GPU_OPTIONS = ("gpus-per-node", "gres", "gpus", "gpus-per-task")
+UNLIMITED = ("0", "-1", "UNLIMITED", "INFINITE")
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a job asks for; ``None`` where it asks for nothing.
+
+    ``partitions`` is empty for the cluster's default one; ``time`` is in minutes, ``memory`` in
+    megabytes of a node. ``keys`` says which key (or variable) a value was given with, by the name
+    of its field.
+    """
+
+    partitions: tuple[str, ...]
+    account: str | None
+    qos: str | None
+    constraint: str | None
+    time: int | None
+    cpus: int
+    memory: int | None
+    gpus: int
+    gpu_type: str | None
+    keys: Mapping[str, str]
+
+
+def runs_demand(cluster: ClusterConfig) -> Demand:
+    """What the jobs that train ask for.
+
+    Raises:
+        UserError: a time is none.
+    """
+    given = {
+        "partition": ("cluster.partition", cluster.partition),
+        "constraint": ("cluster.constraint", cluster.constraint),
+        "time": ("cluster.time", cluster.time),
+        "cpus-per-task": ("cluster.cpus", cluster.cpus),
+        "mem": ("cluster.mem", cluster.mem),
+        "gpus-per-node": ("cluster.gpus", cluster.gpus),
+    }
+    extra = {name: (f"cluster.extra.{name}", at) for name, at in (cluster.extra or {}).items()}
+    return _demand(_common(cluster) | given | extra)
+
+
+def cpu_demand(cluster: ClusterConfig) -> Demand:
+    """What the jobs that pack and collect ask for."""
+    job = cluster.cpu_job
+    given = {
+        "partition": ("cluster.cpu_job.partition", job.partition),
+        "time": ("cluster.cpu_job.time", job.time),
+        "cpus-per-task": ("cluster.cpu_job.cpus", job.cpus),
+        "mem": ("cluster.cpu_job.mem", job.mem),
+    }
+    if job.partition is None:
+        given["partition"] = ("cluster.partition", cluster.partition)
+    return _demand(_common(cluster) | given)
+
+
+_Options = Mapping[str, tuple[str, Any]]
+
+
+def _common(cluster: ClusterConfig) -> dict[str, tuple[str, Any]]:
+    return {"account": ("cluster.account", cluster.account), "qos": ("cluster.qos", cluster.qos)}
+
+
+def _demand(script: _Options) -> Demand:
+    """The demand of sbatch's options by their long names, each with the key it was given with."""
+    options = {**script, **_of_environment()}
+    keys = {name: key for name, (key, _) in options.items()}
+    text = {name: None if at is None else str(at) for name, (_, at) in options.items()}
+    cpus_text = text["cpus-per-task"] or ""
+    cpus = int(cpus_text) if cpus_text.isdigit() else 1
+    gpu_option, gpus, gpu_type = _gpus(text)
+    memory_option, memory = _memory(text, cpus, gpus)
+    time = text["time"]
+    bounded = time is not None and time.upper() not in UNLIMITED
+    account, qos = text["account"], text["qos"]
+    return Demand(
+        partitions=tuple((text["partition"] or "").split(",")) if text["partition"] else (),
+        account=account and account.lower(),
+        qos=qos and qos.lower(),
+        constraint=text.get("constraint"),
+        time=minutes(str(time), keys["time"]) if bounded else None,
+        cpus=cpus,
+        memory=memory,
+        gpus=gpus,
+        gpu_type=gpu_type,
+        keys=keys
+        | {"cpus": keys["cpus-per-task"]}
+        | {"memory": keys.get(memory_option, ""), "gpus": keys.get(gpu_option, "")},
+    )
+
+
+def _of_environment() -> dict[str, tuple[str, str]]:
+    """What the environment asks for; a launch from inside a job hides that of the job."""
+    if "SLURM_JOB_ID" in os.environ:
+        return {}
+    found = {name: (variable, os.environ.get(variable)) for name, variable in VARIABLES.items()}
+    return {name: (variable, value) for name, (variable, value) in found.items() if value}
+
+
+def _gpus(options: Mapping[str, str | None]) -> tuple[str, int, str | None]:
+    """The option that asks for GPUs, how many, and of which type."""
+    asking = ((name, options.get(name) or "") for name in reversed(GPU_OPTIONS))
+    for name, text in asking:
+        pattern = r"(?:^|,)gpu(?::([^:,\d][^:,]*))?(?::(\d+))?(?=,|$)"
+        if name != "gres":
+            pattern = r"^(?:([^:,]+):)?(\d+)$"
+        if found := re.search(pattern, text):
+            return name, int(found[2] or 1), found[1]
+    return "gpus-per-node", 0, None
+
+
+def _memory(options: Mapping[str, str | None], cpus: int, gpus: int) -> tuple[str, int | None]:
+    """The option that asks for memory, and how many megabytes that are."""
+    for name, times in (("mem-per-cpu", cpus), ("mem-per-gpu", gpus), ("mem", 1)):
+        if (size := mebibytes(options.get(name) or "")) is not None:
+            return name, size * times or None  # 0 is all that a node has
+    return "mem", None

@@ -1,0 +1,120 @@
+"""A sweep launched again from its own files, with nothing composed anew."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.config.schema import build, check, read_yaml
+from xray_hpc.errors import UserError
+from xray_hpc.launching.launch_sweep import launch
+from xray_hpc.launching.plan import Place, Plan
+from xray_hpc.records import ledger
+from xray_hpc.records.frozen_run import FrozenRun, read_frozen
+from xray_hpc.records.paths import SweepPaths
+
+SWITCHES = ("wait", "dry_run")
+RETRY_SECONDS = 60.0
+TRIES = 50  # a collect job has an hour, unless cluster.cpu_job.time says otherwise
+
+
+def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
+    """Launch every run of the sweep that is not finished; give the exit code of a launch.
+
+    ``words`` change where and how it runs: ``cluster.mem=32G``, ``wait=true``, ``dry_run=true``.
+
+    Raises:
+        UserError: there is no such sweep, a word is wrong, or the launch is refused.
+    """
+    return launch(_plan(sweep, ledger.expected_runs(sweep), words), _command(sweep))
+
+
+def submit_waiting(sweep: SweepPaths) -> None:
+    """Submit the runs for which Slurm had no room before, if there are any; try for an hour.
+
+    Raises:
+        UserError: it cannot be done even then.
+    """
+    for left in range(TRIES - 1, -1, -1):
+        if not (waiting := ledger.waiting(sweep)):
+            return
+        try:
+            launch(_plan(sweep, waiting, ()), None, wait_for_lock=True)
+            return
+        except UserError as error:
+            if not left:
+                raise
+            print(f"{error}; trying again", file=sys.stderr, flush=True)
+            time.sleep(RETRY_SECONDS)
+
+
+def _command(sweep: SweepPaths) -> list[str]:
+    return list(read_yaml(sweep.sweep_yaml)["command"])
+
+
+def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan:
+    if not sweep.sweep_yaml.is_file():
+        raise UserError(f"{sweep.folder} holds no sweep.yaml; launch it again by its command")
+    runs, lost = list[FrozenRun](), dict[str, str]()
+    for name in names:
+        try:
+            runs.append(read_frozen(sweep.run(name)))
+        except UserError as error:
+            lost[name] = str(error)
+    if not runs:
+        raise UserError(f"no run of {sweep.folder} can be read; launch it again by its command")
+    anew = "only the sweep's own command makes it anew"
+    notes = tuple(f"{name}: {why}; {anew}" for name, why in lost.items())
+    place = _place(sweep, runs[0], words)
+    return Plan(place, tuple(runs), ledger.planned(sweep), notes)
+
+
+def _place(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> Place:
+    before = read_yaml(sweep.sweep_yaml).get("cluster")
+    if not isinstance(before, Mapping):
+        raise UserError(f"{sweep.sweep_yaml} lacks 'cluster'; launch the sweep by its command")
+    given = _given(words)
+    values = _merged({"cluster": dict(before)}, given)
+    cluster = build(ClusterConfig, values["cluster"], "cluster")
+    switches = {key: given.get(key, False) for key in SWITCHES}
+    for key, value in switches.items():
+        check(isinstance(value, bool), key, value, "be true or false")
+    return Place(cluster, sweep.folder.parent, run.cache, sweep, **switches)
+
+
+def _given(words: Sequence[str]) -> dict[str, Any]:
+    for word in words:
+        key = word.partition("=")[0]
+        if "=" not in word or not (key.startswith("cluster.") or key in SWITCHES):
+            known = ", ".join(f"{key}=true" for key in SWITCHES)
+            raise UserError(
+                f"{word} cannot be given with --resume, which changes no run; it takes "
+                f"cluster.KEY=VALUE, {known}"
+            )
+    given: dict[str, Any] = {}
+    try:
+        for override in OverridesParser.create().parse_overrides(list(words)):
+            *above, last = override.key_or_group.split(".")
+            inner = given
+            for key in above:
+                inner = inner.setdefault(key, {})
+            inner[last] = override.value()
+    except HydraException as error:
+        raise UserError(str(error).splitlines()[0]) from error
+    return given
+
+
+def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in given.items():
+        inner = merged.get(key)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            value = _merged(inner, value)
+        merged[key] = value
+    return merged

@@ -1,0 +1,43 @@
+"""A saved model as a function from images to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from xray_hpc.errors import UserError
+from xray_hpc.metrics import probabilities
+from xray_hpc.models.model_card import ModelCard
+
+
+def load_scorer(
+    keras_file: Path, card: ModelCard
+) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float64]]:
+    """Load a model; the function takes raw pixels ``[B, S, S, C]`` and gives ``[B, K]``.
+
+    Keras compiles one graph for each B that it is given.
+
+    Raises:
+        UserError: the file is damaged, or is not the model that its card describes.
+    """
+    try:
+        model = keras.saving.load_model(keras_file, compile=False)
+    except Exception as error:  # h5py, zipfile, json and Keras raise almost anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{keras_file} cannot be loaded, it may be damaged ({reason})") from error
+    units = (1, 2) if len(card.classes) == 2 else (len(card.classes),)
+    shapes = [(None, *card.input_shape, None, unit) for unit in units]
+    if (*model.input_shape, *model.output_shape) not in shapes:
+        raise UserError(
+            f"{keras_file} is not what its card says: it makes {model.output_shape[1:]} of "
+            f"{model.input_shape[1:]}, not {len(card.classes)} classes of {card.input_shape}"
+        )
+
+    def score(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        return probabilities(model.predict_on_batch(images))
+
+    return score

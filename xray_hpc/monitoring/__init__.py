@@ -1,0 +1,1 @@
+"""The state of sweeps and runs: status, logs, cancelling."""

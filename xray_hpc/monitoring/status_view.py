@@ -1,0 +1,209 @@
+"""A sweep as it stands, or all sweeps, in lines of text."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from xray_hpc.monitoring.cancel_runs import compact
+from xray_hpc.monitoring.run_state import State
+from xray_hpc.monitoring.sweep_status import WatchedRun, WatchedSweep
+from xray_hpc.monitoring.terminal_table import GAP, Column, Screen, table
+from xray_hpc.records.paths import short
+
+ROWS = 40
+WHY_LETTERS = 120
+LIMITED = "! until its job's time limit; it goes on from its last epoch after that"
+# In the order of interest.
+COLOURS = {
+    State.RUNNING: "cyan",
+    State.FAILED: "red",
+    State.LOST: "red",
+    State.DAMAGED: "red",
+    State.INTERRUPTED: "red",
+    State.CANCELLED: "dim",
+    State.PENDING: "yellow",
+    State.CREATED: "dim",
+    State.MISSING: "dim",
+    State.FINISHED: "green",
+}
+INTEREST = list(COLOURS)
+OVER = (State.FAILED, State.LOST, State.DAMAGED, State.INTERRUPTED, State.CANCELLED)
+
+
+def of_sweep(watched: WatchedSweep, screen: Screen, rows: int | None) -> Iterator[str]:
+    """A sweep: a line in sum, a table of its runs, ``rows`` at most, and what to do next.
+
+    With more runs than that, those that run or failed come first, and those that finished are
+    not listed.
+    """
+    runs = watched.runs
+    counts = Counter(run.state for run in runs)
+    yield _sum(watched.sweep.name, counts, screen)
+    spent = f"{_hours(watched.gpu_hours)} GPU-hours, " if _hours(watched.gpu_hours) else ""
+    bar = _bar(counts, screen) + GAP if screen.colour and runs else ""
+    yield f"{bar}{spent}last change {_ago(watched.touched)}"
+    shown = _chosen(runs, rows)
+    if shown:
+        yield ""
+        yield from table(_columns(shown), screen)
+    if len(shown) < len(runs):
+        rest = counts - Counter(run.state for run in shown)
+        yield screen.cut(f"not listed: {', '.join(_words(rest))} (--all lists them)")
+    if any(run.limited for run in shown):
+        yield screen.cut(LIMITED)
+    advice = list(_advice(watched))
+    if advice:
+        yield ""
+        yield from advice
+
+
+def of_all(sweeps: Sequence[WatchedSweep], screen: Screen) -> Iterator[str]:
+    """A line on each sweep, that with the newest change first."""
+    sweeps = sorted(sweeps, key=lambda watched: watched.touched, reverse=True)
+    counts = [Counter(run.state for run in watched.runs) for watched in sweeps]
+    states = [
+        Column(
+            state.value,
+            [str(count[state] or "") for count in counts],
+            right=True,
+            rank=1,
+            colours=[COLOURS[state]] * len(counts),
+        )
+        for state in sorted(COLOURS, key=lambda state: state is not State.FINISHED)
+    ]
+    columns = [
+        Column("sweep", [watched.sweep.name for watched in sweeps], least=12),
+        Column("runs", [str(len(watched.runs)) for watched in sweeps], right=True),
+        *states,
+        Column("GPU-hours", [_hours(watched.gpu_hours) for watched in sweeps], right=True, rank=2),
+        Column("last change", [_ago(watched.touched) for watched in sweeps], right=True),
+    ]
+    yield from table(columns, screen)
+
+
+def counted(states: Iterable[State]) -> str:
+    """``31 finished, 4 running``."""
+    return ", ".join(_words(Counter(states)))
+
+
+def duration(seconds: float) -> str:
+    """Two or three digits in the unit that suits: ``45 s``, ``12 min``, ``3.2 h``, ``2.1 d``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"
+
+
+def _in_order(counts: Counter[State]) -> list[State]:
+    """The states that occur: the finished ones, then by interest."""
+    return sorted(counts, key=lambda state: (state is not State.FINISHED, INTEREST.index(state)))
+
+
+def _words(counts: Counter[State], screen: Screen | None = None) -> Iterator[str]:
+    screen = screen or Screen()
+    for state in _in_order(counts):
+        yield screen.paint(f"{counts[state]} {state.value}", COLOURS[state])
+
+
+def _sum(name: str, counts: Counter[State], screen: Screen) -> str:
+    runs = counts.total()
+    many = f"{runs} run{'' if runs == 1 else 's'}"
+    return f"{screen.paint(name, 'bold')}: {many}: {', '.join(_words(counts, screen))}"
+
+
+def _bar(counts: Counter[State], screen: Screen) -> str:
+    """The shares of the states, a colour each."""
+    width, runs, bar, done, drawn = screen.bar, counts.total(), "", 0, 0
+    for state in _in_order(counts):
+        done += counts[state]
+        end = min(max(round(width * done / runs), drawn + 1), width)
+        bar += screen.paint(screen.stroke * (end - drawn), COLOURS[state])
+        drawn = end
+    return bar
+
+
+def _chosen(runs: Sequence[WatchedRun], rows: int | None) -> list[WatchedRun]:
+    if rows is None or len(runs) <= rows:
+        return list(runs)
+    going = [run for run in runs if run.state is not State.FINISHED]
+    return sorted(going, key=lambda run: INTEREST.index(run.state))[:rows]
+
+
+def _columns(runs: Sequence[WatchedRun]) -> list[Column]:
+    return [
+        Column("run", [run.run for run in runs]),
+        *_settings(runs),
+        Column(
+            "state",
+            [run.state.value for run in runs],
+            colours=[COLOURS[run.state] for run in runs],
+        ),
+        Column("epoch", [_epoch(run) for run in runs], right=True),
+        Column("val acc", [_ratio(run.val_accuracy) for run in runs], right=True, rank=1),
+        Column("val AUC", [_ratio(run.val_auc) for run in runs], right=True, rank=3),
+        Column("left", [_left(run) for run in runs], right=True, rank=2),
+        Column("node", [run.node or "" for run in runs], rank=5),
+        Column("restarts", [str(run.restarts or "") for run in runs], right=True, rank=6),
+        Column("why", [run.why[:WHY_LETTERS] for run in runs], least=10),
+    ]
+
+
+def _epoch(run: WatchedRun) -> str:
+    if run.epochs is None and run.epoch is None:
+        return ""
+    return f"{run.epoch or 0}/{'?' if run.epochs is None else run.epochs}"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _left(run: WatchedRun) -> str:
+    if run.seconds_left is None:
+        return ""
+    left = duration(run.seconds_left)
+    return f"{left}!" if run.limited else f"~{left}"
+
+
+def _settings(runs: Sequence[WatchedRun]) -> Iterator[Column]:
+    """A column for each override in which the runs differ; the model is in a run's name."""
+    words = [dict(word.lstrip("+").partition("=")[::2] for word in run.overrides) for run in runs]
+    for key in dict.fromkeys(key for own in words for key in own if key != "model"):
+        cells = [own.get(key, "") for own in words]
+        yield Column(key.rpartition(".")[2], cells, rank=4, least=6)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f}" if hours >= 0.05 else ""
+
+
+def _ago(stamp: float) -> str:
+    return f"{duration(max(time.time() - stamp, 0))} ago" if stamp else "never"
+
+
+def _advice(watched: WatchedSweep) -> Iterator[str]:
+    held = {run.job: "Admin" in run.why for run in watched.runs if run.held and run.job}
+    if mine := [job for job, by_admin in held.items() if not by_admin]:
+        yield f"held:   scontrol release {shlex.quote(','.join(compact(mine)))}"
+    if admins := [job for job, by_admin in held.items() if by_admin]:
+        yield f"held:   by an administrator: ask about {' '.join(compact(admins))}"
+    states = {run.state for run in watched.runs}
+    if watched.no_trunk is not None and states != {State.FINISHED}:
+        see = short(watched.no_trunk)
+        yield f"trunk:  its job failed, and runs compute it themselves; see {see}"
+    folder = shlex.quote(short(watched.sweep.folder))
+    failed = [run.run for run in watched.runs if run.state is State.FAILED]
+    if failed:
+        yield f"log:    python -m xray_hpc.logs {shlex.quote(f'{watched.sweep.name}/{failed[0]}')}"
+    idle = not states & {State.PENDING, State.RUNNING}
+    if states & set(OVER) or (idle and states - {State.FINISHED}):
+        yield f"again:  python -m xray_hpc.launch --resume {folder}"
+    report = watched.sweep.report / "report.md"
+    if states == {State.FINISHED} and report.is_file():
+        yield f"report: {short(report)}"
+    elif idle and State.FINISHED in states and not report.is_file():
+        yield f"report: none yet; python -m xray_hpc.collect {folder}"

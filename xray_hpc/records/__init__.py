@@ -1,0 +1,1 @@
+"""Run folders and sweep folders: paths, records, ledger and lease."""

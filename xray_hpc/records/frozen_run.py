@@ -1,0 +1,71 @@
+"""``config.yaml``: a run's configuration, frozen when the run was created."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xray_hpc.config.run_config import RunConfig
+from xray_hpc.config.schema import as_dict, build, read_yaml, to_yaml
+from xray_hpc.errors import UserError
+from xray_hpc.records.atomic_files import write_text
+from xray_hpc.records.paths import RunPaths
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads, named by content: ``Index.fingerprint`` and the weights' SHA-256.
+
+    ``weights`` has an entry for each backbone that starts from a file.
+    """
+
+    data: str
+    weights: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FrozenRun:
+    """Everything a job needs to know. ``cache`` is where packed images are kept."""
+
+    config: RunConfig
+    inputs: Inputs
+    cache: Path
+
+    @functools.cached_property
+    def name(self) -> str:
+        """``<model>-<hash>`` of what the run computes, wherever its files are and it runs."""
+        content = as_dict(self.config)
+        del content["data"]["root"], content["train"]["checkpoint"]
+        model, digests = content["model"], self.inputs.weights
+        if digests and model["backbones"] is None:
+            del model["weights"]
+        elif digests:
+            starts = model["backbones"].items()
+            model["backbones"] = {name: start for name, start in starts if name not in digests}
+        content["inputs"] = as_dict(self.inputs)
+        text = json.dumps(content, sort_keys=True)
+        return f"{self.config.model.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def write_frozen(paths: RunPaths, run: FrozenRun) -> None:
+    """Write ``config.yaml`` in one step."""
+    content = as_dict(run.config) | {"inputs": as_dict(run.inputs), "cache": str(run.cache)}
+    write_text(paths.config, to_yaml(content))
+
+
+def read_frozen(paths: RunPaths) -> FrozenRun:
+    """Read ``config.yaml``.
+
+    Raises:
+        UserError: there is none, or it is not a run's configuration.
+    """
+    if not paths.config.is_file():
+        raise UserError(f"{paths.folder} is not a run folder: it holds no config.yaml")
+    content = read_yaml(paths.config)
+    cache, inputs = content.pop("cache", None), content.pop("inputs", None)
+    if not isinstance(cache, str) or not isinstance(inputs, dict):
+        raise UserError(f"{paths.config} lacks 'cache' or 'inputs'; launch the run again")
+    return FrozenRun(build(RunConfig, content), build(Inputs, inputs, "inputs"), Path(cache))

@@ -1,0 +1,77 @@
+"""How far the training of a run has come: ``progress.json``, and the names of its checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from dataclasses import dataclass
+
+from xray_hpc.errors import UserError
+from xray_hpc.records.atomic_files import read_json, write_json, write_text
+from xray_hpc.records.paths import RunPaths
+
+TRUNK = "trunk"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the training process says after each epoch.
+
+    ``done`` of ``epochs`` are over; ``first`` were done before this process started.
+    ``best_epoch`` counts from 0. ``seconds_per_epoch`` is the mean of this process's epochs.
+    """
+
+    done: int
+    epochs: int
+    first: int
+    seconds_per_epoch: float
+    best_epoch: int
+    val_accuracy: float
+    val_loss: float
+    val_auc: float | None
+
+
+def write_progress(paths: RunPaths, progress: Progress) -> None:
+    """Write ``progress.json`` in one step."""
+    write_json(paths.progress, dataclasses.asdict(progress))
+
+
+def read_progress(paths: RunPaths) -> Progress | None:
+    """Read ``progress.json``; ``None`` where there is none, or none that makes sense."""
+    try:
+        return Progress(**read_json(paths.progress))
+    except (OSError, UserError, TypeError):
+        return None
+
+
+def checkpoint_name(epoch: int, step: int) -> str:
+    """What a checkpoint after ``epoch`` epochs and ``step`` steps of the next is called.
+
+    Without its suffix; of two, the one that sorts last is farther.
+    """
+    return f"epoch-{epoch:04}-step-{step:06}"
+
+
+def tell_trunk(paths: RunPaths, blocks: int) -> None:
+    """Note how many blocks of its trunk's outputs are safe while the run computes them."""
+    write_text(paths.state / TRUNK, f"{blocks}\n")
+
+
+def trunk_blocks(paths: RunPaths) -> int | None:
+    """What :func:`tell_trunk` noted last."""
+    try:
+        return int((paths.state / TRUNK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def remove_checkpoints(paths: RunPaths) -> None:
+    """Remove what a finished run needs no more."""
+    shutil.rmtree(paths.state, ignore_errors=True)
+
+
+def checkpointed(paths: RunPaths) -> list[int] | None:
+    """The epochs and steps of the farthest checkpoint; ``None`` where there is none."""
+    found = (re.match(r"epoch-(\d+)-step-(\d+)\.", path.name) for path in paths.state.glob("e*"))
+    return max(([int(name[1]), int(name[2])] for name in found if name), default=None)

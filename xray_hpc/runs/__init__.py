@@ -1,1 +1,0 @@
-"""The files on which launching, training and collecting meet."""

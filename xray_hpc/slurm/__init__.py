@@ -1,0 +1,1 @@
+"""Slurm's commands and the parsers of their output."""

@@ -1,0 +1,45 @@
+"""Slurm's queue for one who asks again and again, and may get no answer."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Collection, Mapping
+
+from xray_hpc.errors import UserError
+from xray_hpc.slurm import client as slurm
+from xray_hpc.slurm.client import QueuedJob
+
+NO_CLUSTER = "this machine is of no Slurm cluster: which runs wait in its queue is not known here"
+
+
+class Queue:
+    """The queue as it was last heard.
+
+    ``jobs`` is ``None`` until the first answer. ``silent`` says since when there is none, and why;
+    it is ``None`` after an answer.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: Mapping[str, QueuedJob] | None = None
+        self.silent: str | None = None
+        self._since: str | None = None
+
+    def ask(self, users: Collection[str] = ()) -> None:
+        """Ask Slurm for one's own jobs and those of ``users``; keep the former answer for want."""
+        if shutil.which("squeue") is None:
+            self.silent = NO_CLUSTER
+            return
+        try:
+            self.jobs = slurm.queued_jobs(users)
+        except slurm.NoClusterError:
+            self.silent = NO_CLUSTER
+        except UserError as error:
+            self._since = self._since or time.strftime("%H:%M:%S")
+            self.silent = self._excuse(str(error))
+        else:
+            self.silent = self._since = None
+
+    def _excuse(self, said: str) -> str:
+        known = "is not known" if self.jobs is None else "is shown as it was then"
+        return f"since {self._since} {said.rpartition('; ')[0]}: the queue {known}"

@@ -1,0 +1,224 @@
+"""What Slurm says about jobs."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from xray_hpc.errors import UserError
+from xray_hpc.records.run_record import user_name
+
+PATIENCE_SECONDS = 60
+# The batch script of a submission is slurm/<its name>/job.sh in the folder of the sweep.
+SUBMISSIONS, SCRIPT = "slurm", "job.sh"
+QUEUE_FORMAT = "%i|%T|%r|%N|%L|%o"
+
+# What Slurm's commands say on a machine that knows of no cluster.
+UNCONFIGURED = ("Could not establish a configuration source", "Unable to process configuration")
+
+# What a controller that is down, restarting or busy makes them say. It may have heard them.
+NO_ANSWER = (
+    "Unable to contact slurm controller",
+    "Socket timed out",
+    "Connection refused",
+    "Zero Bytes were transmitted",
+    "Unexpected message received",
+    "timed out after",
+)
+
+
+class SlurmError(Exception):
+    """A command of Slurm's failed; the message is what it said."""
+
+
+def no_answer(said: SlurmError | str) -> bool:
+    """Whether it says that the controller did not answer, so that it may be asked again."""
+    return any(sign in str(said) for sign in NO_ANSWER)
+
+
+class NoClusterError(UserError):
+    """Slurm's commands are there, and no cluster."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A line of ``squeue``.
+
+    ``state`` is Slurm's word (PENDING, RUNNING, ...), ``node`` where it runs, ``time_left`` as
+    Slurm writes it (``1-02:03:04``), ``script`` the batch script that was submitted.
+    """
+
+    state: str
+    reason: str
+    node: str | None = None
+    time_left: str = ""
+    script: str = ""
+
+    @property
+    def submission(self) -> str | None:
+        """The name of the submission's folder; ``None``: it was not submitted by a launch."""
+        *_, place, folder, name = ("", "", *self.script.split("/"))
+        return folder if (place, name) == (SUBMISSIONS, SCRIPT) else None
+
+
+def available() -> bool:
+    """Whether this machine belongs to a Slurm cluster.
+
+    Slurm's commands may be installed without one.
+
+    Raises:
+        UserError: it does, but Slurm does not answer now.
+    """
+    if shutil.which("sbatch") is None:
+        return False
+    try:
+        ask(["sinfo", "--noheader"])
+    except SlurmError as error:
+        if any(sign in str(error) for sign in UNCONFIGURED):
+            return False
+        raise UserError(
+            f"Slurm does not answer ({error}); try again later, or run here with cluster=local"
+        ) from error
+    return True
+
+
+def ask(command: list[str], *, stdin: str = "", pass_fds: Sequence[int] = ()) -> str:
+    """What a command of Slurm's prints; bytes that are no UTF-8 (people's comments) as ``?``.
+
+    Raises:
+        SlurmError: it failed, or did not answer within a minute (which ends it).
+    """
+    try:
+        # A user's SQUEUE_STATES and the like would hide jobs.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}
+        answer = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE_SECONDS,
+            env=environment,
+            pass_fds=pass_fds,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SlurmError(f"{command[0]}: {error}") from error
+    if answer.returncode != 0:
+        raise SlurmError(" ".join(answer.stderr.split()) or f"{command[0]} failed")
+    return answer.stdout
+
+
+def queued_jobs(others: Collection[str] = (), *, ended: bool = False) -> dict[str, QueuedJob]:
+    """Jobs of this user that wait or run, array tasks one by one, by id (``17`` or ``17_3``).
+
+    Those of the users ``others`` too. With ``ended`` also those that ended a moment ago (minutes:
+    Slurm's ``MinJobAge``).
+
+    Raises:
+        UserError: ``squeue`` does not answer.
+    """
+    try:
+        users = sorted({*filter(_exists, others), user_name()})
+        whose = "--me" if len(users) == 1 else f"--user={','.join(users)}"
+        command = ["squeue", "--noheader", "--array", whose, f"--format={QUEUE_FORMAT}"]
+        return parse_queue(ask([*command, "--states=all"] if ended else command))
+    except SlurmError as error:
+        if any(sign in str(error) for sign in UNCONFIGURED):
+            raise NoClusterError(
+                "this machine knows of no Slurm cluster; go to one that does, or load Slurm first"
+            ) from error
+        raise UserError(f"Slurm does not answer ({error}); try again later") from error
+
+
+def _exists(user: str) -> bool:
+    """Whether this machine knows a user; squeue fails over one that it does not know."""
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def cancel(jobs: Sequence[str]) -> bool:
+    """Cancel these jobs; give whether Slurm took it."""
+    try:
+        ask(["scancel", *jobs])
+    except SlurmError:
+        return False
+    return True
+
+
+def check_folder(folder: Path) -> None:
+    """Check that Slurm can write logs below ``folder``.
+
+    Raises:
+        UserError: its name holds a character that has a meaning of its own in a log's path.
+    """
+    for character in "%\\":
+        if character in str(folder):
+            raise UserError(
+                f"Slurm cannot write logs to {folder}, for the {character} in its name; choose "
+                "other results or another name"
+            )
+
+
+def parse_queue(text: str) -> dict[str, QueuedJob]:
+    """Read the lines that ``squeue`` writes in ``QUEUE_FORMAT``; others are passed over."""
+    jobs = {}
+    for line in text.splitlines():
+        if line.count("|") >= 5:
+            job, state, reason, node, left, script = line.split("|", 5)
+            jobs[job.strip()] = QueuedJob(state, reason, node or None, left, script)
+    return jobs
+
+
+def of_submissions(names: Collection[str], queue: Mapping[str, QueuedJob]) -> dict[str, QueuedJob]:
+    """Those jobs of the queue that were submitted under one of these names."""
+    return {job: at for job, at in queue.items() if at.submission in names}
+
+
+def submit(script: Path, *, hold_open: int) -> str:
+    """Give a batch script to ``sbatch``; the id of the job.
+
+    ``hold_open`` is a file descriptor that ``sbatch`` keeps for as long as it lives: a lock on it
+    outlives a launch that is killed in the meantime.
+
+    Raises:
+        SlurmError: ``sbatch`` refused it.
+        UserError: ``sbatch`` took it and said nothing that makes sense.
+    """
+    with submitting_environment():
+        said = ask(["sbatch", "--parsable", str(script)], pass_fds=[hold_open])
+    job = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
+    if not job.isdigit():
+        raise UserError(f"sbatch said {said!r} to {script}, which is no job id; look at squeue")
+    return job
+
+
+@contextmanager
+def submitting_environment() -> Iterator[None]:
+    """Hide what a surrounding job left in the environment, so that a new one does not inherit it.
+
+    ``SLURM_CONF`` stays: it says which cluster this is. So do ``SBATCH_ACCOUNT`` and the like,
+    which are the user's own; outside of a job nothing is hidden.
+    """
+    if "SLURM_JOB_ID" not in os.environ:
+        yield
+        return
+    import submitit.helpers  # here, for the sake of launches outside of Slurm
+
+    bindings = ("SBATCH_CPU_BIND", "SBATCH_MEM_BIND")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "SLURM_CONF" or (name.startswith("SBATCH_") and not name.startswith(bindings))
+    }
+    with submitit.helpers.clean_env():
+        os.environ.update(kept)
+        yield

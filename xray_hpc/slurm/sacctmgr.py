@@ -1,0 +1,140 @@
+"""What Slurm's accounting allows this user: accounts, qualities of service and their limits."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from xray_hpc.config.cluster_config import minutes
+from xray_hpc.records.run_record import user_name
+
+PATIENCE_SECONDS = 5.0
+ASSOCIATION = "account,partition,maxsubmit,grpsubmit,qos,defaultqos"
+QOS = "name,maxsubmitjobsperuser,maxsubmitjobsperaccount,grpsubmitjobs,maxwall,flags"
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account; ``submit`` is how many jobs all of its users together may have submitted."""
+
+    parent: str
+    submit: int | None
+
+
+@dataclass(frozen=True)
+class Association:
+    """A user in an account (in one partition, where it names one) with the limits of both."""
+
+    account: str
+    partition: str
+    submit: int | None
+    qos: tuple[str, ...]
+    default_qos: str
+
+
+@dataclass(frozen=True)
+class Qos:
+    """A quality of service: its limits of submitted jobs a user, an account and in all."""
+
+    user_submit: int | None
+    account_submit: int | None
+    submit: int | None
+    minutes: int | None
+    flags: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """What accounting says of one user; names are in lower case, as Slurm takes them."""
+
+    accounts: Mapping[str, Account]
+    mine: tuple[Association, ...]
+    qos: Mapping[str, Qos]
+    default_account: str
+
+    def lineage(self, account: str) -> Iterator[str]:
+        """The account, its parent, and so on."""
+        while account in self.accounts:
+            yield account
+            account = self.accounts[account].parent
+
+    def association(self, account: str, partition: str) -> Association | None:
+        """What holds for a job of the account in the partition, if the user may use it."""
+        fitting = [a for a in self.mine if a.account == account and a.partition in ("", partition)]
+        return max(fitting, key=lambda found: found.partition, default=None)
+
+    def qos_of(self, asked: str | None, association: Association | None) -> str | None:
+        """The QOS that a job gets, as far as that is known."""
+        if asked is not None or association is None:
+            return asked
+        if association.default_qos or len(association.qos) == 1:
+            return association.default_qos or association.qos[0]
+        return "normal" if "normal" in association.qos else None
+
+
+def accounting(settings: Mapping[str, str]) -> Accounting | None:
+    """What ``sacctmgr`` says; ``None`` where there is no accounting, or it is slow or fails.
+
+    ``settings`` are those of ``scontrol show config``.
+    """
+    if not settings.get("AccountingStorageType", "").endswith("slurmdbd"):
+        return None
+    user, cluster = user_name(), f"cluster={settings.get('ClusterName')}"
+    questions = (
+        ("assoc", "where", cluster, "user=", "format=account,parentname,grpsubmit"),
+        ("assoc", "where", cluster, f"user={user}", f"format={ASSOCIATION}"),
+        ("qos", f"format={QOS}"),
+        ("user", user, "format=defaultaccount"),
+    )
+    try:
+        with ThreadPoolExecutor(len(questions)) as pool:  # each takes a quarter of a second
+            accounts, mine, qos, default = pool.map(_ask, questions)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return Accounting(
+        {row[0]: Account(row[1], _number(row[2])) for row in accounts},
+        tuple(_read_association(*row) for row in mine),
+        {row[0]: _read_qos(*row[1:]) for row in qos},
+        default[0][0] if default else "",
+    )
+
+
+def enforced(settings: Mapping[str, str], what: str) -> bool:
+    """Whether Slurm refuses jobs over ``associations``, ``limits`` or ``qos``."""
+    words = set(settings.get("AccountingStorageEnforce", "").lower().split(","))
+    implied = {"associations": {"limits", "qos", "safe", "wckeys"}, "limits": {"safe"}}
+    return bool(words & ({what, "all"} | implied.get(what, set())))
+
+
+def _ask(words: Sequence[str]) -> list[list[str]]:
+    """The rows that ``sacctmgr show`` prints; ``SubprocessError`` where it fails or is slow."""
+    answer = subprocess.run(
+        ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    return [line.lower().split("|") for line in answer.stdout.splitlines() if line]
+
+
+def _read_association(
+    account: str, partition: str, most: str, group: str, qos: str, default_qos: str
+) -> Association:
+    limits = [limit for limit in (_number(most), _number(group)) if limit is not None]
+    names = tuple(name for name in qos.split(",") if name)
+    return Association(account, partition, min(limits, default=None), names, default_qos)
+
+
+def _read_qos(user: str, account: str, group: str, wall: str, flags: str) -> Qos:
+    longest = minutes(wall, "MaxWall") if wall else None
+    names = frozenset(flags.split(","))
+    return Qos(_number(user), _number(account), _number(group), longest, names)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None

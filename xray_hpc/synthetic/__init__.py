@@ -1,0 +1,1 @@
+"""Synthetic chest X-rays, and the small backbone that is pretrained on them."""

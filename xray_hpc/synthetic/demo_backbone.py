@@ -1,0 +1,47 @@
+"""The demo's own backbone: a small convolutional network pretrained on drawn radiographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers
+
+from xray_hpc.models.layers import MOMENTUM
+
+WEIGHTS = Path(__file__).parent / "weights" / "demo.weights.h5"
+"""Made by ``python -m xray_hpc.synthetic.pretrain_backbone`` and shipped with the package."""
+
+FILTERS = (32, 64, 128)
+
+
+def demo_backbone(input_shape: tuple[int, int, int], weights: Path | None) -> keras.Model:
+    """A stem and three stages, each of which halves the image and adds a residual block.
+
+    Input ``[N, H, W, 1]`` scaled to [-1, 1] by the caller, sides of 32 px or more; output
+    ``[N, ceil(H/16), ceil(W/16), 128]``, not negative. ``weights`` is a file that this network
+    was saved to, or ``None`` for random weights. 25 layers, 0.3 million weights.
+    """
+    inputs = layers.Input(input_shape, name="image")
+    x = _convolution(inputs, 16, 2, "stem")
+    for number, filters in enumerate(FILTERS, start=1):
+        x = _convolution(x, filters, 2, f"stage{number}_down")
+        y = layers.Conv2D(
+            filters, 3, padding="same", use_bias=False, name=f"stage{number}_block_conv"
+        )(x)
+        y = layers.BatchNormalization(momentum=MOMENTUM, name=f"stage{number}_block_bn")(y)
+        x = layers.Add(name=f"stage{number}_add")([x, y])
+        x = layers.Activation("relu", name=f"stage{number}_relu")(x)
+    model = keras.Model(inputs, x, name="demo_backbone")
+    if weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+def _convolution(x: Any, filters: int, stride: int, name: str) -> Any:
+    x = layers.Conv2D(
+        filters, 3, strides=stride, padding="same", use_bias=False, name=f"{name}_conv"
+    )(x)
+    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
+    return layers.Activation("relu", name=f"{name}_relu")(x)

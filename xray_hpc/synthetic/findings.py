@@ -1,0 +1,85 @@
+"""The task on which the demo's backbone is pretrained: say what lies where in drawn chests.
+
+It shares the drawing with the demo set, as one hospital's X-rays share a machine, but not its
+question, its people or its random numbers: any of eight kinds of finding may be there, alone or
+together, and none of them is a pneumonia as the demo set draws it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from xray_hpc.synthetic import opacities
+from xray_hpc.synthetic.anatomy import Chest, draw_body, draw_chest
+from xray_hpc.synthetic.film import expose
+from xray_hpc.synthetic.shapes import Field, View, draw_view
+
+KINDS = (
+    "mass",
+    "cavity",
+    "seeds",
+    "nodules",
+    "bands",
+    "effusion",
+    "free_air",
+    "thickened_hilum",
+)
+VISIBLE = 0.05
+"""Attenuation (in units of the trunk's soft tissue) from which a finding counts as there."""
+
+# Keeps this stream apart from the demo set, whose keys hold a small number in this place.
+STREAM = 7001
+
+
+def draw(index: int, seed: int, size: int, cells: int) -> tuple[NDArray[np.uint8], Field]:
+    """Draw the image ``index`` of the stream ``seed`` and the map of what it shows.
+
+    Returns the grey values (size, size) and the map (cells, cells, kinds), which is 1 where a
+    finding of the kind is visible in the cell and 0 elsewhere.
+    """
+    rng = np.random.default_rng([seed, STREAM, index])
+    body = draw_body(rng)
+    view = draw_view(rng, (size, int(size * rng.uniform(0.9, 1.22))))
+    chest = draw_chest(body, view)
+    shadow = np.zeros_like(chest.x)
+    shown = np.zeros((cells, cells, len(KINDS)), np.float32)
+    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.2, 0.35, 0.3, 0.15]))):
+        kind = int(rng.integers(len(KINDS)))
+        finding = _finding(KINDS[kind], chest, view, rng)
+        shadow = shadow + finding
+        shown[..., kind] = np.maximum(shown[..., kind], _cells(finding, cells))
+    film = Image.fromarray(expose(chest.attenuation + shadow, view))
+    film = film.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(film, np.uint8), shown
+
+
+def _finding(kind: str, chest: Chest, view: View, rng: np.random.Generator) -> Field:
+    side = int(rng.integers(2))
+    strength = rng.uniform(0.12, 0.7)
+    if kind == "mass":
+        return opacities.mass(chest, rng, side, strength)
+    if kind == "cavity":
+        return opacities.cavity(chest, rng, side, strength)
+    if kind == "seeds":
+        return opacities.seeds(chest, view, rng, side, strength)
+    if kind == "nodules":
+        return opacities.nodules(chest, rng, side, strength)
+    if kind == "bands":
+        return opacities.bands(chest, view, rng, side, strength)
+    if kind == "effusion":
+        return opacities.effusion(chest, rng, side, strength)
+    if kind == "free_air":
+        return opacities.free_air(chest, rng, side, strength)
+    return opacities.thickened_hilum(chest, rng, side, 0.6 * strength)
+
+
+def _cells(finding: Field, cells: int) -> Field:
+    """1 for each of cells x cells in which the finding is visible."""
+    height, width = finding.shape
+    rows = np.linspace(0, height, cells + 1).astype(int)[:-1]
+    columns = np.linspace(0, width, cells + 1).astype(int)[:-1]
+    strongest = np.maximum.reduceat(np.abs(finding), rows, axis=0)
+    strongest = np.maximum.reduceat(strongest, columns, axis=1)
+    return (strongest > VISIBLE).astype(np.float32)

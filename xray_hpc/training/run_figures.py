@@ -1,0 +1,107 @@
+"""The figures of one run: learning curves, ROC curves and confusion matrices."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from xray_hpc import figure_files as written
+from xray_hpc.metrics import MACRO, MICRO, Curve
+from xray_hpc.records.paths import RunPaths
+
+# Okabe and Ito's palette, safe for colour-blind eyes, without the two that are pale on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+TRAIN, VALIDATION = COLOURS[:2]
+AVERAGES = {MICRO: ("0.45", ":"), MACRO: ("black", "--")}
+NAMES = {"auc": "AUC"}
+
+
+def learning_curve(history: pd.DataFrame, what: str, title: str, best_epoch: int) -> Figure:
+    """Draw ``train_<what>`` (where there is one) and ``val_<what>``; the kept epoch is marked."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for column, label, colour in (
+        (f"train_{what}", "training", TRAIN),
+        (f"val_{what}", "validation", VALIDATION),
+    ):
+        if column in history:
+            axes.plot(history["epoch"], history[column], color=colour, label=label, marker=".")
+    axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"kept: epoch {best_epoch}")
+    name = NAMES.get(what, what)
+    axes.set(
+        xlabel="Epoch", ylabel=name[0].upper() + name[1:], title=f"{title}: {name} in training"
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def roc(curves: Mapping[str, Curve], areas: Mapping[str, float | None], title: str) -> Figure:
+    """Draw the curves of :func:`xray_hpc.metrics.roc_curves` over the line of chance.
+
+    ``areas`` holds the area under each, ``None`` where the split cannot tell it. The legend names
+    the curves where there are several.
+    """
+    side = 5.0 if len(curves) == 1 else 6.0
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, (fpr, tpr, _)) in enumerate(curves.items()):
+        round_ = number // len(COLOURS)
+        style = COLOURS[number % len(COLOURS)], ("-", "-.")[round_ % 2]
+        colour, line = AVERAGES.get(name, style)
+        area = areas[name]
+        words = "not defined" if area is None else f"AUC {area:.3f}"
+        label = words if len(curves) == 1 else f"{written.plain(name)}: {words}"
+        axes.plot(fpr, tpr, color=colour, linestyle=line, linewidth=2, label=label)
+    axes.plot([0, 1], [0, 1], color="0.75", linewidth=1, label="chance")
+    axes.set(xlabel="False positive rate", ylabel="True positive rate", title=title, aspect="equal")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Figure:
+    """Draw ``counts`` ``[K][K]`` (a row a true class) as a heat map of the rows' shares.
+
+    Each cell holds its count and, smaller, its share of the images of the true class.
+    """
+    matrix = np.asarray(counts)
+    images = matrix.sum(axis=1, keepdims=True)
+    shares = matrix / np.maximum(images, 1)
+    size = len(matrix)
+    figure = Figure(figsize=(3.0 + 1.1 * size, 1.8 + 1.1 * size), layout="compressed")
+    axes = figure.add_subplot()
+    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(size, size):
+        colour = "white" if shares[row, column] > 0.72 else "black"
+        cell = functools.partial(axes.text, column, ha="center", color=colour)
+        cell(row, f"{matrix[row, column]:,}", va="bottom", fontsize=15)
+        if images[row, 0]:
+            cell(row + 0.08, f"{shares[row, column]:.1%}", va="top", fontsize=9.5)
+    names = [textwrap.fill(written.plain(name), 12, break_long_words=False) for name in classes]
+    axes.set_xticks(range(size), names)
+    axes.set_yticks(range(size), names)
+    axes.set(xlabel="Predicted", ylabel="True", title=title)
+    axes.tick_params(length=0)
+    axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(size - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(shown, ax=axes, format=PercentFormatter(1), aspect=30)
+    bar.set_label("Share of the true class")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def save(paths: RunPaths, name: str, figure: Figure) -> None:
+    """Write ``figures/<name>.png`` in one step, with no date in it."""
+    written.save(figure, paths.figures / f"{name}.png", dpi=150)

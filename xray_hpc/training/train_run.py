@@ -1,0 +1,150 @@
+"""Training the run of one folder, from its frozen configuration to its last file."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from functools import partial
+
+import tensorflow as tf
+
+from xray_hpc.config.run_config import DataConfig, RunConfig
+from xray_hpc.data.dataset import Dataset, load
+from xray_hpc.errors import UserError
+from xray_hpc.models.registry import MODELS, weights_digests, weights_files
+from xray_hpc.records.frozen_run import FrozenRun, read_frozen
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_progress import remove_checkpoints, tell_trunk
+from xray_hpc.records.run_record import Status, now, update_record
+from xray_hpc.training import run_figures
+from xray_hpc.training.augmentation_preview import augmented
+from xray_hpc.training.checkpoint import StateFiles
+from xray_hpc.training.code_digest import software, versions
+from xray_hpc.training.evaluation import evaluate
+from xray_hpc.training.fit import fit
+from xray_hpc.training.gpu_check import check_gpus
+from xray_hpc.training.save_model import export
+from xray_hpc.training.strategy import check_batch, gpu_names, grow_gpu_memory, make_strategy
+from xray_hpc.training.training_model import make_learner
+
+
+def train_run(paths: RunPaths, *, bar: bool = False) -> None:
+    """Train the run, and write everything that belongs into its folder.
+
+    A run that was interrupted goes on from its last checkpoint, to the same result. ``run.json``
+    says ``finished`` last, when every other file is in place.
+
+    Raises:
+        UserError: the data, the weights or the devices do not allow it.
+        BadNodeError: the node's GPUs are not those that were asked for, or not fit.
+        NanLossError: the loss is no number any more.
+    """
+    run = read_frozen(paths)
+    asked = gpus_asked()
+    prepare_devices(asked)
+    if asked:
+        check_gpus(asked)
+    remove_leftovers(paths)
+    data = load(run.config.data, run.cache)
+    check_inputs(run, data)
+    strategy = make_strategy()
+    replicas = strategy.num_replicas_in_sync
+    gpus = gpu_names()
+    if asked is None and not gpus and gpus_given():
+        print(
+            "warning: this job was given GPUs, but TensorFlow sees none and trains on the CPU; "
+            "TF_CPP_MIN_LOG_LEVEL=0 shows why"
+        )
+    update_record(paths, gpus=gpus, replicas=replicas, versions=versions())
+    check_batch(run.config.train.batch_size, replicas, len(data.splits["train"]))
+    print(describe(run.config, data, replicas), flush=True)
+    if not run.config.augment.identity:
+        run_figures.save(paths, "augmented", augmented(data, run.config))
+    states = StateFiles(paths.state, {"run": run.name, **software()})
+    learner = make_learner(run.config, data, strategy, run.cache, partial(_tell_trunk, paths))
+    fitted = fit(run.config, data, learner, paths, states, bar=bar)
+    began = time.monotonic()
+    evaluate(fitted, run.config, data, paths)
+    export(fitted.model, run.config, data, paths)
+    seconds = fitted.seconds + time.monotonic() - began
+    update_record(
+        paths,
+        status=Status.FINISHED,
+        ended=now(),
+        seconds=round(seconds, 3),
+        seconds_per_epoch=round(fitted.seconds_per_epoch, 3),
+    )
+    remove_checkpoints(paths)
+
+
+def _tell_trunk(paths: RunPaths, blocks: int) -> None:
+    with suppress(OSError):  # a note, for which nothing else is to end
+        tell_trunk(paths, blocks)
+
+
+def remove_leftovers(paths: RunPaths) -> None:
+    """Remove what a killed training left half-written; the worker minds ``run.json`` itself."""
+    ours = (".csv", ".keras", ".png", ".txt", "metrics.json", "progress.json")
+    for path in paths.folder.rglob(".*"):
+        if path.name.endswith(ours):
+            path.unlink()
+
+
+def gpus_asked() -> int | None:
+    """How many GPUs this process is to use; ``None`` where its worker did not say."""
+    asked = os.environ.get("XRAY_HPC_GPUS")
+    return int(asked) if asked else None
+
+
+def gpus_given() -> bool:
+    """Whether the environment gives this process GPUs."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") not in (None, "", "-1", "NoDevFiles")
+
+
+def prepare_devices(gpus: int | None = None) -> None:
+    """Set what must be set before TensorFlow touches a device: memory, threads, determinism.
+
+    With ``gpus=0`` no GPU is used: a node may show a job GPUs that are not the job's.
+    """
+    if gpus == 0:
+        tf.config.set_visible_devices([], "GPU")
+    grow_gpu_memory()
+    if cpus := os.environ.get("XRAY_HPC_CPUS") or os.environ.get("SLURM_CPUS_PER_TASK"):
+        tf.config.threading.set_intra_op_parallelism_threads(int(cpus))
+    tf.config.experimental.enable_op_determinism()
+
+
+def check_inputs(run: FrozenRun, data: Dataset) -> None:
+    """Check that the files still are those that the run was created for.
+
+    Raises:
+        UserError: the images or the starting weights have changed.
+    """
+    if data.fingerprint != run.inputs.data:
+        raise UserError(
+            f"the images under {run.config.data.root} have changed since this run was created; "
+            "launch the sweep again to make runs of the images as they are now"
+        )
+    if weights_digests(run.config.model) != run.inputs.weights:
+        files = ", ".join(map(str, weights_files(run.config.model).values()))
+        raise UserError(
+            f"the weights in {files} have changed since this run was created; "
+            "launch the sweep again"
+        )
+
+
+def describe(config: RunConfig, data: Dataset, replicas: int) -> str:
+    """One line on what is about to be trained."""
+    counts = ", ".join(f"{len(indices)} {split}" for split, indices in data.splits.items())
+    return (
+        f"{MODELS[config.model.name].title}: {counts} images of {sides(config.data)}, "
+        f"{replicas} replica{'s' if replicas > 1 else ''}, batch {config.train.batch_size}, "
+        f"learning rate {config.train.learning_rate:g}"
+    )
+
+
+def sides(data: DataConfig) -> str:
+    """The side of the images, and of what the network sees of them."""
+    cut = "" if data.crop == 1 else f" cut to {data.input_size} px"
+    return f"{data.image_size} px{cut}"

@@ -54,10 +54,10 @@ def test_its_command_is_kept(sweep: SweepPaths) -> None:
 
 
 def test_where_it_runs_can_be_changed(sweep: SweepPaths) -> None:
-    resume(sweep, ["cluster.mem=32G", "cluster.cpu_job.cpus=4", "cluster.on_failure.bug=again"])
+    resume(sweep, ["cluster.mem=32G", "cluster.cpu_job.cpus=4", "cluster.on_failure.bug=requeue"])
     cluster = read_yaml(sweep.sweep_yaml)["cluster"]
     assert (cluster["mem"], cluster["cpu_job"]["cpus"], cluster["cpus"]) == ("32G", 4, 4)
-    assert cluster["on_failure"]["bug"] == "again"
+    assert cluster["on_failure"]["bug"] == "requeue"
 
 
 @pytest.mark.parametrize(

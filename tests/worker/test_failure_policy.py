@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from xray_hpc.config.cluster_config import FailureConfig
 from xray_hpc.records.run_record import Failure, RunRecord, Try
-from xray_hpc.worker.failure_policy import BAD_NODES, COUNTED, Evidence, classify, decide
+from xray_hpc.worker.failure_policy import BAD_NODES, COUNTED, ExitEvidence, classify, decide
 from xray_hpc.worker.slurm_job import JobState
 
 EPOCHS = 6
@@ -25,10 +25,10 @@ def asked(
     left: float | None = 3600,
     down: bool = False,
     preempted: bool = False,
-) -> Evidence:
+) -> ExitEvidence:
     """A training ended by a signal to its job, of which Slurm says ``state`` then."""
     job = JobState(state, restarts, left, node_down=down, preempted=preempted)
-    return Evidence(143, asked=number, in_job=True, job=job, restarts=0, notice=120)
+    return ExitEvidence(143, asked=number, in_job=True, job=job, restarts=0, notice=120)
 
 
 @pytest.mark.parametrize(
@@ -48,45 +48,48 @@ def asked(
         (asked(signal.SIGUSR2, "RUNNING", left=None), Failure.PREEMPTED),
         (asked(signal.SIGTERM, "COMPLETING", preempted=True), Failure.PREEMPTED),
         (asked(signal.SIGINT, "RUNNING"), Failure.CANCELLED),
-        (Evidence(143, asked=signal.SIGTERM, in_job=True), Failure.CANCELLED),
-        (Evidence(-12, asked=signal.SIGUSR2, in_job=True), Failure.TIME_LIMIT),
-        (Evidence(143, in_job=True), Failure.KILLED),
-        (Evidence(-2, asked=signal.SIGINT), Failure.CANCELLED),
-        (Evidence(-15), Failure.CANCELLED),
+        (ExitEvidence(143, asked=signal.SIGTERM, in_job=True), Failure.CANCELLED),
+        (ExitEvidence(-12, asked=signal.SIGUSR2, in_job=True), Failure.TIME_LIMIT),
+        (ExitEvidence(143, in_job=True), Failure.KILLED),
+        (ExitEvidence(-2, asked=signal.SIGINT), Failure.CANCELLED),
+        (ExitEvidence(-15), Failure.CANCELLED),
     ],
 )
-def test_a_training_told_to_end(evidence: Evidence, failure: Failure) -> None:
+def test_a_training_told_to_end(evidence: ExitEvidence, failure: Failure) -> None:
     assert classify(evidence) is failure
 
 
 @pytest.mark.parametrize(
     ("evidence", "failure"),
     [
-        (Evidence(1, said=Failure.NAN_LOSS), Failure.NAN_LOSS),
-        (Evidence(75), Failure.NODE_FAILURE),
-        (Evidence(-9), Failure.KILLED),
-        (Evidence(-9, oom_kills=1), Failure.OUT_OF_MEMORY),
-        (Evidence(137, oom_kills=1), Failure.OUT_OF_MEMORY),
-        (Evidence(-6, last_words="what():  std::bad_alloc"), Failure.OUT_OF_MEMORY),
-        (Evidence(1, last_words="OSError: [Errno 28] No space left on device"), Failure.STORAGE),
-        (Evidence(74), Failure.STORAGE),
-        (Evidence(-11), Failure.BUG),
-        (Evidence(1), Failure.BUG),
-        (Evidence(0), Failure.BUG),
+        (ExitEvidence(1, said=Failure.NAN_LOSS), Failure.NAN_LOSS),
+        (ExitEvidence(75), Failure.NODE_FAILURE),
+        (ExitEvidence(-9), Failure.KILLED),
+        (ExitEvidence(-9, oom_kills=1), Failure.OUT_OF_MEMORY),
+        (ExitEvidence(137, oom_kills=1), Failure.OUT_OF_MEMORY),
+        (ExitEvidence(-6, last_words="what():  std::bad_alloc"), Failure.OUT_OF_MEMORY),
+        (
+            ExitEvidence(1, last_words="OSError: [Errno 28] No space left on device"),
+            Failure.STORAGE,
+        ),
+        (ExitEvidence(74), Failure.STORAGE),
+        (ExitEvidence(-11), Failure.BUG),
+        (ExitEvidence(1), Failure.BUG),
+        (ExitEvidence(0), Failure.BUG),
     ],
 )
-def test_a_training_that_ended_by_itself(evidence: Evidence, failure: Failure) -> None:
+def test_a_training_that_ended_by_itself(evidence: ExitEvidence, failure: Failure) -> None:
     assert classify(evidence) is failure
 
 
 def test_a_training_killed_alone_while_its_job_goes_on_was_killed_by_somebody() -> None:
     job = JobState("RUNNING", 0, 3600)
-    assert classify(Evidence(-15, in_job=True, job=job)) is Failure.KILLED
+    assert classify(ExitEvidence(-15, in_job=True, job=job)) is Failure.KILLED
 
 
 def test_a_training_ended_because_the_batch_script_was_killed() -> None:
     job = JobState("COMPLETING", 0, 3600, killed=True)
-    ended = Evidence(143, asked=signal.SIGTERM, in_job=True, job=job)
+    ended = ExitEvidence(143, asked=signal.SIGTERM, in_job=True, job=job)
     assert classify(ended) is Failure.KILLED
 
 
@@ -110,57 +113,57 @@ def _not_retried(items: list[Try]) -> list[Try]:
 
 
 def test_a_cancelled_run_is_never_tried_again() -> None:
-    verdict = decide(FailureConfig(), Failure.CANCELLED, record((Failure.CANCELLED, 3)))
-    assert (verdict.action, verdict.why) == ("stop", "it was cancelled")
+    decision = decide(FailureConfig(), Failure.CANCELLED, record((Failure.CANCELLED, 3)))
+    assert (decision.action, decision.why) == ("stop", "it was cancelled")
 
 
 @pytest.mark.parametrize(
     ("failure", "action"),
     [
         (Failure.OUT_OF_MEMORY, "more_memory"),
-        (Failure.TIME_LIMIT, "again"),
-        (Failure.PREEMPTED, "again"),
-        (Failure.NODE_FAILURE, "elsewhere"),
+        (Failure.TIME_LIMIT, "requeue"),
+        (Failure.PREEMPTED, "requeue"),
+        (Failure.NODE_FAILURE, "exclude_node"),
         (Failure.NAN_LOSS, "stop"),
         (Failure.BUG, "stop"),
     ],
 )
 def test_the_policy_decides(failure: Failure, action: str) -> None:
-    verdict = decide(FailureConfig(), failure, record((failure, 1)))
-    assert verdict.action == action
-    assert verdict.why == f"cluster.on_failure.{failure.value} is {action}"
+    decision = decide(FailureConfig(), failure, record((failure, 1)))
+    assert decision.action == action
+    assert decision.why == f"cluster.on_failure.{failure.value} is {action}"
 
 
 def test_a_run_is_put_back_so_often_for_what_it_did_itself() -> None:
     policy = FailureConfig(retries=2)
     killed = [(Failure.KILLED, 1), (Failure.PREEMPTED, 2), (Failure.KILLED, 3)]
-    assert decide(policy, Failure.KILLED, record(*killed)).action == "again"
-    verdict = decide(policy, Failure.KILLED, record(*killed, (Failure.KILLED, 4)))
-    assert (verdict.action, verdict.why) == ("stop", "cluster.on_failure.retries is 2")
+    assert decide(policy, Failure.KILLED, record(*killed)).action == "requeue"
+    decision = decide(policy, Failure.KILLED, record(*killed, (Failure.KILLED, 4)))
+    assert (decision.action, decision.why) == ("stop", "cluster.on_failure.retries is 2")
 
 
 def test_launching_a_run_again_gives_it_all_its_retries_again() -> None:
     before = record((Failure.KILLED, 1), (Failure.KILLED, 2)).tries
     after = record((Failure.KILLED, 3)).tries
     tried = dataclasses.replace(record((None, None)), tries=[*before, *after])
-    assert decide(FailureConfig(retries=1), Failure.KILLED, tried).action == "again"
+    assert decide(FailureConfig(retries=1), Failure.KILLED, tried).action == "requeue"
 
 
 def test_a_run_that_gets_no_further_in_two_tries_is_stopped() -> None:
     limit = Failure.TIME_LIMIT
-    assert decide(FailureConfig(), limit, record((limit, 3), (limit, 3))).action == "again"
-    verdict = decide(FailureConfig(), limit, record((limit, 3), (limit, 3), (limit, 3)))
-    assert verdict.action == "stop"
-    assert verdict.why == "no new checkpoint in two tries; raise cluster.time"
+    assert decide(FailureConfig(), limit, record((limit, 3), (limit, 3))).action == "requeue"
+    decision = decide(FailureConfig(), limit, record((limit, 3), (limit, 3), (limit, 3)))
+    assert decision.action == "stop"
+    assert decision.why == "no new checkpoint in two tries; raise cluster.time"
 
 
 def test_a_preemption_between_them_neither_counts_nor_helps() -> None:
     limit, taken = Failure.TIME_LIMIT, Failure.PREEMPTED
-    assert decide(FailureConfig(), taken, record((limit, 0), (taken, 0))).action == "again"
+    assert decide(FailureConfig(), taken, record((limit, 0), (taken, 0))).action == "requeue"
     tried = record((limit, 0), (taken, 0), (limit, None))
     assert decide(FailureConfig(), limit, tried).action == "stop"
     tried = record((limit, 0), (taken, 2), (limit, 2))
-    assert decide(FailureConfig(), limit, tried).action == "again"
+    assert decide(FailureConfig(), limit, tried).action == "requeue"
 
 
 def test_more_memory_is_tried_though_nothing_was_done() -> None:
@@ -170,16 +173,16 @@ def test_more_memory_is_tried_though_nothing_was_done() -> None:
 
 def test_a_run_is_not_sent_to_one_bad_node_after_the_other_for_ever() -> None:
     bad = [(Failure.NODE_FAILURE, 0)] * BAD_NODES
-    assert decide(FailureConfig(), Failure.NODE_FAILURE, record(*bad)).action == "elsewhere"
-    verdict = decide(FailureConfig(), Failure.NODE_FAILURE, record(*bad, bad[0]))
-    assert verdict.action == "stop"
+    assert decide(FailureConfig(), Failure.NODE_FAILURE, record(*bad)).action == "exclude_node"
+    decision = decide(FailureConfig(), Failure.NODE_FAILURE, record(*bad, bad[0]))
+    assert decision.action == "stop"
 
 
 POLICIES = st.builds(
     FailureConfig,
     retries=st.integers(0, 4),
     **{
-        failure.value: st.sampled_from(["again", "elsewhere", "more_memory", "stop"])
+        failure.value: st.sampled_from(["requeue", "exclude_node", "more_memory", "stop"])
         for failure in Failure
         if failure is not Failure.CANCELLED
     },

@@ -292,7 +292,7 @@ def test_a_training_ends_with_its_worker(start: Any, paths: RunPaths, tmp_path: 
 def test_a_killed_run_is_put_back(start: Any, paths: RunPaths, queue: Queue) -> None:
     code, output = ended(start("os.kill(os.getpid(), 9)", **JOB))
     assert code == 137
-    assert "(killed); again: cluster.on_failure.killed is again" in output
+    assert "(killed); requeue: cluster.on_failure.killed is requeue" in output
     assert queue.asked == ["requeue 17"]
     record = record_of(paths)
     assert (record.status, record.failure) == (Status.FAILED, "killed")
@@ -455,7 +455,7 @@ def test_a_run_without_a_turn_goes_on_whatever_its_tries_before(
     process.send_signal(signal.SIGUSR2)
     queue.site.answer("scontrol", "*show job*", "JobId=17 JobState=TIMEOUT BatchFlag=1")
     _, output = ended(process)
-    assert f"{runs[1].name} ended (time_limit); again" in output
+    assert f"{runs[1].name} ended (time_limit); requeue" in output
 
 
 @pytest.mark.parametrize(
@@ -648,7 +648,7 @@ def test_runs_whose_turn_had_not_come_are_left_for_the_next_start(
     process.send_signal(signal.SIGTERM)
     code, output = ended(process)
     assert code == 128 + signal.SIGTERM
-    assert output.count("(preempted); again") == 3
+    assert output.count("(preempted); requeue") == 3
     assert [len(record_of(run).tries) for run in runs] == [1, 0, 0]
 
 

@@ -28,29 +28,29 @@ class CpuJobConfig:
         check_memory(self.mem, "cluster.cpu_job.mem")
 
 
-Action = Literal["again", "elsewhere", "more_memory", "stop"]
+Action = Literal["requeue", "exclude_node", "more_memory", "stop"]
 
 
 @dataclass(frozen=True)
 class FailureConfig:
-    """What a job does about a run that ended early, by why it did.
+    """Decide what a job does about a run that ended early, by cause of failure.
 
-    ``again``: back into the queue, to go on from the last checkpoint. ``elsewhere``: the same, on
-    another node. ``more_memory``: the same, with ``memory_factor`` times the memory. ``stop``: the
-    run is over until somebody launches it again. A run is put back at most ``retries`` times for
-    what it did itself; preemptions, time limits and bad nodes do not count.
+    ``requeue``: requeue the job; the run resumes from its last checkpoint. ``exclude_node``: the
+    same, on another node. ``more_memory``: the same, with ``memory_factor`` times the memory.
+    ``stop``: leave the run until somebody launches it again. A run is requeued at most ``retries``
+    times for failures of its own; preemptions, time limits and bad nodes do not count.
     """
 
     retries: int = 3
     out_of_memory: Action = "more_memory"
     gpu_out_of_memory: Action = "stop"
-    time_limit: Action = "again"
-    preempted: Action = "again"
-    node_failure: Action = "elsewhere"
+    time_limit: Action = "requeue"
+    preempted: Action = "requeue"
+    node_failure: Action = "exclude_node"
     bad_data: Action = "stop"
     nan_loss: Action = "stop"
     storage: Action = "stop"
-    killed: Action = "again"
+    killed: Action = "requeue"
     bug: Action = "stop"
     memory_factor: float = 1.5
 

@@ -25,7 +25,7 @@ from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import remove_checkpoints
 from xray_hpc.records.run_record import Failure, RunRecord, Status, now, write_record
 from xray_hpc.worker.attempt_record import (
-    Outcome,
+    AttemptOutcome,
     begin,
     conclude,
     ended_try,
@@ -33,7 +33,13 @@ from xray_hpc.worker.attempt_record import (
     node_name,
     unseen,
 )
-from xray_hpc.worker.failure_policy import Evidence, Verdict, by_policy, classify, told_to_end
+from xray_hpc.worker.failure_policy import (
+    ExitEvidence,
+    FailureDecision,
+    by_policy,
+    classify,
+    told_to_end,
+)
 from xray_hpc.worker.job_signals import Signals
 from xray_hpc.worker.node_check import counts_gpus, look
 from xray_hpc.worker.output import complain, say
@@ -68,14 +74,14 @@ class Attempts:
     cpus: int | None = None
     superseded: threading.Event = field(default_factory=threading.Event)
 
-    def attempt(self, paths: RunPaths) -> Outcome:
+    def attempt(self, paths: RunPaths) -> AttemptOutcome:
         """Train the run unless it is finished; what goes wrong is said and in the outcome."""
         try:
             read_frozen(paths)
             if self.signals.asked is not None:
                 return self._leave(paths, self.signals.asked)
             if self.superseded.is_set():
-                return Outcome(paths, exit_codes.HELD)
+                return AttemptOutcome(paths, exit_codes.HELD)
             lease = take_lease(paths, self.job, self.signals)
             self.leases.enter_context(lease)
             return self._attempt(paths, lease)
@@ -84,38 +90,42 @@ class Attempts:
                 return self._leave(paths, self.signals.asked)
             return self._held(paths, error.owner)
         except UserError as error:
-            return _said(Outcome(paths, exit_codes.WRONG_INPUT), str(error))
+            return _said(AttemptOutcome(paths, exit_codes.WRONG_INPUT), str(error))
         except OSError as error:
             if not out_of_reach(paths.folder, error):
                 raise
             message = f"{paths.folder} cannot be written to ({error.strerror})"
-            return _said(Outcome(paths, exit_codes.STORAGE, Failure.STORAGE), message)
+            return _said(AttemptOutcome(paths, exit_codes.STORAGE, Failure.STORAGE), message)
 
-    def _held(self, paths: RunPaths, owner: Owner) -> Outcome:
+    def _held(self, paths: RunPaths, owner: Owner) -> AttemptOutcome:
         """Leave a run to its owner; a batch job comes back to see whether that got it done."""
-        verdict = None
+        decision = None
         if self.job is not None and self.job.batch and not _is_ours(owner, self.job):
             starts = ask_for(paths.lease, self.job.id, self.job.restarts)
-            action: Action = "again" if starts < WAITING_STARTS else "stop"
-            verdict = Verdict(action, f"{starts} of {WAITING_STARTS} starts have waited for it")
+            action: Action = "requeue" if starts < WAITING_STARTS else "stop"
+            decision = FailureDecision(
+                action, f"{starts} of {WAITING_STARTS} starts have waited for it"
+            )
         message = f"{paths.name} is being trained by {owner}"
-        return _said(Outcome(paths, exit_codes.HELD, verdict=verdict), message)
+        return _said(AttemptOutcome(paths, exit_codes.HELD, decision=decision), message)
 
-    def _leave(self, paths: RunPaths, asked: signal.Signals) -> Outcome:
+    def _leave(self, paths: RunPaths, asked: signal.Signals) -> AttemptOutcome:
         """Do nothing about a run of a job that was told to end before its turn came."""
         record = existing_record(paths)
         if record.status is Status.FINISHED:
-            return Outcome(paths, 0)
+            return AttemptOutcome(paths, 0)
         failure = classify(self._evidence(-asked))
         # It had no turn, so its tries before have no say.
-        return Outcome(paths, 128 + asked, failure, by_policy(self.cluster.on_failure, failure))
+        return AttemptOutcome(
+            paths, 128 + asked, failure, by_policy(self.cluster.on_failure, failure)
+        )
 
-    def _attempt(self, paths: RunPaths, lease: Lease) -> Outcome:
+    def _attempt(self, paths: RunPaths, lease: Lease) -> AttemptOutcome:
         record = existing_record(paths)
         if record.status is Status.FINISHED:
             remove_checkpoints(paths)  # of a process that ended before it could
             say(f"{paths.name} is finished already; leaving it as it is")
-            return Outcome(paths, 0)
+            return AttemptOutcome(paths, 0)
         if stopped := self._stopped(paths, record, lease):
             return stopped
         begin(paths, record, self.job)
@@ -127,7 +137,7 @@ class Attempts:
             return _said(outcome, unfit.message)
         return self._train(paths, lease)
 
-    def _stopped(self, paths: RunPaths, record: RunRecord, lease: Lease) -> Outcome | None:
+    def _stopped(self, paths: RunPaths, record: RunRecord, lease: Lease) -> AttemptOutcome | None:
         """Leave a run that is not to go on, though Slurm has put the job back by itself."""
         last = record.tries[-1] if record.tries else None
         job = self.job
@@ -137,15 +147,15 @@ class Attempts:
         failure = Failure.NODE_FAILURE if unseen(record) else said
         if last.retried or failure not in PUT_BACK_BY_SLURM:
             return None
-        verdict = by_policy(self.cluster.on_failure, failure)
-        if verdict.action != "stop":
+        decision = by_policy(self.cluster.on_failure, failure)
+        if decision.action != "stop":
             return None
         if unseen(record):
             conclude(paths, -signal.SIGKILL, failure, self.cluster, lease, used={"ended": None})
-        say(f"{paths.name} is left as it is: {verdict.why}")
-        return Outcome(paths, 1, failure)
+        say(f"{paths.name} is left as it is: {decision.why}")
+        return AttemptOutcome(paths, 1, failure)
 
-    def _train(self, paths: RunPaths, lease: Lease) -> Outcome:
+    def _train(self, paths: RunPaths, lease: Lease) -> AttemptOutcome:
         group = memory_group()
         kills = oom_kills(group)
         name = f"{now()} on {node_name(self.job)}, job {self.job.id if self.job else None}"
@@ -160,16 +170,16 @@ class Attempts:
                 self.signals.forget(child)
         if lease.lost:
             message = f"the lease of {paths.name} was lost; nothing more is written to it"
-            return _said(Outcome(paths, exit_codes.HELD), message)
+            return _said(AttemptOutcome(paths, exit_codes.HELD), message)
         record = existing_record(paths)
         used = process_usage(child.rusage) | {"gpu_use": gpu_use.mean}
         if record.status is Status.FINISHED:  # which is written last: however it ended after that
             write_record(paths, ended_try(paths, record, None, **used))
             remove_checkpoints(paths)
-            return Outcome(paths, 0)
+            return AttemptOutcome(paths, 0)
         if self.superseded.is_set():
             message = f"a later start of job {self.job.id if self.job else None} asks for it"
-            return _said(Outcome(paths, exit_codes.HELD), f"{paths.name} is left: {message}")
+            return _said(AttemptOutcome(paths, exit_codes.HELD), f"{paths.name} is left: {message}")
         said = record.failure if record.status is Status.FAILED else None
         evidence = self._evidence(
             code,
@@ -193,14 +203,14 @@ class Attempts:
         elif self.superseded.is_set():
             child.end(GRACE_SECONDS)
 
-    def _evidence(self, code: int, **known: Any) -> Evidence:
+    def _evidence(self, code: int, **known: Any) -> ExitEvidence:
         job = self.job
         state = None
         if self.signals.asked is not None:
             state = self._state_when_asked
         elif job and known.get("said") is None and told_to_end(code):
             state = job.state(KILL_WAIT)
-        return Evidence(
+        return ExitEvidence(
             code,
             asked=self.signals.asked,
             in_job=job is not None,
@@ -261,6 +271,6 @@ def _is_ours(owner: Owner, job: Job) -> bool:
     return owner.job == job.id and owner.restarts >= job.restarts
 
 
-def _said(outcome: Outcome, message: str) -> Outcome:
+def _said(outcome: AttemptOutcome, message: str) -> AttemptOutcome:
     complain(f"error: {message}")
     return outcome

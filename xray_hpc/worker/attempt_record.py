@@ -28,7 +28,7 @@ from xray_hpc.records.run_record import (
     read_record,
     write_record,
 )
-from xray_hpc.worker.failure_policy import Verdict, decide
+from xray_hpc.worker.failure_policy import FailureDecision, decide
 from xray_hpc.worker.slurm_job import Job
 
 T = TypeVar("T")
@@ -45,23 +45,23 @@ INTERRUPTIONS = frozenset(
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AttemptOutcome:
     """How the work on one run ended: ``code`` is what the job would exit with for it alone.
 
-    ``verdict`` is what to do about the run, ``None`` where there is nothing to do, or nothing that
+    ``decision`` is what to do about the run, ``None`` where there is nothing to do, or nothing that
     is this process's to do; ``began`` whether the record has a try of this job's that ended.
     """
 
     paths: RunPaths
     code: int
     failure: Failure | None = None
-    verdict: Verdict | None = None
+    decision: FailureDecision | None = None
     began: bool = False
 
     @property
     def action(self) -> Action | None:
         """What to do about the run, in one word."""
-        return self.verdict.action if self.verdict else None
+        return self.decision.action if self.decision else None
 
 
 def existing_record(paths: RunPaths) -> RunRecord:
@@ -163,7 +163,7 @@ def conclude(
     error: dict[str, str] | None = None,
     used: dict[str, Any] | None = None,
     what: str = "the training process",
-) -> Outcome:
+) -> AttemptOutcome:
     """Write how the run's last try ended, and decide what to do about it.
 
     Where it could not say so itself (``error``), ``what`` ended with ``code``.
@@ -182,8 +182,8 @@ def conclude(
         bad_nodes=[*record.bad_nodes, node] if bad else record.bad_nodes,
     )
     _patiently(paths, lease, lambda: write_record(paths, record))
-    verdict = decide(cluster.on_failure, failure, record)
-    return Outcome(paths, exit_code(code), failure, verdict, began=True)
+    decision = decide(cluster.on_failure, failure, record)
+    return AttemptOutcome(paths, exit_code(code), failure, decision, began=True)
 
 
 def _patiently(paths: RunPaths, lease: Lease, action: Callable[[], T]) -> T:

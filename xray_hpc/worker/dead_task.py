@@ -14,17 +14,17 @@ from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, Status
 from xray_hpc.worker.attempt import take_lease
 from xray_hpc.worker.attempt_record import (
-    Outcome,
+    AttemptOutcome,
     begin,
     conclude,
     existing_record,
     exit_code,
     unseen,
 )
-from xray_hpc.worker.failure_policy import Evidence, by_policy, classify
+from xray_hpc.worker.failure_policy import ExitEvidence, by_policy, classify
 from xray_hpc.worker.job_signals import Signals
 from xray_hpc.worker.output import say
-from xray_hpc.worker.requeue import record_of, say_unwritable, settle
+from xray_hpc.worker.requeue import record_of, requeue_job, say_unwritable
 from xray_hpc.worker.resource_usage import job_out_of_memory, memory_group
 from xray_hpc.worker.slurm_job import KILL_WAIT, Job, JobState, current_job
 
@@ -69,7 +69,7 @@ def conclude_dead(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -
                 say_unwritable(run, error)
         if outcomes:
             say(f"the job's task ended with {code}")
-            settle(outcomes, job, cluster, signals.patience)
+            requeue_job(outcomes, job, cluster, signals.patience)
 
 
 class _Dead:
@@ -82,7 +82,7 @@ class _Dead:
         self._code = -signal.SIGKILL if code in KILLED_CODES or out_of_memory else code
         # While this shell runs, the job does, unless Slurm is about to end it.
         ending = state is not None and (state.state != "RUNNING" or state.restarts > job.restarts)
-        evidence = Evidence(
+        evidence = ExitEvidence(
             self._code,
             asked=signal.SIGTERM if ending else None,
             in_job=True,
@@ -93,12 +93,12 @@ class _Dead:
         )
         self.failure = classify(evidence)
 
-    def leave(self, run: RunPaths) -> Outcome:
+    def leave(self, run: RunPaths) -> AttemptOutcome:
         """The outcome of a run whose turn had not come."""
-        verdict = by_policy(self._cluster.on_failure, self.failure)
-        return Outcome(run, exit_code(self._code), self.failure, verdict)
+        decision = by_policy(self._cluster.on_failure, self.failure)
+        return AttemptOutcome(run, exit_code(self._code), self.failure, decision)
 
-    def conclude(self, run: RunPaths, lease: Lease) -> Outcome:
+    def conclude(self, run: RunPaths, lease: Lease) -> AttemptOutcome:
         """Write how the run's try ended; the training may have been able to say so."""
         record = existing_record(run)
         failure, error = self.failure, None

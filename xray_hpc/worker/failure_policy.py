@@ -46,7 +46,7 @@ CURES = {
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ExitEvidence:
     """What is known of how a training process ended.
 
     ``code`` is its exit code, ``-n`` where signal n killed it; ``asked`` the signal that told it
@@ -73,7 +73,7 @@ def told_to_end(code: int) -> signal.Signals | None:
     return next((known for known in TOLD_TO_END if known == number), None)
 
 
-def classify(evidence: Evidence) -> Failure:
+def classify(evidence: ExitEvidence) -> Failure:
     """Why the try ended."""
     # Slurm signals each process of a job; the training's may have got it before the worker's.
     asked = evidence.asked or (None if evidence.said else told_to_end(evidence.code))
@@ -91,7 +91,7 @@ def classify(evidence: Evidence) -> Failure:
     return Failure.STORAGE if evidence.code == exit_codes.STORAGE else Failure.BUG
 
 
-def _classify_asked(evidence: Evidence, asked: signal.Signals) -> Failure:
+def _classify_asked(evidence: ExitEvidence, asked: signal.Signals) -> Failure:
     job = evidence.job
     if not evidence.in_job:
         return Failure.CANCELLED
@@ -114,7 +114,7 @@ def _classify_asked(evidence: Evidence, asked: signal.Signals) -> Failure:
     return Failure.PREEMPTED if evidence.asked else Failure.KILLED
 
 
-def _classify_unheard(evidence: Evidence, asked: signal.Signals) -> Failure:
+def _classify_unheard(evidence: ExitEvidence, asked: signal.Signals) -> Failure:
     if asked is signal.SIGUSR2:  # nobody but Slurm sends it, and never to cancel
         return Failure.TIME_LIMIT
     # Nothing is known of a reason to go on; unless the training was told alone.
@@ -122,41 +122,41 @@ def _classify_unheard(evidence: Evidence, asked: signal.Signals) -> Failure:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FailureDecision:
     """What to do about a run, and why, in words that end a sentence about it."""
 
     action: Action
     why: str
 
 
-def decide(policy: FailureConfig, failure: Failure, record: RunRecord) -> Verdict:
+def decide(policy: FailureConfig, failure: Failure, record: RunRecord) -> FailureDecision:
     """What to do about a run whose last try, in the record already, ended with ``failure``."""
-    verdict = by_policy(policy, failure)
-    if verdict.action == "stop":
-        return verdict
+    decision = by_policy(policy, failure)
+    if decision.action == "stop":
+        return decision
     chain = _chain(record.tries)
     if failure in COUNTED:
         put_back = sum(1 for item in chain[:-1] if _failure(item) in COUNTED)
         if put_back >= policy.retries:
-            return Verdict("stop", f"cluster.on_failure.retries is {policy.retries}")
+            return FailureDecision("stop", f"cluster.on_failure.retries is {policy.retries}")
     if failure is Failure.NODE_FAILURE:
         nodes = sum(1 for item in chain if _failure(item) is Failure.NODE_FAILURE)
         if nodes > BAD_NODES:
-            return Verdict(
+            return FailureDecision(
                 "stop", f"{nodes} nodes failed it or were unfit; look at them in run.json"
             )
     if failure not in EXCUSED and _idle(record.tries, len(chain)) >= IDLE_TRIES:
         cure = CURES.get(failure, "see its log")
-        return Verdict("stop", f"no new checkpoint in two tries; {cure}")
-    return verdict
+        return FailureDecision("stop", f"no new checkpoint in two tries; {cure}")
+    return decision
 
 
-def by_policy(policy: FailureConfig, failure: Failure) -> Verdict:
+def by_policy(policy: FailureConfig, failure: Failure) -> FailureDecision:
     """What is to be done about a run that ended with ``failure`` if it had no tries before."""
     if failure is Failure.CANCELLED:
-        return Verdict("stop", "it was cancelled")
+        return FailureDecision("stop", "it was cancelled")
     action: Action = getattr(policy, failure.value)
-    return Verdict(action, f"cluster.on_failure.{failure.value} is {action}")
+    return FailureDecision(action, f"cluster.on_failure.{failure.value} is {action}")
 
 
 def _chain(tries: Sequence[Try]) -> Sequence[Try]:

@@ -10,14 +10,14 @@ from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import out_of_reach
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
-from xray_hpc.worker.attempt_record import Outcome, existing_record, mark_retried
-from xray_hpc.worker.failure_policy import Verdict
+from xray_hpc.worker.attempt_record import AttemptOutcome, existing_record, mark_retried
+from xray_hpc.worker.failure_policy import FailureDecision
 from xray_hpc.worker.output import complain, say
 from xray_hpc.worker.slurm_job import Job
 
 
-def settle(
-    outcomes: Sequence[Outcome], job: Job | None, cluster: ClusterConfig, patience: float
+def requeue_job(
+    outcomes: Sequence[AttemptOutcome], job: Job | None, cluster: ClusterConfig, patience: float
 ) -> None:
     """Put the job back into the queue if one of its runs is to be tried again."""
     if job is None:
@@ -28,15 +28,15 @@ def settle(
         if memory is not None and memory == job.memory:
             outcomes = [_without_more(item, job) for item in outcomes]
     for item in outcomes:
-        if item.verdict:
+        if item.decision:
             ended = f"ended ({item.failure.value})" if item.failure else "has another owner"
-            say(f"{item.paths.name} {ended}; {item.action}: {item.verdict.why}")
+            say(f"{item.paths.name} {ended}; {item.action}: {item.decision.why}")
     again = [item for item in outcomes if item.action not in (None, "stop")]
     if not again or any(item.failure is Failure.CANCELLED for item in outcomes):
         return
     exclude = set[str]()
     for item in again:
-        if item.action == "elsewhere":
+        if item.action == "exclude_node":
             exclude |= {job.node, *existing_record(item.paths).bad_nodes}
     _mark_retried(again, True)
     refused = job.requeue(memory=memory, exclude=sorted(exclude), patience=patience)
@@ -45,12 +45,12 @@ def settle(
         _mark_retried(again, False)
 
 
-def _without_more(outcome: Outcome, job: Job) -> Outcome:
+def _without_more(outcome: AttemptOutcome, job: Job) -> AttemptOutcome:
     """The outcome, stopped where it asks for more memory than any node has."""
     if outcome.action != "more_memory":
         return outcome
-    verdict = Verdict("stop", f"no node has more than its {job.memory} MiB of memory")
-    return dataclasses.replace(outcome, verdict=verdict)
+    decision = FailureDecision("stop", f"no node has more than its {job.memory} MiB of memory")
+    return dataclasses.replace(outcome, decision=decision)
 
 
 def _more_memory(job: Job, cluster: ClusterConfig) -> int | None:
@@ -62,7 +62,7 @@ def _more_memory(job: Job, cluster: ClusterConfig) -> int | None:
     return max(min(wanted, largest), job.memory)
 
 
-def _mark_retried(outcomes: Sequence[Outcome], retried: bool) -> None:
+def _mark_retried(outcomes: Sequence[AttemptOutcome], retried: bool) -> None:
     for item in outcomes:
         if item.began:
             try:

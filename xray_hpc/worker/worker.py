@@ -15,7 +15,7 @@ from xray_hpc.records import exit_codes
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.worker.attempt import Attempts
 from xray_hpc.worker.job_signals import Signals
-from xray_hpc.worker.requeue import given_up, settle
+from xray_hpc.worker.requeue import given_up, requeue_job
 from xray_hpc.worker.slurm_job import Job, current_job
 
 POLL_SECONDS = 0.2
@@ -44,7 +44,7 @@ def work(runs: Sequence[RunPaths], cluster: ClusterConfig) -> int:
             return exit_codes.HELD
         bugs = [error for future in futures if (error := future.exception())]
         outcomes = [future.result() for future in futures if not future.exception()]
-        settle(outcomes, job, cluster, signals.patience)
+        requeue_job(outcomes, job, cluster, signals.patience)
     for bug in bugs:
         raise bug
     codes = [outcome.code for outcome in outcomes] + [1] * (len(runs) - len(todo))

@@ -54,7 +54,7 @@ def test_it_composes_builds_and_predicts(sixth: Path, tmp_path: Path) -> None:
 
     from xray_hpc.models.build_model import build_model
 
-    settled, _ = registry.settle(run.config.model)
+    settled, _ = registry.resolve(run.config.model)
     for size in (run.config.data.input_size, registry.MODELS["tiny"].minimum):
         model = build_model(settled, (size, size, 1), 2)
         assert model(np.zeros((2, size, size, 1))).shape == (2, 1)

@@ -12,7 +12,7 @@ from xray_hpc.config import hydra_app
 from xray_hpc.config.run_config import AugmentConfig, ModelConfig
 from xray_hpc.config.schema import build
 from xray_hpc.launching.plan import make_plan
-from xray_hpc.models.registry import settle
+from xray_hpc.models.registry import resolve
 from xray_hpc.models.weights_download import fetch_weights
 
 
@@ -20,7 +20,7 @@ def _stage(composed: hydra_app.Composed) -> int:
     from xray_hpc.data.augmentation_figure import Shown  # with matplotlib: not for --help
     from xray_hpc.data.stage_data import stage_data
 
-    model, _ = settle(build(ModelConfig, composed.values["model"], "model"))
+    model, _ = resolve(build(ModelConfig, composed.values["model"], "model"))
     fetch_weights(model)
     plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
     (run,) = plan.runs

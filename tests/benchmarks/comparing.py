@@ -160,7 +160,7 @@ def each_training(found: Compared, data: str) -> Table:
     for training, way in found.tutorial.items():
         (spent,) = way.trainings.values()
         auc = f"{spent['auc']:.3f}" if whole else ""
-        row = (str(training), "tutorial", f"{case.epochs}", "live", *_cells(way.spent), auc, "")
+        row = (str(training), "tutorial", f"{case.epochs}", "off", *_cells(way.spent), auc, "")
         table.rows.append(row)
         if training in found.alone:
             own = found.alone[training]

@@ -35,7 +35,12 @@ WAYS = {
     "plain": AugmentConfig(),
     "zoom and shift": AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1),
     "rotation, zoom, shift and mirror": AugmentConfig(
-        rotation=30, zoom=0.2, height_shift=0.1, width_shift=0.1, mirror=True, fill_mode="nearest"
+        rotation=30,
+        zoom=0.2,
+        height_shift=0.1,
+        width_shift=0.1,
+        horizontal_flip=True,
+        fill_mode="nearest",
     ),
 }
 COLUMNS = ("what", "images", f"images a second: {SPREAD}", f"images a CPU-s: {SPREAD}", "ratio")
@@ -194,7 +199,7 @@ def _decoded(root: Path, augment: AugmentConfig) -> tf.data.Dataset:
         layers.append(keras.layers.RandomZoom(augment.zoom, augment.zoom, fill_mode=fill))
         shifts = augment.height_shift, augment.width_shift
         layers.append(keras.layers.RandomTranslation(*shifts, fill_mode=fill))
-    if augment.mirror:
+    if augment.horizontal_flip:
         layers.append(keras.layers.RandomFlip("horizontal"))
     for layer in layers:
         batches = batches.map(lambda x, y, layer=layer: (layer(x), y), tf.data.AUTOTUNE)

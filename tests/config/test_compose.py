@@ -59,6 +59,7 @@ VALUES = {
     "train.learning_rates.ft": ["1e-6"],
     "train.early_stopping": ["null", "{monitor: val_auc, patience: 3, min_delta: 0.0}"],
     "train.early_stopping.patience": ["7"],
+    "train.features": ["off", "float16"],
     "data.root": ["/x", "'a b'", "${results}"],
     "seed": ["1", "2"],
     "results": ["/r"],

@@ -133,7 +133,9 @@ def test_reduced_is_the_tutorial(world: Path) -> None:
     assert config.model == ModelConfig("conv", preprocessing="midrange", output="softmax")
     assert (config.data.image_size, config.data.input_shape) == (176, (150, 150, 1))
     assert config.data.per_class == 1000
-    assert config.augment == AugmentConfig(quarter_turns=True, mirror=True, crop=True, views="live")
+    assert config.augment == AugmentConfig(
+        rot90=True, horizontal_flip=True, crop=True, views="per_epoch"
+    )
     assert (config.train.epochs, config.train.batch_size) == (50, 20)
     assert config.train.learning_rate == 1e-4
     assert config.train.save_best
@@ -148,7 +150,7 @@ def test_lung_is_the_tutorial(world: Path) -> None:
     assert (config.train.epochs, config.train.batch_size) == (40, 16)
     assert (config.train.learning_rate, config.train.keep) == (5e-3, "val_accuracy")
     assert config.augment == AugmentConfig(
-        views="live",
+        views="per_epoch",
         rotation=15,
         zoom=0.2,
         height_shift=0.05,
@@ -166,12 +168,12 @@ def test_vgg_is_the_tutorial(world: Path) -> None:
     assert (config.train.epochs, config.train.batch_size) == (12, 32)
     assert (config.train.optimizer, config.train.learning_rate) == ("rmsprop", 1e-3)
     assert config.augment == AugmentConfig(
-        views="live",
+        views="per_epoch",
         rotation=30,
         zoom=0.2,
         height_shift=0.1,
         width_shift=0.1,
-        mirror=True,
+        horizontal_flip=True,
         fill_mode="nearest",
     )
     assert config.train.early_stopping is None

@@ -147,7 +147,7 @@ def test_augmentation_of_zero_is_none_at_all() -> None:
     assert AugmentConfig().identity
     assert AugmentConfig(fill_mode="wrap").identity
     assert not AugmentConfig(width_shift=0.1).identity
-    assert not AugmentConfig(mirror=True).identity
+    assert not AugmentConfig(horizontal_flip=True).identity
 
 
 def test_the_network_sees_a_share_of_the_packed_square() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.config.run_config import TrainConfig
 from xray_hpc.config.schema import as_dict, build, read_yaml, to_yaml
 from xray_hpc.errors import UserError
 
@@ -16,6 +17,16 @@ def test_lists_and_free_mappings_are_read() -> None:
     config = build(ClusterConfig, values)
     assert config.setup == ("module load cuda",)
     assert config.extra == {"nice": 100}
+
+
+@pytest.mark.parametrize("text", ["off", "'off'", "false"])
+def test_off_needs_no_quotes_in_yaml(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"{{epochs: 1, batch_size: 1, learning_rate: 0.1, features: {text}}}")
+    config = build(TrainConfig, read_yaml(file))
+    assert config.features == "off"
+    file.write_text(to_yaml(as_dict(config)))
+    assert build(TrainConfig, read_yaml(file)) == config
 
 
 def test_yaml_reads_back_as_written(tmp_path: Path) -> None:

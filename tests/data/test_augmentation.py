@@ -27,8 +27,8 @@ EVERYTHING = AugmentConfig(
     shear=20,
     height_shift=0.2,
     width_shift=0.1,
-    mirror=True,
-    quarter_turns=True,
+    horizontal_flip=True,
+    rot90=True,
     crop=True,
     brightness=0.3,
 )
@@ -212,7 +212,7 @@ def test_a_crop_lies_within_the_image(size: int, cut: int, seed: int) -> None:
 def test_crop_turn_and_mirror_read_whole_pixels_exactly(size: int, cut: int, seed: int) -> None:
     """Integers in float32, at the largest images too; and none is read from outside."""
     size, cut = max(size, cut), min(size, cut)
-    augment = AugmentConfig(crop=True, quarter_turns=True, mirror=True)
+    augment = AugmentConfig(crop=True, rot90=True, horizontal_flip=True)
     rows = transforms(epoch_moves(20, size, cut, augment, seed, 0), size, cut)
     np.testing.assert_array_equal(rows, rows.round())
     corners = np.array([[0, 0, 1], [cut - 1, 0, 1], [0, cut - 1, 1], [cut - 1, cut - 1, 1]]).T

@@ -16,10 +16,10 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.figure_files import save
 
 LARCC = AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1)
-REDUCED = AugmentConfig(crop=True, quarter_turns=True, mirror=True)
+REDUCED = AugmentConfig(crop=True, rot90=True, horizontal_flip=True)
 EVERYTHING = AugmentConfig(
-    rotation=40, zoom=0.3, shear=20, height_shift=0.2, width_shift=0.1, mirror=True,
-    quarter_turns=True, crop=True, brightness=0.3,
+    rotation=40, zoom=0.3, shear=20, height_shift=0.2, width_shift=0.1, horizontal_flip=True,
+    rot90=True, crop=True, brightness=0.3,
 )  # fmt: skip
 
 

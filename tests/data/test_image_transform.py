@@ -20,8 +20,8 @@ EVERYTHING = AugmentConfig(
     shear=20,
     height_shift=0.2,
     width_shift=0.1,
-    mirror=True,
-    quarter_turns=True,
+    horizontal_flip=True,
+    rot90=True,
     crop=True,
     brightness=0.3,
 )
@@ -60,7 +60,7 @@ def test_crop_turn_and_mirror_are_numpys_to_the_byte(
 ) -> None:
     """Beside a rotation or zoom that happens to be none, too."""
     augment = AugmentConfig(
-        crop=True, quarter_turns=True, mirror=True, zoom=0.1 if interpolated else 0.0
+        crop=True, rot90=True, horizontal_flip=True, zoom=0.1 if interpolated else 0.0
     )
     changed = moves(turns=turns, mirror=mirror, corner=(left, top))
     expected = np.rot90(IMAGES[:, top : top + 11, left : left + 11], turns, axes=(1, 2))
@@ -76,7 +76,7 @@ def test_two_mirrors_and_four_quarter_turns_are_the_identity(
     images = IMAGES[:, :size, :size]
     result = images
     for _ in range(times):
-        augment = AugmentConfig(mirror=True, quarter_turns=True)
+        augment = AugmentConfig(horizontal_flip=True, rot90=True)
         result = applied(moves(**change_of, corner=0), result, augment, size)
     np.testing.assert_array_equal(result, images)
 

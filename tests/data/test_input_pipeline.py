@@ -17,8 +17,8 @@ EVERYTHING = AugmentConfig(
     shear=20,
     height_shift=0.2,
     width_shift=0.1,
-    mirror=True,
-    quarter_turns=True,
+    horizontal_flip=True,
+    rot90=True,
     crop=True,
     brightness=0.3,
 )

@@ -113,7 +113,7 @@ def told_of_its_limit(sweep: Sweep) -> None:
 @fault(
     how="a real time limit of a minute, twice as short as the run",
     failures=(Failure.TIME_LIMIT,),
-    options={"words": ("cluster.time=1", "cluster.notice=10"), "epochs": 24, "seconds": 5},
+    options={"words": ("cluster.time=1", "cluster.signal_time=10"), "epochs": 24, "seconds": 5},
 )
 def time_limit(sweep: Sweep) -> None:
     sweep.launch()

@@ -19,7 +19,7 @@ from xray_hpc.config.run_config import (
 )
 from xray_hpc.errors import UserError
 from xray_hpc.features import cost
-from xray_hpc.features.cost import LARGEST, VIEWS, Trunk, _table, passes, saving, settle, trunk
+from xray_hpc.features.cost import LARGEST, VIEWS, Trunk, _table, passes, resolve, saving, trunk
 from xray_hpc.features.measure_cost import measure
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
@@ -59,7 +59,7 @@ def run(
 
 
 def settled(config: RunConfig) -> tuple[int | str, str]:
-    found = settle(config, IMAGES)
+    found = resolve(config, IMAGES)
     return found.augment.views, found.train.features
 
 
@@ -123,31 +123,31 @@ def test_what_trains_from_its_first_layer_has_no_trunk(model: str) -> None:
         ("tl", CHANGED, "auto", "auto", (VIEWS, "float32")),
         ("stacked", CHANGED, "auto", "auto", (VIEWS, "float32")),
         ("ft", CHANGED, "auto", "auto", (VIEWS, "float16")),
-        ("deep", CHANGED, "auto", "auto", ("live", "live")),
-        ("whole", CHANGED, "auto", "auto", ("live", "live")),
-        ("cnn", CHANGED, "auto", "auto", ("live", "live")),
+        ("deep", CHANGED, "auto", "auto", ("per_epoch", "off")),
+        ("whole", CHANGED, "auto", "auto", ("per_epoch", "off")),
+        ("cnn", CHANGED, "auto", "auto", ("per_epoch", "off")),
         # So many views, whether something is kept of them or not.
         ("tl", CHANGED, 7, "auto", (7, "float32")),
-        ("deep", CHANGED, 7, "auto", (7, "live")),
-        ("cnn", CHANGED, 7, "auto", (7, "live")),
+        ("deep", CHANGED, 7, "auto", (7, "off")),
+        ("cnn", CHANGED, 7, "auto", (7, "off")),
         # New images in every epoch leave nothing to keep.
-        ("tl", CHANGED, "live", "auto", ("live", "live")),
-        ("cnn", CHANGED, "live", "auto", ("live", "live")),
+        ("tl", CHANGED, "per_epoch", "auto", ("per_epoch", "off")),
+        ("cnn", CHANGED, "per_epoch", "auto", ("per_epoch", "off")),
         # As it is asked for.
         ("tl", CHANGED, "auto", "float16", (VIEWS, "float16")),
         ("ft", CHANGED, 2, "float32", (2, "float32")),
         ("deep", CHANGED, "auto", "float16", (VIEWS, "float16")),
-        ("tl", CHANGED, "auto", "live", ("live", "live")),
-        ("tl", CHANGED, 7, "live", (7, "live")),
-        ("cnn", CHANGED, "auto", "live", ("live", "live")),
+        ("tl", CHANGED, "auto", "off", ("per_epoch", "off")),
+        ("tl", CHANGED, 7, "off", (7, "off")),
+        ("cnn", CHANGED, "auto", "off", ("per_epoch", "off")),
         # Images that are not changed have one view, whatever is asked for.
         ("tl", SAME, "auto", "auto", (1, "float32")),
-        ("tl", SAME, "live", "auto", (1, "float32")),
+        ("tl", SAME, "per_epoch", "auto", (1, "float32")),
         ("ft", SAME, 7, "auto", (1, "float16")),
-        ("ft", SAME, "live", "float32", (1, "float32")),
-        ("deep", SAME, "auto", "auto", (1, "live")),
-        ("tl", SAME, "auto", "live", (1, "live")),
-        ("cnn", SAME, 7, "auto", (1, "live")),
+        ("ft", SAME, "per_epoch", "float32", (1, "float32")),
+        ("deep", SAME, "auto", "auto", (1, "off")),
+        ("tl", SAME, "auto", "off", (1, "off")),
+        ("cnn", SAME, 7, "auto", (1, "off")),
     ],
 )
 def test_views_and_what_is_kept_are_settled(
@@ -158,7 +158,7 @@ def test_views_and_what_is_kept_are_settled(
 
 @pytest.mark.parametrize("model", ["cnn", "whole"])
 def test_a_model_without_a_trunk_keeps_nothing_whatever_is_asked_for(model: str) -> None:
-    assert settled(run(model, CHANGED, kept="float16")) == ("live", "live")
+    assert settled(run(model, CHANGED, kept="float16")) == ("per_epoch", "off")
 
 
 def test_outputs_that_would_fill_the_disk_are_not_kept_by_themselves() -> None:
@@ -166,21 +166,21 @@ def test_outputs_that_would_fill_the_disk_are_not_kept_by_themselves() -> None:
     part = trunk(config.model)
     assert part is not None
     image = VIEWS * part.output_size(32) * 2  # bytes, in float16
-    assert settle(config, LARGEST // image).train.features == "float16"
-    assert settle(config, LARGEST // image + 1).train.features == "live"
+    assert resolve(config, LARGEST // image).train.features == "float16"
+    assert resolve(config, LARGEST // image + 1).train.features == "off"
 
 
 def test_outputs_of_images_that_are_always_new_cannot_be_kept() -> None:
-    line = r"train\.features is float32, but augment\.views is live: .* give a number of views"
+    line = r"train\.features is float32, but augment\.views is per_epoch: .* give a number of views"
     with pytest.raises(UserError, match=line):
-        settle(run("tl", CHANGED, "live", "float32"), IMAGES)
+        resolve(run("tl", CHANGED, "per_epoch", "float32"), IMAGES)
 
 
 @given(
     model=st.sampled_from(sorted(MODELS)),
     augment=st.sampled_from([CHANGED, SAME]),
-    views=st.sampled_from(["auto", "live"]) | st.integers(1, 30),
-    kept=st.sampled_from(["auto", "live", "float16", "float32"]),
+    views=st.sampled_from(["auto", "per_epoch"]) | st.integers(1, 30),
+    kept=st.sampled_from(["auto", "off", "float16", "float32"]),
     epochs=st.integers(1, 20),
 )
 def test_what_is_settled_is_said_in_full_and_stays(
@@ -188,15 +188,15 @@ def test_what_is_settled_is_said_in_full_and_stays(
 ) -> None:
     config = run(model, augment, views, kept, epochs)
     try:
-        found = settle(config, IMAGES)
+        found = resolve(config, IMAGES)
     except UserError:
         assert kept in ("float16", "float32")
-        assert views == "live"
+        assert views == "per_epoch"
         return
-    assert settle(found, IMAGES) == found
-    assert found.augment.views == "live" or 1 <= found.augment.views <= epochs
-    assert found.train.features in ("live", "float16", "float32")
-    assert found.train.features == "live" or found.augment.views != "live"
+    assert resolve(found, IMAGES) == found
+    assert found.augment.views == "per_epoch" or 1 <= found.augment.views <= epochs
+    assert found.train.features in ("off", "float16", "float32")
+    assert found.train.features == "off" or found.augment.views != "per_epoch"
     assert kept in ("auto", found.train.features) or trunk(config.model) is None
     assert dataclasses.replace(found, augment=config.augment, train=config.train) == config
 
@@ -213,7 +213,7 @@ def frozen(name: str = "tl", *, augment: AugmentConfig = CHANGED, **others: Any)
         else:
             part = dataclasses.replace(getattr(config, key), **value)
             config = dataclasses.replace(config, **{key: part})
-    return FrozenRun(settle(config, IMAGES), inputs, cache)
+    return FrozenRun(resolve(config, IMAGES), inputs, cache)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_runs_whose_trunks_are_fed_the_same_share_a_pass(other: dict[str, Any]) 
     [
         {"seed": 4},
         {"cache": Path("/scratch")},
-        {"augment": dataclasses.replace(CHANGED, mirror=True)},
+        {"augment": dataclasses.replace(CHANGED, horizontal_flip=True)},
         {"data": {"image_size": 64}},
         {"data": {"split_seed": 1}},
         {"data": {"clahe": 2.0}},

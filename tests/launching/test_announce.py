@@ -33,7 +33,7 @@ def test_a_sweep_says_what_is_computed_once_and_kept(
     text = said(composer, capsys, *rates, ["model.name=cnn"])
     pattern = (
         r"frozen trunks: one pass over the images for 2 runs on 4 views of each image, about "
-        r"(\d+) times less work, (\d+) KiB in \.cache \(train\.features=live is without\)\n"
+        r"(\d+) times less work, (\d+) KiB in \.cache \(train\.features=off is without\)\n"
     )
     found = re.fullmatch(pattern, text)
     assert found, text
@@ -74,7 +74,7 @@ def test_little_that_is_saved_is_not_said_but_what_is_kept_is(
 def test_runs_that_have_a_trunk_and_keep_nothing_of_it_are_counted(
     composer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    jobs = [["model.unfreeze=20"], ["train.features=live"], ["model.name=cnn"]]
+    jobs = [["model.unfreeze=20"], ["train.features=off"], ["model.name=cnn"]]
     assert said(composer, capsys, *jobs).startswith("frozen trunks: 2 runs without (train.features")
 
 

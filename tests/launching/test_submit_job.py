@@ -35,7 +35,7 @@ FULL = ClusterConfig(
     extra={"exclude": "node7", "gpus-per-node": "a100:2", "nice": 0, "hold": False},
     setup=("module load cuda", 'export NAME="a b"'),
     container="apptainer exec --nv 'my image.sif'",
-    notice=300,
+    signal_time=300,
     cpu_job=CpuJobConfig(partition="cpu", time="00:20:00", cpus=1, mem=None),
 )
 NINE = tuple((f"ft-{number}",) for number in range(9))

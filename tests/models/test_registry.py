@@ -25,7 +25,7 @@ from xray_hpc.models.registry import (
     backbones,
     check,
     output,
-    settle,
+    resolve,
     weights_digests,
     weights_files,
 )
@@ -88,24 +88,24 @@ def test_the_smallest_image_of_a_stacked_model_is_that_of_its_backbones() -> Non
 
 
 def test_keys_that_a_model_does_not_use_are_put_back_and_named() -> None:
-    settled, moved = settle(ModelConfig("cnn", "demo", "none", unfreeze=3))
-    assert settled == settle(ModelConfig("cnn"))[0]
+    settled, moved = resolve(ModelConfig("cnn", "demo", "none", unfreeze=3))
+    assert settled == resolve(ModelConfig("cnn"))[0]
     assert moved == ("backbone", "weights", "unfreeze")
 
 
 def test_without_a_backbone_the_automatic_scaling_is_to_0_and_1() -> None:
     automatic, unit = ModelConfig("vgg"), ModelConfig("vgg", preprocessing="unit")
-    assert settle(automatic) == settle(unit)
+    assert resolve(automatic) == resolve(unit)
     backbone = ModelConfig("tl", "demo", "none", head_units=8, head_dropout=0.1)
-    assert settle(backbone)[0].preprocessing == "auto"
+    assert resolve(backbone)[0].preprocessing == "auto"
 
 
 def test_backbones_without_weights_are_left_out_and_their_order_does_not_matter() -> None:
     one = stacked(mobilenet_v2="none", densenet169=None, demo="demo")
-    settled, moved = settle(one)
+    settled, moved = resolve(one)
     assert list((settled.backbones or {}).items()) == [("demo", "demo"), ("mobilenet_v2", "none")]
     assert moved == ()
-    assert settle(stacked(demo="demo", mobilenet_v2="none"))[0] == settled
+    assert resolve(stacked(demo="demo", mobilenet_v2="none"))[0] == settled
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ CONFIG: dict[str, Any] = {
     },
     "augment": {
         **{"rotation": 0.0, "zoom": 0.1, "shear": 0.0, "height_shift": 0.1, "width_shift": 0.1},
-        **{"mirror": False, "quarter_turns": False, "crop": False, "brightness": 0.0},
+        **{"horizontal_flip": False, "rot90": False, "crop": False, "brightness": 0.0},
         "fill_mode": "reflect",
     },
     "train": {

@@ -43,7 +43,7 @@ CONFIG = RunConfig(
         split_seed=0,
     ),
     model=ModelConfig("ft", "demo", "demo", unfreeze=5, head_units=4, head_dropout=0.1),
-    augment=AugmentConfig(zoom=0.1, mirror=True, crop=True, brightness=0.1, views=2),
+    augment=AugmentConfig(zoom=0.1, horizontal_flip=True, crop=True, brightness=0.1, views=2),
     train=TrainConfig(epochs=3, batch_size=8, learning_rate=1e-3, features="float32"),
     seed=3,
 )

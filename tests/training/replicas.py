@@ -55,7 +55,7 @@ class Case:
     classes: int
     balance: Literal["none", "class_weights", "sampling"] = "none"
     size: int = 32
-    kept: Literal["live", "float32"] = "live"
+    kept: Literal["off", "float32"] = "off"
 
 
 # The real one has 154 layers, which take a minute to trace for one device and for two.

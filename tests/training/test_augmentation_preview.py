@@ -16,7 +16,7 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.input_pipeline import training_batches
 from xray_hpc.training.augmentation_preview import augmented
 
-VGG = AugmentConfig(rotation=30, zoom=0.2, height_shift=0.1, width_shift=0.1, mirror=True)
+VGG = AugmentConfig(rotation=30, zoom=0.2, height_shift=0.1, width_shift=0.1, horizontal_flip=True)
 CONFIG = RunConfig(
     data=DataConfig(
         source="folder",

@@ -50,7 +50,7 @@ RUN = RunConfig(
         demo_seed=0,
     ),
     model=ModelConfig("ft", "demo", "demo", unfreeze=7, **HEAD),
-    augment=AugmentConfig(rotation=10, zoom=0.2, mirror=True, brightness=0.1, views=2),
+    augment=AugmentConfig(rotation=10, zoom=0.2, horizontal_flip=True, brightness=0.1, views=2),
     train=TrainConfig(
         epochs=3,
         batch_size=8,
@@ -112,7 +112,7 @@ def trained(config: RunConfig, cache: Path, folder: Path) -> tuple[Fitted, Float
     """A training without the files around it, and its scores of the test images."""
     data, paths = load(config.data, cache), RunPaths(folder / config.train.features)
     learner = make_learner(config, data, make_strategy(["CPU:0"]), cache)
-    assert isinstance(learner.feed, Images) == (config.train.features == "live")
+    assert isinstance(learner.feed, Images) == (config.train.features == "off")
     fitted = fit(config, data, learner, paths, StateFiles(paths.state, {}))
     return fitted, learner.predict("test")
 
@@ -131,7 +131,7 @@ def test_outputs_that_are_kept_give_the_same_answer(
         data=replace(RUN.data, channels=channels),
         train=replace(RUN.train, balance=balance),
     )
-    live, scores = trained(keeping(config, "live"), cache, tmp_path)
+    live, scores = trained(keeping(config, "off"), cache, tmp_path)
     kept, own = trained(keeping(config, "float32"), cache, tmp_path)
     for weight, value in zip(kept.model.weights, live.model.get_weights(), strict=True):
         np.testing.assert_allclose(weight, value, atol=1e-5, err_msg=weight.path)
@@ -149,7 +149,7 @@ def test_outputs_computed_in_16_bits_give_the_same_answer(
 ) -> None:
     config = replace(RUN, train=replace(RUN.train, precision=precision))
     try:
-        live, scores = trained(keeping(config, "live"), cache, tmp_path)
+        live, scores = trained(keeping(config, "off"), cache, tmp_path)
         kept, own = trained(keeping(config, "float32"), cache, tmp_path)
     finally:
         keras.config.set_dtype_policy("float32")
@@ -176,7 +176,7 @@ def uninterrupted(results: Path) -> RunPaths:
 
 
 def test_every_file_of_a_run_says_the_same(results: Path, uninterrupted: RunPaths) -> None:
-    live = whole_run(results, "live")
+    live = whole_run(results, "off")
     train_run(live)
     mine, theirs = contents(uninterrupted), contents(live)
     assert mine.keys() == theirs.keys()

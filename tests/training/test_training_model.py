@@ -41,7 +41,7 @@ def keeping(features: Any, views: int | str = 2) -> RunConfig:
     return replace(CONFIG, train=train, augment=replace(CONFIG.augment, views=views))
 
 
-@pytest.mark.parametrize("config", [keeping("live"), keeping("auto", "auto")])
+@pytest.mark.parametrize("config", [keeping("off"), keeping("auto", "auto")])
 def test_a_run_that_keeps_nothing_trains_the_whole_model_on_images(
     cache: Path, config: RunConfig
 ) -> None:
@@ -64,7 +64,7 @@ def test_what_the_tail_trains_are_the_weights_of_the_whole_model(kept: Learner) 
 
 
 def test_both_ways_start_from_the_same_weights(kept: Learner, cache: Path) -> None:
-    live = build(keeping("live"), 2, strategy())
+    live = build(keeping("off"), 2, strategy())
     for mine, theirs in zip(kept.whole.get_weights(), live.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -80,7 +80,7 @@ def test_a_split_has_the_scores_of_the_whole_model(kept: Learner) -> None:
 
 @pytest.mark.parametrize(("output", "loss"), [("sigmoid", "binary"), ("softmax", "categorical")])
 def test_the_loss_is_that_of_the_output(cache: Path, output: Any, loss: str) -> None:
-    config = replace(keeping("live"), model=ModelConfig("lung", output=output))
+    config = replace(keeping("off"), model=ModelConfig("lung", output=output))
     learner = make_learner(config, noise(), strategy(), cache)
     assert learner.trained.loss == f"{loss}_crossentropy"
 

@@ -423,7 +423,7 @@ def test_a_run_is_left_where_slurm_alone_puts_the_job_back(
 def test_a_signal_before_the_time_limit_is_none_to_cancel_though_slurm_is_away(
     start: Any, paths: RunPaths, queue: Queue
 ) -> None:
-    process = start(HANG, "--submission", submission([paths], notice=4), **TASK)
+    process = start(HANG, "--submission", submission([paths], signal_time=4), **TASK)
     until(lambda: paths.log.exists() and "training" in paths.log.read_text())
     queue.site.answer("scontrol", "*show*", "Unable to contact slurm controller", code=1)
     process.send_signal(signal.SIGUSR2)

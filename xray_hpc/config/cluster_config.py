@@ -68,8 +68,8 @@ class ClusterConfig:
     ``sbatch``) or ``none`` (make the run folders, run nothing). ``time`` is minutes, or a text as
     Slurm takes it; ``mem`` a text as Slurm takes it; ``gpus`` counts per run. ``parallel`` limits
     how many runs go at once (local: 1 where it is null; Slurm: all). A job works through
-    ``runs_per_job`` runs, ``runs_per_gpu`` of them side by side. ``notice`` is how many seconds
-    before its time limit a job is told of it.
+    ``runs_per_job`` runs, ``runs_per_gpu`` of them side by side. ``signal_time`` is how many
+    seconds before its time limit a job receives a signal.
     """
 
     kind: Literal["auto", "local", "slurm", "none"]
@@ -89,7 +89,7 @@ class ClusterConfig:
     snapshot: bool = False
     runs_per_job: int = 1
     runs_per_gpu: int = 1
-    notice: int = 120
+    signal_time: int = 120
     check_node: bool = True
     on_failure: FailureConfig = field(default_factory=FailureConfig)
     cpu_job: CpuJobConfig = field(default_factory=CpuJobConfig)
@@ -116,7 +116,12 @@ class ClusterConfig:
                 raise UserError(
                     f"cluster.extra.{option} is what a launch sets itself; leave it out"
                 )
-        check(0 <= self.notice <= 65535, "cluster.notice", self.notice, "be 0 to 65535 seconds")
+        check(
+            0 <= self.signal_time <= 65535,
+            "cluster.signal_time",
+            self.signal_time,
+            "be 0 to 65535 seconds",
+        )
 
 
 def minutes(time: str | int, key: str) -> int:

@@ -127,14 +127,13 @@ class AugmentConfig:
 
     ``rotation`` and ``shear`` are the largest angles in degrees; ``zoom`` is the largest relative
     change of size (0.1: 90 % to 110 %, height and width drawn separately); shifts are fractions of
-    the height and width. ``mirror`` flips left and right half of the time; ``quarter_turns`` turns
+    the height and width. ``horizontal_flip`` flips left and right half of the time; ``rot90`` turns
     by 0, 90, 180 or 270 degrees. ``crop`` cuts the square that the network sees (``data.crop``) at
     a random place instead of the centre. ``brightness`` multiplies the pixels by 1 -+ so much.
     What comes in from outside is filled by ``fill_mode``.
 
     ``views`` is how many changes each image has: epoch e shows what is drawn for epoch e mod
-    ``views``. ``live`` draws anew in every epoch; ``auto`` is chosen when a run is planned (see
-    models.trunks).
+    ``views``. ``per_epoch`` draws anew in every epoch; ``auto`` is chosen when a run is planned.
     """
 
     rotation: float = 0.0
@@ -142,8 +141,8 @@ class AugmentConfig:
     shear: float = 0.0
     height_shift: float = 0.0
     width_shift: float = 0.0
-    mirror: bool = False
-    quarter_turns: bool = False
+    horizontal_flip: bool = False
+    rot90: bool = False
     crop: bool = False
     brightness: float = 0.0
     fill_mode: Literal["reflect", "nearest", "constant", "wrap"] = "reflect"
@@ -156,9 +155,9 @@ class AugmentConfig:
             value = getattr(self, key)
             check(0 <= value < 1, f"augment.{key}", value, "be at least 0 and below 1")
         views = self.views
-        fits = views in ("auto", "live") if isinstance(views, str) else views >= 1
-        hint = nearest(views, ("auto", "live")) if isinstance(views, str) else ""
-        many = f"be auto, live, or a number of views, 1 or more{hint}"
+        fits = views in ("auto", "per_epoch") if isinstance(views, str) else views >= 1
+        hint = nearest(views, ("auto", "per_epoch")) if isinstance(views, str) else ""
+        many = f"be auto, per_epoch, or a number of views, 1 or more{hint}"
         check(fits, "augment.views", views, many)
 
     @property
@@ -228,7 +227,7 @@ class TrainConfig:
     draws every class equally often). ``keep`` is the measure by which the best epoch's weights are
     kept at the end, or ``last``; ``save_best`` also writes them to ``checkpoints/`` in each epoch
     that is the best so far. ``features`` is how the outputs of a frozen trunk are kept for all
-    epochs and runs, ``live`` not at all; ``auto`` is chosen when a run is planned (see
+    epochs and runs, ``off`` not at all; ``auto`` is chosen when a run is planned (see
     models.trunks). ``checkpoint`` is not part of a run's identity.
     """
 
@@ -240,7 +239,7 @@ class TrainConfig:
     balance: Literal["none", "class_weights", "sampling"] = "none"
     keep: Literal["val_loss", "val_accuracy", "val_auc", "last"] = "val_loss"
     save_best: bool = False
-    features: Literal["auto", "float32", "float16", "live"] = "auto"
+    features: Literal["auto", "float32", "float16", "off"] = "auto"
     early_stopping: EarlyStoppingConfig | None = field(default_factory=EarlyStoppingConfig)
     reduce_lr: ReduceLROnPlateauConfig | None = field(default_factory=ReduceLROnPlateauConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

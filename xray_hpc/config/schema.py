@@ -67,6 +67,8 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         return _convert(members[0], value, key)
     if origin is Literal:
         choices = typing.get_args(hint)
+        if value is False and "off" in choices:  # YAML 1.1 reads an unquoted off as false
+            return "off"
         if (type(value), value) not in [(type(choice), choice) for choice in choices]:
             raise UserError(one_of(key, value, choices))
         return value

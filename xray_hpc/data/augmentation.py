@@ -132,8 +132,8 @@ def epoch_moves(
         shear=either_way(SHEAR, augment.shear),
         zoom=1 + zoom_shift[:, [1, 0]] * augment.zoom,
         corner=corner,
-        turns=generator(TURN).integers(4, size=images) * augment.quarter_turns,
-        mirror=(generator(MIRROR).uniform(size=images) < 0.5) & augment.mirror,
+        turns=generator(TURN).integers(4, size=images) * augment.rot90,
+        mirror=(generator(MIRROR).uniform(size=images) < 0.5) & augment.horizontal_flip,
     )
 
 
@@ -204,7 +204,7 @@ def interpolates(augment: AugmentConfig) -> bool:
 
 def moves_pixels(augment: AugmentConfig) -> bool:
     """Whether an image becomes anything but its central square, brightness apart."""
-    return interpolates(augment) or augment.mirror or augment.quarter_turns or augment.crop
+    return interpolates(augment) or augment.horizontal_flip or augment.rot90 or augment.crop
 
 
 def centre(images: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:

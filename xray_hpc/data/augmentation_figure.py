@@ -127,8 +127,8 @@ def words(augment: AugmentConfig) -> list[str]:
         name
         for name, on in (
             ("random crop", augment.crop),
-            ("quarter turns", augment.quarter_turns),
-            ("mirror", augment.mirror),
+            ("quarter turns", augment.rot90),
+            ("mirror", augment.horizontal_flip),
         )
         if on
     ]

@@ -69,8 +69,8 @@ def _table() -> dict[str, list[Trunk]]:
     return {name: [Trunk(*row) for row in rows] for name, rows in content.items()}
 
 
-def settle(config: RunConfig, images: int) -> RunConfig:
-    """Put a number or ``live`` for ``augment.views``, and what is kept for ``train.features``.
+def resolve(config: RunConfig, images: int) -> RunConfig:
+    """Put a number or ``per_epoch`` for ``augment.views``, and what is kept for ``train.features``.
 
     By itself a training keeps what a trunk gives where that is half of its work or more, for
     ``VIEWS`` views of each image: vectors in float32, feature maps in float16, which is half as
@@ -78,23 +78,23 @@ def settle(config: RunConfig, images: int) -> RunConfig:
     view, and a model without a trunk has nothing to keep. ``images`` train and validate.
 
     Raises:
-        UserError: outputs are to be kept, but the views are live.
+        UserError: outputs are to be kept, but the views are drawn per epoch.
     """
     views, kept = config.augment.views, config.train.features
     part, still = trunk(config.model), config.augment.identity
     if part is None:
-        kept = "live"
+        kept = "off"
     elif kept == "auto":
-        kept = "live" if views == "live" and not still else _kept(part, config, images)
-    elif kept != "live" and views == "live" and not still:
+        kept = "off" if views == "per_epoch" and not still else _kept(part, config, images)
+    elif kept != "off" and views == "per_epoch" and not still:
         raise UserError(
-            f"train.features is {kept}, but augment.views is live: images that are new in "
+            f"train.features is {kept}, but augment.views is per_epoch: images that are new in "
             "every epoch have no outputs to keep; give a number of views, or auto"
         )
     if still:
         views = 1
     elif views == "auto":
-        views = "live" if kept == "live" else VIEWS
+        views = "per_epoch" if kept == "off" else VIEWS
     if isinstance(views, int):
         views = min(views, config.train.epochs)
     return dataclasses.replace(
@@ -104,14 +104,14 @@ def settle(config: RunConfig, images: int) -> RunConfig:
     )
 
 
-def _kept(part: Trunk, config: RunConfig, images: int) -> Literal["float32", "float16", "live"]:
+def _kept(part: Trunk, config: RunConfig, images: int) -> Literal["float32", "float16", "off"]:
     """How a training keeps what its trunk gives by itself."""
     views = config.augment.views
     number = 1 if config.augment.identity else VIEWS if isinstance(views, str) else views
     width = 4 if part.side == 0 else 2
     size = width * images * number * part.output_size(config.data.input_size)
     if part.share < LEAST_SHARE or size > LARGEST:
-        return "live"
+        return "off"
     return "float32" if part.side == 0 else "float16"
 
 
@@ -125,7 +125,7 @@ def kept_bytes(config: RunConfig, images: int, tested: int) -> int:
         config.augment.views,
         config.data.validation_fraction,
     )
-    if part is None or config.train.features == "live" or isinstance(views, str):
+    if part is None or config.train.features == "off" or isinstance(views, str):
         return 0
     width = 4 if config.train.features == "float32" else 2
     an_image = part.output_size(config.data.input_size)
@@ -140,7 +140,7 @@ def passes(runs: Iterable[FrozenRun]) -> list[list[FrozenRun]]:
     """
     found: dict[str, list[FrozenRun]] = {}
     for run in runs:
-        if run.config.train.features not in ("auto", "live"):
+        if run.config.train.features not in ("auto", "off"):
             found.setdefault(_pass(run), []).append(run)
     return list(found.values())
 

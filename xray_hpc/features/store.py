@@ -114,7 +114,7 @@ def _compute(
         found = {item.path: _whole(item, mend=True) for item in wanted}
         left = [item for item in wanted if found[item.path] is None]
         if left:
-            what = f"{WHAT} (train.features=live keeps none)"
+            what = f"{WHAT} (train.features=off keeps none)"
             check_space(
                 cache, what, sum(block_file.lacking(item.path, item.arrays) for item in left)
             )

@@ -49,10 +49,10 @@ def show_trunks(plan: Plan, todo: Sequence[str]) -> None:
     runs = [run for run in plan.runs if run.name in wanted]
     if groups := cost.passes(runs):
         _show_kept(plan, groups)
-    live = [run for run in runs if run.config.train.features == "live"]
+    live = [run for run in runs if run.config.train.features == "off"]
     if without := sum(cost.trunk(run.config.model) is not None for run in live):
         print(
-            f"frozen trunks: {counted(without, 'run')} without (train.features=live): as asked "
+            f"frozen trunks: {counted(without, 'run')} without (train.features=off): as asked "
             f"for, or less than half of the work is frozen, or too much would be kept"
         )
 
@@ -69,7 +69,7 @@ def _show_kept(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
     known = [kept for kept in sizes if kept is not None]
     if len(known) == len(sizes):
         said.append(f"{size(sum(known))} in {short(cache)}")
-    print(", ".join(said), "(train.features=live is without)")
+    print(", ".join(said), "(train.features=off is without)")
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if (free := shutil.disk_usage(there).free) < sum(known):
         print(f"note: {short(cache)} has {size(free)} free; cache=FOLDER puts it elsewhere")

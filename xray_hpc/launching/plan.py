@@ -162,7 +162,7 @@ def read_run(
     if data.get("root"):
         data["root"] = str(Path(data["root"]).expanduser().resolve())
     config = build(RunConfig, content | {"data": data})
-    model, moved = registry.settle(config.model)
+    model, moved = registry.resolve(config.model)
     idle = [f"model.{key}" for key in moved]
     settled, augment = _settle_data(config.data), _settle_augment(config)
     found = inputs.survey(settled, cache)
@@ -170,9 +170,9 @@ def read_run(
     model = dataclasses.replace(model, output=registry.output(model, found.classes))
     config = RunConfig(settled, model, augment, config.train, config.seed)
     registry.check(config, found.classes)
-    if cost.trunk(model) is None and config.train.features not in ("auto", "live"):
+    if cost.trunk(model) is None and config.train.features not in ("auto", "off"):
         idle.append("train.features")
-    config = cost.settle(config, trainable(found.images, settled))
+    config = cost.resolve(config, trainable(found.images, settled))
     frozen = FrozenRun(config, Inputs(found.fingerprint, inputs.weights(model)), cache)
     if config.train.batch_size > (most := trainable(found.images, settled)):
         raise UserError(

@@ -106,7 +106,7 @@ class Job:
             "srun_args": [f"--cpus-per-task={ask.cpus}", "--export=ALL"],
             "setup": setup or None,
             "teardown": self._teardown(folder) if gpus else None,
-            "signal_delay_s": cluster.notice if runs else TRUNK_NOTICE,
+            "signal_delay_s": cluster.signal_time if runs else TRUNK_NOTICE,
             "stderr_to_stdout": True,
             "wckey": None,
             "array_parallelism": self.throttle or len(self.tasks),

@@ -125,11 +125,11 @@ MODELS = {
 }
 
 
-def settle(config: ModelConfig) -> tuple[ModelConfig, tuple[str, ...]]:
+def resolve(config: ModelConfig) -> tuple[ModelConfig, tuple[str, ...]]:
     """Put the keys that the model does not use back to their defaults, and name those that moved.
 
     Of a stacked model's backbones those without weights are left out and the others sorted by
-    name; ``auto`` preprocessing without a backbone is ``unit``. Two configurations that settle to
+    name; ``auto`` preprocessing without a backbone is ``unit``. Two configurations that resolve to
     the same one describe the same run.
 
     Raises:

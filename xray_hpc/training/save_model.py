@@ -18,7 +18,7 @@ from xray_hpc.models.build_model import build_model
 from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.models.layers import GlobalBatchDropout
 from xray_hpc.models.model_card import EARLIEST, ModelCard, add_card
-from xray_hpc.models.registry import settle
+from xray_hpc.models.registry import resolve
 from xray_hpc.records.atomic_files import replacing, write_text
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training import run_figures
@@ -66,7 +66,7 @@ def copy_weights(model: keras.Model, to: keras.Model) -> None:
 
 def plain_model(config: RunConfig, classes: int) -> keras.Model:
     """The run's model with random weights, of plain Keras layers alone."""
-    return build_model(settle(config.model)[0], config.data.input_shape, classes)
+    return build_model(resolve(config.model)[0], config.data.input_shape, classes)
 
 
 def export(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:

@@ -15,7 +15,7 @@ from xray_hpc.features.cut import place_of_cut, tail
 from xray_hpc.features.store import features, load
 from xray_hpc.metrics import Floats, probabilities
 from xray_hpc.models.build_model import build_model
-from xray_hpc.models.registry import check, output, settle, weights_files
+from xray_hpc.models.registry import check, output, resolve, weights_files
 from xray_hpc.training.feed import Feed, Images, Outputs
 from xray_hpc.training.predictor import Predictor
 
@@ -62,7 +62,7 @@ def make_learner(
     with strategy.scope():  # a model of its own, so that the whole one is saved uncompiled
         trained = keras.Model(model.input, model.output, name=model.name)
     feed: Feed = Images(config, data)
-    if config.train.features not in ("auto", "live") and isinstance(config.augment.views, int):
+    if config.train.features not in ("auto", "off") and isinstance(config.augment.views, int):
         place = place_of_cut(model)
         assert place is not None, "a plan keeps the outputs of trunks only where there is one"
         with strategy.scope():
@@ -83,7 +83,7 @@ def build(config: RunConfig, classes: int, strategy: tf.distribute.Strategy) -> 
     check(config, classes)
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.train.precision)
-    settled, _ = settle(config.model)
+    settled, _ = resolve(config.model)
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         return build_model(

@@ -216,7 +216,7 @@ class Attempts:
             in_job=job is not None,
             job=state,
             restarts=job.restarts if job else 0,
-            notice=self.cluster.notice,
+            notice=self.cluster.signal_time,
             **known,
         )
 

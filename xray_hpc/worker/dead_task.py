@@ -54,7 +54,7 @@ def conclude_dead(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -
             return
         if not any(_tried(run, job) for run in runs):
             begun = todo[:1]
-    with Signals(job, cluster.notice) as signals, ExitStack() as leases:
+    with Signals(job, cluster.signal_time) as signals, ExitStack() as leases:
         outcomes = []
         for run in todo:
             try:
@@ -88,7 +88,7 @@ class _Dead:
             in_job=True,
             job=state,
             restarts=job.restarts,
-            notice=cluster.notice,
+            notice=cluster.signal_time,
             oom_kills=int(out_of_memory),
         )
         self.failure = classify(evidence)

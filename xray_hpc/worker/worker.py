@@ -33,7 +33,7 @@ def work(runs: Sequence[RunPaths], cluster: ClusterConfig) -> int:
     job = None if cluster.kind == "local" else current_job()
     side_by_side = min(cluster.runs_per_gpu, len(runs))
     todo = [run for run in runs if not given_up(run, runs, job)]
-    with Signals(job, cluster.notice) as signals, ExitStack() as leases:
+    with Signals(job, cluster.signal_time) as signals, ExitStack() as leases:
         cpus = _cpus(job, side_by_side)
         attempts = Attempts(cluster, job, signals, leases, side_by_side, cpus)
         with ThreadPoolExecutor(side_by_side) as pool:

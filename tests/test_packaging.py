@@ -54,5 +54,5 @@ def test_jobs_and_templates_are_in_the_package(unpacked: Path) -> None:
 
 
 def test_the_demo_weights_are_in_the_package_and_small(unpacked: Path) -> None:
-    weights = unpacked / "xray_hpc" / "models" / "weights" / "demo.weights.h5"
+    weights = unpacked / "xray_hpc" / "synthetic" / "weights" / "demo.weights.h5"
     assert 0 < weights.stat().st_size <= 3_000_000

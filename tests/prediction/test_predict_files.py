@@ -111,13 +111,13 @@ def test_a_folder_of_any_size_takes_the_memory_of_a_few_batches(
     decoded: list[weakref.ref[np.ndarray]] = []
     alive: list[int] = []
 
-    def decode(*arguments: object) -> np.ndarray:
+    def decode_and_count(*arguments: object) -> np.ndarray:
         pixels = decode.decode(*arguments).copy()
         decoded.append(weakref.ref(pixels))
         alive.append(sum(image() is not None for image in list(decoded)))
         return pixels
 
-    monkeypatch.setattr(predict_files, "decode", decode)
+    monkeypatch.setattr(predict_files, "decode", decode_and_count)
     monkeypatch.setattr(predict_files, "LARGEST_BATCH", 16)
     results = list(predict(found, CARD, first_pixel, 0.4, workers=3))
     assert [result.label for result in results] == ["PNEUMONIA"] * 500

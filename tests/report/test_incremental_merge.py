@@ -225,7 +225,7 @@ def test_a_config_that_json_would_change_is_not_kept(sweep: SweepPaths) -> None:
 
 KILLED = """
 import os, sys; from pathlib import Path
-from xray_hpc.report import piecing; from xray_hpc.records.paths import SweepPaths
+from xray_hpc.report import incremental_merge; from xray_hpc.records.paths import SweepPaths
 sweep, last = SweepPaths(Path(sys.argv[1])), int(sys.argv[2])
 replace, done = os.replace, []
 def dying(*paths):
@@ -233,7 +233,7 @@ def dying(*paths):
     done.append(replace(*paths))
 os.replace = dying
 names = sorted(path.name for path in sweep.runs.iterdir())
-piecing.merge(sweep.report, [piecing.Asked(sweep.run(name)) for name in names])
+incremental_merge.merge(sweep.report, [incremental_merge.Asked(sweep.run(name)) for name in names])
 """
 
 

@@ -107,10 +107,10 @@ def test_a_process_ends_with_the_one_that_started_it() -> None:
 
 def test_ctrl_c_ends_all_of_it_quietly() -> None:
     code = (
-        "import time; from xray_hpc import cli; from xray_hpc.report import workers\n"
-        "workers.available_cpus = lambda: 2\n"
+        "import time; from xray_hpc import cli; from xray_hpc.report import process_pool\n"
+        "process_pool.available_cpus = lambda: 2\n"
         "def main():\n"
-        "    for _ in workers.spread(time.sleep, [0.01] * 10_000): print('one', flush=True)\n"
+        "    for _ in process_pool.spread(time.sleep, [0.01] * 10_000): print('one', flush=True)\n"
         "cli.run(main)"
     )
     with subprocess.Popen(

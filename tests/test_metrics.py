@@ -21,7 +21,14 @@ from sklearn.metrics import (
 )
 
 from xray_hpc.errors import UserError
-from xray_hpc.metrics import MACRO, MICRO, call, probabilities, roc_curves, split_metrics
+from xray_hpc.metrics import (
+    MACRO,
+    MICRO,
+    predicted_labels,
+    probabilities,
+    roc_curves,
+    split_metrics,
+)
 
 TWO = ("NORMAL", "PNEUMONIA")
 THREE = ("Covid", "Normal", "Viral Pneumonia")
@@ -115,7 +122,7 @@ def test_metrics_are_scikit_learns(classes: tuple[str, ...], data: st.DataObject
     y_true, scores = data.draw(splits(len(classes)))
     two, labels = len(classes) == 2, list(range(len(classes)))
     measured = split_metrics(y_true, scores, classes)
-    called = call(scores, 0.5 if two else None)
+    called = predicted_labels(scores, 0.5 if two else None)
     assert measured["confusion"] == confusion_matrix(y_true, called, labels=labels).tolist()
     assert measured["accuracy"] == pytest.approx(accuracy_score(y_true, called))
     expected = balanced_accuracy_score(y_true, called)
@@ -141,7 +148,7 @@ def test_the_classes_figures_are_scikit_learns_report(
     measured = split_metrics(y_true, scores, classes)
     report = classification_report(
         y_true,
-        call(scores, 0.5 if len(classes) == 2 else None),
+        predicted_labels(scores, 0.5 if len(classes) == 2 else None),
         labels=range(len(classes)),
         target_names=classes,
         output_dict=True,

@@ -32,7 +32,7 @@ def probabilities(outputs: npt.NDArray[Any]) -> Floats:
     return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
 
-def call(scores: npt.NDArray[Any], threshold: float | None) -> Counts:
+def predicted_labels(scores: npt.NDArray[Any], threshold: float | None) -> Counts:
     """The label ``[N]`` that each image is given.
 
     Of two classes it is the second where its score is greater than ``threshold``; of more (where
@@ -65,7 +65,7 @@ def split_metrics(
         - ``images``: N
         - ``loss``: cross-entropy, the mean of ``-log p`` of the true class in nats, with p clipped
           to [1e-7, 1 - 1e-7] as Keras clips it
-        - ``accuracy``: share of images called right (see :func:`call`)
+        - ``accuracy``: share of images called right (see :func:`predicted_labels`)
         - ``balanced_accuracy``: mean over the classes of their recall
         - ``auc``: area under the ROC curve: how probably a positive image scores higher than a
           negative one, ties counting half (Hanley and McNeil, 1982). Of more than two classes the
@@ -85,7 +85,7 @@ def split_metrics(
     """
     truth, p = _checked(y_true, scores, classes)
     two = len(classes) == 2
-    called = call(p, threshold if two else None)
+    called = predicted_labels(p, threshold if two else None)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (truth, called), 1)
     # Of two classes the area is the same for both; from 1 - p rounding could make ties.

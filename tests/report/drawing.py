@@ -8,20 +8,20 @@ from matplotlib.figure import Figure
 
 from tests.report.synthetic import Drawn, write_run
 from xray_hpc.records.paths import SweepPaths
-from xray_hpc.report.axes import compared_keys, labels
 from xray_hpc.report.figure_style import look, run_colors
-from xray_hpc.report.groups import groups, leading
-from xray_hpc.report.learning_curves import learning_curves
+from xray_hpc.report.learning_curve_figure import learning_curves
 from xray_hpc.report.read_run import read_run
 from xray_hpc.report.roc_figure import roc_overlay
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_groups import groups, leading
+from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.swept_keys import compared_keys, labels
 
 
-def runs_of(sweep: SweepPaths) -> list[Run]:
+def runs_of(sweep: SweepPaths) -> list[RunResult]:
     return [read_run(sweep.run(path.name)) for path in sorted(sweep.runs.iterdir())]
 
 
-def many(folder: Path, models: tuple[str, ...] = ("ft",), seeds: int = 12) -> list[Run]:
+def many(folder: Path, models: tuple[str, ...] = ("ft",), seeds: int = 12) -> list[RunResult]:
     sweep = SweepPaths(folder)
     for model in models:
         for seed in range(seeds):
@@ -29,14 +29,14 @@ def many(folder: Path, models: tuple[str, ...] = ("ft",), seeds: int = 12) -> li
     return runs_of(sweep)
 
 
-def draw_roc(runs: list[Run], split: str = "validation") -> Figure | None:
+def draw_roc(runs: list[RunResult], split: str = "validation") -> Figure | None:
     found = groups(runs)
     colors = run_colors(leading(found))
     with look():
         return roc_overlay(found, split, colors, labels(runs, compared_keys(runs)))
 
 
-def draw_curves(runs: list[Run], what: str = "loss") -> Figure | None:
+def draw_curves(runs: list[RunResult], what: str = "loss") -> Figure | None:
     with look():
         return learning_curves(runs, what, run_colors(runs), labels(runs, compared_keys(runs)))
 

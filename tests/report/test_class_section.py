@@ -9,11 +9,11 @@ from tests.report.drawing import runs_of
 from tests.report.synthetic import Drawn, experiments, three_classes, write_run
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.class_section import classes_section
-from xray_hpc.report.groups import groups, ranked
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_groups import groups, ranked
+from xray_hpc.report.run_result import RunResult
 
 
-def section(runs: list[Run]) -> list[str]:
+def section(runs: list[RunResult]) -> list[str]:
     return classes_section(groups(runs))
 
 
@@ -47,10 +47,10 @@ def test_every_data_set_has_its_best_run(tmp_path: Path) -> None:
 
 
 def test_mistakes_come_the_most_frequent_first(tmp_path: Path) -> None:
-    def mixed_up(run: Run) -> Run:
+    def mixed_up(run: RunResult) -> RunResult:
         metrics: dict[str, Any] = {**run.metrics, "test": dict(run.metrics["test"])}
         metrics["test"]["confusion"] = [[20, 1, 4], [0, 25, 0], [10, 0, 0]]
-        return Run(run.name, run.model, run.status, metrics=metrics)
+        return RunResult(run.name, run.model, run.status, metrics=metrics)
 
     (run, *_) = runs_of(three_classes(tmp_path / "three"))
     *_, table = section([mixed_up(run)])

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from tests.report.drawing import runs_of
 from tests.report.synthetic import LUNGS, Drawn, experiments, three_classes, write_run
 from xray_hpc.records.paths import SweepPaths
-from xray_hpc.report.axes import compared_keys, labels
 from xray_hpc.report.confusion_figure import confusion_matrices
 from xray_hpc.report.figure_style import look
-from xray_hpc.report.groups import ranked
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_groups import ranked
+from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.swept_keys import compared_keys, labels
 
 
-def draw_confusion(runs: list[Run]) -> Figure | None:
+def draw_confusion(runs: list[RunResult]) -> Figure | None:
     with look():
         return confusion_matrices(runs, "test", labels(runs, compared_keys(runs)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.report.drawing import draw_curves, draw_roc, runs_of
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.figure_style import PALETTE
-from xray_hpc.report.groups import ranked
+from xray_hpc.report.run_groups import ranked
 
 
 def test_a_run_has_one_colour_in_all_figures(sweep: SweepPaths) -> None:

@@ -20,11 +20,11 @@ from tests.report.synthetic import LUNGS, Drawn, write_run
 from xray_hpc.records.atomic_files import write_json
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.report import incremental_merge
-from xray_hpc.report.incremental_merge import FACTS, FILES, INDEX, Asked, merge, read_piece
+from xray_hpc.report.incremental_merge import FACTS, FILES, INDEX, RunSource, merge, read_piece
 from xray_hpc.report.merged_tables import BY_RUN
 from xray_hpc.report.read_run import read_run
-from xray_hpc.report.run import Run
 from xray_hpc.report.run_cache import facts_of, file_version, run_of
+from xray_hpc.report.run_result import RunResult
 
 SMALL = {"validation": 5, "test": 4}
 
@@ -57,7 +57,7 @@ def names(sweep: SweepPaths) -> list[str]:
 def merged(sweep: SweepPaths, report: Path | None = None) -> dict[str, bytes]:
     """What the tables are after they were merged once more."""
     folder = report or sweep.report
-    merge(folder, [Asked(sweep.run(name)) for name in names(sweep)])
+    merge(folder, [RunSource(sweep.run(name)) for name in names(sweep)])
     return {file: (folder / file).read_bytes() for file in BY_RUN}
 
 
@@ -66,7 +66,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that are read from now on."""
     found: list[str] = []
 
-    def noting(asked: Asked) -> incremental_merge.Piece:
+    def noting(asked: RunSource) -> incremental_merge.Piece:
         found.append(asked.paths.name.split("-")[0])
         return read_piece(asked)
 
@@ -113,13 +113,13 @@ def test_only_finished_runs_are_not_read_again(sweep: SweepPaths, read: list[str
 
 
 def test_a_run_that_was_not_read_is_what_it_was(sweep: SweepPaths) -> None:
-    asked = [Asked(sweep.run(name)) for name in names(sweep)]
+    asked = [RunSource(sweep.run(name)) for name in names(sweep)]
     once, again = merge(sweep.report, asked), merge(sweep.report, asked)
     assert list(map(plain, again)) == list(map(plain, once))
     assert [run.finished for run in again] == [True, True, True, False, False]
 
 
-def plain(run: Run) -> dict[str, Any]:
+def plain(run: RunResult) -> dict[str, Any]:
     """A run without arrays, which do not compare."""
     epochs = {name: column.tolist() for name, column in (run.epochs or {}).items()}
     curves = {split: points.tolist() for split, points in run.curves.items()}
@@ -225,7 +225,8 @@ def test_a_config_that_json_would_change_is_not_kept(sweep: SweepPaths) -> None:
 
 KILLED = """
 import os, sys; from pathlib import Path
-from xray_hpc.report import incremental_merge; from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.paths import SweepPaths
+from xray_hpc.report.incremental_merge import RunSource, merge
 sweep, last = SweepPaths(Path(sys.argv[1])), int(sys.argv[2])
 replace, done = os.replace, []
 def dying(*paths):
@@ -233,7 +234,7 @@ def dying(*paths):
     done.append(replace(*paths))
 os.replace = dying
 names = sorted(path.name for path in sweep.runs.iterdir())
-incremental_merge.merge(sweep.report, [incremental_merge.Asked(sweep.run(name)) for name in names])
+merge(sweep.report, [RunSource(sweep.run(name)) for name in names])
 """
 
 

@@ -29,7 +29,7 @@ from xray_hpc.report.merged_tables import (
     table_text,
 )
 from xray_hpc.report.read_run import read_run
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_result import RunResult
 
 Rows = list[dict[str, str]]
 
@@ -42,7 +42,7 @@ def rows_in(text: str) -> Rows:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def merged(file: str, runs: Iterable[Run]) -> Rows:
+def merged(file: str, runs: Iterable[RunResult]) -> Rows:
     """What the table ``file`` has of these runs."""
     head = csv_lines([name] for name in BY_RUN[file])
     return rows_in((head + b"".join(lines_of(run)[file] for run in runs)).decode())
@@ -152,12 +152,12 @@ def test_the_average_curves_stand_beside_the_classes(small: SweepPaths) -> None:
 
 
 def test_a_run_without_files_adds_nothing() -> None:
-    run = Run("ft-1", "ft", "missing")
+    run = RunResult("ft-1", "ft", "missing")
     assert not any(lines_of(run).values())
     assert table_text(CLASS_COLUMNS, class_rows([run])) == ",".join(CLASS_COLUMNS) + "\n"
 
 
-def text_of(runs: list[Run]) -> str:
+def text_of(runs: list[RunResult]) -> str:
     """``runs.csv`` of these runs."""
     rows = runs_rows(runs)
     return table_text(list(rows[0]), rows)
@@ -166,7 +166,7 @@ def text_of(runs: list[Run]) -> str:
 def test_missing_stays_empty_and_zero_stays_zero() -> None:
     record = RunRecord("ft-1", "s", "ft", restarts=0)
     metrics = {"best_epoch": 0, "test": {"auc": None, "false_negatives": 0}}
-    (row,) = rows_in(text_of([Run("ft-1", "ft", "finished", record=record, metrics=metrics)]))
+    (row,) = rows_in(text_of([RunResult("ft-1", "ft", "finished", record=record, metrics=metrics)]))
     zero = {key for key, value in row.items() if value == "0"}
     assert zero == {"best_epoch", "test_false_negatives", "restarts", "tries"}
     assert {key for key, value in row.items() if value} - zero == {"run", "model", "status"}
@@ -174,8 +174,8 @@ def test_missing_stays_empty_and_zero_stays_zero() -> None:
 
 def test_whole_numbers_stay_whole_beside_empty_cells() -> None:
     runs = [
-        Run("ft-1", "ft", "finished", config={"model.unfreeze": 4}, metrics={"epochs": 10}),
-        Run("cnn-2", "cnn", "finished", config={"model.unfreeze": None}),
+        RunResult("ft-1", "ft", "finished", config={"model.unfreeze": 4}, metrics={"epochs": 10}),
+        RunResult("cnn-2", "cnn", "finished", config={"model.unfreeze": None}),
     ]
     assert table_text(["model.unfreeze", "epochs"], runs_rows(runs)) == (
         "model.unfreeze,epochs\n4,10\n,\n"
@@ -184,9 +184,9 @@ def test_whole_numbers_stay_whole_beside_empty_cells() -> None:
 
 def test_a_run_that_never_began_shows_what_was_planned() -> None:
     runs = [
-        Run("ft-1", "ft", "finished", config={"seed": 1, "train.learning_rate": 1e-3}),
-        Run("ft-2", "ft", "finished", config={"seed": 2, "train.learning_rate": 1e-4}),
-        Run("ft-3", "ft", "missing", overrides={"train.learning_rate": "1e-05"}),
+        RunResult("ft-1", "ft", "finished", config={"seed": 1, "train.learning_rate": 1e-3}),
+        RunResult("ft-2", "ft", "finished", config={"seed": 2, "train.learning_rate": 1e-4}),
+        RunResult("ft-3", "ft", "missing", overrides={"train.learning_rate": "1e-05"}),
     ]
     found = [(row["train.learning_rate"], row["seed"]) for row in runs_rows(runs)]
     assert found == [(1e-3, 1), (1e-4, 2), ("1e-05", None)]

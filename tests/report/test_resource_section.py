@@ -7,12 +7,12 @@ from typing import Any
 from tests.report.synthetic import going, one_try
 from xray_hpc.records.run_record import RunRecord, Try
 from xray_hpc.report.resource_section import SHARED, in_all, used_section
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_result import RunResult
 
 
-def run(name: str, *tries: Try, model: str = "ft") -> Run:
+def run(name: str, *tries: Try, model: str = "ft") -> RunResult:
     record = RunRecord(name, "s", model, tries=list(tries))
-    return Run(name, model, "finished", record=record)
+    return RunResult(name, model, "finished", record=record)
 
 
 def rows(parts: list[str]) -> list[list[str]]:
@@ -24,7 +24,7 @@ def rows(parts: list[str]) -> list[list[str]]:
 
 
 def test_nothing_is_said_of_runs_that_were_never_tried() -> None:
-    assert used_section([Run("ft-1", "ft", "missing"), run("ft-2")]) == []
+    assert used_section([RunResult("ft-1", "ft", "missing"), run("ft-2")]) == []
     assert in_all([run("ft-2")]) == ""
 
 

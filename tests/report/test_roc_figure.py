@@ -13,7 +13,7 @@ from tests.report.synthetic import Drawn, experiments, three_classes, write_run
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.figure_style import PALETTE
-from xray_hpc.report.groups import ranked
+from xray_hpc.report.run_groups import ranked
 
 
 def test_the_roc_legend_gives_each_auc_of_its_split(sweep: SweepPaths) -> None:

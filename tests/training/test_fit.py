@@ -20,7 +20,7 @@ from xray_hpc.config.run_config import (
 )
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import UserError
-from xray_hpc.metrics import call, probabilities, split_metrics
+from xray_hpc.metrics import predicted_labels, probabilities, split_metrics
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.checkpoint import StateFiles
 from xray_hpc.training.failure_class import NanLossError
@@ -113,7 +113,9 @@ def test_the_loss_counts_images_or_classes_alike(
     before = untrained(config, data)
     kinds = np.cumsum(COUNTS[classes]) - 1  # one image of each class
     losses = -np.log(before["scores"][kinds, np.arange(classes)])
-    right = call(before["scores"][kinds], 0.5 if classes == 2 else None) == np.arange(classes)
+    right = predicted_labels(before["scores"][kinds], 0.5 if classes == 2 else None) == np.arange(
+        classes
+    )
     shares = np.array(COUNTS[classes]) / 12
     alike = np.full(classes, 1 / classes)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from xray_hpc.data.decode import UnreadableImageError, decode
 from xray_hpc.data.image_files import Found
 from xray_hpc.data.thread_map import map_ahead
-from xray_hpc.metrics import call
+from xray_hpc.metrics import predicted_labels
 from xray_hpc.models.model_card import ModelCard
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -90,5 +90,5 @@ def _prediction(
 ) -> Prediction:
     if not np.isfinite(scores).all():
         return Prediction(path, None, None, "the model's score is not a number")
-    label = classes[int(call(scores[None], threshold)[0])]
+    label = classes[int(predicted_labels(scores[None], threshold)[0])]
     return Prediction(path, tuple(scores.tolist()), label, None)

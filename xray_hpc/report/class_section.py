@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from xray_hpc.report.formatting import count, ratio
-from xray_hpc.report.groups import Group
 from xray_hpc.report.markdown import escape, table
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_groups import Group
+from xray_hpc.report.run_result import RunResult
 
 FEW = 3  # so many runs of a data set are all shown; of more the best
 MISTAKES = 10
@@ -38,17 +38,17 @@ def classes_section(found: Sequence[Group]) -> list[str]:
     return parts
 
 
-def _few(group: Group) -> Sequence[Run]:
+def _few(group: Group) -> Sequence[RunResult]:
     return group.runs if len(group.runs) <= FEW else group.runs[:1]
 
 
-def _classes(run: Run) -> Iterator[list[str]]:
+def _classes(run: RunResult) -> Iterator[list[str]]:
     for name, of_class in run.measure(SPLIT, "per_class").items():
         measures = [ratio(of_class[key]) for key in ("precision", "recall", "f1", "auc")]
         yield [escape(run.name), escape(name), count(of_class["images"]), *measures]
 
 
-def _mistakes(run: Run) -> list[str]:
+def _mistakes(run: RunResult) -> list[str]:
     """What the run took for what, the most frequent first."""
     rows = run.measure(SPLIT, "confusion")
     mistakes = [

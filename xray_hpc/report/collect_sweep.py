@@ -10,13 +10,13 @@ from xray_hpc.errors import UserError, nearest
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import is_leftover, locked, write_text
 from xray_hpc.records.paths import SweepPaths
-from xray_hpc.report import report_document
-from xray_hpc.report.comparison_table import WIDTH, comparison
-from xray_hpc.report.figure_list import MANY, draw, drawers, wanted
+from xray_hpc.report import markdown_report
 from xray_hpc.report.formatting import unfinished
-from xray_hpc.report.incremental_merge import Asked, merge
+from xray_hpc.report.incremental_merge import RunSource, merge
 from xray_hpc.report.merged_tables import CLASS_COLUMNS, class_rows, runs_rows, table_text
-from xray_hpc.report.run import Run
+from xray_hpc.report.report_figures import MANY, draw, drawers, wanted
+from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.terminal_table import WIDTH, comparison
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Report:
     """What :func:`collect` found and wrote. ``runs`` are in launch order, without their scores."""
 
     sweep: SweepPaths
-    runs: Sequence[Run]
+    runs: Sequence[RunResult]
     figures: Sequence[Path]
 
     @property
@@ -65,7 +65,7 @@ def collect(sweep: SweepPaths) -> Report:
 def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     folder = sweep.report
     told = ledger.read(sweep)
-    asked = [Asked(sweep.run(n), told.planned.get(n, ()), told.cancelled.get(n)) for n in names]
+    asked = [RunSource(sweep.run(n), told.planned.get(n, ()), told.cancelled.get(n)) for n in names]
     many = len(names) >= MANY
     with drawers() as pool:
         runs = merge(folder, asked, when_new=pool.start if many else lambda: None)
@@ -75,9 +75,9 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
         write_text(folder / "per_class.csv", table_text(CLASS_COLUMNS, class_rows(runs)))
         others = (run.name for run in unfinished(runs))
         logs = {name: f"../runs/{name}/log" for name in others if sweep.run(name).log.exists()}
-        sections = report_document.sections(_name(sweep), runs, logs)
+        sections = markdown_report.sections(_name(sweep), runs, logs)
         drawn = list(drawing)
-    text = report_document.report(sections, drawn, _data_files(sweep))
+    text = markdown_report.report(sections, drawn, _data_files(sweep))
     write_text(folder / "report.md", text)
     return Report(sweep, runs, [folder / name for name in drawn])
 

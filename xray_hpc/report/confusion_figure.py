@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from xray_hpc.figure_files import plain
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_result import RunResult
 
 COLORS = "Blues"
 TICKS, UPRIGHT = 12, 16  # letters a line of a name, and of one that stands upright
@@ -22,7 +22,9 @@ MOST_WORDS = 12  # so many classes have room for numbers in their cells
 MOST_SHARES = 6
 
 
-def confusion_matrices(runs: Sequence[Run], split: str, labels: Mapping[str, str]) -> Figure | None:
+def confusion_matrices(
+    runs: Sequence[RunResult], split: str, labels: Mapping[str, str]
+) -> Figure | None:
     """Draw the confusion matrix of each run on ``split``; ``None`` without runs.
 
     Rows are true classes, columns called ones; a cell holds its count and its share of the row,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from xray_hpc.data.entries import counted
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_result import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ def look() -> Iterator[None]:
         yield
 
 
-def run_colors(runs: Sequence[Run]) -> dict[str, str]:
+def run_colors(runs: Sequence[RunResult]) -> dict[str, str]:
     """A colour for each of the first ``len(PALETTE)`` runs, by name, for every figure."""
     return {run.name: color for run, color in zip(runs, PALETTE, strict=False)}
 

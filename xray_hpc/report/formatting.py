@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from xray_hpc.data.entries import counted
 from xray_hpc.report.csv_columns import height
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_result import RunResult
 
 STATUSES = (
     *("finished", "running", "created", "interrupted", "cancelled", "failed", "lost"),
@@ -67,13 +67,13 @@ def causes(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{-n:,} {name}" for n, name in said)
 
 
-def kept_epoch(run: Run) -> str:
+def kept_epoch(run: RunResult) -> str:
     """Which epoch's weights were kept, counted from 1 for people: ``10 of 10`` is the last."""
     kept, epochs = run.metrics.get("best_epoch"), run.metrics.get("epochs")
     return f"{count(None if kept is None else kept + 1)} of {count(epochs)}"
 
 
-def misses(run: Run, split: str, kind: str) -> str:
+def misses(run: RunResult, split: str, kind: str) -> str:
     """The misses among the images that could be missed so: ``3 of 80``.
 
     ``kind`` is ``false_negatives`` (of the positive images) or ``false_positives``.
@@ -85,19 +85,19 @@ def misses(run: Run, split: str, kind: str) -> str:
     return f"{count(missed)} of {count(missed + hits)}"
 
 
-def standing(runs: Sequence[Run]) -> str:
+def standing(runs: Sequence[RunResult]) -> str:
     """How many runs stand where: ``4 runs: 2 finished, 1 failed, 1 missing``."""
     counts = Counter(run.status for run in runs)
     parts = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]
     return f"{counted(len(runs), 'run')}: {', '.join(parts)}"
 
 
-def unfinished(runs: Iterable[Run]) -> list[Run]:
+def unfinished(runs: Iterable[RunResult]) -> list[RunResult]:
     """Runs without a result to compare, in the order given."""
     return [run for run in runs if not run.finished]
 
 
-def reason(run: Run) -> str:
+def reason(run: RunResult) -> str:
     """Why a run has no result, in one line."""
     said = run.error or UNEXPLAINED[run.status]
     before, failure = causes(run.usage.restarts), run.record and run.record.failure
@@ -109,7 +109,7 @@ def reason(run: Run) -> str:
     return ", ".join([said, *tries])
 
 
-def _whereabouts(run: Run) -> list[str]:
+def _whereabouts(run: RunResult) -> list[str]:
     said = []
     if run.epochs is not None:
         done, of = height(run.epochs), run.config.get("train.epochs")

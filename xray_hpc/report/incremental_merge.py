@@ -26,8 +26,8 @@ from xray_hpc.report.csv_columns import csv_lines
 from xray_hpc.report.merged_tables import BY_RUN, lines_of
 from xray_hpc.report.process_pool import spread
 from xray_hpc.report.read_run import read_run
-from xray_hpc.report.run import Run
 from xray_hpc.report.run_cache import facts_of, file_version, run_of, signature
+from xray_hpc.report.run_result import RunResult
 
 FACTS, INDEX = ".facts.jsonl", ".index.json"
 FILES = (*BY_RUN, FACTS)
@@ -37,7 +37,7 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunSource:
     """A run to read, and what the ledger says of it: see :func:`read_run`."""
 
     paths: RunPaths
@@ -52,13 +52,13 @@ class Piece:
     ``signature`` is that of the files it was read from, the last of which had ``changed`` then.
     """
 
-    run: Run
+    run: RunResult
     lines: Mapping[str, bytes]
     signature: str
     changed: float
 
 
-def read_piece(asked: Asked) -> Piece:
+def read_piece(asked: RunSource) -> Piece:
     """Read a run folder."""
     signed, changed = signature(asked.paths)  # first: what is changed meanwhile has another
     run = read_run(asked.paths, asked.planned, asked.cancelled)
@@ -67,15 +67,15 @@ def read_piece(asked: Asked) -> Piece:
 
 
 def merge(
-    folder: Path, asked: Sequence[Asked], when_new: Callable[[], None] = lambda: None
-) -> list[Run]:
+    folder: Path, asked: Sequence[RunSource], when_new: Callable[[], None] = lambda: None
+) -> list[RunResult]:
     """Write the tables of these runs, in this order, and give the runs without them.
 
     The scores of the few runs that are being read are held at a time. ``when_new`` is called as
     soon as a finished run was read that the last report did not have.
     """
     with ExitStack() as stack:
-        last = LastReport(folder, stack)
+        last = PreviousReport(folder, stack)
         recalled = [last.recall(one.paths) for one in asked]
         missing = [one for one, run in zip(asked, recalled, strict=True) if run is None]
         read = stack.enter_context(closing(spread(read_piece, missing)))
@@ -117,7 +117,7 @@ class Place:
     spans: Sequence[Sequence[int]]
 
 
-class LastReport:
+class PreviousReport:
     """The files of the last report, and ``places``: which of their lines are which run's."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
@@ -133,7 +133,7 @@ class LastReport:
         except (OSError, UserError, LookupError, TypeError, AttributeError):
             return  # there is none, or none of this code's
 
-    def recall(self, paths: RunPaths) -> Run | None:
+    def recall(self, paths: RunPaths) -> RunResult | None:
         """The run without its tables; ``None`` where it has to be read."""
         place = self.places.get(paths.name)
         if place is None or signature(paths)[0] != place.signature:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from xray_hpc.records.paths import SPLITS
-from xray_hpc.report.axes import swept_keys, value
 from xray_hpc.report.csv_columns import Table, csv_lines, height
 from xray_hpc.report.read_run import ACCURACY, AUC, IMAGE, LOSS, ROC, SCORE
 from xray_hpc.report.record_checks import MEASURES, OF_A_CLASS
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.swept_keys import swept_keys, value
 
 Rows = list[dict[str, Any]]
 
@@ -24,7 +24,7 @@ ROC_COLUMNS = ("run", "model", "split", "class", *ROC)
 BY_RUN = {"scores.csv": SCORE_COLUMNS, "roc.csv": ROC_COLUMNS, "epochs.csv": EPOCH_COLUMNS}
 
 
-def runs_rows(runs: Sequence[Run]) -> Rows:
+def runs_rows(runs: Sequence[RunResult]) -> Rows:
     """One row a run, in the order given; all have the same keys.
 
     What is not known is ``None``.
@@ -42,7 +42,7 @@ def runs_rows(runs: Sequence[Run]) -> Rows:
     ]
 
 
-def _circumstances(run: Run) -> dict[str, Any]:
+def _circumstances(run: RunResult) -> dict[str, Any]:
     record, used = run.record, run.usage
     return {
         "seconds": record and record.seconds,
@@ -64,7 +64,7 @@ def _circumstances(run: Run) -> dict[str, Any]:
     }
 
 
-def class_rows(runs: Iterable[Run]) -> Rows:
+def class_rows(runs: Iterable[RunResult]) -> Rows:
     """One row a class of each split of each run that has metrics, with ``CLASS_COLUMNS``."""
     return [
         {"run": run.name, "model": run.model, "split": split, "class": name} | of_class
@@ -80,7 +80,7 @@ def table_text(columns: Sequence[str], rows: Rows) -> str:
     return (csv_lines([name] for name in columns) + csv_lines(cells)).decode()
 
 
-def lines_of(run: Run) -> dict[str, bytes]:
+def lines_of(run: RunResult) -> dict[str, bytes]:
     """What a run adds to each of the tables ``BY_RUN``."""
     tables: dict[str, Mapping[str, Table]] = {
         "scores.csv": {s: long_scores(table, run.classes) for s, table in run.scores.items()},
@@ -93,7 +93,7 @@ def lines_of(run: Run) -> dict[str, bytes]:
     }
 
 
-def _lines(run: Run, split: str, table: Table, columns: Sequence[str]) -> bytes:
+def _lines(run: RunResult, split: str, table: Table, columns: Sequence[str]) -> bytes:
     marks = [run.name, run.model, *([split] if split else [])]
     empty = [None] * height(table)
     return csv_lines((table.get(name, empty) for name in columns[len(marks) :]), marks)

@@ -19,7 +19,7 @@ from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import RunRecord, Status, read_record
 from xray_hpc.report.csv_columns import Cells, Kinds, Table, height, read_cells, typed
 from xray_hpc.report.record_checks import check_metrics, check_record, sound
-from xray_hpc.report.run import Points, Run
+from xray_hpc.report.run_result import Points, RunResult
 
 ACCURACY = {"epoch": "int64", "train_accuracy": "float64", "val_accuracy": "float64"}
 LOSS = {"epoch": "int64", "train_loss": "float64", "val_loss": "float64"}
@@ -29,8 +29,10 @@ SCORE = "y_scores"
 ROC = {"fpr": "float64", "tpr": "float64", "thresholds": "float64"}
 
 
-def read_run(paths: RunPaths, planned: Sequence[str] = (), cancelled: str | None = None) -> Run:
-    """Read everything a run folder holds; damage ends up in ``Run.error``, never in a crash.
+def read_run(
+    paths: RunPaths, planned: Sequence[str] = (), cancelled: str | None = None
+) -> RunResult:
+    """Read everything a run folder holds; damage ends up in ``RunResult.error``, never in a crash.
 
     By the ledger: ``planned`` are the overrides, for a run that has no record; ``cancelled`` is
     when somebody cancelled it.
@@ -42,10 +44,12 @@ def read_run(paths: RunPaths, planned: Sequence[str] = (), cancelled: str | None
         if record is None:
             what = "run.json" if paths.folder.is_dir() else "folder"
             state = state_of(Evidence(None, cancelled=cancelled))
-            return Run(paths.name, model, state.value, f"there is no {what}", overrides=said)
+            return RunResult(paths.name, model, state.value, f"there is no {what}", overrides=said)
         check_record(record, paths.name)
     except (UserError, OSError) as error:
-        return Run(paths.name, model, State.DAMAGED.value, _reason(error, paths), overrides=said)
+        return RunResult(
+            paths.name, model, State.DAMAGED.value, _reason(error, paths), overrides=said
+        )
     return _Reader(paths, record).run(cancelled)
 
 
@@ -59,7 +63,7 @@ class _Reader:
         self.absent: list[str] = []
         self.wrong: list[str] = []
 
-    def run(self, cancelled: str | None) -> Run:
+    def run(self, cancelled: str | None) -> RunResult:
         paths, record = self.paths, self.record
         config = self.config()
         metrics = self.metrics()
@@ -72,7 +76,7 @@ class _Reader:
         error = self.error()
         damage = error if self.finished else None
         seen = Evidence(record, damage, holder(paths.lease), cancelled=cancelled)
-        return Run(
+        return RunResult(
             name=paths.name,
             model=record.model,
             status=state_of(seen).value,

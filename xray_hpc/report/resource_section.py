@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from xray_hpc.data.entries import counted
 from xray_hpc.report.formatting import causes, duration, hours, memory, percent
 from xray_hpc.report.markdown import escape, table
-from xray_hpc.report.resource_advice import advice
 from xray_hpc.report.resource_usage import Usage, hours_of, waiting
-from xray_hpc.report.run import Run
+from xray_hpc.report.right_sizing import advice
+from xray_hpc.report.run_result import RunResult
 
 FEW = 20  # so many runs of a model are shown each; of more the least, the median and the most
 MEANT = (
@@ -45,12 +45,12 @@ COLUMNS = (
 )
 
 
-def used_section(runs: Sequence[Run]) -> list[str]:
+def used_section(runs: Sequence[RunResult]) -> list[str]:
     """The section's paragraphs; none where no run has been tried."""
     tried = [run for run in runs if run.usage.tries]
     if not tried:
         return []
-    models: dict[str, list[Run]] = {}
+    models: dict[str, list[RunResult]] = {}
     for run in tried:
         models.setdefault(run.model, []).append(run)
     columns = [column for column in COLUMNS if _values(column, tried)]
@@ -70,7 +70,7 @@ def used_section(runs: Sequence[Run]) -> list[str]:
     return parts
 
 
-def in_all(runs: Sequence[Run]) -> str:
+def in_all(runs: Sequence[RunResult]) -> str:
     """What all runs used: ``12.3 GPU-hours, 45 min of waiting, 3.1G of memory at most``."""
     used = [run.usage for run in runs]
     spent = _total(runs)
@@ -86,11 +86,11 @@ def in_all(runs: Sequence[Run]) -> str:
     return ", ".join(part for part in said if part)
 
 
-def _values(column: Column, runs: Sequence[Run]) -> list[float]:
+def _values(column: Column, runs: Sequence[RunResult]) -> list[float]:
     return [value for run in runs if (value := column.of(run.usage)) is not None]
 
 
-def _rows(model: str, runs: Sequence[Run], columns: Sequence[Column]) -> Iterator[list[str]]:
+def _rows(model: str, runs: Sequence[RunResult], columns: Sequence[Column]) -> Iterator[list[str]]:
     if len(runs) > FEW:
         restarts = sum((run.usage.restarts for run in runs), Counter[str]())
         cells = [_spread(_values(column, runs), column.shown) for column in columns]
@@ -111,15 +111,15 @@ def _sentence(used: str) -> str:
     return f"In all {used}." if used else ""
 
 
-def _unended(runs: Sequence[Run]) -> str:
+def _unended(runs: Sequence[RunResult]) -> str:
     count = sum(run.usage.unended for run in runs)
     return f"Tries of which no end is known, and which no time here holds: {count:,}." * bool(count)
 
 
-def _shared(runs: Sequence[Run]) -> str:
+def _shared(runs: Sequence[RunResult]) -> str:
     spent = [run.usage.gpu_hours or 0 for run in runs]
     return SHARED if sum(spent) > 1.0001 * (_total(runs) or 0) else ""
 
 
-def _total(runs: Iterable[Run]) -> float | None:
+def _total(runs: Iterable[RunResult]) -> float | None:
     return hours_of([part for run in runs for part in run.stretches])

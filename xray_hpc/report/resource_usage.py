@@ -14,7 +14,7 @@ from xray_hpc.records.run_record import Try
 
 
 @dataclass(frozen=True)
-class Stretch:
+class TimedAttempt:
     """A try that ended, or is taken to have, and the time from its start until then."""
 
     of: Try
@@ -78,7 +78,7 @@ def usage(tries: Sequence[Try], progress: Progress | None = None) -> Usage:
     )
 
 
-def stretches(tries: Sequence[Try], progress: Progress | None = None) -> list[Stretch]:
+def stretches(tries: Sequence[Try], progress: Progress | None = None) -> list[TimedAttempt]:
     """The tries of one run whose time is known.
 
     The last one, if it has no end (yet), counts until the last epoch that ``progress`` tells of.
@@ -93,7 +93,7 @@ def stretches(tries: Sequence[Try], progress: Progress | None = None) -> list[St
             end = end or _last_sign(tries, start, progress)
         if end is not None:
             end = max(start, end)
-            found.append(Stretch(dataclasses.replace(one, ended=end.isoformat()), start, end))
+            found.append(TimedAttempt(dataclasses.replace(one, ended=end.isoformat()), start, end))
     return found
 
 
@@ -105,7 +105,7 @@ def _last_sign(tries: Sequence[Try], start: datetime, progress: Progress | None)
     return start + timedelta(seconds=progress.seconds_per_epoch * (progress.done - progress.first))
 
 
-def hours_of(known: Sequence[Stretch]) -> float | None:
+def hours_of(known: Sequence[TimedAttempt]) -> float | None:
     """GPU-hours of any runs' tries, shared ones once; ``None`` where no time is known."""
     return gpu_hours(part.of for part in known) if known else None
 
@@ -125,13 +125,13 @@ def waiting(tries: Iterable[Try]) -> float | None:
     return sum(waits.values()) if waits else None
 
 
-def _gpu_use(known: Iterable[Stretch]) -> float | None:
+def _gpu_use(known: Iterable[TimedAttempt]) -> float | None:
     measured = [(one.of.gpu_use, one.seconds) for one in known if one.of.gpu_use is not None]
     seconds = sum(length for _, length in measured)
     return sum(use * length for use, length in measured) / seconds / 100 if seconds else None
 
 
-def _cpu_use(known: Iterable[Stretch]) -> float | None:
+def _cpu_use(known: Iterable[TimedAttempt]) -> float | None:
     used = available = 0.0
     for one in known:
         if one.of.cpu_seconds is not None and one.of.cpus:

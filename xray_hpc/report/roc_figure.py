@@ -15,8 +15,8 @@ from xray_hpc.data.entries import counted
 from xray_hpc.figure_files import plain
 from xray_hpc.report.figure_style import GUIDE, REST, rest_label, square
 from xray_hpc.report.formatting import ratio
-from xray_hpc.report.groups import Group
-from xray_hpc.report.run import Points, Run
+from xray_hpc.report.run_groups import Group
+from xray_hpc.report.run_result import Points, RunResult
 
 CHANCE: dict[str, Any] = {"color": GUIDE, "linewidth": 0.9, "linestyle": (0, (4, 3))}
 MOST_PANELS = 9
@@ -57,7 +57,7 @@ def roc_overlay(
 def _draw(
     ax: Axes,
     group: Group,
-    curves: Sequence[tuple[Run, Points]],
+    curves: Sequence[tuple[RunResult, Points]],
     split: str,
     colors: Mapping[str, str],
     labels: Mapping[str, str],
@@ -93,11 +93,11 @@ def draw_rest(ax: Axes, curves: Sequence[Points]) -> None:
     ax.add_collection(LineCollection(curves, colors=REST, linewidths=0.8, alpha=alpha, zorder=1.5))
 
 
-def _curves(group: Group, split: str) -> list[tuple[Run, Points]]:
+def _curves(group: Group, split: str) -> list[tuple[RunResult, Points]]:
     """The runs that have a curve: there is none where the split has one class only."""
     return [(run, run.curves[split]) for run in group.runs if split in run.curves]
 
 
-def _counted(runs: Sequence[Run], split: str) -> str:
+def _counted(runs: Sequence[RunResult], split: str) -> str:
     images = {run.measure(split, "images") for run in runs}
     return counted(images.pop(), "image") if len(images) == 1 else ""

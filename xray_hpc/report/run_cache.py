@@ -19,13 +19,13 @@ from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import Progress
 from xray_hpc.records.run_record import RunRecord, Status, Try
 from xray_hpc.report.read_run import by_key
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_result import RunResult
 
 READ = (".json", ".yaml", ".csv")
 NANOSECONDS = 1e9
 
 
-def facts_of(run: Run) -> bytes | None:
+def facts_of(run: RunResult) -> bytes | None:
     """A finished run as one line; ``None`` of any other, and where JSON would change a value."""
     if not run.finished or run.record is None or run.epochs is None:
         return None
@@ -44,7 +44,7 @@ def facts_of(run: Run) -> bytes | None:
     return line.encode() + b"\n" if json.loads(line) == facts else None
 
 
-def run_of(line: bytes) -> Run:
+def run_of(line: bytes) -> RunResult:
     """The run of a line of :func:`facts_of`, without its scores and ROC tables.
 
     Raises:
@@ -54,7 +54,7 @@ def run_of(line: bytes) -> Run:
     record = facts["record"]
     tries = [Try(**one) for one in record["tries"]]
     record = RunRecord(**record | {"status": Status(record["status"]), "tries": tries})
-    return Run(
+    return RunResult(
         name=record.run,
         model=record.model,
         status=Status.FINISHED.value,

@@ -7,11 +7,11 @@ from pathlib import Path
 from tests.report.drawing import runs_of
 from tests.report.synthetic import Drawn, experiments, three_classes, write_run
 from xray_hpc.records.paths import SweepPaths
-from xray_hpc.report.report_document import NOT_ALIKE, report, sections
-from xray_hpc.report.run import Run
+from xray_hpc.report.markdown_report import NOT_ALIKE, report, sections
+from xray_hpc.report.run_result import RunResult
 
 
-def said(runs: list[Run]) -> str:
+def said(runs: list[RunResult]) -> str:
     return report(sections("s", runs, {}), [], [])
 
 
@@ -20,13 +20,13 @@ def headings(text: str) -> list[str]:
 
 
 def test_a_pipe_in_a_reason_does_not_break_the_table() -> None:
-    run = Run("ft|1", "ft", "failed", error="a | b\nc")
+    run = RunResult("ft|1", "ft", "failed", error="a | b\nc")
     text = report(sections("odd", [run], {"ft|1": "../runs/ft|1/log"}), [], [])
     assert r"| ft\|1 | failed | a \| b c | [log](../runs/ft%7C1/log) |" in text
 
 
 def test_no_finished_run_leaves_out_the_comparison() -> None:
-    text = said([Run("ft-1", "ft", "missing", error="there is no folder")])
+    text = said([RunResult("ft-1", "ft", "missing", error="there is no folder")])
     assert headings(text) == ["# Sweep s", "## Runs without a result", "## Files"]
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from tests.report.drawing import runs_of
 from tests.report.synthetic import experiments, grid, three_classes
-from xray_hpc.report.comparison_table import comparison
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.terminal_table import comparison
 
 
 @pytest.mark.parametrize("width", [100, 80, 60])
 def test_no_line_is_wider_than_asked(tmp_path: Path, width: int) -> None:
     runs = runs_of(grid(tmp_path / "grid", seeds=2, complete=False))
-    runs.append(Run("ft-0", "ft", "failed", error="ValueError: " + "long " * 50))
+    runs.append(RunResult("ft-0", "ft", "failed", error="ValueError: " + "long " * 50))
     lines = comparison(runs, width).splitlines()
     assert max(map(len, lines)) <= width
 
@@ -52,10 +52,10 @@ def test_two_classes_have_no_f1(tmp_path: Path) -> None:
 
 
 def test_many_data_sets_share_the_rows() -> None:
-    def finished(i: int) -> Run:
+    def finished(i: int) -> RunResult:
         config = {"inputs.data": str(i % 10), "data.source": "demo"}
         metrics = {"classes": ["a", "b"], "validation": {"auc": i / 100}}
-        return Run(f"ft-{i:03}", "ft", "finished", config=config, metrics=metrics)
+        return RunResult(f"ft-{i:03}", "ft", "finished", config=config, metrics=metrics)
 
     lines = comparison([finished(i) for i in range(60)]).splitlines()
     assert sum(line.startswith("ft-") for line in lines) == 40
@@ -69,11 +69,13 @@ def test_columns_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 
 def test_long_tables_are_cut_and_say_so() -> None:
-    def finished(i: int) -> Run:
+    def finished(i: int) -> RunResult:
         metrics = {"classes": ["a", "b"], "validation": {"auc": i / 100}}
-        return Run(f"ft-{i:03}", "ft", "finished", metrics=metrics)
+        return RunResult(f"ft-{i:03}", "ft", "finished", metrics=metrics)
 
-    missing = [Run(f"tl-{i:03}", "tl", "missing", error="there is no folder") for i in range(41)]
+    missing = [
+        RunResult(f"tl-{i:03}", "tl", "missing", error="there is no folder") for i in range(41)
+    ]
     text = comparison([*(finished(i) for i in range(95)), *missing])
     assert "ft-055" in text
     assert "ft-054" not in text
@@ -82,7 +84,7 @@ def test_long_tables_are_cut_and_say_so() -> None:
 
 
 def test_without_a_finished_run_there_is_only_the_list() -> None:
-    assert comparison([Run("ft-1", "ft", "missing", error="there is no folder")]) == (
+    assert comparison([RunResult("ft-1", "ft", "missing", error="there is no folder")]) == (
         "1 run: 1 missing\n\nmissing  ft-1  there is no folder"
     )
 
@@ -97,7 +99,7 @@ def test_what_all_runs_used_stands_under_how_they_stand(tmp_path: Path) -> None:
 
 def test_the_group_stands_over_its_columns() -> None:
     measures = {"validation": {"auc": 0.5}, "test": {"auc": 0.25}}
-    run = Run("ft-1", "ft", "finished", metrics={"classes": ["a", "b"], **measures})
+    run = RunResult("ft-1", "ft", "finished", metrics={"classes": ["a", "b"], **measures})
     _, _, groups, heads, row = comparison([run]).splitlines()
     assert heads.index("AUC") == groups.index("validation")
     assert heads.index("AUC", heads.index("AUC") + 1) == groups.index("test")

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from xray_hpc.records.run_record import Failure
 from xray_hpc.report.formatting import duration, memory, percent
-from xray_hpc.report.resource_usage import Stretch
-from xray_hpc.report.run import Run
+from xray_hpc.report.resource_usage import TimedAttempt
+from xray_hpc.report.run_result import RunResult
 from xray_hpc.slurm.units import memory_word
 
 HEADROOM = 1.25
@@ -30,14 +30,14 @@ TWO_A_GPU = (
 
 
 @dataclass(frozen=True)
-class Stay:
+class JobAllocation:
     """What a job did between two visits to the queue: ``parts`` are tries of ``runs``.
 
     ``finished``: whether it finished one of them.
     """
 
-    runs: Sequence[Run]
-    parts: Sequence[Stretch]
+    runs: Sequence[RunResult]
+    parts: Sequence[TimedAttempt]
     finished: bool
 
     def asked(self, what: str) -> int | None:
@@ -45,7 +45,7 @@ class Stay:
         known = [value for part in self.parts if (value := getattr(part.of, what)) is not None]
         return max(known, default=None)
 
-    def at_once(self, of: Callable[[Stretch], float | None]) -> float | None:
+    def at_once(self, of: Callable[[TimedAttempt], float | None]) -> float | None:
         """The most that tries side by side had of something; ``None`` if one's is not known."""
         values = [of(part) for part in self.parts]
         known = [value for value in values if value is not None]
@@ -62,15 +62,15 @@ class Stay:
         )
 
 
-def stays(runs: Iterable[Run]) -> list[Stay]:
+def stays(runs: Iterable[RunResult]) -> list[JobAllocation]:
     """The stays of Slurm jobs that tried the runs, the newest last."""
-    found: dict[object, list[tuple[Run, Stretch]]] = defaultdict(list)
+    found: dict[object, list[tuple[RunResult, TimedAttempt]]] = defaultdict(list)
     for run in runs:
         for part in run.stretches:
             if part.of.job_id is not None:
                 found[part.of.job_id, part.of.node, part.of.queued].append((run, part))
     known = [
-        Stay(
+        JobAllocation(
             [run for run, _ in members],
             [part for _, part in members],
             any(run.finished and part.of.failure is None for run, part in members),
@@ -80,14 +80,14 @@ def stays(runs: Iterable[Run]) -> list[Stay]:
     return sorted(known, key=lambda stay: min(part.start for part in stay.parts))
 
 
-def _memory(stay: Stay) -> float | None:
+def _memory(stay: JobAllocation) -> float | None:
     """What was measured, and all that there was where that was too little."""
     short = any(part.of.failure == Failure.OUT_OF_MEMORY.value for part in stay.parts)
     peak = stay.at_once(lambda part: part.of.peak_memory)
     return max(peak or 0, stay.asked("memory") or 0) if short else peak
 
 
-def _minutes(stay: Stay) -> float | None:
+def _minutes(stay: JobAllocation) -> float | None:
     """Those of the stay, or of the longest of its runs if that was tried several times."""
     if any(run.usage.unended for run in stay.runs):
         return None
@@ -95,11 +95,11 @@ def _minutes(stay: Stay) -> float | None:
     return max(whole.total_seconds(), *(run.usage.seconds or 0 for run in stay.runs)) / 60
 
 
-def _cpus(stay: Stay) -> float | None:
+def _cpus(stay: JobAllocation) -> float | None:
     return stay.at_once(lambda part: part.busy_cpus)
 
 
-def _gpus(stay: Stay) -> float | None:
+def _gpus(stay: JobAllocation) -> float | None:
     used = [part.of.gpu_use for part in stay.parts]
     if None in used:
         return None
@@ -137,7 +137,7 @@ class Request:
 
     key: str
     asked: str
-    used: Callable[[Stay], float | None]
+    used: Callable[[JobAllocation], float | None]
     enough: Callable[[float], int]
     told: Callable[[float], str]
     shown: Callable[[int], str] = str
@@ -158,7 +158,7 @@ REQUESTS = (
 )
 
 
-def advice(runs: Sequence[Run]) -> list[str]:
+def advice(runs: Sequence[RunResult]) -> list[str]:
     """A sentence of Markdown for each request that was too large, for all the runs that made it.
 
     What is true of the whole sweep is said once; what is true of one model's runs, of those.
@@ -178,7 +178,7 @@ def advice(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def _advice(known: Sequence[Stay]) -> Iterator[tuple[str, str]]:
+def _advice(known: Sequence[JobAllocation]) -> Iterator[tuple[str, str]]:
     for request in REQUESTS:
         asked = known[-1].asked(request.asked) if known else None
         most = _most(request, known)
@@ -196,7 +196,7 @@ def _advice(known: Sequence[Stay]) -> Iterator[tuple[str, str]]:
             )
 
 
-def _most(request: Request, known: Sequence[Stay]) -> float | None:
+def _most(request: Request, known: Sequence[JobAllocation]) -> float | None:
     """The most that any stay used; ``None`` if that of one which finished a run is not known."""
     if None in (finished := [request.used(stay) for stay in known if stay.finished]):
         return None
@@ -205,7 +205,7 @@ def _most(request: Request, known: Sequence[Stay]) -> float | None:
     return max(values) if finished else None
 
 
-def _share_of_a_gpu(known: Sequence[Stay]) -> float | None:
+def _share_of_a_gpu(known: Sequence[JobAllocation]) -> float | None:
     """The most that any run had of the one GPU that it had to itself."""
     alone = all(stay.asked("gpus") == 1 and stay.at_once(lambda _: 1) == 1 for stay in known)
     return _most(REQUESTS[-1], known) if alone and len(known) > 1 else None

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from xray_hpc.figure_files import plain
-from xray_hpc.report.axes import show_value
-from xray_hpc.report.grid import Grid, Panel
+from xray_hpc.report.lr_unfreeze_grid import Grid, Panel
+from xray_hpc.report.swept_keys import show_value
 
 SIDE = 0.62  # inches, of a cell
 COLORS = "cividis"

@@ -9,21 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.report.synthetic import config_of, experiments
-from xray_hpc.report.groups import groups, leading, ranked, same_validation
 from xray_hpc.report.read_run import flatten, read_run
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_groups import groups, leading, ranked, same_validation
+from xray_hpc.report.run_result import RunResult
 
 TWO, THREE = ["NORMAL", "PNEUMONIA"], ["Covid", "Normal", "Viral Pneumonia"]
 
 
-def scored(name: str, auc: float | None, loss: float | None, status: str = "finished") -> Run:
-    return Run(name, "ft", status, metrics={"validation": {"auc": auc, "loss": loss}})
+def scored(name: str, auc: float | None, loss: float | None, status: str = "finished") -> RunResult:
+    return RunResult(name, "ft", status, metrics={"validation": {"auc": auc, "loss": loss}})
 
 
-def on(name: str, data: str, classes: list[str], auc: float = 0.5, **changes: Any) -> Run:
+def on(name: str, data: str, classes: list[str], auc: float = 0.5, **changes: Any) -> RunResult:
     config = flatten(config_of("ft", inputs__data=data, **changes))
     metrics = {"classes": classes, "validation": {"auc": auc}}
-    return Run(name, "ft", "finished", config=config, metrics=metrics)
+    return RunResult(name, "ft", "finished", config=config, metrics=metrics)
 
 
 def test_the_best_come_first_and_unfinished_runs_not_at_all() -> None:
@@ -73,7 +73,7 @@ def test_groups_take_turns_in_what_is_named_first() -> None:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([TWO, THREE]), st.floats(0, 1))))
 def test_every_finished_run_is_in_one_group(drawn: list[tuple[str, list[str], float]]) -> None:
     runs = [on(f"ft-{i}", *which) for i, which in enumerate(drawn)]
-    found = groups([*runs, Run("ft-missing", "ft", "missing")])
+    found = groups([*runs, RunResult("ft-missing", "ft", "missing")])
     assert sorted(run.name for group in found for run in group.runs) == sorted(r.name for r in runs)
     assert sorted(run.name for run in leading(found)) == sorted(run.name for run in runs)
     assert len({group.title for group in found}) == len(found)

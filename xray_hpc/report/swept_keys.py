@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_result import RunResult
 
 LEARNING_RATE = "train.learning_rate"
 UNFREEZE = "model.unfreeze"
@@ -24,7 +24,7 @@ SHORT = {LEARNING_RATE: "lr"}
 FEATURES = "train.features"  # follows from the model, and changes no result that is shown
 
 
-def swept_keys(runs: Sequence[Run]) -> list[str]:
+def swept_keys(runs: Sequence[RunResult]) -> list[str]:
     """What runs differ in: the groups that they choose, then dotted keys in the config's order.
 
     The model's name is left out (it has a column of its own). A run without a readable config
@@ -36,7 +36,7 @@ def swept_keys(runs: Sequence[Run]) -> list[str]:
     return [*(word for word in words if word not in differing), *differing]
 
 
-def compared_keys(runs: Sequence[Run]) -> list[str]:
+def compared_keys(runs: Sequence[RunResult]) -> list[str]:
     """What the sweep compares: those of :func:`swept_keys` that the command line varied.
 
     And those in which runs of one model differ though the words that may decide them are the
@@ -55,7 +55,7 @@ def compared_keys(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def value(run: Run, key: str) -> Any:
+def value(run: RunResult, key: str) -> Any:
     """The run's value of a config key, or the option that it chose of a group.
 
     ``None`` where the key does not apply to it. A run without a config gives what was planned.
@@ -66,7 +66,7 @@ def value(run: Run, key: str) -> Any:
     return word
 
 
-def _differing(runs: Sequence[Run]) -> list[str]:
+def _differing(runs: Sequence[RunResult]) -> list[str]:
     texts = [run.config_texts for run in runs]
     # Of a thousand runs' keys nearly all are the same; sets find the others at once.
     unlike = {key for one in texts for key, _ in one.items() ^ texts[0].items()}
@@ -80,7 +80,7 @@ def _differing(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _swept_words(runs: Sequence[Run], differing: Sequence[str]) -> list[str]:
+def _swept_words(runs: Sequence[RunResult], differing: Sequence[str]) -> list[str]:
     """Keys of the command line whose words differ between runs, and with them the configs."""
     return [
         word
@@ -97,7 +97,7 @@ def _may_decide(word: str, key: str) -> bool:
     return True
 
 
-def _unexplained(key: str, runs: Sequence[Run], words: Sequence[str]) -> bool:
+def _unexplained(key: str, runs: Sequence[RunResult], words: Sequence[str]) -> bool:
     """Whether runs differ in ``key`` that share their model and all words that may decide it."""
     deciding = [word for word in words if _may_decide(word, key)]
     values = defaultdict(set)
@@ -121,7 +121,7 @@ def show_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def labels(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
+def labels(runs: Sequence[RunResult], keys: Sequence[str]) -> dict[str, str]:
     """A label for each run's name: its model and its values of ``keys``.
 
     An experiment is called by its name alone, and not at all where the model has the same. Runs
@@ -135,7 +135,7 @@ def labels(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _label(run: Run, keys: Sequence[str]) -> str:
+def _label(run: RunResult, keys: Sequence[str]) -> str:
     parts = [run.model]
     for key in keys:
         if (shown := value(run, key)) is None or (key == EXPERIMENT and shown == run.model):

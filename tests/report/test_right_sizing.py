@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.report.synthetic import one_try
 from xray_hpc.config.cluster_config import minutes
 from xray_hpc.records.run_record import RunRecord, Try
-from xray_hpc.report.resource_advice import advice, enough_devices, enough_memory, enough_minutes
-from xray_hpc.report.run import Run
+from xray_hpc.report.right_sizing import advice, enough_devices, enough_memory, enough_minutes
+from xray_hpc.report.run_result import RunResult
 from xray_hpc.slurm.units import memory_word
 
 ELSE_WELL_USED: dict[str, Any] = {
@@ -28,9 +28,9 @@ def used(job: str, **changes: Any) -> Try:
     return one_try(job, **(ELSE_WELL_USED | changes))
 
 
-def run(*tries: Try, model: str = "ft", status: str = "finished") -> Run:
+def run(*tries: Try, model: str = "ft", status: str = "finished") -> RunResult:
     name = f"{model}-{tries[0].job_id}"
-    return Run(name, model, status, record=RunRecord(name, "s", model, tries=list(tries)))
+    return RunResult(name, model, status, record=RunRecord(name, "s", model, tries=list(tries)))
 
 
 def test_who_used_most_of_it_is_told_nothing() -> None:

@@ -20,14 +20,14 @@ from typing import Any, TypeAlias
 
 from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import read_json, write_text
-from xray_hpc.report.axes import compared_keys, labels
 from xray_hpc.report.figure_style import OTHERS, PALETTE, run_colors
 from xray_hpc.report.formatting import unfinished
-from xray_hpc.report.grid import Grid, grid
-from xray_hpc.report.groups import Group, groups, leading
+from xray_hpc.report.lr_unfreeze_grid import Grid, grid
 from xray_hpc.report.process_pool import Pool
-from xray_hpc.report.run import Run
 from xray_hpc.report.run_cache import file_version
+from xray_hpc.report.run_groups import Group, groups, leading
+from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.swept_keys import compared_keys, labels
 
 MATRICES = 6
 MANY = 100  # figures of so many runs take long enough to be drawn side by side
@@ -36,7 +36,7 @@ INDEX = ".figures.json"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FigureSpec:
     """A figure: its file, and what the function that draws it is given."""
 
     file: str
@@ -48,7 +48,7 @@ class Wanted:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def wanted(runs: Sequence[Run]) -> list[Wanted]:
+def wanted(runs: Sequence[RunResult]) -> list[FigureSpec]:
     """The figures of all runs, each of the runs that are seen in it."""
     found = groups(runs)
     best = leading(found)
@@ -61,18 +61,21 @@ def wanted(runs: Sequence[Run]) -> list[Wanted]:
     matrices = [run for group in found for run in group.runs if run.name in first]
     curves = thinned([*best, *going], colors)
     return [
-        Wanted("roc_validation.png", {"groups": thin, **named}),
-        Wanted("roc_test.png", {"groups": thin, **named}),
-        Wanted(
+        FigureSpec("roc_validation.png", {"groups": thin, **named}),
+        FigureSpec("roc_test.png", {"groups": thin, **named}),
+        FigureSpec(
             "confusion_test.png",
             {"runs": matrices, "labels": {run.name: said[run.name] for run in matrices}},
         ),
-        *(Wanted(f"{what}.png", {"runs": curves, **named}) for what in ("accuracy", "loss", "auc")),
-        Wanted("learning_rate_unfreeze.png", {"grid": grid(runs)}),
+        *(
+            FigureSpec(f"{what}.png", {"runs": curves, **named})
+            for what in ("accuracy", "loss", "auc")
+        ),
+        FigureSpec("learning_rate_unfreeze.png", {"grid": grid(runs)}),
     ]
 
 
-def thinned(runs: Sequence[Run], colors: Mapping[str, str]) -> list[Run]:
+def thinned(runs: Sequence[RunResult], colors: Mapping[str, str]) -> list[RunResult]:
     """The runs with a colour, and ``OTHERS`` of the rest, in the order given.
 
     Which ones these are is drawn by lot of their names: a run more changes it seldom.
@@ -81,12 +84,12 @@ def thinned(runs: Sequence[Run], colors: Mapping[str, str]) -> list[Run]:
     return [run for run in runs if run.name in colors or (lots and _lot(run) <= lots[-1])]
 
 
-def _lot(run: Run) -> bytes:
+def _lot(run: RunResult) -> bytes:
     return hashlib.sha256(run.name.encode()).digest()
 
 
 def draw(
-    folder: Path, figures: Sequence[Wanted], pool: Drawers, *, many: bool = False
+    folder: Path, figures: Sequence[FigureSpec], pool: Drawers, *, many: bool = False
 ) -> Iterator[str]:
     """Draw what changed into ``folder``; the files of all that there are, in order.
 
@@ -121,7 +124,7 @@ def draw(
 class Task:
     """A figure, and where it is drawn: whoever holds the report's lock puts it in its place."""
 
-    figure: Wanted
+    figure: FigureSpec
     path: Path
 
 
@@ -130,14 +133,14 @@ Drawers: TypeAlias = Pool[Task, bool]
 
 def draw_one(task: Task) -> bool:
     """Draw a figure; whether there was anything to draw."""
-    from xray_hpc.report import draw_figure  # takes a second
+    from xray_hpc.report import figure_renderer  # takes a second
 
-    return draw_figure.draw(task.figure.file, task.figure.of, task.path)
+    return figure_renderer.draw(task.figure.file, task.figure.of, task.path)
 
 
 def drawers() -> Drawers:
     """Processes that draw; they import what they need for that when they are started."""
-    return Pool(draw_one, loads="xray_hpc.report.draw_figure")
+    return Pool(draw_one, loads="xray_hpc.report.figure_renderer")
 
 
 def _known(folder: Path) -> dict[str, str]:
@@ -164,7 +167,7 @@ def _drawer() -> str:
 
 
 def _plain(value: object) -> Any:
-    if isinstance(value, Run):
+    if isinstance(value, RunResult):
         return value.shown
     if isinstance(value, Group):
         return [value.title, value.runs]

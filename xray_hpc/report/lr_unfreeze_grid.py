@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from xray_hpc.report.axes import (
+from xray_hpc.report.record_checks import is_number
+from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.swept_keys import (
     LEARNING_RATE,
     SEED,
     UNFREEZE,
@@ -17,8 +19,6 @@ from xray_hpc.report.axes import (
     show_value,
     value,
 )
-from xray_hpc.report.record_checks import is_number
-from xray_hpc.report.run import Run
 
 PANELS = 12  # at most: those with the best cells
 
@@ -55,7 +55,7 @@ class Grid:
     panels: Sequence[Panel]
 
 
-def grid(runs: Sequence[Run]) -> Grid | None:
+def grid(runs: Sequence[RunResult]) -> Grid | None:
     """The grid of these runs; ``None`` unless both were swept and a run has finished.
 
     What else varies (the model, the batch size) gets a panel for each combination.
@@ -67,14 +67,14 @@ def grid(runs: Sequence[Run]) -> Grid | None:
     return Grid(depths, rates, panels) if len(rates) > 1 and len(depths) > 1 and panels else None
 
 
-def _place(run: Run) -> tuple[int, float] | None:
+def _place(run: RunResult) -> tuple[int, float] | None:
     depth, rate = run.config.get(UNFREEZE), run.config.get(LEARNING_RATE)
     if not is_number(depth) or not is_number(rate):  # a config may be any YAML
         return None
     return cast(tuple[int, float], (depth, rate))
 
 
-def _panels(runs: Sequence[Run], placed: dict[str, tuple[int, float]]) -> list[Panel]:
+def _panels(runs: Sequence[RunResult], placed: dict[str, tuple[int, float]]) -> list[Panel]:
     others = [key for key in compared_keys(runs) if key not in (LEARNING_RATE, UNFREEZE, SEED)]
     found: dict[str, dict[tuple[int, float], list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:

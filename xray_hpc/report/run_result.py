@@ -17,13 +17,13 @@ from xray_hpc.monitoring.run_state import State
 from xray_hpc.records.run_progress import Progress
 from xray_hpc.records.run_record import RunRecord
 from xray_hpc.report.csv_columns import Table
-from xray_hpc.report.resource_usage import Stretch, Usage, stretches, usage
+from xray_hpc.report.resource_usage import TimedAttempt, Usage, stretches, usage
 
 Points: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Run:
+class RunResult:
     """What a run folder holds.
 
     ``status`` is a :class:`~xray_hpc.monitoring.run_state.State`, as the folder alone tells it.
@@ -81,7 +81,7 @@ class Run:
         return usage(self.record.tries, self.progress) if self.record else Usage()
 
     @functools.cached_property
-    def stretches(self) -> list[Stretch]:
+    def stretches(self) -> list[TimedAttempt]:
         """The run's tries whose time is known."""
         return stretches(self.record.tries, self.progress) if self.record else []
 
@@ -89,6 +89,6 @@ class Run:
         """``metrics.json``'s ``name`` of ``split``, or ``None``."""
         return self.metrics.get(split, {}).get(name)
 
-    def without_tables(self) -> Run:
+    def without_tables(self) -> RunResult:
         """The same run, with what only the merged tables show let go."""
         return dataclasses.replace(self, scores={}, roc={})

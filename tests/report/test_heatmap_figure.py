@@ -13,12 +13,12 @@ from tests.report.drawing import runs_of, titles
 from tests.report.synthetic import Drawn, grid, write_run
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.figure_style import look
-from xray_hpc.report.grid import grid as grid_of
-from xray_hpc.report.lr_unfreeze_map import lr_unfreeze_map
-from xray_hpc.report.run import Run
+from xray_hpc.report.heatmap_figure import lr_unfreeze_map
+from xray_hpc.report.lr_unfreeze_grid import grid as grid_of
+from xray_hpc.report.run_result import RunResult
 
 
-def draw_map(runs: list[Run]) -> Figure | None:
+def draw_map(runs: list[RunResult]) -> Figure | None:
     with look():
         return lr_unfreeze_map(grid_of(runs))
 
@@ -32,7 +32,7 @@ def test_the_map_has_a_number_in_every_cell(tmp_path: Path) -> None:
     figure = draw_map(runs)
     assert figure is not None
 
-    def place(run: Run) -> tuple[Any, Any]:
+    def place(run: RunResult) -> tuple[Any, Any]:
         return run.config["model.unfreeze"], run.config["train.learning_rate"]
 
     expected = [f"{run.measure('validation', 'auc'):.3f}" for run in sorted(runs, key=place)]

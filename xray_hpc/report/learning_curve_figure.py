@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from xray_hpc.figure_files import plain
-from xray_hpc.report.axes import SEED, compared_keys, short, show_value, value
 from xray_hpc.report.csv_columns import height
 from xray_hpc.report.figure_style import REST, rest_label
 from xray_hpc.report.roc_figure import draw_rest
-from xray_hpc.report.run import Points, Run
+from xray_hpc.report.run_result import Points, RunResult
+from xray_hpc.report.swept_keys import SEED, compared_keys, short, show_value, value
 
 DASHED = (0, (3, 2))
 KEPT: dict[str, Any] = {
@@ -31,7 +31,7 @@ LOG_SPAN = 30  # a loss that spans so many times its least value is drawn on a l
 
 
 def learning_curves(
-    runs: Sequence[Run], what: str, colors: Mapping[str, str], labels: Mapping[str, str]
+    runs: Sequence[RunResult], what: str, colors: Mapping[str, str], labels: Mapping[str, str]
 ) -> Figure | None:
     """Draw ``accuracy``, ``loss`` or ``auc`` over the epochs; ``None`` if no run has any.
 
@@ -69,10 +69,10 @@ def learning_curves(
     return figure
 
 
-def _panels(runs: Sequence[Run]) -> dict[str, list[Run]]:
+def _panels(runs: Sequence[RunResult]) -> dict[str, list[RunResult]]:
     if len(runs) <= ONE_PANEL and len({run.config.get("inputs.data") for run in runs}) == 1:
         return {"": list(runs)}
-    panels: dict[str, list[Run]] = {}
+    panels: dict[str, list[RunResult]] = {}
     if len({run.model for run in runs}) > 1:
         for run in runs:
             panels.setdefault(run.model, []).append(run)
@@ -98,16 +98,16 @@ def _sortable(value: object) -> tuple[bool, float, str]:
     return (not number, float(value) if isinstance(value, int | float) else 0.0, str(value))
 
 
-def _curve(run: Run, column: str) -> Points:
+def _curve(run: RunResult, column: str) -> Points:
     assert run.epochs is not None
     return np.stack([run.epochs["epoch"], run.epochs[column]], axis=1)
 
 
-def _has_training(runs: Sequence[Run], what: str) -> bool:
+def _has_training(runs: Sequence[RunResult], what: str) -> bool:
     return any(run.epochs is not None and f"train_{what}" in run.epochs for run in runs)
 
 
-def _draw(ax: Axes, run: Run, what: str, color: str) -> None:
+def _draw(ax: Axes, run: RunResult, what: str, color: str) -> None:
     validation = _curve(run, f"val_{what}")
     dot = "." if len(validation) == 1 else ""  # a line of one epoch has no length
     if _has_training([run], what):
@@ -118,7 +118,7 @@ def _draw(ax: Axes, run: Run, what: str, color: str) -> None:
     ax.plot(*kept.T, color=color, zorder=4, **KEPT)
 
 
-def _scale(ax: Axes, what: str, runs: Sequence[Run], colors: Mapping[str, str]) -> None:
+def _scale(ax: Axes, what: str, runs: Sequence[RunResult], colors: Mapping[str, str]) -> None:
     """Limits that show every named curve whole; the panels of a figure share them.
 
     Grey curves may widen them to twice the span, no further: one diverged run must not flatten
@@ -147,7 +147,7 @@ def _scale(ax: Axes, what: str, runs: Sequence[Run], colors: Mapping[str, str]) 
         ax.set_ylim(0, 1.05 * high or 1)
 
 
-def _values(runs: Sequence[Run], what: str, *which: str) -> Points:
+def _values(runs: Sequence[RunResult], what: str, *which: str) -> Points:
     columns = [f"{prefix}{what}" for prefix in which]
     tables = [
         run.epochs[column]
@@ -161,7 +161,7 @@ def _values(runs: Sequence[Run], what: str, *which: str) -> Points:
 
 def _legends(
     figure: Figure,
-    runs: Sequence[Run],
+    runs: Sequence[RunResult],
     colors: Mapping[str, str],
     labels: Mapping[str, str],
     *,

@@ -8,7 +8,6 @@ from itertools import islice
 from textwrap import wrap
 
 from xray_hpc.data.entries import counted
-from xray_hpc.report.axes import compared_keys, short, show_value, value
 from xray_hpc.report.formatting import (
     count,
     duration,
@@ -18,9 +17,10 @@ from xray_hpc.report.formatting import (
     standing,
     unfinished,
 )
-from xray_hpc.report.groups import Group, groups, same_validation
 from xray_hpc.report.resource_section import in_all
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_groups import Group, groups, same_validation
+from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.swept_keys import compared_keys, short, show_value, value
 
 WIDTH = 100
 ROWS = 40  # of finished and of other runs; the rest are in runs.csv
@@ -34,12 +34,12 @@ class Column:
     """``group`` stands over neighbouring columns of the same group."""
 
     head: str
-    cell: Callable[[Run], str]
+    cell: Callable[[RunResult], str]
     group: str = ""
     left: bool = False
 
 
-def comparison(runs: Sequence[Run], width: int = WIDTH) -> str:
+def comparison(runs: Sequence[RunResult], width: int = WIDTH) -> str:
     """Finished runs, best first, then the others with the reason; lines of at most ``width``.
 
     Runs on different data are under a heading each.
@@ -59,7 +59,7 @@ def comparison(runs: Sequence[Run], width: int = WIDTH) -> str:
     return "\n".join(lines)
 
 
-def _compared(runs: Sequence[Run], found: Sequence[Group], width: int) -> list[str]:
+def _compared(runs: Sequence[RunResult], found: Sequence[Group], width: int) -> list[str]:
     most = max(ROWS // len(found), 1)
     shown = [run for group in found for run in group.runs[:most]]
     columns, dropped = _that_fit(_columns(runs, found), shown, width)
@@ -85,7 +85,7 @@ def _compared(runs: Sequence[Run], found: Sequence[Group], width: int) -> list[s
     return lines
 
 
-def _columns(runs: Sequence[Run], found: Sequence[Group]) -> list[Column]:
+def _columns(runs: Sequence[RunResult], found: Sequence[Group]) -> list[Column]:
     two, more = (any(group.two_classes is wanted for group in found) for wanted in (True, False))
     columns = [Column("run", lambda run: run.name, left=True)]
     columns += [Column(short(key), _swept(key)) for key in compared_keys(runs)]
@@ -113,8 +113,8 @@ def _measure(split: str, head: str, name: str, shown: Callable[[float | None], s
     return Column(head, lambda run: shown(run.measure(split, name)), group=split)
 
 
-def _swept(key: str) -> Callable[[Run], str]:
-    def cell(run: Run) -> str:
+def _swept(key: str) -> Callable[[RunResult], str]:
+    def cell(run: RunResult) -> str:
         found = value(run, key)
         return "-" if found is None else _cut(show_value(found), CELL)
 
@@ -122,7 +122,7 @@ def _swept(key: str) -> Callable[[Run], str]:
 
 
 def _that_fit(
-    columns: list[Column], runs: Sequence[Run], width: int
+    columns: list[Column], runs: Sequence[RunResult], width: int
 ) -> tuple[list[Column], list[str]]:
     """Leave columns out, the least telling first, until the rows fit; and name those."""
     kept, dropped = list(columns), []
@@ -140,7 +140,7 @@ def _that_fit(
     return kept, dropped
 
 
-def _aligned(columns: Sequence[Column], runs: Sequence[Run]) -> list[str]:
+def _aligned(columns: Sequence[Column], runs: Sequence[RunResult]) -> list[str]:
     cells = [[column.head, *(column.cell(run) for run in runs)] for column in columns]
     widths = [max(map(len, cell)) for cell in cells]
     rows = [

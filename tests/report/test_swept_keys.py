@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.report.synthetic import config_of
-from xray_hpc.report.axes import compared_keys, labels, short, show_value, swept_keys, value
 from xray_hpc.report.read_run import by_key, flatten
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.swept_keys import compared_keys, labels, short, show_value, swept_keys, value
 
 
-def run(name: str, model: str = "ft", *words: str, **changes: Any) -> Run:
+def run(name: str, model: str = "ft", *words: str, **changes: Any) -> RunResult:
     config = flatten(config_of(model, **changes))
-    return Run(name, model, "finished", config=config, overrides=by_key(words))
+    return RunResult(name, model, "finished", config=config, overrides=by_key(words))
 
 
 def test_only_keys_that_differ_are_swept() -> None:
@@ -41,7 +41,9 @@ def test_a_switched_off_section_shows_in_its_keys() -> None:
 
 
 def test_runs_without_a_config_say_nothing() -> None:
-    assert swept_keys([Run("ft-1", "ft", "missing"), run("ft-2"), run("ft-3", seed=1)]) == ["seed"]
+    assert swept_keys([RunResult("ft-1", "ft", "missing"), run("ft-2"), run("ft-3", seed=1)]) == [
+        "seed"
+    ]
 
 
 def test_labels_name_the_model_and_what_it_is_compared_by() -> None:

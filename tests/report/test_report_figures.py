@@ -11,10 +11,10 @@ import pytest
 
 from tests.report.drawing import many, runs_of
 from xray_hpc.records.paths import SweepPaths
-from xray_hpc.report import figure_list
-from xray_hpc.report.figure_list import INDEX, Task, Wanted, draw, drawers, thinned, wanted
+from xray_hpc.report import report_figures
 from xray_hpc.report.figure_style import OTHERS, rest_label
-from xray_hpc.report.run import Run
+from xray_hpc.report.report_figures import INDEX, FigureSpec, Task, draw, drawers, thinned, wanted
+from xray_hpc.report.run_result import RunResult
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             task.path.write_text("a figure")
         return there
 
-    monkeypatch.setattr(figure_list, "draw_one", noting)
+    monkeypatch.setattr(report_figures, "draw_one", noting)
     return found
 
 
@@ -40,9 +40,9 @@ def report(tmp_path: Path) -> Path:
     return folder
 
 
-def draw_all(folder: Path, figure_list: Sequence[Wanted], *, many: bool = False) -> list[str]:
+def draw_all(folder: Path, specs: Sequence[FigureSpec], *, many: bool = False) -> list[str]:
     with drawers() as pool:
-        return list(draw(folder, figure_list, pool, many=many))
+        return list(draw(folder, specs, pool, many=many))
 
 
 CURVES = ["accuracy.png", "loss.png", "auc.png"]
@@ -72,7 +72,7 @@ def test_what_shows_something_else_is_drawn(
 
 
 def test_a_run_that_is_in_no_figure_changes_none() -> None:
-    runs = [Run(f"ft-{i}", "ft", "finished") for i in range(OTHERS + 50)]
+    runs = [RunResult(f"ft-{i}", "ft", "finished") for i in range(OTHERS + 50)]
     digests = {
         count: [figure.digest() for figure in wanted(runs[:count])[:-1]]
         for count in range(OTHERS + 9, OTHERS + 50)
@@ -107,7 +107,7 @@ def test_processes_draw_the_same_bytes(
     sweep: SweepPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xray_hpc.report.process_pool.available_cpus", lambda: 2)
-    monkeypatch.setattr(figure_list, "WORTH", 2)
+    monkeypatch.setattr(report_figures, "WORTH", 2)
     asked = wanted(runs_of(sweep))[1:3]
     seen = []
     for side_by_side in (False, True):
@@ -120,7 +120,7 @@ def test_processes_draw_the_same_bytes(
 
 
 def test_of_many_runs_the_named_and_some_of_the_others_are_drawn() -> None:
-    runs = [Run(f"ft-{i}", "ft", "finished") for i in range(OTHERS + 100)]
+    runs = [RunResult(f"ft-{i}", "ft", "finished") for i in range(OTHERS + 100)]
     colors = {"ft-0": "red", "ft-299": "blue"}
     some = thinned(runs, colors)
     assert len(some) == OTHERS + 2
@@ -131,7 +131,7 @@ def test_of_many_runs_the_named_and_some_of_the_others_are_drawn() -> None:
 
 
 def test_one_run_more_replaces_one_of_those_drawn_at_most() -> None:
-    runs = [Run(f"ft-{i}", "ft", "finished") for i in range(OTHERS + 50)]
+    runs = [RunResult(f"ft-{i}", "ft", "finished") for i in range(OTHERS + 50)]
     changes = [
         len(
             {run.name for run in thinned(runs[: i + 1], {})}

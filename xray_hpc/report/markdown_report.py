@@ -8,7 +8,6 @@ from typing import Any
 
 from xray_hpc.data.entries import counted
 from xray_hpc.records.paths import SPLITS
-from xray_hpc.report.axes import compared_keys, short, show_value, value
 from xray_hpc.report.class_section import classes_section
 from xray_hpc.report.formatting import (
     count,
@@ -20,10 +19,11 @@ from xray_hpc.report.formatting import (
     standing,
     unfinished,
 )
-from xray_hpc.report.groups import Group, groups, same_validation
 from xray_hpc.report.markdown import escape, link, picture, table
 from xray_hpc.report.resource_section import used_section
-from xray_hpc.report.run import Run
+from xray_hpc.report.run_groups import Group, groups, same_validation
+from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.swept_keys import compared_keys, short, show_value, value
 
 CAPTIONS = {
     "roc_validation.png": "ROC on the validation images",
@@ -68,10 +68,10 @@ NOT_ALIKE = (
     "only roughly."
 )
 
-Column = tuple[str, Callable[[Run], str]]
+Column = tuple[str, Callable[[RunResult], str]]
 
 
-def sections(name: str, runs: Sequence[Run], logs: Mapping[str, str]) -> list[str]:
+def sections(name: str, runs: Sequence[RunResult], logs: Mapping[str, str]) -> list[str]:
     """What ``report.md`` says of the runs.
 
     Args:
@@ -109,14 +109,14 @@ def report(said: Sequence[str], figures: Sequence[str], data_files: Sequence[str
     return "\n\n".join(parts) + "\n"
 
 
-def _summary(runs: Sequence[Run]) -> str:
+def _summary(runs: Sequence[RunResult]) -> str:
     sets = {run.config.get("inputs.data") for run in runs if run.config}
     data = _data_set(runs) if len(sets) < 2 else f"The runs are on {len(sets)} data sets."
     said = [f"{standing(runs)}.", data, _machines(runs), _software(runs)]
     return " ".join(sentence for sentence in said if sentence)
 
 
-def _data_set(runs: Sequence[Run]) -> str:
+def _data_set(runs: Sequence[RunResult]) -> str:
     """What the runs, which are on one data set, were trained and measured on."""
 
     def seen(key: str) -> list[Any]:
@@ -147,7 +147,7 @@ def _or(texts: Iterable[str]) -> str:
     return " or ".join(texts)
 
 
-def _machines(runs: Sequence[Run]) -> str:
+def _machines(runs: Sequence[RunResult]) -> str:
     records = [run.record for run in runs if run.record and run.record.seconds is not None]
     if not records:
         return ""
@@ -159,7 +159,7 @@ def _machines(runs: Sequence[Run]) -> str:
     return f"Training took {duration(total)} in all{on}{where}."
 
 
-def _software(runs: Sequence[Run]) -> str:
+def _software(runs: Sequence[RunResult]) -> str:
     records = [run.record for run in runs if run.record]
     said = []
     versions = sorted({str(v) for r in records if (v := r.versions.get("tensorflow"))})
@@ -173,7 +173,7 @@ def _software(runs: Sequence[Run]) -> str:
     return f"Software: {'; '.join(said)}." if said else ""
 
 
-def _comparison(runs: Sequence[Run], found: Sequence[Group]) -> list[str]:
+def _comparison(runs: Sequence[RunResult], found: Sequence[Group]) -> list[str]:
     keys = compared_keys(runs)
     apart = len(found) > 1
     several = not all(group.two_classes for group in found)
@@ -204,13 +204,13 @@ def _compared(group: Group, keys: Sequence[str]) -> str:
     return _table(group.runs, columns)
 
 
-def _table(runs: Iterable[Run], columns: Sequence[Column], left: int = 1) -> str:
+def _table(runs: Iterable[RunResult], columns: Sequence[Column], left: int = 1) -> str:
     rows = ([cell(run) for _, cell in columns] for run in runs)
     return table([head for head, _ in columns], rows, left)
 
 
 def _swept(key: str) -> Column:
-    def cell(run: Run) -> str:
+    def cell(run: RunResult) -> str:
         found = value(run, key)
         return "" if found is None else escape(show_value(found))
 
@@ -221,11 +221,11 @@ def _measure(split: str, name: str, head: str) -> Column:
     return (f"{split} {head}", lambda run: ratio(run.measure(split, name)))
 
 
-def _run(run: Run) -> str:
+def _run(run: RunResult) -> str:
     return escape(run.name)
 
 
-def _misses(runs: Sequence[Run]) -> list[str]:
+def _misses(runs: Sequence[RunResult]) -> list[str]:
     if not runs:
         return []
     thresholds = ", ".join(sorted({show_value(run.metrics.get("threshold")) for run in runs}))
@@ -246,7 +246,7 @@ def _missed(split: str, kind: str) -> Column:
     return (f"{split} {kind.replace('_', ' ')}", lambda run: misses(run, split, kind))
 
 
-def _others(others: Sequence[Run], logs: Mapping[str, str]) -> str:
+def _others(others: Sequence[RunResult], logs: Mapping[str, str]) -> str:
     columns: list[Column] = [
         ("run", _run),
         ("status", lambda run: run.status),

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from xray_hpc.figure_files import save
 from xray_hpc.report.confusion_figure import confusion_matrices
 from xray_hpc.report.figure_style import DPI, look
-from xray_hpc.report.learning_curves import learning_curves
-from xray_hpc.report.lr_unfreeze_map import lr_unfreeze_map
+from xray_hpc.report.heatmap_figure import lr_unfreeze_map
+from xray_hpc.report.learning_curve_figure import learning_curves
 from xray_hpc.report.roc_figure import roc_overlay
 
 TRIMMED = "confusion_test.png"  # square panels leave margins; to find them takes time

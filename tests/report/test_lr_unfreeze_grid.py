@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from xray_hpc.report.grid import PANELS, Cell, Panel, grid
-from xray_hpc.report.run import Run
+from xray_hpc.report.lr_unfreeze_grid import PANELS, Cell, Panel, grid
+from xray_hpc.report.run_result import RunResult
 
 
-def run(depth: Any, rate: Any, auc: float | None = 0.9, **others: Any) -> Run:
+def run(depth: Any, rate: Any, auc: float | None = 0.9, **others: Any) -> RunResult:
     config = {"model.unfreeze": depth, "train.learning_rate": rate, **others}
-    return Run(
+    return RunResult(
         f"ft-{config}-{auc}",
         "ft",
         "finished",
@@ -45,7 +45,7 @@ def test_a_cell_without_a_finished_run_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("runs", [SQUARE[:2], SQUARE[::2], [], [run("2", 1e-5), *SQUARE[:2]]])
-def test_one_axis_is_no_grid(runs: list[Run]) -> None:
+def test_one_axis_is_no_grid(runs: list[RunResult]) -> None:
     assert grid(runs) is None
 
 

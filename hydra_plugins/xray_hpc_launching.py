@@ -28,9 +28,9 @@ class XraySweeper(BasicSweeper):
         assert self.launcher is not None
         assert self.hydra_context is not None
         if self.max_batch_size is not None:
-            from xray_hpc.errors import UserError
+            from xray_hpc.errors import ConfigError
 
-            raise UserError(
+            raise ConfigError(
                 "hydra.sweeper.max_batch_size is not needed: arrays are split under the cluster's "
                 "limits, and cluster.parallel says how many runs go at once; leave it out"
             )

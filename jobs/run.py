@@ -16,7 +16,7 @@ from pathlib import Path
 from xray_hpc import cli
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.schema import build
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import RunPaths, SweepPaths
@@ -73,11 +73,11 @@ def read_task(folder: Path) -> tuple[list[RunPaths], ClusterConfig]:
     """The runs of this task of a submission, and what they were launched with."""
     file = folder / "tasks.json"
     if not file.is_file():
-        raise UserError(f"{folder} is not a submission: it holds no tasks.json")
+        raise ConfigError(f"{folder} is not a submission: it holds no tasks.json")
     content, task = read_json(file), int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))
     tasks, sweep = content["tasks"], SweepPaths(folder.parent.parent)
     if task >= len(tasks):
-        raise UserError(f"{file} has no task {task}; it has {len(tasks)}")
+        raise ConfigError(f"{file} has no task {task}; it has {len(tasks)}")
     return [sweep.run(name) for name in tasks[task]], build(ClusterConfig, content["cluster"])
 
 

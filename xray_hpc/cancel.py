@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.cancel_runs import Cancelling, compact, plan
 from xray_hpc.monitoring.discovery import find_sweep
 from xray_hpc.monitoring.status_view import counted
@@ -82,7 +82,7 @@ def _notes(cancelling: Cancelling) -> Iterator[str]:
 
 def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
-        raise UserError(f"not asked whether to {question}, for stdin is no terminal; add --yes")
+        raise ConfigError(f"not asked whether to {question}, for stdin is no terminal; add --yes")
     try:
         return input(f"{question}? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:  # Ctrl-D

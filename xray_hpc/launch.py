@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from xray_hpc import cli
 from xray_hpc.config import hydra_app
 from xray_hpc.config.compose import compose_all
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError, UserError
 from xray_hpc.launching.launch_sweep import launch, resolve_kind
 from xray_hpc.launching.plan import Plan, make_plan
 from xray_hpc.monitoring.discovery import find_sweep
@@ -37,14 +37,14 @@ def launch_sweep(
     not finish. A sweeper that optimises is given what each run reached (:func:`results`).
     """
     if len({word for words in jobs for word in words if word.startswith("sweep=")}) > 1:
-        raise UserError("sweep= takes one sweep at a time; launch once for each")
+        raise ConfigError("sweep= takes one sweep at a time; launch once for each")
     name = hydra_app.default_sweep_name(master.hydra)
     plan = make_plan(compose_all(loader, master, jobs), default_name=name)
     sweeper = str(master.hydra.sweeper._target_)
     optimises = sweeper != OWN_SWEEPER
     if optimises and not plan.place.wait and resolve_kind(plan.place.cluster.kind) != "local":
         short = sweeper.rpartition(".")[2]
-        raise UserError(
+        raise ConfigError(
             f"{short} chooses its next runs by the results of these; add wait=true, so that the "
             "launch stays until they have ended"
         )
@@ -95,7 +95,7 @@ def main() -> int:
 
             return resume(SweepPaths(find_sweep(sweep, Path("results")).folder.resolve()), words)
         case [*_, "--resume", _] | [*_, "--resume"]:
-            raise UserError("--resume takes a sweep's folder: --resume results/NAME")
+            raise ConfigError("--resume takes a sweep's folder: --resume results/NAME")
     return hydra_app.compose_and_call(_launch_one)
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from xray_hpc import cli
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.discovery import find_run
 from xray_hpc.monitoring.log_files import Growing, last_lines, of_slurm, tail
 from xray_hpc.monitoring.run_state import State, gather, state_of
@@ -26,7 +26,7 @@ def main() -> None:
     """The command."""
     given = _parser().parse_args()
     if given.lines is not None and given.lines < 0:
-        raise UserError(f"-n is {given.lines}; it must be 0 or more lines")
+        raise ConfigError(f"-n is {given.lines}; it must be 0 or more lines")
     paths = find_run(given.run, given.results)
     log = Growing(paths.log)
     text = log.more()

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import TrainingDivergedError
 
 Labels: TypeAlias = npt.NDArray[Any] | Sequence[int]
 Scores: TypeAlias = npt.NDArray[Any] | Sequence[Sequence[float]]
@@ -212,7 +212,7 @@ def _checked(y_true: Labels, scores: Scores, classes: Sequence[str]) -> tuple[Co
         raise ValueError(f"labels must be 0 to {len(classes) - 1}")
     bad = int(np.sum(~np.isfinite(p).all(axis=1)))
     if bad:
-        raise UserError(
+        raise TrainingDivergedError(
             f"{bad} of {len(p)} scores are not finite; the training diverged: "
             "try a lower train.learning_rate"
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from xray_hpc import cli
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.discovery import find_sweep, sweeps
 from xray_hpc.monitoring.status_view import ROWS, of_all, of_sweep
 from xray_hpc.monitoring.sweep_status import WatchedRun, WatchedSweep, Watcher
@@ -32,7 +32,7 @@ def main() -> None:
     """The command."""
     given = _parser().parse_args()
     if given.json and given.watch is not None:
-        raise UserError("--json is printed once; leave out --watch")
+        raise ConfigError("--json is printed once; leave out --watch")
     status = _Status(given)
     if given.json:
         for watched in status.look():
@@ -148,11 +148,11 @@ def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        raise UserError(
+        raise ConfigError(
             f"--watch takes seconds, not '{text}'; put a sweep before it: {text} --watch"
         ) from None
     if not 0.1 <= seconds <= 86400:
-        raise UserError(f"--watch is {text}; it must be 0.1 to 86400 seconds")
+        raise ConfigError(f"--watch is {text}; it must be 0.1 to 86400 seconds")
     return seconds
 
 

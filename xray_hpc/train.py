@@ -10,7 +10,7 @@ import sys
 
 from xray_hpc import cli
 from xray_hpc.config import hydra_app
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import make_plan
 from xray_hpc.launching.run_folders import make_folder, prepare
 from xray_hpc.monitoring.run_state import decide
@@ -21,7 +21,7 @@ from xray_hpc.worker.worker import work
 def _train(composed: hydra_app.Composed) -> int:
     plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
     if plan.place.dry_run:
-        raise UserError("dry_run shows what a launch would submit; here --cfg job shows the run")
+        raise ConfigError("dry_run shows what a launch would submit; here --cfg job shows the run")
     (run,) = plan.runs
     paths = plan.place.sweep.run(run.name)
     make_folder(plan.place.sweep.folder)

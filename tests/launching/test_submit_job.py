@@ -129,7 +129,7 @@ def test_the_runs_of_each_task_are_in_a_file_beside_the_script(
 
 
 def test_what_slurm_refuses_is_said_and_entered(sweep: SweepPaths, site: Site) -> None:
-    site.answer("sbatch", "--parsable *", "sbatch: error: no\n  such qos", code=1)
+    site.answer("sbatch", "--parsable *", "sbatch: error: no such qos", code=1)
     with pytest.raises(UserError, match=r"^sbatch refused the job: no such qos$"):
         submitted(sweep)
     assert [event["event"] for event in ledger.events(sweep)] == ["submitting", "refused"]

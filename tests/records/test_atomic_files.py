@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import LockedError, UserError
 from xray_hpc.records.atomic_files import (
-    LockedError,
     locked,
     read_json,
     replacing,

@@ -176,7 +176,7 @@ def test_a_run_that_fails_is_failed_in_slurm_and_in_its_record(story: Story) -> 
     failed = story.one_fails.records[run_of(story.sweep, "ft")]
     assert failed.status is Status.FAILED
     assert failed.error is not None
-    assert failed.error["type"] == "UserError"
+    assert failed.error["type"] == "DataError"
     assert "own.weights.h5 have changed since this run was created" in failed.error["message"]
 
 
@@ -211,7 +211,7 @@ def test_launching_with_one_more_model_runs_that_and_what_failed(story: Story) -
     again = story.mended.launch
     cnn, ft, tl = (run_of(story.sweep, model) for model in ("cnn", "ft", "tl"))
     assert again.decision(cnn) == "leave: finished"
-    assert again.decision(ft).startswith("run: again; it failed: UserError: ")
+    assert again.decision(ft).startswith("run: again; it failed: DataError: ")
     assert again.decision(tl) == "run: new"
     assert story.mended.states == {
         f"{again.array}_0": "COMPLETED",

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from xray_hpc.config.run_config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
+from xray_hpc.errors import TrainingDivergedError
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import Progress, read_progress
 from xray_hpc.training.callbacks import EpochTables, FiniteLoss, Keep, Validation, watchers
-from xray_hpc.training.failure_class import NanLossError
 from xray_hpc.training.progress_callbacks import ProgressFile
 
 THREE = ("Covid", "Normal", "Viral Pneumonia")
@@ -109,7 +109,7 @@ def test_scores_that_are_no_numbers_end_the_training() -> None:
     line = (
         "validation gives nan after epoch 4, at a learning rate of 0.25; lower train.learning_rate"
     )
-    with pytest.raises(NanLossError, match=line):
+    with pytest.raises(TrainingDivergedError, match=line):
         validation.on_epoch_end(3, {"loss": 0.3})
 
 
@@ -132,7 +132,7 @@ def test_a_loss_that_is_no_number_is_noticed_every_20_steps(loss: float) -> None
     finite.on_train_batch_end(19, {"loss": 0.3})
     finite.on_train_batch_end(38, {"loss": loss})
     line = f"loss is {loss} by step 40/100 of epoch 3, at a learning rate of 0.25"
-    with pytest.raises(NanLossError, match=line):
+    with pytest.raises(TrainingDivergedError, match=line):
         finite.on_train_batch_end(39, {"loss": loss})
 
 

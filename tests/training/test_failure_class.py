@@ -8,9 +8,9 @@ import os
 import numpy as np
 import pytest
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import NodeError, TrainingDivergedError, UserError
 from xray_hpc.records.run_record import Failure
-from xray_hpc.training.failure_class import BadNodeError, NanLossError, judge
+from xray_hpc.training.failure_class import judge
 
 
 class ResourceExhaustedError(Exception):
@@ -35,8 +35,8 @@ ON_HOST = "OOM when allocating tensor with shape[9] on /job:localhost/device:CPU
     ("error", "failure", "code"),
     [
         (UserError("no images"), Failure.BAD_DATA, 2),
-        (NanLossError("loss is nan"), Failure.NAN_LOSS, 1),
-        (BadNodeError("no GPU"), Failure.NODE_FAILURE, 75),
+        (TrainingDivergedError("loss is nan"), Failure.NAN_LOSS, 1),
+        (NodeError("no GPU"), Failure.NODE_FAILURE, 75),
         (MemoryError(), Failure.OUT_OF_MEMORY, 1),
         (np.exceptions.AxisError("axis"), Failure.BUG, 1),
         (FileNotFoundError(errno.ENOENT, "no such file"), Failure.BUG, 1),

@@ -19,11 +19,10 @@ from xray_hpc.config.run_config import (
     TrainConfig,
 )
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.errors import UserError
+from xray_hpc.errors import TrainingDivergedError, UserError
 from xray_hpc.metrics import predicted_labels, probabilities, split_metrics
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.checkpoint import StateFiles
-from xray_hpc.training.failure_class import NanLossError
 from xray_hpc.training.fit import Fitted, check_monitors, fit
 from xray_hpc.training.save_model import plain_model
 from xray_hpc.training.strategy import make_strategy
@@ -158,7 +157,7 @@ def test_checkpoints_are_the_epochs_that_were_best_so_far(tmp_path: Path) -> Non
 def test_a_training_that_diverges_ends_and_nothing_of_it_is_kept(tmp_path: Path) -> None:
     config = configuration(epochs=3, learning_rate=1e30, optimizer="sgd", batch_size=4)
     line = r"the loss is nan by step 3/3 of epoch 1, at a learning rate of 1e\+30; lower train\.l"
-    with pytest.raises(NanLossError, match=line):
+    with pytest.raises(TrainingDivergedError, match=line):
         train(config, uneven(3), tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from xray_hpc.errors import UserError
-from xray_hpc.training.failure_class import BadNodeError
+from xray_hpc.errors import NodeError, UserError
 from xray_hpc.training.gpu_check import check_count, check_gpus, check_products
 
 CPU = ["/device:CPU:0"]
@@ -20,7 +19,7 @@ def test_as_many_gpus_as_were_asked_for_are_right() -> None:
 
 @pytest.mark.parametrize("seen", [0, 1, 3])
 def test_fewer_or_more_gpus_are_the_nodes_fault(seen: int) -> None:
-    with pytest.raises(BadNodeError, match=f"asked for 2 GPUs, but TensorFlow sees {seen}"):
+    with pytest.raises(NodeError, match=f"asked for 2 GPUs, but TensorFlow sees {seen}"):
         check_count(2, seen, True, lambda: seen)
 
 
@@ -31,7 +30,7 @@ def test_a_tensorflow_without_gpus_is_the_users_to_mend(gpu_support: bool, drive
 
 
 def test_no_gpu_here_is_told() -> None:
-    with pytest.raises((UserError, BadNodeError), match="64 GPUs"):
+    with pytest.raises((UserError, NodeError), match="64 GPUs"):
         check_gpus(64)
 
 
@@ -43,7 +42,7 @@ def test_a_device_that_counts_wrongly_is_unfit() -> None:
     def off_by_one(left: Any, right: Any) -> tf.Tensor:
         return tf.matmul(left, right) + tf.one_hot(3, len(right))
 
-    with pytest.raises(BadNodeError, match="CPU:0 multiplies two matrices wrongly"):
+    with pytest.raises(NodeError, match="CPU:0 multiplies two matrices wrongly"):
         check_products(CPU, off_by_one)
 
 
@@ -51,6 +50,6 @@ def test_a_device_that_cannot_count_is_unfit() -> None:
     def lost(left: Any, right: Any) -> tf.Tensor:
         raise tf.errors.InternalError(None, None, "CUDA_ERROR_ECC_UNCORRECTABLE:\n uncorrectable")
 
-    with pytest.raises(BadNodeError, match="cannot multiply matrices: CUDA_ERROR_ECC") as caught:
+    with pytest.raises(NodeError, match="cannot multiply matrices: CUDA_ERROR_ECC") as caught:
         check_products(CPU, lost)
     assert "\n" not in str(caught.value)

@@ -218,4 +218,4 @@ def test_images_that_changed_since_the_launch_are_noticed(
     record = read_record(paths)
     assert record is not None
     assert (record.status, record.failure) == (Status.FAILED, "bad_data")
-    assert as_dict(record)["error"]["type"] == "UserError"
+    assert as_dict(record)["error"]["type"] == "DataError"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from xray_hpc.config.schema import check
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 
 # Options of sbatch on which the order of a sweep's jobs and their ends depend.
 RESERVED = ("array", "dependency", "signal", "output", "error", "open-mode")
@@ -113,7 +113,7 @@ class ClusterConfig:
             check(most >= self.runs_per_gpu, "cluster.parallel", most, f"be {slots} or more")
         for option in self.extra or {}:
             if option in RESERVED:
-                raise UserError(
+                raise ConfigError(
                     f"cluster.extra.{option} is what a launch sets itself; leave it out"
                 )
         check(

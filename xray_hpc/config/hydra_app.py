@@ -24,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from xray_hpc.errors import UserError, nearest, one_of
+from xray_hpc.errors import ConfigError, nearest, one_of
 from xray_hpc.launching.plan import sweep_name
 from xray_hpc.models.registry import MODELS
 from xray_hpc.resources import resource
@@ -73,12 +73,12 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
             Composed(words, to_mapping(own), name, loader) for words, own, name, loader in kept
         ]
     except (HydraException, CompactHydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error)) from error
+        raise ConfigError(explain(error)) from error
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
     if any(spans):
-        raise UserError("sweep= spans several runs; put -m in front of it")
+        raise ConfigError("sweep= spans several runs; put -m in front of it")
     return task(composed[0]) if composed else 0
 
 
@@ -95,7 +95,7 @@ def options(loader: ConfigLoader, group: str) -> dict[str, dict[str, Any]]:
             config = loader.load_configuration("config", words, run_mode=RunMode.RUN)
             made[name] = to_mapping(own_part(config))[group]
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(f"{group}={name}: {explain(error)}") from error
+            raise ConfigError(f"{group}={name}: {explain(error)}") from error
     return made
 
 
@@ -215,27 +215,29 @@ def check_words(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     shown = set(words) & {"--cfg", "-c", "--info", "-i"}
     if shown and set(words) & {"-m", "--multirun"}:
-        raise UserError(f"{shown.pop()} shows one configuration; leave out -m and give one value")
+        raise ConfigError(f"{shown.pop()} shows one configuration; leave out -m and give one value")
     for word in words:
         key, equals, value = word.partition("=")
         group = key.lstrip("+")
         if not equals or group not in _groups():
             continue
         if group != key:
-            raise UserError(f"{group} is chosen once; leave out the + of {word}")
+            raise ConfigError(f"{group} is chosen once; leave out the + of {word}")
         if value.startswith("["):
-            raise UserError(f"{group} takes one option; sweep over several with -m {group}=a,b")
+            raise ConfigError(f"{group} takes one option; sweep over several with -m {group}=a,b")
         options = value.split(",")
         if "null" in options:
-            raise UserError(f"{group}=null chooses nothing; leave {group} out")
+            raise ConfigError(f"{group}=null chooses nothing; leave {group} out")
         if group == "scale" and not set(words) & {"--config-dir", "-cd"}:
             known = sorted(path.stem for path in (resource("conf") / "scale").iterdir())
             for option in options:
                 if option not in known and "(" not in value:
-                    raise UserError(one_of("scale", option, known))
+                    raise ConfigError(one_of("scale", option, known))
 
 
 def refuse_multirun(verb: str, arguments: Sequence[str] = tuple(sys.argv[1:])) -> None:
     """Refuse ``-m`` for a command that does one thing."""
     if {"-m", "--multirun"} & set(arguments):
-        raise UserError(f"{verb} takes one configuration; sweep with python -m xray_hpc.launch -m")
+        raise ConfigError(
+            f"{verb} takes one configuration; sweep with python -m xray_hpc.launch -m"
+        )

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union
 
 import yaml
 
-from xray_hpc.errors import UserError, nearest, one_of
+from xray_hpc.errors import ConfigError, nearest, one_of
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ def check(holds: bool, key: str, value: object, must: str) -> None:
     """Raise ``UserError`` "``key`` is ``value``; it must ..." unless ``holds``."""
     if not holds:
         shown = "not set" if value is None else value
-        raise UserError(f"{key} is {shown}; it must {must}")
+        raise ConfigError(f"{key} is {shown}; it must {must}")
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
@@ -43,11 +43,11 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
     for key in values:
         if key not in fields:
             known = ", ".join(fields)
-            raise UserError(f"{prefix}{key} is unknown{nearest(key, fields)} (valid: {known})")
+            raise ConfigError(f"{prefix}{key} is unknown{nearest(key, fields)} (valid: {known})")
     for key, item in fields.items():
         no_default = item.default is dataclasses.MISSING
         if key not in values and no_default and item.default_factory is dataclasses.MISSING:
-            raise UserError(f"{prefix}{key} is missing; give it a value")
+            raise ConfigError(f"{prefix}{key} is missing; give it a value")
     return kind(**{key: _convert(hints[key], values[key], prefix + key) for key in values})
 
 
@@ -70,26 +70,26 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         if value is False and "off" in choices:  # YAML 1.1 reads an unquoted off as false
             return "off"
         if (type(value), value) not in [(type(choice), choice) for choice in choices]:
-            raise UserError(one_of(key, value, choices))
+            raise ConfigError(one_of(key, value, choices))
         return value
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise UserError(f"{key} is {value!r}; it must hold keys of its own")
+            raise ConfigError(f"{key} is {value!r}; it must hold keys of its own")
         return build(typing.cast(type, hint), value, key)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise UserError(f"{key} is {value!r}; it must be a list")
+            raise ConfigError(f"{key} is {value!r}; it must be a list")
         inner = typing.get_args(hint)[0]
         return tuple(_convert(inner, item, f"{key}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise UserError(f"{key} is {value!r}; it must hold keys of its own")
+            raise ConfigError(f"{key} is {value!r}; it must hold keys of its own")
         return dict(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise UserError(f"{key} is {value!r}; it must be {names[hint]}")
+        raise ConfigError(f"{key} is {value!r}; it must be {names[hint]}")
     return value
 
 
@@ -103,9 +103,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path} is not readable YAML ({' '.join(str(error).split())})") from error
+        raise ConfigError(
+            f"{path} is not readable YAML ({' '.join(str(error).split())})"
+        ) from error
     if not isinstance(values, dict):
-        raise UserError(f"{path} holds no mapping")
+        raise ConfigError(f"{path} holds no mapping")
     return {str(key): value for key, value in values.items()}
 
 

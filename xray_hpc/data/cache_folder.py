@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import StorageError
 
 
 @contextmanager
@@ -25,18 +25,18 @@ def writing(cache: Path, what: str, needed: int) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(_no_space(cache, what, needed)) from error
+            raise StorageError(_no_space(cache, what, needed)) from error
         if error.errno is None:
             raise
         name = error.filename or cache
-        raise UserError(f"cannot write {what}: {name}: {error.strerror}") from error
+        raise StorageError(f"cannot write {what}: {name}: {error.strerror}") from error
 
 
 def check_space(cache: Path, what: str, needed: int) -> None:
     """Raise ``UserError`` before the work if the disk has no room for its result."""
     free = shutil.disk_usage(cache).free
     if free < needed:
-        raise UserError(f"{_no_space(cache, what, needed)} ({size(free)} are free)")
+        raise StorageError(f"{_no_space(cache, what, needed)} ({size(free)} are free)")
 
 
 def size(count: int) -> str:

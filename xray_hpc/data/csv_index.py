@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xray_hpc.data.entries import ORIGINS, Entry, Origin, check_classes, check_utf8
 from xray_hpc.data.patients import patient_of
-from xray_hpc.errors import UserError, nearest
+from xray_hpc.errors import DataError, StorageError, nearest
 
 REQUIRED = ("path", "label", "split")
 SPLITS: dict[str, Origin] = {
@@ -36,9 +36,9 @@ def read_table(file: Path) -> tuple[tuple[str, ...], list[Entry]]:
     try:
         rows = _rows(file)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is no CSV file in UTF-8 ({error}); save it as one") from error
+        raise DataError(f"{file} is no CSV file in UTF-8 ({error}); save it as one") from error
     except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}; mend it") from error
+        raise StorageError(f"cannot read {file}: {error.strerror}; mend it") from error
     images: dict[str, Counter[str]] = {origin: Counter() for origin in ORIGINS}
     for _, row in rows:
         images[SPLITS[row["split"]]][row["label"]] += 1
@@ -57,7 +57,7 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
         for column in REQUIRED:
             if column not in columns:
                 found = ",".join(columns) or "nothing"
-                raise UserError(
+                raise DataError(
                     f"{file}, line 1: no column '{column}'{nearest(column, columns)} "
                     f"(found: {found}; needed: {','.join(REQUIRED)}, separated by commas)"
                 )
@@ -72,15 +72,15 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
             row["label"], row["split"] = row["label"].strip(), row["split"].strip()
             for column in REQUIRED:
                 if not row[column]:
-                    raise UserError(f"{where}: '{column}' is empty; fill it in")
+                    raise DataError(f"{where}: '{column}' is empty; fill it in")
             if row["split"] not in SPLITS:
                 hint = nearest(row["split"], SPLITS)
-                raise UserError(
+                raise DataError(
                     f"{where}: split {row['split']!r} is none of train, validation, test{hint}"
                 )
             row["path"] = posixpath.normpath(row["path"])
             if row["path"] in first:
-                raise UserError(
+                raise DataError(
                     f"{where}: {row['path']!r} is in line {first[row['path']]} already; "
                     "keep one of them"
                 )
@@ -96,11 +96,11 @@ def _entry(file: Path, line: int, row: dict[str, str], classes: tuple[str, ...])
         stat = (file.parent / path).stat()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(
+        raise DataError(
             f"{file}, line {line}: cannot find {path!r} in {file.parent} ({reason})"
         ) from error
     if not (file.parent / path).is_file():
-        raise UserError(f"{file}, line {line}: {path!r} is not a file")
+        raise DataError(f"{file}, line {line}: {path!r} is not a file")
     folder, name = posixpath.split(path)
     patient = row["patient"].strip() or patient_of(name, folder)
     label = classes.index(row["label"])

@@ -27,7 +27,7 @@ from xray_hpc.data.image_store import (
 )
 from xray_hpc.data.index import Index, scan
 from xray_hpc.data.splits import shared_patients, small_classes, split
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import locked
 
 
@@ -85,7 +85,7 @@ def load_index(
     splits = {name: place[rows][place[rows] >= 0] for name, rows in parts.items()}
     for name, rows in splits.items():
         if not len(rows):
-            raise UserError(f"{index.root}: no readable {name} images are left; mend the files")
+            raise DataError(f"{index.root}: no readable {name} images are left; mend the files")
     patients = [entry.patient for entry in entries]
     notes += small_classes(count(index.entries, len(index.classes)), index.classes, config)
     if packed.skipped:

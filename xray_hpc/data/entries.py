@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from xray_hpc.errors import UserError, nearest
+from xray_hpc.errors import DataError, nearest
 
 Origin = Literal["train", "validation", "test"]
 ORIGINS: tuple[Origin, ...] = ("train", "validation", "test")
@@ -64,7 +64,7 @@ def check_utf8(path: str) -> None:
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        raise UserError(f"{path!a} has a name that is not UTF-8; rename the file") from None
+        raise DataError(f"{path!a} has a name that is not UTF-8; rename the file") from None
 
 
 def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, ...]:
@@ -82,16 +82,16 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
     ):
         for name in sorted(names.keys() - others.keys()):
             hint = nearest(name, others.keys() - names.keys())
-            raise UserError(f"{where}: class {name!r} is in {here} but not in {there}{hint}")
+            raise DataError(f"{where}: class {name!r} is in {here} but not in {there}{hint}")
     classes = tuple(sorted(train))
     if len(classes) < 2:
         found = ", ".join(repr(name) for name in classes) or "none"
-        raise UserError(
+        raise DataError(
             f"{where}: found {counted(len(classes), 'class', 'classes')} ({found}); "
             "it takes two or more to tell apart"
         )
     for split, counts in (("train", train), ("test", test)):
         for name in classes:
             if not counts[name]:
-                raise UserError(f"{where}: class {name!r} has no images in {split}; add some")
+                raise DataError(f"{where}: class {name!r} has no images in {split}; add some")
     return classes

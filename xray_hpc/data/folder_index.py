@@ -10,7 +10,7 @@ from pathlib import Path
 from xray_hpc.data import dicom
 from xray_hpc.data.entries import ORIGINS, Entry, Ignored, Origin, check_classes, check_utf8
 from xray_hpc.data.patients import patient_of
-from xray_hpc.errors import UserError, nearest
+from xray_hpc.errors import DataError, StorageError, nearest
 
 # Keras's own list, and TIFF and DICOM, in which radiographs of more than 8 bits come.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *dicom.SUFFIXES)
@@ -38,7 +38,7 @@ def read_tree(
         root = _find_root(given)
         return _read(root, given)
     except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}; mend it") from error
+        raise StorageError(f"cannot read {error.filename}: {error.strerror}; mend it") from error
 
 
 def _find_root(given: Path) -> Path:
@@ -48,14 +48,14 @@ def _find_root(given: Path) -> Path:
     trees = [folder for folder in inside if _is_tree(folder)]
     if len(trees) > 1:
         names = ", ".join(repr(folder.name) for folder in trees)
-        raise UserError(f"{given} holds several trees ({names}); name one of them in data.root")
+        raise DataError(f"{given} holds several trees ({names}); name one of them in data.root")
     if trees:
         return trees[0]
     found = [folder.name for folder in inside]
     for missing in ("train", "test"):
         if missing not in found:
             hint = nearest(missing, found)
-            raise UserError(
+            raise DataError(
                 f"{given} has no folder {missing!r}{hint}; data.root must hold train/ and test/ "
                 "with a folder for each class in them"
             )

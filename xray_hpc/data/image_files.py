@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from xray_hpc.data.entries import Ignored
 from xray_hpc.data.folder_index import SUFFIXES, junk
-from xray_hpc.errors import UserError, nearest
+from xray_hpc.errors import DataError, nearest
 
 
 class Found(NamedTuple):
@@ -41,11 +41,11 @@ def find_images(named: Sequence[str], listed: Iterable[str] = ()) -> tuple[list[
             continue
         here = list(_expand(name, ignored))
         if here and here[0].path == name and here[0].error:
-            raise UserError(f"{name}: {here[0].error}")
+            raise DataError(f"{name}: {here[0].error}")
         found += here
     if not found:
         where = ", ".join("standard input" if name == "-" else name for name in named)
-        raise UserError(f"there are no images in {where}{describe_ignored(ignored, '; ')}")
+        raise DataError(f"there are no images in {where}{describe_ignored(ignored, '; ')}")
     return found, ignored
 
 

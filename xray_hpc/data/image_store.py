@@ -30,7 +30,7 @@ from xray_hpc.data.entries import Entry, counted
 from xray_hpc.data.hdf5 import new_file
 from xray_hpc.data.index import PACK_VERSION, Index
 from xray_hpc.data.thread_map import cores, map_ahead
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError, StorageError
 from xray_hpc.progress_bar import Progress
 from xray_hpc.records.atomic_files import replacing
 
@@ -146,11 +146,11 @@ def _decode(index: Index, config: DataConfig, entry: Entry) -> Decoded | Unreada
         pixels = decode_bytes(data, path, config.image_size, config.channels, config.clahe)
         return pixels, hashlib.blake2b(data, digest_size=16).digest()
     except MissingDecoderError as error:  # a pack without it would be kept for good
-        raise UserError(str(error)) from error
+        raise DataError(str(error)) from error
     except UnreadableImageError as error:
         return error
     except OSError as error:  # the disk failed, not the image: do not go on without it
-        raise UserError(f"cannot read {path}: {error.strerror}; mend it, run again") from error
+        raise StorageError(f"cannot read {path}: {error.strerror}; mend it, run again") from error
 
 
 def check_losses(index: Index, kept: Sequence[int], skipped: Sequence[tuple[str, str]]) -> None:
@@ -158,7 +158,7 @@ def check_losses(index: Index, kept: Sequence[int], skipped: Sequence[tuple[str,
     if not skipped:
         return
     if len(skipped) > LARGEST_LOSS * len(index.entries):
-        raise UserError(
+        raise DataError(
             f"{index.root}: {describe_skipped(skipped)} of {len(index.entries):,}; more than "
             f"{LARGEST_LOSS:.0%} is too many, mend or remove them"
         )
@@ -167,7 +167,7 @@ def check_losses(index: Index, kept: Sequence[int], skipped: Sequence[tuple[str,
         for label, name in enumerate(index.classes):
             if not left[is_test, label]:
                 part = "test" if is_test else "train"
-                raise UserError(
+                raise DataError(
                     f"{index.root}: no readable image of class {name!r} is left in {part} "
                     f"({describe_skipped(skipped)})"
                 )

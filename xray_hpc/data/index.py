@@ -15,7 +15,7 @@ from xray_hpc.data.cache_folder import check_space, writing
 from xray_hpc.data.csv_index import read_table
 from xray_hpc.data.entries import Counts, Entry, Ignored, count
 from xray_hpc.data.folder_index import read_tree
-from xray_hpc.errors import UserError, nearest
+from xray_hpc.errors import ConfigError, DataError, nearest
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.records.atomic_files import locked
 
@@ -62,7 +62,7 @@ def scan(config: DataConfig, cache: Path) -> Index:
     else:
         root, classes, entries, ignored = read_tree(given)
     if taken := {MICRO, MACRO}.intersection(classes):
-        raise UserError(
+        raise DataError(
             f"data.root {str(given)!r} has a class {taken.pop()!r}: so a curve of all classes "
             "together is called in ROC tables; give the class another name"
         )
@@ -110,11 +110,13 @@ def _check_root(given: Path, source: str) -> None:
         there = next(parent for parent in given.absolute().parents if parent.is_dir())
         missing = given.absolute().relative_to(there).parts[0]
         hint = nearest(missing, os.listdir(there))
-        raise UserError(f"data.root {str(given)!r} does not exist: no {missing!r} in {there}{hint}")
+        raise ConfigError(
+            f"data.root {str(given)!r} does not exist: no {missing!r} in {there}{hint}"
+        )
     if source == "csv" and given.is_dir():
-        raise UserError(f"data.root {str(given)!r} is a folder; data.source=csv needs a CSV file")
+        raise ConfigError(f"data.root {str(given)!r} is a folder; data.source=csv needs a CSV file")
     if source == "folder" and not given.is_dir():
-        raise UserError(
+        raise ConfigError(
             f"data.root {str(given)!r} is not a folder; name the folder that holds train/ and "
             "test/ (a CSV file needs data.source=csv)"
         )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.entries import Counts, Entry, Origin, counted
 from xray_hpc.data.folder_index import within_class
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 
 Indices = npt.NDArray[np.int64]
 
@@ -47,7 +47,7 @@ def split(entries: Sequence[Entry], config: DataConfig) -> dict[str, Indices]:
 def check_own_split(config: DataConfig, validation: int) -> None:
     """Raise ``UserError`` where the data's own split is asked for and it has no such images."""
     if config.split == "folder" and not validation:
-        raise UserError(
+        raise ConfigError(
             "data.split is folder, but the data has no validation images (a folder val/, or rows "
             "with split validation); use data.split=patient"
         )
@@ -114,7 +114,7 @@ def _random(entries: Sequence[Entry], pool: Indices, config: DataConfig) -> tupl
     np.random.RandomState(config.split_seed).shuffle(listed)
     held_out = int(config.validation_fraction * len(listed))
     if held_out == 0:
-        raise UserError(
+        raise ConfigError(
             f"data.validation_fraction {config.validation_fraction:g} of "
             f"{counted(len(listed), 'image')} is none; give a larger one"
         )
@@ -152,7 +152,7 @@ def _by_patient(
             len({entries[i].patient for i in pool if labels[i] == label})
             for label in range(len(totals))
         ]
-        raise UserError(
+        raise ConfigError(
             f"data.validation_fraction {fraction:g} cannot be met by patient: the classes have "
             f"{_listed(map(str, of_class))} patients, and the nearest shares are "
             f"{_listed(f'{share:.0%}' for share in shares)}; change the fraction, or use "

@@ -13,7 +13,7 @@ from typing import Literal
 
 from xray_hpc.config.run_config import ModelConfig, RunConfig
 from xray_hpc.config.schema import as_dict
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.models.registry import MODELS, backbones
 from xray_hpc.records.frozen_run import FrozenRun
 
@@ -87,7 +87,7 @@ def resolve(config: RunConfig, images: int) -> RunConfig:
     elif kept == "auto":
         kept = "off" if views == "per_epoch" and not still else _kept(part, config, images)
     elif kept != "off" and views == "per_epoch" and not still:
-        raise UserError(
+        raise ConfigError(
             f"train.features is {kept}, but augment.views is per_epoch: images that are new in "
             "every epoch have no outputs to keep; give a number of views, or auto"
         )

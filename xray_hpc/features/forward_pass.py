@@ -19,7 +19,7 @@ from xray_hpc.data.block_file import Block, Filling
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.image_transform import Pixels, change
 from xray_hpc.data.thread_map import cores, map_ahead
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.features.cost import SIDE
 from xray_hpc.progress_bar import Progress
 
@@ -79,13 +79,13 @@ def _cast(rows: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     with np.errstate(over="ignore"):
         cast = rows.astype(dtype)
     if rows.dtype == np.float16 and not np.isfinite(rows).all():
-        raise UserError(
+        raise ConfigError(
             "the trunk's outputs are more than mixed_float16 can compute; "
             "use train.precision=mixed_bfloat16"
         )
     if np.isfinite(rows).all() and not np.isfinite(cast).all():
         most = np.abs(rows).max()
-        raise UserError(
+        raise ConfigError(
             f"the trunk's outputs are up to {most:g}, which {dtype} cannot hold; "
             "use train.features=float32"
         )

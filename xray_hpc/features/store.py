@@ -26,10 +26,11 @@ from xray_hpc.data import block_file
 from xray_hpc.data.block_file import Array, DamagedError, Filling
 from xray_hpc.data.cache_folder import check_space, writing
 from xray_hpc.data.dataset import Dataset
+from xray_hpc.errors import LockedError
 from xray_hpc.features.cut import Place, trunk, trunk_layers, trunk_shape
 from xray_hpc.features.forward_pass import batch_of, fill
 from xray_hpc.models.registry import backbones
-from xray_hpc.records.atomic_files import LockedError, locked
+from xray_hpc.records.atomic_files import locked
 from xray_hpc.training.code_digest import software
 from xray_hpc.training.strategy import gpu_names
 

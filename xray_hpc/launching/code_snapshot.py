@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError, StorageError
 from xray_hpc.records.code_state import CODE, ROOT, git, is_checkout, untracked
 from xray_hpc.resources import resource
 
@@ -38,7 +38,7 @@ def take(folder: Path) -> Path:
                 _write(Path(temporary, "code", name), content, mode)
             _move(Path(temporary, "code"), target)
     except OSError as error:
-        raise UserError(f"cannot copy the code to {target} ({error.strerror})") from error
+        raise StorageError(f"cannot copy the code to {target} ({error.strerror})") from error
     return target
 
 
@@ -56,7 +56,7 @@ def check() -> list[str]:
         UserError: jobs would import the code in the folder of the launch, not the copy.
     """
     if sys.version_info < (3, 11) and Path("xray_hpc").is_dir():
-        raise UserError(
+        raise ConfigError(
             "cluster.snapshot needs Python 3.11 for a launch in a folder that holds xray_hpc; "
             "launch from another folder"
         )

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.launching import code_snapshot
 from xray_hpc.records.code_state import ROOT
 
@@ -53,7 +53,7 @@ def check(cluster: ClusterConfig) -> list[str]:
         return [f"{keys}: python is not there after {PATIENCE_SECONDS:g} s; could not try it"]
     if code != 0:
         last = said.strip().splitlines()[-1:] or [f"it ended with code {code}"]
-        raise UserError(
+        raise ConfigError(
             f"{keys}: that python cannot run xray_hpc ({' '.join(last[0].split())}); install "
             "it there (pip install -e .), or name another"
         )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError, NoClusterError, StorageError, UserError
 from xray_hpc.launching import code_snapshot, local, on_slurm
 from xray_hpc.launching.announce import show, show_trunks
 from xray_hpc.launching.plan import Plan, data_sets, shared_trunks
@@ -69,9 +69,9 @@ def _kind(cluster: ClusterConfig) -> str:
     if cluster.kind == "auto" and kind == "local":
         for key in ("partition", "account", "qos", "constraint"):
             if (value := getattr(cluster, key)) is not None:
-                raise UserError(
-                    f"cluster.{key}={value} is given, but this machine is of no Slurm cluster; "
-                    "load Slurm first, or run here with cluster=local"
+                raise ConfigError(
+                    f"cluster.{key}={value} needs Slurm, but no Slurm cluster was found on this "
+                    "host; load its module, or use cluster=local"
                 )
     return kind
 
@@ -81,7 +81,7 @@ def resolve_kind(kind: str) -> str:
     if kind == "auto":
         return "slurm" if slurm.available() else "local"
     if kind == "slurm" and not slurm.available():
-        raise UserError("cluster is slurm, but this machine is of no Slurm cluster")
+        raise NoClusterError("No Slurm cluster found on this host; use cluster=local")
     return kind
 
 
@@ -112,7 +112,7 @@ def _writing(sweep: SweepPaths) -> Iterator[None]:
         if not out_of_reach(sweep.folder, error):
             raise
         where = error.filename or sweep.folder
-        raise UserError(
+        raise StorageError(
             f"cannot write to {where} ({error.strerror}); see to it, and launch again"
         ) from error
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import Plan, data_sets, shared_trunks
 from xray_hpc.launching.preflight import checks
 from xray_hpc.launching.preflight.limits import limits
@@ -29,7 +29,7 @@ def check(plan: Plan, runs: int) -> list[str]:
     gpus = max(cluster.gpus, 1)
     for run in plan.runs:
         if (batch := run.config.train.batch_size) % gpus:
-            raise UserError(
+            raise ConfigError(
                 f"train.batch_size is {batch}, which does not divide among cluster.gpus={gpus}; "
                 f"use a multiple of {gpus}"
             )

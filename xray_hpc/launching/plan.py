@@ -16,7 +16,7 @@ from xray_hpc.config.schema import build, check
 from xray_hpc.data.augmentation import interpolates
 from xray_hpc.data.index import Survey, survey
 from xray_hpc.data.splits import check_own_split, trainable
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.features import cost
 from xray_hpc.models import registry
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
@@ -84,7 +84,7 @@ def make_plan(
         if place is None:
             place, said = read_place(values, default_name), here
         elif here != said:
-            raise UserError(
+            raise ConfigError(
                 f"{', '.join(PLACE_KEYS)} say how and where a sweep runs and cannot be swept; "
                 "launch once for each value"
             )
@@ -101,7 +101,7 @@ def make_plan(
             kept[run.name] = inputs.kept(run)
         overrides.setdefault(run.name, list(words))
     if place is None:
-        raise UserError("the sweep is empty; give it at least one value")
+        raise ConfigError("the sweep is empty; give it at least one value")
     notes = tuple(_notes(by_model, idle))
     return Plan(place, tuple(runs.values()), overrides, notes, tuple(made), kept)
 
@@ -126,21 +126,21 @@ def read_place(values: Mapping[str, Any], default_name: str) -> Place:
     """Read and check the parts of a configuration that do not decide a result."""
     unknown = set(values) - set(RUN_KEYS) - set(PLACE_KEYS)
     if unknown:
-        raise UserError(
+        raise ConfigError(
             f"{sorted(unknown)[0]} is unknown (valid: {', '.join(RUN_KEYS + PLACE_KEYS)})"
         )
     for key in ("cluster", "results", "cache", "name"):
         if key not in values or (key in ("results", "cache") and not values[key]):
-            raise UserError(
+            raise ConfigError(
                 f"{key} is {'not set' if key in values else 'missing'}; give it a value"
             )
     results = Path(str(values["results"])).expanduser().resolve()
     there = next(folder for folder in (results, *results.parents) if folder.exists())
     if not there.is_dir():
-        raise UserError(f"results is {results}, but {there} is a file; name a folder")
+        raise ConfigError(f"results is {results}, but {there} is a file; name a folder")
     name = str(values["name"] or default_name)
     if not name or "/" in name or name.startswith(".") or not name.isprintable():
-        raise UserError(f"name is {name!r}; it must be a folder's name, without '/'")
+        raise ConfigError(f"name is {name!r}; it must be a folder's name, without '/'")
     cache = Path(str(values["cache"])).expanduser().resolve()
     cluster = build(ClusterConfig, values["cluster"], "cluster")
     switches = {key: values[key] for key in ("wait", "dry_run") if key in values}
@@ -156,7 +156,7 @@ def read_run(
     inputs = inputs or _Inputs()
     content = {key: values[key] for key in RUN_KEYS if key in values}
     if absent := [key for key in RUN_KEYS if not isinstance(content.get(key), Mapping | int)]:
-        raise UserError(f"{absent[0]} is missing; give it a value")
+        raise ConfigError(f"{absent[0]} is missing; give it a value")
     content["train"] = {k: v for k, v in content["train"].items() if k != "learning_rates"}
     data = dict(content["data"])
     if data.get("root"):
@@ -175,7 +175,7 @@ def read_run(
     config = cost.resolve(config, trainable(found.images, settled))
     frozen = FrozenRun(config, Inputs(found.fingerprint, inputs.weights(model)), cache)
     if config.train.batch_size > (most := trainable(found.images, settled)):
-        raise UserError(
+        raise ConfigError(
             f"train.batch_size is {config.train.batch_size}, but there are only {most} images to "
             "train and validate on; use a smaller one"
         )

@@ -12,7 +12,14 @@ from hydra.errors import HydraException
 
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.schema import build, check, read_yaml
-from xray_hpc.errors import UserError
+from xray_hpc.errors import (
+    ConfigError,
+    LockedError,
+    SlurmUnavailableError,
+    StorageError,
+    SubmitLimitError,
+    UserError,
+)
 from xray_hpc.launching.launch_sweep import launch
 from xray_hpc.launching.plan import Place, Plan
 from xray_hpc.records import ledger
@@ -21,7 +28,8 @@ from xray_hpc.records.paths import SweepPaths
 
 SWITCHES = ("wait", "dry_run")
 RETRY_SECONDS = 60.0
-TRIES = 50  # a collect job has an hour, unless cluster.cpu_job.time says otherwise
+ATTEMPTS = 50  # a collect job has an hour, unless cluster.cpu_job.time says otherwise
+TRANSIENT = (SlurmUnavailableError, SubmitLimitError, LockedError, StorageError)
 
 
 def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
@@ -36,21 +44,21 @@ def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
 
 
 def submit_waiting(sweep: SweepPaths) -> None:
-    """Submit the runs for which Slurm had no room before, if there are any; try for an hour.
+    """Submit the runs that exceeded the submit limit before, if any; retry for an hour.
 
     Raises:
-        UserError: it cannot be done even then.
+        UserError: the runs cannot be submitted, or Slurm did not accept them in that hour.
     """
-    for left in range(TRIES - 1, -1, -1):
+    for left in range(ATTEMPTS - 1, -1, -1):
         if not (waiting := ledger.waiting(sweep)):
             return
         try:
             launch(_plan(sweep, waiting, ()), None, wait_for_lock=True)
             return
-        except UserError as error:
+        except TRANSIENT as error:
             if not left:
                 raise
-            print(f"{error}; trying again", file=sys.stderr, flush=True)
+            print(f"{error}; retrying", file=sys.stderr, flush=True)
             time.sleep(RETRY_SECONDS)
 
 
@@ -60,7 +68,7 @@ def _command(sweep: SweepPaths) -> list[str]:
 
 def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan:
     if not sweep.sweep_yaml.is_file():
-        raise UserError(f"{sweep.folder} holds no sweep.yaml; launch it again by its command")
+        raise ConfigError(f"{sweep.folder} holds no sweep.yaml; launch it again by its command")
     runs, lost = list[FrozenRun](), dict[str, str]()
     for name in names:
         try:
@@ -68,7 +76,7 @@ def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan
         except UserError as error:
             lost[name] = str(error)
     if not runs:
-        raise UserError(f"no run of {sweep.folder} can be read; launch it again by its command")
+        raise ConfigError(f"no run of {sweep.folder} can be read; launch it again by its command")
     anew = "only the sweep's own command makes it anew"
     notes = tuple(f"{name}: {why}; {anew}" for name, why in lost.items())
     place = _place(sweep, runs[0], words)
@@ -78,7 +86,7 @@ def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan
 def _place(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> Place:
     before = read_yaml(sweep.sweep_yaml).get("cluster")
     if not isinstance(before, Mapping):
-        raise UserError(f"{sweep.sweep_yaml} lacks 'cluster'; launch the sweep by its command")
+        raise ConfigError(f"{sweep.sweep_yaml} lacks 'cluster'; launch the sweep by its command")
     given = _given(words)
     values = _merged({"cluster": dict(before)}, given)
     cluster = build(ClusterConfig, values["cluster"], "cluster")
@@ -93,7 +101,7 @@ def _given(words: Sequence[str]) -> dict[str, Any]:
         key = word.partition("=")[0]
         if "=" not in word or not (key.startswith("cluster.") or key in SWITCHES):
             known = ", ".join(f"{key}=true" for key in SWITCHES)
-            raise UserError(
+            raise ConfigError(
                 f"{word} cannot be given with --resume, which changes no run; it takes "
                 f"cluster.KEY=VALUE, {known}"
             )
@@ -106,7 +114,7 @@ def _given(words: Sequence[str]) -> dict[str, Any]:
                 inner = inner.setdefault(key, {})
             inner[last] = override.value()
     except HydraException as error:
-        raise UserError(str(error).splitlines()[0]) from error
+        raise ConfigError(str(error).splitlines()[0]) from error
     return given
 
 

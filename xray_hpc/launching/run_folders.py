@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from xray_hpc.config.schema import as_dict, to_yaml
-from xray_hpc.errors import UserError
+from xray_hpc.errors import StorageError, UserError
 from xray_hpc.launching.plan import Plan
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_text
@@ -25,7 +25,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {folder} ({error.strerror})") from error
+        raise StorageError(f"cannot make the folder {folder} ({error.strerror})") from error
 
 
 def prepare(plan: Plan, command: Sequence[str] | None, fresh: AbstractSet[str]) -> None:

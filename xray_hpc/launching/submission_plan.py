@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.errors import UserError
+from xray_hpc.errors import SlurmUnavailableError, SubmitLimitError
 from xray_hpc.launching.preflight import checks
 from xray_hpc.launching.preflight.limits import Limits, Part, split
 from xray_hpc.launching.submit_job import Job, pack, submit
@@ -115,11 +115,11 @@ def make_wave(
     Where there is no room for a run, only a collect job is submitted, which sees to them later.
 
     Raises:
-        UserError: this user may not submit even one job now.
+        SubmitLimitError: this user may not submit even one job now.
     """
     tasks = pack(runs, cluster.runs_per_job)
     if allowed.submit is not None and allowed.submit < 1:
-        raise UserError(
+        raise SubmitLimitError(
             "Slurm lets you submit no more jobs now (your limit of submitted jobs); launch again "
             "when others have ended, or pack runs with cluster.runs_per_job"
         )
@@ -155,7 +155,7 @@ def send(wave: Wave, lock: int) -> Sent:
     """Submit a wave; all of it or nothing.
 
     Raises:
-        UserError: Slurm refuses a job, or does not answer.
+        SlurmError: Slurm refuses a job, or does not answer.
     """
     sweep = wave.collect.sweep
     for job in wave.jobs():
@@ -191,6 +191,6 @@ def _all_or_nothing(sweep: SweepPaths) -> Iterator[list[str]]:
         if not slurm.cancel(submitted):
             jobs = " ".join(submitted)
             what = str(error) or "interrupted"
-            raise UserError(f"{what} (do this yourself: scancel {jobs})") from error
+            raise SlurmUnavailableError(f"{what}; run scancel {jobs}") from error
         ledger.append(sweep, "cancelled", jobs=submitted, runs=[])
         raise

@@ -15,7 +15,7 @@ from typing import Any
 
 from xray_hpc.config.cluster_config import ClusterConfig, minutes
 from xray_hpc.config.schema import as_dict
-from xray_hpc.errors import UserError
+from xray_hpc.errors import SlurmError, SlurmUnavailableError
 from xray_hpc.launching import job_python
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_json, write_text
@@ -23,7 +23,7 @@ from xray_hpc.records.paths import EXIT_CODE, SweepPaths
 from xray_hpc.records.run_record import user_name
 from xray_hpc.resources import resource
 from xray_hpc.slurm import client as slurm
-from xray_hpc.slurm.client import QueuedJob, SlurmError
+from xray_hpc.slurm.client import QueuedJob
 
 RETRY_SECONDS = 10.0
 TRIES = 12
@@ -165,10 +165,11 @@ def submit(job: Job, lock: int) -> str:
     ledger.append(job.sweep, "submitting", submission=name, kind=job.kind, tasks=tasks, user=who)
     try:
         job_id = _sbatch(folder / slurm.SCRIPT, lock)
+    except SlurmUnavailableError:
+        raise  # the controller may have accepted the job: the next launch finds out
     except SlurmError as error:
-        said = " ".join(str(error).replace("sbatch: error:", "").split())
-        ledger.append(job.sweep, "refused", submission=name, why=said)
-        raise UserError(f"sbatch refused the job: {said}") from error
+        ledger.append(job.sweep, "refused", submission=name, why=str(error))
+        raise type(error)(f"sbatch refused the job: {error}") from error
     ledger.append(job.sweep, "submitted", submission=name, job=job_id)
     return job_id
 
@@ -178,13 +179,12 @@ def _sbatch(script: Path, lock: int) -> str:
     for _ in range(TRIES):
         try:
             return slurm.submit(script, hold_open=lock)
-        except SlurmError as error:
-            if not slurm.no_answer(error):
-                raise
-            print(f"Slurm does not answer ({error}); trying again", file=sys.stderr, flush=True)
+        except SlurmUnavailableError as error:
+            reason = error.reason
+        print(f"Slurm does not answer ({reason}); retrying", file=sys.stderr, flush=True)
         if taken := _find(script.parent.name, _queue_at_last()):
             return taken
-    raise _silent("sbatch gets no answer")
+    raise SlurmUnavailableError(reason)
 
 
 def _queue_at_last() -> dict[str, QueuedJob]:
@@ -193,15 +193,9 @@ def _queue_at_last() -> dict[str, QueuedJob]:
         time.sleep(RETRY_SECONDS)
         try:
             return slurm.queued_jobs(ended=True)
-        except UserError:
-            continue
-    raise _silent("squeue gets no answer")
-
-
-def _silent(what: str) -> UserError:
-    return UserError(
-        f"{what} from Slurm; the same command again goes on from what it has taken by then"
-    )
+        except SlurmUnavailableError as error:
+            reason = error.reason
+    raise SlurmUnavailableError(reason)
 
 
 def _find(submission: str, queue: Mapping[str, QueuedJob]) -> str | None:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import SlurmUnavailableError
 from xray_hpc.launching.progress_view import Follower
 from xray_hpc.monitoring import cancel_runs
 from xray_hpc.monitoring.run_state import State, gather, state_of
@@ -46,7 +46,7 @@ def _follow(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
     while True:
         try:
             jobs, silent = slurm.queued_jobs(told.users()), False
-        except UserError as error:
+        except SlurmUnavailableError as error:
             if not silent:
                 print(f"{error}; still waiting", file=sys.stderr, flush=True)
             silent = True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.synthetic.demo_backbone import demo_backbone
 
 APPLICATIONS = {
@@ -45,7 +45,7 @@ def build_backbone(
                 backbone.load_weights(weights)
         except (ValueError, KeyError, OSError, UserWarning) as error:
             why = " ".join(str(error).split())[:200]
-            raise UserError(f"{weights} does not hold the weights of {name} ({why})") from error
+            raise DataError(f"{weights} does not hold the weights of {name} ({why})") from error
     return backbone
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.metrics import probabilities
 from xray_hpc.models.model_card import ModelCard
 
@@ -28,11 +28,11 @@ def load_scorer(
         model = keras.saving.load_model(keras_file, compile=False)
     except Exception as error:  # h5py, zipfile, json and Keras raise almost anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{keras_file} cannot be loaded, it may be damaged ({reason})") from error
+        raise DataError(f"{keras_file} cannot be loaded, it may be damaged ({reason})") from error
     units = (1, 2) if len(card.classes) == 2 else (len(card.classes),)
     shapes = [(None, *card.input_shape, None, unit) for unit in units]
     if (*model.input_shape, *model.output_shape) not in shapes:
-        raise UserError(
+        raise DataError(
             f"{keras_file} is not what its card says: it makes {model.output_shape[1:]} of "
             f"{model.input_shape[1:]}, not {len(card.classes)} classes of {card.input_shape}"
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from xray_hpc.config.schema import as_dict, build
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError, StorageError, UserError
 
 MEMBER = "xray_hpc.json"
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip file knows no earlier date
@@ -66,15 +66,15 @@ def read_card(keras_file: Path) -> ModelCard:
         with zipfile.ZipFile(keras_file) as archive:
             text = archive.read(MEMBER)
     except KeyError:
-        raise UserError(
+        raise DataError(
             f"{keras_file} does not say which classes and images it is for (it holds no {MEMBER}): "
             "name a model.keras that a run of this version wrote, or train the run again"
         ) from None
     except zipfile.BadZipFile as error:
-        raise UserError(f"{keras_file} is not a saved Keras model, or is damaged") from error
+        raise DataError(f"{keras_file} is not a saved Keras model, or is damaged") from error
     except OSError as error:
-        raise UserError(f"cannot read {keras_file}: {error.strerror}") from error
+        raise StorageError(f"cannot read {keras_file}: {error.strerror}") from error
     try:
         return build(ModelCard, json.loads(text))
     except (UserError, ValueError, TypeError) as error:
-        raise UserError(f"{keras_file}: its {MEMBER} makes no sense ({error})") from error
+        raise DataError(f"{keras_file}: its {MEMBER} makes no sense ({error})") from error

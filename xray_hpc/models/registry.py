@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xray_hpc.config.run_config import ModelConfig, RunConfig
-from xray_hpc.errors import UserError, one_of
+from xray_hpc.errors import ConfigError, one_of
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def resolve(config: ModelConfig) -> tuple[ModelConfig, tuple[str, ...]]:
         UserError: the model is unknown.
     """
     if config.name not in MODELS:
-        raise UserError(one_of("model", config.name, MODELS))
+        raise ConfigError(one_of("model", config.name, MODELS))
     uses = MODELS[config.name].uses | _EVERY
     fields = dataclasses.fields(ModelConfig)
     idle: dict[str, Any] = {item.name: item.default for item in fields if item.name not in uses}
@@ -165,7 +165,7 @@ def output(config: ModelConfig, classes: int) -> Literal["sigmoid", "softmax"]:
         UserError: a sigmoid is asked for, but there are more than two classes.
     """
     if config.output == "sigmoid" and classes > 2:
-        raise UserError(
+        raise ConfigError(
             f"model.output is sigmoid, which tells two classes apart, but there are {classes}; "
             "use softmax or auto"
         )
@@ -186,7 +186,7 @@ def check(config: RunConfig, classes: int) -> None:
     output(model, classes)
     missing = [key for key in sorted(entry.uses) if getattr(model, key) is None]
     if missing:
-        raise UserError(f"model.{missing[0]} is not set; model {model.name} needs it")
+        raise ConfigError(f"model.{missing[0]} is not set; model {model.name} needs it")
     check_backbones(model)
     _check_size(config, entry.minimum, model.name)
     for name in backbones(model):
@@ -206,9 +206,9 @@ def check_backbones(config: ModelConfig) -> None:
     for name in names:
         if name not in BACKBONES:
             key = "model.backbone" if config.backbones is None else "model.backbones"
-            raise UserError(one_of(key, name, BACKBONES))
+            raise ConfigError(one_of(key, name, BACKBONES))
     if "backbones" in MODELS[config.name].uses and len(names) < 2:
-        raise UserError(
+        raise ConfigError(
             f"model.backbones names only {''.join(names) or 'nothing'}, but model {config.name} "
             "needs two or more; add one as ++model.backbones.NAME=WEIGHTS"
         )
@@ -218,7 +218,7 @@ def _check_size(config: RunConfig, minimum: int, name: str) -> None:
     size, crop = config.data.input_size, config.data.crop
     if size < minimum:
         cut = "" if crop == 1 else f" cut to {size} by data.crop={crop:g}"
-        raise UserError(
+        raise ConfigError(
             f"data.image_size is {config.data.image_size}{cut}, too small for {name}; "
             f"use {math.ceil(minimum / crop)} or more pixels"
         )
@@ -227,7 +227,7 @@ def _check_size(config: RunConfig, minimum: int, name: str) -> None:
 def _check_depth(name: str, unfreeze: int) -> None:
     most = BACKBONES[name].layers
     if unfreeze > most:
-        raise UserError(
+        raise ConfigError(
             f"model.unfreeze is {unfreeze}, but {name} has {most} layers; use 1 to {most}"
         )
 
@@ -257,7 +257,7 @@ def _weights_file(name: str, weights: str, key: str) -> Path:
     if weights == "imagenet" and backbone.weights == "imagenet":
         path = imagenet_folder() / backbone.file
         if not path.is_file():
-            raise UserError(
+            raise ConfigError(
                 f"ImageNet weights of {name} are not at {path}; fetch them where there is "
                 f"internet (xray_hpc.stage with the same model does), or give {key} a file or "
                 "'none'"
@@ -267,11 +267,11 @@ def _weights_file(name: str, weights: str, key: str) -> Path:
     if path.is_file():
         with path.open("rb") as handle:
             if handle.read(len(HDF5)) != HDF5:
-                raise UserError(f"{key} is {path}, which is no HDF5 file (.h5)")
+                raise ConfigError(f"{key} is {path}, which is no HDF5 file (.h5)")
         return path.resolve()
     if path.name == weights and not path.suffix:
-        raise UserError(one_of(f"{key} of {name}", weights, [backbone.weights, "none"]))
-    raise UserError(f"{key} of {name} is {weights}, but there is no such file")
+        raise ConfigError(one_of(f"{key} of {name}", weights, [backbone.weights, "none"]))
+    raise ConfigError(f"{key} of {name} is {weights}, but there is no such file")
 
 
 def imagenet_folder() -> Path:

@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.models.registry import BACKBONES, HDF5, backbones, check_backbones, imagenet_folder
 from xray_hpc.records.atomic_files import replacing
 
@@ -57,13 +57,13 @@ def _download(url: str, path: Path, md5: str | None) -> None:
             if received < expected:
                 raise ConnectionError(f"it ended after {received:,} of {expected:,} bytes")
             if md5 is not None and digest.hexdigest() != md5:
-                raise UserError(
+                raise DataError(
                     f"{url} is not the published file (md5 {digest.hexdigest()}, not {md5})"
                 )
             if first != HDF5:
-                raise UserError(f"{url} gave something else than a file of weights (HDF5)")
+                raise DataError(f"{url} gave something else than a file of weights (HDF5)")
     except (http.client.HTTPException, OSError) as error:
         why = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
-        raise UserError(
+        raise DataError(
             f"no weights from {url} ({why}); fetch the file elsewhere and put it into {path.parent}"
         ) from error

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from xray_hpc.errors import UserError, nearest
+from xray_hpc.errors import ConfigError, SlurmError, UserError, nearest
 from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.monitoring.run_state import COMPLETING, Evidence, State, look, state_of
 from xray_hpc.records import ledger
@@ -24,7 +24,7 @@ from xray_hpc.records.lease import Owner, holder, is_here
 from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.slurm import client as slurm
-from xray_hpc.slurm.client import QueuedJob, SlurmError
+from xray_hpc.slurm.client import QueuedJob
 
 SHOWN = 5
 GOING = (State.RUNNING, State.PENDING)
@@ -202,16 +202,16 @@ def _matching(
             found.append(name)
     if not found:
         hint = nearest(pattern, [*seen, *words]) or "; it is a glob on names or overrides"
-        raise UserError(f"no run of {sweep.name} matches '{pattern}'{hint}")
+        raise ConfigError(f"no run of {sweep.name} matches '{pattern}'{hint}")
     return found
 
 
 def _shared(
     job: str | None, pattern: str | None, runs: Iterable[str], meant: Mapping[str, Evidence]
-) -> UserError:
+) -> ConfigError:
     others = [name for name in runs if name not in meant]
     some = ", ".join(others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
-    return UserError(
+    return ConfigError(
         f"job {job} works on {some} as well, which '{pattern}' does not match; nothing was "
         "cancelled, choose --runs so that it takes in all runs of a job"
     )
@@ -229,4 +229,4 @@ def _scancel(jobs: list[str]) -> None:
         queue = slurm.queued_jobs()
         if left := [job for job in jobs if job in queue and queue[job].state != COMPLETING]:
             ids = " ".join(compact(left))
-            raise UserError(f"scancel failed ({error}); still there: {ids}") from error
+            raise SlurmError(f"scancel failed ({error}); still there: {ids}") from error

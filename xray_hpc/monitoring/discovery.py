@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from xray_hpc.errors import UserError, nearest
+from xray_hpc.errors import ConfigError, nearest
 from xray_hpc.records import ledger
 from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import RunPaths, SweepPaths
@@ -37,11 +37,13 @@ def find_sweep(text: str, results: Path) -> SweepPaths:
             return SweepPaths(folder.resolve() if folder.name in ("", "..") else folder)
     known = [sweep.name for sweep in sweeps(results)]
     if below := [sweep.name for sweep in sweeps(Path(text))]:
-        raise UserError(f"{text} holds sweeps and is none itself; name one of them: {_some(below)}")
+        raise ConfigError(
+            f"{text} holds sweeps and is none itself; name one of them: {_some(below)}"
+        )
     if not known:
-        raise UserError(f"there is no sweep '{text}', nor any other in {results} (see --results)")
+        raise ConfigError(f"there is no sweep '{text}', nor any other in {results} (see --results)")
     hint = nearest(Path(text).name, known) or f" (there are: {_some(known)})"
-    raise UserError(f"there is no sweep '{text}' in {results}{hint}")
+    raise ConfigError(f"there is no sweep '{text}' in {results}{hint}")
 
 
 def find_run(text: str, results: Path) -> RunPaths:
@@ -60,13 +62,13 @@ def find_run(text: str, results: Path) -> RunPaths:
     if exact := {key: run for key, run in found.items() if run.name == start}:
         found = exact
     if len(found) > 1:
-        raise UserError(
+        raise ConfigError(
             f"'{text}' may be one of {len(found)} runs: {_some(found)}; give more of it"
         )
     if not found:
         place = among[0].folder if where else results
         hint = nearest(start, [run.name for run in runs.values()])
-        raise UserError(f"there is no run '{start}' in {place}{hint}")
+        raise ConfigError(f"there is no run '{start}' in {place}{hint}")
     return next(iter(found.values()))
 
 

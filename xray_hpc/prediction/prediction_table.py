@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import StorageError
 from xray_hpc.prediction.predict_files import Prediction
 from xray_hpc.prediction.request import STDOUT
 from xray_hpc.records.atomic_files import replacing
@@ -55,7 +55,7 @@ def _opened(output: str) -> Iterator[TextIO]:
     except BrokenPipeError:  # the reader of the progress, not the file
         raise
     except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror}") from error
+        raise StorageError(f"cannot write {output}: {error.strerror}") from error
 
 
 class PredictionTable:

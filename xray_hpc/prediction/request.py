@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xray_hpc.data.entries import Ignored, counted
 from xray_hpc.data.image_files import Found, describe_ignored, find_images, missing, read_list
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError, StorageError, UserError
 from xray_hpc.models.model_card import ModelCard, read_card
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Status, read_record
@@ -79,15 +79,15 @@ def model_file(given: Path) -> Path:
         run = RunPaths(given)
         record = read_record(run)
     except FileNotFoundError:
-        raise UserError(f"{given}: {missing(str(given))}") from None
+        raise ConfigError(f"{given}: {missing(str(given))}") from None
     except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+        raise StorageError(f"cannot read {error.filename}: {error.strerror}") from error
     if record is None:
-        raise UserError(_no_run(given))
+        raise ConfigError(_no_run(given))
     if record.status is not Status.FINISHED:
-        raise UserError(f"the run {given} is {record.status.value}; it has a model when finished")
+        raise ConfigError(f"the run {given} is {record.status.value}; it has a model when finished")
     if not run.model.is_file():
-        raise UserError(f"the run {given} has lost its {run.model.name}; train it again")
+        raise ConfigError(f"the run {given} has lost its {run.model.name}; train it again")
     return run.model
 
 
@@ -113,22 +113,22 @@ def _threshold(asked: float | None, card: ModelCard) -> float | None:
     if asked is None:
         return card.threshold
     if len(card.classes) > 2:
-        raise UserError(
+        raise ConfigError(
             f"--threshold is for two classes; {card.run} has {len(card.classes)} and calls the one "
             "with the highest score"
         )
     if not 0 <= asked <= 1:
-        raise UserError(f"--threshold is {asked:g}; it must be 0 to 1")
+        raise ConfigError(f"--threshold is {asked:g}; it must be 0 to 1")
     return asked
 
 
 def _check_output(path: Path) -> None:
     # Held to its ending, so that no slip of the finger writes over an image or a model.
     if path.suffix.lower() != ".csv":
-        raise UserError(f"--output is {path}; it must end in .csv, or be - for standard output")
+        raise ConfigError(f"--output is {path}; it must end in .csv, or be - for standard output")
     if path.exists() and not path.is_file():
-        raise UserError(f"--output is {path}, which is there and is not a file; name another")
+        raise ConfigError(f"--output is {path}, which is there and is not a file; name another")
     if not path.parent.is_dir():
-        raise UserError(f"--output is {path}: {missing(str(path.parent))}")
+        raise ConfigError(f"--output is {path}: {missing(str(path.parent))}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError(f"--output is {path}: no permission to write there; name another folder")
+        raise ConfigError(f"--output is {path}: no permission to write there; name another folder")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError, LockedError, StorageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,14 +105,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not JSON ({error}); remove it and run again") from error
+        raise DataError(f"{path} is not JSON ({error}); remove it and run again") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path} holds no JSON object; remove it and run again")
+        raise DataError(f"{path} holds no JSON object; remove it and run again")
     return value
-
-
-class LockedError(Exception):
-    """The lock is held by another process."""
 
 
 @contextmanager
@@ -135,7 +131,7 @@ def locked(path: Path, *, wait: bool = True, message: str | None = None) -> Iter
                 print(message, file=sys.stderr, flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError as error:
-            raise UserError(
+            raise StorageError(
                 f"the file system of {path} has no locks ({error.strerror}); put the results on "
                 "another, or have it mounted with flock"
             ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.config.schema import as_dict, build, read_yaml, to_yaml
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import RunPaths
 
@@ -63,9 +63,9 @@ def read_frozen(paths: RunPaths) -> FrozenRun:
         UserError: there is none, or it is not a run's configuration.
     """
     if not paths.config.is_file():
-        raise UserError(f"{paths.folder} is not a run folder: it holds no config.yaml")
+        raise DataError(f"{paths.folder} is not a run folder: it holds no config.yaml")
     content = read_yaml(paths.config)
     cache, inputs = content.pop("cache", None), content.pop("inputs", None)
     if not isinstance(cache, str) or not isinstance(inputs, dict):
-        raise UserError(f"{paths.config} lacks 'cache' or 'inputs'; launch the run again")
+        raise DataError(f"{paths.config} lacks 'cache' or 'inputs'; launch the run again")
     return FrozenRun(build(RunConfig, content), build(Inputs, inputs, "inputs"), Path(cache))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
-from xray_hpc.errors import UserError
-from xray_hpc.records.atomic_files import LockedError, locked
+from xray_hpc.errors import LockedError
+from xray_hpc.records.atomic_files import locked
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import now, user_name
 
@@ -31,7 +31,7 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
             yield lock
     except LockedError:
         owner = sweep.lock.read_text(errors="replace") or "somebody"
-        raise UserError(
+        raise LockedError(
             f"another launch is at work on {sweep.folder} ({owner}); wait for it"
         ) from None
 

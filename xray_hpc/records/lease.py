@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from xray_hpc.errors import LockedError
 from xray_hpc.records.run_record import now, user_name
 
 HEARTBEAT_SECONDS = 15.0
@@ -59,7 +60,7 @@ class Owner:
 UNKNOWN = Owner(host="a host", user="somebody", pid=0, since="")
 
 
-class LeaseError(Exception):
+class LeaseError(LockedError):
     """Somebody else holds the lease: ``owner``."""
 
     def __init__(self, owner: Owner) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import read_json, write_json
 from xray_hpc.records.paths import RunPaths
 
@@ -138,7 +138,7 @@ def read_record(paths: RunPaths) -> RunRecord | None:
         fields = {k: v for k, v in value.items() if k in known}
         return RunRecord(**fields | {"status": status, "tries": tries})
     except (TypeError, ValueError) as error:
-        raise UserError(
+        raise DataError(
             f"{paths.record} is not a run record ({error}); remove it and launch again"
         ) from error
 
@@ -147,7 +147,7 @@ def update_record(paths: RunPaths, **changes: Any) -> RunRecord:
     """Change some fields of ``run.json``; ``UserError`` where there is none."""
     record = read_record(paths)
     if record is None:
-        raise UserError(f"{paths.record} is missing; launch the sweep again to make the run anew")
+        raise DataError(f"{paths.record} is missing; launch the sweep again to make the run anew")
     record = dataclasses.replace(record, **changes)
     write_record(paths, record)
     return record

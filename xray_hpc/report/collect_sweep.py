@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_hpc.errors import UserError, nearest
+from xray_hpc.errors import ConfigError, StorageError, nearest
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import is_leftover, locked, write_text
 from xray_hpc.records.paths import SweepPaths
@@ -59,7 +59,7 @@ def collect(sweep: SweepPaths) -> Report:
                 _remove_leftovers(sweep.report)
     except OSError as error:
         where = error.filename or sweep.report
-        raise UserError(f"cannot write the report: {where}: {error.strerror}") from error
+        raise StorageError(f"cannot write the report: {where}: {error.strerror}") from error
 
 
 def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
@@ -87,7 +87,7 @@ def _run_names(sweep: SweepPaths) -> list[str]:
     found = sorted(path.name for path in _folders(sweep.runs) if not path.name.startswith("."))
     names = list(dict.fromkeys([*ledger.expected_runs(sweep), *found]))
     if not names:
-        raise UserError(f"{sweep.folder} has no runs yet; launch the sweep first")
+        raise ConfigError(f"{sweep.folder} has no runs yet; launch the sweep first")
     return names
 
 
@@ -108,24 +108,26 @@ def check_sweep(sweep: SweepPaths) -> None:
     """Raise ``UserError`` unless ``sweep`` is the folder of a sweep; say what it is instead."""
     folder = sweep.folder
     if folder.is_file():
-        raise UserError(f"{folder} is a file; name the folder of a sweep")
+        raise ConfigError(f"{folder} is a file; name the folder of a sweep")
     if not folder.exists():
         siblings = {path.name: path for path in _folders(folder.parent)}
         hint = nearest(folder.name, siblings)
-        raise UserError(f"{folder} does not exist{hint or '; name the folder of a sweep'}")
+        raise ConfigError(f"{folder} does not exist{hint or '; name the folder of a sweep'}")
     if _is_sweep(folder):
         return
     if (folder / "run.json").exists() or (folder / "config.yaml").exists():
-        raise UserError(
+        raise ConfigError(
             f"{folder} is the folder of one run; name its sweep: {folder.parent.parent}"
         )
     if folder.name == "runs" and _is_sweep(folder.parent):
-        raise UserError(f"{folder} holds the runs of a sweep; name the sweep: {folder.parent}")
+        raise ConfigError(f"{folder} holds the runs of a sweep; name the sweep: {folder.parent}")
     sweeps = sorted(path.name for path in _folders(folder) if _is_sweep(path))
     if sweeps:
         some = ", ".join(sweeps[:8]) + (", ..." if len(sweeps) > 8 else "")
-        raise UserError(f"{folder} holds sweeps and is none itself; name one of them: {some}")
-    raise UserError(f"{folder} is not the folder of a sweep: it has neither runs/ nor ledger.jsonl")
+        raise ConfigError(f"{folder} holds sweeps and is none itself; name one of them: {some}")
+    raise ConfigError(
+        f"{folder} is not the folder of a sweep: it has neither runs/ nor ledger.jsonl"
+    )
 
 
 def _is_sweep(folder: Path) -> bool:

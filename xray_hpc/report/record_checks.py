@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.records.paths import SPLITS
 from xray_hpc.records.run_progress import Progress
 from xray_hpc.records.run_record import RunRecord, Try
@@ -23,7 +23,7 @@ WHOLE_RUN = ("threshold", "best_epoch", "epochs", "parameters", "trainable_param
 def check_record(record: RunRecord, name: str) -> None:
     """Raise ``UserError`` unless the record is the run's own and its values are of their types."""
     if record.run != name:
-        raise UserError(f"run.json is the record of '{record.run}'; this folder is a copy")
+        raise DataError(f"run.json is the record of '{record.run}'; this folder is a copy")
     error = record.error
     sound = {
         "model": isinstance(record.model, str) and "/" not in record.model,
@@ -44,7 +44,7 @@ def check_record(record: RunRecord, name: str) -> None:
         sound[key] = value is None or isinstance(value, str)
     for key, is_sound in sound.items():
         if not is_sound:
-            raise UserError(f"run.json: {key} is {getattr(record, key)!r}")
+            raise DataError(f"run.json: {key} is {getattr(record, key)!r}")
 
 
 def _is_try(one: Try) -> bool:
@@ -77,18 +77,18 @@ def sound(progress: Progress | None) -> Progress | None:
 def check_metrics(metrics: Mapping[str, Any]) -> None:
     """Raise ``UserError`` that names the first thing in ``metrics.json`` that makes no sense."""
     if "classes" not in metrics:
-        raise UserError("metrics.json has no classes")
+        raise DataError("metrics.json has no classes")
     classes = metrics["classes"]
     if not _are_texts(classes) or len(set(classes)) < max(len(classes), 2):
-        raise UserError(f"metrics.json: classes is {classes!r}, not two or more different names")
+        raise DataError(f"metrics.json: classes is {classes!r}, not two or more different names")
     for split in SPLITS:
         if not isinstance(metrics.get(split), dict):
-            raise UserError(f"metrics.json has no {split}")
+            raise DataError(f"metrics.json has no {split}")
     for place, key, shown in _numbers(metrics, classes):
         if key not in place:
-            raise UserError(f"metrics.json has no {shown}")
+            raise DataError(f"metrics.json has no {shown}")
         if place[key] is not None and not is_number(place[key]):
-            raise UserError(f"metrics.json: {shown} is {place[key]!r}, not a number")
+            raise DataError(f"metrics.json: {shown} is {place[key]!r}, not a number")
     for split in SPLITS:
         _check_confusion(metrics[split], split, len(classes))
 
@@ -105,9 +105,9 @@ def _numbers(
             yield block, key, f"{split}.{key}"
         per_class = block.get("per_class")
         if not isinstance(per_class, dict):
-            raise UserError(f"metrics.json has no {split}.per_class")
+            raise DataError(f"metrics.json has no {split}.per_class")
         if list(per_class) != list(classes):
-            raise UserError(f"metrics.json: {split}.per_class is not of its classes")
+            raise DataError(f"metrics.json: {split}.per_class is not of its classes")
         for name, of_class in per_class.items():
             for key in OF_A_CLASS:
                 place = of_class if isinstance(of_class, dict) else {}
@@ -122,9 +122,9 @@ def _check_confusion(block: Mapping[str, Any], split: str, k: int) -> None:
         and all(isinstance(row, list) and len(row) == k for row in rows)
         and all(type(cell) is int and cell >= 0 for row in rows for cell in row)
     ):
-        raise UserError(f"metrics.json: {split}.confusion is no {k} x {k} table of counts")
+        raise DataError(f"metrics.json: {split}.confusion is no {k} x {k} table of counts")
     if (counted := sum(map(sum, rows))) != block["images"]:
-        raise UserError(
+        raise DataError(
             f"metrics.json: {split}.confusion counts {counted} images of {block['images']}"
         )
 

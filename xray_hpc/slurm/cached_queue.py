@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Collection, Mapping
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import NoClusterError, SlurmUnavailableError
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
@@ -32,14 +32,14 @@ class Queue:
             return
         try:
             self.jobs = slurm.queued_jobs(users)
-        except slurm.NoClusterError:
+        except NoClusterError:
             self.silent = NO_CLUSTER
-        except UserError as error:
+        except SlurmUnavailableError as error:
             self._since = self._since or time.strftime("%H:%M:%S")
-            self.silent = self._excuse(str(error))
+            self.silent = self._excuse(error.reason)
         else:
             self.silent = self._since = None
 
-    def _excuse(self, said: str) -> str:
+    def _excuse(self, reason: str) -> str:
         known = "is not known" if self.jobs is None else "is shown as it was then"
-        return f"since {self._since} {said.rpartition('; ')[0]}: the queue {known}"
+        return f"since {self._since} Slurm does not answer ({reason}): the queue {known}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,7 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import (
+    ConfigError,
+    JobPendingError,
+    NoClusterError,
+    NodeUnavailableError,
+    SlurmError,
+    SlurmUnavailableError,
+    SubmitLimitError,
+)
 from xray_hpc.records.run_record import user_name
 
 PATIENCE_SECONDS = 60
@@ -19,31 +28,29 @@ PATIENCE_SECONDS = 60
 SUBMISSIONS, SCRIPT = "slurm", "job.sh"
 QUEUE_FORMAT = "%i|%T|%r|%N|%L|%o"
 
-# What Slurm's commands say on a machine that knows of no cluster.
-UNCONFIGURED = ("Could not establish a configuration source", "Unable to process configuration")
-
-# What a controller that is down, restarting or busy makes them say. It may have heard them.
-NO_ANSWER = (
-    "Unable to contact slurm controller",
-    "Socket timed out",
-    "Connection refused",
-    "Zero Bytes were transmitted",
-    "Unexpected message received",
-    "timed out after",
-)
-
-
-class SlurmError(Exception):
-    """A command of Slurm's failed; the message is what it said."""
-
-
-def no_answer(said: SlurmError | str) -> bool:
-    """Whether it says that the controller did not answer, so that it may be asked again."""
-    return any(sign in str(said) for sign in NO_ANSWER)
-
-
-class NoClusterError(UserError):
-    """Slurm's commands are there, and no cluster."""
+# Phrases of Slurm's error messages, by the class of error that they stand for.
+ERROR_PHRASES: Mapping[type[SlurmError], Sequence[str]] = {
+    NoClusterError: (
+        "Could not establish a configuration source",
+        "Unable to process configuration",
+    ),
+    SlurmUnavailableError: (  # the controller may have received the command
+        "Unable to contact slurm controller",
+        "Socket timed out",
+        "Connection refused",
+        "Zero Bytes were transmitted",
+        "Unexpected message received",
+    ),
+    SubmitLimitError: (
+        "Job violates accounting/QOS policy",
+        "Slurm temporarily unable to accept job",
+        "Resource temporarily unavailable",
+    ),
+    JobPendingError: ("pending execution",),
+}
+NO_CLUSTER = "No Slurm cluster found on this host; log in to one, or load its module"
+# sbatch --test-only also reports this where every node that fits is drained now.
+NODES_UNAVAILABLE = "Requested node configuration is not available"
 
 
 @dataclass(frozen=True)
@@ -73,26 +80,23 @@ def available() -> bool:
     Slurm's commands may be installed without one.
 
     Raises:
-        UserError: it does, but Slurm does not answer now.
+        SlurmUnavailableError: it does, but Slurm does not answer now.
     """
     if shutil.which("sbatch") is None:
         return False
     try:
-        ask(["sinfo", "--noheader"])
-    except SlurmError as error:
-        if any(sign in str(error) for sign in UNCONFIGURED):
-            return False
-        raise UserError(
-            f"Slurm does not answer ({error}); try again later, or run here with cluster=local"
-        ) from error
+        query(["sinfo", "--noheader"])
+    except NoClusterError:
+        return False
     return True
 
 
 def ask(command: list[str], *, stdin: str = "", pass_fds: Sequence[int] = ()) -> str:
-    """What a command of Slurm's prints; bytes that are no UTF-8 (people's comments) as ``?``.
+    """Run a Slurm command and return its output; bytes that are not UTF-8 become U+FFFD.
 
     Raises:
-        SlurmError: it failed, or did not answer within a minute (which ends it).
+        SlurmError: the command failed; the subclass says why, where that is known.
+        SlurmUnavailableError: the controller did not answer, or not within a minute.
     """
     try:
         # A user's SQUEUE_STATES and the like would hide jobs.
@@ -107,11 +111,43 @@ def ask(command: list[str], *, stdin: str = "", pass_fds: Sequence[int] = ()) ->
             env=environment,
             pass_fds=pass_fds,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SlurmError(f"{command[0]}: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise SlurmUnavailableError(f"{command[0]} timed out") from error
+    except FileNotFoundError as error:
+        raise NoClusterError(NO_CLUSTER) from error
+    except OSError as error:
+        raise SlurmError(f"{command[0]}: {error.strerror}") from error
     if answer.returncode != 0:
-        raise SlurmError(" ".join(answer.stderr.split()) or f"{command[0]} failed")
+        raise classify(answer.stderr, command[0])
     return answer.stdout
+
+
+def query(command: list[str]) -> str:
+    """Run a Slurm command that only reads, and return its output.
+
+    Raises:
+        NoClusterError: this host knows no cluster.
+        SlurmUnavailableError: the command failed for any other reason.
+    """
+    try:
+        return ask(command)
+    except (NoClusterError, SlurmUnavailableError):
+        raise
+    except SlurmError as error:
+        raise SlurmUnavailableError(str(error)) from error
+
+
+def classify(stderr: str, program: str) -> SlurmError:
+    """Make the exception for the error output of a failed Slurm command."""
+    prefixes = re.compile(rf"(?:(?:{re.escape(program)}|error|allocation failure): )+")
+    lines = (" ".join(line.split()) for line in stderr.splitlines())
+    reason = "; ".join(dict.fromkeys(filter(None, (prefixes.sub("", s, count=1) for s in lines))))
+    if reason == NODES_UNAVAILABLE:
+        return NodeUnavailableError(reason)
+    for kind, phrases in ERROR_PHRASES.items():
+        if any(phrase in reason for phrase in phrases):
+            return kind(NO_CLUSTER if kind is NoClusterError else reason)
+    return SlurmError(reason or f"{program} failed")
 
 
 def queued_jobs(others: Collection[str] = (), *, ended: bool = False) -> dict[str, QueuedJob]:
@@ -121,19 +157,13 @@ def queued_jobs(others: Collection[str] = (), *, ended: bool = False) -> dict[st
     Slurm's ``MinJobAge``).
 
     Raises:
-        UserError: ``squeue`` does not answer.
+        NoClusterError: this host knows no cluster.
+        SlurmUnavailableError: ``squeue`` does not answer.
     """
-    try:
-        users = sorted({*filter(_exists, others), user_name()})
-        whose = "--me" if len(users) == 1 else f"--user={','.join(users)}"
-        command = ["squeue", "--noheader", "--array", whose, f"--format={QUEUE_FORMAT}"]
-        return parse_queue(ask([*command, "--states=all"] if ended else command))
-    except SlurmError as error:
-        if any(sign in str(error) for sign in UNCONFIGURED):
-            raise NoClusterError(
-                "this machine knows of no Slurm cluster; go to one that does, or load Slurm first"
-            ) from error
-        raise UserError(f"Slurm does not answer ({error}); try again later") from error
+    users = sorted({*filter(_exists, others), user_name()})
+    whose = "--me" if len(users) == 1 else f"--user={','.join(users)}"
+    command = ["squeue", "--noheader", "--array", whose, f"--format={QUEUE_FORMAT}"]
+    return parse_queue(query([*command, "--states=all"] if ended else command))
 
 
 def _exists(user: str) -> bool:
@@ -158,11 +188,11 @@ def check_folder(folder: Path) -> None:
     """Check that Slurm can write logs below ``folder``.
 
     Raises:
-        UserError: its name holds a character that has a meaning of its own in a log's path.
+        ConfigError: its name holds a character that has a meaning of its own in a log's path.
     """
     for character in "%\\":
         if character in str(folder):
-            raise UserError(
+            raise ConfigError(
                 f"Slurm cannot write logs to {folder}, for the {character} in its name; choose "
                 "other results or another name"
             )
@@ -190,14 +220,13 @@ def submit(script: Path, *, hold_open: int) -> str:
     outlives a launch that is killed in the meantime.
 
     Raises:
-        SlurmError: ``sbatch`` refused it.
-        UserError: ``sbatch`` took it and said nothing that makes sense.
+        SlurmError: ``sbatch`` refused it, or printed no job id.
     """
     with submitting_environment():
         said = ask(["sbatch", "--parsable", str(script)], pass_fds=[hold_open])
     job = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
     if not job.isdigit():
-        raise UserError(f"sbatch said {said!r} to {script}, which is no job id; look at squeue")
+        raise SlurmError(f"sbatch printed {said!r} for {script}, not a job id; check squeue")
     return job
 
 

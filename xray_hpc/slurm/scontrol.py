@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xray_hpc.config.cluster_config import minutes
-from xray_hpc.errors import UserError
-from xray_hpc.slurm.client import SlurmError, ask
+from xray_hpc.slurm.client import query
 
 _NAME = re.compile(r"(?:^|(?<=\s))([A-Z][A-Za-z0-9_:/]*)=")
 _GPUS = re.compile(r"(?:^|,)gpu(?::([^:,]+))?:(\d+)(?=,|$)")
@@ -53,7 +52,7 @@ def settings() -> dict[str, str]:
     """What ``scontrol show config`` says, such as ``{"MaxArraySize": "1001"}``.
 
     Raises:
-        UserError: Slurm does not answer; so for the others here.
+        SlurmUnavailableError: Slurm does not answer; so for the others here.
     """
     lines = (line.partition("=") for line in _show("config").splitlines())
     return {name.strip(): value.strip() for name, equals, value in lines if equals}
@@ -71,10 +70,7 @@ def nodes() -> list[Node]:
 
 
 def _show(what: str) -> str:
-    try:
-        return ask(["scontrol", "--all", "--oneliner", "show", what])
-    except SlurmError as error:
-        raise UserError(f"Slurm does not answer ({error}); try again later") from error
+    return query(["scontrol", "--all", "--oneliner", "show", what])
 
 
 def fields(line: str) -> dict[str, str]:

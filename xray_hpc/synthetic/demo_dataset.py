@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xray_hpc.data.entries import ORIGINS, Counts, Origin
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.synthetic import opacities
 from xray_hpc.synthetic.anatomy import Chest, draw_body, draw_chest
 from xray_hpc.synthetic.film import expose
@@ -77,7 +77,7 @@ def generate(folder: Path, images: int, seed: int, classes: int) -> None:
         UserError: fewer than 5 images a class (a class of the test would be empty).
     """
     if images < 5 * classes:
-        raise UserError(f"data.demo_images is {images}; it must be {5 * classes} or more")
+        raise ConfigError(f"data.demo_images is {images}; it must be {5 * classes} or more")
     for path, patient, image in plan(images, seed, classes):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from xray_hpc.config.run_config import TrainConfig
+from xray_hpc.errors import TrainingDivergedError
 from xray_hpc.metrics import Floats, split_metrics
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.training.failure_class import NanLossError
 
 Logs = MutableMapping[str, Any]
 
@@ -122,7 +122,7 @@ class EpochTables(keras.callbacks.Callback):
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """End a training whose loss is no finite number any more, with ``NanLossError``.
+    """End a training whose loss is no finite number any more, with ``TrainingDivergedError``.
 
     It goes first, before anything is made of such weights. To read the loss is to wait for the
     device; it is the mean of the epoch so far, which never becomes finite again, so that once in
@@ -156,10 +156,12 @@ class FiniteLoss(keras.callbacks.Callback):
             raise diverged(self.model, f"the loss is {loss} by {place}")
 
 
-def diverged(model: keras.Model, what: str) -> NanLossError:
+def diverged(model: keras.Model, what: str) -> TrainingDivergedError:
     """The error for a training that gave numbers which are none."""
     rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    return NanLossError(f"{what}, at a learning rate of {rate:g}; lower train.learning_rate")
+    return TrainingDivergedError(
+        f"{what}, at a learning rate of {rate:g}; lower train.learning_rate"
+    )
 
 
 class LearningRate(keras.callbacks.Callback):

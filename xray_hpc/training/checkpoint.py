@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import replacing
 from xray_hpc.records.run_progress import checkpoint_name
 
@@ -131,7 +131,7 @@ class StateFiles:
             told = ", ".join(
                 f"{name} {origin.get(name)} then, {self.origin.get(name)} now" for name in changed
             )
-            raise UserError(
+            raise DataError(
                 f"the checkpoint is of {what} ({told}), and going on would give other results; "
                 f"go back to that, or remove {self.folder} to train anew"
             )

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import NodeError, TrainingDivergedError, UserError
 from xray_hpc.records import exit_codes
 from xray_hpc.records.atomic_files import STORAGE_ERRORS
 from xray_hpc.records.run_record import Failure
@@ -16,14 +16,6 @@ from xray_hpc.records.run_record import Failure
 # some are said of networks and devices too.
 SAID_OF_OTHERS = {errno.EACCES, errno.EPERM, errno.ETIMEDOUT}
 STORAGE_WORDS = [os.strerror(number) for number in sorted(STORAGE_ERRORS - SAID_OF_OTHERS)]
-
-
-class BadNodeError(Exception):
-    """This node cannot do the work; another may."""
-
-
-class NanLossError(Exception):
-    """The loss is no number any more."""
 
 
 class Verdict(NamedTuple):
@@ -37,12 +29,12 @@ def judge(error: BaseException, *, on_gpu: bool) -> Verdict:
     """The class of ``error``; ``on_gpu`` says whether the run trains on GPUs."""
     if _is_storage(error):
         return Verdict(Failure.STORAGE, exit_codes.STORAGE)
+    if isinstance(error, NodeError):
+        return Verdict(Failure.NODE_FAILURE, exit_codes.UNFIT_NODE)
+    if isinstance(error, TrainingDivergedError):
+        return Verdict(Failure.NAN_LOSS, 1)
     if isinstance(error, UserError):
         return Verdict(Failure.BAD_DATA, exit_codes.WRONG_INPUT)
-    if isinstance(error, BadNodeError):
-        return Verdict(Failure.NODE_FAILURE, exit_codes.UNFIT_NODE)
-    if isinstance(error, NanLossError):
-        return Verdict(Failure.NAN_LOSS, 1)
     if isinstance(error, MemoryError):
         return Verdict(Failure.OUT_OF_MEMORY, 1)
     # By its name: TensorFlow may be what could not be imported.

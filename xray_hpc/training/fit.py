@@ -12,7 +12,7 @@ import pandas as pd
 
 from xray_hpc.config.run_config import RunConfig, TrainConfig
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.callbacks import (
     EpochTables,
@@ -68,7 +68,7 @@ def fit(
     Raises:
         UserError: a measure that is to be watched cannot be told of the validation images, or
             the newest state is of another origin.
-        NanLossError: the loss is no number any more.
+        TrainingDivergedError: the loss is no number any more.
     """
     validation = data.labels[data.splits["validation"]]
     check_monitors(config.train, validation)
@@ -149,7 +149,7 @@ def check_monitors(config: TrainConfig, labels: npt.NDArray[np.int64]) -> None:
         watched["train.reduce_lr.monitor"] = config.reduce_lr.monitor
     keys = [key for key, monitor in watched.items() if monitor == "val_auc"]
     if keys and len(np.unique(labels)) == 1:
-        raise UserError(
+        raise ConfigError(
             f"{keys[0]} is val_auc, which the validation images cannot tell: all "
             f"{len(labels)} are of one class; use val_loss, or another data.split"
         )

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from xray_hpc.errors import UserError
-from xray_hpc.training.failure_class import BadNodeError
+from xray_hpc.errors import ConfigError, NodeError
 
 SIDE = 256
 
@@ -22,12 +21,12 @@ def check_gpus(asked: int) -> None:
 
     Raises:
         UserError: this TensorFlow can use none.
-        BadNodeError: they are not there, or one gives wrong results.
+        NodeError: they are not there, or one gives wrong results.
     """
     try:
         names = [device.name for device in tf.config.list_logical_devices("GPU")]
     except (RuntimeError, tf.errors.OpError) as error:
-        raise BadNodeError(f"the GPUs of this node cannot be started: {_words(error)}") from error
+        raise NodeError(f"the GPUs of this node cannot be started: {_words(error)}") from error
     check_count(asked, len(names), tf.test.is_built_with_gpu_support(), driver_gpus)
     check_products(names)
 
@@ -40,23 +39,23 @@ def check_count(asked: int, seen: int, gpu_support: bool, driver: Callable[[], i
 
     Raises:
         UserError: TensorFlow was built without GPUs, or does not find the libraries for them.
-        BadNodeError: they are not there.
+        NodeError: they are not there.
     """
     if seen == asked:
         return
     if not gpu_support or (not seen and driver() >= asked):
-        raise UserError(
+        raise ConfigError(
             f"the job has {_gpus(asked)}, but this TensorFlow cannot use any; "
             "install xray-hpc[gpu] (TF_CPP_MIN_LOG_LEVEL=0 shows what it lacks)"
         )
-    raise BadNodeError(f"the job asked for {_gpus(asked)}, but TensorFlow sees {seen}")
+    raise NodeError(f"the job asked for {_gpus(asked)}, but TensorFlow sees {seen}")
 
 
 def check_products(devices: Sequence[str], product: Product = tf.matmul) -> None:
     """Have each of ``devices`` multiply two matrices, and compare with NumPy's result.
 
     Raises:
-        BadNodeError: one cannot, or its result is another.
+        NodeError: one cannot, or its result is another.
     """
     # Small whole numbers, for which every precision that a GPU may choose is exact.
     rng = np.random.default_rng(0)
@@ -66,9 +65,9 @@ def check_products(devices: Sequence[str], product: Product = tf.matmul) -> None
             with tf.device(name):
                 result = product(left, right).numpy()
         except (RuntimeError, tf.errors.OpError) as error:
-            raise BadNodeError(f"{name} cannot multiply matrices: {_words(error)}") from error
+            raise NodeError(f"{name} cannot multiply matrices: {_words(error)}") from error
         if not np.array_equal(result, left @ right):
-            raise BadNodeError(f"{name} multiplies two matrices wrongly")
+            raise NodeError(f"{name} multiplies two matrices wrongly")
 
 
 def driver_gpus() -> int:

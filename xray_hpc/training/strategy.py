@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError
 
 
 def make_strategy(devices: Sequence[str] | None = None) -> tf.distribute.MirroredStrategy:
@@ -44,12 +44,12 @@ def check_batch(batch_size: int, replicas: int, images: int) -> None:
     """
     if batch_size % replicas:
         fitting = max(replicas, round(batch_size / replicas) * replicas)
-        raise UserError(
+        raise ConfigError(
             f"train.batch_size is {batch_size}, which does not divide among {replicas} replicas "
             f"(GPUs); use a multiple of {replicas}, such as {fitting}"
         )
     if batch_size > images:
-        raise UserError(
+        raise ConfigError(
             f"train.batch_size is {batch_size}, but there are only {images} training images; "
             "use a smaller one"
         )

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from xray_hpc.config.run_config import DataConfig, RunConfig
 from xray_hpc.data.dataset import Dataset, load
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.models.registry import MODELS, weights_digests, weights_files
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen
 from xray_hpc.records.paths import RunPaths
@@ -37,8 +37,8 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
 
     Raises:
         UserError: the data, the weights or the devices do not allow it.
-        BadNodeError: the node's GPUs are not those that were asked for, or not fit.
-        NanLossError: the loss is no number any more.
+        NodeError: the node's GPUs are not those that were asked for, or not fit.
+        TrainingDivergedError: the loss is no number any more.
     """
     run = read_frozen(paths)
     asked = gpus_asked()
@@ -122,13 +122,13 @@ def check_inputs(run: FrozenRun, data: Dataset) -> None:
         UserError: the images or the starting weights have changed.
     """
     if data.fingerprint != run.inputs.data:
-        raise UserError(
+        raise DataError(
             f"the images under {run.config.data.root} have changed since this run was created; "
             "launch the sweep again to make runs of the images as they are now"
         )
     if weights_digests(run.config.model) != run.inputs.weights:
         files = ", ".join(map(str, weights_files(run.config.model).values()))
-        raise UserError(
+        raise DataError(
             f"the weights in {files} have changed since this run was created; "
             "launch the sweep again"
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from xray_hpc.config.cluster_config import Action, ClusterConfig
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import out_of_reach
 from xray_hpc.records.code_state import git_state
 from xray_hpc.records.lease import Lease
@@ -68,7 +68,7 @@ def existing_record(paths: RunPaths) -> RunRecord:
     """The run's record; ``UserError`` where there is none."""
     record = read_record(paths)
     if record is None:
-        raise UserError(f"{paths.record} is missing; launch the sweep again")
+        raise DataError(f"{paths.record} is missing; launch the sweep again")
     return record
 
 

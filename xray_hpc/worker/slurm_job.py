@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from xray_hpc.errors import UserError
-from xray_hpc.slurm.client import SlurmError, ask, no_answer
+from xray_hpc.errors import JobPendingError, SlurmError, SlurmUnavailableError, UserError
+from xray_hpc.slurm.client import ask
 from xray_hpc.slurm.scontrol import fields, nodes, settings
 from xray_hpc.slurm.units import mebibytes, seconds
 from xray_hpc.worker.output import say
@@ -106,9 +106,10 @@ class Job:
             signal.signal(number, signal.SIG_IGN)
         try:
             _insist(["scontrol", "requeue", self.id], patience)
+        except JobPendingError:
+            pass  # Slurm has requeued it
         except SlurmError as error:
-            if "pending execution" not in str(error):  # Slurm has put it back by itself
-                return str(error)
+            return str(error)
         changes = []
         if memory is not None and self.memory_per_cpu:
             changes.append(f"MinMemoryCPU={-(-memory // (self.cpus or 1))}")
@@ -189,8 +190,8 @@ def _insist(command: list[str], patience: float) -> str:
     while True:
         try:
             return ask(command)
-        except SlurmError as error:
-            if not no_answer(error) or time.monotonic() + RETRY_SECONDS > end:
+        except SlurmUnavailableError:
+            if time.monotonic() + RETRY_SECONDS > end:
                 raise
         time.sleep(RETRY_SECONDS)
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from tests.run_folders import Programs
 from xray_hpc.slurm.cached_queue import NO_CLUSTER, Queue
-from xray_hpc.slurm.client import UNCONFIGURED
 
 
 def test_without_slurm_the_queue_is_not_known(programs: Programs) -> None:
@@ -12,7 +11,8 @@ def test_without_slurm_the_queue_is_not_known(programs: Programs) -> None:
 
 
 def test_slurms_commands_without_a_cluster_are_no_slurm(programs: Programs) -> None:
-    programs.say("squeue", before=f"echo 'squeue: error: {UNCONFIGURED[0]}' >&2", code=1)
+    reason = "Could not establish a configuration source"
+    programs.say("squeue", before=f"echo 'squeue: fatal: {reason}' >&2", code=1)
     queue = Queue()
     queue.ask()
     assert queue.silent == NO_CLUSTER

@@ -3,29 +3,54 @@ from __future__ import annotations
 import pytest
 
 from tests.run_folders import Programs
-from xray_hpc.slurm.client import SlurmError, ask, no_answer
+from xray_hpc.errors import (
+    JobPendingError,
+    NoClusterError,
+    NodeUnavailableError,
+    SlurmError,
+    SlurmUnavailableError,
+    SubmitLimitError,
+)
+from xray_hpc.slurm.client import ask, classify
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("stderr", "kind"),
     [
-        "Unable to contact slurm controller (connect failure)",
-        "slurm_load_jobs error: Socket timed out on send/recv operation",
-        "Command '['scontrol']' timed out after 60 seconds",
+        ("Unable to contact slurm controller (connect failure)", SlurmUnavailableError),
+        ("slurm_load_jobs error: Socket timed out on send/recv operation", SlurmUnavailableError),
+        ("scontrol: fatal: Could not establish a configuration source", NoClusterError),
+        ("Job/step already completing or completed", SlurmError),
+        ("Job is pending execution for job 3", JobPendingError),
+        (
+            "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: "
+            "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+            SubmitLimitError,
+        ),
+        (
+            "allocation failure: Requested node configuration is not available",
+            NodeUnavailableError,
+        ),
+        (
+            "sbatch: error: Batch job submission failed: "
+            "Requested node configuration is not available",
+            SlurmError,
+        ),
+        ("", SlurmError),
     ],
 )
-def test_a_controller_that_does_not_answer_may_be_asked_again(said: str) -> None:
-    assert no_answer(SlurmError(said))
+def test_classify_maps_the_error_output_to_a_class(stderr: str, kind: type[SlurmError]) -> None:
+    assert type(classify(stderr, "sbatch")) is kind
 
 
-def test_a_refusal_is_an_answer() -> None:
-    assert not no_answer(SlurmError("Job/step already completing or completed"))
+def test_classify_removes_prefixes_and_repeated_lines() -> None:
+    error = classify("sbatch: error: no\nsbatch: error: no\nallocation failure: why\n", "sbatch")
+    assert str(error) == "no; why"
 
 
-def test_a_program_that_is_not_there_is_no_silent_controller() -> None:
-    with pytest.raises(SlurmError) as error:
+def test_ask_reports_no_cluster_without_slurms_commands() -> None:
+    with pytest.raises(NoClusterError):
         ask(["no-such-program"])
-    assert not no_answer(error.value)
 
 
 def test_a_byte_that_is_no_utf8_in_somebodys_comment_is_no_failure(programs: Programs) -> None:

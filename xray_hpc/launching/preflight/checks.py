@@ -6,14 +6,16 @@ what only Slurm can judge, ``sbatch --test-only`` is asked.
 
 from __future__ import annotations
 
-import re
-
-from xray_hpc.errors import UserError
+from xray_hpc.errors import (
+    NodeUnavailableError,
+    SlurmError,
+    SlurmUnavailableError,
+)
 from xray_hpc.launching import code_snapshot, job_python
 from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.preflight import disk_space, node_fit, permissions
 from xray_hpc.launching.preflight.resource_request import cpu_demand, runs_demand
-from xray_hpc.slurm.client import SlurmError, ask, no_answer, submitting_environment
+from xray_hpc.slurm.client import ask, submitting_environment
 from xray_hpc.slurm.sacctmgr import accounting
 from xray_hpc.slurm.scontrol import nodes, partitions, settings
 
@@ -49,17 +51,10 @@ def test_only(script: str) -> None:
     try:
         with submitting_environment():
             ask(["sbatch", "--test-only"], stdin=script)
+    except NodeUnavailableError:
+        # Nodes that fit exist, as checked before, but are drained now: sbatch accepts the job.
+        return
+    except SlurmUnavailableError:
+        raise
     except SlurmError as error:
-        said = _clean(str(error))
-        if no_answer(said):
-            raise UserError(f"Slurm does not answer ({said}); try again later") from error
-        # Said too where every node that fits is drained now; sbatch itself takes the job then, and
-        # whether one fits at all was looked at before.
-        if said != "Requested node configuration is not available":
-            raise UserError(f"sbatch refuses the job: {said}") from error
-
-
-def _clean(said: str) -> str:
-    """What ``sbatch`` said, each sentence once, without the prefixes."""
-    sentences = re.split(r"(?:^|\s)(?:(?:sbatch|error|allocation failure): )+", said)
-    return "; ".join(dict.fromkeys(filter(None, map(str.strip, sentences))))
+        raise type(error)(f"sbatch refuses the job: {error}") from error

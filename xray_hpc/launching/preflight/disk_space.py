@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from xray_hpc.config.run_config import ModelConfig, RunConfig
-from xray_hpc.errors import UserError
+from xray_hpc.errors import StorageError
 from xray_hpc.launching.plan import Place
 from xray_hpc.models.registry import BACKBONES, backbones
 
@@ -78,13 +78,13 @@ def _existing(folder: Path) -> Path:
 def _check_room(folder: Path, key: str, needed: int, files: int) -> None:
     free, room = os.statvfs(folder), _free(folder)
     if room <= needed:
-        raise UserError(
+        raise StorageError(
             f"{key}: {folder} has {_readable(room)} free, but about {_readable(needed)} are "
             "needed; remove what is not needed there, or put it elsewhere"
         )
     # A file system that makes them as needed says that there are none at all.
     if free.f_files and free.f_favail < files:
-        raise UserError(
+        raise StorageError(
             f"{key}: {folder} has room for {free.f_favail} files, but about {files} are needed; "
             "remove what is not needed there, or put it elsewhere"
         )

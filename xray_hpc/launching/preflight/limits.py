@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.errors import UserError
 from xray_hpc.launching.preflight.resource_request import Demand, runs_demand
 from xray_hpc.records.run_record import user_name
-from xray_hpc.slurm.client import SlurmError, ask
+from xray_hpc.slurm.client import query
 from xray_hpc.slurm.sacctmgr import Accounting, accounting, enforced
 from xray_hpc.slurm.scontrol import Partition, partitions, settings
 
@@ -47,7 +46,7 @@ def limits(cluster: ClusterConfig) -> Limits:
     """Ask the cluster for its limits, those of accounting where they hold and it answers.
 
     Raises:
-        UserError: Slurm does not answer.
+        SlurmUnavailableError: Slurm does not answer.
     """
     said = settings()
     submit = None
@@ -103,14 +102,11 @@ def _room(ceilings: Collection[_Ceiling]) -> int:
     """How many jobs are left below all of these, with what is in the queue now.
 
     Raises:
-        UserError: ``squeue`` does not answer.
+        SlurmUnavailableError: ``squeue`` does not answer.
     """
     mine = ["--me"] if all("user" in ceiling.of for ceiling in ceilings) else []
     columns = "|".join(QUEUE.values())
-    try:
-        text = ask(["squeue", "--noheader", "--array", "--all", f"--format={columns}", *mine])
-    except SlurmError as error:
-        raise UserError(f"Slurm does not answer ({error}); try again later") from error
+    text = query(["squeue", "--noheader", "--array", "--all", f"--format={columns}", *mine])
     queue = [dict(zip(QUEUE, line.lower().split("|"), strict=False)) for line in text.splitlines()]
 
     def counted(ceiling: _Ceiling) -> int:

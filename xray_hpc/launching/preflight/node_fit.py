@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from xray_hpc.errors import UserError, one_of
+from xray_hpc.errors import ConfigError, one_of
 from xray_hpc.launching.preflight.resource_request import Demand
 from xray_hpc.slurm.scontrol import Node, Partition
 from xray_hpc.slurm.units import memory_word
@@ -33,7 +33,7 @@ def check(demand: Demand, partitions: Sequence[Partition], nodes: Sequence[Node]
         except _UnfitError as unfit:
             problems.append(str(unfit))
     if not fitting:
-        raise UserError(problems[0])
+        raise ConfigError(problems[0])
     named = ", ".join(f"'{partition.name}'" for partition in partitions)
     if all(partition.state == "DOWN" for partition in partitions):
         return [f"partition {named} is down now; its jobs wait until it is up"]

@@ -7,7 +7,7 @@ import grp
 import os
 from collections.abc import Iterable, Mapping
 
-from xray_hpc.errors import UserError, nearest, one_of
+from xray_hpc.errors import ConfigError, nearest, one_of
 from xray_hpc.launching.preflight.resource_request import Demand
 from xray_hpc.records.run_record import user_name
 from xray_hpc.slurm.sacctmgr import Accounting, Association, enforced
@@ -36,7 +36,7 @@ def partitions(
     problems = [_problem(partition, demand, settings, allowed) for partition in named]
     usable = [at for at, problem in zip(named, problems, strict=True) if problem is None]
     if not usable:
-        raise UserError(str(problems[0]))
+        raise ConfigError(str(problems[0]))
     return usable
 
 
@@ -44,12 +44,12 @@ def _partition(name: str | None, demand: Demand, there: Mapping[str, Partition])
     key = demand.keys["partition"]
     if name is not None:
         if name not in there:
-            raise UserError(one_of(key, name, there))
+            raise ConfigError(one_of(key, name, there))
         return there[name]
     default = next((partition for partition in there.values() if partition.default), None)
     if default is None:
         choices = ", ".join(sorted(there))
-        raise UserError(f"the cluster has no default partition; set {key} (valid: {choices})")
+        raise ConfigError(f"the cluster has no default partition; set {key} (valid: {choices})")
     return default
 
 
@@ -58,13 +58,13 @@ def _check_account(demand: Demand, settings: Mapping[str, str], allowed: Account
     mine = {association.account for association in allowed.mine}
     # Where PrivateData hides accounts or users, either list may lack what this user has.
     if account is not None and account not in {*allowed.accounts, *mine}:
-        raise UserError(one_of(demand.keys["account"], account, mine or allowed.accounts))
+        raise ConfigError(one_of(demand.keys["account"], account, mine or allowed.accounts))
     if qos is not None and qos not in allowed.qos:
-        raise UserError(one_of(demand.keys["qos"], qos, allowed.qos))
+        raise ConfigError(one_of(demand.keys["qos"], qos, allowed.qos))
     if enforced(settings, "associations") and (account or allowed.default_account) not in mine:
         what = "submit jobs" if account is None else f"use {demand.keys['account']} '{account}'"
         has = f"valid: {', '.join(sorted(mine))}" if mine else "Slurm's accounting has no account"
-        raise UserError(f"user {user_name()} may not {what} ({has})")
+        raise ConfigError(f"user {user_name()} may not {what} ({has})")
 
 
 def _problem(

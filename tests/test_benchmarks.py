@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks import comparing, fitting, parts, phases, saved, spent, tutorial, ways
+from tests.benchmarks import (
+    bench_tutorial,
+    dataset_subset,
+    line_fit,
+    process_monitor,
+    results_file,
+    run_phases,
+    training_methods,
+    tutorial_training,
+)
 from xray_hpc.config.run_config import ModelConfig
 
 REPOSITORY = Path(__file__).parents[1]
@@ -53,7 +62,7 @@ def test_a_topic_prints_its_table_and_the_machine() -> None:
 
 
 def test_a_topic_measured_again_replaces_its_own_tables_only() -> None:
-    put = functools.partial(saved.with_topic, topics=("start", "growth"))
+    put = functools.partial(results_file.with_topic, topics=("start", "growth"))
     head = "# Benchmarks\n\n"
     both = put(put(head, name="growth", text="## G\n"), name="start", text="## S\n")
     assert both == f"{head}<!-- start -->\n\n## S\n\n<!-- growth -->\n\n## G\n"
@@ -76,7 +85,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("XRAY_HPC_DATA", raising=False)
         folder = tmp_path_factory.mktemp("drawn")
-        return parts.source(folder, drawn=60)
+        return dataset_subset.source(folder, drawn=60)
 
 
 def files(root: Path, split: str) -> set[str]:
@@ -86,7 +95,7 @@ def files(root: Path, split: str) -> set[str]:
 def test_a_part_lies_within_a_larger_one_and_both_ways_read_its_links(
     drawn: Any, tmp_path: Path
 ) -> None:
-    small, large = (parts.part(drawn, images, tmp_path) for images in (24, 48))
+    small, large = (dataset_subset.part(drawn, images, tmp_path) for images in (24, 48))
     assert sum(large.images.values()) == 60
     for split, images in large.images.items():  # each class is rounded by itself
         assert small.images[split] == pytest.approx(images / 2, abs=1)
@@ -100,7 +109,7 @@ def test_the_parts_of_a_run_that_are_timed_are_there() -> None:
     from xray_hpc.training import train_run
     from xray_hpc.training.callbacks import EpochTables
 
-    for name in phases.PARTS:
+    for name in run_phases.PARTS:
         assert callable(getattr(train_run, name))
     assert callable(train_run.fit)
     assert "on_epoch_end" in vars(EpochTables)
@@ -109,21 +118,23 @@ def test_the_parts_of_a_run_that_are_timed_are_there() -> None:
 def test_a_sweep_in_both_ways_has_a_row_for_each_measurement_and_one_for_the_whole_set(
     tmp_path: Path,
 ) -> None:
-    used = spent.Spent(10.0, 20.0, 10**9, {"training": 15.0})
+    used = process_monitor.Spent(10.0, 20.0, 10**9, {"training": 15.0})
     stages = {"build": 1.0, "train": 60.0, "validate": 1.0, "evaluate": 40.0}
     one = {"stages": stages, "epochs": [11.0, 21.0], "passes": [5.0, 15.0, 25.0], "auc": 0.9}
-    part = functools.partial(parts.Part, tmp_path)
+    part = functools.partial(dataset_subset.Part, tmp_path)
     two = [part({"train": 4 * n, "validation": n, "test": n}) for n in (2, 4)]
-    theirs = {run: ways.Theirs(used, 3.0, {run: one}) for run in comparing.RUNS}
-    found = comparing.Compared(
-        comparing.Case("A", "mobilenet_v2", 10, 20, (), 2, 10),
-        *(ways.Task(part, 32, 2, "mobilenet_v2", None) for part in two),
+    theirs = {run: training_methods.Theirs(used, 3.0, {run: one}) for run in bench_tutorial.RUNS}
+    found = bench_tutorial.Compared(
+        bench_tutorial.Case("A", "mobilenet_v2", 10, 20, (), 2, 10),
+        *(training_methods.Task(part, 32, 2, "mobilenet_v2", None) for part in two),
         theirs,
         {},
         theirs,
         {
             "float32": {
-                count: ways.Ours(used, {run: ways.Run(0.8, 4) for run in comparing.RUNS})
+                count: training_methods.Ours(
+                    used, {run: training_methods.Run(0.8, 4) for run in bench_tutorial.RUNS}
+                )
                 for count in (10, 20)
             }
         },
@@ -131,13 +142,18 @@ def test_a_sweep_in_both_ways_has_a_row_for_each_measurement_and_one_for_the_who
     # A run: 1 to build, 1 + 5 - 10 once; 10 an epoch and 10 a pass for 10 images.
     each = 1 + 1 - 5 + 2 * 10 + 3 * 10
     assert found.tutorial_sweep(10) == pytest.approx(3 + 9 * each)
-    table = comparing.the_sweep(found, 40)
+    table = bench_tutorial.the_sweep(found, 40)
     assert [row[0] for row in table.rows] == ["10", "20", "40"]
     assert [row[4] for row in table.rows] == ["measured", "measured", "computed"]
-    measured = comparing.the_whole_set(found)
+    measured = bench_tutorial.the_whole_set(found)
     computed = 3 + 1 + 1 - 5 + 2 * (2 * 10 + 3 * 10)
     assert [row[:2] for row in measured.rows] == [(f"{run}", f"{computed:.0f}") for run in theirs]
-    for made in (table, measured, comparing.our_stages(found), comparing.their_stages(found)):
+    for made in (
+        table,
+        measured,
+        bench_tutorial.our_stages(found),
+        bench_tutorial.their_stages(found),
+    ):
         assert {len(row) for row in made.rows} == {len(made.columns)}
 
 
@@ -145,7 +161,9 @@ def test_a_process_is_watched_with_what_it_starts() -> None:
     child = "import time\nkept = bytearray(10**8)\nwhile time.process_time() < 1: pass"
     # Only the child has the word in its command line as it is looked for.
     start = f"subprocess.run([sys.executable, '-c', {child!r}, 'bu' + 'sy'], check=True)"
-    used = spent.watched(["-c", f"import subprocess, sys; {start}"], {"busy": "a busy one"})
+    used = process_monitor.measure_process(
+        ["-c", f"import subprocess, sys; {start}"], {"busy": "a busy one"}
+    )
     assert used.cpu >= 1
     assert used.peak >= 10**8
     assert set(used.kinds) <= {"a busy one", "other"}
@@ -154,7 +172,7 @@ def test_a_process_is_watched_with_what_it_starts() -> None:
 
 def test_a_process_that_fails_is_no_measurement() -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
-        spent.watched(["-c", "raise OSError('no such thing')"], {})
+        process_monitor.measure_process(["-c", "raise OSError('no such thing')"], {})
 
 
 @pytest.mark.parametrize("unfreeze", [0, 2, 13])
@@ -163,8 +181,8 @@ def test_the_tutorials_way_trains_the_same_weights(
 ) -> None:
     from xray_hpc.models.build_model import build_model
 
-    settings = tutorial.Settings("", 32, 1, "MobileNetV2", None, ())
-    theirs = tutorial.pretrained(settings, unfreeze)
+    settings = tutorial_training.Settings("", 32, 1, "MobileNetV2", None, ())
+    theirs = tutorial_training.pretrained(settings, unfreeze)
     config = ModelConfig(
         name="ft" if unfreeze else "tl",
         backbone="mobilenet_v2",
@@ -183,9 +201,11 @@ def test_the_tutorials_way_trains_validates_and_evaluates(
     drawn: Any,
     tmp_path: Path,
 ) -> None:
-    task = ways.Task(parts.part(drawn, 24, tmp_path), 32, 2, "mobilenet_v2", None)
-    training = ways.Training("cnn", 1e-3)
-    way = ways.theirs(task, task.epochs, [training], tmp_path)
+    task = training_methods.Task(
+        dataset_subset.part(drawn, 24, tmp_path), 32, 2, "mobilenet_v2", None
+    )
+    training = training_methods.Training("cnn", 1e-3)
+    way = training_methods.theirs(task, task.epochs, [training], tmp_path)
     took = way.trainings[training]
     assert set(took["stages"]) == {"build", "train", "validate", "evaluate"}
     assert 0 < way.start + way.cpu(training) <= way.spent.cpu
@@ -203,6 +223,6 @@ def test_points_on_a_line_are_fitted_by_it(
     slope: float,
     places: set[int],
 ) -> None:
-    fitted = fitting.line({x: intercept + slope * x for x in places})
+    fitted = line_fit.line({x: intercept + slope * x for x in places})
     assert fitted.intercept == pytest.approx(intercept, abs=1e-6)
     assert fitted.slope == pytest.approx(slope, abs=1e-6)

@@ -18,38 +18,38 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # no topic is about a GPU
 
 from tests.benchmarks import (
-    checkpoints,
-    collecting,
-    comparing,
-    composing,
-    growing,
-    launching,
-    loading,
-    machine,
-    running,
-    saved,
-    sharing,
-    starting,
-    submitting,
-    watching,
+    bench_checkpoints,
+    bench_collect,
+    bench_compose,
+    bench_growth,
+    bench_images,
+    bench_launch,
+    bench_run,
+    bench_sharing,
+    bench_start,
+    bench_status,
+    bench_submit,
+    bench_tutorial,
+    machine_info,
+    results_file,
 )
-from tests.benchmarks.measuring import REPOSITORY
+from tests.benchmarks.timing import REPOSITORY
 from xray_hpc import cli
 from xray_hpc.records.code_state import git_state
 
 TOPICS = {
-    "start": starting.tables,
-    "compose": composing.tables,
-    "launch": launching.tables,
-    "submit": submitting.tables,
-    "status": watching.tables,
-    "collect": collecting.tables,
-    "images": loading.tables,
-    "run": running.tables,
-    "sharing": sharing.tables,
-    "checkpoints": checkpoints.tables,
-    "tutorial": comparing.tables,
-    "growth": growing.tables,
+    "start": bench_start.tables,
+    "compose": bench_compose.tables,
+    "launch": bench_launch.tables,
+    "submit": bench_submit.tables,
+    "status": bench_status.tables,
+    "collect": bench_collect.tables,
+    "images": bench_images.tables,
+    "run": bench_run.tables,
+    "sharing": bench_sharing.tables,
+    "checkpoints": bench_checkpoints.tables,
+    "tutorial": bench_tutorial.tables,
+    "growth": bench_growth.tables,
 }
 
 
@@ -76,15 +76,15 @@ def main() -> None:
         print(f"minute {minutes:.1f}: {name} ...", file=sys.stderr, flush=True)
         text = measure(name, options.repeat)
         if options.save:
-            saved.save(TOPICS, name, text)
+            results_file.save(TOPICS, name, text)
 
 
 def measure(name: str, repeat: int) -> str:
     """Print the tables of a topic as they come, and what they were measured on."""
-    begin, busy = time.monotonic(), machine.load()
+    begin, busy = time.monotonic(), machine_info.load()
     with tempfile.TemporaryDirectory(prefix="xray-hpc-bench-") as temporary:
         folder = Path(temporary)
-        facts = machine.describe(folder)
+        facts = machine_info.describe(folder)
         texts = []
         for table in TOPICS[name](folder, repeat):
             texts.append(table.text())
@@ -92,7 +92,7 @@ def measure(name: str, repeat: int) -> str:
     minutes = (time.monotonic() - begin) / 60
     facts += [
         ("code", _code()),
-        ("load average", f"{busy} before, {machine.load()} after"),
+        ("load average", f"{busy} before, {machine_info.load()} after"),
         ("minutes", f"{minutes:.1f}"),
     ]
     said = "; ".join(f"{what} {how}" for what, how in facts)
@@ -115,7 +115,9 @@ def _code() -> str:
     if git is None:
         return "of no commit"
     # What the topics write themselves is no change.
-    others = [f":!{path.relative_to(REPOSITORY)}" for path in (saved.FILE, growing.FIGURE)]
+    others = [
+        f":!{path.relative_to(REPOSITORY)}" for path in (results_file.FILE, bench_growth.FIGURE)
+    ]
     words = ["git", "status", "--porcelain", "--", ".", *others]
     changed = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True).stdout
     return f"commit {git['commit'][:12]}" + (", with changes" if changed else "")

@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
-from tests.benchmarks.measuring import REPOSITORY, progress, python
-from tests.benchmarks.table import SPREAD, Table, number, spread
+from tests.benchmarks.markdown_table import SPREAD, Table, number, spread
+from tests.benchmarks.timing import REPOSITORY, progress, python
 from xray_hpc.errors import UserError
 
 BATCH = 8  # of full-size images, so that there are several steps in a few seconds
@@ -53,7 +53,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
         progress(f"checkpoints of {case.name}")
         run, file = _run(folder, case.words), folder / "stepping.json"
         words = (run, str(case.seconds), str(repeat), file)
-        python("-m", "tests.benchmarks.stepping", *map(str, words))
+        python("-m", "tests.benchmarks.checkpoint_overhead", *map(str, words))
         found[case.name] = json.loads(file.read_text())
     yield _parts(found, what)
     yield _costs(found)
@@ -166,7 +166,7 @@ def _end(run: Path, what: str) -> Table:
 def _told(run: Path) -> tuple[float, ...]:
     began = time.monotonic()
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.telling", run],
+        [sys.executable, "-m", "tests.benchmarks.traced_training", run],
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import parts
-from tests.benchmarks.fitting import line
-from tests.benchmarks.measuring import progress
-from tests.benchmarks.spent import Spent
-from tests.benchmarks.table import Table, number
-from tests.benchmarks.ways import Ours, Task, Theirs, Training, ours, theirs
+from tests.benchmarks import dataset_subset
+from tests.benchmarks.line_fit import line
+from tests.benchmarks.markdown_table import Table, number
+from tests.benchmarks.process_monitor import Spent
+from tests.benchmarks.timing import progress
+from tests.benchmarks.training_methods import Ours, Task, Theirs, Training, ours, theirs
 
 SIZE, EPOCHS = 224, 10
 RATES = (1e-4, 3e-4, 1e-3)
@@ -90,11 +90,11 @@ def trained(task: Task) -> int:
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
     """Tables of each backbone, measured once: each training, the sweep, and where time goes."""
-    whole = parts.source(folder)
+    whole = dataset_subset.source(folder)
     for case in CASES:
         weights = whole.weights if case.backbone == "mobilenet_v2" else None
         small, large = (
-            Task(parts.part(whole, images, folder), SIZE, EPOCHS, case.backbone, weights)
+            Task(dataset_subset.part(whole, images, folder), SIZE, EPOCHS, case.backbone, weights)
             for images in (case.images, case.more or whole.images)
         )
         found = compare(case, small, large, folder)
@@ -144,7 +144,8 @@ def each_training(found: Compared, data: str) -> Table:
         f"{RATE:g}. Both ways scale to 0..1, zoom and shift, stop early and lower the learning "
         "rate as the tutorial does, but with a patience as long as the training, so that every "
         "epoch is trained. "
-        "`tutorial` is `tests/benchmarks/tutorial.py`, a process for each training. `ours` is "
+        "`tutorial` is `tests/benchmarks/tutorial_training.py`, a process for each training. "
+        "`ours` is "
         "`python -m xray_hpc.launch -m ... cluster=local` and all that it starts, from an empty "
         "cache to the report. `GB` is the most that was resident at once in all processes, what "
         "they share counted in each. `views` says how many changed forms of a training image there "

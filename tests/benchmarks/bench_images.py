@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import films
-from tests.benchmarks.measuring import Sample, median_cpu, repeated
-from tests.benchmarks.table import SPREAD, Table, number, spread
+from tests.benchmarks import drawn_xrays
+from tests.benchmarks.markdown_table import SPREAD, Table, number, spread
+from tests.benchmarks.timing import Sample, median_cpu, repeated
 from xray_hpc.config.run_config import AugmentConfig, DataConfig
 from xray_hpc.data.dataset import Dataset, load_index
 from xray_hpc.data.image_store import pack
@@ -76,7 +76,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     if real is not None and not real.is_dir():
         raise UserError(f"XRAY_HPC_DATA is {named!r}, which holds no folder 'chest_xray'")
     drawn, cache = folder / "films", folder / "cache"
-    films.draw(drawn)
+    drawn_xrays.draw(drawn)
     cache.mkdir()
     yield loading("drawn films", drawn, cache, repeat)
     if real is not None:
@@ -107,7 +107,8 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
         grey = load_index(index, replace(config, channels=1), cache)
     table = Table(
         f"Loading images: {name}",
-        f"{films.describe(root)}. {SIZE} px, batches of {BATCH}; nothing is trained, and the files "
+        f"{drawn_xrays.describe(root)}. {SIZE} px, batches of {BATCH}; nothing is trained, and "
+        "the files "
         "are in the page cache. An epoch from the packed set, mapped (`training_batches`), beside "
         "one that decodes every file, as a tutorial does (`image_dataset_from_directory`, "
         "`Rescaling`, `RandomZoom`, `RandomTranslation` and so on). The ratio is of images a CPU-s "

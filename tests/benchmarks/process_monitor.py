@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks.measuring import REPOSITORY
+from tests.benchmarks.timing import REPOSITORY
 
 EVERY = 0.25
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -114,7 +114,7 @@ def _read(pid: int) -> _Process | None:
     return _Process(pid, int(numbers[1]), numbers[19], cpu, int(numbers[21]) * PAGE)
 
 
-def watched(words: Sequence[str], kinds: Mapping[str, str]) -> Spent:
+def measure_process(words: Sequence[str], kinds: Mapping[str, str]) -> Spent:
     """Run ``python WORDS`` in the repository's root, and look at what it takes.
 
     Raises:

@@ -1,6 +1,6 @@
 """The training process of a run, which also says when it looks for a signal, copies and writes.
 
-python -m tests.benchmarks.telling RUN
+python -m tests.benchmarks.traced_training RUN
 """
 
 from __future__ import annotations

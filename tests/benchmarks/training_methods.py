@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.parts import Part
-from tests.benchmarks.spent import Spent, watched
+from tests.benchmarks.dataset_subset import Part
+from tests.benchmarks.process_monitor import Spent, measure_process
 from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.frozen_run import read_frozen
 from xray_hpc.records.paths import RunPaths, SweepPaths
@@ -106,7 +106,7 @@ def steady(sums: Sequence[float]) -> tuple[float, float]:
 def ours(task: Task, words: Sequence[str], folder: Path) -> Ours:
     """Launch ``words`` on this machine, with nothing cached; every epoch is trained."""
     place = folder / f"ours-{next(_numbers)}"
-    spent = watched(
+    spent = measure_process(
         ["-m", "xray_hpc.launch", "-m", *words_of(task, place), "cluster=local", *words], KINDS
     )
     runs = SweepPaths(place / "sweep").runs.iterdir()
@@ -147,9 +147,9 @@ def theirs(task: Task, epochs: int, trainings: Sequence[Training], folder: Path)
     (place / "settings.json").write_text(json.dumps(settings))
     words = [
         "-m",
-        "tests.benchmarks.tutorial",
+        "tests.benchmarks.tutorial_training",
         *(str(place / name) for name in ("settings.json", "spent.json")),
     ]
-    spent = watched(words, {"tests.benchmarks.tutorial": "tutorial"})
+    spent = measure_process(words, {"tests.benchmarks.tutorial_training": "tutorial"})
     said = json.loads((place / "spent.json").read_text())
     return Theirs(spent, said["start"], dict(zip(trainings, said["trainings"], strict=True)))

@@ -1,7 +1,7 @@
 """Draw the learning curve of a run that was killed ten times over that of one that was not.
 
-python -m tests.benchmarks.interrupted                     a real training of some minutes
-python -m tests.benchmarks.interrupted elsewhere.png
+python -m tests.benchmarks.interrupted_run                     a real training of some minutes
+python -m tests.benchmarks.interrupted_run elsewhere.png
 
 Nothing is drawn unless the two runs have left the same bytes.
 """
@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from tests.benchmarks.measuring import REPOSITORY, progress, python
+from tests.benchmarks.timing import REPOSITORY, progress, python
 from xray_hpc.figure_files import save
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.report.figure_style import DPI, PALETTE, look
@@ -116,7 +116,13 @@ def attempts(run: RunPaths, moments: list[int]) -> Iterator[Try]:
 
 def train(run: RunPaths, *, until: int | None) -> Iterator[int]:
     """Train it in a process of its own, killed as that comes to a step; give each that it does."""
-    command = [sys.executable, "-um", "tests.benchmarks.interrupted", "--train", str(run.folder)]
+    command = [
+        sys.executable,
+        "-um",
+        "tests.benchmarks.interrupted_run",
+        "--train",
+        str(run.folder),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
         assert process.stdout is not None
         for line in process.stdout:

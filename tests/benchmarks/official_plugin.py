@@ -11,9 +11,9 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import sweeps
-from tests.benchmarks.closed import Closed, LeftOutError
-from tests.benchmarks.measuring import REPOSITORY
+from tests.benchmarks import sweep_commands
+from tests.benchmarks.paused_cluster import PausedCluster, SkippedError
+from tests.benchmarks.timing import REPOSITORY
 
 PLUGIN = "hydra-submitit-launcher"
 APP = Path(__file__).parent / "official_app.py"
@@ -25,7 +25,7 @@ def install() -> Path:
     """The Python of an environment with the plugin; made below build/ where it is not there yet.
 
     Raises:
-        LeftOutError: it cannot be installed here.
+        SkippedError: it cannot be installed here.
     """
     folder = REPOSITORY / "build" / PLUGIN
     python, installed = folder / "bin" / "python", folder / "installed"
@@ -37,18 +37,18 @@ def install() -> Path:
         try:
             subprocess.run(command, stdout=sys.stderr, check=True, timeout=INSTALL_SECONDS)
         except subprocess.SubprocessError as error:
-            raise LeftOutError(f"{PLUGIN} cannot be installed here") from error
+            raise SkippedError(f"{PLUGIN} cannot be installed here") from error
     installed.write_text("\n".join(wanted))
     return python
 
 
-def launch(python: Path, cluster: Closed, results: Path, size: int) -> str | None:
+def launch(python: Path, cluster: PausedCluster, results: Path, size: int) -> str | None:
     """Launch, until all runs are in the queue; give what the plugin said if it submitted nothing.
 
     It would stay until all runs have ended, so it is killed then.
     """
     results.mkdir(parents=True)
-    words = [*sweeps.axes(size), "cluster=slurm", f"hydra.sweep.dir={results}"]
+    words = [*sweep_commands.axes(size), "cluster=slurm", f"hydra.sweep.dir={results}"]
     chosen = ["hydra/launcher=submitit_slurm", "hydra/sweeper=basic"]
     said = results.with_suffix(".log")
     with said.open("wb") as log:
@@ -70,7 +70,7 @@ def launch(python: Path, cluster: Closed, results: Path, size: int) -> str | Non
     return None if submitted else _error(said.read_text(errors="replace"))
 
 
-def _wait(process: subprocess.Popen[bytes], cluster: Closed) -> bool:
+def _wait(process: subprocess.Popen[bytes], cluster: PausedCluster) -> bool:
     """Whether there are jobs in the queue, as soon as there are, or the process has ended."""
     end = time.monotonic() + LAUNCH_SECONDS
     while time.monotonic() < end:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tests.benchmarks.measuring import Sample
+from tests.benchmarks.timing import Sample
 
 SPREAD = "min / median / max"
 TIMES = (f"wall s: {SPREAD}", f"CPU-s: {SPREAD}")

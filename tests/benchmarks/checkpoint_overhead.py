@@ -1,6 +1,6 @@
 """Train a few steps of a run over and over, with checkpoints and without, and time what they take.
 
-python -m tests.benchmarks.stepping RUN SECONDS REPEAT FILE
+python -m tests.benchmarks.checkpoint_overhead RUN SECONDS REPEAT FILE
 
 What was timed goes into ``FILE``. Training is a real one's: its model, its images, its loop over
 steps and its checkpoints; only its epochs have no end.
@@ -19,7 +19,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tests.benchmarks.measuring import Sample, cpu_seconds, repeated
+from tests.benchmarks.timing import Sample, cpu_seconds, repeated
 from xray_hpc.config.run_config import CheckpointConfig
 from xray_hpc.data.dataset import load
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen

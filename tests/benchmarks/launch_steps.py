@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.measuring import cpu_seconds
+from tests.benchmarks.timing import cpu_seconds
 
 START = "start Python, import, read the command line"
 REST = "the rest"

@@ -8,11 +8,11 @@ import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.benchmarks import parts
-from tests.benchmarks.measuring import progress, python
-from tests.benchmarks.phases import ALL, FIRST, IMPORTS, OTHERS, PARTS, REST
-from tests.benchmarks.table import Table, number
-from tests.benchmarks.ways import Task, words_of
+from tests.benchmarks import dataset_subset
+from tests.benchmarks.markdown_table import Table, number
+from tests.benchmarks.run_phases import ALL, FIRST, IMPORTS, OTHERS, PARTS, REST
+from tests.benchmarks.timing import progress, python
+from tests.benchmarks.training_methods import Task, words_of
 
 IMAGES, SIZE, EPOCHS = 400, 224, 10
 RUNS = {"tl": ["model=tl"], "ft 13": ["model=ft", "model.unfreeze=13"]}
@@ -21,9 +21,9 @@ ROWS = (IMPORTS, *dict.fromkeys(PARTS.values()), FIRST, OTHERS, REST, ALL)
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
     """One table: the parts of a transfer learning and of a fine-tuning."""
-    whole, place = parts.source(folder, IMAGES * 5 // 4), folder / "running"
+    whole, place = dataset_subset.source(folder, IMAGES * 5 // 4), folder / "running"
     place.mkdir()
-    part = parts.part(whole, IMAGES, place)
+    part = dataset_subset.part(whole, IMAGES, place)
     task = Task(part, SIZE, EPOCHS, "mobilenet_v2", whole.weights)
     found = {run: _parts(task, words, place / run, repeat) for run, words in RUNS.items()}
     table = Table(
@@ -50,6 +50,6 @@ def _parts(task: Task, words: list[str], place: Path, repeat: int) -> Mapping[st
     for _ in range(repeat):
         shutil.rmtree(run)
         shutil.copytree(new, run)
-        python("-m", "tests.benchmarks.phases", str(run), str(file))
+        python("-m", "tests.benchmarks.run_phases", str(run), str(file))
         samples.append(json.loads(file.read_text()))
     return {row: statistics.median(sample[row] for sample in samples) for row in ROWS}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks import sweeps
-from tests.benchmarks.measuring import Sample, median_cpu, timed
-from tests.benchmarks.table import TIMES, Table, number, times
+from tests.benchmarks import sweep_commands
+from tests.benchmarks.markdown_table import TIMES, Table, number, times
+from tests.benchmarks.timing import Sample, median_cpu, timed
 
 SIZE = 1000
 PART = 10
@@ -23,7 +23,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     from xray_hpc.config.compose import compose_all
     from xray_hpc.resources import resource
 
-    jobs = sweeps.jobs(SIZE)
+    jobs = sweep_commands.jobs(SIZE)
     part = jobs[:: SIZE // PART]
     factor = len(jobs) / len(part)
     ours, hydras = [], []

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tests.benchmarks import parts
-from tests.benchmarks.fitting import line
-from tests.benchmarks.measuring import REPOSITORY, progress
-from tests.benchmarks.table import Table, number
-from tests.benchmarks.ways import Task, Training, ours, theirs
+from tests.benchmarks import dataset_subset
+from tests.benchmarks.line_fit import line
+from tests.benchmarks.markdown_table import Table, number
+from tests.benchmarks.timing import REPOSITORY, progress
+from tests.benchmarks.training_methods import Task, Training, ours, theirs
 from xray_hpc.figure_files import save
 from xray_hpc.report.figure_style import DPI, PALETTE, look
 
@@ -34,10 +34,12 @@ Points = dict[int, float]
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
     """One table of the points and lines, measured once; also draws ``FIGURE``."""
-    whole = parts.source(folder)
+    whole = dataset_subset.source(folder)
     largest = max(OURS["images"])
     tasks = {
-        images: Task(parts.part(whole, images, folder), SIZE, EPOCHS, "mobilenet_v2", whole.weights)
+        images: Task(
+            dataset_subset.part(whole, images, folder), SIZE, EPOCHS, "mobilenet_v2", whole.weights
+        )
         for images in OURS["images"]
     }
     grown = {"tutorial": tutorial(tasks, folder), "ours": own(tasks, folder)}

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import parts
-from tests.benchmarks.measuring import REPOSITORY, progress, python
-from tests.benchmarks.table import SPREAD, Table, spread
-from tests.benchmarks.ways import Task, words_of
+from tests.benchmarks import dataset_subset
+from tests.benchmarks.markdown_table import SPREAD, Table, spread
+from tests.benchmarks.timing import REPOSITORY, progress, python
+from tests.benchmarks.training_methods import Task, words_of
 
 IMAGES, SIZE, EPOCHS = 400, 224, 10
 SWEEPS = {
@@ -35,8 +35,8 @@ class Held:
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
     """One table: both ways, for runs that start at once."""
-    whole = parts.source(folder, IMAGES * 5 // 4)
-    part = parts.part(whole, IMAGES, folder)
+    whole = dataset_subset.source(folder, IMAGES * 5 // 4)
+    part = dataset_subset.part(whole, IMAGES, folder)
     task = Task(part, SIZE, EPOCHS, "mobilenet_v2", whole.weights)
     table = Table(
         "A job for the trunk, or the first run that needs it",

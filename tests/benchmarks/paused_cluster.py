@@ -21,12 +21,12 @@ ARRAY_SIZE = 1001  # Slurm's default
 WAIT_SECONDS = 60.0
 
 
-class LeftOutError(Exception):
+class SkippedError(Exception):
     """There is no cluster to be had here; the message is why."""
 
 
 @dataclass(frozen=True)
-class Closed:
+class PausedCluster:
     """A cluster whose partition is down.
 
     ``environment`` makes Slurm's commands speak to it, and notes every call of one.
@@ -64,32 +64,32 @@ class Closed:
 
 
 @contextmanager
-def closed_cluster(folder: Path, *, array_size: int = ARRAY_SIZE) -> Iterator[Closed]:
+def start_paused_cluster(folder: Path, *, array_size: int = ARRAY_SIZE) -> Iterator[PausedCluster]:
     """A cluster, gone after the block. ``array_size`` is its MaxArraySize.
 
     Raises:
-        LeftOutError: it needs programs or rights that are not there.
+        SkippedError: it needs programs or rights that are not there.
     """
     from tests.slurm.cluster import Cluster, ClusterError, missing_programs
     from tests.slurm.configuration import Size
 
     if missing := missing_programs():
-        raise LeftOutError(f"not installed: {', '.join(missing)}")
+        raise SkippedError(f"not installed: {', '.join(missing)}")
     if os.geteuid() != 0:
-        raise LeftOutError("a Slurm cluster of its own needs root")
+        raise SkippedError("a Slurm cluster of its own needs root")
     cluster = None
     try:
         try:
             cluster = Cluster.claim(Size(max_array_size=array_size))
             cluster.start()
         except ClusterError as error:
-            raise LeftOutError(str(error).splitlines()[0]) from error
+            raise SkippedError(str(error).splitlines()[0]) from error
         folder.mkdir(parents=True)
         noted = folder / "calls"
         noted.touch()
         path = f"{_noting(folder / 'bin', noted)}:{os.environ['PATH']}"
         environment = {"SLURM_CONF": str(cluster.conf), "PATH": path}
-        closed = Closed(cluster.conf, noted, environment)
+        closed = PausedCluster(cluster.conf, noted, environment)
         closed.ask("scontrol", "update", "PartitionName=main", "State=DOWN")
         yield closed
     finally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.benchmarks.measuring import heavy_imports, python, runs_of
-from tests.benchmarks.table import TIMES, Table, times
+from tests.benchmarks.markdown_table import TIMES, Table, times
+from tests.benchmarks.timing import heavy_imports, python, runs_of
 
 COMMANDS = (
     "xray_hpc.launch --help",

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import closed, sweeps
-from tests.benchmarks.closed import Closed, LeftOutError, closed_cluster
-from tests.benchmarks.measuring import Sample, heavy_imports, progress, python, timed
-from tests.benchmarks.table import TIMES, Table, number, times
+from tests.benchmarks import paused_cluster, sweep_commands
+from tests.benchmarks.markdown_table import TIMES, Table, number, times
+from tests.benchmarks.paused_cluster import PausedCluster, SkippedError, start_paused_cluster
+from tests.benchmarks.timing import Sample, heavy_imports, progress, python, timed
 from xray_hpc.records import ledger
 from xray_hpc.records.lease import Lease, Owner, holder
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
@@ -34,14 +34,14 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     status = Table(
         f"Status of {SIZE:,} runs",
         f"`python -m xray_hpc.status SWEEP`, whole: {', '.join(_counts())}; those that run have a "
-        f"progress.json and a live lease of another host's. {closed.ABOUT}",
+        f"progress.json and a live lease of another host's. {paused_cluster.ABOUT}",
         ("command", *TIMES, "Slurm calls"),
     )
     progress(f"launching {SIZE} runs to look at")
     try:
-        with closed_cluster(folder / "status") as cluster:
+        with start_paused_cluster(folder / "status") as cluster:
             status.rows += _status(cluster, folder / "status" / "results", repeat)
-    except LeftOutError as why:
+    except SkippedError as why:
         status.rows.append((f"left out: {why}", "-", "-", "-"))
     loads = ", ".join(heavy_imports(("xray_hpc.status", "--help"))) or "none"
     status.remarks.append(f"Of the large libraries it loads: {loads}.")
@@ -55,8 +55,8 @@ def _counts() -> Iterator[str]:
         yield f"{SIZE * MIX.count(state) // len(MIX)} {state}"
 
 
-def _status(cluster: Closed, results: Path, repeat: int) -> Iterator[Sequence[str]]:
-    python("-m", *sweeps.command(results, SIZE), **cluster.environment)
+def _status(cluster: PausedCluster, results: Path, repeat: int) -> Iterator[Sequence[str]]:
+    python("-m", *sweep_commands.command(results, SIZE), **cluster.environment)
     (sweep,) = (SweepPaths(path) for path in results.iterdir() if (path / "runs").is_dir())
     _age(sweep, cluster)
     words = ("-m", "xray_hpc.status", str(sweep.folder))
@@ -77,7 +77,7 @@ def _status(cluster: Closed, results: Path, repeat: int) -> Iterator[Sequence[st
         yield name, *times(samples), ", ".join(f"{n // repeat} {what}" for what, n in calls)
 
 
-def _age(sweep: SweepPaths, cluster: Closed) -> None:
+def _age(sweep: SweepPaths, cluster: PausedCluster) -> None:
     """Make the files of a launched sweep those of one that has worked for a while."""
     jobs = ledger.read(sweep).jobs()
     gone = []

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks import closed, official, sweeps
-from tests.benchmarks.closed import Closed, LeftOutError, closed_cluster
-from tests.benchmarks.measuring import Sample, progress, python, timed
-from tests.benchmarks.table import TIMES, Table, number, times
+from tests.benchmarks import official_plugin, paused_cluster, sweep_commands
+from tests.benchmarks.markdown_table import TIMES, Table, number, times
+from tests.benchmarks.paused_cluster import PausedCluster, SkippedError, start_paused_cluster
+from tests.benchmarks.timing import Sample, progress, python, timed
 
 COLUMNS = ("way", "runs", *TIMES, "Slurm calls", "files", "MB")
 # The official plugin is not tried where it would take more CPU seconds than this.
@@ -31,39 +31,40 @@ class Submitted:
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """One table: the ways to submit sweeps of ``sweeps.SIZES``."""
+    """One table: the ways to submit sweeps of ``sweep_commands.SIZES``."""
     table = Table(
         "Submitting to Slurm",
-        f"{sweeps.ABOUT} Of this project it is `python -m xray_hpc.launch -m ... cluster=slurm`, "
+        f"{sweep_commands.ABOUT} "
+        "Of this project it is `python -m xray_hpc.launch -m ... cluster=slurm`, "
         "whole: start, compose, check, name and freeze every run, submit a stage job, the runs and "
         "a collect job. Hydra's official plugin (`hydra/launcher=submitit_slurm`) launches an "
         "application over the same configuration, in an environment of its own; timed until its "
         "array is in the queue, where it would stay on until all jobs have ended. The bare ways "
         "submit scripts that are there already. The official plugin and one `sbatch` a run are "
-        f"timed once. MaxArraySize is {closed.ARRAY_SIZE}. {closed.ABOUT}",
+        f"timed once. MaxArraySize is {paused_cluster.ARRAY_SIZE}. {paused_cluster.ABOUT}",
         COLUMNS,
     )
     plugin = _Plugin()
     try:
-        for size in sweeps.SIZES:
-            with closed_cluster(folder / f"submit-{size}") as cluster:
+        for size in sweep_commands.SIZES:
+            with start_paused_cluster(folder / f"submit-{size}") as cluster:
                 table.rows += _rows(cluster, folder / f"submit-{size}", size, repeat, plugin)
         if remark := plugin.refused(folder / "submit-refused"):
             table.remarks.append(remark)
-    except LeftOutError as why:
+    except SkippedError as why:
         table.rows.append((f"left out: {why}", *["-"] * (len(COLUMNS) - 1)))
     yield table
 
 
 def _rows(
-    cluster: Closed, folder: Path, size: int, repeat: int, plugin: _Plugin
+    cluster: PausedCluster, folder: Path, size: int, repeat: int, plugin: _Plugin
 ) -> Iterator[Sequence[str]]:
     """The ways to submit ``size`` runs; those that leave the queue full of jobs come last."""
     new, again, bare = [], [], []
     for i in range(repeat):
         progress(f"{size} runs by this project and as bare arrays, {i + 1} of {repeat}")
         results = folder / f"ours-{i}"
-        words = sweeps.command(results, size)
+        words = sweep_commands.command(results, size)
         launch = partial(python, "-m", *words, **cluster.environment)
         new.append(_submit(cluster, results, launch))
         again.append(_submit(cluster, results, launch))
@@ -77,14 +78,14 @@ def _rows(
     yield _row("floor: one `sbatch` an array", size, bare)
 
 
-def _submit(cluster: Closed, results: Path, call: Callable[[], object]) -> Submitted:
+def _submit(cluster: PausedCluster, results: Path, call: Callable[[], object]) -> Submitted:
     calls, files, size = cluster.calls(), *_written(results)
     sample = timed(call)
     files_now, size_now = _written(results)
     return Submitted(sample, cluster.calls() - calls, files_now - files, size_now - size)
 
 
-def _bare(cluster: Closed, folder: Path, options: Sequence[Sequence[str]]) -> Submitted:
+def _bare(cluster: PausedCluster, folder: Path, options: Sequence[Sequence[str]]) -> Submitted:
     """One ``sbatch`` of a script of its own for each of these options."""
     folder.mkdir()
     commands = []
@@ -104,8 +105,8 @@ def _bare(cluster: Closed, folder: Path, options: Sequence[Sequence[str]]) -> Su
 
 
 def _arrays(size: int) -> list[tuple[str]]:
-    starts = range(0, size, closed.ARRAY_SIZE)
-    return [(f"--array=0-{min(closed.ARRAY_SIZE, size - start) - 1}",) for start in starts]
+    starts = range(0, size, paused_cluster.ARRAY_SIZE)
+    return [(f"--array=0-{min(paused_cluster.ARRAY_SIZE, size - start) - 1}",) for start in starts]
 
 
 def _written(folder: Path) -> tuple[int, int]:
@@ -127,7 +128,7 @@ class _Plugin:
     def __init__(self) -> None:
         self._size, self._seconds = 0, 0.0
 
-    def row(self, cluster: Closed, results: Path, size: int) -> Sequence[str]:
+    def row(self, cluster: PausedCluster, results: Path, size: int) -> Sequence[str]:
         way, nothing = "official plugin", ["-"] * (len(COLUMNS) - 2)
         expected = self._seconds * size / max(self._size, 1)
         if expected > PATIENCE_SECONDS:
@@ -135,7 +136,7 @@ class _Plugin:
             return f"{way}, not tried: {took}", f"{size:,}", *nothing
         try:
             done, refusal = self._launch(cluster, results, size)
-        except LeftOutError as why:
+        except SkippedError as why:
             return f"left out: {why}", f"{size:,}", *nothing
         self._size, self._seconds = size, done.sample.cpu
         return _row(f"{way}: submits nothing ({refusal})" if refusal else way, size, [done])
@@ -144,8 +145,8 @@ class _Plugin:
         """What it makes of more runs than the cluster takes in an array."""
         if not self._size:
             return None
-        size = sweeps.SIZES[0]
-        with closed_cluster(folder, array_size=size // 2) as cluster:
+        size = sweep_commands.SIZES[0]
+        with start_paused_cluster(folder, array_size=size // 2) as cluster:
             done, refusal = self._launch(cluster, folder / "official", size)
         return (
             f"More runs than MaxArraySize, here {size} where it is {size // 2}: the official "
@@ -154,13 +155,17 @@ class _Plugin:
             "arrays."
         )
 
-    def _launch(self, cluster: Closed, results: Path, size: int) -> tuple[Submitted, str | None]:
+    def _launch(
+        self, cluster: PausedCluster, results: Path, size: int
+    ) -> tuple[Submitted, str | None]:
         """What it took, and why nothing was submitted if so."""
-        python = official.install()
+        python = official_plugin.install()
         progress(f"{size} runs by the official plugin")
         said: list[str | None] = []
         done = _submit(
-            cluster, results, lambda: said.append(official.launch(python, cluster, results, size))
+            cluster,
+            results,
+            lambda: said.append(official_plugin.launch(python, cluster, results, size)),
         )
         cluster.empty()
         return done, said[0]

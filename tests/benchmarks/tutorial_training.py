@@ -24,7 +24,7 @@ import tensorflow as tf
 from keras import callbacks, layers
 from sklearn.metrics import roc_auc_score
 
-from tests.benchmarks.measuring import cpu_seconds
+from tests.benchmarks.timing import cpu_seconds
 
 BATCH, SEED = 32, 42
 # What the tutorial goes over the images for, each time with all of them.

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import sweeps
-from tests.benchmarks.made import DRAWN, EPOCHS, IMAGES, finish, make
-from tests.benchmarks.measuring import Sample, heavy_imports, progress
-from tests.benchmarks.spent import Spent, watched
-from tests.benchmarks.table import TIMES, Table, number, times
+from tests.benchmarks import sweep_commands
+from tests.benchmarks.markdown_table import TIMES, Table, number, times
+from tests.benchmarks.process_monitor import Spent, measure_process
+from tests.benchmarks.synthetic_sweep import DRAWN, EPOCHS, IMAGES, finish, make
+from tests.benchmarks.timing import Sample, heavy_imports, progress
 
 if TYPE_CHECKING:
     from xray_hpc.records.paths import SweepPaths
@@ -31,7 +31,8 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
         "`python -m xray_hpc.collect` over sweeps of finished runs with made-up numbers: "
         f"{EPOCHS} epochs, {IMAGES['validation']:,} validation and {IMAGES['test']:,} test scores "
         f"each. {DRAWN} runs have numbers of their own, the others are copies of these. "
-        f"{sweeps.ABOUT} Start-up is included. Memory is the most that all processes together had "
+        f"{sweep_commands.ABOUT} Start-up is included. "
+        "Memory is the most that all processes together had "
         "resident; what they share counts in each.",
         ("runs", *TIMES, "CPU-ms a run", "MB"),
     )
@@ -65,7 +66,7 @@ def _collected(sweep: SweepPaths, *, anew: bool = False, one_more: str | None = 
         shutil.rmtree(sweep.report, ignore_errors=True)
     if one_more:
         finish(sweep, one_more)
-    return watched(("-m", *_words(sweep)), {})
+    return measure_process(("-m", *_words(sweep)), {})
 
 
 def _words(sweep: SweepPaths) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import sweeps
+from tests.benchmarks import sweep_commands
 
 if TYPE_CHECKING:
     from xray_hpc.records.paths import RunPaths, SweepPaths
@@ -27,7 +27,7 @@ def make(folder: Path, size: int, more: int = 0) -> tuple[SweepPaths, list[str]]
 
     sweep = SweepPaths(folder)
     sweep.runs.mkdir(parents=True)
-    words = sweeps.jobs(-(-(size + more) // 100) * 100)[: size + more]
+    words = sweep_commands.jobs(-(-(size + more) // 100) * 100)[: size + more]
     names = [f"ft-{number:08x}" for number in range(size + more)]
     runs = dict(zip(names, words, strict=True))
     plan(sweep, {name: runs[name] for name in names[:size]})

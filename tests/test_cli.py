@@ -1,4 +1,4 @@
-"""How a command ends, seen from outside: exit code, stdout and stderr."""
+"""Exit codes, stdout and stderr of commands, as a shell sees them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,26 @@ def python(body: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1), (3, 3)])
-def test_what_main_returns_is_the_exit_code(returned: int | None, code: int) -> None:
+def test_run_exits_with_the_return_value(returned: int | None, code: int) -> None:
     ended = python(f"run(lambda: {returned})")
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
 
 
-def test_a_users_mistake_is_one_line_and_exit_2() -> None:
+def test_run_reports_a_user_error_in_one_line() -> None:
     ended = python("def main():\n    raise UserError('no such\\nfolder')\nrun(main)")
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", "error: no such folder\n")
 
 
-def test_a_letter_that_stdout_lacks_is_printed_as_its_code() -> None:
+def test_run_reports_a_usage_error_in_one_line() -> None:
+    body = "from xray_hpc.cli import make_parser\nrun(lambda: make_parser('x', 'y').parse_args())"
+    command = [sys.executable, "-c", PRELUDE + body, "--unknown"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: unrecognized arguments: --unknown (see")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_run_escapes_characters_that_stdout_lacks() -> None:
     program = PRELUDE + "run(lambda: print('caf\\xe9'))"
     command = [sys.executable, "-X", "utf8=0", "-c", program]
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -36,20 +45,20 @@ def test_a_letter_that_stdout_lacks_is_printed_as_its_code() -> None:
     assert (ended.returncode, ended.stdout) == (0, "caf\\xe9\n")
 
 
-def test_ctrl_c_is_quiet() -> None:
+def test_run_is_silent_on_ctrl_c() -> None:
     ended = python("def main():\n    raise KeyboardInterrupt\nrun(main)")
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
-def test_a_bug_keeps_its_traceback() -> None:
+def test_run_keeps_the_traceback_of_a_bug() -> None:
     ended = python("run(lambda: 1 // 0)")
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr
     assert ended.stderr.endswith("ZeroDivisionError: integer division or modulo by zero\n")
 
 
-@pytest.mark.parametrize("lines", [1, 100_000], ids=["flushed at exit", "flushed on the way"])
-def test_a_closed_pipe_is_quiet(lines: int) -> None:
+@pytest.mark.parametrize("lines", [1, 100_000], ids=["flushed at exit", "flushed while running"])
+def test_run_is_silent_on_a_closed_pipe(lines: int) -> None:
     body = f"def main():\n    for i in range({lines}):\n        print(i)\nrun(main)"
     with subprocess.Popen(
         [sys.executable, "-c", PRELUDE + body],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from xray_hpc import cli
 from xray_hpc.errors import ConfigError
@@ -37,16 +36,16 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_hpc.cancel",
-        description="Cancel the runs of a sweep that run or wait: their Slurm jobs, and those "
-        "that train on this machine without Slurm.",
-        epilog="""examples:
-  python -m xray_hpc.cancel lr-depth                       all of it, after a question
-  python -m xray_hpc.cancel lr-depth --runs 'vgg-*'        by name
-  python -m xray_hpc.cancel lr-depth --runs 'model=vgg'    by what the command line set
-  python -m xray_hpc.launch --resume results/lr-depth      runs them again later""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = cli.make_parser(
+        "cancel",
+        "Cancel the running and pending runs of a sweep: their Slurm jobs, and those that train "
+        "on this machine without Slurm.",
+        examples="""
+            python -m xray_hpc.cancel lr-depth                       all runs, after a prompt
+            python -m xray_hpc.cancel lr-depth --runs 'vgg-*'        runs selected by name
+            python -m xray_hpc.cancel lr-depth --runs 'model=vgg'    runs selected by an override
+            python -m xray_hpc.launch --resume results/lr-depth      run them again later
+        """,
     )
     parser.add_argument("sweep", metavar="SWEEP", help="a sweep's name or folder")
     parser.add_argument(
@@ -55,13 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         help="only runs whose name, or one of whose overrides, fits this glob",
     )
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask first")
-    parser.add_argument(
-        "--results",
-        metavar="FOLDER",
-        type=Path,
-        default=Path("results"),
-        help="the folder of the sweeps (results)",
-    )
+    cli.add_results_option(parser)
     return parser
 
 

@@ -1,23 +1,70 @@
-"""How every command ends: its exit code, and one line for a mistake of the user's."""
+"""The command-line conventions that all verbs share: help, exit codes, one-line errors."""
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from xray_hpc.errors import UserError
 
+HELP_WIDTH = 80  # columns
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a usage error as every other mistake is reported: in one line, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def make_parser(
+    verb: str, description: str, *, examples: str = "", notes: str = ""
+) -> argparse.ArgumentParser:
+    """Return an argument parser for ``python -m xray_hpc.<verb>``.
+
+    Args:
+        verb: Name of the command's module.
+        description: What the command does; shown wrapped, below the usage.
+        examples: Command lines with a remark each; shown as they are.
+        notes: What else to know; shown wrapped, at the end.
+    """
+    epilog = []
+    if examples:
+        epilog.append(f"examples:\n{textwrap.indent(textwrap.dedent(examples).strip(), '  ')}")
+    if notes:
+        epilog.append(textwrap.fill(notes, HELP_WIDTH))
+    return _Parser(
+        prog=f"python -m xray_hpc.{verb}",
+        description=textwrap.fill(description, HELP_WIDTH),
+        epilog="\n\n".join(epilog),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_results_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--results``, the folder that holds the sweeps."""
+    parser.add_argument(
+        "--results",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("results"),
+        help="folder that holds the sweeps (default: %(default)s)",
+    )
+
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Call a command's ``main`` and exit with what it returns (``None`` is 0).
+    """Call a command's ``main`` and exit with its return value (``None`` is 0).
 
-    ``UserError`` prints ``error: <line>`` to stderr and exits with 2. Ctrl-C exits with 130, and
-    a reader that closed the pipe (``| head``) with 141, as the shell has it for SIGINT and
-    SIGPIPE, both quietly. Any other exception is a bug and keeps its traceback. A letter that
-    stdout's encoding lacks is printed as its code.
+    A ``UserError`` prints ``error: <line>`` to stderr and exits with 2. Ctrl-C exits with 130 and
+    a closed pipe (``| head``) with 141, the shell's codes for SIGINT and SIGPIPE, both silently.
+    Any other exception is a bug and keeps its traceback. Characters that stdout's encoding lacks
+    are printed as escapes.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -30,7 +77,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; without this it would complain there.
+        # Python flushes stdout again at exit, which would raise once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     sys.exit(code)

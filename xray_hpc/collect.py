@@ -6,7 +6,6 @@ runs that failed, are missing or still going are listed as such.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from xray_hpc import cli
@@ -15,13 +14,12 @@ from xray_hpc.monitoring.discovery import find_sweep
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_hpc.collect",
-        description="Merge a sweep's records into tables, figures and a report, "
-        "and print the comparison.",
-        epilog="Writes report.md, runs.csv, per_class.csv, epochs.csv, scores.csv, roc.csv and "
-        "figures into SWEEP/report/. It may run while the sweep is going, and again at any time: "
-        "runs that failed, are missing or still going are listed as such.",
+    parser = cli.make_parser(
+        "collect",
+        "Merge a sweep's records into tables, figures and a report, and print the comparison.",
+        notes="Writes report.md, runs.csv, per_class.csv, epochs.csv, scores.csv, roc.csv and "
+        "figures into SWEEP/report/. Can run at any time, also during the sweep: runs that failed, "
+        "are missing or have not finished are listed as such.",
     )
     parser.add_argument("sweep", metavar="SWEEP", help="its folder, or its name below results/")
     sweep = find_sweep(parser.parse_args().sweep, Path("results"))

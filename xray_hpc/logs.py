@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
 from xray_hpc import cli
 from xray_hpc.errors import ConfigError
@@ -38,14 +37,14 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_hpc.logs",
-        description="Print the log of a run: what its training printed, over all its restarts.",
-        epilog="""examples:
-  python -m xray_hpc.logs ft-1a2b                  the run of results/ whose name starts so
-  python -m xray_hpc.logs lr-depth/ft-1a -n 20     of one sweep; the last 20 lines
-  python -m xray_hpc.logs ft-1a2b3c4d -f           on and on, until the run has ended""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = cli.make_parser(
+        "logs",
+        "Print a run's log: the output of its training, over all attempts.",
+        examples="""
+            python -m xray_hpc.logs ft-1a2b                  the run whose name starts with ft-1a2b
+            python -m xray_hpc.logs lr-depth/ft-1a -n 20     a run of one sweep; its last 20 lines
+            python -m xray_hpc.logs ft-1a2b3c4d -f           follow the log until the run ends
+        """,
     )
     parser.add_argument(
         "run", metavar="RUN", help="its folder, or its name or the start of it, or SWEEP/RUN"
@@ -54,13 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "-f", "--follow", action="store_true", help="go on until the run has ended, or Ctrl-C"
     )
     parser.add_argument("-n", "--lines", metavar="LINES", type=int, help="the last LINES only")
-    parser.add_argument(
-        "--results",
-        metavar="FOLDER",
-        type=Path,
-        default=Path("results"),
-        help="the folder of the sweeps (results)",
-    )
+    cli.add_results_option(parser)
     return parser
 
 

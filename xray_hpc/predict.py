@@ -19,12 +19,12 @@ SCREEN = (100, 40)  # columns and rows where there is no terminal
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_hpc.predict",
-        description="Score images with a trained model: a table here, and all of it in a CSV file "
-        "with the columns path, score_<class> for each class, label and error.",
-        epilog="An image that cannot be read is a row with its error; the exit code is 1 if that "
-        "is true of all of them. Images are prepared exactly as they were for training.",
+    parser = cli.make_parser(
+        "predict",
+        "Score images with a trained model: print a table, and write a CSV file with the columns "
+        "path, score_<class> for each class, label and error.",
+        notes="An image that cannot be read is a row with its error; the exit code is 1 if no "
+        "image could be read. Images are prepared exactly as they were for training.",
     )
     parser.add_argument(
         "model",

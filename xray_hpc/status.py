@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from xray_hpc import cli
@@ -110,16 +109,15 @@ def _lasting(run: WatchedRun) -> WatchedRun:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m xray_hpc.status",
-        description="Show how the runs of sweeps stand; without SWEEP, a line on each sweep.",
-        epilog="""examples:
-  python -m xray_hpc.status                        all sweeps in results/
-  python -m xray_hpc.status lr-depth --watch       one of them, redrawn until Ctrl-C
-  python -m xray_hpc.status lr-depth --json | jq -r 'select(.state == "failed") | .run'
-
-It reads the runs' own files, and asks Slurm once where runs were submitted to it.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = cli.make_parser(
+        "status",
+        "Show the state of every run of a sweep; without SWEEP, one line per sweep.",
+        examples="""
+            python -m xray_hpc.status                        all sweeps in results/
+            python -m xray_hpc.status lr-depth --watch       one sweep, redrawn until Ctrl-C
+            python -m xray_hpc.status lr-depth --json | jq -r 'select(.state == "failed") | .run'
+        """,
+        notes="Reads the run folders, and queries Slurm once if runs were submitted to it.",
     )
     parser.add_argument("sweep", metavar="SWEEP", nargs="*", help="a sweep's name or folder")
     parser.add_argument(
@@ -134,13 +132,7 @@ It reads the runs' own files, and asks Slurm once where runs were submitted to i
         "--all", action="store_true", help=f"list every run, also where there are more than {ROWS}"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object for each run")
-    parser.add_argument(
-        "--results",
-        metavar="FOLDER",
-        type=Path,
-        default=Path("results"),
-        help="the folder of the sweeps (results)",
-    )
+    cli.add_results_option(parser)
     return parser
 
 

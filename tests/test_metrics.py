@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn, and the identities they must keep."""
+"""Compare the metrics with scikit-learn, and check identities that they must satisfy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import TrainingDivergedError
 from xray_hpc.metrics import (
     MACRO,
     MICRO,
@@ -34,7 +34,7 @@ TWO = ("NORMAL", "PNEUMONIA")
 THREE = ("Covid", "Normal", "Viral Pneumonia")
 Split = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
-# Few distinct scores make ties, 0.5 among them, which is where definitions differ.
+# A few distinct scores, 0.5 among them, produce ties, where definitions differ.
 P = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.floats(0, 1))
 
 
@@ -43,9 +43,9 @@ FEW = settings(max_examples=30)  # scikit-learn takes milliseconds
 
 @st.composite
 def splits(draw: st.DrawFn, classes: int, *, every_class: bool = True) -> Split:
-    """Labels [N] and probabilities [N, K]; a sigmoid's two, or shares of small whole numbers."""
-    wanted = st.integers(0, classes - 1)
-    y = draw(st.lists(wanted, min_size=1, max_size=40))
+    """Draw labels [N] and probabilities [N, K]: of a sigmoid, or ratios of small integers."""
+    labels = st.integers(0, classes - 1)
+    y = draw(st.lists(labels, min_size=1, max_size=40))
     y_true = np.array(y + list(range(classes)) if every_class else y)
     if classes == 2:
         p = draw(st.lists(P, min_size=len(y_true), max_size=len(y_true)))
@@ -59,7 +59,7 @@ def sigmoid(p: Any) -> np.ndarray[Any, Any]:
     return probabilities(np.asarray(p, np.float64)[:, None])
 
 
-def test_two_classes_by_hand() -> None:
+def test_split_metrics_of_two_classes_match_hand_computed_values() -> None:
     measured = split_metrics([0, 0, 0, 1, 1], sigmoid([0.1, 0.6, 0.2, 0.9, 0.4]), TWO)
     assert measured == {
         "images": 5,
@@ -95,7 +95,7 @@ def test_two_classes_by_hand() -> None:
     }
 
 
-def test_three_classes_by_hand() -> None:
+def test_split_metrics_of_three_classes_match_hand_computed_values() -> None:
     scores = [[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]
     measured = split_metrics([0, 0, 1, 2], scores, THREE)
     assert measured["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
@@ -118,14 +118,16 @@ def test_three_classes_by_hand() -> None:
 @pytest.mark.parametrize("classes", [TWO, THREE, ("a", "b", "c", "d", "e")])
 @FEW
 @given(data=st.data())
-def test_metrics_are_scikit_learns(classes: tuple[str, ...], data: st.DataObject) -> None:
+def test_split_metrics_agree_with_scikit_learn(
+    classes: tuple[str, ...], data: st.DataObject
+) -> None:
     y_true, scores = data.draw(splits(len(classes)))
     two, labels = len(classes) == 2, list(range(len(classes)))
     measured = split_metrics(y_true, scores, classes)
-    called = predicted_labels(scores, 0.5 if two else None)
-    assert measured["confusion"] == confusion_matrix(y_true, called, labels=labels).tolist()
-    assert measured["accuracy"] == pytest.approx(accuracy_score(y_true, called))
-    expected = balanced_accuracy_score(y_true, called)
+    predicted = predicted_labels(scores, 0.5 if two else None)
+    assert measured["confusion"] == confusion_matrix(y_true, predicted, labels=labels).tolist()
+    assert measured["accuracy"] == pytest.approx(accuracy_score(y_true, predicted))
+    expected = balanced_accuracy_score(y_true, predicted)
     assert measured["balanced_accuracy"] == pytest.approx(expected)
     clipped = np.clip(scores, 1e-7, 1 - 1e-7)
     assert measured["loss"] == pytest.approx(log_loss(y_true, clipped, labels=labels), abs=1e-6)
@@ -141,7 +143,7 @@ def test_metrics_are_scikit_learns(classes: tuple[str, ...], data: st.DataObject
 @pytest.mark.parametrize("classes", [TWO, THREE])
 @FEW
 @given(data=st.data())
-def test_the_classes_figures_are_scikit_learns_report(
+def test_per_class_metrics_agree_with_classification_report(
     classes: tuple[str, ...], data: st.DataObject
 ) -> None:
     y_true, scores = data.draw(splits(len(classes)))
@@ -165,7 +167,7 @@ def test_the_classes_figures_are_scikit_learns_report(
 
 @FEW
 @given(splits(2))
-def test_two_classes_measure_as_the_scores_of_the_second(split: Split) -> None:
+def test_two_class_metrics_depend_on_the_positive_score_only(split: Split) -> None:
     y_true, scores = split
     p = scores[:, 1]
     measured = split_metrics(y_true, scores, TWO)
@@ -184,7 +186,7 @@ def test_two_classes_measure_as_the_scores_of_the_second(split: Split) -> None:
 
 
 @given(splits(2))
-def test_the_curve_of_two_classes_is_scikit_learns(split: Split) -> None:
+def test_roc_curve_of_two_classes_agrees_with_scikit_learn(split: Split) -> None:
     y_true, scores = split
     ((name, (fpr, tpr, thresholds)),) = roc_curves(y_true, scores, TWO).items()
     assert name == "PNEUMONIA"
@@ -196,7 +198,7 @@ def test_the_curve_of_two_classes_is_scikit_learns(split: Split) -> None:
 
 @FEW
 @given(splits(3))
-def test_every_curve_encloses_its_auc(split: Split) -> None:
+def test_area_under_each_roc_curve_equals_the_reported_auc(split: Split) -> None:
     y_true, scores = split
     measured, curves = split_metrics(y_true, scores, THREE), roc_curves(y_true, scores, THREE)
     assert list(curves) == [*THREE, MICRO, MACRO]
@@ -207,10 +209,10 @@ def test_every_curve_encloses_its_auc(split: Split) -> None:
     assert areas[MACRO] == pytest.approx(measured["auc"])
 
 
-def test_the_macro_average_is_the_mean_of_the_curves_over_the_false_positive_rate() -> None:
+def test_macro_average_curve_is_the_mean_over_the_false_positive_rate() -> None:
     scores = [[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]
     fpr, tpr, thresholds = roc_curves([0, 0, 1, 2], scores, THREE)[MACRO]
-    # Covid and Viral Pneumonia rise at 0; Normal rises at 1/3, behind one false positive.
+    # Covid and Viral Pneumonia reach TPR 1 at FPR 0, Normal at FPR 1/3 (one false positive).
     np.testing.assert_allclose(fpr, [0, 0, 1 / 3, 1 / 3, 1])
     np.testing.assert_allclose(tpr, [0, 2 / 3, 2 / 3, 1, 1])
     assert np.isnan(thresholds).all()
@@ -218,7 +220,9 @@ def test_the_macro_average_is_the_mean_of_the_curves_over_the_false_positive_rat
 
 @pytest.mark.parametrize("classes", [TWO, THREE])
 @given(data=st.data())
-def test_the_counts_make_up_the_images(classes: tuple[str, ...], data: st.DataObject) -> None:
+def test_confusion_counts_sum_to_the_number_of_images(
+    classes: tuple[str, ...], data: st.DataObject
+) -> None:
     y_true, scores = data.draw(splits(len(classes), every_class=False))
     measured = split_metrics(y_true, scores, classes)
     confusion = np.array(measured["confusion"])
@@ -230,11 +234,11 @@ def test_the_counts_make_up_the_images(classes: tuple[str, ...], data: st.DataOb
 
 @FEW
 @given(splits(3), st.permutations(range(3)))
-def test_naming_the_classes_otherwise_renames_their_figures(split: Split, order: list[int]) -> None:
+def test_metrics_are_equivariant_to_the_order_of_classes(split: Split, order: list[int]) -> None:
     y_true, scores = split
     highest = scores.max(axis=1, keepdims=True)
     if ((scores == highest).sum(axis=1) > 1).any():
-        return  # of equal scores the first class is called
+        return  # the first of equal scores is predicted
     measured = split_metrics(y_true, scores, THREE)
     names = tuple(THREE[label] for label in order)
     renamed = split_metrics(np.argsort(order)[y_true], scores[:, order], names)
@@ -246,7 +250,7 @@ def test_naming_the_classes_otherwise_renames_their_figures(split: Split, order:
 
 @FEW
 @given(splits(3), st.randoms())
-def test_the_order_of_the_images_does_not_matter(split: Split, random: Any) -> None:
+def test_metrics_are_invariant_to_the_order_of_images(split: Split, random: Any) -> None:
     y_true, scores = split
     order = list(range(len(y_true)))
     random.shuffle(order)
@@ -256,14 +260,14 @@ def test_the_order_of_the_images_does_not_matter(split: Split, random: Any) -> N
         assert after[name] == pytest.approx(before[name])
 
 
-def test_a_score_at_the_threshold_is_negative() -> None:
+def test_score_equal_to_the_threshold_is_negative() -> None:
     scores = sigmoid([0.5, 0.5])
     measured = split_metrics([1, 0], scores, TWO)
     assert (measured["false_negatives"], measured["true_negatives"]) == (1, 1)
     assert split_metrics([1, 0], scores, TWO, threshold=0.4)["false_positives"] == 1
 
 
-def test_a_sure_mistake_costs_a_finite_loss() -> None:
+def test_loss_of_a_certain_mistake_is_finite() -> None:
     assert split_metrics([1], sigmoid([0.0]), TWO)["loss"] == pytest.approx(-math.log(1e-7))
 
 
@@ -272,13 +276,13 @@ def nulls(block: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize(("label", "undefined"), [(0, "sensitivity"), (1, "specificity")])
-def test_what_one_of_two_classes_cannot_tell_is_none(label: int, undefined: str) -> None:
+def test_metrics_undefined_for_a_single_class_are_none(label: int, undefined: str) -> None:
     measured = split_metrics([label, label], sigmoid([0.2, 0.7]), TWO)
     assert nulls(measured) == {"auc", "auc_micro", undefined}
     assert measured["balanced_accuracy"] == measured["accuracy"]
 
 
-def test_a_class_without_images_has_no_figures_and_no_part_in_the_means() -> None:
+def test_class_without_images_has_no_metrics_and_is_left_out_of_means() -> None:
     scores = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]]
     measured = split_metrics([0, 1, 1], scores, THREE)
     absent = measured["per_class"]["Viral Pneumonia"]
@@ -291,44 +295,44 @@ def test_a_class_without_images_has_no_figures_and_no_part_in_the_means() -> Non
     assert auc(*curves[MACRO][:2]) == 1.0
 
 
-def test_calling_a_class_without_images_costs_the_others_alone() -> None:
+def test_predicting_a_class_without_images_lowers_only_the_other_classes() -> None:
     scores = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]
     measured = split_metrics([0, 1, 1], scores, THREE)
     assert nulls(measured["per_class"]["Viral Pneumonia"]) == {"precision", "recall", "f1", "auc"}
     assert measured["f1"] == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_a_class_that_is_never_called_has_precision_0() -> None:
+def test_class_that_is_never_predicted_has_precision_0() -> None:
     measured = split_metrics([0, 1], sigmoid([0.7, 0.9]), TWO)
     assert measured["per_class"]["NORMAL"]["precision"] == 0
     assert measured["f1"] == pytest.approx(1 / 3)
 
 
-def test_both_of_two_classes_have_the_same_area_even_where_a_sigmoid_is_saturated() -> None:
+def test_auc_of_both_classes_is_equal_for_a_saturated_sigmoid() -> None:
     measured = split_metrics([0, 0, 1], sigmoid([1e-18, 2e-18, 3e-18]), TWO)
     assert [block["auc"] for block in measured["per_class"].values()] == [1.0, 1.0]
 
 
-def test_three_classes_of_which_one_has_images_leave_no_macro_average() -> None:
+def test_macro_average_is_undefined_if_only_one_class_has_images() -> None:
     scores = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]
     assert split_metrics([0, 0], scores, THREE)["auc"] is None
     assert np.isnan(roc_curves([0, 0], scores, THREE)[MACRO][1]).all()
 
 
-def test_a_rate_without_images_is_nan() -> None:
+def test_roc_rate_without_images_is_nan() -> None:
     fpr, tpr, _ = roc_curves([1, 1], sigmoid([0.2, 0.7]), TWO)["PNEUMONIA"]
     assert np.isnan(fpr).all()
     np.testing.assert_array_equal(tpr, [0, 0.5, 1])
 
 
-def test_one_sigmoid_is_two_probabilities_and_a_softmax_is_as_it_is() -> None:
+def test_probabilities_expand_a_sigmoid_and_keep_a_softmax() -> None:
     np.testing.assert_array_equal(probabilities(np.float32([[0.25]])), [[0.75, 0.25]])
     three = np.float32([[0.5, 0.25, 0.25]])
     np.testing.assert_array_equal(probabilities(three), three)
 
 
-def test_a_diverged_training_is_named() -> None:
-    with pytest.raises(UserError, match="1 of 2 scores are not finite; the training diverged"):
+def test_scores_that_are_not_finite_raise_training_diverged() -> None:
+    with pytest.raises(TrainingDivergedError, match="1 of 2 scores"):
         split_metrics([0, 1], sigmoid([0.5, float("nan")]), TWO)
 
 
@@ -343,6 +347,6 @@ def test_a_diverged_training_is_named() -> None:
         ([2], [[0.5, 0.5]]),
     ],
 )
-def test_arrays_that_are_no_split_are_refused(y_true: Any, scores: Any) -> None:
+def test_invalid_labels_or_scores_raise_value_error(y_true: Any, scores: Any) -> None:
     with pytest.raises(ValueError, match="must"):
         split_metrics(y_true, scores, TWO)

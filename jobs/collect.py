@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from xray_hpc import cli
+from xray_hpc import job_logging
 from xray_hpc.collect import main as collect
 from xray_hpc.launching.resume import submit_waiting
 from xray_hpc.records.paths import SweepPaths
@@ -21,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    job_logging.run_job(main)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 from pathlib import Path
 
-from xray_hpc import cli
+from xray_hpc import job_logging
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.schema import build
 from xray_hpc.errors import ConfigError
@@ -22,6 +23,8 @@ from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.worker.dead_task import conclude_dead
 from xray_hpc.worker.worker import work
+
+logger = logging.getLogger("xray_hpc.jobs.run")
 
 
 def main() -> int:
@@ -51,7 +54,7 @@ def main() -> int:
         runs = [RunPaths(folder.resolve()) for folder in arguments.run]
         return work(runs, ClusterConfig("local" if arguments.local else "slurm"))
     if is_double(arguments.submission.resolve()):
-        print("this job was submitted a second time; the first one sees to its runs")
+        logger.info("this job was submitted a second time; the first one sees to its runs")
         return 0
     runs, cluster = read_task(arguments.submission.resolve())
     start = f"{os.environ.get('SLURM_ARRAY_TASK_ID', 0)}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
@@ -98,4 +101,4 @@ def is_double(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    job_logging.run_job(main)

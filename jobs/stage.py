@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from xray_hpc import cli
+from xray_hpc import job_logging
 from xray_hpc.data.stage_data import stage_data, used_augmentations
 from xray_hpc.records.frozen_run import read_frozen
 from xray_hpc.records.paths import RunPaths
@@ -26,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    job_logging.run_job(main)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from xray_hpc import cli
+from xray_hpc import job_logging
 from xray_hpc.records.frozen_run import read_frozen
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.__main__ import quiet_start
@@ -45,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    job_logging.run_job(main)

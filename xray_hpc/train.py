@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from xray_hpc import cli
+from xray_hpc import cli, job_logging
 from xray_hpc.config import hydra_app
 from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import make_plan
@@ -30,6 +30,7 @@ def _train(composed: hydra_app.Composed) -> int:
         # A sweep that was launched is launched again as it was, whatever is trained in it by hand.
         prepare(plan, None if plan.place.sweep.sweep_yaml.exists() else sys.argv[1:], fresh)
     print(f"run folder: {paths.folder}", flush=True)
+    job_logging.configure()
     return work([paths], plan.place.cluster)
 
 

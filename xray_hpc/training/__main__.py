@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xray_hpc import job_logging
 from xray_hpc.errors import UserError
 from xray_hpc.records import exit_codes
 from xray_hpc.records.paths import RunPaths
@@ -46,6 +47,7 @@ def quiet_start() -> Iterator[None]:
 
 def main() -> int:
     """Train the run of the folder that the command line names; give the exit code."""
+    job_logging.configure()
     end_when_told()
     if pipe := os.environ.get("XRAY_HPC_PARENT"):
         end_with_parent(int(pipe))

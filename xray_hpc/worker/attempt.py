@@ -7,6 +7,7 @@ and so can write into ``run.json`` what a killed process cannot.
 from __future__ import annotations
 
 import functools
+import logging
 import signal
 import sys
 import threading
@@ -42,10 +43,11 @@ from xray_hpc.worker.failure_policy import (
 )
 from xray_hpc.worker.job_signals import Signals
 from xray_hpc.worker.node_check import counts_gpus, look
-from xray_hpc.worker.output import complain, say
 from xray_hpc.worker.resource_usage import GpuUse, memory_group, oom_kills, process_usage
 from xray_hpc.worker.slurm_job import KILL_WAIT, Job, JobState
 from xray_hpc.worker.training_process import Child, Log
+
+logger = logging.getLogger(__name__)
 
 # An older copy of this job, on a node that Slurm has lost, may live until its lease expires.
 PATIENCE_SECONDS = 1.5 * EXPIRY_SECONDS
@@ -124,7 +126,7 @@ class Attempts:
         record = existing_record(paths)
         if record.status is Status.FINISHED:
             remove_checkpoints(paths)  # of a process that ended before it could
-            say(f"{paths.name} is finished already; leaving it as it is")
+            logger.info(f"{paths.name} is finished already; leaving it as it is")
             return AttemptOutcome(paths, 0)
         if stopped := self._stopped(paths, record, lease):
             return stopped
@@ -152,7 +154,7 @@ class Attempts:
             return None
         if unseen(record):
             conclude(paths, -signal.SIGKILL, failure, self.cluster, lease, used={"ended": None})
-        say(f"{paths.name} is left as it is: {decision.why}")
+        logger.info(f"{paths.name} is left as it is: {decision.why}")
         return AttemptOutcome(paths, 1, failure)
 
     def _train(self, paths: RunPaths, lease: Lease) -> AttemptOutcome:
@@ -259,7 +261,7 @@ def take_lease(paths: RunPaths, job: Job | None, signals: Signals) -> Lease:
             if time.monotonic() >= end or signals.asked is not None:
                 raise
             if job is not None and not said:
-                say(f"{paths.name} is held by {error.owner}; waiting for it")
+                logger.info(f"{paths.name} is held by {error.owner}; waiting for it")
                 if error.owner.job == job.id and not _is_ours(error.owner, job):
                     ask_for(paths.lease, job.id, job.restarts)
             said = True
@@ -272,5 +274,5 @@ def _is_ours(owner: Owner, job: Job) -> bool:
 
 
 def _said(outcome: AttemptOutcome, message: str) -> AttemptOutcome:
-    complain(f"error: {message}")
+    logger.error(message)
     return outcome

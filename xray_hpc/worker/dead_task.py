@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,10 +24,11 @@ from xray_hpc.worker.attempt_record import (
 )
 from xray_hpc.worker.failure_policy import ExitEvidence, by_policy, classify
 from xray_hpc.worker.job_signals import Signals
-from xray_hpc.worker.output import say
 from xray_hpc.worker.requeue import record_of, requeue_job, say_unwritable
 from xray_hpc.worker.resource_usage import job_out_of_memory, memory_group
 from xray_hpc.worker.slurm_job import KILL_WAIT, Job, JobState, current_job
+
+logger = logging.getLogger(__name__)
 
 # What srun gives for a task that was killed: 128 + 9, or 256 + 9.
 KILLED_CODES = (137, 265)
@@ -64,11 +66,11 @@ def conclude_dead(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -
                 else:
                     outcomes.append(dead.leave(run))
             except (LeaseError, UserError) as error:  # a later start of this job trains it
-                say(f"{run.name}: {error}")
+                logger.info(f"{run.name}: {error}")
             except OSError as error:
                 say_unwritable(run, error)
         if outcomes:
-            say(f"the job's task ended with {code}")
+            logger.info(f"the job's task ended with {code}")
             requeue_job(outcomes, job, cluster, signals.patience)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 from xray_hpc.config.cluster_config import ClusterConfig
@@ -12,8 +13,9 @@ from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
 from xray_hpc.worker.attempt_record import AttemptOutcome, existing_record, mark_retried
 from xray_hpc.worker.failure_policy import FailureDecision
-from xray_hpc.worker.output import complain, say
 from xray_hpc.worker.slurm_job import Job
+
+logger = logging.getLogger(__name__)
 
 
 def requeue_job(
@@ -30,7 +32,7 @@ def requeue_job(
     for item in outcomes:
         if item.decision:
             ended = f"ended ({item.failure.value})" if item.failure else "has another owner"
-            say(f"{item.paths.name} {ended}; {item.action}: {item.decision.why}")
+            logger.info(f"{item.paths.name} {ended}; {item.action}: {item.decision.why}")
     again = [item for item in outcomes if item.action not in (None, "stop")]
     if not again or any(item.failure is Failure.CANCELLED for item in outcomes):
         return
@@ -41,7 +43,7 @@ def requeue_job(
     _mark_retried(again, True)
     refused = job.requeue(memory=memory, exclude=sorted(exclude), patience=patience)
     if refused is not None:
-        complain(f"error: job {job.id} was not put back ({refused}); launch again")
+        logger.error(f"job {job.id} was not put back ({refused}); launch again")
         _mark_retried(again, False)
 
 
@@ -75,7 +77,7 @@ def say_unwritable(paths: RunPaths, error: OSError) -> None:
     """Say why nothing can be written into the folder of a run; any other error is raised."""
     if not out_of_reach(paths.folder, error):
         raise error
-    complain(f"error: {paths.folder} cannot be written to ({error.strerror})")
+    logger.error(f"{paths.folder} cannot be written to ({error.strerror})")
 
 
 def given_up(run: RunPaths, runs: Sequence[RunPaths], job: Job | None) -> bool:

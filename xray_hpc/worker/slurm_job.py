@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -15,7 +16,8 @@ from xray_hpc.errors import JobPendingError, SlurmError, SlurmUnavailableError, 
 from xray_hpc.slurm.client import ask
 from xray_hpc.slurm.scontrol import fields, nodes, settings
 from xray_hpc.slurm.units import mebibytes, seconds
-from xray_hpc.worker.output import say
+
+logger = logging.getLogger(__name__)
 
 # A cluster that does not say how long a job has between SIGTERM and SIGKILL: Slurm's own default.
 KILL_WAIT = 30
@@ -122,7 +124,7 @@ class Job:
             try:
                 _insist(["scontrol", "update", f"JobId={self.id}", *changes], patience)
             except SlurmError as error:
-                say(f"warning: Slurm did not take {' '.join(changes)} ({error})")
+                logger.warning(f"Slurm did not take {' '.join(changes)} ({error})")
         return None
 
     def largest_memory(self) -> int | None:

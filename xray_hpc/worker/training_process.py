@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import select
 import signal
@@ -13,7 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.worker.output import complain, pass_on
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 KEPT_BYTES = 4096
@@ -115,7 +118,9 @@ class Child:
         lines = log.add(block)
         if self._label is not None:
             block = b"".join(f"{self._label}: ".encode() + line for line in lines)
-        pass_on(block)
+        with contextlib.suppress(OSError):  # nobody may be reading any more
+            sys.stdout.buffer.write(block)
+            sys.stdout.buffer.flush()
 
 
 class Log:
@@ -149,7 +154,7 @@ class Log:
                 self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        complain(f"warning: the log is not written any more: {error}")
+        logger.warning(f"the log is not written any more: {error}")
         self._file = None
 
     def __enter__(self) -> Log:

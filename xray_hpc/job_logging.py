@@ -1,0 +1,74 @@
+"""Logging for jobs: one format for the worker, the training process and the scripts in ``jobs/``.
+
+A module that runs inside a job logs through ``logger = logging.getLogger(__name__)``::
+
+    2026-11-30 14:05:12 WARNING checkpoint epoch-003.npz is damaged; resuming from epoch 2
+
+Use ``logger.info`` for a state ("resuming from epoch 3"), ``warning`` for what the job works
+around, and ``error`` for what ends a run. ``print`` remains for commands that talk to their user.
+Each process calls ``configure`` once, in its entry point; until then, Python prints warnings and
+errors to stderr without a format and drops ``info``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from xray_hpc import cli
+from xray_hpc.errors import UserError
+from xray_hpc.records import exit_codes
+
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+logger = logging.getLogger(__name__)
+
+
+class JobLogHandler(logging.Handler):
+    """Write log lines to stderr, and drop those that cannot be written.
+
+    A closed terminal, an srun that has ended or a full disk under the job's log must neither end a
+    run nor prevent its job from being requeued.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record as a line."""
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except OSError:
+            pass
+        except Exception:
+            self.handleError(record)
+
+
+def configure() -> None:
+    """Send the package's log lines, ``INFO`` and above, to stderr.
+
+    The root logger is left alone, so that the messages of TensorFlow and other libraries keep their
+    own levels and formats.
+    """
+    package = logging.getLogger("xray_hpc")
+    package.setLevel(logging.INFO)
+    handler = JobLogHandler()
+    handler.setFormatter(logging.Formatter(FORMAT, TIME_FORMAT))
+    package.handlers = [handler]
+
+
+def run_job(main: Callable[[], int | None]) -> NoReturn:
+    """Configure logging, call a job script's ``main`` and exit with the code that it returns.
+
+    A ``UserError`` is logged as one line and exits with 2; see ``cli.run`` for everything else.
+    """
+    configure()
+
+    def logged() -> int | None:
+        try:
+            return main()
+        except UserError as error:
+            logger.error("%s", " ".join(str(error).splitlines()))
+            return exit_codes.WRONG_INPUT
+
+    cli.run(logged)

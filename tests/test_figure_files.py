@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xray_hpc.figure_files import plain, save
+from xray_hpc.figure_files import escape_dollars, save_figure
 
 
 def titled(title: str) -> Figure:
@@ -19,7 +19,7 @@ def titled(title: str) -> Figure:
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path, grey: bool) -> None:
     files = [tmp_path / "a.png", tmp_path / "b.png"]
     for file in files:
-        save(titled("ROC"), file, dpi=80, grey=grey)
+        save_figure(titled("ROC"), file, dpi=80, grey=grey)
     assert files[0].read_bytes() == files[1].read_bytes()
     with Image.open(files[0]) as image:
         assert image.mode == ("L" if grey else "RGB")
@@ -27,19 +27,19 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path, grey: bool) -> Non
 
 
 def test_names_with_dollars_and_foreign_letters_are_drawn(tmp_path: Path) -> None:
-    save(titled(plain("$(x)^_$-模型")), tmp_path / "odd.png", dpi=80)
+    save_figure(titled(escape_dollars("$(x)^_$-模型")), tmp_path / "odd.png", dpi=80)
 
 
 def test_empty_margins_are_trimmed_where_asked(tmp_path: Path) -> None:
     figure = Figure(figsize=(3, 2))
     figure.text(0.5, 0.5, "alone")
-    save(figure, tmp_path / "whole.png", dpi=80)
-    save(figure, tmp_path / "trimmed.png", dpi=80, trim=True)
+    save_figure(figure, tmp_path / "whole.png", dpi=80)
+    save_figure(figure, tmp_path / "trimmed.png", dpi=80, trim=True)
     with Image.open(tmp_path / "whole.png") as whole, Image.open(tmp_path / "trimmed.png") as cut:
         assert cut.height < whole.height
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ParseSyntaxException"):
-        save(titled(r"$\frac$"), tmp_path / "odd.png", dpi=80)
+        save_figure(titled(r"$\frac$"), tmp_path / "odd.png", dpi=80)
     assert list(tmp_path.iterdir()) == []

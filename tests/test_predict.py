@@ -20,7 +20,7 @@ from PIL import Image
 
 from tests.data.test_dicom import write
 from xray_hpc import predict
-from xray_hpc.data.index import scan
+from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
 from xray_hpc.models.model_card import ModelCard, add_card
 from xray_hpc.records.atomic_files import read_json, write_json
@@ -429,7 +429,7 @@ def test_the_test_images_of_a_run_get_the_scores_that_the_run_gave_them(
     subprocess.run(train, check=True, capture_output=True)
     (folder,) = Path("results/s/runs").iterdir()
     frozen = read_frozen(RunPaths(folder))
-    root = scan(frozen.config.data, frozen.cache).root
+    root = build_index(frozen.config.data, frozen.cache).root
     given = rows(RunPaths(folder).scores("cnn", "test"))
     listed = "".join(f"{root / row['file']}\n" for row in given)
     assert call(folder, "-", stdin=listed.encode()) == 0

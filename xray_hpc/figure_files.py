@@ -13,12 +13,14 @@ from PIL import Image
 from xray_hpc.records.atomic_files import replacing
 
 
-def plain(text: str) -> str:
+def escape_dollars(text: str) -> str:
     """``text`` with dollar signs shown as they are, not read as mathematics."""
     return text.replace("$", r"\$")
 
 
-def save(figure: Figure, path: Path, *, dpi: int, trim: bool = False, grey: bool = False) -> None:
+def save_figure(
+    figure: Figure, path: Path, *, dpi: int, trim: bool = False, grey: bool = False
+) -> None:
     """Write ``figure`` to ``path`` in one step; the same figure gives the same bytes.
 
     ``trim`` takes off empty margins. ``grey`` halves the file of a figure without colours.

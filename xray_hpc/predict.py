@@ -59,11 +59,11 @@ def main() -> int:
     """The command."""
     given = _parser().parse_intermixed_args()
     # From here on NumPy is loaded, and TensorFlow when the rest is known to be right.
-    from xray_hpc.data.thread_map import cores
     from xray_hpc.prediction.predict_files import predict
     from xray_hpc.prediction.prediction_table import PredictionTable, csv_rows
     from xray_hpc.prediction.request import STDOUT, check_request
     from xray_hpc.progress_bar import Progress
+    from xray_hpc.thread_map import available_cores
 
     listed = sys.stdin.buffer.read() if "-" in given.images else b""
     request = check_request(given.model, given.images, given.output, given.threshold, listed)
@@ -74,7 +74,7 @@ def main() -> int:
     grow_gpu_memory()
     score = load_scorer(request.keras_file, request.card)
     table = PredictionTable(request.card.classes, request.output, *shutil.get_terminal_size(SCREEN))
-    results = predict(request.found, request.card, score, request.threshold, cores())
+    results = predict(request.found, request.card, score, request.threshold, available_cores())
     with (
         csv_rows(request.output, request.card.classes) as write,
         Progress("scoring images", len(request.found)) as progress,

@@ -17,7 +17,9 @@ from xray_hpc.models.weights_download import fetch_weights
 
 
 def _stage(composed: hydra_app.Composed) -> int:
-    from xray_hpc.data.augmentation_figure import Shown  # with matplotlib: not for --help
+    from xray_hpc.data.augmentation_figure import (
+        NamedAugmentation,  # with matplotlib: not for --help
+    )
     from xray_hpc.data.stage_data import stage_data
 
     model, _ = resolve(build(ModelConfig, composed.values["model"], "model"))
@@ -32,7 +34,7 @@ def _stage(composed: hydra_app.Composed) -> int:
     if given not in sets.values():
         sets["as given"] = given
     data = run.config.data
-    shown = [Shown(name, augment, data.crop) for name, augment in sets.items()]
+    shown = [NamedAugmentation(name, augment, data.crop) for name, augment in sets.items()]
     stage_data(data, plan.place.cache, plan.place.sweep, shown, run.config.seed)
     return 0
 

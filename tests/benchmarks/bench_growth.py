@@ -15,7 +15,7 @@ from tests.benchmarks.line_fit import line
 from tests.benchmarks.markdown_table import Table, number
 from tests.benchmarks.timing import REPOSITORY, progress
 from tests.benchmarks.training_methods import Task, Training, ours, theirs
-from xray_hpc.figure_files import save
+from xray_hpc.figure_files import save_figure
 from xray_hpc.report.figure_style import DPI, PALETTE, look
 
 FIGURE = REPOSITORY / "results" / "example" / "growth.png"
@@ -43,7 +43,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
         for images in OURS["images"]
     }
     grown = {"tutorial": tutorial(tasks, folder), "ours": own(tasks, folder)}
-    save(draw(grown), FIGURE, dpi=DPI)
+    save_figure(draw(grown), FIGURE, dpi=DPI)
     table = Table(
         "How cost grows",
         f"CPU seconds, everything included, of `tl` with MobileNetV2 at {SIZE} px ({whole.name}): "

@@ -18,9 +18,9 @@ from tests.benchmarks import drawn_xrays
 from tests.benchmarks.markdown_table import SPREAD, Table, number, spread
 from tests.benchmarks.timing import Sample, median_cpu, repeated
 from xray_hpc.config.run_config import AugmentConfig, DataConfig
-from xray_hpc.data.dataset import Dataset, load_index
-from xray_hpc.data.image_store import pack
-from xray_hpc.data.index import scan
+from xray_hpc.data.dataset import Dataset, load_indexed
+from xray_hpc.data.image_store import build_image_store
+from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,13 +98,13 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
         validation_fraction=0.2,
         split_seed=SEED,
     )
-    index = scan(config, cache)
+    index = build_index(config, cache)
     every = len(index.entries)
     with contextlib.redirect_stderr(io.StringIO()):  # its warnings are not about speed
-        packing = Timing(every, repeated(lambda: pack(index, config, cache), repeat))
-        reading = Timing(every, repeated(lambda: load_index(index, config, cache), repeat))
-        data = load_index(index, config, cache)
-        grey = load_index(index, replace(config, channels=1), cache)
+        packing = Timing(every, repeated(lambda: build_image_store(index, config, cache), repeat))
+        reading = Timing(every, repeated(lambda: load_indexed(index, config, cache), repeat))
+        data = load_indexed(index, config, cache)
+        grey = load_indexed(index, replace(config, channels=1), cache)
     table = Table(
         f"Loading images: {name}",
         f"{drawn_xrays.describe(root)}. {SIZE} px, batches of {BATCH}; nothing is trained, and "

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from tests.benchmarks.timing import Sample, cpu_seconds, repeated
 from xray_hpc.config.run_config import CheckpointConfig
-from xray_hpc.data.dataset import load
+from xray_hpc.data.dataset import load_dataset
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.callbacks import Keep
@@ -95,7 +95,7 @@ class Steps:
 
     def __init__(self, run: FrozenRun) -> None:
         self.config = run.config
-        self.data = load(run.config.data, run.cache)
+        self.data = load_dataset(run.config.data, run.cache)
         self.learner = make_learner(run.config, self.data, make_strategy(), run.cache)
         self.model = self.learner.trained
         self.keep = Keep("val_loss")

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.index import scan
-from xray_hpc.data.splits import split
+from xray_hpc.data.index import build_index
+from xray_hpc.data.splits import split_images
 from xray_hpc.errors import UserError
 from xray_hpc.synthetic import demo_dataset
 
@@ -81,8 +81,8 @@ def part(whole: Source, images: int, folder: Path) -> Part:
         validation_fraction=0.2,
         split_seed=42,
     )
-    index = scan(config, folder)
-    splits = split(index.entries, config)
+    index = build_index(config, folder)
+    splits = split_images(index.entries, config)
     share = images / (len(splits["train"]) + len(splits["validation"]))
     root = folder / f"part-{images}"
     counts = dict.fromkeys(splits, 0)

@@ -32,7 +32,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from tests.benchmarks.timing import REPOSITORY, progress, python
-from xray_hpc.figure_files import save
+from xray_hpc.figure_files import save_figure
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.report.figure_style import DPI, PALETTE, look
 
@@ -235,7 +235,7 @@ def draw_tries(axes: Axes, story: Story) -> None:
 
 def save_small(figure: Figure, path: Path) -> None:
     """Write it with so few colours as it has, in a third of the bytes."""
-    save(figure, path, dpi=DPI)
+    save_figure(figure, path, dpi=DPI)
     with Image.open(path) as full:
         few = full.convert("RGB").quantize(64, dither=Image.Dither.NONE)
     few.save(path, optimize=True, dpi=(DPI, DPI))

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from xray_hpc.config.run_config import AugmentConfig
 from xray_hpc.data.augmentation import (
-    Moves,
-    centre,
-    change_rows,
-    epoch_changes,
-    epoch_moves,
+    GeometricParameters,
+    affine_transforms,
+    augmentation_rows,
+    center_crop,
+    draw_augmentations,
+    draw_geometry,
     epoch_order,
     epoch_views,
-    image_weights,
-    transforms,
+    sample_weights,
 )
 
 EVERYTHING = AugmentConfig(
@@ -37,8 +37,8 @@ SEEDS, EPOCHS = st.integers(0, 2**32 - 1), st.integers(0, 100)
 LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.array)
 
 
-def drawn(augment: AugmentConfig, images: int = 50, epoch: int = 0) -> Moves:
-    return epoch_moves(images, 32, 24, augment, seed=1, epoch=epoch)
+def drawn(augment: AugmentConfig, images: int = 50, epoch: int = 0) -> GeometricParameters:
+    return draw_geometry(images, 32, 24, augment, seed=1, epoch=epoch)
 
 
 def only(name: str) -> AugmentConfig:
@@ -85,7 +85,7 @@ def test_no_two_places_of_an_epoch_get_the_same_changes(
     labels: np.ndarray, seed: int, epoch: int
 ) -> None:
     order = epoch_order(labels, "sampling", seed, epoch)
-    rows = change_rows(order)
+    rows = augmentation_rows(order)
     assert sorted(rows) == list(range(len(labels)))
     for image in np.unique(order):  # its own where it comes first
         assert rows[list(order).index(image)] == image
@@ -93,7 +93,7 @@ def test_no_two_places_of_an_epoch_get_the_same_changes(
 
 def test_without_sampling_each_image_gets_its_own_changes() -> None:
     order = epoch_order(np.zeros(20, int), "none", seed=1, epoch=0)
-    np.testing.assert_array_equal(change_rows(order), order)
+    np.testing.assert_array_equal(augmentation_rows(order), order)
 
 
 @given(LABELS, SEEDS, st.integers(1, 6), EPOCHS)
@@ -111,7 +111,7 @@ def test_views_take_turns_from_epoch_to_epoch_and_within_one(
 def test_weights_average_1_and_are_scikit_learns(labels: np.ndarray) -> None:
     from sklearn.utils.class_weight import compute_sample_weight
 
-    weights = image_weights(labels)
+    weights = sample_weights(labels)
     np.testing.assert_allclose(weights, compute_sample_weight("balanced", labels), rtol=1e-6)
     np.testing.assert_allclose(weights.mean(), 1, rtol=1e-6)
 
@@ -135,21 +135,21 @@ def test_weights_average_1_and_are_scikit_learns(labels: np.ndarray) -> None:
 def test_draws_stay_within_what_was_asked_for(
     augment: AugmentConfig, seed: int, epoch: int
 ) -> None:
-    moves = epoch_moves(20, 32, 32, augment, seed, epoch)
-    _, lit = epoch_changes(20, 32, 32, augment, seed, epoch)
+    moves = draw_geometry(20, 32, 32, augment, seed, epoch)
+    _, brightness = draw_augmentations(20, 32, 32, augment, seed, epoch)
     for values, most in (
         (moves.rotation, augment.rotation),
         (moves.shear, augment.shear),
         (moves.zoom - 1, augment.zoom),
         (moves.shift[:, 0], augment.width_shift * 32),
         (moves.shift[:, 1], augment.height_shift * 32),
-        (lit - 1, augment.brightness),
+        (brightness - 1, augment.brightness),
     ):
         assert np.abs(values).max() <= most + 1e-6
 
 
 def test_draws_fill_what_was_asked_for() -> None:
-    moves = epoch_moves(2000, 32, 24, EVERYTHING, seed=1, epoch=0)
+    moves = draw_geometry(2000, 32, 24, EVERYTHING, seed=1, epoch=0)
     assert moves.rotation.min() < -38 < 38 < moves.rotation.max()
     assert moves.mirror.mean() == pytest.approx(0.5, abs=0.05)
     np.testing.assert_allclose(np.bincount(moves.turns) / 2000, 0.25, atol=0.05)
@@ -173,37 +173,37 @@ def test_an_operation_draws_the_same_whatever_else_is_on(name: str) -> None:
 
 def test_brightness_draws_the_same_whatever_else_is_on() -> None:
     (_, alone), (_, every) = (
-        epoch_changes(9, 32, 24, augment, 1, 0) for augment in (only("brightness"), EVERYTHING)
+        draw_augmentations(9, 32, 24, augment, 1, 0) for augment in (only("brightness"), EVERYTHING)
     )
     np.testing.assert_array_equal(alone, every)
 
 
 def test_epochs_seeds_and_images_differ() -> None:
-    one = transforms(drawn(EVERYTHING), 32, 24)
-    other = transforms(drawn(EVERYTHING, epoch=1), 32, 24)
+    one = affine_transforms(drawn(EVERYTHING), 32, 24)
+    other = affine_transforms(drawn(EVERYTHING, epoch=1), 32, 24)
     assert len(np.unique(np.concatenate([one, other]), axis=0)) == 100
 
 
 # Transforms
 
 
-def matrices(moves: Moves, size: int, result: int) -> np.ndarray:
+def matrices(moves: GeometricParameters, size: int, result: int) -> np.ndarray:
     """The transforms as matrices ``[N, 3, 3]`` that act on (x, y, 1)."""
-    rows = transforms(moves, size, result).astype(float)
+    rows = affine_transforms(moves, size, result).astype(float)
     return np.concatenate([rows, np.ones((len(rows), 1))], axis=1).reshape(-1, 3, 3)
 
 
 def test_no_augmentation_cuts_out_the_centre() -> None:
-    rows = transforms(epoch_moves(3, 16, 11, AugmentConfig(), 1, 0), 16, 11)
+    rows = affine_transforms(draw_geometry(3, 16, 11, AugmentConfig(), 1, 0), 16, 11)
     np.testing.assert_array_equal(rows, [[1, 0, 2, 0, 1, 2, 0, 0]] * 3)
     images = np.arange(256).reshape(1, 16, 16, 1).astype(np.uint8)
-    np.testing.assert_array_equal(centre(images, 11), images[:, 2:13, 2:13])
+    np.testing.assert_array_equal(center_crop(images, 11), images[:, 2:13, 2:13])
 
 
 @given(st.integers(8, 200), st.integers(1, 200), SEEDS)
 def test_a_crop_lies_within_the_image(size: int, cut: int, seed: int) -> None:
     cut = min(size, cut)
-    corner = epoch_moves(20, size, cut, AugmentConfig(crop=True), seed, 0).corner
+    corner = draw_geometry(20, size, cut, AugmentConfig(crop=True), seed, 0).corner
     assert corner.min() >= 0
     assert corner.max() + cut <= size
 
@@ -213,7 +213,7 @@ def test_crop_turn_and_mirror_read_whole_pixels_exactly(size: int, cut: int, see
     """Integers in float32, at the largest images too; and none is read from outside."""
     size, cut = max(size, cut), min(size, cut)
     augment = AugmentConfig(crop=True, rot90=True, horizontal_flip=True)
-    rows = transforms(epoch_moves(20, size, cut, augment, seed, 0), size, cut)
+    rows = affine_transforms(draw_geometry(20, size, cut, augment, seed, 0), size, cut)
     np.testing.assert_array_equal(rows, rows.round())
     corners = np.array([[0, 0, 1], [cut - 1, 0, 1], [0, cut - 1, 1], [cut - 1, cut - 1, 1]]).T
     for read in (rows[:, :3] @ corners, rows[:, 3:6] @ corners):
@@ -230,7 +230,7 @@ def test_the_centre_stays_where_it_is_but_for_the_shift() -> None:
 
 def test_a_shift_moves_the_image_to_the_right_and_down() -> None:
     augment = AugmentConfig(height_shift=0.2, width_shift=0.1)
-    moves = epoch_moves(9, 32, 32, augment, seed=1, epoch=0)
+    moves = draw_geometry(9, 32, 32, augment, seed=1, epoch=0)
     for (x, y), matrix in zip(moves.shift, matrices(moves, 32, 32), strict=True):
         np.testing.assert_allclose(matrix @ [x + 10, y + 20, 1], [10, 20, 1], atol=1e-5)
 
@@ -238,7 +238,7 @@ def test_a_shift_moves_the_image_to_the_right_and_down() -> None:
 @given(SEEDS)
 def test_everything_is_keras_affine_transform_cut_turned_and_mirrored(seed: int) -> None:
     """Matrix by matrix, in the order of Keras's ``ImageDataGenerator``."""
-    moves = epoch_moves(5, 32, 24, EVERYTHING, seed, 0)
+    moves = draw_geometry(5, 32, 24, EVERYTHING, seed, 0)
     for i, matrix in enumerate(matrices(moves, 32, 24)):
         r, s = np.deg2rad(moves.rotation[i]), np.deg2rad(moves.shear[i])
         (tx, ty), (zx, zy), (left, top) = moves.shift[i], moves.zoom[i], moves.corner[i]

@@ -11,9 +11,16 @@ from PIL import Image
 from scipy import ndimage
 
 from xray_hpc.config.run_config import AugmentConfig, DataConfig
-from xray_hpc.data.augmentation_figure import DPI, Shown, changed, figure, sample_rows, words
+from xray_hpc.data.augmentation_figure import (
+    DPI,
+    NamedAugmentation,
+    changed,
+    describe_augmentation,
+    figure,
+    sample_rows,
+)
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.figure_files import save
+from xray_hpc.figure_files import save_figure
 
 LARCC = AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1)
 REDUCED = AugmentConfig(crop=True, rot90=True, horizontal_flip=True)
@@ -69,7 +76,12 @@ def test_a_class_without_training_images_has_no_row() -> None:
 
 
 def test_a_column_shows_each_set_with_what_it_does(config: DataConfig) -> None:
-    drawn = figure(dataset(), config, [Shown("larcc", LARCC, 1), Shown("mine", EVERYTHING, 1)], 7)
+    drawn = figure(
+        dataset(),
+        config,
+        [NamedAugmentation("larcc", LARCC, 1), NamedAugmentation("mine", EVERYTHING, 1)],
+        7,
+    )
     assert texts(drawn) == [
         *("Augmented training images", "in the first epoch, seed=7"),
         "as packed",
@@ -84,7 +96,7 @@ def test_a_column_shows_each_set_with_what_it_does(config: DataConfig) -> None:
 
 def test_the_first_column_is_as_packed_and_the_others_are_not(config: DataConfig) -> None:
     data = dataset()
-    shown = pictures(figure(data, config, [Shown("larcc", LARCC, 1)], 0))
+    shown = pictures(figure(data, config, [NamedAugmentation("larcc", LARCC, 1)], 0))
     packed = {data.images[i].tobytes() for i in data.splits["train"]}
     assert [image.tobytes() in packed for image in shown] == [True] * 4 + [False] * 4
 
@@ -92,7 +104,10 @@ def test_the_first_column_is_as_packed_and_the_others_are_not(config: DataConfig
 def test_a_crop_that_all_have_is_marked_on_the_packed_images(config: DataConfig) -> None:
     cut = replace(config, crop=0.5)
     drawn = figure(
-        dataset(), cut, [Shown("none", AugmentConfig(), 0.5), Shown("r", REDUCED, 0.5)], 0
+        dataset(),
+        cut,
+        [NamedAugmentation("none", AugmentConfig(), 0.5), NamedAugmentation("r", REDUCED, 0.5)],
+        0,
     )
     assert texts(drawn)[2:7] == ["as packed", "dashed:", "data.crop=0.5", "none", "the centre"]
     squares = [axes.patches[0].get_bbox().bounds for axes in drawn.axes if axes.patches]
@@ -102,7 +117,12 @@ def test_a_crop_that_all_have_is_marked_on_the_packed_images(config: DataConfig)
 
 
 def test_crops_that_differ_are_told_in_words(config: DataConfig) -> None:
-    drawn = figure(dataset(), config, [Shown("a", LARCC, 1.0), Shown("b", LARCC, 0.5)], 0)
+    drawn = figure(
+        dataset(),
+        config,
+        [NamedAugmentation("a", LARCC, 1.0), NamedAugmentation("b", LARCC, 0.5)],
+        0,
+    )
     assert [text for text in texts(drawn) if "crop" in text] == ["(data.crop=0.5)"]
     assert not any(axes.patches for axes in drawn.axes)
 
@@ -122,15 +142,20 @@ def test_what_is_drawn_is_what_a_training_gets(channels: int) -> None:
 
 
 def test_nothing_is_said_of_what_is_off() -> None:
-    assert words(AugmentConfig()) == []
-    assert words(REDUCED) == ["random crop", "quarter turns", "mirror"]
+    assert describe_augmentation(AugmentConfig()) == []
+    assert describe_augmentation(REDUCED) == ["random crop", "quarter turns", "mirror"]
 
 
 def test_the_same_figure_is_the_same_grey_file(tmp_path: Path, config: DataConfig) -> None:
     data = dataset(("$(rm -x)$_1^2", "肺炎"))
     files = [tmp_path / "one.png", tmp_path / "two.png"]
     for file in files:
-        save(figure(data, config, [Shown("larcc", LARCC, 1)], 0), file, dpi=DPI, grey=True)
+        save_figure(
+            figure(data, config, [NamedAugmentation("larcc", LARCC, 1)], 0),
+            file,
+            dpi=DPI,
+            grey=True,
+        )
     with Image.open(files[0]) as image:
         assert image.mode == "L"
         assert min(image.size) > 400

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xray_hpc.data.buffer_pool import LentArrays
+from xray_hpc.data.tf_callbacks import BufferPool
 
 
 def address(array: np.ndarray) -> int:
@@ -11,18 +11,18 @@ def address(array: np.ndarray) -> int:
 
 
 def test_the_memory_of_an_array_that_nobody_has_is_lent_again() -> None:
-    lent = LentArrays((3, 5))
-    first = address(lent.lend())
-    assert address(lent.lend()) == first
+    pool = BufferPool((3, 5))
+    first = address(pool.take())
+    assert address(pool.take()) == first
 
 
 @pytest.mark.parametrize("part", [lambda a: a, lambda a: a[1:], lambda a: a.reshape(-1)[2:].T])
 def test_an_array_of_which_anything_is_left_is_nobody_elses(part: object) -> None:
-    lent = LentArrays((3, 5))
-    kept = part(lent.lend())  # type: ignore[operator]
+    pool = BufferPool((3, 5))
+    kept = part(pool.take())  # type: ignore[operator]
     kept[:] = 7
     for _ in range(3):
-        lent.lend()[:] = 0
+        pool.take()[:] = 0
     assert (kept == 7).all()
 
 
@@ -30,11 +30,11 @@ def test_tensorflow_takes_an_array_as_it_is() -> None:
     """It would copy one that does not begin where its processor's widest instructions want it."""
     import tensorflow as tf
 
-    lent = LentArrays((3, 5))
+    pool = BufferPool((3, 5))
     addresses = []
 
     def make(number: int) -> np.ndarray:
-        array = lent.lend()
+        array = pool.take()
         array[:] = number
         addresses.append(address(array))
         return array

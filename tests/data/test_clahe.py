@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from xray_hpc.data.clahe import equalize
+from xray_hpc.data.decode import equalize
 
 
 def flat(channels: int) -> np.ndarray:

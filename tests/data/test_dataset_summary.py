@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.dataset import Dataset, load_index
+from xray_hpc.data.dataset import Dataset, load_indexed
 from xray_hpc.data.dataset_summary import counts, frame, ignored_line, text, write_index
-from xray_hpc.data.entries import Ignored
-from xray_hpc.data.index import Index, scan
+from xray_hpc.data.index import Index, build_index
+from xray_hpc.data.index_entry import IgnoredFiles
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def loaded(
     (tree / "README.txt").touch()
     (tree / "train/NORMAL/IM-0001-0001.jpeg").write_bytes(b"")
     config = data_config(tree, split="folder")
-    index = scan(config, tmp_path)
-    return load_index(index, config, tmp_path), index
+    index = build_index(config, tmp_path)
+    return load_indexed(index, config, tmp_path), index
 
 
 def test_the_counts_are_by_split_and_class(loaded: tuple[Dataset, Index]) -> None:
@@ -53,14 +53,17 @@ def test_images_that_were_not_drawn_are_counted(
     tree: Path, tmp_path: Path, data_config: Callable[..., DataConfig]
 ) -> None:
     config = data_config(tree, per_class=18, split="folder")
-    index = scan(config, tmp_path)
-    data = load_index(index, config, tmp_path)
+    index = build_index(config, tmp_path)
+    data = load_indexed(index, config, tmp_path)
     assert "not drawn   4 images (data.per_class)\n" in text(data, index)
     assert (frame(data)["split"] == "").sum() == 4
 
 
 def test_ignored_files_are_counted_by_reason() -> None:
-    ignored = {"macOS metadata": Ignored(5000, ["a", "b"]), "no image suffix": Ignored(1, ["c"])}
+    ignored = {
+        "macOS metadata": IgnoredFiles(5000, ["a", "b"]),
+        "no image suffix": IgnoredFiles(1, ["c"]),
+    }
     assert ignored_line(ignored) == (
         "5,001 files: 5,000 macOS metadata ('a', 'b', ...), 1 no image suffix ('c')"
     )

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xray_hpc.data.clahe import equalize
-from xray_hpc.data.decode import UnreadableImageError, decode
+from xray_hpc.data.decode import UnreadableImageError, decode, equalize
 
 
 def gradient(height: int = 60, width: int = 80) -> np.ndarray:

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from xray_hpc.data.hdf5 import new_file
+from xray_hpc.data.array_store import new_file
 
 
 def test_a_file_reads_back(tmp_path: Path) -> None:

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.data.image_files import Found, describe_ignored, find_images, missing, read_list
+from xray_hpc.data.image_files import (
+    ImageFile,
+    describe_ignored,
+    find_image_files,
+    missing,
+    read_list,
+)
 from xray_hpc.errors import UserError
 
 
@@ -24,7 +30,7 @@ def touch(*names: str) -> None:
 
 
 def paths(*named: str, listed: list[str] | None = None) -> list[str]:
-    return [item.path for item in find_images(named, listed or [])[0]]
+    return [item.path for item in find_image_files(named, listed or [])[0]]
 
 
 def test_a_folder_stands_for_the_images_in_it_and_in_its_folders(here: Path) -> None:
@@ -41,7 +47,7 @@ def test_hidden_files_and_archive_junk_are_left_out(here: Path) -> None:
 
 def test_other_files_in_a_folder_are_counted_with_an_example(here: Path) -> None:
     touch("x/a.png", "x/b.txt", "x/c")
-    _, ignored = find_images(["x"])
+    _, ignored = find_image_files(["x"])
     assert (
         describe_ignored(ignored)
         == "passed over 2 files without an image's suffix, such as x/b.txt"
@@ -66,17 +72,17 @@ def test_what_is_broken_inside_a_folder_is_a_file_with_an_error(here: Path) -> N
     touch("x/a.png")
     Path("x/b.png").symlink_to("gone.png")
     os.mkfifo("x/c.png")
-    found, _ = find_images(["x"])
+    found, _ = find_image_files(["x"])
     assert found == [
-        Found("x/a.png"),
-        Found("x/b.png", "a link to nothing"),
-        Found("x/c.png", "neither a file nor a folder"),
+        ImageFile("x/a.png"),
+        ImageFile("x/b.png", "a link to nothing"),
+        ImageFile("x/c.png", "neither a file nor a folder"),
     ]
 
 
 def test_a_list_may_name_files_and_folders_that_are_not_there(here: Path) -> None:
     touch("x/a.png", "b.png")
-    found, _ = find_images(["b.png", "-"], ["x", "c.png"])
+    found, _ = find_image_files(["b.png", "-"], ["x", "c.png"])
     assert [item.path for item in found] == ["b.png", "x/a.png", "c.png"]
     assert found[2].error == f"no such file or folder: no 'c.png' in {here}; did you mean 'b.png'?"
 
@@ -84,7 +90,7 @@ def test_a_list_may_name_files_and_folders_that_are_not_there(here: Path) -> Non
 def test_a_misspelt_folder_far_up_is_the_one_that_is_named(here: Path) -> None:
     touch("chest_xray/test/a.png")
     with pytest.raises(UserError, match=f"no 'chets_xray' in {here}; did you mean 'chest_xray'"):
-        find_images(["chets_xray/test/a.png"])
+        find_image_files(["chets_xray/test/a.png"])
     assert missing("chest_xray/tset").endswith(
         "no 'tset' in {}; did you mean 'test'?".format(here / "chest_xray")
     )
@@ -93,7 +99,7 @@ def test_a_misspelt_folder_far_up_is_the_one_that_is_named(here: Path) -> None:
 def test_no_images_at_all_is_a_mistake(here: Path) -> None:
     touch("x/.hidden.png")
     with pytest.raises(UserError, match=r"there are no images in x, standard input$"):
-        find_images(["x", "-"])
+        find_image_files(["x", "-"])
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda path: not set(path) & set(b"\0\r\n"))))

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from xray_hpc.config.run_config import AugmentConfig
-from xray_hpc.data.augmentation import Moves, epoch_changes, epoch_moves, transforms
-from xray_hpc.data.image_transform import change
+from xray_hpc.data.augmentation import (
+    GeometricParameters,
+    affine_transforms,
+    draw_augmentations,
+    draw_geometry,
+)
+from xray_hpc.data.image_transform import apply_augmentation
 
 NONE = AugmentConfig()
 EVERYTHING = AugmentConfig(
@@ -30,20 +35,22 @@ SMOOTH = ndimage.gaussian_filter(IMAGES.astype(float), (0, 2, 2, 0), mode="neare
 SMOOTH = np.round(SMOOTH).astype(np.uint8)
 
 
-def applied(moves: Moves, images: np.ndarray, augment: AugmentConfig, size: int) -> np.ndarray:
+def applied(
+    moves: GeometricParameters, images: np.ndarray, augment: AugmentConfig, size: int
+) -> np.ndarray:
     """The images through the moves, as a training does it."""
-    moved = transforms(moves, images.shape[1], size)
-    lit = np.ones(len(images), np.float32)
-    return change(images, moved, lit, augment, size)
+    transforms = affine_transforms(moves, images.shape[1], size)
+    brightness = np.ones(len(images), np.float32)
+    return apply_augmentation(images, transforms, brightness, augment, size)
 
 
-def moves(images: int = 10, **changed: Any) -> Moves:
-    """Moves that leave images as they are, but for the values that are given."""
-    still = epoch_moves(images, 16, 16, NONE, seed=0, epoch=0)
+def moves(images: int = 10, **changed: Any) -> GeometricParameters:
+    """GeometricParameters that leave images as they are, but for the values that are given."""
+    still = draw_geometry(images, 16, 16, NONE, seed=0, epoch=0)
     values = {
         key: np.broadcast_to(value, getattr(still, key).shape) for key, value in changed.items()
     }
-    return Moves(**vars(still) | values)
+    return GeometricParameters(**vars(still) | values)
 
 
 def test_no_augmentation_is_the_identity() -> None:
@@ -102,11 +109,11 @@ def test_everything_together_is_scipys_affine_transform(
     fill_mode: Any, scipys: str, seed: int
 ) -> None:
     augment = dataclasses.replace(EVERYTHING, fill_mode=fill_mode)
-    moved, lit = epoch_changes(10, 16, 12, augment, seed, 0)
-    ours = change(SMOOTH, moved, lit, augment, 12)[:, :, :, 0]
+    transforms, brightness = draw_augmentations(10, 16, 12, augment, seed, 0)
+    ours = apply_augmentation(SMOOTH, transforms, brightness, augment, 12)[:, :, :, 0]
     y, x = np.mgrid[:12, :12]
     for image, (a0, a1, a2, b0, b1, b2, *_), factor, result in zip(
-        SMOOTH[:, :, :, 0], moved, lit, ours, strict=True
+        SMOOTH[:, :, :, 0], transforms, brightness, ours, strict=True
     ):
         read = np.array([b0 * x + b1 * y + b2, a0 * x + a1 * y + a2])
         theirs = ndimage.map_coordinates(image.astype(float), read, order=1, mode=scipys)
@@ -128,9 +135,9 @@ def test_zoom_agrees_with_keras() -> None:
 @given(st.floats(0.5, 1.5, width=32))
 @settings(max_examples=20)
 def test_brightness_multiplies_rounds_and_clips(factor: float) -> None:
-    moved, _ = epoch_changes(10, 16, 16, NONE, 0, 0)
-    lit = np.full(10, factor, np.float32)
-    result = change(IMAGES, moved, lit, AugmentConfig(brightness=0.5), 16)
+    transforms, _ = draw_augmentations(10, 16, 16, NONE, 0, 0)
+    brightness = np.full(10, factor, np.float32)
+    result = apply_augmentation(IMAGES, transforms, brightness, AugmentConfig(brightness=0.5), 16)
     expected = np.clip(IMAGES * np.float32(factor), 0, 255)
     assert np.abs(result - expected).max() <= 0.5 + 1e-4
 
@@ -143,17 +150,19 @@ def test_results_are_rounded_not_cut_off() -> None:
 
 
 def test_what_becomes_of_an_image_does_not_depend_on_the_others() -> None:
-    moved, lit = epoch_changes(10, 16, 12, EVERYTHING, 0, 0)
-    together = change(IMAGES, moved, lit, EVERYTHING, 12)
-    backwards = change(IMAGES[::-1], moved[::-1], lit[::-1], EVERYTHING, 12)
+    transforms, brightness = draw_augmentations(10, 16, 12, EVERYTHING, 0, 0)
+    together = apply_augmentation(IMAGES, transforms, brightness, EVERYTHING, 12)
+    backwards = apply_augmentation(IMAGES[::-1], transforms[::-1], brightness[::-1], EVERYTHING, 12)
     np.testing.assert_array_equal(together, backwards[::-1])
 
 
 @pytest.mark.parametrize("fill_mode", ["reflect", "nearest", "constant", "wrap"])
 def test_the_channels_of_an_image_are_moved_alike(fill_mode: Any) -> None:
     augment = dataclasses.replace(EVERYTHING, fill_mode=fill_mode)
-    moved, lit = epoch_changes(10, 16, 12, augment, 0, 0)
+    transforms, brightness = draw_augmentations(10, 16, 12, augment, 0, 0)
     planes = [IMAGES, IMAGES[::-1], 255 - IMAGES]
-    together = change(np.concatenate(planes, axis=3), moved, lit, augment, 12)
-    alone = [change(plane, moved, lit, augment, 12) for plane in planes]
+    together = apply_augmentation(
+        np.concatenate(planes, axis=3), transforms, brightness, augment, 12
+    )
+    alone = [apply_augmentation(plane, transforms, brightness, augment, 12) for plane in planes]
     np.testing.assert_array_equal(together, np.concatenate(alone, axis=3))

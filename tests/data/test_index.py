@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.index import scan, survey
+from xray_hpc.data.index import build_index, survey
 from xray_hpc.errors import UserError
 from xray_hpc.synthetic import demo_dataset
 
@@ -19,20 +19,20 @@ MakeConfig = Callable[..., DataConfig]
 def test_moving_or_copying_the_tree_keeps_its_fingerprint(
     tree: Path, tmp_path: Path, data_config: MakeConfig
 ) -> None:
-    before = scan(data_config(tree), tmp_path)
+    before = build_index(data_config(tree), tmp_path)
     shutil.copytree(tree, tmp_path / "elsewhere" / "copy")
     for root in (tmp_path / "elsewhere" / "copy", tmp_path / "elsewhere"):
-        assert scan(data_config(root), tmp_path).fingerprint == before.fingerprint
+        assert build_index(data_config(root), tmp_path).fingerprint == before.fingerprint
 
 
 def test_an_image_more_or_of_another_size_changes_the_fingerprint(
     tree: Path, tmp_path: Path, data_config: MakeConfig, make_image: Callable[..., None]
 ) -> None:
-    prints = [scan(data_config(tree), tmp_path).fingerprint]
+    prints = [build_index(data_config(tree), tmp_path).fingerprint]
     make_image(tree / "train/NORMAL/new.png")
-    prints.append(scan(data_config(tree), tmp_path).fingerprint)
+    prints.append(build_index(data_config(tree), tmp_path).fingerprint)
     make_image(tree / "train/NORMAL/new.png", side=13)
-    prints.append(scan(data_config(tree), tmp_path).fingerprint)
+    prints.append(build_index(data_config(tree), tmp_path).fingerprint)
     assert len(set(prints)) == 3
 
 
@@ -40,19 +40,19 @@ def test_the_pack_key_changes_with_times_and_how_images_are_packed_only(
     tree: Path, tmp_path: Path, data_config: MakeConfig
 ) -> None:
     config = data_config(tree)
-    index = scan(config, tmp_path)
+    index = build_index(config, tmp_path)
     same = data_config(tree, split="random", crop=0.5, per_class=10)
-    assert index.pack_key(config) == index.pack_key(same)
+    assert index.store_key(config) == index.store_key(same)
     keys = {
-        index.pack_key(config),
-        index.pack_key(data_config(tree, image_size=9)),
-        index.pack_key(data_config(tree, channels=3)),
-        index.pack_key(data_config(tree, clahe=2.0)),
+        index.store_key(config),
+        index.store_key(data_config(tree, image_size=9)),
+        index.store_key(data_config(tree, channels=3)),
+        index.store_key(data_config(tree, clahe=2.0)),
     }
     os.utime(tree / index.entries[0].path, ns=(0, 0))
-    touched = scan(config, tmp_path)
+    touched = build_index(config, tmp_path)
     assert touched.fingerprint == index.fingerprint
-    keys.add(touched.pack_key(config))
+    keys.add(touched.store_key(config))
     assert len(keys) == 5
 
 
@@ -66,7 +66,7 @@ def test_relabelling_a_list_changes_its_fingerprint(
     for last in ("a,train", "b,train", "b,val"):
         tail = f"train/NORMAL/IM-0003-0001.jpeg,{last}\ntest/NORMAL/IM-0051-0001.jpeg,b,test"
         file.write_text("\n".join([*rows, tail]))
-        prints.append(scan(data_config(file, source="csv"), tmp_path).fingerprint)
+        prints.append(build_index(data_config(file, source="csv"), tmp_path).fingerprint)
     assert len(set(prints)) == 3
 
 
@@ -84,7 +84,7 @@ def test_a_root_that_will_not_do_is_refused(
 ) -> None:
     (tmp_path / "list.csv").touch()
     with pytest.raises(UserError, match=message):
-        scan(data_config(tmp_path / name, source=source), tmp_path / "cache")
+        build_index(data_config(tmp_path / name, source=source), tmp_path / "cache")
 
 
 def test_a_class_may_not_be_called_as_the_curves_of_all_are(
@@ -93,7 +93,7 @@ def test_a_class_may_not_be_called_as_the_curves_of_all_are(
     for split in tree.iterdir():
         (split / "NORMAL").rename(split / "macro average")
     with pytest.raises(UserError, match="has a class 'macro average': so a curve of all classes"):
-        scan(data_config(tree), tmp_path)
+        build_index(data_config(tree), tmp_path)
 
 
 def test_a_survey_identifies_and_counts_the_images(
@@ -102,7 +102,7 @@ def test_a_survey_identifies_and_counts_the_images(
     for part in ("train", "test"):
         make_image(tree / part / "COVID/a.png")
     found = survey(data_config(tree), tmp_path)
-    assert found.fingerprint == scan(data_config(tree), tmp_path).fingerprint
+    assert found.fingerprint == build_index(data_config(tree), tmp_path).fingerprint
     assert found.classes == 3
     assert found.images == {"train": (1, 20, 20), "validation": (0, 1, 1), "test": (1, 3, 3)}
 
@@ -127,7 +127,7 @@ def test_the_demo_is_drawn_once(
 ) -> None:
     config = data_config(None, source="demo", demo_images=40, demo_seed=5)
     cache = tmp_path / "cache"
-    first, second = scan(config, cache), scan(config, cache)
+    first, second = build_index(config, cache), build_index(config, cache)
     assert drawn == [(40, 5, 2)]
     assert first == second
     assert first.root == cache / "demo-v1-40-5"
@@ -137,7 +137,7 @@ def test_the_demo_of_three_classes_has_a_folder_of_its_own(
     drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
 ) -> None:
     config = data_config(None, source="demo", demo_images=45, demo_seed=5, demo_classes=3)
-    assert scan(config, tmp_path / "cache").root == tmp_path / "cache/demo-v1-45-5-3"
+    assert build_index(config, tmp_path / "cache").root == tmp_path / "cache/demo-v1-45-5-3"
     assert drawn == [(45, 5, 3)]
 
 
@@ -153,7 +153,7 @@ def test_the_demo_is_surveyed_without_its_images(
     assert len({one.fingerprint for one in found}) == 4
     assert found[0].images == {"train": (16, 24), "validation": (0, 0), "test": (4, 6)}
     assert [one.classes for one in found] == [2, 2, 2, 3]
-    assert scan(configs[0], tmp_path / "cache").fingerprint == found[0].fingerprint
+    assert build_index(configs[0], tmp_path / "cache").fingerprint == found[0].fingerprint
 
 
 def test_the_fingerprint_of_the_demo_stays(tmp_path: Path, data_config: MakeConfig) -> None:
@@ -175,5 +175,5 @@ def test_a_demo_interrupted_while_drawn_leaves_nothing(
 ) -> None:
     config = data_config(None, source="demo", demo_images=40, demo_seed=13)
     with pytest.raises(KeyboardInterrupt):
-        scan(config, tmp_path / "cache")
+        build_index(config, tmp_path / "cache")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]

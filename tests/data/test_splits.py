@@ -11,9 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.entries import Entry, count
-from xray_hpc.data.index import scan
-from xray_hpc.data.splits import shared_patients, small_classes, split, trainable
+from xray_hpc.data.index import build_index
+from xray_hpc.data.index_entry import IndexEntry, count_by_class
+from xray_hpc.data.splits import count_trainable, shared_patients, small_classes, split_images
 from xray_hpc.errors import UserError
 
 MakeConfig = Callable[..., DataConfig]
@@ -34,15 +34,15 @@ def config(
     )
 
 
-def entries_of(patients: list[tuple[str, int, int]]) -> list[Entry]:
+def entries_of(patients: list[tuple[str, int, int]]) -> list[IndexEntry]:
     """Entries of (patient, label, number of images), and a test image of each class."""
     train = [
-        Entry(f"train/{label}/{patient}-{i}.png", label, patient, "train", 1, 1)
+        IndexEntry(f"train/{label}/{patient}-{i}.png", label, patient, "train", 1, 1)
         for patient, label, images in patients
         for i in range(images)
     ]
     labels = {label for _, label, _ in patients}
-    test = [Entry(f"test/{c}/t{c}.png", c, f"t{c}", "test", 1, 1) for c in labels]
+    test = [IndexEntry(f"test/{c}/t{c}.png", c, f"t{c}", "test", 1, 1) for c in labels]
     return [*train, *test]
 
 
@@ -60,7 +60,7 @@ def test_by_patient_nobody_is_on_both_sides_and_each_class_is_near_its_share(
     people = [(f"{c}-{n}", c, size) for c, of in enumerate(classes) for n, size in enumerate(of)]
     entries = entries_of(people)
     try:
-        parts = split(entries, config("patient", fraction, seed))
+        parts = split_images(entries, config("patient", fraction, seed))
     except UserError:
         assume(False)
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(entries)))
@@ -74,7 +74,7 @@ def test_by_patient_nobody_is_on_both_sides_and_each_class_is_near_its_share(
 @given(st.integers(0, 2**32 - 1))
 def test_thirty_patients_are_enough(seed: int) -> None:
     entries = entries_of([(f"p{n}", n % 2, 1 + n % 3) for n in range(30)])
-    parts = split(entries, config("patient", seed=seed))
+    parts = split_images(entries, config("patient", seed=seed))
     assert 10 <= len(parts["validation"]) <= 14
     assert {entries[i].label for i in parts["validation"]} == {0, 1}
 
@@ -83,22 +83,24 @@ def test_thirty_patients_are_enough(seed: int) -> None:
 def test_a_patient_in_both_classes_stays_whole(seed: int) -> None:
     people = [(f"p{n}", label, 2) for n in range(20) for label in (0, 1)]
     entries = entries_of(people)
-    parts = split(entries, config("patient", seed=seed))
+    parts = split_images(entries, config("patient", seed=seed))
     assert not shared_patients([entry.patient for entry in entries], parts)
     assert len(parts["validation"]) == 16
 
 
 def test_the_seed_decides_the_patient_split() -> None:
     entries = entries_of([(f"p{n}", n % 2, 2) for n in range(40)])
-    held = [split(entries, config("patient", seed=s))["validation"].tolist() for s in (1, 1, 2)]
+    held = [
+        split_images(entries, config("patient", seed=s))["validation"].tolist() for s in (1, 1, 2)
+    ]
     assert held[0] == held[1] != held[2]
 
 
 def test_the_pool_of_the_patient_split_includes_val(
     tree: Path, tmp_path: Path, data_config: MakeConfig
 ) -> None:
-    index = scan(data_config(tree), tmp_path)
-    parts = split(index.entries, data_config(tree))
+    index = build_index(data_config(tree), tmp_path)
+    parts = split_images(index.entries, data_config(tree))
     assert len(parts["train"]) + len(parts["validation"]) == 42
     assert {index.entries[i].split for i in parts["test"]} == {"test"}
 
@@ -107,7 +109,7 @@ def test_the_pool_of_the_patient_split_includes_val(
 def test_a_fraction_that_cannot_be_met_is_refused(kind: str) -> None:
     entries = entries_of([("a", 0, 2), ("b", 1, 2)])
     with pytest.raises(UserError, match=r"data.validation_fraction 0.2 .*(fraction|larger one)"):
-        split(entries, config(kind))
+        split_images(entries, config(kind))
 
 
 def test_too_few_patients_of_any_class_are_counted_in_the_message() -> None:
@@ -118,14 +120,14 @@ def test_too_few_patients_of_any_class_are_counted_in_the_message() -> None:
         r".*data.split=random"
     )
     with pytest.raises(UserError, match=message):
-        split(entries, config("patient"))
+        split_images(entries, config("patient"))
 
 
 def test_folder_takes_the_sets_own_validation_images(
     tree: Path, tmp_path: Path, data_config: MakeConfig
 ) -> None:
-    index = scan(data_config(tree), tmp_path)
-    parts = split(index.entries, config("folder"))
+    index = build_index(data_config(tree), tmp_path)
+    parts = split_images(index.entries, config("folder"))
     assert [index.entries[i].path for i in parts["validation"]] == [
         "val/NORMAL/NORMAL2-IM-0001-0001.jpeg",
         "val/PNEUMONIA/person1_bacteria_1.jpeg",
@@ -135,13 +137,13 @@ def test_folder_takes_the_sets_own_validation_images(
 
 def test_folder_without_validation_images_is_refused() -> None:
     with pytest.raises(UserError, match=r"no validation images .*use data.split=patient"):
-        split(entries_of([("a", 0, 2), ("b", 1, 2)]), config("folder"))
+        split_images(entries_of([("a", 0, 2), ("b", 1, 2)]), config("folder"))
 
 
 kinds = st.sampled_from(["patient", "random", "folder"])
 
 
-def singles(classes: list[int], validation: int = 3) -> list[Entry]:
+def singles(classes: list[int], validation: int = 3) -> list[IndexEntry]:
     """Entries of so many patients a class with an image each, and some for validation and test."""
     entries = entries_of(
         [(f"{c}-{n}", c, 1) for c, n_of in enumerate(classes) for n in range(n_of)]
@@ -149,11 +151,11 @@ def singles(classes: list[int], validation: int = 3) -> list[Entry]:
     for c in range(len(classes)):
         for n in range(validation):
             path = f"val/{c}/{n}.png"
-            entries.append(Entry(path, c, path, "validation", 1, 1))
+            entries.append(IndexEntry(path, c, path, "validation", 1, 1))
     return entries
 
 
-def of_each(entries: list[Entry], rows: np.ndarray) -> Counter[int]:
+def of_each(entries: list[IndexEntry], rows: np.ndarray) -> Counter[int]:
     return Counter(entries[i].label for i in rows)
 
 
@@ -167,15 +169,17 @@ def test_a_drawn_subset_has_as_many_images_of_every_class_and_nothing_twice(
     classes: list[int], kind: str, per_class: int, seed: int
 ) -> None:
     entries = singles(classes)
-    parts = split(entries, config(kind, seed=seed, per_class=per_class))
+    parts = split_images(entries, config(kind, seed=seed, per_class=per_class))
     drawn = parts["train"] if kind == "folder" else np.r_[parts["train"], parts["validation"]]
     largest = min(classes) + (0 if kind == "folder" else 3)
     size = min(per_class, largest)
     assert of_each(entries, drawn) == dict.fromkeys(range(len(classes)), size)
     everything = np.concatenate(list(parts.values()))
     assert len(set(everything)) == len(everything)
-    counts = count(entries, len(classes))
-    assert trainable(counts, config(kind, per_class=per_class)) == len(everything) - len(classes)
+    counts = count_by_class(entries, len(classes))
+    assert count_trainable(counts, config(kind, per_class=per_class)) == len(everything) - len(
+        classes
+    )
 
 
 @given(kinds, st.integers(0, 2**32 - 1), st.randoms(use_true_random=False))
@@ -186,7 +190,7 @@ def test_a_subset_is_the_same_whatever_the_order_of_the_files(
     mixed = random.sample(entries, len(entries))
     drawn = config(kind, seed=seed, per_class=20)
     one, other = (
-        {part: {files[i].path for i in rows} for part, rows in split(files, drawn).items()}
+        {part: {files[i].path for i in rows} for part, rows in split_images(files, drawn).items()}
         for files in (entries, mixed)
     )
     assert one == other
@@ -199,7 +203,7 @@ def test_a_smaller_subset_is_part_of_a_larger_and_another_seed_draws_another(
     entries = singles([50, 60])
 
     def drawn(per_class: int, seed: int) -> set[int]:
-        parts = split(entries, config(kind, seed=seed, per_class=per_class))
+        parts = split_images(entries, config(kind, seed=seed, per_class=per_class))
         return {*parts["train"].tolist(), *parts["validation"].tolist()}
 
     assert drawn(20, seed) < drawn(40, seed)
@@ -209,19 +213,19 @@ def test_a_smaller_subset_is_part_of_a_larger_and_another_seed_draws_another(
 @pytest.mark.parametrize("kind", ["patient", "random", "folder"])
 def test_a_subset_leaves_the_test_set_whole(kind: str) -> None:
     entries = singles([30, 40])
-    whole, part = (split(entries, config(kind, per_class=n)) for n in (None, 20))
+    whole, part = (split_images(entries, config(kind, per_class=n)) for n in (None, 20))
     np.testing.assert_array_equal(whole["test"], part["test"])
 
 
 def test_with_folder_a_subset_is_drawn_from_the_training_images_alone() -> None:
     entries = singles([30, 40], validation=5)
-    parts = split(entries, config("folder", per_class=20))
+    parts = split_images(entries, config("folder", per_class=20))
     assert of_each(entries, parts["train"]) == {0: 20, 1: 20}
     assert of_each(entries, parts["validation"]) == {0: 5, 1: 5}
 
 
 def test_a_class_with_fewer_images_than_asked_for_is_named() -> None:
-    counts = count(singles([90, 5]), 2)
+    counts = count_by_class(singles([90, 5]), 2)
     assert small_classes(counts, ("ill", "well"), config("patient", per_class=8)) == []
     assert small_classes(counts, ("ill", "well"), config("folder", per_class=8)) == [
         "data.per_class is 8, but 'well' has only 5 images to draw from; took 5 of each class"

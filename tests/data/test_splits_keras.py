@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.index import scan
-from xray_hpc.data.splits import split
+from xray_hpc.data.index import build_index
+from xray_hpc.data.splits import split_images
 
 MakeTree = Callable[..., Path]
 
@@ -59,8 +59,8 @@ def test_the_random_split_is_keras_file_for_file_in_order(
     odd: Path, tmp_path: Path, data_config: Callable[..., DataConfig], seed: int, fraction: float
 ) -> None:
     config = data_config(odd, split="random", split_seed=seed, validation_fraction=fraction)
-    index = scan(config, tmp_path)
-    parts = split(index.entries, config)
+    index = build_index(config, tmp_path)
+    parts = split_images(index.entries, config)
     ours = [
         [index.entries[i].path.removeprefix("train/") for i in parts[name]]
         for name in ("train", "validation")
@@ -74,8 +74,8 @@ def test_the_split_of_three_classes_is_keras_too(
     names = [f"{n:03d}.{suffix}" for n in range(40) for suffix in ("jpeg", "png")]
     make_tree(odd, {"train/Covid": names, "test/Covid": ["z.png"]})
     config = data_config(odd, split="random", split_seed=3)
-    index = scan(config, tmp_path)
-    parts = split(index.entries, config)
+    index = build_index(config, tmp_path)
+    parts = split_images(index.entries, config)
     ours = [
         [index.entries[i].path.removeprefix("train/") for i in parts[name]]
         for name in ("train", "validation")
@@ -89,8 +89,8 @@ def test_val_takes_part_as_if_its_files_lay_in_train(
 ) -> None:
     make_tree(odd, {"val/NORMAL": ["IM-5-0001.png", "A.png"], "val/PNEUMONIA": ["aa.png"]})
     config = data_config(odd, split="random")
-    index = scan(config, tmp_path)
-    parts = split(index.entries, config)
+    index = build_index(config, tmp_path)
+    parts = split_images(index.entries, config)
     ours = [
         [index.entries[i].path.split("/", 1)[1] for i in parts[name]]
         for name in ("train", "validation")

@@ -13,7 +13,7 @@ from xray_hpc.config.run_config import (
     RunConfig,
     TrainConfig,
 )
-from xray_hpc.data.augmentation_figure import Shown
+from xray_hpc.data.augmentation_figure import NamedAugmentation
 from xray_hpc.data.stage_data import stage_data, used_augmentations
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, write_frozen
 from xray_hpc.records.paths import SweepPaths
@@ -53,10 +53,10 @@ def test_the_augmentations_of_a_sweeps_runs_are_told_once_and_by_name(
     make_run(AugmentConfig(shear=5), data="other images")
     make_run(LARCC, crop=0.5)
     assert used_augmentations(SweepPaths(tmp_path / "sweep"), run) == [
-        Shown("as given", ODD, 1.0),
-        Shown("larcc", LARCC, 0.5),
-        Shown("larcc", LARCC, 1.0),
-        Shown("none", AugmentConfig(), 1.0),
+        NamedAugmentation("as given", ODD, 1.0),
+        NamedAugmentation("larcc", LARCC, 0.5),
+        NamedAugmentation("larcc", LARCC, 1.0),
+        NamedAugmentation("none", AugmentConfig(), 1.0),
     ]
 
 
@@ -66,7 +66,7 @@ def test_a_run_of_which_the_configuration_is_damaged_is_passed_over(
     sweep = SweepPaths(tmp_path / "sweep")
     run, other = make_run(LARCC), make_run(ODD)
     sweep.run(other.name).config.write_text("data: {}\n")
-    assert used_augmentations(sweep, run) == [Shown("larcc", LARCC, 1.0)]
+    assert used_augmentations(sweep, run) == [NamedAugmentation("larcc", LARCC, 1.0)]
 
 
 @pytest.mark.parametrize(("augment", "drawn"), [(AugmentConfig(), False), (LARCC, True)])
@@ -74,7 +74,7 @@ def test_augmentations_are_drawn_where_there_are_any(
     tmp_path: Path, tree: Path, data_config: Callable[..., DataConfig], augment: Any, drawn: bool
 ) -> None:
     sweep = SweepPaths(tmp_path / "sweep")
-    shown = [Shown("this", augment, 1.0)]
+    shown = [NamedAugmentation("this", augment, 1.0)]
     folder = stage_data(data_config(tree), tmp_path / "cache", sweep, shown, seed=1)
     assert (folder / "augmentations.png").exists() == drawn
     assert (folder / "index.csv").exists()

@@ -19,8 +19,8 @@ from tests.training.computing import (
     noise,
     strategy,
 )
-from xray_hpc.data.augmentation import centre, epoch_changes
-from xray_hpc.data.image_transform import change
+from xray_hpc.data.augmentation import center_crop, draw_augmentations
+from xray_hpc.data.image_transform import apply_augmentation
 from xray_hpc.errors import UserError
 from xray_hpc.features.cut import trunk
 from xray_hpc.features.forward_pass import batch_of
@@ -49,7 +49,9 @@ def test_the_views_of_all_images_follow_one_another(computed: Arrays) -> None:
     data, augment = noise(), CONFIG.augment
     images = data.images[data.splits["train"]]
     views = [
-        change(images, *epoch_changes(50, 36, 32, augment, CONFIG.seed, view), augment, 32)
+        apply_augmentation(
+            images, *draw_augmentations(50, 36, 32, augment, CONFIG.seed, view), augment, 32
+        )
         for view in range(2)
     ]
     expected = trunk(model_of(CONFIG.model), PLACES[1:2])(np.concatenate(views))
@@ -61,7 +63,7 @@ def test_the_views_of_all_images_follow_one_another(computed: Arrays) -> None:
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_images_that_do_not_train_are_not_changed(computed: Arrays, split: str) -> None:
     data = noise()
-    images = centre(data.images[data.splits[split]], 32)
+    images = center_crop(data.images[data.splits[split]], 32)
     expected = trunk(model_of(CONFIG.model), PLACES[1:2])(images)
     np.testing.assert_allclose(computed[split], expected, rtol=1e-5, atol=1e-6)
 

@@ -26,7 +26,7 @@ from tests.training.computing import (
     wanted,
 )
 from xray_hpc.config.run_config import AugmentConfig, ModelConfig
-from xray_hpc.data import block_file
+from xray_hpc.data import array_store
 from xray_hpc.errors import UserError
 from xray_hpc.features import store as module
 from xray_hpc.features.cost import kept_bytes
@@ -155,7 +155,7 @@ def test_after_a_kill_another_process_goes_on(
     assert killed.exitcode == -9
     left = {path.suffix for path in (tmp_path / "cache").iterdir()}
     assert left == {".lock", ".partial"}
-    monkeypatch.setattr(block_file, "SYNC_SECONDS", 0)
+    monkeypatch.setattr(array_store, "SYNC_SECONDS", 0)
     safe: list[int] = []
     assert_equal(compute(tmp_path / "cache", told=safe.append), computed)
     assert safe == [3, 4]
@@ -233,7 +233,7 @@ def test_several_places_in_one_pass_have_what_each_has_alone(
     tmp_path: Path, computed: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where one of them was begun before."""
-    monkeypatch.setattr(block_file, "SYNC_SECONDS", 0)
+    monkeypatch.setattr(array_store, "SYNC_SECONDS", 0)
     model, data = model_of(CONFIG.model), noise()
 
     def interrupt(done: int) -> None:

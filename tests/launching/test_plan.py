@@ -147,12 +147,12 @@ def test_a_set_is_read_once_a_plan(
 ) -> None:
     scanned = []
 
-    def scan(config: DataConfig, cache: Path) -> Index:
+    def build_index(config: DataConfig, cache: Path) -> Index:
         scanned.append(config.root)
         return read(config, cache)
 
-    read = index.scan
-    monkeypatch.setattr(index, "scan", scan)
+    read = index.build_index
+    monkeypatch.setattr(index, "build_index", build_index)
     words = ["data.source=folder", f"data.root={plant(tmp_path / 'set')}"]
     sizes = [[*words, f"data.per_class={n}"] for n in (8, 10, 12)]
     assert len(composer.plan(words, *sizes).runs) == 4

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xray_hpc.data import decode
-from xray_hpc.data.image_files import Found
+from xray_hpc.data.image_files import ImageFile
 from xray_hpc.models.model_card import ModelCard
 from xray_hpc.prediction import predict_files
 from xray_hpc.prediction.predict_files import batch_size, predict, read_image
@@ -50,7 +50,7 @@ def files_named_by_their_grey() -> Iterator[None]:
 def test_every_file_gets_its_own_score_in_its_place(
     greys: list[int | None], threshold: float, workers: int
 ) -> None:
-    found = [Found(str(grey), "broken" if grey is None else None) for grey in greys]
+    found = [ImageFile(str(grey), "broken" if grey is None else None) for grey in greys]
     with files_named_by_their_grey():
         results = list(predict(found, CARD, first_pixel, threshold, workers))
     assert [result.path for result in results] == [item.path for item in found]
@@ -72,7 +72,7 @@ def test_of_three_classes_the_first_of_the_highest_scores_is_called(
         return np.array([scores[i] for i in batch[:, 0, 0, 0]])
 
     with files_named_by_their_grey():
-        found = [Found(str(i)) for i in range(len(scores))]
+        found = [ImageFile(str(i)) for i in range(len(scores))]
         results = list(predict(found, CARD_OF_THREE, score, None, workers=1))
     for row, result in zip(scores, results, strict=True):
         assert result.scores == row
@@ -88,7 +88,7 @@ def test_every_batch_has_the_same_size(number: int) -> None:
         return first_pixel(batch)
 
     with files_named_by_their_grey():
-        list(predict([Found("7")] * number, CARD, score, 0.5, workers=2))
+        list(predict([ImageFile("7")] * number, CARD, score, 0.5, workers=2))
     assert shapes == {(min(number, 16), 8, 8, 1)}
 
 
@@ -107,7 +107,7 @@ def test_a_folder_of_any_size_takes_the_memory_of_a_few_batches(
     Image.new("L", (16, 16), 128).save(tmp_path / "0.png")
     for i in range(1, 500):
         (tmp_path / f"{i}.png").hardlink_to(tmp_path / "0.png")
-    found = [Found(str(tmp_path / f"{i}.png")) for i in range(500)]
+    found = [ImageFile(str(tmp_path / f"{i}.png")) for i in range(500)]
     decoded: list[weakref.ref[np.ndarray]] = []
     alive: list[int] = []
 
@@ -133,7 +133,7 @@ def test_nothing_is_read_any_more_when_it_is_left_early(monkeypatch: pytest.Monk
         return np.zeros((8, 8, 1), np.uint8)
 
     monkeypatch.setattr(predict_files, "decode", decode)
-    results = predict([Found("x")] * 1000, CARD, first_pixel, 0.5, workers=2)
+    results = predict([ImageFile("x")] * 1000, CARD, first_pixel, 0.5, workers=2)
     next(results)
     results.close()
     assert len(read) <= 3 * 64

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.entries import Entry
-from xray_hpc.data.patients import patient_of
-from xray_hpc.data.splits import split
+from xray_hpc.data.index_entry import IndexEntry, patient_from_filename
+from xray_hpc.data.splits import split_images
 from xray_hpc.errors import UserError
 from xray_hpc.synthetic import demo_dataset
 
@@ -102,7 +101,7 @@ def test_the_patients_of_the_two_class_demo_stay_who_they_are() -> None:
 def test_file_names_tell_the_patients_apart(classes: int) -> None:
     people: dict[str, set[demo_dataset.Patient]] = defaultdict(set)
     for path, patient, _ in demo_dataset.plan(2000, seed=0, classes=classes):
-        people[patient_of(path.name, path.parent.name)].add(patient)
+        people[patient_from_filename(path.name, path.parent.name)].add(patient)
     assert {len(same_name) for same_name in people.values()} == {1}
     everyone = [patient for same_name in people.values() for patient in same_name]
     assert len(everyone) == len(set(everyone))
@@ -145,7 +144,14 @@ def test_forty_images_of_three_classes_are_enough_to_split(
     planned = [path for path, _, _ in demo_dataset.plan(images, seed, classes=3)]
     names = sorted(demo_dataset.CLASSES[3].values())
     entries = [
-        Entry(str(path), names.index(path.parts[1]), patient_of(path.name, ""), path.parts[0], 1, 1)
+        IndexEntry(
+            str(path),
+            names.index(path.parts[1]),
+            patient_from_filename(path.name, ""),
+            path.parts[0],
+            1,
+            1,
+        )
         for path in planned
     ]
     config = DataConfig(
@@ -159,7 +165,7 @@ def test_forty_images_of_three_classes_are_enough_to_split(
         demo_seed=seed,
         demo_classes=3,
     )
-    assert {entries[i].label for i in split(entries, config)["validation"]} == {0, 1, 2}
+    assert {entries[i].label for i in split_images(entries, config)["validation"]} == {0, 1, 2}
 
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:

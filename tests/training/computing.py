@@ -24,7 +24,7 @@ from xray_hpc.config.run_config import (
     RunConfig,
     TrainConfig,
 )
-from xray_hpc.data import block_file
+from xray_hpc.data import array_store
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.features.cut import place_of_cut
 from xray_hpc.features.store import Arrays, Features, features, load
@@ -133,7 +133,7 @@ def _compute(said: Path, cache: Path, then: Then) -> None:
     with said.open("wb", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    block_file.SYNC_SECONDS = 0
+    array_store.SYNC_SECONDS = 0
 
     def told(done: int) -> None:
         print("blocks:", done, flush=True)

@@ -210,7 +210,7 @@ class Child:
             (train_run, "export", "export"),
         ):
             setattr(owner, name, self.telling(getattr(owner, name), place))
-        draw, update = figure_files.save, train_run.update_record
+        draw, update = figure_files.save_figure, train_run.update_record
 
         def draw_coarsely(figure: Figure, path: Path, **options: Any) -> None:
             figure.set_layout_engine("none")
@@ -224,7 +224,7 @@ class Child:
                 self.place = "finished"
                 self.tell("run.json says so")
 
-        figure_files.save, train_run.update_record = draw_coarsely, update_record
+        figure_files.save_figure, train_run.update_record = draw_coarsely, update_record
         sys.addaudithook(self.audit)
 
     def telling(self, function: Callable[..., Any], place: str | None) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ from xray_hpc.config.run_config import (
     RunConfig,
     TrainConfig,
 )
-from xray_hpc.data.index import scan
+from xray_hpc.data.index import build_index
 from xray_hpc.models.registry import weights_digests
 from xray_hpc.records.atomic_files import is_leftover
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen, write_frozen
@@ -79,7 +79,7 @@ def checkpointed(config: RunConfig, steps: int | None) -> RunConfig:
 def new_run(results: Path, config: RunConfig) -> RunPaths:
     """The folder of a run that is yet to be trained, in a sweep of its own."""
     cache = results / ".cache"
-    inputs = Inputs(scan(config.data, cache).fingerprint, weights_digests(config.model))
+    inputs = Inputs(build_index(config.data, cache).fingerprint, weights_digests(config.model))
     run = FrozenRun(config, inputs, cache)
     sweep = Path(tempfile.mkdtemp(prefix="sweep-", dir=results))
     paths = RunPaths(sweep / "runs" / run.name)

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from xray_hpc.config.hydra_app import to_mapping
-from xray_hpc.data.dataset import load
+from xray_hpc.data.dataset import load_dataset
 from xray_hpc.launching.plan import read_run
 from xray_hpc.metrics import MACRO, MICRO, probabilities, split_metrics
 from xray_hpc.models.load_scorer import load_scorer
@@ -105,7 +105,7 @@ def test_its_saved_model_says_how_it_is_used_and_gives_the_scores(
 ) -> None:
     paths = trained(experiment)
     run = read_frozen(paths)
-    data = load(run.config.data, run.cache)
+    data = load_dataset(run.config.data, run.cache)
     card = read_card(paths.model)
     assert (card.run, card.classes) == (run.name, data.classes)
     images = data.images[data.splits["test"]]

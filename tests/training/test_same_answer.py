@@ -23,8 +23,8 @@ from xray_hpc.config.run_config import (
     RunConfig,
     TrainConfig,
 )
-from xray_hpc.data import block_file
-from xray_hpc.data.dataset import load
+from xray_hpc.data import array_store
+from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import Floats, split_metrics
 from xray_hpc.models.backbones import APPLICATIONS
 from xray_hpc.records.paths import RunPaths
@@ -88,14 +88,14 @@ def small_backbone(
 def _as_in_a_run() -> Iterator[None]:
     """But that figures, which take a third of a small run, are drawn coarsely."""
     prepare_devices()
-    save = figure_files.save
+    save = figure_files.save_figure
 
     def save_coarsely(figure: Figure, path: Path, **options: Any) -> None:
         figure.set_layout_engine("none")
         save(figure, path, **options | {"dpi": 20})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figure_files, "save", save_coarsely)
+        patch.setattr(figure_files, "save_figure", save_coarsely)
         yield
 
 
@@ -110,7 +110,7 @@ def keeping(config: RunConfig, kept: Any) -> RunConfig:
 
 def trained(config: RunConfig, cache: Path, folder: Path) -> tuple[Fitted, Floats]:
     """A training without the files around it, and its scores of the test images."""
-    data, paths = load(config.data, cache), RunPaths(folder / config.train.features)
+    data, paths = load_dataset(config.data, cache), RunPaths(folder / config.train.features)
     learner = make_learner(config, data, make_strategy(["CPU:0"]), cache)
     assert isinstance(learner.feed, Images) == (config.train.features == "off")
     fitted = fit(config, data, learner, paths, StateFiles(paths.state, {}))
@@ -220,7 +220,7 @@ def interrupted(paths: RunPaths, owner: Any, name: str, ends: Callable[..., bool
         return function(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(block_file, "SYNC_SECONDS", 0)
+        patch.setattr(array_store, "SYNC_SECONDS", 0)
         patch.setattr(owner, name, until)
         with pytest.raises(Interrupted):
             train_run(paths)
@@ -230,7 +230,9 @@ def test_a_run_interrupted_as_it_computes_and_as_it_trains_ends_with_the_same_fi
     tmp_path: Path, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = whole_run(tmp_path)
-    interrupted(paths, block_file.Filling, "write", lambda file, block, rows: block.number == 1)
+    interrupted(
+        paths, array_store.StoreWriter, "write", lambda file, block, rows: block.number == 1
+    )
     assert trunk_blocks(paths) == 1
     assert not paths.accuracy("ft").exists()
     interrupted(paths, EpochTables, "on_epoch_end", lambda table, epoch, logs: epoch == 1)

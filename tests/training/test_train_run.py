@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from xray_hpc.config.schema import as_dict
-from xray_hpc.data.dataset import load
+from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import probabilities, roc_curves, split_metrics
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen, write_frozen
 from xray_hpc.records.paths import SPLITS, RunPaths
@@ -159,7 +159,7 @@ def test_the_best_epoch_is_the_one_whose_weights_are_kept(trained: RunPaths) -> 
 
 def test_the_saved_model_takes_raw_pixels_and_gives_the_scores(trained: RunPaths) -> None:
     run = read_frozen(trained)
-    data = load(run.config.data, run.cache)
+    data = load_dataset(run.config.data, run.cache)
     model = keras.models.load_model(trained.model)
     scores = model.predict(data.images[data.splits["test"]], verbose=0)[:, 0]
     table = pd.read_csv(trained.scores("ft", "test"))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.training.computing import CONFIG, noise, strategy
 from xray_hpc.config.run_config import ModelConfig, RunConfig, TrainConfig
-from xray_hpc.data.augmentation import centre
+from xray_hpc.data.augmentation import center_crop
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import probabilities
 from xray_hpc.training.feed import Images, Outputs
@@ -71,7 +71,7 @@ def test_both_ways_start_from_the_same_weights(kept: Learner, cache: Path) -> No
 
 def test_a_split_has_the_scores_of_the_whole_model(kept: Learner) -> None:
     data = noise()
-    images = centre(data.images[data.splits["test"]], 32)
+    images = center_crop(data.images[data.splits["test"]], 32)
     expected = probabilities(kept.whole.predict(images, verbose=0))
     scores = kept.predict("test")
     assert scores.shape == (20, 2)

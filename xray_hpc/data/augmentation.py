@@ -44,7 +44,7 @@ def epoch_order(
     return rng.permutation(np.concatenate(drawn))
 
 
-def change_rows(order: IntArray) -> IntArray:
+def augmentation_rows(order: IntArray) -> IntArray:
     """Which row's changes each position of an epoch gets, shape ``[T]``: each row's once.
 
     An image has its own where it comes first. Where balanced sampling shows it again, it gets
@@ -72,7 +72,7 @@ def _times_before(order: IntArray) -> IntArray:
     return times
 
 
-def image_weights(labels: IntArray) -> FloatArray:
+def sample_weights(labels: IntArray) -> FloatArray:
     """What each image weighs in the loss, shape ``[T]``: ``T / (classes x images of its class)``.
 
     scikit-learn's ``class_weight="balanced"`` (King and Zeng, 2001): every class weighs the same,
@@ -84,7 +84,7 @@ def image_weights(labels: IntArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class Moves:
+class GeometricParameters:
     """What moves the pixels of N images.
 
     Attributes:
@@ -106,9 +106,9 @@ class Moves:
     mirror: npt.NDArray[np.bool_]
 
 
-def epoch_moves(
+def draw_geometry(
     images: int, image_size: int, input_size: int, augment: AugmentConfig, seed: int, epoch: int
-) -> Moves:
+) -> GeometricParameters:
     """What is drawn for each of so many images of ``image_size`` pixels.
 
     Where nothing is drawn, ``input_size`` pixels are cut out of the centre.
@@ -126,7 +126,7 @@ def epoch_moves(
     corner = np.full((images, 2), spare // 2)
     if augment.crop:
         corner = generator(CROP).integers(spare + 1, size=(images, 2))
-    return Moves(
+    return GeometricParameters(
         rotation=either_way(ROTATION, augment.rotation),
         shift=zoom_shift[:, [3, 2]] * shifts,
         shear=either_way(SHEAR, augment.shear),
@@ -137,7 +137,7 @@ def epoch_moves(
     )
 
 
-def transforms(moves: Moves, image_size: int, input_size: int) -> FloatArray:
+def affine_transforms(moves: GeometricParameters, image_size: int, input_size: int) -> FloatArray:
     """One transform an image, shape ``[N, 8]``: all of its moves together.
 
     Each maps a pixel (x, y) of the result, ``input_size`` pixels square, to where it is read in
@@ -166,48 +166,50 @@ def transforms(moves: Moves, image_size: int, input_size: int) -> FloatArray:
     return rows
 
 
-def epoch_changes(
+def draw_augmentations(
     images: int, image_size: int, input_size: int, augment: AugmentConfig, seed: int, epoch: int
 ) -> tuple[FloatArray, FloatArray]:
     """An epoch's transforms ``[images, 8]``, and what it multiplies pixels by, ``[images]``."""
-    moves = epoch_moves(images, image_size, input_size, augment, seed, epoch)
+    moves = draw_geometry(images, image_size, input_size, augment, seed, epoch)
     draws = np.random.default_rng([seed, epoch, BRIGHTNESS]).uniform(-1, 1, images)
     brightness = (1 + augment.brightness * draws).astype(np.float32)
-    return transforms(moves, image_size, input_size), brightness
+    return affine_transforms(moves, image_size, input_size), brightness
 
 
-def position_changes(
+def epoch_augmentations(
     order: IntArray, image_size: int, input_size: int, augment: AugmentConfig, seed: int, epoch: int
 ) -> tuple[FloatArray, FloatArray]:
     """The changes of each position of an epoch: transforms ``[T, 8]`` and factors ``[T]``."""
 
     def drawn(view: int, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        moved, lit = epoch_changes(len(order), image_size, input_size, augment, seed, view)
-        return moved[rows], lit[rows]
+        transforms, brightness = draw_augmentations(
+            len(order), image_size, input_size, augment, seed, view
+        )
+        return transforms[rows], brightness[rows]
 
     if isinstance(augment.views, str):
-        return drawn(epoch, change_rows(order))
+        return drawn(epoch, augmentation_rows(order))
     views = epoch_views(order, augment.views, epoch)
-    moved, lit = np.empty((len(order), 8), np.float32), np.empty(len(order), np.float32)
+    transforms, brightness = np.empty((len(order), 8), np.float32), np.empty(len(order), np.float32)
     for view in np.unique(views):
         at = views == view
-        moved[at], lit[at] = drawn(int(view), order[at])
-    return moved, lit
+        transforms[at], brightness[at] = drawn(int(view), order[at])
+    return transforms, brightness
 
 
-def interpolates(augment: AugmentConfig) -> bool:
+def needs_interpolation(augment: AugmentConfig) -> bool:
     """Whether pixels of a result lie between those of the image."""
     return any(
         (augment.rotation, augment.shear, augment.zoom, augment.height_shift, augment.width_shift)
     )
 
 
-def moves_pixels(augment: AugmentConfig) -> bool:
+def changes_geometry(augment: AugmentConfig) -> bool:
     """Whether an image becomes anything but its central square, brightness apart."""
-    return interpolates(augment) or augment.horizontal_flip or augment.rot90 or augment.crop
+    return needs_interpolation(augment) or augment.horizontal_flip or augment.rot90 or augment.crop
 
 
-def centre(images: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+def center_crop(images: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     """The central square of each image: ``[N, size, size, C]`` of ``[N, S, S, C]``."""
     corner = (images.shape[1] - size) // 2
     return images[:, corner : corner + size, corner : corner + size]

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from xray_hpc.config.run_config import AugmentConfig, DataConfig
-from xray_hpc.data.augmentation import IntArray, epoch_changes, interpolates
+from xray_hpc.data.augmentation import IntArray, draw_augmentations, needs_interpolation
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.data.image_transform import Pixels, change
-from xray_hpc.figure_files import plain
+from xray_hpc.data.image_transform import Pixels, apply_augmentation
+from xray_hpc.figure_files import escape_dollars
 
 ROWS = 4  # at least one a class, and at most MOST_ROWS
 MOST_ROWS = 6
@@ -26,7 +26,7 @@ LETTERS = 130  # of size 1, in an inch
 
 
 @dataclass(frozen=True)
-class Shown:
+class NamedAugmentation:
     """A column: what is done to the images, under which name, seeing which share of the side."""
 
     name: str
@@ -35,7 +35,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Column:
+class ImageColumn:
     """Images ``[rows]`` of a figure under a name and lines of small print.
 
     ``outline`` is the side in pixels of a central square that is marked in each.
@@ -47,7 +47,9 @@ class Column:
     outline: int | None = None
 
 
-def figure(dataset: Dataset, config: DataConfig, shown: Sequence[Shown], seed: int) -> Figure:
+def figure(
+    dataset: Dataset, config: DataConfig, shown: Sequence[NamedAugmentation], seed: int
+) -> Figure:
     """The same training images as packed and through each augmentation of ``shown``.
 
     What is shown is what the first epoch of a training with ``seed`` gets. A set that crops is
@@ -57,24 +59,26 @@ def figure(dataset: Dataset, config: DataConfig, shown: Sequence[Shown], seed: i
     most = replace(config, crop=crops.pop() if len(crops) == 1 else 1.0)
     rows = sample_rows(dataset)
     originals = [dataset.images[i] for i in dataset.splits["train"][rows]]
-    columns = [packed_column(originals, most)]
+    columns = [original_column(originals, most)]
     for item in shown:
         crop = CROP if item.augment.crop and item.crop == 1 else item.crop
-        lines = words(item.augment) or ["the centre"]
+        lines = describe_augmentation(item.augment) or ["the centre"]
         if crop != most.crop:
             lines.append(f"(data.crop={crop:g})")
         size = replace(config, crop=crop).input_size
         images = changed(originals, rows, len(dataset.splits["train"]), size, item.augment, seed)
-        columns.append(Column(item.name, lines, images))
+        columns.append(ImageColumn(item.name, lines, images))
     note = f"in the first epoch, seed={seed}"
-    return grid("Augmented training images", note, class_rows(dataset, rows), columns)
+    return image_grid("Augmented training images", note, class_names_of(dataset, rows), columns)
 
 
-def packed_column(images: Sequence[Pixels], config: DataConfig) -> Column:
+def original_column(images: Sequence[Pixels], config: DataConfig) -> ImageColumn:
     """The images as they are, with the square marked that is cut out of them."""
     if config.crop == 1:
-        return Column("as packed", (), images)
-    return Column("as packed", ["dashed:", f"data.crop={config.crop:g}"], images, config.input_size)
+        return ImageColumn("as packed", (), images)
+    return ImageColumn(
+        "as packed", ["dashed:", f"data.crop={config.crop:g}"], images, config.input_size
+    )
 
 
 def sample_rows(dataset: Dataset) -> IntArray:
@@ -90,7 +94,7 @@ def sample_rows(dataset: Dataset) -> IntArray:
     return np.concatenate(rows)[:MOST_ROWS]
 
 
-def class_rows(dataset: Dataset, rows: IntArray) -> list[str]:
+def class_names_of(dataset: Dataset, rows: IntArray) -> list[str]:
     """The class of each row of the training split."""
     return [dataset.classes[label] for label in dataset.labels[dataset.splits["train"][rows]]]
 
@@ -104,11 +108,13 @@ def changed(
     seed: int,
 ) -> list[Pixels]:
     """What the first epoch makes of the images in ``rows`` of ``count`` that train."""
-    moved, lit = epoch_changes(count, images[0].shape[0], input_size, augment, seed, 0)
-    return list(change(images, moved[rows], lit[rows], augment, input_size))
+    transforms, brightness = draw_augmentations(
+        count, images[0].shape[0], input_size, augment, seed, 0
+    )
+    return list(apply_augmentation(images, transforms[rows], brightness[rows], augment, input_size))
 
 
-def words(augment: AugmentConfig) -> list[str]:
+def describe_augmentation(augment: AugmentConfig) -> list[str]:
     """What a set of augmentation does, an operation a line."""
     lines = []
     if augment.rotation:
@@ -134,12 +140,14 @@ def words(augment: AugmentConfig) -> list[str]:
     ]
     if augment.brightness:
         lines.append(f"brightness ±{_percent(augment.brightness)}")
-    if interpolates(augment):
+    if needs_interpolation(augment):
         lines.append(f"fill: {augment.fill_mode}")
     return lines
 
 
-def grid(title: str, note: str, classes: Sequence[str], columns: Sequence[Column]) -> Figure:
+def image_grid(
+    title: str, note: str, classes: Sequence[str], columns: Sequence[ImageColumn]
+) -> Figure:
     """Draw ``columns`` of square images; ``classes`` names the class of each row."""
     tops, y = [], MARGIN + TITLE + NOTE + HEAD + LINE * max(len(column.lines) for column in columns)
     for row, name in enumerate(classes):
@@ -153,7 +161,7 @@ def grid(title: str, note: str, classes: Sequence[str], columns: Sequence[Column
     drawn = Figure(figsize=(width, height))
 
     def write(text: str, x: float, y: float, **style: object) -> None:
-        drawn.text(x / width, 1 - y / height, plain(text), **style)  # type: ignore[arg-type]
+        drawn.text(x / width, 1 - y / height, escape_dollars(text), **style)  # type: ignore[arg-type]
 
     write(title, lefts[0], MARGIN, va="top", fontsize=12, fontweight="bold")
     write(note, lefts[0], MARGIN + TITLE, va="top", fontsize=8, color="0.3")

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xray_hpc.errors import StorageError
+from xray_hpc.text import format_bytes
 
 
 @contextmanager
-def writing(cache: Path, what: str, needed: int) -> Iterator[None]:
+def writing_to_cache(cache: Path, what: str, needed: int) -> Iterator[None]:
     """Make the folder ``cache``, and word what goes wrong while ``what`` is written into it.
 
     ``needed`` is the space in bytes that it takes.
@@ -32,20 +33,15 @@ def writing(cache: Path, what: str, needed: int) -> Iterator[None]:
         raise StorageError(f"cannot write {what}: {name}: {error.strerror}") from error
 
 
-def check_space(cache: Path, what: str, needed: int) -> None:
+def check_free_space(cache: Path, what: str, needed: int) -> None:
     """Raise ``UserError`` before the work if the disk has no room for its result."""
     free = shutil.disk_usage(cache).free
     if free < needed:
-        raise StorageError(f"{_no_space(cache, what, needed)} ({size(free)} are free)")
-
-
-def size(count: int) -> str:
-    """A number of bytes, for people."""
-    return f"{count / 2**20:,.0f} MiB" if count >= 2**20 else f"{count / 2**10:,.0f} KiB"
+        raise StorageError(f"{_no_space(cache, what, needed)} ({format_bytes(free)} are free)")
 
 
 def _no_space(cache: Path, what: str, needed: int) -> str:
     return (
-        f"no space left in {cache} for {what}, which need {size(needed)}; make room, or put the "
-        "cache elsewhere"
+        f"no space left in {cache} for {what}, which need {format_bytes(needed)}; make room, or "
+        "put the cache elsewhere"
     )

@@ -7,12 +7,18 @@ import posixpath
 from collections import Counter
 from pathlib import Path
 
-from xray_hpc.data.entries import ORIGINS, Entry, Origin, check_classes, check_utf8
-from xray_hpc.data.patients import patient_of
+from xray_hpc.data.index_entry import (
+    SPLIT_NAMES,
+    IndexEntry,
+    SplitName,
+    check_classes,
+    check_utf8,
+    patient_from_filename,
+)
 from xray_hpc.errors import DataError, StorageError, nearest
 
 REQUIRED = ("path", "label", "split")
-SPLITS: dict[str, Origin] = {
+SPLITS: dict[str, SplitName] = {
     "train": "train",
     "val": "validation",
     "validation": "validation",
@@ -20,7 +26,7 @@ SPLITS: dict[str, Origin] = {
 }
 
 
-def read_table(file: Path) -> tuple[tuple[str, ...], list[Entry]]:
+def read_table(file: Path) -> tuple[tuple[str, ...], list[IndexEntry]]:
     """List the images of a CSV file with a header.
 
     Columns: ``path`` (relative to the CSV's folder), ``label`` (the class), ``split`` (train,
@@ -39,12 +45,12 @@ def read_table(file: Path) -> tuple[tuple[str, ...], list[Entry]]:
         raise DataError(f"{file} is no CSV file in UTF-8 ({error}); save it as one") from error
     except OSError as error:
         raise StorageError(f"cannot read {file}: {error.strerror}; mend it") from error
-    images: dict[str, Counter[str]] = {origin: Counter() for origin in ORIGINS}
+    images: dict[str, Counter[str]] = {origin: Counter() for origin in SPLIT_NAMES}
     for _, row in rows:
         images[SPLITS[row["split"]]][row["label"]] += 1
     classes = check_classes(images, str(file))
     entries = [_entry(file, line, row, classes) for line, row in rows]
-    entries.sort(key=lambda entry: (ORIGINS.index(entry.split), entry.label, entry.path))
+    entries.sort(key=lambda entry: (SPLIT_NAMES.index(entry.split), entry.label, entry.path))
     return classes, entries
 
 
@@ -89,7 +95,7 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _entry(file: Path, line: int, row: dict[str, str], classes: tuple[str, ...]) -> Entry:
+def _entry(file: Path, line: int, row: dict[str, str], classes: tuple[str, ...]) -> IndexEntry:
     path = row["path"]
     check_utf8(path)
     try:
@@ -102,6 +108,6 @@ def _entry(file: Path, line: int, row: dict[str, str], classes: tuple[str, ...])
     if not (file.parent / path).is_file():
         raise DataError(f"{file}, line {line}: {path!r} is not a file")
     folder, name = posixpath.split(path)
-    patient = row["patient"].strip() or patient_of(name, folder)
+    patient = row["patient"].strip() or patient_from_filename(name, folder)
     label = classes.index(row["label"])
-    return Entry(path, label, patient, SPLITS[row["split"]], stat.st_size, stat.st_mtime_ns)
+    return IndexEntry(path, label, patient, SPLITS[row["split"]], stat.st_size, stat.st_mtime_ns)

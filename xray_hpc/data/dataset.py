@@ -13,22 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.cache_folder import writing
-from xray_hpc.data.entries import Entry, count, counted
+from xray_hpc.data.cache_folder import writing_to_cache
 from xray_hpc.data.image_store import (
     WHAT,
-    DamagedPackError,
-    Pack,
+    DamagedStoreError,
+    ImageStore,
+    build_image_store,
     describe_skipped,
-    pack,
-    pack_path,
-    packed_size,
-    read_pack,
+    image_store_path,
+    image_store_size,
+    read_image_store,
 )
-from xray_hpc.data.index import Index, scan
-from xray_hpc.data.splits import shared_patients, small_classes, split
+from xray_hpc.data.index import Index, build_index
+from xray_hpc.data.index_entry import IndexEntry, count_by_class
+from xray_hpc.data.splits import shared_patients, small_classes, split_images
 from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import locked
+from xray_hpc.text import format_count
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Dataset:
     contents: str
 
 
-def load(config: DataConfig, cache: Path, workers: int | None = None) -> Dataset:
+def load_dataset(config: DataConfig, cache: Path, workers: int | None = None) -> Dataset:
     """The data set of ``config``; packs its images into ``cache`` the first time.
 
     One process packs, others wait for it. Warnings go to standard error, a line each, and into
@@ -70,14 +71,14 @@ def load(config: DataConfig, cache: Path, workers: int | None = None) -> Dataset
     Raises:
         UserError: the data cannot be used; the line says why.
     """
-    return load_index(scan(config, cache), config, cache, workers)
+    return load_indexed(build_index(config, cache), config, cache, workers)
 
 
-def load_index(
+def load_indexed(
     index: Index, config: DataConfig, cache: Path, workers: int | None = None
 ) -> Dataset:
     """:func:`load` for an index made before."""
-    parts = split(index.entries, config)
+    parts = split_images(index.entries, config)
     packed, notes = _packed(index, config, cache, workers)
     entries = [index.entries[i] for i in packed.kept]
     place = np.full(len(index.entries), -1, np.int64)
@@ -87,7 +88,7 @@ def load_index(
         if not len(rows):
             raise DataError(f"{index.root}: no readable {name} images are left; mend the files")
     patients = [entry.patient for entry in entries]
-    notes += small_classes(count(index.entries, len(index.classes)), index.classes, config)
+    notes += small_classes(count_by_class(index.entries, len(index.classes)), index.classes, config)
     if packed.skipped:
         notes.append(f"{index.root}: skipped {describe_skipped(packed.skipped)}")
     if config.split == "patient":
@@ -111,7 +112,7 @@ def load_index(
     )
 
 
-def _unknown_patients(entries: Sequence[Entry]) -> list[str]:
+def _unknown_patients(entries: Sequence[IndexEntry]) -> list[str]:
     """A note where file names do not tell whose image it is, so that each counts as a patient."""
     alone = sum(entry.path.endswith(entry.patient) for entry in entries)
     if not alone:
@@ -124,24 +125,27 @@ def _unknown_patients(entries: Sequence[Entry]) -> list[str]:
 
 def _packed(
     index: Index, config: DataConfig, cache: Path, workers: int | None
-) -> tuple[Pack, list[str]]:
-    path = pack_path(index, config, cache)
+) -> tuple[ImageStore, list[str]]:
+    path = image_store_path(index, config, cache)
     try:
-        return read_pack(path, index, config), []
-    except (FileNotFoundError, DamagedPackError):
+        return read_image_store(path, index, config), []
+    except (FileNotFoundError, DamagedStoreError):
         pass
     notes = []
     message = f"waiting for another process to pack the images ({path})"
     lock = path.with_name(f".{path.name}.lock")
-    with writing(cache, WHAT, packed_size(index, config)), locked(lock, message=message):
+    with (
+        writing_to_cache(cache, WHAT, image_store_size(index, config)),
+        locked(lock, message=message),
+    ):
         try:
-            return read_pack(path, index, config), []
+            return read_image_store(path, index, config), []
         except FileNotFoundError:
             pass
-        except DamagedPackError as error:
+        except DamagedStoreError as error:
             notes.append(f"{path} was damaged ({error}); packed the images again")
-        pack(index, config, cache, workers)
-        return read_pack(path, index, config), notes
+        build_image_store(index, config, cache, workers)
+        return read_image_store(path, index, config), notes
 
 
 def shared_contents(
@@ -157,6 +161,6 @@ def shared_contents(
         return []
     first = " and ".join(f"{files[row]!r} ({name})" for name, row in shared[0].items())
     return [
-        f"{counted(len(shared), 'image')} with the same contents in more than one of "
+        f"{format_count(len(shared), 'image')} with the same contents in more than one of "
         f"{', '.join(splits)}, such as {first}"
     ]

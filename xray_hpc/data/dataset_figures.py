@@ -15,8 +15,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.data.entries import counted
-from xray_hpc.figure_files import plain, save
+from xray_hpc.figure_files import escape_dollars, save_figure
+from xray_hpc.text import format_count
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
@@ -36,7 +36,9 @@ def sample_grid(dataset: Dataset, split: str, label: int) -> Figure:
     wanted = min(ROWS * COLUMNS, len(members))
     picked = members[np.linspace(0, len(members) - 1, wanted).round().astype(int)] if wanted else []
     figure = Figure(figsize=(8, 6.25), layout=_layout(0.03))
-    figure.suptitle(f"{plain(dataset.classes[label])} · {split}", fontsize=TITLE, fontweight="bold")
+    figure.suptitle(
+        f"{escape_dollars(dataset.classes[label])} · {split}", fontsize=TITLE, fontweight="bold"
+    )
     axes = figure.subplots(ROWS, COLUMNS).ravel()
     for ax in axes:
         ax.set_axis_off()
@@ -57,7 +59,9 @@ def class_bars(dataset: Dataset) -> Figure:
     left, right = figure.subplots(1, 2)
     train, validation, test = (_count(dataset, name) for name in ("train", "validation", "test"))
     letters = int(LETTERS * (width / 2 - 0.8) / len(dataset.classes))
-    names = ["\n".join(map(plain, wrap(name, max(letters, 4)))) for name in dataset.classes]
+    names = [
+        "\n".join(map(escape_dollars, wrap(name, max(letters, 4)))) for name in dataset.classes
+    ]
     places = range(len(names))
     left.bar(places, train, width=0.76, color=COLORS)
     left.bar(places, validation, width=0.76, bottom=train, color=COLORS, alpha=0.45)
@@ -107,7 +111,7 @@ def class_pies(dataset: Dataset) -> Figure:
         limit = 1.05 if np.all(shares > NARROW) else 1.35
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
         _title(ax, title, values)
-    names = [plain(name) for name in dataset.classes]
+    names = [escape_dollars(name) for name in dataset.classes]
     columns = int(9 * LETTERS / (6 + max(map(len, names))))
     figure.legend(
         wedges, names, loc="outside lower center", ncols=min(len(names), max(columns, 1)),
@@ -129,7 +133,7 @@ def write_figures(dataset: Dataset, folder: Path) -> list[Path]:
     written = []
     for name, figure in figures.items():
         path = folder / f"{name}.png"
-        save(figure, path, dpi=DPI)
+        save_figure(figure, path, dpi=DPI)
         written.append(path)
     return written
 
@@ -149,7 +153,7 @@ def _count(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
 
 def _title(ax: Axes, title: str, values: npt.NDArray[np.int64]) -> None:
     ax.set_title(
-        f"{title} · {counted(int(values.sum()), 'image')}",
+        f"{title} · {format_count(int(values.sum()), 'image')}",
         fontsize=TITLE, fontweight="bold", pad=12,
     )  # fmt: skip
 

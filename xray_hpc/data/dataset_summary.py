@@ -8,17 +8,18 @@ from pathlib import Path
 import pandas as pd
 
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.data.entries import ORIGINS, Ignored, counted
 from xray_hpc.data.image_store import describe_skipped
 from xray_hpc.data.index import Index
+from xray_hpc.data.index_entry import SPLIT_NAMES, IgnoredFiles
 from xray_hpc.records.atomic_files import write_csv
+from xray_hpc.text import format_count
 
 
 def counts(dataset: Dataset) -> pd.DataFrame:
     """Images a class, images and patients: one row each, with a column a split and ``all``."""
     rows: dict[str, list[int]] = {name: [] for name in (*dataset.classes, "images", "patients")}
     everyone: set[str] = set()
-    for split in ORIGINS:
+    for split in SPLIT_NAMES:
         members = dataset.splits[split]
         for label, name in enumerate(dataset.classes):
             rows[name].append(int((dataset.labels[members] == label).sum()))
@@ -26,7 +27,7 @@ def counts(dataset: Dataset) -> pd.DataFrame:
         people = {dataset.patients[i] for i in members}
         rows["patients"].append(len(people))
         everyone |= people
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(ORIGINS))
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(SPLIT_NAMES))
     table["all"] = table.sum(axis=1)
     table.loc["patients", "all"] = len(everyone)
     return table
@@ -43,7 +44,7 @@ def text(dataset: Dataset, index: Index) -> str:
     ]
     size, channels = dataset.images.shape[1], dataset.images.shape[3]
     lines = [
-        f"{index.root}  ({size}x{size} pixels, {counted(channels, 'channel')}, "
+        f"{index.root}  ({size}x{size} pixels, {format_count(channels, 'channel')}, "
         f"fingerprint {dataset.fingerprint[:12]})",
         "",
         *lines,
@@ -53,11 +54,11 @@ def text(dataset: Dataset, index: Index) -> str:
     ]
     unused = len(dataset.files) - sum(map(len, dataset.splits.values()))
     if unused:
-        lines.append(f"not drawn   {counted(unused, 'image')} (data.per_class)")
+        lines.append(f"not drawn   {format_count(unused, 'image')} (data.per_class)")
     return "\n".join(lines) + "\n"
 
 
-def ignored_line(ignored: Mapping[str, Ignored]) -> str:
+def ignored_line(ignored: Mapping[str, IgnoredFiles]) -> str:
     """``"3 files: 2 macOS metadata ('.DS_Store', ...), 1 no image suffix ('README.md')"``."""
     if not ignored:
         return "none"
@@ -67,7 +68,7 @@ def ignored_line(ignored: Mapping[str, Ignored]) -> str:
         more = ", ..." if files.count > len(files.examples) else ""
         parts.append(f"{files.count:,} {reason} ({names}{more})")
     total = sum(files.count for files in ignored.values())
-    return f"{counted(total, 'file')}: {', '.join(parts)}"
+    return f"{format_count(total, 'file')}: {', '.join(parts)}"
 
 
 def frame(dataset: Dataset) -> pd.DataFrame:

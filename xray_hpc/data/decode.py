@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from xray_hpc.data import dicom
-from xray_hpc.data.clahe import equalize
 
 # About 9,400 pixels square, Pillow's own limit: radiographs have less than a third of that.
 MAX_PIXELS = 89_478_485
@@ -23,6 +23,7 @@ MIN_SIDE = 8  # less shows no chest
 # JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves this many times the pixels needed: the
 # final filter still averages over neighbours, and the result is all but the same.
 DRAFT_GAP = 2
+TILES = (8, 8)
 
 
 class UnreadableImageError(Exception):
@@ -127,6 +128,22 @@ def _plain(image: Image.Image, path: Path, mode: str) -> Image.Image:
     if image.mode not in ("1", "L", "LA", "RGB"):  # not all of the others have a way to grey
         image = image.convert("RGB")
     return image.convert(mode)
+
+
+def equalize(image: npt.NDArray[np.uint8], clip_limit: float) -> npt.NDArray[np.uint8]:
+    """Contrast-limited adaptive histogram equalization (Zuiderveld, Graphics Gems IV, 1994).
+
+    A grey image ``[S, S, 1]`` is equalized as it is; of an RGB image ``[S, S, 3]`` the lightness
+    (L of CIELAB), so that its colours stay. The image is cut into 8 by 8 tiles; ``clip_limit``
+    is how many times the mean count a bin of a tile's histogram may hold. OpenCV rounds that down
+    to whole pixels, 1 at the least: in small images neighbouring limits do the same.
+    """
+    clahe = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=TILES)
+    if image.shape[2] == 1:
+        return np.asarray(clahe.apply(image[:, :, 0]), np.uint8)[:, :, None]
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    lab[:, :, 0] = clahe.apply(lab[:, :, 0])
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
 
 
 _lock = threading.Lock()

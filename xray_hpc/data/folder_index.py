@@ -8,20 +8,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xray_hpc.data import dicom
-from xray_hpc.data.entries import ORIGINS, Entry, Ignored, Origin, check_classes, check_utf8
-from xray_hpc.data.patients import patient_of
+from xray_hpc.data.index_entry import (
+    SPLIT_NAMES,
+    IgnoredFiles,
+    IndexEntry,
+    SplitName,
+    check_classes,
+    check_utf8,
+    patient_from_filename,
+)
 from xray_hpc.errors import DataError, StorageError, nearest
 
 # Keras's own list, and TIFF and DICOM, in which radiographs of more than 8 bits come.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *dicom.SUFFIXES)
-FOLDERS: dict[str, Origin] = {"train": "train", "val": "validation", "test": "test"}
+FOLDERS: dict[str, SplitName] = {"train": "train", "val": "validation", "test": "test"}
 MACOS = "__MACOSX"
 SYSTEM = {"thumbs.db", "desktop.ini"}
 
 
 def read_tree(
     given: Path,
-) -> tuple[Path, tuple[str, ...], list[Entry], dict[str, Ignored]]:
+) -> tuple[Path, tuple[str, ...], list[IndexEntry], dict[str, IgnoredFiles]]:
     """List the images under ``given``, or under the one folder in it that holds the tree.
 
     Images in folders inside a class folder belong to the class, as in Keras. Links to folders
@@ -66,10 +73,12 @@ def _is_tree(folder: Path) -> bool:
     return (folder / "train").is_dir() and (folder / "test").is_dir()
 
 
-def _read(root: Path, given: Path) -> tuple[Path, tuple[str, ...], list[Entry], dict[str, Ignored]]:
-    ignored: defaultdict[str, Ignored] = defaultdict(Ignored)
-    found: list[tuple[Origin, str, os.DirEntry[str], str]] = []
-    images: dict[str, Counter[str]] = {origin: Counter() for origin in ORIGINS}
+def _read(
+    root: Path, given: Path
+) -> tuple[Path, tuple[str, ...], list[IndexEntry], dict[str, IgnoredFiles]]:
+    ignored: defaultdict[str, IgnoredFiles] = defaultdict(IgnoredFiles)
+    found: list[tuple[SplitName, str, os.DirEntry[str], str]] = []
+    images: dict[str, Counter[str]] = {origin: Counter() for origin in SPLIT_NAMES}
     if root != given:
         _ignore_all(given, ignored, {root.name}, given)
     _ignore_all(root, ignored, set(FOLDERS), given)
@@ -94,14 +103,18 @@ def _read(root: Path, given: Path) -> tuple[Path, tuple[str, ...], list[Entry], 
         path = f"{folder}/{inner}"
         check_utf8(path)
         stat = image.stat()
-        patient = patient_of(image.name, os.path.dirname(path))
-        entry = Entry(path, classes.index(label), patient, origin, stat.st_size, stat.st_mtime_ns)
+        patient = patient_from_filename(image.name, os.path.dirname(path))
+        entry = IndexEntry(
+            path, classes.index(label), patient, origin, stat.st_size, stat.st_mtime_ns
+        )
         listed.append(entry)
-    listed.sort(key=lambda entry: (ORIGINS.index(entry.split), entry.label, within_class(entry)))
+    listed.sort(
+        key=lambda entry: (SPLIT_NAMES.index(entry.split), entry.label, order_within_class(entry))
+    )
     return root, classes, listed, dict(sorted(ignored.items()))
 
 
-def within_class(entry: Entry) -> tuple[str, str]:
+def order_within_class(entry: IndexEntry) -> tuple[str, str]:
     """Folder and name inside the class folder: the order in which Keras lists a class."""
     inner = entry.path.split("/", 2)[2]
     folder, _, name = inner.rpartition("/")
@@ -123,7 +136,7 @@ def junk(name: str) -> str | None:
 
 
 def _images(
-    folder: str, inside: str, shown: str, ignored: defaultdict[str, Ignored]
+    folder: str, inside: str, shown: str, ignored: defaultdict[str, IgnoredFiles]
 ) -> Iterator[tuple[os.DirEntry[str], str]]:
     """The images in a class folder, each with its path inside the class folder."""
     for item in _entries(folder):
@@ -141,7 +154,7 @@ def _images(
 
 
 def _ignore_all(
-    folder: Path, ignored: defaultdict[str, Ignored], keep: set[str], given: Path
+    folder: Path, ignored: defaultdict[str, IgnoredFiles], keep: set[str], given: Path
 ) -> None:
     """Count all the files in ``folder`` but those in the subfolders ``keep``."""
     for item in _entries(folder):

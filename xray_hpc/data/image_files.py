@@ -8,19 +8,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from xray_hpc.data.entries import Ignored
 from xray_hpc.data.folder_index import SUFFIXES, junk
+from xray_hpc.data.index_entry import IgnoredFiles
 from xray_hpc.errors import DataError, nearest
 
 
-class Found(NamedTuple):
+class ImageFile(NamedTuple):
     """One file to read; ``error`` says why it cannot be, where that is known already."""
 
     path: str
     error: str | None = None
 
 
-def find_images(named: Sequence[str], listed: Iterable[str] = ()) -> tuple[list[Found], Ignored]:
+def find_image_files(
+    named: Sequence[str], listed: Iterable[str] = ()
+) -> tuple[list[ImageFile], IgnoredFiles]:
     """The files that ``named`` stands for, in this order, and those passed over in folders.
 
     A file is taken whatever its name. A folder stands for the files in it and in its folders, in
@@ -32,8 +34,8 @@ def find_images(named: Sequence[str], listed: Iterable[str] = ()) -> tuple[list[
     Raises:
         UserError: something named is not there or cannot be read, or no file is found at all.
     """
-    found: list[Found] = []
-    ignored = Ignored()
+    found: list[ImageFile] = []
+    ignored = IgnoredFiles()
     for name in named:
         if name == "-":
             for line in listed:
@@ -58,7 +60,7 @@ def read_list(content: bytes) -> list[str]:
     return [os.fsdecode(line) for line in lines if line]
 
 
-def describe_ignored(ignored: Ignored, prefix: str = "") -> str:
+def describe_ignored(ignored: IgnoredFiles, prefix: str = "") -> str:
     """``"3 files passed over, whose names ..."``; empty if there are none."""
     if not ignored.count:
         return ""
@@ -75,30 +77,30 @@ def missing(path: str) -> str:
     return f"no such file or folder: no {part!r} in {there}{nearest(part, names)}"
 
 
-def _expand(path: str, ignored: Ignored) -> Iterator[Found]:
+def _expand(path: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
     """The files that one path stands for."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        yield Found(path, "a link to nothing" if os.path.islink(path) else missing(path))
+        yield ImageFile(path, "a link to nothing" if os.path.islink(path) else missing(path))
         return
     except OSError as error:
-        yield Found(path, _reason(error))
+        yield ImageFile(path, _reason(error))
         return
     if stat.S_ISDIR(mode):
         yield from _inside(path, ignored)
     elif stat.S_ISREG(mode):
-        yield Found(path)
+        yield ImageFile(path)
     else:
-        yield Found(path, "neither a file nor a folder")
+        yield ImageFile(path, "neither a file nor a folder")
 
 
-def _inside(folder: str, ignored: Ignored) -> Iterator[Found]:
+def _inside(folder: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
     try:
         with os.scandir(folder) as items:
             entries = sorted(items, key=lambda item: item.name)
     except OSError as error:
-        yield Found(folder, f"unreadable folder: {_reason(error)}")
+        yield ImageFile(folder, f"unreadable folder: {_reason(error)}")
         return
     for item in entries:
         if junk(item.name) or (item.is_symlink() and item.is_dir()):

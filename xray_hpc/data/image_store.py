@@ -23,16 +23,16 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.block_file import rows_of_a_block
-from xray_hpc.data.cache_folder import check_space
+from xray_hpc.data.array_store import block_rows, new_file
+from xray_hpc.data.cache_folder import check_free_space
 from xray_hpc.data.decode import MissingDecoderError, UnreadableImageError, decode_bytes, read_bytes
-from xray_hpc.data.entries import Entry, counted
-from xray_hpc.data.hdf5 import new_file
-from xray_hpc.data.index import PACK_VERSION, Index
-from xray_hpc.data.thread_map import cores, map_ahead
+from xray_hpc.data.index import STORE_VERSION, Index
+from xray_hpc.data.index_entry import IndexEntry
 from xray_hpc.errors import DataError, StorageError
 from xray_hpc.progress_bar import Progress
 from xray_hpc.records.atomic_files import replacing
+from xray_hpc.text import format_count
+from xray_hpc.thread_map import available_cores, bounded_thread_map
 
 LARGEST_LOSS = 0.1
 WHAT = "the packed images"
@@ -40,12 +40,12 @@ WHAT = "the packed images"
 Decoded = tuple[npt.NDArray[np.uint8], bytes]
 
 
-class DamagedPackError(Exception):
+class DamagedStoreError(Exception):
     """The file is not a whole pack of this data."""
 
 
 @dataclass(frozen=True)
-class Pack:
+class ImageStore:
     """A packed data set.
 
     ``images`` is ``uint8 [N, size, size, channels]`` and cannot be written; ``kept`` holds the
@@ -59,12 +59,14 @@ class Pack:
     skipped: list[tuple[str, str]]
 
 
-def pack_path(index: Index, config: DataConfig, cache: Path) -> Path:
+def image_store_path(index: Index, config: DataConfig, cache: Path) -> Path:
     """Where the pack of these images, at this size, lies."""
-    return cache / f"images-{config.image_size}x{config.channels}-{index.pack_key(config)[:16]}.h5"
+    return cache / f"images-{config.image_size}x{config.channels}-{index.store_key(config)[:16]}.h5"
 
 
-def pack(index: Index, config: DataConfig, cache: Path, workers: int | None = None) -> Path:
+def build_image_store(
+    index: Index, config: DataConfig, cache: Path, workers: int | None = None
+) -> Path:
     """Decode every image of ``index`` into one HDF5 file, whole or not at all.
 
     Files that are no images are left out and listed in the pack. ``workers`` threads decode (as
@@ -74,14 +76,14 @@ def pack(index: Index, config: DataConfig, cache: Path, workers: int | None = No
         UserError: too many images are unreadable, or the disk has no room.
         OSError: the file system failed (see ``cache.writing``).
     """
-    path = pack_path(index, config, cache)
-    check_space(cache, WHAT, packed_size(index, config))
+    path = image_store_path(index, config, cache)
+    check_free_space(cache, WHAT, image_store_size(index, config))
     with replacing(path) as temporary, new_file(temporary) as (file, check):
-        _write(file, check, index, config, workers or cores())
+        _write(file, check, index, config, workers or available_cores())
     return path
 
 
-def packed_size(index: Index, config: DataConfig) -> int:
+def image_store_size(index: Index, config: DataConfig) -> int:
     """The packed images' size in bytes."""
     return len(index.entries) * config.image_size**2 * config.channels
 
@@ -93,7 +95,7 @@ def _write(
     images = file.create_dataset(
         "images", (len(index.entries), size, size, config.channels), np.uint8
     )  # in one piece; the last ones stay empty where some cannot be read
-    block = rows_of_a_block(images.shape, "uint8")
+    block = block_rows(images.shape, "uint8")
     buffer = np.empty((block, *images.shape[1:]), np.uint8)
     checksums: list[int] = []
     kept: list[int] = []
@@ -109,7 +111,7 @@ def _write(
     decode = partial(_decode, index, config)
     with (
         Progress("packing images", len(index.entries)) as progress,
-        closing(map_ahead(decode, index.entries, workers, 4 * workers)) as results,
+        closing(bounded_thread_map(decode, index.entries, workers, 4 * workers)) as results,
     ):
         for i, decoded in enumerate(results):
             progress.advance()
@@ -133,13 +135,13 @@ def _write(
     file.create_dataset("splits", data=[entry.split for entry in entries], dtype=text)
     file.create_dataset("digests", data=digests, dtype=text)
     file.create_dataset("skipped", data=json.dumps(skipped), dtype=text)
-    file.attrs["version"] = PACK_VERSION
-    file.attrs["key"] = index.pack_key(config)
+    file.attrs["version"] = STORE_VERSION
+    file.attrs["key"] = index.store_key(config)
     file.attrs["fingerprint"] = index.fingerprint
     file.attrs["classes"] = json.dumps(index.classes)
 
 
-def _decode(index: Index, config: DataConfig, entry: Entry) -> Decoded | UnreadableImageError:
+def _decode(index: Index, config: DataConfig, entry: IndexEntry) -> Decoded | UnreadableImageError:
     path = index.root / entry.path
     try:
         data = read_bytes(path)
@@ -177,20 +179,20 @@ def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:
     """``"2 unreadable images ('a.png': empty file; 'b.png': not an image)"``."""
     shown = "; ".join(f"{path!r}: {reason}" for path, reason in skipped[:3])
     more = "; ..." if len(skipped) > 3 else ""
-    return f"{counted(len(skipped), 'unreadable image')} ({shown}{more})"
+    return f"{format_count(len(skipped), 'unreadable image')} ({shown}{more})"
 
 
-def read_pack(path: Path, index: Index, config: DataConfig) -> Pack:
+def read_image_store(path: Path, index: Index, config: DataConfig) -> ImageStore:
     """Map a pack into memory, and check that it is whole.
 
     Raises:
         FileNotFoundError: there is none.
-        DamagedPackError: the file is cut short, damaged, or not of this data.
+        DamagedStoreError: the file is cut short, damaged, or not of this data.
     """
     try:
         with path.open("rb") as handle, h5py.File(handle, "r") as file:
-            if file.attrs["key"] != index.pack_key(config):
-                raise DamagedPackError("made of other images")
+            if file.attrs["key"] != index.store_key(config):
+                raise DamagedStoreError("made of other images")
             kept = file["kept"][:]
             digests = file["digests"].asstr()[:].tolist()
             skipped = [tuple(pair) for pair in json.loads(file["skipped"].asstr()[()])]
@@ -200,11 +202,11 @@ def read_pack(path: Path, index: Index, config: DataConfig) -> Pack:
     except FileNotFoundError:
         raise
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise DamagedPackError(str(error).partition("\n")[0]) from error
+        raise DamagedStoreError(str(error).partition("\n")[0]) from error
     if len(images) != len(kept) or len(digests) != len(kept):
-        raise DamagedPackError("its parts differ in length")
-    block = rows_of_a_block(shape, "uint8")
+        raise DamagedStoreError("its parts differ in length")
+    block = block_rows(shape, "uint8")
     starts = range(0, len(kept), block)
     if checksums.tolist() != [zlib.crc32(images[i : i + block].data) for i in starts]:
-        raise DamagedPackError("images have changed")
-    return Pack(images, kept, digests, skipped)
+        raise DamagedStoreError("images have changed")
+    return ImageStore(images, kept, digests, skipped)

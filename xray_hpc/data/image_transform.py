@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import AugmentConfig
-from xray_hpc.data.augmentation import FloatArray, IntArray, centre, moves_pixels
+from xray_hpc.data.augmentation import FloatArray, IntArray, center_crop, changes_geometry
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -28,20 +28,20 @@ BORDERS = {
 cv2.setNumThreads(1)  # batches are made side by side: more threads for an image are in the way
 
 
-def change(
+def apply_augmentation(
     images: Pixels | Sequence[Pixels],
-    moved: FloatArray,
-    lit: FloatArray,
+    transforms: FloatArray,
+    brightness: FloatArray,
     augment: AugmentConfig,
     size: int,
     result: Pixels | None = None,
 ) -> Pixels:
-    """Move and light images as ``augment.epoch_changes`` says; only what ``augment`` has on.
+    """Move and light images as ``augment.draw_augmentations`` says; only what ``augment`` has on.
 
     Args:
         images: B times ``[S, S, C]``, of one channel or three.
-        moved: ``[B, 8]``, a transform each.
-        lit: ``[B]``, a factor each.
+        transforms: ``[B, 8]``, a transform each.
+        brightness: ``[B]``, a factor each.
         result: where to put what becomes of them.
 
     Returns:
@@ -50,14 +50,14 @@ def change(
     side, _, channels = images[0].shape
     if result is None:
         result = np.empty((len(images), size, size, channels), np.uint8)
-    beyond = margins(moved, side, size)
+    beyond = border_widths(transforms, side, size)
     for image, transform, margin, factor, changed in zip(
-        images, moved, beyond, lit, result, strict=True
+        images, transforms, beyond, brightness, result, strict=True
     ):
-        if moves_pixels(augment):
+        if changes_geometry(augment):
             warped = _warp(image, transform, margin, augment, size)
         else:
-            warped = centre(image[None], size)[0]
+            warped = center_crop(image[None], size)[0]
         if augment.brightness:
             cv2.convertScaleAbs(warped, dst=changed, alpha=float(factor))
         else:
@@ -65,7 +65,7 @@ def change(
     return result
 
 
-def margins(transforms: FloatArray, side: int, size: int) -> IntArray:
+def border_widths(transforms: FloatArray, side: int, size: int) -> IntArray:
     """How far each image is read beyond its edges: ``[B, 4]``, top, bottom, left and right.
 
     Of images of ``side`` pixels through ``transforms``, for results of ``size`` pixels.
@@ -81,7 +81,7 @@ def margins(transforms: FloatArray, side: int, size: int) -> IntArray:
 def _warp(
     image: Pixels, transform: FloatArray, margin: IntArray, augment: AugmentConfig, size: int
 ) -> npt.NDArray[Any]:
-    """Read an image through its transform; as floats where it is to be lit, to be rounded once."""
+    """Warp one image by its transform; as floats if its brightness changes, to round only once."""
     padded: npt.NDArray[Any]
     top, bottom, left, right = margin.tolist()
     # Filled first, then read: OpenCV is fast where it does not meet an edge.

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.cache_folder import check_space, writing
+from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
 from xray_hpc.data.csv_index import read_table
-from xray_hpc.data.entries import Counts, Entry, Ignored, count
 from xray_hpc.data.folder_index import read_tree
+from xray_hpc.data.index_entry import ClassCounts, IgnoredFiles, IndexEntry, count_by_class
 from xray_hpc.errors import ConfigError, DataError, nearest
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.records.atomic_files import locked
 
-PACK_VERSION = 2
+STORE_VERSION = 2
 DEMO_IMAGE_BYTES = 16 * 2**10
 
 
@@ -34,18 +34,18 @@ class Index:
 
     root: Path
     classes: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[IndexEntry, ...]
     fingerprint: str
-    ignored: Mapping[str, Ignored] = field(default_factory=dict)
+    ignored: Mapping[str, IgnoredFiles] = field(default_factory=dict)
 
-    def pack_key(self, config: DataConfig) -> str:
+    def store_key(self, config: DataConfig) -> str:
         """Name the packed file: changes with the images, their times, and how they are packed."""
         times = [(entry.path, entry.mtime_ns) for entry in self.entries]
         how = (config.image_size, config.channels, config.clahe)
-        return _hash([PACK_VERSION, self.fingerprint, how, times])
+        return _hash([STORE_VERSION, self.fingerprint, how, times])
 
 
-def scan(config: DataConfig, cache: Path) -> Index:
+def build_index(config: DataConfig, cache: Path) -> Index:
     """List the images that ``config`` asks for; the demo's are drawn into ``cache`` if need be.
 
     Raises:
@@ -78,7 +78,7 @@ class Survey:
 
     fingerprint: str
     classes: int
-    images: Counts
+    images: ClassCounts
 
 
 def survey(config: DataConfig, cache: Path) -> Survey:
@@ -92,12 +92,12 @@ def survey(config: DataConfig, cache: Path) -> Survey:
 
         counts = demo_dataset.counts(config.demo_images or 0, config.demo_classes or 2)
         return Survey(_demo_fingerprint(config), len(counts["train"]), counts)
-    index = scan(config, cache)
+    index = build_index(config, cache)
     classes = len(index.classes)
-    return Survey(index.fingerprint, classes, count(index.entries, classes))
+    return Survey(index.fingerprint, classes, count_by_class(index.entries, classes))
 
 
-def _fingerprint(classes: tuple[str, ...], entries: list[Entry]) -> str:
+def _fingerprint(classes: tuple[str, ...], entries: list[IndexEntry]) -> str:
     return _hash(sorted((e.path, e.size, classes[e.label], e.patient, e.split) for e in entries))
 
 
@@ -143,10 +143,10 @@ def _demo(config: DataConfig, cache: Path) -> Path:
     message = "waiting for another process to draw the demo images"
     lock = cache / f".{folder.name}.lock"
     needed = config.demo_images * DEMO_IMAGE_BYTES
-    with writing(cache, "the demo images", needed), locked(lock, message=message):
+    with writing_to_cache(cache, "the demo images", needed), locked(lock, message=message):
         if folder.is_dir():
             return folder
-        check_space(cache, "the demo images", needed)
+        check_free_space(cache, "the demo images", needed)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=cache) as temporary:
             images = Path(temporary, "images")
             images.mkdir()

@@ -19,13 +19,12 @@ from xray_hpc.config.run_config import AugmentConfig
 from xray_hpc.data.augmentation import (
     FloatArray,
     IntArray,
+    epoch_augmentations,
     epoch_order,
-    image_weights,
-    position_changes,
+    sample_weights,
 )
-from xray_hpc.data.buffer_pool import LentArrays
-from xray_hpc.data.image_transform import Pixels, change
-from xray_hpc.data.shutdown_guard import working
+from xray_hpc.data.image_transform import Pixels, apply_augmentation
+from xray_hpc.data.tf_callbacks import BufferPool, callback_guard
 
 TensorLike: TypeAlias = tf.Tensor | FloatArray
 
@@ -62,27 +61,31 @@ def training_batches(
         softmax. ``balance="class_weights"`` adds the images' weights, ``float32 [B]``.
     """
     own = labels[indices]
-    answers = answers_of(own, targets, classes)
-    weights = image_weights(own)
+    answers = encode_targets(own, targets, classes)
+    weights = sample_weights(own)
 
     def plan(epoch: int) -> tuple[npt.NDArray[Any], ...]:
         order = epoch_order(own, balance, seed, epoch)
-        changes = position_changes(order, images.shape[1], input_size, augment, seed, epoch)
+        changes = epoch_augmentations(order, images.shape[1], input_size, augment, seed, epoch)
         return indices[order], *changes, answers[order], weights[order]
 
     pixels = _reader(images, batch_size, input_size, augment)
 
     def read(
-        rows: tf.Tensor, moved: tf.Tensor, lit: tf.Tensor, answer: tf.Tensor, weight: tf.Tensor
+        rows: tf.Tensor,
+        transforms: tf.Tensor,
+        brightness: tf.Tensor,
+        answer: tf.Tensor,
+        weight: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        drawn = pixels(rows, moved, lit), answer
+        drawn = pixels(rows, transforms, brightness), answer
         return (*drawn, weight) if balance == "class_weights" else drawn
 
-    rows = planned(plan, epochs, batch_size, first_step)
-    return unsharded(rows.map(read, num_parallel_calls=tf.data.AUTOTUNE))
+    rows = planned_batches(plan, epochs, batch_size, first_step)
+    return prefetch_unsharded(rows.map(read, num_parallel_calls=tf.data.AUTOTUNE))
 
 
-def answers_of(
+def encode_targets(
     labels: IntArray, targets: Literal["sigmoid", "softmax"], classes: int
 ) -> FloatArray:
     """What is to be learnt of labels ``[T]``: themselves, ``[T, 1]``, or one-hot."""
@@ -90,7 +93,7 @@ def answers_of(
     return columns.astype(np.float32)
 
 
-def planned(
+def planned_batches(
     plan: Callable[[int], tuple[npt.NDArray[Any], ...]],
     epochs: range,
     batch_size: int,
@@ -112,7 +115,7 @@ def planned(
         )
 
     def guarded(epoch: np.int64) -> tuple[npt.NDArray[Any], ...]:
-        with working() as useful:
+        with callback_guard() as useful:
             return batches(epoch) if useful else tuple(part[:0] for part in like)
 
     def slices(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -134,14 +137,14 @@ def evaluation_batches(
     last batch: drop the predictions behind ``len(indices)``. A short batch would leave a replica
     without images, which breaks BatchNormalization, and would have Keras trace its graph once more.
     """
-    rows = whole_batches(indices, batch_size)
+    rows = padded_batches(indices, batch_size)
     still = np.zeros((batch_size, 8), np.float32), np.ones(batch_size, np.float32)
     pixels = _reader(images, batch_size, input_size, AugmentConfig())
     batches = tf.data.Dataset.from_tensor_slices(rows)
-    return unsharded(batches.map(lambda own: pixels(own, *still), tf.data.AUTOTUNE))
+    return prefetch_unsharded(batches.map(lambda own: pixels(own, *still), tf.data.AUTOTUNE))
 
 
-def whole_batches(indices: IntArray, batch_size: int) -> IntArray:
+def padded_batches(indices: IntArray, batch_size: int) -> IntArray:
     """A row a batch, ``[batches, batch_size]``; the last index fills up the last one."""
     padding = np.repeat(indices[-1:], -len(indices) % batch_size)
     return np.concatenate([indices, padding]).reshape(-1, batch_size)
@@ -156,24 +159,26 @@ def _reader(
     wait for each other otherwise where operations are to be deterministic.
     """
     shape = batch_size, input_size, input_size, images.shape[3]
-    lent = LentArrays(shape)
+    pool = BufferPool(shape)
 
-    def read(rows: IntArray, moved: FloatArray, lit: FloatArray) -> Pixels:
-        batch = lent.lend()
-        with working() as useful:
+    def read(rows: IntArray, transforms: FloatArray, brightness: FloatArray) -> Pixels:
+        batch = pool.take()
+        with callback_guard() as useful:
             if useful:
-                change([images[i] for i in rows], moved, lit, augment, input_size, batch)
+                apply_augmentation(
+                    [images[i] for i in rows], transforms, brightness, augment, input_size, batch
+                )
         return batch
 
-    def pixels(rows: tf.Tensor, moved: TensorLike, lit: TensorLike) -> tf.Tensor:
-        batch = tf.numpy_function(read, [rows, moved, lit], tf.uint8, stateful=False)
+    def pixels(rows: tf.Tensor, transforms: TensorLike, brightness: TensorLike) -> tf.Tensor:
+        batch = tf.numpy_function(read, [rows, transforms, brightness], tf.uint8, stateful=False)
         batch.set_shape(shape)
         return batch
 
     return pixels
 
 
-def unsharded(batches: tf.data.Dataset) -> tf.data.Dataset:
+def prefetch_unsharded(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Prefetch, and let a strategy split each batch among its replicas, not the data set."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

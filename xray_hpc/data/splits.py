@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.entries import Counts, Entry, Origin, counted
-from xray_hpc.data.folder_index import within_class
+from xray_hpc.data.folder_index import order_within_class
+from xray_hpc.data.index_entry import ClassCounts, IndexEntry, SplitName
 from xray_hpc.errors import ConfigError
+from xray_hpc.text import format_count
 
 Indices = npt.NDArray[np.int64]
 
@@ -19,7 +20,7 @@ Indices = npt.NDArray[np.int64]
 TOLERANCE = 0.5
 
 
-def split(entries: Sequence[Entry], config: DataConfig) -> dict[str, Indices]:
+def split_images(entries: Sequence[IndexEntry], config: DataConfig) -> dict[str, Indices]:
     """Divide the images: positions in ``entries`` for ``train``, ``validation`` and ``test``.
 
     The test set is always the one that came with the data. The others share the pool of all
@@ -36,7 +37,7 @@ def split(entries: Sequence[Entry], config: DataConfig) -> dict[str, Indices]:
         pool = _balanced(entries, pool, config.per_class, config.split_seed)
     if config.split == "folder":
         train, validation = pool, np.flatnonzero(origins == "validation")
-        check_own_split(config, len(validation))
+        check_folder_split(config, len(validation))
     elif config.split == "random":
         train, validation = _random(entries, pool, config)
     else:
@@ -44,7 +45,7 @@ def split(entries: Sequence[Entry], config: DataConfig) -> dict[str, Indices]:
     return {"train": train, "validation": validation, "test": test}
 
 
-def check_own_split(config: DataConfig, validation: int) -> None:
+def check_folder_split(config: DataConfig, validation: int) -> None:
     """Raise ``UserError`` where the data's own split is asked for and it has no such images."""
     if config.split == "folder" and not validation:
         raise ConfigError(
@@ -53,7 +54,7 @@ def check_own_split(config: DataConfig, validation: int) -> None:
         )
 
 
-def trainable(images: Counts, config: DataConfig) -> int:
+def count_trainable(images: ClassCounts, config: DataConfig) -> int:
     """How many images there are to train and validate on, of a set that has ``images``."""
     given = sum(images["train"]) + sum(images["validation"])
     if config.per_class is None:
@@ -62,7 +63,7 @@ def trainable(images: Counts, config: DataConfig) -> int:
     return given - sum(sizes) + len(sizes) * min(config.per_class, *sizes)
 
 
-def small_classes(images: Counts, classes: Sequence[str], config: DataConfig) -> list[str]:
+def small_classes(images: ClassCounts, classes: Sequence[str], config: DataConfig) -> list[str]:
     """One line if a class has fewer images than ``config.per_class``."""
     sizes = _pool_sizes(images, config)
     if config.per_class is None or min(sizes) >= config.per_class:
@@ -70,20 +71,21 @@ def small_classes(images: Counts, classes: Sequence[str], config: DataConfig) ->
     smallest = sizes.index(min(sizes))
     return [
         f"data.per_class is {config.per_class}, but {classes[smallest]!r} has only "
-        f"{counted(sizes[smallest], 'image')} to draw from; took {sizes[smallest]:,} of each class"
+        f"{format_count(sizes[smallest], 'image')} to draw from; took {sizes[smallest]:,} of "
+        "each class"
     ]
 
 
-def _pool(config: DataConfig) -> list[Origin]:
+def _pool(config: DataConfig) -> list[SplitName]:
     """Where the images come from that are split, or that train where there is no splitting."""
     return ["train"] if config.split == "folder" else ["train", "validation"]
 
 
-def _pool_sizes(images: Counts, config: DataConfig) -> list[int]:
+def _pool_sizes(images: ClassCounts, config: DataConfig) -> list[int]:
     return [sum(sizes) for sizes in zip(*(images[origin] for origin in _pool(config)), strict=True)]
 
 
-def _balanced(entries: Sequence[Entry], pool: Indices, per_class: int, seed: int) -> Indices:
+def _balanced(entries: Sequence[IndexEntry], pool: Indices, per_class: int, seed: int) -> Indices:
     """Draw ``per_class`` images of each class, or as many as the smallest class has.
 
     The draw hangs on the seed and the images' paths alone, and a smaller one is part of a larger.
@@ -97,7 +99,9 @@ def _balanced(entries: Sequence[Entry], pool: Indices, per_class: int, seed: int
     return np.sort(np.concatenate([images[:size] for images in shuffled])).astype(np.int64)
 
 
-def _random(entries: Sequence[Entry], pool: Indices, config: DataConfig) -> tuple[Indices, Indices]:
+def _random(
+    entries: Sequence[IndexEntry], pool: Indices, config: DataConfig
+) -> tuple[Indices, Indices]:
     """The split, and the order, of Keras's ``image_dataset_from_directory``.
 
     Keras lists the classes one after the other, each sorted by folder and name, shuffles the
@@ -107,7 +111,7 @@ def _random(entries: Sequence[Entry], pool: Indices, config: DataConfig) -> tupl
 
     def place(i: int) -> tuple[int, tuple[str, str]]:
         entry = entries[i]
-        order = ("", entry.path) if config.source == "csv" else within_class(entry)
+        order = ("", entry.path) if config.source == "csv" else order_within_class(entry)
         return entry.label, order
 
     listed = np.array(sorted(pool.tolist(), key=place), dtype=np.int64)
@@ -116,13 +120,13 @@ def _random(entries: Sequence[Entry], pool: Indices, config: DataConfig) -> tupl
     if held_out == 0:
         raise ConfigError(
             f"data.validation_fraction {config.validation_fraction:g} of "
-            f"{counted(len(listed), 'image')} is none; give a larger one"
+            f"{format_count(len(listed), 'image')} is none; give a larger one"
         )
     return listed[:-held_out], listed[-held_out:]
 
 
 def _by_patient(
-    entries: Sequence[Entry], pool: Indices, config: DataConfig
+    entries: Sequence[IndexEntry], pool: Indices, config: DataConfig
 ) -> tuple[Indices, Indices]:
     """Hold out whole patients until each class is as near to the fraction as they allow.
 
@@ -181,7 +185,7 @@ def shared_patients(patients: Sequence[str], splits: Mapping[str, Indices]) -> l
             images = sum(patients[i] in shared for i in splits[other])
             named = ", ".join(repr(name) for name in sorted(shared)[:3])
             lines.append(
-                f"{counted(len(shared), 'patient')} ({named}{', ...' if len(shared) > 3 else ''}) "
+                f"{format_count(len(shared), 'patient')} ({named}{', ...' * (len(shared) > 3)}) "
                 f"in both {one} and {other}: {images:,} of the {len(splits[other]):,} {other} "
                 f"images; {other} results will look too good"
             )

@@ -10,18 +10,22 @@ from pathlib import Path
 from xray_hpc.config.run_config import AugmentConfig, DataConfig
 from xray_hpc.config.schema import build, read_yaml
 from xray_hpc.data import augmentation_figure, dataset_figures, dataset_summary
-from xray_hpc.data.augmentation_figure import Shown
-from xray_hpc.data.dataset import load_index
-from xray_hpc.data.index import Index, scan
+from xray_hpc.data.augmentation_figure import NamedAugmentation
+from xray_hpc.data.dataset import load_indexed
+from xray_hpc.data.index import Index, build_index
 from xray_hpc.errors import UserError
-from xray_hpc.figure_files import save
+from xray_hpc.figure_files import save_figure
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.resources import resource
 
 
 def stage_data(
-    config: DataConfig, cache: Path, sweep: SweepPaths, shown: Sequence[Shown], seed: int
+    config: DataConfig,
+    cache: Path,
+    sweep: SweepPaths,
+    shown: Sequence[NamedAugmentation],
+    seed: int,
 ) -> Path:
     """Pack the images of ``config``, print what is in them, and write index and figures.
 
@@ -34,8 +38,8 @@ def stage_data(
     Raises:
         UserError: the data cannot be used; the line says why.
     """
-    index = scan(config, cache)
-    dataset = load_index(index, config, cache)
+    index = build_index(config, cache)
+    dataset = load_indexed(index, config, cache)
     print(dataset_summary.text(dataset, index), flush=True)
     folder = sweep.data / _key(index, config)
     dataset_summary.write_index(dataset, folder / "index.csv")
@@ -43,12 +47,12 @@ def stage_data(
     changing = [item for item in shown if item.crop < 1 or not item.augment.identity]
     if changing:
         drawn = augmentation_figure.figure(dataset, config, changing, seed)
-        save(drawn, folder / "augmentations.png", dpi=augmentation_figure.DPI, grey=True)
+        save_figure(drawn, folder / "augmentations.png", dpi=augmentation_figure.DPI, grey=True)
     print(f"index and figures: {folder}", flush=True)
     return folder
 
 
-def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[Shown]:
+def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[NamedAugmentation]:
     """What the runs of the sweep on the same images as ``run`` do to them, each once.
 
     Under the name of the file in ``conf/augment`` that says the same, if there is one. A run whose
@@ -56,7 +60,7 @@ def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[Shown]:
     """
     files = sorted((resource("conf") / "augment").glob("*.yaml"))
     names = {build(AugmentConfig, read_yaml(file), "augment"): file.stem for file in files}
-    used: dict[Shown, None] = {}
+    used: dict[NamedAugmentation, None] = {}
     for folder in sorted(path.parent for path in sweep.runs.glob("*/config.yaml")):
         try:
             other = read_frozen(RunPaths(folder))
@@ -66,11 +70,11 @@ def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[Shown]:
         if other.inputs.data == run.inputs.data and replace(data, crop=1.0) == replace(
             run.config.data, crop=1.0
         ):
-            used[Shown(names.get(augment, "as given"), augment, data.crop)] = None
+            used[NamedAugmentation(names.get(augment, "as given"), augment, data.crop)] = None
     return sorted(used, key=lambda item: (item.name, item.crop))
 
 
 def _key(index: Index, config: DataConfig) -> str:
     """Name the images and how they are split."""
     drawn = (config.split, config.validation_fraction, config.split_seed, config.per_class)
-    return hashlib.sha256(f"{index.pack_key(config)} {drawn}".encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{index.store_key(config)} {drawn}".encode()).hexdigest()[:8]

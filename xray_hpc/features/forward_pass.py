@@ -14,14 +14,14 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.data.augmentation import centre, epoch_changes
-from xray_hpc.data.block_file import Block, Filling
+from xray_hpc.data.array_store import Block, StoreWriter
+from xray_hpc.data.augmentation import center_crop, draw_augmentations
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.data.image_transform import Pixels, change
-from xray_hpc.data.thread_map import cores, map_ahead
+from xray_hpc.data.image_transform import Pixels, apply_augmentation
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.cost import SIDE
 from xray_hpc.progress_bar import Progress
+from xray_hpc.thread_map import available_cores, bounded_thread_map
 
 BATCH = 64  # images, fewer of large ones
 
@@ -32,7 +32,7 @@ def batch_of(side: int) -> int:
 
 
 def fill(
-    files: Sequence[Filling],
+    files: Sequence[StoreWriter],
     config: RunConfig,
     data: Dataset,
     part: keras.Model,
@@ -55,13 +55,15 @@ def fill(
     todo = files[0].blocks[first:]
     forward = _forward(part, strategy, batch_of(config.data.input_size))
     replicas = strategy.num_replicas_in_sync
-    workers = min(replicas, cores())
+    workers = min(replicas, available_cores())
     total, left = (
         sum(block.stop - block.start for block in blocks) for blocks in (files[0].blocks, todo)
     )
     with (
         Progress("computing the trunk's outputs of images", total, begun=total - left) as progress,
-        closing(map_ahead(_pixels(config, data), todo, workers, ahead=2 * replicas)) as images,
+        closing(
+            bounded_thread_map(_pixels(config, data), todo, workers, ahead=2 * replicas)
+        ) as images,
     ):
         pairs = zip(todo, images, strict=True)
         while group := list(islice(pairs, replicas)):
@@ -98,23 +100,25 @@ def _pixels(config: RunConfig, data: Dataset) -> Callable[[Block], Pixels]:
 
     @functools.lru_cache(maxsize=2)
     def changes(view: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        return epoch_changes(len(train), size, cut, config.augment, config.seed, view)
+        return draw_augmentations(len(train), size, cut, config.augment, config.seed, view)
 
     def trained(rows: npt.NDArray[np.int64]) -> Pixels:
         view, row = divmod(rows, len(train))
         parts = []
         for number in np.unique(view):
-            moved, lit = changes(int(number))
+            transforms, brightness = changes(int(number))
             own = row[view == number]
             images = data.images[train[own]]
-            parts.append(change(images, moved[own], lit[own], config.augment, cut))
+            parts.append(
+                apply_augmentation(images, transforms[own], brightness[own], config.augment, cut)
+            )
         return np.concatenate(parts)
 
     def images(block: Block) -> Pixels:
         rows = np.arange(block.start, block.stop)
         if block.array == "train":
             return trained(rows)
-        return centre(data.images[data.splits[block.array][rows]], cut)
+        return center_crop(data.images[data.splits[block.array][rows]], cut)
 
     return images
 

@@ -22,9 +22,9 @@ import tensorflow as tf
 
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.config.schema import as_dict
-from xray_hpc.data import block_file
-from xray_hpc.data.block_file import Array, DamagedError, Filling
-from xray_hpc.data.cache_folder import check_space, writing
+from xray_hpc.data import array_store
+from xray_hpc.data.array_store import ArraySpec, DamagedStoreError, StoreWriter
+from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import LockedError
 from xray_hpc.features.cut import Place, trunk, trunk_layers, trunk_shape
@@ -51,7 +51,7 @@ class Features:
     place: Place
     key: str
     path: Path
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, ArraySpec]
 
     @property
     def nbytes(self) -> int:
@@ -59,7 +59,7 @@ class Features:
 
     def read(self) -> Arrays:
         """Map the file; see ``blocks.read``."""
-        return block_file.read(self.path, self.arrays, self.key)
+        return array_store.read_arrays(self.path, self.arrays, self.key)
 
 
 def features(
@@ -71,8 +71,8 @@ def features(
     assert isinstance(views, int)
     rows = {split: len(data.splits[split]) for split in ("validation", "test")}
     batch = batch_of(config.data.input_size)
-    arrays = {"train": Array((views * len(data.splits["train"]), *shape), kept, batch)}
-    arrays |= {split: Array((count, *shape), "float32", batch) for split, count in rows.items()}
+    arrays = {"train": ArraySpec((views * len(data.splits["train"]), *shape), kept, batch)}
+    arrays |= {split: ArraySpec((count, *shape), "float32", batch) for split, count in rows.items()}
     key = _key(config, data, model, place)
     return Features(place, key, cache / f"features-{key[:16]}.h5", arrays)
 
@@ -109,17 +109,19 @@ def _compute(
     """Have each of the files computed by this process or another one; what is in them."""
     cache = wanted[0].path.parent
     needed = sum(item.nbytes for item in wanted)
-    with writing(cache, WHAT, needed), ExitStack() as held:
+    with writing_to_cache(cache, WHAT, needed), ExitStack() as held:
         for item in sorted(wanted, key=lambda item: item.path):
             held.enter_context(_locked(item, told))
         found = {item.path: _whole(item, mend=True) for item in wanted}
         left = [item for item in wanted if found[item.path] is None]
         if left:
             what = f"{WHAT} (train.features=off keeps none)"
-            check_space(
-                cache, what, sum(block_file.lacking(item.path, item.arrays) for item in left)
+            check_free_space(
+                cache, what, sum(array_store.missing_bytes(item.path, item.arrays) for item in left)
             )
-            files = [held.enter_context(Filling(item.path, item.arrays, item.key)) for item in left]
+            files = [
+                held.enter_context(StoreWriter(item.path, item.arrays, item.key)) for item in left
+            ]
             part = trunk(model, [item.place for item in left])
             fill(files, config, data, part, strategy, told)
             for file in files:
@@ -146,7 +148,7 @@ def _locked(item: Features, told: Callable[[int], None]) -> Iterator[None]:
                     flush=True,
                 )
             said = True
-        if (done := block_file.progress(item.path)) > most:
+        if (done := array_store.blocks_written(item.path)) > most:
             told(done)
             most = done
         time.sleep(WAIT_SECONDS)
@@ -161,7 +163,7 @@ def _whole(item: Features, *, mend: bool = False) -> Arrays | None:
         return item.read()
     except FileNotFoundError:
         return None
-    except DamagedError as error:
+    except DamagedStoreError as error:
         if mend:
             print(f"warning: {item.path} was damaged ({error}); computing it again", flush=True)
             item.path.unlink()

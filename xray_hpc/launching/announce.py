@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from xray_hpc.data.cache_folder import size
-from xray_hpc.data.entries import counted
 from xray_hpc.features import cost
 from xray_hpc.launching.plan import Plan
 from xray_hpc.monitoring.run_state import Decision
 from xray_hpc.records.frozen_run import FrozenRun
 from xray_hpc.records.paths import SweepPaths, short
+from xray_hpc.text import format_bytes, format_count
 
 SHOWN_RUNS = 20
 WORTH_SAYING = 1.5  # times less work
@@ -52,7 +51,7 @@ def show_trunks(plan: Plan, todo: Sequence[str]) -> None:
     live = [run for run in runs if run.config.train.features == "off"]
     if without := sum(cost.trunk(run.config.model) is not None for run in live):
         print(
-            f"frozen trunks: {counted(without, 'run')} without (train.features=off): as asked "
+            f"frozen trunks: {format_count(without, 'run')} without (train.features=off): as asked "
             f"for, or less than half of the work is frozen, or too much would be kept"
         )
 
@@ -62,14 +61,14 @@ def _show_kept(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
     times = "one pass" if len(groups) == 1 else f"{len(groups)} passes"
     views = sorted({int(run.config.augment.views) for run in every})
     drawn = f" on {', '.join(map(str, views))} views of each image" if views != [1] else ""
-    said = [f"frozen trunks: {times} over the images for {counted(len(every), 'run')}{drawn}"]
+    said = [f"frozen trunks: {times} over the images for {format_count(len(every), 'run')}{drawn}"]
     if (saving := cost.saving(every)) >= WORTH_SAYING:
         said.append(f"about {saving:.0f} times less work")
     sizes = [plan.kept.get(run.name) for group in groups for run in cost.distinct(group)]
     known = [kept for kept in sizes if kept is not None]
     if len(known) == len(sizes):
-        said.append(f"{size(sum(known))} in {short(cache)}")
+        said.append(f"{format_bytes(sum(known))} in {short(cache)}")
     print(", ".join(said), "(train.features=off is without)")
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if (free := shutil.disk_usage(there).free) < sum(known):
-        print(f"note: {short(cache)} has {size(free)} free; cache=FOLDER puts it elsewhere")
+        print(f"note: {short(cache)} has {format_bytes(free)} free; cache=FOLDER puts it elsewhere")

@@ -13,9 +13,9 @@ from typing import Any
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from xray_hpc.config.schema import build, check
-from xray_hpc.data.augmentation import interpolates
+from xray_hpc.data.augmentation import needs_interpolation
 from xray_hpc.data.index import Survey, survey
-from xray_hpc.data.splits import check_own_split, trainable
+from xray_hpc.data.splits import check_folder_split, count_trainable
 from xray_hpc.errors import ConfigError
 from xray_hpc.features import cost
 from xray_hpc.models import registry
@@ -166,15 +166,15 @@ def read_run(
     idle = [f"model.{key}" for key in moved]
     settled, augment = _settle_data(config.data), _settle_augment(config)
     found = inputs.survey(settled, cache)
-    check_own_split(settled, sum(found.images["validation"]))
+    check_folder_split(settled, sum(found.images["validation"]))
     model = dataclasses.replace(model, output=registry.output(model, found.classes))
     config = RunConfig(settled, model, augment, config.train, config.seed)
     registry.check(config, found.classes)
     if cost.trunk(model) is None and config.train.features not in ("auto", "off"):
         idle.append("train.features")
-    config = cost.resolve(config, trainable(found.images, settled))
+    config = cost.resolve(config, count_trainable(found.images, settled))
     frozen = FrozenRun(config, Inputs(found.fingerprint, inputs.weights(model)), cache)
-    if config.train.batch_size > (most := trainable(found.images, settled)):
+    if config.train.batch_size > (most := count_trainable(found.images, settled)):
         raise ConfigError(
             f"train.batch_size is {config.train.batch_size}, but there are only {most} images to "
             "train and validate on; use a smaller one"
@@ -197,7 +197,7 @@ def _settle_augment(config: RunConfig) -> AugmentConfig:
     augment = config.augment
     if config.data.input_size == config.data.image_size:
         augment = dataclasses.replace(augment, crop=False)
-    if not interpolates(augment):
+    if not needs_interpolation(augment):
         augment = dataclasses.replace(augment, fill_mode=AugmentConfig.fill_mode)
     return augment
 
@@ -218,7 +218,7 @@ class _Inputs:
     def kept(self, run: FrozenRun) -> int:
         """How many bytes of its frozen trunk's outputs a run needs."""
         found, data = self.survey(run.config.data, run.cache).images, run.config.data
-        return cost.kept_bytes(run.config, trainable(found, data), sum(found["test"]))
+        return cost.kept_bytes(run.config, count_trainable(found, data), sum(found["test"]))
 
     def weights(self, model: ModelConfig) -> dict[str, str]:
         starts = tuple(registry.backbones(model).items())

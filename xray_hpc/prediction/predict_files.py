@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.data.decode import UnreadableImageError, decode
-from xray_hpc.data.image_files import Found
-from xray_hpc.data.thread_map import map_ahead
+from xray_hpc.data.image_files import ImageFile
 from xray_hpc.metrics import predicted_labels
 from xray_hpc.models.model_card import ModelCard
+from xray_hpc.thread_map import bounded_thread_map
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Scorer: TypeAlias = Callable[[Pixels], npt.NDArray[np.float64]]
@@ -36,7 +36,11 @@ class Prediction:
 
 
 def predict(
-    found: Sequence[Found], card: ModelCard, score: Scorer, threshold: float | None, workers: int
+    found: Sequence[ImageFile],
+    card: ModelCard,
+    score: Scorer,
+    threshold: float | None,
+    workers: int,
 ) -> Generator[Prediction, None, None]:
     """One prediction a file, in their order; a file that cannot be read is one with its error.
 
@@ -49,10 +53,10 @@ def predict(
     """
     batch = np.zeros((batch_size(card, len(found)), *card.input_shape), np.uint8)
 
-    def read(item: Found) -> Pixels | str:
+    def read(item: ImageFile) -> Pixels | str:
         return item.error or read_image(item.path, card)
 
-    with closing(map_ahead(read, found, workers, 2 * len(batch))) as read_images:
+    with closing(bounded_thread_map(read, found, workers, 2 * len(batch))) as read_images:
         results = zip(found, read_images, strict=True)
         while items := list(islice(results, len(batch))):
             images = [image for _, image in items if not isinstance(image, str)]

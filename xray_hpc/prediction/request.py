@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_hpc.data.entries import Ignored, counted
-from xray_hpc.data.image_files import Found, describe_ignored, find_images, missing, read_list
+from xray_hpc.data.image_files import (
+    ImageFile,
+    describe_ignored,
+    find_image_files,
+    missing,
+    read_list,
+)
+from xray_hpc.data.index_entry import IgnoredFiles
 from xray_hpc.errors import ConfigError, StorageError, UserError
 from xray_hpc.models.model_card import ModelCard, read_card
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Status, read_record
+from xray_hpc.text import format_count
 
 STDOUT = "-"
 MOST_NAMED = 8
@@ -30,8 +37,8 @@ class Request:
     keras_file: Path
     card: ModelCard
     threshold: float | None
-    found: Sequence[Found]
-    ignored: Ignored
+    found: Sequence[ImageFile]
+    ignored: IgnoredFiles
     output: str
 
     def describe(self) -> str:
@@ -41,7 +48,7 @@ class Request:
             rule = f"called what scores highest of {', '.join(classes)}"
         else:
             rule = f"called {classes[1]} where that scores above {self.threshold:g}"
-        line = f"{self.card.run}: {counted(len(self.found), 'image')}, {rule}"
+        line = f"{self.card.run}: {format_count(len(self.found), 'image')}, {rule}"
         return line + describe_ignored(self.ignored, "\n")
 
 
@@ -63,7 +70,7 @@ def check_request(
     threshold = _threshold(threshold, card)
     if output != STDOUT:
         _check_output(Path(output))
-    found, ignored = find_images(images, read_list(listed))
+    found, ignored = find_image_files(images, read_list(listed))
     return Request(keras_file, card, threshold, found, ignored, output)
 
 

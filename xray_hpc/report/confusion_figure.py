@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from xray_hpc.figure_files import plain
+from xray_hpc.figure_files import escape_dollars
 from xray_hpc.report.run_result import RunResult
 
 COLORS = "Blues"
@@ -42,7 +42,7 @@ def confusion_matrices(
     alike = len({run.classes for run in runs}) == 1
     for i, (ax, run) in enumerate(zip(grid, runs, strict=False)):
         _draw(ax, np.array(run.measure(split, "confusion")))
-        ax.set_title(plain(textwrap.fill(labels[run.name], int(12 * side))), size="medium")
+        ax.set_title(escape_dollars(textwrap.fill(labels[run.name], int(12 * side))), size="medium")
         first, last = i % columns == 0, i + columns >= len(runs)
         _names(ax, run.classes, left=first or not alike, below=last or not alike)
         ax.set(ylabel="True" if first else "", xlabel="Predicted" if last else "")
@@ -86,7 +86,7 @@ def _draw(ax: Axes, counts: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> 
 
 def _names(ax: Axes, classes: Sequence[str], *, left: bool, below: bool) -> None:
     upright = len(classes) > 4
-    names = [plain(_cut(name) if upright else _wrapped(name)) for name in classes]
+    names = [escape_dollars(_cut(name) if upright else _wrapped(name)) for name in classes]
     ax.set_xticks(range(len(names)), names if below else [""] * len(names))
     ax.set_yticks(range(len(names)), names if left else [""] * len(names))
     if upright:

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from xray_hpc.figure_files import save
+from xray_hpc.figure_files import save_figure
 from xray_hpc.report.confusion_figure import confusion_matrices
 from xray_hpc.report.figure_style import DPI, look
 from xray_hpc.report.heatmap_figure import lr_unfreeze_map
@@ -34,5 +34,5 @@ def draw(file: str, of: Mapping[str, Any], path: Path) -> bool:
     with look():
         figure = DRAWN[file](**of)
         if figure is not None:
-            save(figure, path, dpi=DPI, trim=file == TRIMMED)
+            save_figure(figure, path, dpi=DPI, trim=file == TRIMMED)
     return figure is not None

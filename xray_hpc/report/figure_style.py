@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from xray_hpc.data.entries import counted
 from xray_hpc.report.run_result import RunResult
+from xray_hpc.text import format_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def run_colors(runs: Sequence[RunResult]) -> dict[str, str]:
 
 def rest_label(drawn: int) -> str:
     """What a legend calls the runs without a colour."""
-    return counted(drawn, "other run") if drawn < OTHERS else f"{OTHERS} of the other runs"
+    return format_count(drawn, "other run") if drawn < OTHERS else f"{OTHERS} of the other runs"
 
 
 def square(axes: Axes) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from xray_hpc.data.entries import counted
 from xray_hpc.report.csv_columns import height
 from xray_hpc.report.run_result import RunResult
+from xray_hpc.text import format_count
 
 STATUSES = (
     *("finished", "running", "created", "interrupted", "cancelled", "failed", "lost"),
@@ -89,7 +89,7 @@ def standing(runs: Sequence[RunResult]) -> str:
     """How many runs stand where: ``4 runs: 2 finished, 1 failed, 1 missing``."""
     counts = Counter(run.status for run in runs)
     parts = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]
-    return f"{counted(len(runs), 'run')}: {', '.join(parts)}"
+    return f"{format_count(len(runs), 'run')}: {', '.join(parts)}"
 
 
 def unfinished(runs: Iterable[RunResult]) -> list[RunResult]:

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from xray_hpc.figure_files import plain
+from xray_hpc.figure_files import escape_dollars
 from xray_hpc.report.lr_unfreeze_grid import Grid, Panel
 from xray_hpc.report.swept_keys import show_value
 
@@ -42,7 +42,7 @@ def lr_unfreeze_map(grid: Grid | None) -> Figure | None:
     places = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, panel in zip(places, grid.panels, strict=False):
         _draw(ax, panel, grid, scale)
-        ax.set_title(plain(panel.title))
+        ax.set_title(escape_dollars(panel.title))
     for ax in places[len(grid.panels) :]:
         ax.set_axis_off()
     colors = matplotlib.cm.ScalarMappable(scale, COLORS)

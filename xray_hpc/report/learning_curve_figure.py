@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
-from xray_hpc.figure_files import plain
+from xray_hpc.figure_files import escape_dollars
 from xray_hpc.report.csv_columns import height
 from xray_hpc.report.figure_style import REST, rest_label
 from xray_hpc.report.roc_figure import draw_rest
@@ -54,7 +54,7 @@ def learning_curves(
         for run in members:
             if run.name in colors:
                 _draw(ax, run, what, colors[run.name])
-        ax.set_title(plain(title))
+        ax.set_title(escape_dollars(title))
     for ax in grid[len(panels) :]:
         ax.set_axis_off()
     _scale(grid[0], what, drawn, colors)
@@ -179,7 +179,7 @@ def _legends(
     handles = []
     for run in runs:
         if run.name in colors:
-            label = plain(labels[run.name]) + ("" if run.finished else f" ({run.status})")
+            label = escape_dollars(labels[run.name]) + ("" if run.finished else f" ({run.status})")
             handles.append(Line2D([], [], color=colors[run.name], linewidth=2.4, label=label))
     if rest := len(runs) - len(handles):
         label = rest_label(rest)

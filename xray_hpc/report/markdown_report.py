@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from xray_hpc.data.entries import counted
 from xray_hpc.records.paths import SPLITS
 from xray_hpc.report.class_section import classes_section
 from xray_hpc.report.formatting import (
@@ -24,6 +23,7 @@ from xray_hpc.report.resource_section import used_section
 from xray_hpc.report.run_groups import Group, groups, same_validation
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import compared_keys, short, show_value, value
+from xray_hpc.text import format_count
 
 CAPTIONS = {
     "roc_validation.png": "ROC on the validation images",
@@ -155,7 +155,7 @@ def _machines(runs: Sequence[RunResult]) -> str:
     gpus = sorted({gpu for record in records for gpu in record.gpus})
     total = sum(record.seconds or 0 for record in records)
     on = f" on {escape(', '.join(gpus))}" if gpus else " on CPUs"
-    where = f" ({counted(len(nodes), 'node')})" if len(nodes) > 1 else ""
+    where = f" ({format_count(len(nodes), 'node')})" if len(nodes) > 1 else ""
     return f"Training took {duration(total)} in all{on}{where}."
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from xray_hpc.data.thread_map import cores
+from xray_hpc.thread_map import available_cores
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -95,7 +95,7 @@ class Pool(Generic[Given, Result]):
 
 def available_cpus() -> int:
     """How many CPUs this process may use: those that it is bound to, and no more than its job's."""
-    bound = cores()
+    bound = available_cores()
     job = os.environ.get("SLURM_CPUS_ON_NODE", "")
     return min(bound, int(job)) if job.isdigit() and int(job) else bound
 

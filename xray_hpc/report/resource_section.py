@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from xray_hpc.data.entries import counted
 from xray_hpc.report.formatting import causes, duration, hours, memory, percent
 from xray_hpc.report.markdown import escape, table
 from xray_hpc.report.resource_usage import Usage, hours_of, waiting
 from xray_hpc.report.right_sizing import advice
 from xray_hpc.report.run_result import RunResult
+from xray_hpc.text import format_count
 
 FEW = 20  # so many runs of a model are shown each; of more the least, the median and the most
 MEANT = (
@@ -81,7 +81,7 @@ def in_all(runs: Sequence[RunResult]) -> str:
         f"{hours(spent)} GPU-hours" if spent else "",
         f"{duration(waited)} of waiting" if waited else "",
         f"{memory(peak)} of memory at most" if peak else "",
-        f"{counted(restarts.total(), 'restart')} ({causes(restarts)})" if restarts else "",
+        f"{format_count(restarts.total(), 'restart')} ({causes(restarts)})" if restarts else "",
     ]
     return ", ".join(part for part in said if part)
 
@@ -94,7 +94,7 @@ def _rows(model: str, runs: Sequence[RunResult], columns: Sequence[Column]) -> I
     if len(runs) > FEW:
         restarts = sum((run.usage.restarts for run in runs), Counter[str]())
         cells = [_spread(_values(column, runs), column.shown) for column in columns]
-        yield [f"{escape(model)}, {counted(len(runs), 'run')}", *cells, causes(restarts)]
+        yield [f"{escape(model)}, {format_count(len(runs), 'run')}", *cells, causes(restarts)]
         return
     for run in runs:
         cells = [column.shown(column.of(run.usage)) for column in columns]

@@ -11,12 +11,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from xray_hpc.data.entries import counted
-from xray_hpc.figure_files import plain
+from xray_hpc.figure_files import escape_dollars
 from xray_hpc.report.figure_style import GUIDE, REST, rest_label, square
 from xray_hpc.report.formatting import ratio
 from xray_hpc.report.run_groups import Group
 from xray_hpc.report.run_result import Points, RunResult
+from xray_hpc.text import format_count
 
 CHANCE: dict[str, Any] = {"color": GUIDE, "linewidth": 0.9, "linestyle": (0, (4, 3))}
 MOST_PANELS = 9
@@ -43,7 +43,7 @@ def roc_overlay(
         _draw(ax, group, curves, split, colors, labels)
         counted = _counted([run for run, _ in curves], split)
         what = group.title if len(every) > 1 else f"ROC on {split}"
-        ax.set_title(plain(", ".join(filter(None, [what, counted]))))
+        ax.set_title(escape_dollars(", ".join(filter(None, [what, counted]))))
         ax.set(xlabel="False positive rate (1 - specificity)")
         ax.set(ylabel="True positive rate (sensitivity)")
     for ax in grid[len(panels) :]:
@@ -67,7 +67,7 @@ def _draw(
     draw_rest(ax, rest)
     named = [(run, points) for run, points in curves if run.name in colors]
     for depth, (run, points) in enumerate(named):
-        label = f"{ratio(run.measure(split, 'auc'))}  {plain(labels[run.name])}"
+        label = f"{ratio(run.measure(split, 'auc'))}  {escape_dollars(labels[run.name])}"
         color, above = colors[run.name], 3 - 0.1 * depth
         ax.plot(*points.T, color=color, label=label, zorder=above)
     handles = ax.get_legend_handles_labels()[0]
@@ -100,4 +100,4 @@ def _curves(group: Group, split: str) -> list[tuple[RunResult, Points]]:
 
 def _counted(runs: Sequence[RunResult], split: str) -> str:
     images = {run.measure(split, "images") for run in runs}
-    return counted(images.pop(), "image") if len(images) == 1 else ""
+    return format_count(images.pop(), "image") if len(images) == 1 else ""

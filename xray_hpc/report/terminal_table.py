@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import islice
 from textwrap import wrap
 
-from xray_hpc.data.entries import counted
 from xray_hpc.report.formatting import (
     count,
     duration,
@@ -21,6 +20,7 @@ from xray_hpc.report.resource_section import in_all
 from xray_hpc.report.run_groups import Group, groups, same_validation
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import compared_keys, short, show_value, value
+from xray_hpc.text import format_count
 
 WIDTH = 100
 ROWS = 40  # of finished and of other runs; the rest are in runs.csv
@@ -165,7 +165,7 @@ def _groups(columns: Sequence[Column], widths: Sequence[int]) -> str:
 
 
 def _more(n: int) -> str:
-    return f"... and {counted(n, 'more run')} in runs.csv"
+    return f"... and {format_count(n, 'more run')} in runs.csv"
 
 
 def _cut(text: str, width: int) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xray_hpc.data.entries import ORIGINS, Counts, Origin
+from xray_hpc.data.index_entry import SPLIT_NAMES, ClassCounts, SplitName
 from xray_hpc.errors import ConfigError
 from xray_hpc.synthetic import opacities
 from xray_hpc.synthetic.anatomy import Chest, draw_body, draw_chest
@@ -85,28 +85,28 @@ def generate(folder: Path, images: int, seed: int, classes: int) -> None:
         film.save(target, format="JPEG", quality=88)
 
 
-def counts(images: int, classes: int) -> Counts:
+def counts(images: int, classes: int) -> ClassCounts:
     """How many images of each class there are, the classes in the order of their names."""
     names = sorted(set(CLASSES[classes].values()))
-    found = {name: Counter[Origin]() for name in names}
+    found = {name: Counter[SplitName]() for name in names}
     for kind, parts in _parts(images, classes).items():
         found[CLASSES[classes][kind]].update(parts)
-    return {origin: tuple(found[name][origin] for name in names) for origin in ORIGINS}
+    return {origin: tuple(found[name][origin] for name in names) for origin in SPLIT_NAMES}
 
 
-def _parts(images: int, classes: int) -> dict[str, dict[Origin, int]]:
+def _parts(images: int, classes: int) -> dict[str, dict[SplitName, int]]:
     """How many images of each kind are in train and test, in the order of their numbers.
 
     Person numbers go on from train to test for bacteria, and from test to train for virus: as in
     the real set, one number may stand for two people, one in each part.
     """
     test = round(images * TEST_SHARE)
-    counts: dict[Origin, int] = {"train": images - test, "test": test}
+    counts: dict[SplitName, int] = {"train": images - test, "test": test}
 
-    def share(of: dict[Origin, int], part: float) -> dict[Origin, int]:
+    def share(of: dict[SplitName, int], part: float) -> dict[SplitName, int]:
         return {origin: round(count * part) for origin, count in of.items()}
 
-    def rest(of: dict[Origin, int], *taken: dict[Origin, int]) -> dict[Origin, int]:
+    def rest(of: dict[SplitName, int], *taken: dict[SplitName, int]) -> dict[SplitName, int]:
         return {origin: of[origin] - sum(one[origin] for one in taken) for origin in of}
 
     if classes == 3:

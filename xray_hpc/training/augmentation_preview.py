@@ -5,17 +5,17 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.data.augmentation import epoch_changes
+from xray_hpc.data.augmentation import draw_augmentations
 from xray_hpc.data.augmentation_figure import (
-    Column,
-    class_rows,
-    grid,
-    packed_column,
+    ImageColumn,
+    class_names_of,
+    describe_augmentation,
+    image_grid,
+    original_column,
     sample_rows,
-    words,
 )
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.data.image_transform import change
+from xray_hpc.data.image_transform import apply_augmentation
 
 EPOCHS = ("first epoch", "second", "third", "fourth", "fifth")
 
@@ -31,12 +31,16 @@ def augmented(dataset: Dataset, config: RunConfig) -> Figure:
     rows, train = sample_rows(dataset), dataset.splits["train"]
     originals = dataset.images[train[rows]]
     size, input_size = config.data.image_size, config.data.input_size
-    columns = [packed_column(list(originals), config.data)]
+    columns = [original_column(list(originals), config.data)]
     for epoch, name in enumerate(EPOCHS[:most]):
-        moved, lit = epoch_changes(len(train), size, input_size, config.augment, config.seed, epoch)
-        images = change(originals, moved[rows], lit[rows], config.augment, input_size)
-        columns.append(Column(name, (), list(images)))
-    note = ", ".join(words(config.augment))
+        transforms, brightness = draw_augmentations(
+            len(train), size, input_size, config.augment, config.seed, epoch
+        )
+        images = apply_augmentation(
+            originals, transforms[rows], brightness[rows], config.augment, input_size
+        )
+        columns.append(ImageColumn(name, (), list(images)))
+    note = ", ".join(describe_augmentation(config.augment))
     if isinstance(views, int):
         note += f", {views} views in turn" if views > 1 else ", one view"
-    return grid("Augmented training images", note, class_rows(dataset, rows), columns)
+    return image_grid("Augmented training images", note, class_names_of(dataset, rows), columns)

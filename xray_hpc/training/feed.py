@@ -11,17 +11,17 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.data.augmentation import epoch_order, epoch_views, image_weights
+from xray_hpc.data.augmentation import epoch_order, epoch_views, sample_weights
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.input_pipeline import (
-    answers_of,
+    encode_targets,
     evaluation_batches,
-    planned,
+    padded_batches,
+    planned_batches,
+    prefetch_unsharded,
     training_batches,
-    unsharded,
-    whole_batches,
 )
-from xray_hpc.data.shutdown_guard import working
+from xray_hpc.data.tf_callbacks import callback_guard
 from xray_hpc.features.store import Arrays
 from xray_hpc.models.registry import output
 
@@ -87,8 +87,8 @@ class Outputs:
         config, views, classes = self.config, self.config.augment.views, len(self.data.classes)
         assert isinstance(views, int)
         labels = self.data.labels[self.data.splits["train"]]
-        answers = answers_of(labels, output(config.model, classes), classes)
-        weights = image_weights(labels)
+        answers = encode_targets(labels, output(config.model, classes), classes)
+        weights = sample_weights(labels)
 
         def plan(epoch: int) -> tuple[npt.NDArray[Any], ...]:
             order = epoch_order(labels, config.train.balance, config.seed, epoch)
@@ -101,20 +101,22 @@ class Outputs:
             weighed = config.train.balance == "class_weights"
             return (read(rows), answer, weight) if weighed else (read(rows), answer)
 
-        batches = planned(plan, epochs, config.train.batch_size, first_step)
-        return unsharded(batches.map(fed, num_parallel_calls=tf.data.AUTOTUNE))
+        batches = planned_batches(plan, epochs, config.train.batch_size, first_step)
+        return prefetch_unsharded(batches.map(fed, num_parallel_calls=tf.data.AUTOTUNE))
 
     def evaluation(self, split: str) -> tf.data.Dataset:
         outputs, size = self.arrays[split], self.config.train.batch_size
-        batches = tf.data.Dataset.from_tensor_slices(whole_batches(np.arange(len(outputs)), size))
-        return unsharded(batches.map(_reader(outputs, size), num_parallel_calls=tf.data.AUTOTUNE))
+        batches = tf.data.Dataset.from_tensor_slices(padded_batches(np.arange(len(outputs)), size))
+        return prefetch_unsharded(
+            batches.map(_reader(outputs, size), num_parallel_calls=tf.data.AUTOTUNE)
+        )
 
 
 def _reader(outputs: npt.NDArray[Any], batch_size: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """A function of a graph that reads rows of ``outputs`` where they lie."""
 
     def read_rows(rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        with working() as useful:
+        with callback_guard() as useful:
             return np.asarray(outputs[rows if useful else np.zeros_like(rows)])
 
     def read(rows: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from xray_hpc.data.dataset import load as load_data
+from xray_hpc.data.dataset import load_dataset
 from xray_hpc.features import cost
 from xray_hpc.features.cut import place_of_cut
 from xray_hpc.features.store import Features, features, load
@@ -32,7 +32,7 @@ def compute_trunks(runs: Sequence[FrozenRun], strategy: tf.distribute.Strategy) 
 
 def _compute(runs: Sequence[FrozenRun], strategy: tf.distribute.Strategy) -> None:
     first = runs[0]
-    data = load_data(first.config.data, first.cache)
+    data = load_dataset(first.config.data, first.cache)
     check_inputs(first, data)
     model = build(first.config, len(data.classes), strategy)
     wanted: list[Features] = []

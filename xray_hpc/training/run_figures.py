@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from xray_hpc import figure_files as written
+from xray_hpc import figure_files
 from xray_hpc.metrics import MACRO, MICRO, Curve
 from xray_hpc.records.paths import RunPaths
 
@@ -58,7 +58,7 @@ def roc(curves: Mapping[str, Curve], areas: Mapping[str, float | None], title: s
         colour, line = AVERAGES.get(name, style)
         area = areas[name]
         words = "not defined" if area is None else f"AUC {area:.3f}"
-        label = words if len(curves) == 1 else f"{written.plain(name)}: {words}"
+        label = words if len(curves) == 1 else f"{figure_files.escape_dollars(name)}: {words}"
         axes.plot(fpr, tpr, color=colour, linestyle=line, linewidth=2, label=label)
     axes.plot([0, 1], [0, 1], color="0.75", linewidth=1, label="chance")
     axes.set(xlabel="False positive rate", ylabel="True positive rate", title=title, aspect="equal")
@@ -86,7 +86,10 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: st
         cell(row, f"{matrix[row, column]:,}", va="bottom", fontsize=15)
         if images[row, 0]:
             cell(row + 0.08, f"{shares[row, column]:.1%}", va="top", fontsize=9.5)
-    names = [textwrap.fill(written.plain(name), 12, break_long_words=False) for name in classes]
+    names = [
+        textwrap.fill(figure_files.escape_dollars(name), 12, break_long_words=False)
+        for name in classes
+    ]
     axes.set_xticks(range(size), names)
     axes.set_yticks(range(size), names)
     axes.set(xlabel="Predicted", ylabel="True", title=title)
@@ -104,4 +107,4 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: st
 
 def save(paths: RunPaths, name: str, figure: Figure) -> None:
     """Write ``figures/<name>.png`` in one step, with no date in it."""
-    written.save(figure, paths.figures / f"{name}.png", dpi=150)
+    figure_files.save_figure(figure, paths.figures / f"{name}.png", dpi=150)

@@ -10,7 +10,7 @@ from functools import partial
 import tensorflow as tf
 
 from xray_hpc.config.run_config import DataConfig, RunConfig
-from xray_hpc.data.dataset import Dataset, load
+from xray_hpc.data.dataset import Dataset, load_dataset
 from xray_hpc.errors import DataError
 from xray_hpc.models.registry import MODELS, weights_digests, weights_files
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen
@@ -46,7 +46,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     if asked:
         check_gpus(asked)
     remove_leftovers(paths)
-    data = load(run.config.data, run.cache)
+    data = load_dataset(run.config.data, run.cache)
     check_inputs(run, data)
     strategy = make_strategy()
     replicas = strategy.num_replicas_in_sync

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.data.patients import patient_of
+from xray_hpc.data.index_entry import patient_from_filename
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,14 @@ from xray_hpc.data.patients import patient_of
     ],
 )
 def test_the_published_names_carry_their_patient(name: str, patient: str) -> None:
-    assert patient_of(name, "train/NORMAL") == patient
+    assert patient_from_filename(name, "train/NORMAL") == patient
 
 
 @pytest.mark.parametrize(
     "name", ["image1.png", "person_1.png", "IMG-0115-0001.jpeg", "covid 3.jpg", "covid-19-12.png"]
 )
 def test_other_names_are_patients_of_their_own(name: str) -> None:
-    assert patient_of(name, "train/NORMAL") != patient_of(name, "test/NORMAL")
+    assert patient_from_filename(name, "train/NORMAL") != patient_from_filename(name, "test/NORMAL")
 
 
 numbers = st.integers(1, 99_999)
@@ -40,7 +40,7 @@ def test_images_of_one_person_share_a_patient(
     person: int, first: int, second: int, etiology: str
 ) -> None:
     names = [f"person{person}_{etiology}_{image}.jpeg" for image in (first, second)]
-    assert patient_of(names[0], "train/A") == patient_of(names[1], "test/B")
+    assert patient_from_filename(names[0], "train/A") == patient_from_filename(names[1], "test/B")
 
 
 @given(numbers, numbers, numbers)
@@ -51,9 +51,9 @@ def test_a_number_means_nobody_outside_its_series(number: int, first: int, secon
         f"IM-{number:04d}-{second:04d}.jpeg",
         f"NORMAL2-IM-{number:04d}-{second:04d}.jpeg",
     ]
-    assert len({patient_of(name, "train/A") for name in names}) == len(names)
+    assert len({patient_from_filename(name, "train/A") for name in names}) == len(names)
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_any_name_has_a_patient(name: str, folder: str) -> None:
-    assert patient_of(name, folder)
+    assert patient_from_filename(name, folder)

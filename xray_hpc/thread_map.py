@@ -19,7 +19,7 @@ class _Raised(NamedTuple):
     error: BaseException
 
 
-def map_ahead(
+def bounded_thread_map(
     function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int
 ) -> Generator[R, None, None]:
     """``map(function, items)`` by ``workers`` threads, at most ``ahead`` results ahead.
@@ -67,7 +67,7 @@ def map_ahead(
             tasks.put(None)
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from xray_hpc.errors import DataError, nearest
+from xray_hpc.text import format_count
 
-Origin = Literal["train", "validation", "test"]
-ORIGINS: tuple[Origin, ...] = ("train", "validation", "test")
+SplitName = Literal["train", "validation", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
 EXAMPLES = 3
+
+_PERSON = re.compile(r"person(\d+)_(bacteria|covid|virus)_\d", re.IGNORECASE)
+_IM = re.compile(r"((?:normal\d*-)?im)-(\d+)-\d", re.IGNORECASE)
+_DISEASE = re.compile(r"(normal|bacteria|virus)-(\d+)-\d", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Entry:
+class IndexEntry:
     """One image. ``path`` is relative to the index's root, with ``/`` between its parts.
 
     ``split`` is where the image came from: its folder, or its row's split column. ``size`` is in
@@ -25,13 +31,13 @@ class Entry:
     path: str
     label: int
     patient: str
-    split: Origin
+    split: SplitName
     size: int
     mtime_ns: int
 
 
 @dataclass
-class Ignored:
+class IgnoredFiles:
     """Files passed over for one reason: how many, and the first few names."""
 
     count: int = 0
@@ -44,19 +50,16 @@ class Ignored:
             self.examples.append(name)
 
 
-Counts = Mapping[Origin, Sequence[int]]
+ClassCounts = Mapping[SplitName, Sequence[int]]
 """Images of each class, in the order of the classes, by where they come from."""
 
 
-def count(entries: Sequence[Entry], classes: int) -> Counts:
+def count_by_class(entries: Sequence[IndexEntry], classes: int) -> ClassCounts:
     """Count the images by origin and class: ``{"train": (90, 60), "validation": ...}``."""
     found = Counter((entry.split, entry.label) for entry in entries)
-    return {origin: tuple(found[origin, label] for label in range(classes)) for origin in ORIGINS}
-
-
-def counted(number: int, what: str, many: str | None = None) -> str:
-    """``"1 file"``, ``"5,856 files"``."""
-    return f"{number:,} {what if number == 1 else many or what + 's'}"
+    return {
+        origin: tuple(found[origin, label] for label in range(classes)) for origin in SPLIT_NAMES
+    }
 
 
 def check_utf8(path: str) -> None:
@@ -87,7 +90,7 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
     if len(classes) < 2:
         found = ", ".join(repr(name) for name in classes) or "none"
         raise DataError(
-            f"{where}: found {counted(len(classes), 'class', 'classes')} ({found}); "
+            f"{where}: found {format_count(len(classes), 'class', 'classes')} ({found}); "
             "it takes two or more to tell apart"
         )
     for split, counts in (("train", train), ("test", test)):
@@ -95,3 +98,16 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
             if not counts[name]:
                 raise DataError(f"{where}: class {name!r} has no images in {split}; add some")
     return classes
+
+
+def patient_from_filename(filename: str, folder: str) -> str:
+    """Name the patient of the image ``filename``.
+
+    A name of no known form makes a patient of its own, ``folder/filename``; ``folder`` is where
+    the file lies (it may be empty), and keeps equal names in two folders apart.
+    """
+    if match := _PERSON.match(filename):
+        return f"person{match[1]}_{match[2].lower()}"
+    if match := _IM.match(filename) or _DISEASE.match(filename):
+        return f"{match[1].upper()}-{match[2]}"
+    return f"{folder}/{filename}" if folder else filename

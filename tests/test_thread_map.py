@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.data.thread_map import map_ahead
+from xray_hpc.thread_map import bounded_thread_map
 
 
 @given(st.lists(st.integers()), st.integers(1, 5), st.integers(1, 9))
 def test_it_gives_what_map_gives(items: list[int], workers: int, ahead: int) -> None:
-    assert list(map_ahead(str, items, workers, ahead)) == [str(item) for item in items]
+    assert list(bounded_thread_map(str, items, workers, ahead)) == [str(item) for item in items]
 
 
 def test_the_order_is_that_of_the_items_whoever_is_done_first() -> None:
@@ -23,19 +23,19 @@ def test_the_order_is_that_of_the_items_whoever_is_done_first() -> None:
         time.sleep(0.05 if item == 0 else 0)
         return item
 
-    assert list(map_ahead(slow_first, range(8), workers=4, ahead=8)) == list(range(8))
+    assert list(bounded_thread_map(slow_first, range(8), workers=4, ahead=8)) == list(range(8))
 
 
 @given(st.integers(1, 5), st.integers(1, 9))
 def test_it_is_never_further_ahead_than_it_may_be(workers: int, ahead: int) -> None:
     begun = []
-    results = map_ahead(begun.append, range(40), workers, ahead)
+    results = bounded_thread_map(begun.append, range(40), workers, ahead)
     for used, _ in enumerate(results, start=1):
         assert len(begun) <= used + ahead - 1
 
 
 def test_an_exception_comes_in_its_items_place() -> None:
-    results = map_ahead(lambda item: 1 // item, [1, 0, 1], workers=2, ahead=3)
+    results = bounded_thread_map(lambda item: 1 // item, [1, 0, 1], workers=2, ahead=3)
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -49,7 +49,7 @@ def test_what_has_not_begun_is_dropped_when_it_is_left_early() -> None:
         begun.append(item)
         assert item == 0 or held.wait(10)
 
-    with closing(map_ahead(wait, range(100), workers=1, ahead=50)) as results:
+    with closing(bounded_thread_map(wait, range(100), workers=1, ahead=50)) as results:
         next(results)
     held.set()
     time.sleep(0.05)
@@ -58,7 +58,7 @@ def test_what_has_not_begun_is_dropped_when_it_is_left_early() -> None:
 
 INTERRUPTED = """
 import faulthandler, itertools, random, signal, zlib
-from xray_hpc.data.thread_map import map_ahead
+from xray_hpc.thread_map import bounded_thread_map
 
 def work(item):
     return zlib.compress(bytes(1000))
@@ -68,7 +68,7 @@ signal.signal(signal.SIGALRM, signal.default_int_handler)
 for i in range(500):
     signal.setitimer(signal.ITIMER_REAL, random.Random(i).uniform(1e-3, 8e-3))
     try:
-        for _ in map_ahead(work, itertools.count(), workers=2, ahead=64):
+        for _ in bounded_thread_map(work, itertools.count(), workers=2, ahead=64):
             pass
     except KeyboardInterrupt:
         pass

@@ -7,11 +7,13 @@ map the file: those of one node share its pages.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,19 +23,18 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.data.hdf5 import new_file
-
+PAGE = 4096  # bytes
 BLOCK_BYTES = 4 * 2**20
 SYNC_SECONDS = 5.0
 CHECKSUMS, DONE = "crc32", "done"  # of each block; how many there are
 
 
-class DamagedError(Exception):
+class DamagedStoreError(Exception):
     """The file is cut short, damaged, or another than was asked for."""
 
 
 @dataclass(frozen=True)
-class Array:
+class ArraySpec:
     """An array of the file; ``rows`` of its first axis make a block, the last one may be short."""
 
     shape: tuple[int, ...]
@@ -54,7 +55,7 @@ class Block(NamedTuple):
     stop: int
 
 
-def blocks(arrays: Mapping[str, Array]) -> list[Block]:
+def blocks(arrays: Mapping[str, ArraySpec]) -> list[Block]:
     """The blocks of a file in the order in which they are filled."""
     places = [
         (name, start, min(start + array.rows, array.shape[0]))
@@ -64,7 +65,7 @@ def blocks(arrays: Mapping[str, Array]) -> list[Block]:
     return [Block(number, *place) for number, place in enumerate(places)]
 
 
-class Filling:
+class StoreWriter:
     """A file that is being filled; it has its name when all blocks are written, and not before.
 
     A context manager. One process at a time: hold a lock. What an earlier process with the same
@@ -74,14 +75,14 @@ class Filling:
         OSError: the file system failed.
     """
 
-    def __init__(self, path: Path, arrays: Mapping[str, Array], key: str) -> None:
+    def __init__(self, path: Path, arrays: Mapping[str, ArraySpec], key: str) -> None:
         self.path = path
         self.partial = _partial(path)
         self.blocks = blocks(arrays)
         self._arrays = arrays
         try:
             self._places = _places(self.partial, arrays, key)
-        except (FileNotFoundError, DamagedError):
+        except (FileNotFoundError, DamagedStoreError):
             self.partial.unlink(missing_ok=True)
             _create(self.partial, arrays, key)
             self._places = _places(self.partial, arrays, key)
@@ -89,7 +90,7 @@ class Filling:
         self.done = int(np.frombuffer(os.pread(self._file, 8, self._places[DONE]), np.int64)[0])
         self._safe, self._synced = self.done, time.monotonic()
 
-    def __enter__(self) -> Filling:
+    def __enter__(self) -> StoreWriter:
         return self
 
     def __exit__(
@@ -146,14 +147,16 @@ class Filling:
             rest, place = rest[written:], place + written
 
 
-def read(path: Path, arrays: Mapping[str, Array], key: str) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(
+    path: Path, arrays: Mapping[str, ArraySpec], key: str
+) -> dict[str, npt.NDArray[Any]]:
     """Map the arrays of a finished file, read-only; every block is checked first.
 
     The mapping holds the file that was there, also when another takes its name.
 
     Raises:
         FileNotFoundError: there is none.
-        DamagedError: it is not whole, or not that of ``key``.
+        DamagedStoreError: it is not whole, or not that of ``key``.
     """
     places = _places(path, arrays, key)
     found = {
@@ -168,11 +171,13 @@ def read(path: Path, arrays: Mapping[str, Array], key: str) -> dict[str, npt.NDA
     for block in every:
         rows = found[block.array][block.start : block.stop]
         if zlib.crc32(rows.reshape(-1).view(np.uint8).data) != said[block.number]:
-            raise DamagedError(f"{block.array} is damaged in rows {block.start} to {block.stop}")
+            raise DamagedStoreError(
+                f"{block.array} is damaged in rows {block.start} to {block.stop}"
+            )
     return found
 
 
-def lacking(path: Path, arrays: Mapping[str, Array]) -> int:
+def missing_bytes(path: Path, arrays: Mapping[str, ArraySpec]) -> int:
     """How many bytes of the disk a file still takes; some blocks may be in place."""
     whole = sum(array.nbytes for array in arrays.values())
     try:
@@ -181,7 +186,7 @@ def lacking(path: Path, arrays: Mapping[str, Array]) -> int:
         return whole
 
 
-def progress(path: Path) -> int:
+def blocks_written(path: Path) -> int:
     """How many blocks of a file that a process fills are safe; 0 where none does."""
     try:
         with h5py.File(_partial(path), "r", locking=False) as file:
@@ -190,7 +195,7 @@ def progress(path: Path) -> int:
         return 0
 
 
-def rows_of_a_block(shape: Sequence[int], dtype: str) -> int:
+def block_rows(shape: Sequence[int], dtype: str) -> int:
     """How many rows of an array make a block of about ``BLOCK_BYTES``."""
     row = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
     return max(1, BLOCK_BYTES // max(row, 1))
@@ -201,7 +206,7 @@ def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
-def _create(path: Path, arrays: Mapping[str, Array], key: str) -> None:
+def _create(path: Path, arrays: Mapping[str, ArraySpec], key: str) -> None:
     number = len(blocks(arrays))
     with new_file(path) as (file, _):
         file.attrs["key"] = key
@@ -224,25 +229,75 @@ def _allocate(
     h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), space, how)
 
 
-def _places(path: Path, arrays: Mapping[str, Array], key: str) -> dict[str, int]:
+def _places(path: Path, arrays: Mapping[str, ArraySpec], key: str) -> dict[str, int]:
     """Where each array begins in the file, in bytes."""
     if not path.exists():
         raise FileNotFoundError(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
             if file.attrs["key"] != key or file.attrs["arrays"] != _words(arrays):
-                raise DamagedError("made of something else")
+                raise DamagedStoreError("made of something else")
             names = [*arrays, CHECKSUMS, DONE]
             places = {name: file[name].id.get_offset() or 0 for name in names}
             ends = [places[name] + file[name].nbytes for name in names]
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the file system failed, or the file is another's: it is not damaged
-        raise DamagedError(str(error).partition("\n")[0]) from error
+        raise DamagedStoreError(str(error).partition("\n")[0]) from error
     if path.stat().st_size < max(ends):
-        raise DamagedError("cut short")
+        raise DamagedStoreError("cut short")
     return places
 
 
-def _words(arrays: Mapping[str, Array]) -> str:
+def _words(arrays: Mapping[str, ArraySpec]) -> str:
     return json.dumps({n: [list(a.shape), a.dtype, a.rows] for n, a in arrays.items()})
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Yield a new HDF5 file, and a function that raises if writing it has failed so far.
+
+    When the HDF5 library itself meets a full disk it cannot close the file any more, and crashes
+    the interpreter on its way out. So the bytes go through Python here: a failed write is kept
+    from the library, and raised when the block asks or ends.
+
+    An array of a page or more begins with a page, for those who map it.
+
+    Raises:
+        OSError: a write failed.
+    """
+    with _Target(path, "w+b") as target:
+        try:
+            with h5py.File(target, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+                yield file, target.check
+        except OSError:
+            target.check()
+            raise
+        target.check()
+
+
+class _Target(io.FileIO):
+    """A file that remembers its first failed write, and pretends that all went well."""
+
+    error: OSError | None = None
+
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
+        rest = memoryview(data).cast("B")
+        length = len(rest)
+        try:
+            while rest and self.error is None:
+                rest = rest[super().write(rest) or 0 :]
+        except OSError as error:
+            self.error = error
+        return length
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error

@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks",
         description="Time start-up, launching, watching, collecting, images, a run's parts, "
-        "who computes a trunk, checkpoints, and the toolkit beside the tutorial's own way.",
+        "who computes features, checkpoints, and the toolkit beside the tutorial's own way.",
         epilog="With --save the tables replace those in tests/benchmarks/RESULTS.md; growth draws "
         "results/example/growth.png. XRAY_HPC_DATA names a folder that holds chest_xray/ "
         "(Kaggle's set) and keras_models/ (weights of MobileNetV2); without it the "

@@ -29,7 +29,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     table = Table(
         "What a run takes besides its steps",
         f"CPU seconds of a training process (medians of {repeat}): {EPOCHS} epochs of MobileNetV2 "
-        f"on {part} images of {whole.name}, at {SIZE} px. What its frozen trunk gives is kept "
+        f"on {part} images of {whole.name}, at {SIZE} px. What its feature extractor gives is kept "
         "already.",
         ("part", *RUNS),
     )
@@ -44,7 +44,7 @@ def _parts(task: Task, words: list[str], place: Path, repeat: int) -> Mapping[st
     python("-m", "xray_hpc.launch", "-m", *said)
     (run,) = (place / "sweep" / "runs").iterdir()
     new = shutil.copytree(run, place / "new")
-    python("-m", "xray_hpc.training", str(run))  # computes the trunk
+    python("-m", "xray_hpc.training", str(run))  # computes the feature extractor
     file = place / "spent.json"
     samples = []
     for _ in range(repeat):

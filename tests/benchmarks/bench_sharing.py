@@ -1,4 +1,4 @@
-"""Who computes what a frozen trunk gives: a job before the runs, or the first run that needs it."""
+"""Who computes the cached features: a job before the runs, or the first run that needs them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from tests.benchmarks.training_methods import Task, words_of
 
 IMAGES, SIZE, EPOCHS = 400, 224, 10
 SWEEPS = {
-    "`tl`, two learning rates: one trunk": ("model=tl", "train.learning_rate=3e-4,1e-3"),
-    "`tl` and `ft` 13: two trunks": ("model=tl,ft", "model.unfreeze=13"),
+    "`tl`, two learning rates: one feature extractor": (
+        "model=tl",
+        "train.learning_rate=3e-4,1e-3",
+    ),
+    "`tl` and `ft` 13: two feature extractors": ("model=tl,ft", "model.unfreeze=13"),
 }
 RUNS = 2
 COLUMNS = ("sweep", "way", f"s to the end: {SPREAD}", f"s that cores are held: {SPREAD}")
@@ -39,11 +42,11 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     part = dataset_subset.part(whole, IMAGES, folder)
     task = Task(part, SIZE, EPOCHS, "mobilenet_v2", whole.weights)
     table = Table(
-        "A job for the trunk, or the first run that needs it",
+        "A job for the feature extractor, or the first run that needs it",
         f"{RUNS} runs of {EPOCHS} epochs, MobileNetV2 on {part} images of {whole.name} at {SIZE} "
         "px, as Slurm would start them: each is a process on a core of its own. Either all start "
-        "at once, and whoever takes a trunk's lock first computes it; or behind a job, on one "
-        "core, that computes all trunks in one pass. To wait in a queue is left out.",
+        "at once, and whoever takes a lock first computes the cached features; or behind a job, on "
+        "one core, that computes all of them in one pass. To wait in a queue is left out.",
         COLUMNS,
     )
     for i, (sweep, words) in enumerate(SWEEPS.items()):
@@ -75,8 +78,8 @@ def under_a_lock(runs: Sequence[Path]) -> Held:
 
 
 def before_the_runs(runs: Sequence[Path]) -> Held:
-    """What their trunks give first."""
-    first = _together([("jobs/trunk.py", *map(str, runs))])
+    """What their feature extractors give first."""
+    first = _together([("jobs/features.py", *map(str, runs))])
     others = under_a_lock(runs)
     return Held(first.wall + others.wall, first.cores + others.cores)
 

@@ -24,7 +24,7 @@ SWEEP = (
     f"train.learning_rate={','.join(f'{rate:g}' for rate in RATES)}",
 )
 STAGES = ("build", "train", "validate", "evaluate")
-PROCESSES = ("launching", "staging", "trunk", "training", "watching", "report")
+PROCESSES = ("launching", "staging", "features", "training", "watching", "report")
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def our_stages(found: Compared) -> Table:
     table = Table(
         f"Where our time goes: {found.case.title}",
         "CPU seconds by process, looked at four times a second, so that the end of each is missed. "
-        "Where `trunk` is nothing, the first run that needs a frozen trunk computes it.",
+        "Where `features` is nothing, the first run that needs a feature extractor computes it.",
         ("training", "images", *PROCESSES),
     )
     own = [(str(training), trained(found.task), way) for training, way in found.alone.items()]

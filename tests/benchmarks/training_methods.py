@@ -18,7 +18,7 @@ from xray_hpc.records.paths import RunPaths, SweepPaths
 BACKBONES = {"mobilenet_v2": "MobileNetV2", "resnet152v2": "ResNet152V2"}
 KINDS = {
     "stage.py": "staging",
-    "trunk.py": "trunk",
+    "features.py": "features",
     "xray_hpc.training": "training",
     "run.py": "watching",
     "xray_hpc.collect": "report",

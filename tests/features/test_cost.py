@@ -1,4 +1,4 @@
-"""What a launch knows of trunks is so; and what it settles on."""
+"""What a launch knows of feature extractors is so; and what it settles on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from xray_hpc.config.run_config import (
 )
 from xray_hpc.errors import UserError
 from xray_hpc.features import cost
-from xray_hpc.features.cost import LARGEST, VIEWS, Trunk, _table, passes, resolve, saving, trunk
+from xray_hpc.features.cost import (
+    LARGEST,
+    VIEWS,
+    FeatureExtractor,
+    _table,
+    feature_extractor,
+    passes,
+    resolve,
+    saving,
+)
 from xray_hpc.features.measure_cost import measure
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
@@ -65,7 +74,7 @@ def settled(config: RunConfig) -> tuple[int | str, str]:
 
 @pytest.mark.parametrize("name", ["demo", "mobilenet_v2"])
 def test_the_shipped_table_is_what_a_backbone_measures(name: str) -> None:
-    assert [Trunk(*row) for row in measure(name)] == _table()[name]
+    assert [FeatureExtractor(*row) for row in measure(name)] == _table()[name]
 
 
 def test_the_table_has_every_backbone() -> None:
@@ -73,7 +82,7 @@ def test_the_table_has_every_backbone() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_the_more_layers_train_the_smaller_is_the_trunk(name: str) -> None:
+def test_the_more_layers_train_the_smaller_is_the_feature_extractor(name: str) -> None:
     parts = _table()[name]
     assert [part.unfreeze for part in parts] == sorted({part.unfreeze for part in parts})
     shares = [part.share for part in parts]
@@ -90,30 +99,30 @@ def test_the_more_layers_train_the_smaller_is_the_trunk(name: str) -> None:
 def test_resnet152v2_is_cut_where_the_tutorials_depths_are(
     depth: int, side: int, channels: int
 ) -> None:
-    part = trunk(ModelConfig("ft", "resnet152v2", "none", unfreeze=depth, **HEAD))
+    part = feature_extractor(ModelConfig("ft", "resnet152v2", "none", unfreeze=depth, **HEAD))
     assert part is not None
     assert (part.side, part.channels) == (side, channels)
     assert part.share > 0.9
 
 
 def test_an_output_is_as_large_as_the_image_makes_it() -> None:
-    part = trunk(ModelConfig("ft", "resnet152v2", "none", unfreeze=13, **HEAD))
+    part = feature_extractor(ModelConfig("ft", "resnet152v2", "none", unfreeze=13, **HEAD))
     assert part is not None
     assert [part.output_size(side) for side in (224, 225, 32)] == [49 * 2048, 64 * 2048, 2048]
-    pooled = trunk(ModelConfig("tl", "resnet152v2", "none", **HEAD))
+    pooled = feature_extractor(ModelConfig("tl", "resnet152v2", "none", **HEAD))
     assert pooled is not None
     assert [pooled.output_size(side) for side in (224, 32)] == [2048, 2048]
 
 
-def test_stacked_backbones_have_one_trunk_of_both_their_outputs() -> None:
-    part = trunk(MODELS["stacked"])
+def test_stacked_backbones_have_one_feature_extractor_of_both_their_outputs() -> None:
+    part = feature_extractor(MODELS["stacked"])
     assert part is not None
     assert (part.side, part.channels, part.unfreeze) == (0, 128 + 1280, 0)
 
 
 @pytest.mark.parametrize("model", ["cnn", "whole"])
-def test_what_trains_from_its_first_layer_has_no_trunk(model: str) -> None:
-    assert trunk(MODELS[model]) is None
+def test_what_trains_from_its_first_layer_has_no_feature_extractor(model: str) -> None:
+    assert feature_extractor(MODELS[model]) is None
 
 
 @pytest.mark.parametrize(
@@ -157,13 +166,15 @@ def test_views_and_what_is_kept_are_settled(
 
 
 @pytest.mark.parametrize("model", ["cnn", "whole"])
-def test_a_model_without_a_trunk_keeps_nothing_whatever_is_asked_for(model: str) -> None:
+def test_a_model_without_a_feature_extractor_keeps_nothing_whatever_is_asked_for(
+    model: str,
+) -> None:
     assert settled(run(model, CHANGED, kept="float16")) == ("per_epoch", "off")
 
 
 def test_outputs_that_would_fill_the_disk_are_not_kept_by_themselves() -> None:
     config = run("ft", CHANGED)
-    part = trunk(config.model)
+    part = feature_extractor(config.model)
     assert part is not None
     image = VIEWS * part.output_size(32) * 2  # bytes, in float16
     assert resolve(config, LARGEST // image).train.features == "float16"
@@ -197,7 +208,7 @@ def test_what_is_settled_is_said_in_full_and_stays(
     assert found.augment.views == "per_epoch" or 1 <= found.augment.views <= epochs
     assert found.train.features in ("off", "float16", "float32")
     assert found.train.features == "off" or found.augment.views != "per_epoch"
-    assert kept in ("auto", found.train.features) or trunk(config.model) is None
+    assert kept in ("auto", found.train.features) or feature_extractor(config.model) is None
     assert dataclasses.replace(found, augment=config.augment, train=config.train) == config
 
 
@@ -226,7 +237,7 @@ def frozen(name: str = "tl", *, augment: AugmentConfig = CHANGED, **others: Any)
     ],
     ids=str,
 )
-def test_runs_whose_trunks_are_fed_the_same_share_a_pass(other: dict[str, Any]) -> None:
+def test_runs_whose_feature_extractors_are_fed_the_same_share_a_pass(other: dict[str, Any]) -> None:
     assert len(passes([frozen(), frozen(**other)])) == 1
 
 
@@ -246,7 +257,7 @@ def test_runs_whose_trunks_are_fed_the_same_share_a_pass(other: dict[str, Any]) 
     ],
     ids=str,
 )
-def test_runs_whose_trunks_are_fed_something_else_do_not(other: dict[str, Any]) -> None:
+def test_runs_whose_feature_extractors_are_fed_something_else_do_not(other: dict[str, Any]) -> None:
     assert len(passes([frozen(), frozen(**other)])) == 2
 
 
@@ -256,12 +267,12 @@ def test_a_seed_that_draws_nothing_is_no_reason_for_another_pass() -> None:
     assert len(passes(drawn)) == 2
 
 
-def test_without_a_trunk_nothing_is_saved() -> None:
+def test_without_a_feature_extractor_nothing_is_saved() -> None:
     assert saving([frozen("cnn")]) == 1
 
 
 def test_what_is_saved_is_counted_in_multiplications(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "trunk", lambda _: Trunk(0, 0, 8, share=0.9))
+    monkeypatch.setattr(cost, "feature_extractor", lambda _: FeatureExtractor(0, 0, 8, share=0.9))
     one = [frozen(train={"epochs": 10})]
     # An epoch of the tenth that trains: forward and back for 8 of 10 images, else forward alone.
     epoch = 0.8 * 3 * 0.1 + 0.2 * 0.1

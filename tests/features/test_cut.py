@@ -1,4 +1,4 @@
-"""Trunk and tail together are the whole model; what lies in the trunk stays as it is."""
+"""Feature extractor and trainable head give what the whole model gives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ import tensorflow as tf
 
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.features import cost
-from xray_hpc.features.cut import Place, place_of_cut, tail, trunk, trunk_layers, trunk_shape
+from xray_hpc.features.cut import (
+    LayerPath,
+    extractor_layers,
+    extractor_model,
+    feature_shape,
+    find_cut,
+    trainable_head,
+)
 from xray_hpc.models.backbones import freeze
 from xray_hpc.models.build_model import build_model
 from xray_hpc.models.layer_graph import flat_layers
@@ -26,7 +33,7 @@ ANSWERS = np.array([[0.0], [1.0], [1.0]], np.float32)
 
 # Where each is cut that trains so many of its last layers; 0 is transfer learning.
 POOLED = ("pool",)
-PLACES: dict[str, dict[int, Place]] = {
+PLACES: dict[str, dict[int, LayerPath]] = {
     "demo": {
         0: POOLED,
         1: POOLED,
@@ -81,13 +88,13 @@ class Whole:
         rng = np.random.default_rng(2)
         self.images = rng.integers(0, 256, (len(ANSWERS), *shape)).astype(np.uint8)
         places = list(dict.fromkeys(PLACES[name].values()))
-        outputs = given(trunk(self.model, places), self.images)
+        outputs = given(extractor_model(self.model, places), self.images)
         self.outputs = dict(zip(places, outputs, strict=True))
         self.scores = self.model(self.images, training=False).numpy()
 
 
 def given(part: keras.Model, images: npt.NDArray[np.uint8]) -> list[tf.Tensor]:
-    """What a trunk gives; Keras makes no list of a single output."""
+    """What a feature extractor gives; Keras makes no list of a single output."""
     return list(keras.tree.flatten(part(images, training=False)))
 
 
@@ -126,21 +133,21 @@ def after_a_step(
 @pytest.mark.parametrize(("name", "depth"), DEPTHS)
 def test_the_cut_is_the_last_one_way_on_before_what_trains(name: str, depth: int) -> None:
     freeze(whole(name).backbone, depth)
-    assert place_of_cut(whole(name).model) == PLACES[name][depth]
+    assert find_cut(whole(name).model) == PLACES[name][depth]
 
 
 @pytest.mark.parametrize(("name", "depth"), DEPTHS)
-def test_a_launch_knows_what_the_trunk_gives(name: str, depth: int) -> None:
-    part = cost.trunk(ModelConfig("ft", name, "none", unfreeze=depth or None))
+def test_a_launch_knows_what_the_feature_extractor_gives(name: str, depth: int) -> None:
+    part = cost.feature_extractor(ModelConfig("ft", name, "none", unfreeze=depth or None))
     assert part is not None
-    *sides, channels = trunk_shape(whole(name).model, PLACES[name][depth])
+    *sides, channels = feature_shape(whole(name).model, PLACES[name][depth])
     assert (part.channels, part.side == 0) == (channels, not sides)
 
 
 @pytest.mark.parametrize(("name", "depth"), DEPTHS)
 def test_the_tail_gives_the_scores_of_the_whole_model(name: str, depth: int) -> None:
     place = PLACES[name][depth]
-    scores = tail(whole(name).model, place)(whole(name).outputs[place], training=False)
+    scores = trainable_head(whole(name).model, place)(whole(name).outputs[place], training=False)
     np.testing.assert_array_equal(scores, whole(name).scores)
 
 
@@ -149,7 +156,7 @@ def test_the_tail_learns_what_the_whole_model_learns(name: str, depth: int) -> N
     """Also the statistics of the BatchNormalization layers that train."""
     freeze(whole(name).backbone, depth)
     place = PLACES[name][depth]
-    part = tail(whole(name).model, place)
+    part = trainable_head(whole(name).model, place)
     learnt = after_a_step(part, whole(name).outputs[place], part)
     expected = after_a_step(whole(name).model, whole(name).images, part)
     for weight, one, other in zip(part.weights, learnt, expected, strict=True):
@@ -160,7 +167,7 @@ def test_the_tail_learns_what_the_whole_model_learns(name: str, depth: int) -> N
 def test_all_that_trains_is_in_the_tail(name: str, depth: int) -> None:
     model, place = whole(name).model, PLACES[name][depth]
     freeze(whole(name).backbone, depth)
-    behind = {weight.path for weight in tail(model, place).weights}
+    behind = {weight.path for weight in trainable_head(model, place).weights}
     assert {weight.path for weight in model.trainable_variables} <= behind
     statistics = {
         weight.path
@@ -169,7 +176,7 @@ def test_all_that_trains_is_in_the_tail(name: str, depth: int) -> None:
         for weight in layer.weights
     }
     assert statistics <= behind
-    before = trunk_layers(model, place)
+    before = extractor_layers(model, place)
     assert not any(layer.trainable_variables for layer in before)
     kept = {weight.path for layer in before for weight in layer.weights}
     assert kept.isdisjoint(behind)
@@ -179,14 +186,14 @@ def test_all_that_trains_is_in_the_tail(name: str, depth: int) -> None:
 def test_several_places_at_once_have_what_each_has_alone() -> None:
     model = whole("demo").model
     for place, together in whole("demo").outputs.items():
-        (alone,) = given(trunk(model, [place]), whole("demo").images)
+        (alone,) = given(extractor_model(model, [place]), whole("demo").images)
         np.testing.assert_array_equal(alone, together)
-        assert trunk_shape(model, place) == tuple(alone.shape[1:])
+        assert feature_shape(model, place) == tuple(alone.shape[1:])
 
 
 def test_places_may_lie_in_a_backbone_and_behind_it_in_any_order() -> None:
     places = [POOLED, ("demo_backbone", "stage2_relu"), ("hidden",)]
-    outputs = given(trunk(whole("demo").model, places), whole("demo").images)
+    outputs = given(extractor_model(whole("demo").model, places), whole("demo").images)
     assert [tuple(one.shape[1:]) for one in outputs] == [(128,), (4, 4, 64), (8,)]
     np.testing.assert_array_equal(outputs[0], whole("demo").outputs[POOLED])
 
@@ -199,23 +206,23 @@ def test_places_may_lie_in_a_backbone_and_behind_it_in_any_order() -> None:
         [("demo_backbone", "stage2_relu"), POOLED, ("demo_backbone", "stage2_relu")],
     ],
 )
-def test_a_place_may_be_asked_for_twice(places: list[Place]) -> None:
+def test_a_place_may_be_asked_for_twice(places: list[LayerPath]) -> None:
     """As by two runs, of which one keeps its outputs in float16."""
-    outputs = given(trunk(whole("demo").model, places), whole("demo").images)
+    outputs = given(extractor_model(whole("demo").model, places), whole("demo").images)
     for place, found in zip(places, outputs, strict=True):
-        (alone,) = given(trunk(whole("demo").model, [place]), whole("demo").images)
+        (alone,) = given(extractor_model(whole("demo").model, [place]), whole("demo").images)
         np.testing.assert_array_equal(found, alone)
 
 
 def test_frozen_backbones_side_by_side_are_cut_where_they_come_together() -> None:
     model = stacked()
-    place = place_of_cut(model)
+    place = find_cut(model)
     assert place == ("together",)
     rng = np.random.default_rng(2)
     images = rng.integers(0, 256, (len(ANSWERS), SIDE, SIDE, 1)).astype(np.uint8)
-    (outputs,) = given(trunk(model, [place]), images)
-    assert outputs.shape[1:] == trunk_shape(model, place) == (128 + 1280,)
-    part = tail(model, place)
+    (outputs,) = given(extractor_model(model, [place]), images)
+    assert outputs.shape[1:] == feature_shape(model, place) == (128 + 1280,)
+    part = trainable_head(model, place)
     np.testing.assert_array_equal(part(outputs), model(images))
     assert len(part.trainable_variables) == len(model.trainable_variables)
     names = {layer.name for layer in part.layers}
@@ -224,22 +231,22 @@ def test_frozen_backbones_side_by_side_are_cut_where_they_come_together() -> Non
 
 @pytest.mark.parametrize("name", ["cnn", "conv", "lung", "vgg"])
 def test_a_model_without_a_frozen_backbone_has_no_cut(name: str) -> None:
-    assert place_of_cut(build_model(ModelConfig(name), (46, 46, 1), 2)) is None
+    assert find_cut(build_model(ModelConfig(name), (46, 46, 1), 2)) is None
 
 
 def test_a_backbone_that_trains_from_its_first_layer_has_no_cut() -> None:
     freeze(whole("demo").backbone, BACKBONES["demo"].layers)
-    assert place_of_cut(whole("demo").model) is None
+    assert find_cut(whole("demo").model) is None
     freeze(whole("demo").backbone, 0)
-    assert place_of_cut(whole("demo").model) is not None
+    assert find_cut(whole("demo").model) is not None
 
 
-def test_preprocessing_alone_is_no_trunk() -> None:
+def test_preprocessing_alone_is_no_feature_extractor() -> None:
     """The first layers of the backbone have no weights: there is nothing to save."""
     freeze(whole("demo").backbone, 24)
-    assert place_of_cut(whole("demo").model) is None
+    assert find_cut(whole("demo").model) is None
     freeze(whole("demo").backbone, 23)
-    assert place_of_cut(whole("demo").model) == ("demo_backbone", "stem_conv")
+    assert find_cut(whole("demo").model) == ("demo_backbone", "stem_conv")
 
 
 def chained(*behind: keras.layers.Layer) -> keras.Model:
@@ -262,14 +269,14 @@ def chained(*behind: keras.layers.Layer) -> keras.Model:
         (keras.layers.RandomRotation, 0.1),
     ],
 )
-def test_what_draws_random_numbers_is_not_in_the_trunk(
+def test_what_draws_random_numbers_is_not_in_the_feature_extractor(
     kind: Callable[[float], keras.layers.Layer], most: float
 ) -> None:
     image = keras.layers.Reshape((2, 1, 1))
-    assert place_of_cut(chained(image, kind(most), keras.layers.ReLU())) == (image.name,)
+    assert find_cut(chained(image, kind(most), keras.layers.ReLU())) == (image.name,)
 
 
-def test_a_dropout_in_a_frozen_backbone_ends_the_trunk_inside_it() -> None:
+def test_a_dropout_in_a_frozen_backbone_ends_the_feature_extractor_inside_it() -> None:
     inner = keras.Input((3,))
     x = keras.layers.Dense(2, name="first")(inner)
     x = keras.layers.Dropout(0.5, name="dropout")(x)
@@ -277,4 +284,4 @@ def test_a_dropout_in_a_frozen_backbone_ends_the_trunk_inside_it() -> None:
     backbone.trainable = False
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Dense(1, name="score")(backbone(inputs)))
-    assert place_of_cut(model) == ("backbone", "first")
+    assert find_cut(model) == ("backbone", "first")

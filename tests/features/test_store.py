@@ -1,4 +1,4 @@
-"""What a trunk makes of the images is computed once, whoever needs it and whatever happens."""
+"""Cached features are computed once, whoever needs them and whatever happens."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_what_was_computed_is_read_by_the_next_run(
     tmp_path: Path, computed: Arrays, capfd: pytest.CaptureFixture[str]
 ) -> None:
     compute(tmp_path)
-    assert "computing the trunk's outputs of images 140/140" in capfd.readouterr().err
+    assert "computing the cached features of images 140/140" in capfd.readouterr().err
     assert_equal(compute(tmp_path), computed)
     assert "computing" not in capfd.readouterr().err
 
@@ -137,7 +137,7 @@ def test_processes_that_start_together_compute_once(tmp_path: Path, computed: Ar
     wait_for("blocks: 2\n", first)
     other = started(second, cache)
     path = wanted(cache).path
-    wait_for(f"waiting for another process to compute the trunk's outputs ({path})\n", second)
+    wait_for(f"waiting for another process to compute the cached features ({path})\n", second)
     (tmp_path / "go").touch()
     for process in (one, other):
         process.join(300)
@@ -197,7 +197,7 @@ def test_too_little_room_is_said_before_the_work(
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr("xray_hpc.data.cache_folder.shutil.disk_usage", lambda _: usage)
     with pytest.raises(
-        UserError, match=r"no space left in .* for the trunk's outputs .*, which need"
+        UserError, match=r"no space left in .* for the cached features .*, which need"
     ):
         compute(tmp_path)
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
@@ -215,13 +215,13 @@ def test_a_disk_that_fails_is_said_in_one_line(
     tmp_path: Path, largest_file: Callable[[int], None]
 ) -> None:
     largest_file(100_000)
-    with pytest.raises(UserError, match=r"cannot write the trunk's outputs: .*File too large$"):
+    with pytest.raises(UserError, match=r"cannot write the cached features: .*File too large$"):
         compute(tmp_path)
 
 
 def test_a_cache_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write the trunk's outputs: .*Not a directory$"):
+    with pytest.raises(UserError, match=r"cannot write the cached features: .*Not a directory$"):
         compute(tmp_path / "file" / "cache")
 
 

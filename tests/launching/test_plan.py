@@ -52,7 +52,9 @@ def test_a_part_of_a_key_that_does_not_apply_is_said_so(composer: Any) -> None:
     assert plan.notes == ("model.backbones.demo does not apply to cnn; left out",)
 
 
-def test_what_is_kept_of_a_frozen_trunk_does_not_apply_where_there_is_none(composer: Any) -> None:
+def test_what_is_kept_of_a_feature_extractor_does_not_apply_where_there_is_none(
+    composer: Any,
+) -> None:
     plan = composer.plan([CNN, "train.features=float32"], ["train.features=float32"])
     assert [run.config.train.features for run in plan.runs] == ["off", "float32"]
     assert plan.notes == ("train.features does not apply to cnn; left out",)

@@ -36,7 +36,7 @@ def test_a_sweep_is_launched_again_from_its_folder(
     ]
 
 
-def test_runs_with_a_frozen_trunk_are_launched_again_too(
+def test_runs_with_a_feature_extractor_are_launched_again_too(
     composer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of what the images are, its files do not say enough to tell how much is kept."""
@@ -44,7 +44,9 @@ def test_runs_with_a_frozen_trunk_are_launched_again_too(
     launch(plan, ["cluster=none"])
     capsys.readouterr()
     assert resume(plan.place.sweep) == 0
-    line = r"frozen trunks: one pass over the images for 1 run on 4 views of each image, about \d+ "
+    line = (
+        r"cached features: one pass over the images for 1 run on 4 views of each image, about \d+ "
+    )
     assert re.search(line + r"times less work \(train", capsys.readouterr().out)
 
 

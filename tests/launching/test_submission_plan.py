@@ -50,15 +50,15 @@ def test_with_less_parallelism_than_parts_one_part_waits_for_another() -> None:
     ]
 
 
-def test_the_trunk_job_comes_between_the_stage_job_and_the_runs() -> None:
+def test_the_features_job_comes_between_the_stage_job_and_the_runs() -> None:
     shared = ["/results/lr/runs/a"]
     made = make_wave(SWEEP, ClusterConfig("slurm"), None, shared, shared, RUNS[:2], DEFAULTS)
     jobs = list(made.jobs())
-    assert [job.kind for job in jobs] == ["stage", "trunk", "runs", "collect"]
-    assert [job.after for job in jobs] == [(), ("STAGE",), ("TRUNK",), ("RUNS",)]
+    assert [job.kind for job in jobs] == ["stage", "features", "runs", "collect"]
+    assert [job.after for job in jobs] == [(), ("STAGE",), ("FEATURES",), ("RUNS",)]
 
 
-def test_the_trunk_job_has_what_the_runs_have() -> None:
+def test_the_features_job_has_what_the_runs_have() -> None:
     config = ClusterConfig("slurm", gpus=2, mem="64G", partition="gpu", constraint="a100")
     made = make_wave(SWEEP, config, None, ["/a"], ["/a"], RUNS[:2], DEFAULTS)
     scripts = {job.kind: job.script(Path("/logs")) for job in made.jobs()}
@@ -66,15 +66,15 @@ def test_the_trunk_job_has_what_the_runs_have() -> None:
         line for line in scripts["runs"].splitlines() if re.search("gpus|mem|parti|constr", line)
     ]
     assert len(asked) == 4
-    assert set(asked) <= set(scripts["trunk"].splitlines())
+    assert set(asked) <= set(scripts["features"].splitlines())
 
 
-def test_the_trunk_job_looks_at_its_gpus_where_runs_do() -> None:
+def test_the_features_job_looks_at_its_gpus_where_runs_do() -> None:
     for check, words in ((True, ("/a",)), (False, ("--unchecked", "/a"))):
         config = ClusterConfig("slurm", check_node=check)
         made = make_wave(SWEEP, config, None, ["/a"], ["/a"], RUNS[:2], DEFAULTS)
-        assert made.trunk is not None
-        assert made.trunk.arguments == words
+        assert made.features is not None
+        assert made.features.arguments == words
 
 
 def test_runs_are_packed_into_jobs() -> None:
@@ -137,7 +137,7 @@ def test_with_nothing_left_to_run_there_is_only_the_comparison() -> None:
             Sent("1", "5", ("2",), "3"),
             9,
             9,
-            "submitted job 2: array of 9 runs (stage job 1 first, trunk job 5 second, {last})",
+            "submitted job 2: array of 9 runs (stage job 1 first, features job 5 second, {last})",
         ),
         (
             Sent(None, None, ("2",), "3"),

@@ -51,7 +51,7 @@ NINE = tuple((f"ft-{number}",) for number in range(9))
             "runs_of_a_snapshot",
             Job(SWEEP, "runs", PLAIN, tasks=NINE[:2], code=Path("/results/lr depth/code/1a2b")),
         ),
-        ("trunk", Job(SWEEP, "trunk", PLAIN, arguments=("/results/lr depth/runs/ft-0",))),
+        ("features", Job(SWEEP, "features", PLAIN, arguments=("/results/lr depth/runs/ft-0",))),
         ("collect_full", Job(SWEEP, "collect", FULL, arguments=("/results/lr depth",))),
     ],
 )
@@ -66,13 +66,13 @@ def test_the_batch_script_is_the_recorded_one(name: str, job: Job) -> None:
     [(0, 0, [], "0\n"), (1, 0, [], "1\n"), (140, 3, ["requeue 17"], None), (140, 9, [], "140\n")],
     ids=["done", "failed", "out of time", "out of time too often"],
 )
-def test_a_trunk_job_that_is_out_of_time_goes_back_into_the_queue(
+def test_a_features_job_that_is_out_of_time_goes_back_into_the_queue(
     tmp_path: Path, code: int, starts: int, asked: list[str], noted: str | None
 ) -> None:
     scontrol, calls = tmp_path / "scontrol", tmp_path / "calls"
     scontrol.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
     scontrol.chmod(0o755)
-    _, teardown = Job(SWEEP, "trunk", PLAIN).script(tmp_path).split("# teardown\n")
+    _, teardown = Job(SWEEP, "features", PLAIN).script(tmp_path).split("# teardown\n")
     ended = subprocess.run(
         ["bash", "-c", f"(exit {code})\n{teardown}"],
         env={

@@ -141,12 +141,16 @@ def test_what_can_be_done_next_is_said(states: list[State], advice: list[str]) -
     assert [line for line in lines[4 + len(runs) :] if line] == advice
 
 
-def test_a_trunk_job_that_failed_is_said_while_runs_may_miss_it() -> None:
+def test_a_features_job_that_failed_is_said_while_runs_may_miss_it() -> None:
     for state, said in ((State.RUNNING, True), (State.FINISHED, False)):
-        seen = replace(sweep(run("ft-1", state)), no_trunk=Path("results/lr/slurm/1-trunk"))
-        lines = [line for line in of_sweep(seen, PIPE, 40) if line.startswith("trunk:")]
-        see = "see results/lr/slurm/1-trunk"
-        assert lines == [f"trunk:  its job failed, and runs compute it themselves; {see}"] * said
+        seen = replace(
+            sweep(run("ft-1", state)), failed_features_job=Path("results/lr/slurm/1-features")
+        )
+        lines = [
+            line for line in of_sweep(seen, PIPE, 40) if line.startswith("features job failed")
+        ]
+        see = "see results/lr/slurm/1-features"
+        assert lines == [f"features job failed; runs compute the features themselves; {see}"] * said
 
 
 def test_the_report_of_a_finished_sweep_is_named(

@@ -10,7 +10,7 @@ from xray_hpc.monitoring.sweep_status import WatchedRun, WatchedSweep, Watcher
 from xray_hpc.records import ledger
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.paths import EXIT_CODE
-from xray_hpc.records.run_progress import tell_trunk
+from xray_hpc.records.run_progress import write_feature_blocks
 from xray_hpc.records.run_record import Status, Try
 
 
@@ -45,25 +45,27 @@ def test_a_run_that_trains_shows_its_best_epoch_and_the_time_that_is_left(sweep:
     assert (run.seconds_left, run.limited) == (360, False)
 
 
-def test_a_run_that_is_at_its_frozen_trunk_says_so(sweep: Sweep) -> None:
+def test_a_run_that_is_at_its_feature_extractor_says_so(sweep: Sweep) -> None:
     paths = sweep.add("ft-1", status=Status.RUNNING)
-    tell_trunk(paths, 7)
+    write_feature_blocks(paths, 7)
     with Lease.take(paths.lease):
-        assert runs(sweep)["ft-1"].why.endswith("its trunk gives, or waiting for it, 7 blocks")
+        assert runs(sweep)["ft-1"].why.endswith(
+            "its cached features, or waiting for them, 7 blocks"
+        )
     assert runs(sweep)["ft-1"].why == ""  # it is lost
 
 
 @pytest.mark.parametrize(("code", "failed"), [(None, False), ("0\n", False), ("137\n", True)])
-def test_a_trunk_job_that_failed_is_told_of(
+def test_a_features_job_that_failed_is_told_of(
     sweep: Sweep, programs: Programs, code: str | None, failed: bool
 ) -> None:
     sweep.add("ft-1")
-    sweep.submitted("6", kind="trunk")
+    sweep.submitted("6", kind="features")
     folder = sweep.paths.slurm / "s6"
     folder.mkdir(parents=True)
     if code is not None:
         (folder / EXIT_CODE).write_text(code)
-    assert watch(sweep).no_trunk == (folder if failed else None)
+    assert watch(sweep).failed_features_job == (folder if failed else None)
 
 
 def test_the_time_limit_of_its_job_counts_where_it_comes_first(

@@ -52,8 +52,8 @@ class Launch:
         return self._job(r"stage job (\d+) first")
 
     @property
-    def trunk(self) -> str:
-        return self._job(r"trunk job (\d+) second")
+    def features(self) -> str:
+        return self._job(r"features job (\d+) second")
 
     @property
     def collect(self) -> str:

@@ -56,7 +56,7 @@ def conclude(slurm: Slurm, sweep: SweepPaths, launch: Launch) -> Round:
     slurm.wait(launch.collect, PATIENCE)
     states = slurm.states(launch.array)
     jobs = [launch.stage, launch.collect, *states]
-    jobs += [launch.trunk] if "trunk job" in launch.output else []
+    jobs += [launch.features] if "features job" in launch.output else []
     runs = [folder.name for folder in sweep.runs.iterdir()]
     with (sweep.report / "runs.csv").open(newline="") as table:
         rows = {row["run"]: row for row in csv.DictReader(table)}
@@ -128,7 +128,7 @@ def test_a_launch_names_the_sweep_its_jobs_and_how_to_watch(story: Story) -> Non
     cnn, ft = run_of(story.sweep, "cnn"), run_of(story.sweep, "ft")
     local = ("note: results is in", "note: cache is in")  # of this machine's /tmp
     lines = [line for line in first.output.splitlines() if not line.startswith(local)]
-    assert lines.pop(4).startswith("frozen trunks: one pass over the images for 1 run, ")
+    assert lines.pop(4).startswith("cached features: one pass over the images for 1 run, ")
     assert lines == [
         "note: model.weights does not apply to cnn; left out",
         "sweep models: 2 runs, 2 to run, in results/models",
@@ -223,17 +223,21 @@ def test_launching_with_one_more_model_runs_that_and_what_failed(story: Story) -
     assert mended.job_ids == [f"{story.first.array}_1", f"{again.array}_0"]
 
 
-def test_what_runs_share_of_a_frozen_trunk_is_computed_in_a_job_before_them(story: Story) -> None:
+def test_what_runs_share_of_a_feature_extractor_is_computed_in_a_job_before_them(
+    story: Story,
+) -> None:
     second, jobs = story.mended.launch, story.mended.jobs
-    assert jobs[second.trunk]["JobState"] == "COMPLETED"
+    assert jobs[second.features]["JobState"] == "COMPLETED"
     starts = [jobs[task]["StartTime"] for task in story.mended.states]
-    assert jobs[second.trunk]["EndTime"] <= min(starts)
+    assert jobs[second.features]["EndTime"] <= min(starts)
     logs = [(story.sweep.run(run_of(story.sweep, name)).log).read_text() for name in ("ft", "tl")]
     assert not any("computing" in log for log in logs)
 
 
-def test_a_run_that_shares_no_trunk_has_no_job_before_it_but_the_stage_job(story: Story) -> None:
-    assert "trunk job" not in story.first.output
+def test_a_run_that_shares_no_feature_extractor_has_no_job_before_it_but_the_stage_job(
+    story: Story,
+) -> None:
+    assert "features job" not in story.first.output
 
 
 def test_the_report_of_the_second_launch_compares_old_and_new_runs(story: Story) -> None:

@@ -32,7 +32,7 @@ class Trained:
     train_log: str
     sweep: SweepPaths
     created: list[Status]
-    trunk_log: str
+    features_log: str
     array: dict[str, str]
     records: Mapping[str, RunRecord]
     collect_job: Mapping[str, str]
@@ -62,10 +62,12 @@ def trained(file_slurm: Slurm, file_shared: Path, packed: Path) -> Trained:
         train = slurm.submit(
             *SMALL, TEMPLATES / "train.sbatch", "model=cnn", "name=one", cache, *TINY
         )
-        words = [sys.executable, resource("jobs") / "trunk.py", "results/templates/runs/*"]
-        trunk = slurm.submit(*SMALL, "--output=trunk.log", "--wrap", " ".join(map(str, words)))
+        words = [sys.executable, resource("jobs") / "features.py", "results/templates/runs/*"]
+        features = slurm.submit(
+            *SMALL, "--output=features.log", "--wrap", " ".join(map(str, words))
+        )
         array = slurm.submit(
-            *(*SMALL, "--array=0-1", f"--dependency=afterany:{trunk}"),
+            *(*SMALL, "--array=0-1", f"--dependency=afterany:{features}"),
             *(TEMPLATES / "sweep.sbatch", "results/templates"),
         )
         collect = slurm.submit(
@@ -88,7 +90,7 @@ def trained(file_slurm: Slurm, file_shared: Path, packed: Path) -> Trained:
         (here / f"xray-train-{train}.log").read_text(),
         sweep,
         created,
-        (here / "trunk.log").read_text(),
+        (here / "features.log").read_text(),
         slurm.states(array),
         {model: record(sweep, run_of(sweep, model)) for model in ("cnn", "tl")},
         slurm.job(collect),
@@ -116,11 +118,11 @@ def test_sweep_sbatch_trains_the_runs_of_folders_made_before(trained: Trained) -
     assert jobs == dict.fromkeys(trained.array, Status.FINISHED)
 
 
-def test_a_job_before_the_array_computes_the_trunk(trained: Trained) -> None:
-    assert "the trunk to pool: " in trained.trunk_log
+def test_a_job_before_the_array_computes_the_feature_extractor(trained: Trained) -> None:
+    assert "features at pool: " in trained.features_log
     log = trained.sweep.run(trained.records["tl"].run).log.read_text()
     assert "epoch 1/1 " in log
-    assert "computing the trunk's outputs" not in log
+    assert "computing the cached features" not in log
 
 
 def test_collect_sbatch_reports_the_sweep(trained: Trained) -> None:

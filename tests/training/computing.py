@@ -1,4 +1,4 @@
-"""A small model, noise for images, and processes that compute what its trunk makes of them."""
+"""A small model, noise for images, and processes that compute the cached features."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from xray_hpc.config.run_config import (
 )
 from xray_hpc.data import array_store
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.features.cut import place_of_cut
-from xray_hpc.features.store import Arrays, Features, features, load
+from xray_hpc.features.cut import find_cut
+from xray_hpc.features.store import Arrays, CachedFeatures, features, load
 from xray_hpc.training.strategy import make_strategy
 from xray_hpc.training.training_model import build
 
@@ -99,10 +99,10 @@ def model_of(config: ModelConfig) -> keras.Model:
     return build(replace(CONFIG, model=config), 2, strategy())
 
 
-def wanted(cache: Path, config: RunConfig = CONFIG, data: Dataset | None = None) -> Features:
+def wanted(cache: Path, config: RunConfig = CONFIG, data: Dataset | None = None) -> CachedFeatures:
     """What a run of ``config`` keeps."""
     model = model_of(config.model)
-    place = place_of_cut(model)
+    place = find_cut(model)
     assert place is not None
     return features(config, data or noise(), model, place, cache)
 

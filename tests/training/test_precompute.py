@@ -56,7 +56,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(precompute, "load_data", lambda config, cache: noise())
         patch.setattr(precompute, "check_inputs", lambda run, data: None)
         patch.setattr(store, "fill", counted)
-        precompute.compute_trunks(
+        precompute.compute_features(
             [frozen(config, cache) for config in CONFIGS.values()], strategy()
         )
     assert passes == 3  # for the first four runs one

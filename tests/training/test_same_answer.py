@@ -1,4 +1,4 @@
-"""A run that keeps what its trunk gives ends as the same run without: on the same views."""
+"""A run with cached features gives the same result as the same run without."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import Floats, split_metrics
 from xray_hpc.models.backbones import APPLICATIONS
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import trunk_blocks
+from xray_hpc.records.run_progress import read_feature_blocks
 from xray_hpc.training.callbacks import EpochTables
 from xray_hpc.training.checkpoint import StateFiles
 from xray_hpc.training.feed import Images
@@ -233,7 +233,7 @@ def test_a_run_interrupted_as_it_computes_and_as_it_trains_ends_with_the_same_fi
     interrupted(
         paths, array_store.StoreWriter, "write", lambda file, block, rows: block.number == 1
     )
-    assert trunk_blocks(paths) == 1
+    assert read_feature_blocks(paths) == 1
     assert not paths.accuracy("ft").exists()
     interrupted(paths, EpochTables, "on_epoch_end", lambda table, epoch, logs: epoch == 1)
     assert [path.suffix for path in tmp_path.glob(".cache/features-*")] == [".h5"]

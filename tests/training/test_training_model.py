@@ -32,7 +32,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def kept(cache: Path) -> Learner:
-    """Of a run that keeps what its trunk gives."""
+    """Of a run that keeps what its feature extractor gives."""
     return make_learner(CONFIG, noise(), strategy(), cache)
 
 

@@ -226,9 +226,9 @@ class TrainConfig:
     (an image weighs N / (classes x images of its class) in the loss); or ``sampling`` (an epoch
     draws every class equally often). ``keep`` is the measure by which the best epoch's weights are
     kept at the end, or ``last``; ``save_best`` also writes them to ``checkpoints/`` in each epoch
-    that is the best so far. ``features`` is how the outputs of a frozen trunk are kept for all
+    that is the best so far. ``features`` is how the cached features are kept for all
     epochs and runs, ``off`` not at all; ``auto`` is chosen when a run is planned (see
-    models.trunks). ``checkpoint`` is not part of a run's identity.
+    features.cost). ``checkpoint`` is not part of a run's identity.
     """
 
     epochs: int

@@ -1,4 +1,4 @@
-"""What a launch knows of frozen trunks, without TensorFlow."""
+"""What a launch knows of feature extractors, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FILE = Path(__file__).parent / "extractors.json"
 
 SIDE = 224  # pixels, for which the file is made
 VIEWS = 4  # as many as a training has by itself
-LEAST_SHARE = 0.5  # of the forward pass, for a trunk to be kept by itself
+LEAST_SHARE = 0.5  # of the forward pass, for a feature extractor to be kept by itself
 BACKWARD = 2  # what the gradient of a layer costs beside its forward pass
 FLOOR = 0.005  # of a forward pass: what an image costs a training that has it from a file
-LARGEST = 20 * 2**30  # bytes of outputs, for a trunk to be kept by itself
+LARGEST = 20 * 2**30  # bytes of outputs, for a feature extractor to be kept by itself
 
 
 @dataclass(frozen=True)
-class Trunk:
+class FeatureExtractor:
     """The frozen part of a model.
 
     ``unfreeze`` is the most layers that may train behind it, ``side`` that of its outputs for
@@ -48,40 +48,41 @@ class Trunk:
         return self.channels * max(side, 1) ** 2
 
 
-def trunk(config: ModelConfig) -> Trunk | None:
-    """The trunk of a settled model; ``None`` where all of it trains."""
+def feature_extractor(config: ModelConfig) -> FeatureExtractor | None:
+    """The feature extractor of a settled model; ``None`` where all of it trains."""
     if not MODELS[config.name].uses & {"backbone", "backbones"}:
         return None
     parts = [_of(name, config.unfreeze or 0) for name in backbones(config)]
     if len(parts) > 1:  # side by side, all of them frozen
         channels = sum(part.channels for part in parts if part)
-        return Trunk(0, 0, channels, min(part.share for part in parts if part))
+        return FeatureExtractor(0, 0, channels, min(part.share for part in parts if part))
     return parts[0]
 
 
-def _of(backbone: str, unfreeze: int) -> Trunk | None:
+def _of(backbone: str, unfreeze: int) -> FeatureExtractor | None:
     return next((part for part in _table()[backbone] if unfreeze <= part.unfreeze), None)
 
 
 @functools.cache
-def _table() -> dict[str, list[Trunk]]:
+def _table() -> dict[str, list[FeatureExtractor]]:
     content = json.loads(FILE.read_text(encoding="utf-8"))
-    return {name: [Trunk(*row) for row in rows] for name, rows in content.items()}
+    return {name: [FeatureExtractor(*row) for row in rows] for name, rows in content.items()}
 
 
 def resolve(config: RunConfig, images: int) -> RunConfig:
     """Put a number or ``per_epoch`` for ``augment.views``, and what is kept for ``train.features``.
 
-    By itself a training keeps what a trunk gives where that is half of its work or more, for
-    ``VIEWS`` views of each image: vectors in float32, feature maps in float16, which is half as
-    large, and nothing that would be larger than ``LARGEST``. Images that are not changed have one
-    view, and a model without a trunk has nothing to keep. ``images`` train and validate.
+    By itself a training keeps what a feature extractor gives where that is half of its work or
+    more, for ``VIEWS`` views of each image: vectors in float32, feature maps in float16, which is
+    half as large, and nothing that would be larger than ``LARGEST``. Images that are not changed
+    have one view, and a model without a feature extractor has nothing to keep. ``images`` train and
+    validate.
 
     Raises:
         UserError: outputs are to be kept, but the views are drawn per epoch.
     """
     views, kept = config.augment.views, config.train.features
-    part, still = trunk(config.model), config.augment.identity
+    part, still = feature_extractor(config.model), config.augment.identity
     if part is None:
         kept = "off"
     elif kept == "auto":
@@ -104,8 +105,10 @@ def resolve(config: RunConfig, images: int) -> RunConfig:
     )
 
 
-def _kept(part: Trunk, config: RunConfig, images: int) -> Literal["float32", "float16", "off"]:
-    """How a training keeps what its trunk gives by itself."""
+def _kept(
+    part: FeatureExtractor, config: RunConfig, images: int
+) -> Literal["float32", "float16", "off"]:
+    """How a training keeps what its feature extractor gives by itself."""
     views = config.augment.views
     number = 1 if config.augment.identity else VIEWS if isinstance(views, str) else views
     width = 4 if part.side == 0 else 2
@@ -116,12 +119,12 @@ def _kept(part: Trunk, config: RunConfig, images: int) -> Literal["float32", "fl
 
 
 def kept_bytes(config: RunConfig, images: int, tested: int) -> int:
-    """How many bytes a settled run keeps of its trunk's outputs, within rounding; 0: it has none.
+    """How many bytes a settled run keeps of the cached features, within rounding; 0: it has none.
 
     ``images`` train and validate, ``tested`` are those of the test.
     """
     part, views, fraction = (
-        trunk(config.model),
+        feature_extractor(config.model),
         config.augment.views,
         config.data.validation_fraction,
     )
@@ -134,7 +137,7 @@ def kept_bytes(config: RunConfig, images: int, tested: int) -> int:
 
 
 def passes(runs: Iterable[FrozenRun]) -> list[list[FrozenRun]]:
-    """The runs that keep a trunk's outputs, by what one pass over the images computes for them.
+    """The runs that keep the cached features, by what one pass over the images computes for them.
 
     The frozen parts of models on the same backbone differ only in where they end.
     """
@@ -146,10 +149,10 @@ def passes(runs: Iterable[FrozenRun]) -> list[list[FrozenRun]]:
 
 
 def distinct(runs: Sequence[FrozenRun]) -> list[FrozenRun]:
-    """The first of the runs of a pass with each trunk and each way to keep what it gives."""
+    """Return the first run of a pass for each feature extractor and type of cached features."""
     first: dict[object, FrozenRun] = {}
     for run in runs:
-        first.setdefault((trunk(run.config.model), run.config.train.features), run)
+        first.setdefault((feature_extractor(run.config.model), run.config.train.features), run)
     return list(first.values())
 
 
@@ -168,17 +171,20 @@ def _pass(run: FrozenRun) -> str:
 
 
 def saving(runs: Iterable[FrozenRun]) -> float:
-    """How many times the work on all of ``runs`` becomes less by the trunks that are kept.
+    """Return by what factor cached features reduce the work of all ``runs``.
 
     In multiplications of the backbones, counted as if every training took all its epochs: of a
     frozen layer one forward pass, of one that trains ``1 + BACKWARD``. The estimate leaves out
-    start-up, and models without a trunk.
+    start-up, and models without a feature extractor.
     """
     without = with_them = 0.0
     for group in passes(runs):
         deepest = 0.0
         for run in group:
-            part, fraction = trunk(run.config.model), run.config.data.validation_fraction
+            part, fraction = (
+                feature_extractor(run.config.model),
+                run.config.data.validation_fraction,
+            )
             assert part is not None
             head = max(1 - part.share, FLOOR)
             epoch = (1 - fraction) * (1 + BACKWARD) * head + fraction * head

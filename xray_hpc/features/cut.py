@@ -1,6 +1,7 @@
-"""A model cut in two: a trunk that no training changes, and a tail.
+"""A model cut in two: a feature extractor that no training changes, and a trainable head.
 
-The two share their layers with the whole model: what the tail learns, the whole model has learnt.
+The two share their layers with the whole model: what the trainable head learns, the whole model has
+learnt.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import keras
 
 from xray_hpc.models.layer_graph import flat_layers, given, sources, taken
 
-Place = tuple[str, ...]
+LayerPath = tuple[str, ...]
 """A layer by its name; one of a backbone by the backbone's name and its own."""
 
 
-def place_of_cut(model: keras.Model) -> Place | None:
+def find_cut(model: keras.Model) -> LayerPath | None:
     """Where to cut ``model``: behind the last layer that is the only way on from a frozen part.
 
     What is frozen gives the same for an image in every epoch: it has no weights that train, and
@@ -24,7 +25,7 @@ def place_of_cut(model: keras.Model) -> Place | None:
     return _last(model, nested=False)
 
 
-def trunk(model: keras.Model, places: Sequence[Place]) -> keras.Model:
+def extractor_model(model: keras.Model, places: Sequence[LayerPath]) -> keras.Model:
     """From raw pixels to what ``model`` has at each of ``places``: a list of outputs.
 
     Of nested models at most one may hold places.
@@ -35,7 +36,7 @@ def trunk(model: keras.Model, places: Sequence[Place]) -> keras.Model:
         return keras.Model(model.input, [taken(model.get_layer(*place)) for place in places])
     (name,) = {place[0] for place in inside}
     nested = model.get_layer(name)
-    ends = trunk(nested, [place[1:] for place in inside]).outputs
+    ends = extractor_model(nested, [place[1:] for place in inside]).outputs
     if behind:
         ends = [*ends, nested.output]
     tensors = keras.tree.flatten(keras.Model(nested.input, ends)(given(nested)))
@@ -46,36 +47,36 @@ def trunk(model: keras.Model, places: Sequence[Place]) -> keras.Model:
     return keras.Model(model.input, [found[place] for place in places])
 
 
-def trunk_layers(model: keras.Model, place: Place) -> list[keras.Layer]:
-    """The layers of the trunk that ends at ``place``; it need not be built for that."""
+def extractor_layers(model: keras.Model, place: LayerPath) -> list[keras.Layer]:
+    """The layers of the feature extractor that ends at ``place``; it need not be built for that."""
     name, *rest = place
     layer = model.get_layer(name)
     if not rest:
         return list(flat_layers(keras.Model(model.input, taken(layer))))
     before = flat_layers(keras.Model(model.input, given(layer)))
-    return [*before, *trunk_layers(layer, tuple(rest))]
+    return [*before, *extractor_layers(layer, tuple(rest))]
 
 
-def trunk_shape(model: keras.Model, place: Place) -> tuple[int, ...]:
+def feature_shape(model: keras.Model, place: LayerPath) -> tuple[int, ...]:
     """The shape of what ``model`` has at ``place`` of one image."""
     for name in place:
         model = model.get_layer(name)
     return tuple(taken(model).shape[1:])
 
 
-def tail(model: keras.Model, place: Place) -> keras.Model:
+def trainable_head(model: keras.Model, place: LayerPath) -> keras.Model:
     """From what ``model`` has at ``place`` to its scores."""
     name, *rest = place
     layer = model.get_layer(name)
     if not rest:
         return keras.Model(taken(layer), model.output, name=model.name)
-    inner = tail(layer, tuple(rest))
-    inputs = keras.Input(inner.input_shape[1:], dtype=inner.inputs[0].dtype, name="trunk")
+    inner = trainable_head(layer, tuple(rest))
+    inputs = keras.Input(inner.input_shape[1:], dtype=inner.inputs[0].dtype, name="features")
     head = keras.Model(taken(layer), model.output, name="head")
     return keras.Model(inputs, head(inner(inputs)), name=model.name)
 
 
-def _last(model: keras.Model, *, nested: bool) -> Place | None:
+def _last(model: keras.Model, *, nested: bool) -> LayerPath | None:
     """The place of the cut; any weights make it worth one where ``model`` is a nested one."""
     last_use = {name: at for at, layer in enumerate(model.layers) for name in sources(layer)}
     still: set[str] = set()

@@ -1,4 +1,4 @@
-"""One pass of the images through a frozen trunk: their pixels by blocks, and what they become."""
+"""Compute features: one pass of all images through the feature extractor, in blocks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fill(
 
     Args:
         files: they have the same blocks, and one output of ``part`` each.
-        part: the trunks as one model.
+        part: the feature extractors as one model.
         told: see ``features.load``.
 
     Raises:
@@ -60,7 +60,7 @@ def fill(
         sum(block.stop - block.start for block in blocks) for blocks in (files[0].blocks, todo)
     )
     with (
-        Progress("computing the trunk's outputs of images", total, begun=total - left) as progress,
+        Progress("computing the cached features of images", total, begun=total - left) as progress,
         closing(
             bounded_thread_map(_pixels(config, data), todo, workers, ahead=2 * replicas)
         ) as images,
@@ -82,13 +82,13 @@ def _cast(rows: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
         cast = rows.astype(dtype)
     if rows.dtype == np.float16 and not np.isfinite(rows).all():
         raise ConfigError(
-            "the trunk's outputs are more than mixed_float16 can compute; "
+            "the cached features are more than mixed_float16 can compute; "
             "use train.precision=mixed_bfloat16"
         )
     if np.isfinite(rows).all() and not np.isfinite(cast).all():
         most = np.abs(rows).max()
         raise ConfigError(
-            f"the trunk's outputs are up to {most:g}, which {dtype} cannot hold; "
+            f"the cached features are up to {most:g}, which {dtype} cannot hold; "
             "use train.features=float32"
         )
     return cast

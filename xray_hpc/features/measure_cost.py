@@ -1,4 +1,4 @@
-"""Make ``trunks.json`` again: ``python -m xray_hpc.features.measure_cost``.
+"""Make ``extractors.json`` again: ``python -m xray_hpc.features.measure_cost``.
 
 It tells launches where backbones can be cut. This builds every backbone, and looks for the cut at
 every depth as a training does: a minute or two.
@@ -14,7 +14,7 @@ import keras
 
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.features.cost import FILE, SIDE
-from xray_hpc.features.cut import place_of_cut, trunk_layers, trunk_shape
+from xray_hpc.features.cut import extractor_layers, feature_shape, find_cut
 from xray_hpc.models.backbones import freeze
 from xray_hpc.models.build_model import build_model
 from xray_hpc.models.layer_graph import flat_layers
@@ -24,7 +24,7 @@ Row = list[int | float]
 
 
 def measure(name: str) -> list[Row]:
-    """What ``trunks.json`` has of a backbone: see :class:`xray_hpc.features.cost.Trunk`."""
+    """Return the rows of ``extractors.json`` for a backbone: see ``cost.FeatureExtractor``."""
     config = ModelConfig(
         "ft", backbone=name, weights="none", unfreeze=1, head_units=128, head_dropout=0.1
     )
@@ -33,12 +33,12 @@ def measure(name: str) -> list[Row]:
     whole, rows, last = work(flat_layers(model)), [], None
     for unfreeze in range(len(backbone.layers) + 1):
         freeze(backbone, unfreeze)
-        place = place_of_cut(model)
+        place = find_cut(model)
         if place is None:
             break
         if place != last:
-            *sides, channels = trunk_shape(model, place)
-            share = work(trunk_layers(model, place)) / whole
+            *sides, channels = feature_shape(model, place)
+            share = work(extractor_layers(model, place)) / whole
             rows.append([0, sides[0] if sides else 0, channels, round(share, 4)])
             last = place
         rows[-1][0] = unfreeze

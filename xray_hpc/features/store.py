@@ -1,7 +1,7 @@
-"""What a model's frozen trunk makes of every image: computed once, for all epochs and all runs.
+"""Store of cached features: computed once, for all epochs and all runs.
 
-It is kept in one file of the cache for each trunk, data set and set of views. Whoever needs it
-first computes it, under a lock; one that is killed is gone on from.
+It is kept in one file of the cache for each feature extractor, data set and set of views. Whoever
+needs it first computes it, under a lock; one that is killed is gone on from.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from xray_hpc.data.array_store import ArraySpec, DamagedStoreError, StoreWriter
 from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import LockedError
-from xray_hpc.features.cut import Place, trunk, trunk_layers, trunk_shape
+from xray_hpc.features.cut import LayerPath, extractor_layers, extractor_model, feature_shape
 from xray_hpc.features.forward_pass import batch_of, fill
 from xray_hpc.models.registry import backbones
 from xray_hpc.records.atomic_files import locked
@@ -36,19 +36,19 @@ from xray_hpc.training.strategy import gpu_names
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-WHAT = "the trunk's outputs"
+WHAT = "the cached features"
 WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Features:
-    """A file of a trunk's outputs: what is in it, and where it is.
+class CachedFeatures:
+    """A file of the cached features: what is in it, and where it is.
 
     ``arrays`` are ``train``, ``[views x T, ...]`` in the order of the training split, a view after
     another, and in float32 ``validation`` and ``test``, ``[N, ...]``.
     """
 
-    place: Place
+    place: LayerPath
     key: str
     path: Path
     arrays: Mapping[str, ArraySpec]
@@ -63,10 +63,10 @@ class Features:
 
 
 def features(
-    config: RunConfig, data: Dataset, model: keras.Model, place: Place, cache: Path
-) -> Features:
-    """What the run keeps of the trunk of ``model`` that ends at ``place``."""
-    shape = trunk_shape(model, place)
+    config: RunConfig, data: Dataset, model: keras.Model, place: LayerPath, cache: Path
+) -> CachedFeatures:
+    """What the run keeps of the feature extractor of ``model`` that ends at ``place``."""
+    shape = feature_shape(model, place)
     views, kept = config.augment.views, config.train.features
     assert isinstance(views, int)
     rows = {split: len(data.splits[split]) for split in ("validation", "test")}
@@ -74,18 +74,18 @@ def features(
     arrays = {"train": ArraySpec((views * len(data.splits["train"]), *shape), kept, batch)}
     arrays |= {split: ArraySpec((count, *shape), "float32", batch) for split, count in rows.items()}
     key = _key(config, data, model, place)
-    return Features(place, key, cache / f"features-{key[:16]}.h5", arrays)
+    return CachedFeatures(place, key, cache / f"features-{key[:16]}.h5", arrays)
 
 
 def load(
-    wanted: Sequence[Features],
+    wanted: Sequence[CachedFeatures],
     config: RunConfig,
     data: Dataset,
     model: keras.Model,
     strategy: tf.distribute.Strategy,
     told: Callable[[int], None] = lambda done: None,
 ) -> list[Arrays]:
-    """The outputs of trunks of ``model``; those that nobody has computed yet in one pass.
+    """Return cached features of ``model``; those that nobody has computed yet in one pass.
 
     ``told`` is given how many blocks are safe on the disk, now and then.
 
@@ -99,7 +99,7 @@ def load(
 
 
 def _compute(
-    wanted: Sequence[Features],
+    wanted: Sequence[CachedFeatures],
     config: RunConfig,
     data: Dataset,
     model: keras.Model,
@@ -122,7 +122,7 @@ def _compute(
             files = [
                 held.enter_context(StoreWriter(item.path, item.arrays, item.key)) for item in left
             ]
-            part = trunk(model, [item.place for item in left])
+            part = extractor_model(model, [item.place for item in left])
             fill(files, config, data, part, strategy, told)
             for file in files:
                 file.finish()
@@ -130,7 +130,7 @@ def _compute(
 
 
 @contextmanager
-def _locked(item: Features, told: Callable[[int], None]) -> Iterator[None]:
+def _locked(item: CachedFeatures, told: Callable[[int], None]) -> Iterator[None]:
     """Hold the lock of a file; what another process does meanwhile is told as this one's.
 
     A run that waits for hours, over time limits, is no run that comes to nothing.
@@ -144,7 +144,7 @@ def _locked(item: Features, told: Callable[[int], None]) -> Iterator[None]:
         except LockedError:
             if not said:
                 print(
-                    f"waiting for another process to compute the trunk's outputs ({item.path})",
+                    f"waiting for another process to compute the cached features ({item.path})",
                     flush=True,
                 )
             said = True
@@ -154,7 +154,7 @@ def _locked(item: Features, told: Callable[[int], None]) -> Iterator[None]:
         time.sleep(WAIT_SECONDS)
 
 
-def _whole(item: Features, *, mend: bool = False) -> Arrays | None:
+def _whole(item: CachedFeatures, *, mend: bool = False) -> Arrays | None:
     """What is in its file; ``None`` where there is none, or a damaged one.
 
     That is removed to ``mend`` it: hold its lock.
@@ -170,7 +170,7 @@ def _whole(item: Features, *, mend: bool = False) -> Arrays | None:
         return None
 
 
-def _key(config: RunConfig, data: Dataset, model: keras.Model, place: Place) -> str:
+def _key(config: RunConfig, data: Dataset, model: keras.Model, place: LayerPath) -> str:
     """Name all that the outputs depend on."""
     drawn = None if config.augment.identity else [as_dict(config.augment), config.seed]
     packed = config.data
@@ -182,7 +182,7 @@ def _key(config: RunConfig, data: Dataset, model: keras.Model, place: Place) -> 
         [data.contents, packed.image_size, packed.channels, packed.clahe, packed.input_size],
         [splits, drawn],
         [sorted(backbones(config.model)), config.model.preprocessing, place],
-        [_digest(trunk_layers(model, place)), config.train.features, config.train.precision],
+        [_digest(extractor_layers(model, place)), config.train.features, config.train.precision],
         # GPUs round the factors of a product in "float32", each kind in its own way.
         [software(), sorted(set(gpu_names()))],
     ]

@@ -42,17 +42,17 @@ def show(
         print(f"  {count} {'to run' if run else 'left'}: {why}")
 
 
-def show_trunks(plan: Plan, todo: Sequence[str]) -> None:
+def show_cached_features(plan: Plan, todo: Sequence[str]) -> None:
     """Say what is computed once for runs that are to run, what that saves, and for which not."""
     wanted = set(todo)
     runs = [run for run in plan.runs if run.name in wanted]
     if groups := cost.passes(runs):
         _show_kept(plan, groups)
     live = [run for run in runs if run.config.train.features == "off"]
-    if without := sum(cost.trunk(run.config.model) is not None for run in live):
+    if without := sum(cost.feature_extractor(run.config.model) is not None for run in live):
         print(
-            f"frozen trunks: {format_count(without, 'run')} without (train.features=off): as asked "
-            f"for, or less than half of the work is frozen, or too much would be kept"
+            f"cached features: {format_count(without, 'run')} without (train.features=off): as "
+            f"asked for, or less than half of the work is frozen, or too much would be kept"
         )
 
 
@@ -61,7 +61,9 @@ def _show_kept(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
     times = "one pass" if len(groups) == 1 else f"{len(groups)} passes"
     views = sorted({int(run.config.augment.views) for run in every})
     drawn = f" on {', '.join(map(str, views))} views of each image" if views != [1] else ""
-    said = [f"frozen trunks: {times} over the images for {format_count(len(every), 'run')}{drawn}"]
+    said = [
+        f"cached features: {times} over the images for {format_count(len(every), 'run')}{drawn}"
+    ]
     if (saving := cost.saving(every)) >= WORTH_SAYING:
         said.append(f"about {saving:.0f} times less work")
     sizes = [plan.kept.get(run.name) for group in groups for run in cost.distinct(group)]

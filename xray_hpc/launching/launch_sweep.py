@@ -10,8 +10,8 @@ from pathlib import Path
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import ConfigError, NoClusterError, StorageError, UserError
 from xray_hpc.launching import code_snapshot, local, on_slurm
-from xray_hpc.launching.announce import show, show_trunks
-from xray_hpc.launching.plan import Plan, data_sets, shared_trunks
+from xray_hpc.launching.announce import show, show_cached_features
+from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.run_folders import make_folder, prepare
 from xray_hpc.monitoring.run_state import Decision, decide
 from xray_hpc.records import ledger
@@ -44,7 +44,7 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         # With nothing to start, the words that would have started it are not to be remembered.
         prepare(plan, command if todo or not sweep.sweep_yaml.exists() else None, set(todo))
         show(sweep, decisions, plan.overrides)
-        show_trunks(plan, todo)
+        show_cached_features(plan, todo)
         code = _code(plan, todo)
         if kind == "local":
             return _run_here(plan, todo, code)
@@ -142,10 +142,12 @@ def _run_here(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
     if todo:
         if exit_code := local.stage(data_sets(plan, todo), code):
             return exit_code
-        if (folders := shared_trunks(plan, todo)) and (
-            ended := local.compute_trunks(folders, code)
+        if (folders := shared_extractors(plan, todo)) and (
+            ended := local.compute_features(folders, code)
         ):
-            print(f"note: the trunk job ended with code {ended}; runs compute what they need of it")
+            print(
+                f"note: the features job ended with code {ended}; runs compute what they need of it"
+            )
         parallel = plan.place.cluster.parallel or 1
         failed = local.run_all([sweep.run(name) for name in todo], parallel, code)
     collected = local.collect(sweep, code)
@@ -157,7 +159,7 @@ def _dry_run(plan: Plan, kind: str) -> int:
     decisions = decide_all(plan, slurm.queued_jobs() if kind == "slurm" else {})
     todo = [name for name, decision in decisions.items() if decision.run]
     show(plan.place.sweep, decisions, plan.overrides, all_runs=True)
-    show_trunks(plan, todo)
+    show_cached_features(plan, todo)
     if kind == "slurm" and todo:
         on_slurm.show_scripts(plan, todo)
     print("\ndry_run=true: nothing was made or submitted")

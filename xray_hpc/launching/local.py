@@ -40,9 +40,9 @@ def stage(folders: Sequence[str], code: Path | None = None) -> int:
     return _shown(job_command("stage", *folders, code=code), code)
 
 
-def compute_trunks(folders: Sequence[str], code: Path | None = None) -> int:
-    """Compute what the frozen trunks of these runs give, shown as well; give the exit code."""
-    return _shown(job_command("trunk", "--local", *folders, code=code), code)
+def compute_features(folders: Sequence[str], code: Path | None = None) -> int:
+    """Compute what the feature extractors of these runs give, shown as well; give the exit code."""
+    return _shown(job_command("features", "--local", *folders, code=code), code)
 
 
 def collect(sweep: SweepPaths, code: Path | None = None) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xray_hpc.errors import ConfigError
-from xray_hpc.launching.plan import Plan, data_sets, shared_trunks
+from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.preflight import checks
 from xray_hpc.launching.preflight.limits import limits
 from xray_hpc.launching.submission_plan import Wave, make_wave, send
@@ -99,6 +99,6 @@ def anything_open(sweep: SweepPaths) -> bool:
 
 def _wave(plan: Plan, todo: Sequence[str], live: Sequence[str], code: Path | None) -> Wave:
     place = plan.place
-    sets, trunks = data_sets(plan, todo), shared_trunks(plan, todo)
+    sets, extractors = data_sets(plan, todo), shared_extractors(plan, todo)
     allowed = limits(place.cluster)
-    return make_wave(place.sweep, place.cluster, code, sets, trunks, todo, allowed, live)
+    return make_wave(place.sweep, place.cluster, code, sets, extractors, todo, allowed, live)

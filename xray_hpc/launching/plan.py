@@ -48,7 +48,7 @@ class Plan:
 
     ``notes`` says which combinations turned out to be the same run; ``combinations`` are the names
     of the runs in the order of the combinations that they were made of. ``kept`` has how many bytes
-    of its frozen trunk's outputs each run needs in the cache, where the images were looked at (a
+    of the cached features each run needs in the cache, where the images were looked at (a
     sweep that is resumed goes by its own files).
     """
 
@@ -170,7 +170,7 @@ def read_run(
     model = dataclasses.replace(model, output=registry.output(model, found.classes))
     config = RunConfig(settled, model, augment, config.train, config.seed)
     registry.check(config, found.classes)
-    if cost.trunk(model) is None and config.train.features not in ("auto", "off"):
+    if cost.feature_extractor(model) is None and config.train.features not in ("auto", "off"):
         idle.append("train.features")
     config = cost.resolve(config, count_trainable(found.images, settled))
     frozen = FrozenRun(config, Inputs(found.fingerprint, inputs.weights(model)), cache)
@@ -216,7 +216,7 @@ class _Inputs:
         return self._surveys[what]
 
     def kept(self, run: FrozenRun) -> int:
-        """How many bytes of its frozen trunk's outputs a run needs."""
+        """How many bytes of the cached features a run needs."""
         found, data = self.survey(run.config.data, run.cache).images, run.config.data
         return cost.kept_bytes(run.config, count_trainable(found, data), sum(found["test"]))
 
@@ -239,8 +239,8 @@ def data_sets(plan: Plan, names: Sequence[str]) -> list[str]:
     return list(first.values())
 
 
-def shared_trunks(plan: Plan, names: Sequence[str]) -> list[str]:
-    """The folder of one run for each frozen trunk that is computed before the runs ``names``.
+def shared_extractors(plan: Plan, names: Sequence[str]) -> list[str]:
+    """The folder of one run for each feature extractor that is computed before the runs ``names``.
 
     None where no two of them share the pass over the images: a run alone does it itself.
     """

@@ -17,7 +17,7 @@ from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.slurm import client as slurm
 
-BESIDE = 2  # jobs that are none of the runs': stage and collect; a trunk job is one more
+BESIDE = 2  # jobs that are none of the runs': stage and collect; a features job is one more
 LATER = "now+10minutes"
 
 
@@ -31,7 +31,7 @@ class Wave:
     """
 
     stage: Job | None
-    trunk: Job | None
+    features: Job | None
     arrays: tuple[tuple[Part, Job], ...]
     collect: Job
     later: tuple[str, ...] = ()
@@ -47,9 +47,9 @@ class Wave:
         if self.stage is not None:
             yield self.stage
         first = "STAGE"
-        if self.trunk is not None:
-            yield dataclasses.replace(self.trunk, after=(first,))
-            first = "TRUNK"
+        if self.features is not None:
+            yield dataclasses.replace(self.features, after=(first,))
+            first = "FEATURES"
         for part, job in self.arrays:
             yield dataclasses.replace(job, after=self.after(part, first, self._names()))
         yield dataclasses.replace(self.collect, after=(*self.live, *self._names()))
@@ -77,15 +77,15 @@ class Sent:
     """The ids of a wave's jobs."""
 
     stage: str | None
-    trunk: str | None
+    features: str | None
     arrays: tuple[str, ...]
     collect: str
 
     def line(self, runs: int, jobs: int) -> str:
         """What was submitted, in a line."""
         beside = f"collect job {self.collect} last"
-        if self.trunk is not None:
-            beside = f"trunk job {self.trunk} second, {beside}"
+        if self.features is not None:
+            beside = f"features job {self.features} second, {beside}"
         if self.stage is not None:
             beside = f"stage job {self.stage} first, {beside}"
         if not self.arrays:
@@ -103,15 +103,15 @@ def make_wave(
     cluster: ClusterConfig,
     code: Path | None,
     data_sets: Sequence[str],
-    trunks: Sequence[str],
+    extractors: Sequence[str],
     runs: Sequence[str],
     allowed: Limits,
     live: Sequence[str] = (),
 ) -> Wave:
     """What to submit of ``runs`` under the cluster's limits.
 
-    ``data_sets`` are the run folders whose images the stage job packs, ``trunks`` those whose
-    trunks the trunk job computes; where there are none, there is no such job.
+    ``data_sets`` are the run folders whose images the stage job packs, ``extractors`` those whose
+    extractors the features job computes; where there are none, there is no such job.
     Where there is no room for a run, only a collect job is submitted, which sees to them later.
 
     Raises:
@@ -124,8 +124,8 @@ def make_wave(
             "when others have ended, or pack runs with cluster.runs_per_job"
         )
     if allowed.submit is not None and allowed.submit <= BESIDE + 1:
-        trunks = ()  # no room for it beside a run, which does it itself then
-    beside = BESIDE + bool(trunks)
+        extractors = ()  # no room for it beside a run, which does it itself then
+    beside = BESIDE + bool(extractors)
     room = len(tasks) if allowed.submit is None else max(allowed.submit - beside, 0)
     now, later = tasks[:room], tasks[room:]
     parallel = cluster.parallel and cluster.parallel // cluster.runs_per_gpu
@@ -137,13 +137,13 @@ def make_wave(
     ]
     stage = Job(sweep, "stage", cluster, arguments=tuple(data_sets), code=code)
     words = () if cluster.check_node else ("--unchecked",)
-    trunk = Job(sweep, "trunk", cluster, arguments=(*words, *trunks), code=code)
+    features = Job(sweep, "features", cluster, arguments=(*words, *extractors), code=code)
     collect = Job(sweep, "collect", cluster, arguments=(str(sweep.folder),), code=code)
     if later and not (now or live):
         collect = dataclasses.replace(collect, begin=LATER)
     return Wave(
         stage if data_sets and now else None,
-        trunk if trunks and now else None,
+        features if extractors and now else None,
         tuple(zip(parts, arrays, strict=True)),
         collect,
         tuple(run for task in later for run in task),
@@ -160,23 +160,23 @@ def send(wave: Wave, lock: int) -> Sent:
     sweep = wave.collect.sweep
     for job in wave.jobs():
         checks.test_only(dataclasses.replace(job, after=()).script(sweep.slurm / "x"))
-    stage, trunk, arrays = None, None, list[str]()
+    stage, features, arrays = None, None, list[str]()
     with _all_or_nothing(sweep) as submitted:
         if wave.stage is not None:
             stage = submit(wave.stage, lock)
             submitted.append(stage)
-        if wave.trunk is not None:
+        if wave.features is not None:
             behind = () if stage is None else (stage,)
-            trunk = submit(dataclasses.replace(wave.trunk, after=behind), lock)
-            submitted.append(trunk)
+            features = submit(dataclasses.replace(wave.features, after=behind), lock)
+            submitted.append(features)
         for part, job in wave.arrays:
-            after = wave.after(part, trunk or stage, arrays)
+            after = wave.after(part, features or stage, arrays)
             arrays.append(submit(dataclasses.replace(job, after=after), lock))
             submitted.append(arrays[-1])
         if wave.later:
             ledger.append(sweep, "waiting", runs=list(wave.later))
         collect = submit(dataclasses.replace(wave.collect, after=(*wave.live, *arrays)), lock)
-    return Sent(stage, trunk, tuple(arrays), collect)
+    return Sent(stage, features, tuple(arrays), collect)
 
 
 @contextmanager

@@ -28,8 +28,8 @@ from xray_hpc.slurm.client import QueuedJob
 RETRY_SECONDS = 10.0
 TRIES = 12
 SETTLING_SECONDS = 10.0
-TRUNK_NOTICE = 30  # seconds before its time limit; it has little to bring to safety
-TRUNK_STARTS = 10
+FEATURES_NOTICE = 30  # seconds before its time limit; it has little to bring to safety
+FEATURES_STARTS = 10
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Job:
     def parameters(self, folder: Path) -> dict[str, Any]:
         """The parameters of submitit's executor."""
         cluster, runs = self.cluster, self.kind == "runs"
-        gpus = self.kind in ("runs", "trunk")
+        gpus = self.kind in ("runs", "features")
         ask = cluster if gpus else cluster.cpu_job
         time_key = "cluster.time" if gpus else "cluster.cpu_job.time"
         extra: dict[str, Any] = {
@@ -106,7 +106,7 @@ class Job:
             "srun_args": [f"--cpus-per-task={ask.cpus}", "--export=ALL"],
             "setup": setup or None,
             "teardown": self._teardown(folder) if gpus else None,
-            "signal_delay_s": cluster.signal_time if runs else TRUNK_NOTICE,
+            "signal_delay_s": cluster.signal_time if runs else FEATURES_NOTICE,
             "stderr_to_stdout": True,
             "wckey": None,
             "array_parallelism": self.throttle or len(self.tasks),
@@ -130,14 +130,15 @@ class Job:
     def _teardown(self, folder: Path) -> list[str]:
         """What the batch shell does when the task has ended.
 
-        Where a run's was killed before it could say why, that is found out. A trunk's goes on in
-        another start where its time was up, which no other process sees to; how it ended is noted.
+        Where a run's was killed before it could say why, that is found out. A features job goes on
+        in another start where its time was up, which no other process sees to; how it ended is
+        noted.
         """
         if self.kind == "runs":
             after = f'{self._command(folder)} --after "$code"'
             return ["code=$?", f'[ "$code" -eq 0 ] || {after}', 'exit "$code"']
         out_of_time = f'[ "$code" -eq {128 + signal.SIGUSR2} ]'
-        few = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {TRUNK_STARTS - 1} ]'
+        few = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {FEATURES_STARTS - 1} ]'
         return [
             "code=$?",
             f'if {out_of_time} && {few}; then scontrol requeue "$SLURM_JOB_ID"; exit "$code"; fi',

@@ -192,9 +192,9 @@ def _advice(watched: WatchedSweep) -> Iterator[str]:
     if admins := [job for job, by_admin in held.items() if by_admin]:
         yield f"held:   by an administrator: ask about {' '.join(compact(admins))}"
     states = {run.state for run in watched.runs}
-    if watched.no_trunk is not None and states != {State.FINISHED}:
-        see = short(watched.no_trunk)
-        yield f"trunk:  its job failed, and runs compute it themselves; see {see}"
+    if watched.failed_features_job is not None and states != {State.FINISHED}:
+        see = short(watched.failed_features_job)
+        yield f"features job failed; runs compute the features themselves; see {see}"
     folder = shlex.quote(short(watched.sweep.folder))
     failed = [run.run for run in watched.runs if run.state is State.FAILED]
     if failed:

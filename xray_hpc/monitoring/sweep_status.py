@@ -13,14 +13,14 @@ from xray_hpc.monitoring.run_state import WAITING, Evidence, State, failure_of, 
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import EXIT_CODE, RunPaths, SweepPaths
-from xray_hpc.records.run_progress import read_progress, trunk_blocks
+from xray_hpc.records.run_progress import read_feature_blocks, read_progress
 from xray_hpc.records.run_record import RunRecord, Try, now
 from xray_hpc.slurm import sacct
 from xray_hpc.slurm.cached_queue import Queue
 from xray_hpc.slurm.client import QueuedJob
 from xray_hpc.slurm.units import seconds
 
-TRUNK = "computing what its trunk gives, or waiting for it"
+COMPUTING_FEATURES = "computing its cached features, or waiting for them"
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,15 @@ class WatchedRun:
 class WatchedSweep:
     """A sweep as it stands; ``touched`` is the time stamp of its last change.
 
-    ``no_trunk`` is the folder of the newest submission of a trunk job, where that failed.
+    ``failed_features_job`` is the folder of the newest submission of a features job, where that
+    failed.
     """
 
     sweep: SweepPaths
     runs: list[WatchedRun]
     gpu_hours: float
     touched: float
-    no_trunk: Path | None = None
+    failed_features_job: Path | None = None
 
 
 class Watcher:
@@ -135,10 +136,10 @@ class _Seen:
                 run = dataclasses.replace(run, why="waits for room in Slurm's queue")
             runs.append(run)
         hours, touched = gpu_hours(self._tries()), self._touched()
-        return WatchedSweep(self.sweep, runs, hours, touched, self._no_trunk())
+        return WatchedSweep(self.sweep, runs, hours, touched, self._failed_features_job())
 
-    def _no_trunk(self) -> Path | None:
-        sent = [one.name for one in self.told.submissions.values() if one.kind == "trunk"]
+    def _failed_features_job(self) -> Path | None:
+        sent = [one.name for one in self.told.submissions.values() if one.kind == "features"]
         if not sent:
             return None
         folder = self.sweep.slurm / sent[-1]
@@ -208,8 +209,12 @@ def _with_metrics(run: WatchedRun, paths: RunPaths) -> WatchedRun:
 def _with_progress(run: WatchedRun, paths: RunPaths, queued: QueuedJob | None) -> WatchedRun:
     progress = read_progress(paths)
     if progress is None:
-        blocks = trunk_blocks(paths) if run.state is State.RUNNING else None
-        return run if blocks is None else dataclasses.replace(run, why=f"{TRUNK}, {blocks} blocks")
+        blocks = read_feature_blocks(paths) if run.state is State.RUNNING else None
+        return (
+            run
+            if blocks is None
+            else dataclasses.replace(run, why=f"{COMPUTING_FEATURES}, {blocks} blocks")
+        )
     left, limit = None, None
     if run.state is State.RUNNING and progress.done < progress.epochs:
         left = progress.seconds_per_epoch * (progress.epochs - progress.done)

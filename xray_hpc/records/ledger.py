@@ -7,8 +7,8 @@ One JSON object a line, appended and synced, never rewritten. The events:
 ``{"event": "submitting", "time": ..., "submission": "...", "kind": "runs", "tasks": [[...], ...],
 "user": "..."}``
     written before ``sbatch`` is called; ``submission`` is the folder below ``slurm/`` with the
-    batch script, ``kind`` is ``stage``, ``trunk``, ``runs`` or ``collect``, and ``tasks`` are the
-    runs that each task of the array works through (of one task: a job that is no array)
+    batch script, ``kind`` is ``stage``, ``features``, ``runs`` or ``collect``, and ``tasks`` are
+    the runs that each task of the array works through (of one task: a job that is no array)
 ``{"event": "submitted", "time": ..., "submission": "...", "job": "17"}``
     written after it, with the id of the job or array
 ``{"event": "refused", "time": ..., "submission": "...", "why": "..."}``

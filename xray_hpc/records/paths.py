@@ -7,7 +7,7 @@ from pathlib import Path
 
 SPLITS = ("validation", "test")
 EXIT_CODE = "exit_code"
-"""In the folder of a trunk job's submission: how it ended."""
+"""In the folder of a features job's submission: how it ended."""
 
 
 @dataclass(frozen=True)

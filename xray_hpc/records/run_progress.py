@@ -11,7 +11,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import read_json, write_json, write_text
 from xray_hpc.records.paths import RunPaths
 
-TRUNK = "trunk"
+FEATURE_BLOCKS = "feature_blocks"
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ def checkpoint_name(epoch: int, step: int) -> str:
     return f"epoch-{epoch:04}-step-{step:06}"
 
 
-def tell_trunk(paths: RunPaths, blocks: int) -> None:
-    """Note how many blocks of its trunk's outputs are safe while the run computes them."""
-    write_text(paths.state / TRUNK, f"{blocks}\n")
+def write_feature_blocks(paths: RunPaths, blocks: int) -> None:
+    """Note how many blocks of the cached features are safe while the run computes them."""
+    write_text(paths.state / FEATURE_BLOCKS, f"{blocks}\n")
 
 
-def trunk_blocks(paths: RunPaths) -> int | None:
-    """What :func:`tell_trunk` noted last."""
+def read_feature_blocks(paths: RunPaths) -> int | None:
+    """What :func:`write_feature_blocks` noted last."""
     try:
-        return int((paths.state / TRUNK).read_text(encoding="utf-8"))
+        return int((paths.state / FEATURE_BLOCKS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

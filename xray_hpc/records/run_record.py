@@ -62,9 +62,9 @@ class Try:
     ``peak_memory`` are MiB, ``time_limit`` minutes, ``cpu_seconds`` those of the training process,
     ``gpu_use`` the mean percentage of the GPUs that was busy, ``epochs`` how many epochs of the
     run were done when the try ended, ``checkpoint`` where the next one can go on (so many epochs,
-    and steps of the next), ``trunk`` how many blocks of its trunk's outputs it had computed,
-    ``restarts`` how often Slurm had put the job back when it began. What is
-    not known is ``None``.
+    and steps of the next), ``feature_blocks`` how many blocks of the cached features it had
+    computed, ``restarts`` how often Slurm had put the job back when it began. What is not known is
+    ``None``.
     """
 
     started: str
@@ -76,7 +76,7 @@ class Try:
     retried: bool = False
     epochs: int | None = None
     checkpoint: list[int] | None = None
-    trunk: int | None = None
+    feature_blocks: int | None = None
     gpus: int = 0
     cpus: int | None = None
     memory: int | None = None

@@ -1,4 +1,4 @@
-"""What a model is fed: images, or what its frozen trunk has made of them."""
+"""What a model is fed: images, or what its feature extractor has made of them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a frozen trunk has made of the images: of so many views each, ``augment.views``."""
+    """What a feature extractor has made of the images: of so many views each, ``augment.views``."""
 
     config: RunConfig
     data: Dataset

@@ -1,4 +1,4 @@
-"""Computing what the frozen trunks of several runs give before any of them trains."""
+"""Computing what the feature extractors of several runs give before any of them trains."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import tensorflow as tf
 
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.features import cost
-from xray_hpc.features.cut import place_of_cut
-from xray_hpc.features.store import Features, features, load
+from xray_hpc.features.cut import find_cut
+from xray_hpc.features.store import CachedFeatures, features, load
 from xray_hpc.models.backbones import freeze
 from xray_hpc.records.frozen_run import FrozenRun
 from xray_hpc.training.train_run import check_inputs
 from xray_hpc.training.training_model import build
 
 
-def compute_trunks(runs: Sequence[FrozenRun], strategy: tf.distribute.Strategy) -> None:
-    """Compute what the trunks of ``runs`` give, in one pass for those on the same backbone.
+def compute_features(runs: Sequence[FrozenRun], strategy: tf.distribute.Strategy) -> None:
+    """Compute the cached features of ``runs``, in one pass for those on the same backbone.
 
     Raises:
         UserError: the data, the weights or the disk do not allow it.
@@ -35,15 +35,15 @@ def _compute(runs: Sequence[FrozenRun], strategy: tf.distribute.Strategy) -> Non
     data = load_dataset(first.config.data, first.cache)
     check_inputs(first, data)
     model = build(first.config, len(data.classes), strategy)
-    wanted: list[Features] = []
+    wanted: list[CachedFeatures] = []
     with strategy.scope():
         for run in runs:
             for layer in model.layers:
                 if isinstance(layer, keras.Model) and layer.weights:
                     freeze(layer, run.config.model.unfreeze or 0)
-            place = place_of_cut(model)
+            place = find_cut(model)
             assert place is not None
             wanted.append(features(run.config, data, model, place, run.cache))
     for item in wanted:
-        print(f"the trunk to {'/'.join(item.place)}: {item.path}", flush=True)
+        print(f"features at {'/'.join(item.place)}: {item.path}", flush=True)
     load(wanted, first.config, data, model, strategy)

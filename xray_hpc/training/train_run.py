@@ -15,7 +15,7 @@ from xray_hpc.errors import DataError
 from xray_hpc.models.registry import MODELS, weights_digests, weights_files
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import remove_checkpoints, tell_trunk
+from xray_hpc.records.run_progress import remove_checkpoints, write_feature_blocks
 from xray_hpc.records.run_record import Status, now, update_record
 from xray_hpc.training import run_figures
 from xray_hpc.training.augmentation_preview import augmented
@@ -62,7 +62,9 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     if not run.config.augment.identity:
         run_figures.save(paths, "augmented", augmented(data, run.config))
     states = StateFiles(paths.state, {"run": run.name, **software()})
-    learner = make_learner(run.config, data, strategy, run.cache, partial(_tell_trunk, paths))
+    learner = make_learner(
+        run.config, data, strategy, run.cache, partial(_record_feature_blocks, paths)
+    )
     fitted = fit(run.config, data, learner, paths, states, bar=bar)
     began = time.monotonic()
     evaluate(fitted, run.config, data, paths)
@@ -78,9 +80,9 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     remove_checkpoints(paths)
 
 
-def _tell_trunk(paths: RunPaths, blocks: int) -> None:
+def _record_feature_blocks(paths: RunPaths, blocks: int) -> None:
     with suppress(OSError):  # a note, for which nothing else is to end
-        tell_trunk(paths, blocks)
+        write_feature_blocks(paths, blocks)
 
 
 def remove_leftovers(paths: RunPaths) -> None:

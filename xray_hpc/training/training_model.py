@@ -1,4 +1,4 @@
-"""The model of a run, ready to be trained: whole, or its tail on what its frozen trunk gives."""
+"""The model of a run, ready to be trained: whole, or its trainable head on cached features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from xray_hpc.config.run_config import RunConfig, TrainConfig
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.features.cut import place_of_cut, tail
+from xray_hpc.features.cut import find_cut, trainable_head
 from xray_hpc.features.store import features, load
 from xray_hpc.metrics import Floats, probabilities
 from xray_hpc.models.build_model import build_model
@@ -51,22 +51,27 @@ def make_learner(
     cache: Path,
     told: Callable[[int], None] = lambda done: None,
 ) -> Learner:
-    """Build the model under ``strategy``, and have what its trunk gives where that is kept.
+    """Build the model under ``strategy``, and compute or read the features that it caches.
 
     ``told``: see ``features.load``.
 
     Raises:
-        UserError: the model does not fit the images, or the cache cannot hold the trunk's outputs.
+        UserError: the model does not fit the images, or the cache cannot hold the cached features.
     """
     model = build(config, len(data.classes), strategy)
     with strategy.scope():  # a model of its own, so that the whole one is saved uncompiled
         trained = keras.Model(model.input, model.output, name=model.name)
     feed: Feed = Images(config, data)
     if config.train.features not in ("auto", "off") and isinstance(config.augment.views, int):
-        place = place_of_cut(model)
-        assert place is not None, "a plan keeps the outputs of trunks only where there is one"
+        place = find_cut(model)
+        assert place is not None, (
+            "a plan keeps the outputs of feature extractors only where there is one"
+        )
         with strategy.scope():
-            wanted, trained = features(config, data, model, place, cache), tail(model, place)
+            wanted, trained = (
+                features(config, data, model, place, cache),
+                trainable_head(model, place),
+            )
         (arrays,) = load([wanted], config, data, model, strategy, told)
         feed = Outputs(config, data, arrays)
     with strategy.scope():

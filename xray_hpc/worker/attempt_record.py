@@ -18,7 +18,7 @@ from xray_hpc.records.atomic_files import out_of_reach
 from xray_hpc.records.code_state import git_state
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import checkpointed, read_progress, trunk_blocks
+from xray_hpc.records.run_progress import checkpointed, read_feature_blocks, read_progress
 from xray_hpc.records.run_record import (
     Failure,
     RunRecord,
@@ -138,7 +138,7 @@ def ended_try(
         "failure": name,
         "epochs": progress.done if progress else None,
         "checkpoint": checkpointed(paths),
-        "trunk": trunk_blocks(paths),
+        "feature_blocks": read_feature_blocks(paths),
     }
     return _last_try(record, **known | changes)
 

@@ -181,7 +181,7 @@ def _idle(tries: Sequence[Try], count: int) -> int:
 
 
 def _reached(item: Try) -> list[int]:
-    return [*(item.checkpoint or [0, 0]), item.trunk or 0]
+    return [*(item.checkpoint or [0, 0]), item.feature_blocks or 0]
 
 
 def _failure(item: Try) -> Failure | None:

@@ -3,7 +3,7 @@
 # Parameters
 #SBATCH --cpus-per-task=4
 #SBATCH --gpus-per-node=1
-#SBATCH --job-name='trunk-lr depth'
+#SBATCH --job-name='features-lr depth'
 #SBATCH --mem=16G
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
@@ -15,7 +15,7 @@
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%j_%t_log.out' --cpus-per-task=4 --export=ALL PYTHON -u JOBS/trunk.py '/results/lr depth/runs/ft-0'
+srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%j_%t_log.out' --cpus-per-task=4 --export=ALL PYTHON -u JOBS/features.py '/results/lr depth/runs/ft-0'
 
 
 # teardown

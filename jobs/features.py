@@ -1,8 +1,9 @@
-"""Compute what frozen trunks give: ``python jobs/trunk.py RUN_FOLDER...``.
+"""Compute what feature extractors give: ``python jobs/features.py RUN_FOLDER...``.
 
-What the trunk job of a launch executes, before the runs that share its outputs: one run folder for
-each trunk. A run whose trunk's outputs are not there when it starts computes them itself. Exit code
-128 + n: it was ended by signal n; started again, it goes on from where it was.
+What the features job of a launch executes, before the runs that share its outputs: one run folder
+for each feature extractor. A run whose feature extractor's outputs are not there when it starts
+computes them itself. Exit code 128 + n: it was ended by signal n; started again, it goes on from
+where it was.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from xray_hpc.worker.slurm_job import current_job
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compute what the frozen trunks of runs give.")
+    parser = argparse.ArgumentParser(
+        description="Compute what the feature extractors of runs give."
+    )
     parser.add_argument("run", type=Path, nargs="+", help="results/<sweep>/runs/<run>")
     parser.add_argument(
         "--local", action="store_true", help="a Slurm job around this is none of its business"
@@ -33,7 +36,7 @@ def main() -> None:
     end_when_told()
     with quiet_start():
         from xray_hpc.training.gpu_check import check_gpus
-        from xray_hpc.training.precompute import compute_trunks
+        from xray_hpc.training.precompute import compute_features
         from xray_hpc.training.strategy import make_strategy
         from xray_hpc.training.train_run import prepare_devices
     job = None if arguments.local else current_job()
@@ -41,7 +44,7 @@ def main() -> None:
     prepare_devices(gpus)
     if gpus and not arguments.unchecked and counts_gpus():
         check_gpus(gpus)
-    compute_trunks(runs, make_strategy())
+    compute_features(runs, make_strategy())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from xray_hpc import job_logging
 from xray_hpc.records.frozen_run import read_frozen
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.__main__ import quiet_start
-from xray_hpc.training.signals import end_when_told
+from xray_hpc.training.signals import exit_on_signals
 from xray_hpc.worker.node_check import counts_gpus
 from xray_hpc.worker.slurm_job import current_job
 
@@ -33,7 +33,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     runs = [read_frozen(RunPaths(folder.resolve())) for folder in arguments.run]
-    end_when_told()
+    exit_on_signals()
     with quiet_start():
         from xray_hpc.training.gpu_check import check_gpus
         from xray_hpc.training.precompute import compute_features

@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "report": COMMON | {"report", "monitoring", "slurm", "data", "models"},
 }
 MAY_IMPORT_TENSORFLOW = {
+    "code_digest.py",
     "training",
     "features",
     "models",

@@ -70,8 +70,8 @@ def main() -> int:
     print(request.describe(), file=sys.stderr, flush=True)
     with quiet_start():
         from xray_hpc.models.load_scorer import load_scorer
-        from xray_hpc.training.strategy import grow_gpu_memory
-    grow_gpu_memory()
+        from xray_hpc.training.strategy import enable_memory_growth
+    enable_memory_growth()
     score = load_scorer(request.keras_file, request.card)
     table = PredictionTable(request.card.classes, request.output, *shutil.get_terminal_size(SCREEN))
     results = predict(request.found, request.card, score, request.threshold, available_cores())

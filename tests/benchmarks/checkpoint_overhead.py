@@ -24,14 +24,13 @@ from xray_hpc.config.run_config import CheckpointConfig
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.training.callbacks import Keep
-from xray_hpc.training.checkpoint import Position, State, StateFiles
-from xray_hpc.training.checkpointing import Checkpointing
-from xray_hpc.training.loop import train
-from xray_hpc.training.state import capture, restore, restore_metrics
+from xray_hpc.training.callbacks import BestWeights
+from xray_hpc.training.checkpoint import CheckpointCallback, capture, restore, restore_metrics
+from xray_hpc.training.checkpoint_store import Checkpoint, CheckpointStore, Position
+from xray_hpc.training.loop import run_epochs
 from xray_hpc.training.strategy import make_strategy
 from xray_hpc.training.train_run import prepare_devices
-from xray_hpc.training.training_model import make_learner
+from xray_hpc.training.training_model import make_training_model
 
 PARTS_REPEAT = 5
 FEWEST_STEPS = 4
@@ -40,24 +39,24 @@ PLACE = Position(0, 1)
 
 
 @dataclass(frozen=True)
-class CountedFiles(StateFiles):
+class CountedFiles(CheckpointStore):
     """Knows how many it has written."""
 
     written: list[Position] = field(default_factory=list)
 
-    def write(self, state: State) -> None:
-        super().write(state)
+    def save(self, state: Checkpoint) -> None:
+        super().save(state)
         self.written.append(state.position)
 
 
-class WaitedFor(Checkpointing):
+class WaitedFor(CheckpointCallback):
     """Knows how many seconds training has waited for it."""
 
     waited = 0.0
 
-    def look(self) -> None:
+    def save_if_due(self) -> None:
         began = time.perf_counter()
-        super().look()
+        super().save_if_due()
         self.waited += time.perf_counter() - began
 
 
@@ -96,9 +95,9 @@ class Steps:
     def __init__(self, run: FrozenRun) -> None:
         self.config = run.config
         self.data = load_dataset(run.config.data, run.cache)
-        self.learner = make_learner(run.config, self.data, make_strategy(), run.cache)
-        self.model = self.learner.trained
-        self.keep = Keep("val_loss")
+        self.training_model = make_training_model(run.config, self.data, make_strategy(), run.cache)
+        self.model = self.training_model.trained_model
+        self.keep = BestWeights("val_loss")
         self.keep.weights = self.model.get_weights()  # as after an epoch: a checkpoint has them too
 
     @property
@@ -108,7 +107,7 @@ class Steps:
 
     def batches(self, first_step: int = 0) -> tf.data.Dataset:
         """Those of the run."""
-        return self.learner.feed.training(range(10_000), first_step)
+        return self.training_model.feed.training(range(10_000), first_step)
 
     def train(self, seconds: float, every: float | None) -> dict[str, float]:
         """Train for ``seconds``, with a checkpoint as often as ``every`` says; what that took."""
@@ -118,14 +117,14 @@ class Steps:
             with WaitedFor(
                 files,
                 config,
-                keep=self.keep,
-                others=[],
-                state=None,
+                best_weights=self.keep,
+                callbacks=[],
+                checkpoint=None,
                 clock=float,
                 epochs=1,
                 steps=ENDLESS,
             ) as checkpointing:
-                train(
+                run_epochs(
                     self.model,
                     self.batches(),
                     [until, checkpointing],
@@ -139,7 +138,7 @@ class Steps:
     def parts(self) -> dict[str, list[float]]:
         """Seconds on the clock of each thing that is done with a state; ``bytes`` of one."""
 
-        def copied() -> State:
+        def copied() -> Checkpoint:
             return capture(self.model, [], self.keep.weights, position=PLACE, seconds=0.0)
 
         def put_back() -> None:
@@ -148,11 +147,11 @@ class Steps:
 
         state = copied()
         with tempfile.TemporaryDirectory() as folder:
-            files = StateFiles(Path(folder), {})
+            files = CheckpointStore(Path(folder), {})
             calls = {
                 "copy": copied,
-                "write": lambda: files.write(state),
-                "read": files.newest,
+                "write": lambda: files.save(state),
+                "read": files.load_newest,
                 "put back": put_back,
                 "first batch": lambda: next(iter(self.batches())),
                 "middle batch": lambda: next(iter(self.batches(self.in_epoch // 2))),

@@ -138,7 +138,7 @@ def train(run: RunPaths, *, until: int | None) -> Iterator[int]:
 
 def train_aloud(folder: Path) -> int:
     """Train a run in this process, which says each step that it has done."""
-    from xray_hpc.training.__main__ import quiet_start, train
+    from xray_hpc.training.__main__ import execute_run, quiet_start
 
     with quiet_start():
         from xray_hpc.training import fit, progress_callbacks
@@ -149,7 +149,7 @@ def train_aloud(folder: Path) -> int:
             self.every = 0.0
 
     fit.ProgressLine = Aloud
-    return train(RunPaths(folder))
+    return execute_run(RunPaths(folder))
 
 
 def contents(run: RunPaths) -> dict[str, bytes]:

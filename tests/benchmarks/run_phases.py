@@ -16,10 +16,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 PARTS = {
     "load": "loading the images",
     "check_inputs": "loading the images",
-    "augmented": "showing the changed images",
-    "make_learner": "building and compiling the model",
+    "draw_augmentation_preview": "showing the changed images",
+    "make_training_model": "building and compiling the model",
     "evaluate": "scores, tables and figures",
-    "export": "saving the model",
+    "export_model": "saving the model",
 }
 IMPORTS, FIRST, OTHERS = "importing", "preparing, and the first epoch", "each other epoch"
 REST, ALL = "the rest", "all"

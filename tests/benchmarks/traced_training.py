@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.training.__main__ import quiet_start, train
-from xray_hpc.training.signals import end_when_told
+from xray_hpc.training.__main__ import execute_run, quiet_start
+from xray_hpc.training.signals import exit_on_signals
 
 
 def telling(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,14 +38,14 @@ def _tell(what: str) -> None:
 
 def main() -> int:
     """The command."""
-    end_when_told()
+    exit_on_signals()
     with quiet_start():
-        from xray_hpc.training import checkpointing
-    checkpointing.capture = telling("copy", checkpointing.capture)
-    checkpointing.StateFiles.write = telling("write", checkpointing.StateFiles.write)
-    ends = checkpointing.Checkpointing.on_train_batch_end
-    checkpointing.Checkpointing.on_train_batch_end = telling("look", ends)
-    return train(RunPaths(Path(sys.argv[1])))
+        from xray_hpc.training import checkpoint
+    checkpoint.capture = telling("copy", checkpoint.capture)
+    checkpoint.CheckpointStore.save = telling("write", checkpoint.CheckpointStore.save)
+    ends = checkpoint.CheckpointCallback.on_train_batch_end
+    checkpoint.CheckpointCallback.on_train_batch_end = telling("look", ends)
+    return execute_run(RunPaths(Path(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -154,9 +154,9 @@ def newest(paths: RunPaths) -> tuple[int, str]:
 
 def save(paths: RunPaths, epoch: int, digest: str) -> None:
     """Write the checkpoint, which a training that is told to end does not leave half-written."""
-    from xray_hpc.training.signals import UNSAVED
+    from xray_hpc.training.signals import UNSAVED_WORK
 
-    with UNSAVED:
+    with UNSAVED_WORK:
         name = checkpoint_name(epoch + 1, 0)
         write_json(paths.state / f"{name}.json", {"epoch": epoch, "digest": digest})
 

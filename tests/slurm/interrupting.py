@@ -15,7 +15,7 @@ from tests.slurm.launching import PATIENCE
 from tests.slurm.processes import commands, kill_and_wait
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Status, read_record
-from xray_hpc.training.checkpoint import Position
+from xray_hpc.training.checkpoint_store import Position
 
 LIMIT = 240  # minutes
 

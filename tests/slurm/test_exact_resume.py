@@ -109,7 +109,7 @@ def story(file_slurm: Slurm, file_shared: Path, packed: Path) -> Story:
         often.come_back()
     for launched in launches.values():
         file_slurm.wait(launched.collect, PATIENCE)
-    left = [[place.words(MOST_EPOCHS, STEPS) for place in places] for places in often.left]
+    left = [[place.describe(MOST_EPOCHS, STEPS) for place in places] for places in often.left]
     return Story(*(ended(launcher, name) for name in ("alone", "graced", "often")), left)
 
 
@@ -147,15 +147,13 @@ def differing(run: Ended, other: Ended) -> list[str]:
 
 
 def told_after(said: str) -> str | None:
-    """What was done when it was told to end, if it was: ``step 3/9 of epoch 2/60``."""
-    found = re.search(
-        r"^told to end; (.*) is done, and its checkpoint is in place$", said, re.MULTILINE
-    )
+    """What was done when it was told to end, if it was: ``epoch 2/60, step 3/9``."""
+    found = re.search(r"^Received SIG\w+; checkpoint saved at (.*)\.$", said, re.MULTILINE)
     return found[1] if found else None
 
 
 def went_on_after(said: str) -> str | None:
-    found = re.search(r"^going on after (.*)$", said, re.MULTILINE)
+    found = re.search(r"^Resuming from (.*)\.$", said, re.MULTILINE)
     return found[1] if found else None
 
 
@@ -202,7 +200,7 @@ def test_it_goes_on_after_its_newest_checkpoint_where_it_does_not(
 
 def test_it_goes_on_after_the_checkpoint_before_a_torn_one_with_a_warning(story: Story) -> None:
     said = story.often.said[TORN + 1]
-    assert re.search(r"^warning: .*damaged.*going back to ", said, re.MULTILINE)
+    assert re.search(r"^warning: .*damaged.*previous checkpoint", said, re.MULTILINE)
     assert went_on_after(said) == story.left[TORN][-2]
 
 

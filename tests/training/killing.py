@@ -121,14 +121,14 @@ def load() -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from xray_hpc.training.code_digest import software
+    from xray_hpc.code_digest import software_identity
 
-    for module in ("replicas", "xray_hpc.training.train_run", *LATE):
+    for module in ("tests.training.replicas", "xray_hpc.training.train_run", *LATE):
         importlib.import_module(module)
     figure = Figure()
     figure.suptitle("This finds the fonts.")
     FigureCanvasAgg(figure).draw()
-    software()  # the code may be changed while this process, which has read it, goes on
+    software_identity()  # the code may be changed while this process, which has read it, goes on
 
 
 def start(folder: Path, end: End | None, replicas: int) -> Ended:
@@ -169,15 +169,15 @@ class Child:
         self.counted = 0
         self.lock = threading.Lock()
 
-    def train_run(self, replicas: int) -> NoReturn:
+    def run(self, replicas: int) -> NoReturn:
         code = 1
         try:
-            from xray_hpc.training.__main__ import train
-            from xray_hpc.training.signals import end_when_told
+            from xray_hpc.training.__main__ import execute_run
+            from xray_hpc.training.signals import exit_on_signals
 
-            end_when_told()
+            exit_on_signals()
             self.listen(replicas)
-            code = train(self.paths)
+            code = execute_run(self.paths)
         except BaseException:
             traceback.print_exc()
         sys.stdout.flush()
@@ -192,7 +192,7 @@ class Child:
         from xray_hpc import figure_files
         from xray_hpc.training import train_run
         from xray_hpc.training.callbacks import Validation
-        from xray_hpc.training.checkpointing import Checkpointing
+        from xray_hpc.training.checkpoint import CheckpointCallback
         from xray_hpc.training.predictor import Predictor
 
         if replicas:
@@ -203,11 +203,11 @@ class Child:
             train_run.make_strategy = lambda: make(names)
         for owner, name, place in (
             (train_run, "fit", "training"),
-            (Checkpointing, "on_train_batch_end", "step"),
+            (CheckpointCallback, "on_train_batch_end", "step"),
             (Validation, "on_epoch_end", "validation"),
             (Predictor, "predict_batch", None),
             (train_run, "evaluate", "evaluation"),
-            (train_run, "export", "export"),
+            (train_run, "export_model", "export"),
         ):
             setattr(owner, name, self.telling(getattr(owner, name), place))
         draw, update = figure_files.save_figure, train_run.update_record

@@ -25,11 +25,11 @@ from xray_hpc.metrics import probabilities
 from xray_hpc.models import vgg
 from xray_hpc.models.backbones import APPLICATIONS
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.training.checkpoint import StateFiles
+from xray_hpc.training.checkpoint_store import CheckpointStore
 from xray_hpc.training.fit import fit
-from xray_hpc.training.save_model import export
+from xray_hpc.training.save_model import export_model
 from xray_hpc.training.strategy import make_strategy
-from xray_hpc.training.training_model import make_learner
+from xray_hpc.training.training_model import make_training_model
 
 FT = ModelConfig("ft", "demo", "none", unfreeze=8, head_units=8, head_dropout=0.3)
 STACKED = ModelConfig("stacked", backbones={"demo": "none", "mobilenet_v2": "none"})
@@ -134,16 +134,16 @@ def main(out: Path) -> None:
         for replicas, strategy in strategies.items():
             with tempfile.TemporaryDirectory() as folder:
                 paths = RunPaths(Path(folder))
-                learner = make_learner(config, data, strategy, paths.folder)
-                fitted = fit(config, data, learner, paths, StateFiles(paths.state, {}))
+                training_model = make_training_model(config, data, strategy, paths.folder)
+                fitted = fit(config, data, training_model, paths, CheckpointStore(paths.state, {}))
                 key = f"{name}/{replicas}"
                 for i, weight in enumerate(fitted.model.get_weights()):
                     arrays[f"{key}/weight{i}"] = weight
-                arrays[f"{key}/scores"] = learner.predict("test")
+                arrays[f"{key}/scores"] = training_model.predict("test")
                 history = fitted.history.to_dict(orient="records")
                 arrays[f"{key}/history"] = np.array(json.dumps(history))
                 if (name, replicas) == ("cnn", 2):
-                    export(fitted.model, config, data, paths)
+                    export_model(fitted.model, config, data, paths)
                     saved = keras.models.load_model(paths.model)
                     images = data.images[data.splits["test"]]
                     arrays[f"{key}/saved"] = probabilities(saved.predict(images, verbose=0))

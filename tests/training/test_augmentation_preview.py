@@ -14,7 +14,7 @@ from xray_hpc.config.run_config import (
 )
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.input_pipeline import training_batches
-from xray_hpc.training.augmentation_preview import augmented
+from xray_hpc.training.augmentation_preview import draw_augmentation_preview
 
 VGG = AugmentConfig(rotation=30, zoom=0.2, height_shift=0.1, width_shift=0.1, horizontal_flip=True)
 CONFIG = RunConfig(
@@ -48,7 +48,10 @@ DATA = Dataset(
 
 
 def test_the_images_are_those_that_a_training_gets() -> None:
-    pictures = [np.asarray(axes.images[0].get_array()) for axes in augmented(DATA, CONFIG).axes]
+    pictures = [
+        np.asarray(axes.images[0].get_array())
+        for axes in draw_augmentation_preview(DATA, CONFIG).axes
+    ]
     packed, epochs = pictures[:4], [pictures[4 * k : 4 * k + 4] for k in range(1, 6)]
     known = {DATA.images[i].tobytes() for i in DATA.splits["train"]}
     assert {image.tobytes() for image in packed} <= known
@@ -63,7 +66,7 @@ def test_the_images_are_those_that_a_training_gets() -> None:
 @pytest.mark.parametrize(("epochs", "columns"), [(1, 2), (3, 4), (50, 6)])
 def test_there_is_a_column_for_each_of_the_first_epochs(epochs: int, columns: int) -> None:
     config = replace(CONFIG, train=replace(CONFIG.train, epochs=epochs))
-    drawn = augmented(DATA, config)
+    drawn = draw_augmentation_preview(DATA, config)
     assert len(drawn.axes) == 4 * columns
     said = [text.get_text() for text in drawn.texts]
     assert said[:2] == [

@@ -15,7 +15,13 @@ from xray_hpc.config.run_config import EarlyStoppingConfig, ReduceLROnPlateauCon
 from xray_hpc.errors import TrainingDivergedError
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import Progress, read_progress
-from xray_hpc.training.callbacks import EpochTables, FiniteLoss, Keep, Validation, watchers
+from xray_hpc.training.callbacks import (
+    BestWeights,
+    DivergenceCheck,
+    EpochTables,
+    Validation,
+    monitor_callbacks,
+)
 from xray_hpc.training.progress_callbacks import ProgressFile
 
 THREE = ("Covid", "Normal", "Viral Pneumonia")
@@ -25,10 +31,10 @@ def model() -> keras.Model:
     return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
 
 
-def kept(monitor: str, **logs: list[float]) -> tuple[Keep, float, list[int]]:
+def kept(monitor: str, **logs: list[float]) -> tuple[BestWeights, float, list[int]]:
     """Go through epochs of these logs: the callback, the final weight, the best epochs so far."""
     best: list[int] = []
-    keep = Keep(monitor, best.append)
+    keep = BestWeights(monitor, best.append)
     keep.set_model(model())
     epochs = len(next(iter(logs.values())))
     for epoch in range(epochs):
@@ -75,14 +81,14 @@ def test_watchers_know_whether_more_is_better(monitor: Any, mode: str) -> None:
         early_stopping=EarlyStoppingConfig(monitor),
         reduce_lr=ReduceLROnPlateauConfig(monitor),
     )
-    assert [watcher.mode for watcher in watchers(train)] == [mode, mode]
+    assert [watcher.mode for watcher in monitor_callbacks(train)] == [mode, mode]
 
 
 def test_nothing_is_watched_when_nothing_is_configured() -> None:
     train = TrainConfig(
         epochs=1, batch_size=1, learning_rate=1.0, early_stopping=None, reduce_lr=None
     )
-    assert watchers(train) == []
+    assert monitor_callbacks(train) == []
 
 
 def validated(labels: list[int]) -> dict[str, float]:
@@ -106,9 +112,7 @@ def test_scores_that_are_no_numbers_end_the_training() -> None:
     sick.compile(optimizer=keras.optimizers.SGD(0.25))
     validation = Validation(lambda: np.full((1, 3), np.nan), np.array([0]), THREE)
     validation.set_model(sick)
-    line = (
-        "validation gives nan after epoch 4, at a learning rate of 0.25; lower train.learning_rate"
-    )
+    line = "epoch 4.*0.25; lower train.learning_rate"
     with pytest.raises(TrainingDivergedError, match=line):
         validation.on_epoch_end(3, {"loss": 0.3})
 
@@ -124,21 +128,21 @@ def test_an_auc_that_the_images_cannot_tell_is_an_empty_cell(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_is_noticed_every_20_steps(loss: float) -> None:
-    finite = FiniteLoss(steps=100)
+    finite = DivergenceCheck(steps=100)
     compiled = model()
     compiled.compile(optimizer=keras.optimizers.SGD(0.25))
     finite.set_model(compiled)
     finite.on_epoch_begin(2)
     finite.on_train_batch_end(19, {"loss": 0.3})
     finite.on_train_batch_end(38, {"loss": loss})
-    line = f"loss is {loss} by step 40/100 of epoch 3, at a learning rate of 0.25"
+    line = f"loss is {loss} at epoch 3, step 40/100.*0.25"
     with pytest.raises(TrainingDivergedError, match=line):
         finite.on_train_batch_end(39, {"loss": loss})
 
 
 def test_progress_tells_the_epochs_done_and_the_best_of_them(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path)
-    keep, tables = Keep("val_loss"), EpochTables(paths, "lung")
+    keep, tables = BestWeights("val_loss"), EpochTables(paths, "lung")
     keep.set_model(model())
     told = ProgressFile(paths, keep, tables, 5, 0, lambda: 60.0 * len(tables.history))
 

@@ -1,190 +1,230 @@
-"""What is written between two steps can be read again, or is passed over with a warning."""
+"""When a state is written, with a training of one weight in the place of a real one."""
 
 from __future__ import annotations
 
-import errno
-import math
-import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGTERM
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from xray_hpc.errors import UserError
-from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import remove_checkpoints
-from xray_hpc.training.checkpoint import Position, State, StateFiles
+from xray_hpc.config.run_config import CheckpointConfig
+from xray_hpc.training import signals
+from xray_hpc.training.callbacks import BestWeights
+from xray_hpc.training.checkpoint import CheckpointCallback, capture
+from xray_hpc.training.checkpoint_store import Checkpoint, CheckpointStore, Position
 
-ORIGIN = {"run": "cnn-12345678", "keras": "3.15.1", "tensorflow": "2.21.0"}
-
-
-def files(folder: Path, **origin: str) -> StateFiles:
-    return StateFiles(folder, ORIGIN | origin)
+EPOCHS, STEPS = 2, 5
 
 
-def state(epochs: int, step: int = 0) -> State:
-    arrays = {
-        "model": [np.full((2, 3), epochs, np.float32), np.array([1, 2], np.uint32)],
-        "optimizer": [np.array(epochs, np.int64)],
-        "best": [],
-    }
-    remembered = {"Keep": {"epoch": 0, "best": -math.inf}, "EarlyStopping": {"best": 0.1 + 0.2}}
-    return State(Position(epochs, step), epochs == 9, 1.5 * epochs, remembered, arrays)
+class Files(CheckpointStore):
+    """Remembers what is written; each write waits while ``slow`` is not set."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, {})
+        object.__setattr__(self, "positions", [])
+        object.__setattr__(self, "slow", threading.Event())
+        self.slow.set()
+
+    positions: list[Position]
+    slow: threading.Event
+
+    def save(self, state: Checkpoint) -> None:
+        assert self.slow.wait(60)
+        super().save(state)
+        self.positions.append(state.position)
 
 
-def assert_same(one: State | None, other: State) -> None:
-    assert one is not None
-    assert (one.position, one.over, one.seconds) == (other.position, other.over, other.seconds)
-    assert one.callbacks == other.callbacks
-    assert one.arrays.keys() == other.arrays.keys()
-    for group, arrays in other.arrays.items():
-        for mine, array in zip(one.arrays[group], arrays, strict=True):
-            assert mine.dtype == array.dtype
-            np.testing.assert_array_equal(mine, array)
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path / "checkpoint")
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+@pytest.fixture
+def model() -> keras.Model:
+    made = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    made.compile(optimizer="sgd", loss="mse")
+    made.stop_training = False
+    return made
 
 
-@pytest.mark.parametrize("epochs", [1, 9])
-def test_a_state_is_read_as_it_was_written(tmp_path: Path, epochs: int) -> None:
-    files(tmp_path).write(state(epochs))
-    assert_same(files(tmp_path).newest(), state(epochs))
+@pytest.fixture(autouse=True)
+def _never_held_afterwards() -> Iterator[None]:
+    yield
+    assert not signals.UNSAVED_WORK.locked()
 
 
-def test_there_is_none_before_the_first_epoch(tmp_path: Path) -> None:
-    assert files(tmp_path / "checkpoint").newest() is None
+def checkpointing(
+    files: Files, model: keras.Model, state: Checkpoint | None = None, **every: Any
+) -> CheckpointCallback:
+    config = CheckpointConfig(**({"seconds": None} | every))
+    keep = BestWeights("val_loss")
+    made = CheckpointCallback(
+        files, config, best_weights=keep, callbacks=[keep], checkpoint=state, clock=lambda: 1.0,
+        epochs=EPOCHS, steps=STEPS,
+    )  # fmt: skip
+    made.set_model(model)
+    made.on_train_begin()
+    return made
 
 
-def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / ".nfs0000000012").write_bytes(b"a file that is removed and still open, on NFS")
-    (tmp_path / "epoch-9999-step-000000.npz").mkdir()
-    for epochs in range(1, 5):
-        files(tmp_path).write(state(epochs))
-    kept = ["epoch-0003-step-000000.npz", "epoch-0004-step-000000.npz"]
-    assert names(tmp_path) == [".nfs0000000012", *kept, "epoch-9999-step-000000.npz"]
+def go(callback: CheckpointCallback, *, epochs: int = EPOCHS, settle: bool = True) -> None:
+    """Call it as a training does; wait for each write to end if ``settle``."""
+    for epoch in range(epochs):
+        callback.on_epoch_begin(epoch)
+        for step in range(STEPS):
+            callback.on_train_batch_end(step)
+            if settle and callback._write is not None:
+                callback._write.result()
+        callback.on_epoch_end(epoch)
 
 
-def test_the_newest_two_are_kept_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / ".x.epoch-0001-step-000000.npz").write_bytes(b"what a killed process left")
-    for epochs in (1, 2, 3):
-        files(tmp_path).write(state(epochs))
-    assert names(tmp_path) == ["epoch-0002-step-000000.npz", "epoch-0003-step-000000.npz"]
-    assert_same(files(tmp_path).newest(), state(3))
+def test_so_many_steps_after_the_last_across_epochs(files: Files, model: keras.Model) -> None:
+    with checkpointing(files, model, steps=3) as callback:
+        go(callback)
+    assert files.positions == [(0, 3), (1, 1), (1, 4), (2, 0)]
 
 
-def test_a_training_from_the_first_epoch_leaves_none_of_the_earlier_one(tmp_path: Path) -> None:
-    files(tmp_path).write(state(7))
-    files(tmp_path).write(state(1))
-    assert names(tmp_path) == ["epoch-0001-step-000000.npz"]
-
-
-def test_a_torn_one_falls_back_to_the_one_before_with_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_without_steps_or_seconds_only_after_the_last_epoch(
+    files: Files, model: keras.Model
 ) -> None:
-    for epochs in (1, 2):
-        files(tmp_path).write(state(epochs))
-    torn = tmp_path / "epoch-0002-step-000000.npz"
-    torn.write_bytes(torn.read_bytes()[:-100])
-    assert_same(files(tmp_path).newest(), state(1))
-    assert capsys.readouterr().err == (
-        f"warning: {torn} is damaged; removing it and going back to the one before\n"
-    )
-    last = tmp_path / "epoch-0001-step-000000.npz"
-    last.write_bytes(b"")
-    assert files(tmp_path).newest() is None
-    assert capsys.readouterr().err == (
-        f"warning: {last} is damaged; removing it and training from the first epoch\n"
-    )
+    with checkpointing(files, model) as callback:
+        go(callback)
+    assert files.positions == [(EPOCHS, 0)]
 
 
-def test_a_torn_one_is_none_of_the_two_that_are_kept(tmp_path: Path) -> None:
-    for epochs in (1, 2):
-        files(tmp_path).write(state(epochs))
-    (tmp_path / "epoch-0002-step-000000.npz").write_bytes(b"torn")
-    assert_same(files(tmp_path).newest(), state(1))
-    files(tmp_path).write(state(1, 7))
-    assert names(tmp_path) == ["epoch-0001-step-000000.npz", "epoch-0001-step-000007.npz"]
-
-
-def test_a_storage_that_does_not_answer_is_no_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_after_an_epoch_that_is_the_last_because_training_stops(
+    files: Files, model: keras.Model
 ) -> None:
-    files(tmp_path).write(state(1))
-
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(errno.ESTALE, "Stale file handle")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "load", fail)
-        with pytest.raises(OSError, match="Stale"):
-            files(tmp_path).newest()
-    assert_same(files(tmp_path).newest(), state(1))
+    model.stop_training = True
+    with checkpointing(files, model) as callback:
+        go(callback, epochs=1)
+        newest = files.load_newest()
+    assert newest is not None
+    assert (newest.position, newest.stopped) == ((1, 0), True)
 
 
-@given(st.data())
-def test_a_changed_byte_is_noticed_or_does_not_matter(data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        files(folder).write(state(2))
-        (path,) = folder.iterdir()
-        content = bytearray(path.read_bytes())
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at] ^= data.draw(st.integers(1, 255))
-        path.write_bytes(content)
-        read = files(folder).newest()
-        if read is not None:
-            assert_same(read, state(2))
+def test_no_seconds_means_after_each_step(files: Files, model: keras.Model) -> None:
+    with checkpointing(files, model, seconds=0) as callback:
+        go(callback, epochs=1)
+    assert files.positions == [*((0, step + 1) for step in range(STEPS)), (1, 0)]
 
 
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        ({"keras": "3.16.0"}, "other software (keras 3.15.1 then, 3.16.0 now)"),
-        ({"run": "cnn-87654321"}, "another run (run cnn-12345678 then, cnn-87654321 now)"),
-        ({"numpy": "2.4.0"}, "other software (numpy None then, 2.4.0 now)"),
-    ],
-)
-def test_what_would_not_go_on_to_the_same_result_is_refused_with_a_line(
-    tmp_path: Path, changed: dict[str, str], told: str
+def test_training_does_not_wait_for_a_write_nor_begin_another(
+    files: Files, model: keras.Model
 ) -> None:
-    for epochs in (1, 2):
-        files(tmp_path).write(state(epochs))
-    with pytest.raises(UserError) as refusal:
-        files(tmp_path, **changed).newest()
-    assert str(refusal.value) == (
-        f"the checkpoint is of {told}, and going on would give other results; go back to that, or "
-        f"remove {tmp_path} to train anew"
-    )
+    with checkpointing(files, model, steps=1) as callback:
+        files.slow.clear()
+        go(callback, epochs=1, settle=False)
+        assert files.positions == []
+        files.slow.set()
+        go(callback)
+    assert files.positions[0] == (0, 1)
+    assert files.positions[-1] == (EPOCHS, 0)
+    assert len(files.positions) < (EPOCHS + 1) * STEPS
 
 
-@pytest.mark.parametrize(
-    ("position", "words"),
-    [
-        (Position(2, 0), "epoch 2/9"),
-        (Position(2, 4), "step 4/5 of epoch 3/9"),
-        (Position(2, 5), "step 5/5 of epoch 3/9"),
-    ],
-)
-def test_a_position_is_told_in_words(position: Position, words: str) -> None:
-    assert position.words(9, 5) == words
+def test_what_goes_wrong_in_a_write_ends_the_training(
+    files: Files, model: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(state: Checkpoint) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CheckpointStore, "save", lambda self, state: fail(state))
+    with (
+        checkpointing(files, model, steps=2) as callback,
+        pytest.raises(OSError, match="No space left"),
+    ):
+        go(callback, settle=False)
 
 
-@given(st.lists(st.tuples(st.integers(0, 9999), st.integers(0, 999_999)), min_size=1, unique=True))
-def test_the_newest_is_what_was_written_last(positions: list[tuple[int, int]]) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        for position in positions:
-            files(Path(name)).write(state(*position))
-            newest = files(Path(name)).newest()
-            assert newest is not None
-            assert newest.position == position
+def test_a_process_with_steps_that_are_in_no_checkpoint_is_not_ended(
+    files: Files, model: keras.Model
+) -> None:
+    with checkpointing(files, model) as callback:
+        callback.on_epoch_begin(0)
+        assert not signals.UNSAVED_WORK.locked()
+        callback.on_train_batch_end(0)
+        assert signals.UNSAVED_WORK.locked()
 
 
-def test_a_finished_run_keeps_none(tmp_path: Path) -> None:
-    folder = RunPaths(tmp_path).state
-    files(folder).write(state(1))
-    remove_checkpoints(RunPaths(tmp_path))
-    assert not folder.exists()
+class EndedError(BaseException):
+    """The process has ended."""
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end() -> None:
+        signals.UNSAVED_WORK.release()
+        raise EndedError
+
+    monkeypatch.setattr(signals, "received_signal", lambda: SIGTERM)
+    monkeypatch.setattr(signals, "exit_after_signal", end)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_training_told_to_end_writes_its_step_first(
+    files: Files, model: keras.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with checkpointing(files, model) as callback, pytest.raises(EndedError):
+        go(callback)
+    assert files.positions == [(0, 1)]
+    line = capsys.readouterr().out
+    assert line == f"Received SIGTERM; checkpoint saved at epoch 1/{EPOCHS}, step 1/{STEPS}.\n"
+
+
+@pytest.mark.usefixtures("told")
+def test_where_it_cannot_be_written_that_is_said(
+    files: Files,
+    model: keras.Model,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(self: CheckpointStore, state: Checkpoint) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Files, "save", fail)
+    with checkpointing(files, model) as callback, pytest.raises(EndedError):
+        go(callback)
+    line = capsys.readouterr().err
+    assert "[Errno 28] No space left on device" in line
+
+
+@pytest.mark.usefixtures("told")
+def test_one_with_nothing_to_lose_is_ended_by_the_signal_itself(
+    files: Files, model: keras.Model
+) -> None:
+    with checkpointing(files, model) as callback:
+        callback.save_if_due()  # between two batches of a validation, say
+    assert files.positions == []
+
+
+def test_a_place_is_not_written_twice(files: Files, model: keras.Model) -> None:
+    with checkpointing(files, model, seconds=0) as callback:
+        callback.on_epoch_begin(0)
+        callback.on_train_batch_end(STEPS - 1)
+        for _ in range(3):
+            callback._write.result()  # type: ignore[union-attr]
+            callback.save_if_due()  # between the batches of a validation
+    assert files.positions == [(0, STEPS)]
+
+
+@pytest.mark.parametrize(("step", "counted"), [(3, 4.0), (0, 0.0)])
+def test_only_within_an_epoch_metrics_go_on(
+    files: Files, model: keras.Model, step: int, counted: float
+) -> None:
+    metric = keras.metrics.MeanSquaredError(name="error")
+    model.compile(optimizer="sgd", loss="mse", metrics=[metric])
+    model.fit(np.ones((8, 1)), np.ones((8, 1)), verbose=0)
+    metric.reset_state()
+    metric.update_state([[0.0]], [[2.0]])
+    state = capture(model, [], None, position=Position(1, step), seconds=1.0)
+    with checkpointing(files, model, state) as callback:
+        model.reset_metrics()
+        callback.on_epoch_begin(1)
+        assert float(metric.result()) == counted
+        assert callback.checkpoint is None

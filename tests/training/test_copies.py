@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from xray_hpc.training.callbacks import Keep
-from xray_hpc.training.checkpoint import Position, State
-from xray_hpc.training.state import capture, restore, restore_metrics
+from xray_hpc.training.callbacks import BestWeights
+from xray_hpc.training.checkpoint import capture, restore, restore_metrics
+from xray_hpc.training.checkpoint_store import Checkpoint, Position
 from xray_hpc.training.strategy import make_strategy
 
 IMAGES = np.random.default_rng(1).uniform(0, 255, (8, 8, 8, 1)).astype(np.float32)
@@ -58,19 +58,19 @@ def train(trained: keras.Model, steps: int) -> None:
         trained.train_on_batch(IMAGES, LABELS)
 
 
-def taken(trained: keras.Model, keep: Keep) -> State:
+def taken(trained: keras.Model, keep: BestWeights) -> Checkpoint:
     return capture(trained, [], keep.weights, position=Position(0, 1), seconds=0.0)
 
 
-def bits(state: State) -> dict[str, list[tuple[str, bytes]]]:
+def bits(state: Checkpoint) -> dict[str, list[tuple[str, bytes]]]:
     return {
         group: [(array.dtype.str, array.tobytes()) for array in arrays]
         for group, arrays in state.arrays.items()
     }
 
 
-def best_so_far(trained: keras.Model) -> Keep:
-    keep = Keep("val_loss")
+def best_so_far(trained: keras.Model) -> BestWeights:
+    keep = BestWeights("val_loss")
     keep.set_model(trained)
     keep.on_epoch_end(0, {"val_loss": 1.0})
     return keep

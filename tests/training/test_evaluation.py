@@ -7,7 +7,7 @@ import pytest
 
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import probabilities, split_metrics
-from xray_hpc.training.evaluation import report, scores_table
+from xray_hpc.training.evaluation import build_scores_table, format_report
 
 TWO = ("NORMAL", "PNEUMONIA")
 THREE = ("Covid", "Normal", "Viral Pneumonia")
@@ -30,7 +30,7 @@ def data(classes: tuple[str, ...], labels: list[int]) -> Dataset:
 
 def test_two_classes_have_one_column_of_scores() -> None:
     scores = probabilities(np.array([[0.25], [0.75]]))
-    table = scores_table(data(TWO, [0, 1, 1]), np.array([2, 0]), scores)
+    table = build_scores_table(data(TWO, [0, 1, 1]), np.array([2, 0]), scores)
     assert table.to_csv(index=False).splitlines() == [
         "y_true,y_scores,file,patient",
         "1,0.25,2.png,p2",
@@ -39,7 +39,7 @@ def test_two_classes_have_one_column_of_scores() -> None:
 
 
 def test_more_classes_have_a_column_each() -> None:
-    table = scores_table(data(THREE, [0, 2]), np.array([1]), np.array([[0.5, 0.25, 0.25]]))
+    table = build_scores_table(data(THREE, [0, 2]), np.array([1]), np.array([[0.5, 0.25, 0.25]]))
     assert table.to_csv(index=False).splitlines() == [
         "y_true,y_scores_Covid,y_scores_Normal,y_scores_Viral Pneumonia,file,patient",
         "2,0.5,0.25,0.25,1.png,p1",
@@ -48,7 +48,7 @@ def test_more_classes_have_a_column_each() -> None:
 
 def test_the_log_reports_the_misses_of_two_classes() -> None:
     scores = probabilities(np.array([[0.1], [0.6], [0.2], [0.9], [0.4]]))
-    text = report("test", split_metrics([0, 0, 0, 1, 1], scores, TWO))
+    text = format_report("test", split_metrics([0, 0, 0, 1, 1], scores, TWO))
     assert text.splitlines() == [
         "test: accuracy 0.600, false negatives 1, false positives 1",
         "             precision    recall        f1    images",
@@ -61,7 +61,7 @@ def test_the_log_reports_the_misses_of_two_classes() -> None:
 
 def test_the_log_marks_what_a_class_without_images_cannot_tell() -> None:
     scores = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]])
-    text = report("test", split_metrics([0, 1, 1], scores, THREE))
+    text = format_report("test", split_metrics([0, 1, 1], scores, THREE))
     assert text.splitlines() == [
         "test: accuracy 0.667, AUC 1.000",
         "                  precision    recall        f1    images",
@@ -76,5 +76,7 @@ def test_the_log_marks_what_a_class_without_images_cannot_tell() -> None:
 @pytest.mark.parametrize("classes", [TWO, THREE])
 def test_the_report_is_as_wide_for_every_class(classes: tuple[str, ...]) -> None:
     scores = np.eye(len(classes))
-    _, *table = report("test", split_metrics(range(len(classes)), scores, classes)).splitlines()
+    _, *table = format_report(
+        "test", split_metrics(range(len(classes)), scores, classes)
+    ).splitlines()
     assert len({len(line) for line in table}) == 1

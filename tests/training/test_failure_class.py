@@ -10,7 +10,7 @@ import pytest
 
 from xray_hpc.errors import NodeError, TrainingDivergedError, UserError
 from xray_hpc.records.run_record import Failure
-from xray_hpc.training.failure_class import judge
+from xray_hpc.training.failure_class import classify_failure
 
 
 class ResourceExhaustedError(Exception):
@@ -56,7 +56,7 @@ ON_HOST = "OOM when allocating tensor with shape[9] on /job:localhost/device:CPU
 def test_an_exception_has_a_class_and_an_exit_code(
     error: Exception, failure: Failure, code: int
 ) -> None:
-    assert judge(error, on_gpu=False) == (failure, code)
+    assert classify_failure(error, on_gpu=False) == (failure, code)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ def test_an_exception_has_a_class_and_an_exit_code(
 def test_a_tensor_without_room_was_on_the_gpu_or_on_the_host(
     message: str, on_gpu: bool, failure: Failure
 ) -> None:
-    assert judge(ResourceExhaustedError(message), on_gpu=on_gpu).failure is failure
+    assert classify_failure(ResourceExhaustedError(message), on_gpu=on_gpu).failure is failure
 
 
 def test_an_error_while_another_is_handled_is_of_its_class() -> None:
     error = KeyError("closed file")
     error.__context__ = system(errno.ENOSPC)
-    assert judge(error, on_gpu=False).failure is Failure.STORAGE
+    assert classify_failure(error, on_gpu=False).failure is Failure.STORAGE

@@ -12,7 +12,7 @@ import pytest
 from tests.training.computing import CONFIG, noise
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.augmentation import epoch_order
-from xray_hpc.training.feed import Feed, Images, Outputs
+from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed
 
 VIEWS = 3
 # Of fifty images that train, ten are of the second class.
@@ -30,8 +30,8 @@ def balanced(balance: Any) -> RunConfig:
     return replace(CONFIG, train=train, augment=replace(CONFIG.augment, views=VIEWS))
 
 
-def outputs(balance: Any = "none") -> Outputs:
-    return Outputs(balanced(balance), DATA, ARRAYS)
+def outputs(balance: Any = "none") -> FeatureFeed:
+    return FeatureFeed(balanced(balance), DATA, ARRAYS)
 
 
 def batches(feed: Feed, epochs: range, first_step: int = 0) -> list[tuple[npt.NDArray[Any], ...]]:
@@ -60,7 +60,7 @@ def test_an_image_that_an_epoch_shows_again_is_another_view() -> None:
 @pytest.mark.parametrize("balance", ["none", "class_weights", "sampling"])
 def test_answers_and_weights_are_those_that_images_come_with(balance: str) -> None:
     tails = batches(outputs(balance), range(3))
-    wholes = batches(Images(balanced(balance), DATA), range(3))
+    wholes = batches(ImageFeed(balanced(balance), DATA), range(3))
     assert len(tails) == len(wholes) == 18
     for (_, *one), (_, *other) in zip(tails, wholes, strict=True):
         assert len(one) == len(other) == (2 if balance == "class_weights" else 1)

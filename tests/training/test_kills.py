@@ -52,7 +52,7 @@ KILLS = {
     "between two tables": End("tables", 0, "os.remove temporary cnn_loss"),
     "between two epochs": End("training", 0, "os.rename temporary progress.json"),
     "in the middle of a prediction": End("evaluation", 0, "after predict_batch"),
-    "a half-written model": End("export", 0, "os.rename temporary model.keras", torn=0.5),
+    "a half-written model": End("export_model", 0, "os.rename temporary model.keras", torn=0.5),
     "after the last file": End("before finished", 0, "open run.json"),
     "just finished": End("finished", 0, "run.json says so"),
     "half of the checkpoints removed": End("finished", 0, "os.remove epoch"),
@@ -204,10 +204,10 @@ def test_a_run_told_to_end_loses_no_step(
     paths = new_run(results, checkpointed(SMALL, steps=None))
     first = trainer.train(paths, end)
     assert first.code == 143
-    told = re.search(r"told to end; (.*) is done, and its checkpoint is in place", first.output)
+    told = re.search(r"checkpoint saved at (.*)\.", first.output)
     assert told, first.output
     then = trainer.train(paths)
-    assert f"going on after {told[1]}" in then.output
+    assert f"Resuming from {told[1]}." in then.output
     steps = [what for _, what in first.events + then.events]
     assert steps.count("before on_train_batch_end") == 8
     assert_same_files(paths, alone)

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from xray_hpc.training import loop
-from xray_hpc.training.checkpoint import Position
-from xray_hpc.training.loop import train
+from xray_hpc.training.checkpoint_store import Position
+from xray_hpc.training.loop import run_epochs
 from xray_hpc.training.strategy import make_strategy
 
 EPOCHS, STEPS = 3, 4
@@ -73,7 +73,7 @@ def test_it_trains_as_fit_does(stop_after: int) -> None:
         batches(), epochs=EPOCHS, steps_per_epoch=STEPS, verbose=0, shuffle=False,
         callbacks=[expected],
     )  # fmt: skip
-    train(looped, batches(), [heard], start=Position(0, 0), epochs=EPOCHS, steps=STEPS)
+    run_epochs(looped, batches(), [heard], start=Position(0, 0), epochs=EPOCHS, steps=STEPS)
     assert heard.calls == expected.calls
     assert weights(looped) == weights(fitted)
 
@@ -86,7 +86,7 @@ def test_several_steps_at_a_time_train_as_one_at_a_time_does(
     singly, together = model(), model()
     for trained, heard, most in ((singly, one, 1), (together, several, 64)):
         places = {"start": Position(0, 0), "epochs": EPOCHS, "steps": STEPS}
-        train(trained, batches(), [heard], **places, most=lambda most=most: most)  # type: ignore[misc, arg-type]
+        run_epochs(trained, batches(), [heard], **places, max_steps=lambda most=most: most)  # type: ignore[misc, arg-type]
     calls = [call[1] for call in several.calls if call[0] == "step"]
     assert calls == [0, 1, 3, 3, 3]  # after the two that are timed, an epoch's rest is one call
     assert several.calls[-2:] == one.calls[-2:]
@@ -94,21 +94,23 @@ def test_several_steps_at_a_time_train_as_one_at_a_time_does(
 
 
 def test_fewer_steps_are_done_at_a_time_while_they_are_slow() -> None:
-    execute = loop._Execute(model(), batches())
-    execute.pace = execute.fitting = 16
+    execute = loop._StepExecutor(model(), batches())
+    execute.steps_per_call = execute.most_steps = 16
     paces = []
     for seconds in (0.01, 0.3, 0.3, 0.1, 0.01, 0.01, 0.01):
-        execute._adapt(execute.pace, seconds)
-        paces.append(execute.pace)
+        execute._adapt(execute.steps_per_call, seconds)
+        paces.append(execute.steps_per_call)
     assert paces == [16, 8, 4, 4, 8, 16, 16]
-    execute.pace = 8
+    execute.steps_per_call = 8
     execute._adapt(3, 0.01)  # the last ones of an epoch say nothing
-    assert execute.pace == 8
+    assert execute.steps_per_call == 8
 
 
 def test_it_begins_between_two_steps() -> None:
     heard = Heard()
-    train(model(), batches(STEPS + 3), [heard], start=Position(1, 3), epochs=EPOCHS, steps=STEPS)
+    run_epochs(
+        model(), batches(STEPS + 3), [heard], start=Position(1, 3), epochs=EPOCHS, steps=STEPS
+    )
     steps = [call[:2] for call in heard.calls if call[0] != "step begin"]
     assert steps == [
         ("begin",),
@@ -121,12 +123,12 @@ def test_it_begins_between_two_steps() -> None:
 def test_an_epoch_whose_steps_are_done_is_only_ended() -> None:
     heard, last = Heard(), EPOCHS - 1
     nothing = batches(EPOCHS * STEPS)
-    train(model(), nothing, [heard], start=Position(last, STEPS), epochs=EPOCHS, steps=STEPS)
+    run_epochs(model(), nothing, [heard], start=Position(last, STEPS), epochs=EPOCHS, steps=STEPS)
     assert [call[0] for call in heard.calls] == ["begin", "epoch begin", "epoch end", "end"]
 
 
 def test_a_training_that_is_over_needs_no_batches() -> None:
     heard = Heard()
     nothing = batches(EPOCHS * STEPS)
-    train(model(), nothing, [heard], start=Position(EPOCHS, 0), epochs=EPOCHS, steps=STEPS)
+    run_epochs(model(), nothing, [heard], start=Position(EPOCHS, 0), epochs=EPOCHS, steps=STEPS)
     assert heard.calls == [("begin",), ("end",)]

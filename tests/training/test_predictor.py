@@ -44,5 +44,5 @@ def test_again_is_the_same_until_the_weights_change(model: keras.Model) -> None:
 
 def test_something_else_may_be_done_after_each_batch(model: keras.Model) -> None:
     calls: list[int] = []
-    Predictor(model, BATCHES, 12)(between=lambda: calls.append(1))
+    Predictor(model, BATCHES, 12)(after_batch=lambda: calls.append(1))
     assert len(calls) == 3

@@ -22,7 +22,7 @@ from xray_hpc.records.frozen_run import FrozenRun, read_frozen, write_frozen
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import Status, read_record
-from xray_hpc.training.__main__ import train
+from xray_hpc.training.__main__ import execute_run
 from xray_hpc.training.train_run import train_run
 
 EPOCHS = 4
@@ -96,7 +96,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     capsys.readouterr()
     train_run(paths)
     output, errors = capsys.readouterr()
-    assert f"going on after step 2/4 of epoch 2/{CONFIG.train.epochs}\n" in output
+    assert f"Resuming from epoch 2/{CONFIG.train.epochs}, step 2/4.\n" in output
     assert errors.count("warning") == 1
     assert_same_files(paths, uninterrupted)
     progress = read_progress(paths)
@@ -115,9 +115,9 @@ def test_a_checkpoint_of_another_run_is_refused_in_one_line(
     longer = dataclasses.replace(CONFIG.train, epochs=10)
     edited = FrozenRun(dataclasses.replace(CONFIG, train=longer), run.inputs, run.cache)
     write_frozen(paths, edited)
-    assert train(paths) == 2
+    assert execute_run(paths) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert f"the checkpoint is of another run (run {run.name} then, {edited.name} now)" in line
+    assert f"another run (run {run.name} then, {edited.name} now)" in line
 
 
 def test_a_checkpoint_more_or_less_often_is_no_other_run(paths: RunPaths) -> None:
@@ -165,13 +165,13 @@ def test_a_training_told_to_end_goes_on_at_that_very_step(
         process.terminate()
         said = process.stdout.read()
     assert process.returncode == 143
-    place = re.search(r"told to end; (.*) is done, and its checkpoint is in place\n", said)
+    place = re.search(r"checkpoint saved at (.*)\.\n", said)
     assert place is not None
     record = read_record(paths)
     assert record is not None
     assert (record.status, record.failure, record.error) == (Status.CREATED, None, None)
-    assert train(paths) == 0
-    assert f"going on after {place[1]}\n" in capsys.readouterr().out
+    assert execute_run(paths) == 0
+    assert f"Resuming from {place[1]}.\n" in capsys.readouterr().out
     assert paths.model.read_bytes() == uninterrupted.model.read_bytes()
 
 
@@ -180,7 +180,7 @@ def test_a_node_without_the_gpus_is_told_from_a_run_that_fails(
 ) -> None:
     monkeypatch.setenv("XRAY_HPC_GPUS", "64")
     installed = tf.test.is_built_with_gpu_support()
-    assert train(paths) == (75 if installed else 2)
+    assert execute_run(paths) == (75 if installed else 2)
     record = read_record(paths)
     assert record is not None
     assert record.failure == ("node_failure" if installed else "bad_data")
@@ -198,4 +198,4 @@ def train_on_full_disk(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", replace_or_fail)
-    assert train(paths) == 74
+    assert execute_run(paths) == 74

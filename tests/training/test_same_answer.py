@@ -30,12 +30,12 @@ from xray_hpc.models.backbones import APPLICATIONS
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import read_feature_blocks
 from xray_hpc.training.callbacks import EpochTables
-from xray_hpc.training.checkpoint import StateFiles
-from xray_hpc.training.feed import Images
-from xray_hpc.training.fit import Fitted, fit
+from xray_hpc.training.checkpoint_store import CheckpointStore
+from xray_hpc.training.feed import ImageFeed
+from xray_hpc.training.fit import FitResult, fit
 from xray_hpc.training.strategy import make_strategy
 from xray_hpc.training.train_run import prepare_devices, train_run
-from xray_hpc.training.training_model import make_learner
+from xray_hpc.training.training_model import make_training_model
 
 HEAD: dict[str, Any] = {"head_units": 8, "head_dropout": 0.3}
 RUN = RunConfig(
@@ -108,13 +108,13 @@ def keeping(config: RunConfig, kept: Any) -> RunConfig:
     return replace(config, train=replace(config.train, features=kept))
 
 
-def trained(config: RunConfig, cache: Path, folder: Path) -> tuple[Fitted, Floats]:
+def trained(config: RunConfig, cache: Path, folder: Path) -> tuple[FitResult, Floats]:
     """A training without the files around it, and its scores of the test images."""
     data, paths = load_dataset(config.data, cache), RunPaths(folder / config.train.features)
-    learner = make_learner(config, data, make_strategy(["CPU:0"]), cache)
-    assert isinstance(learner.feed, Images) == (config.train.features == "off")
-    fitted = fit(config, data, learner, paths, StateFiles(paths.state, {}))
-    return fitted, learner.predict("test")
+    training_model = make_training_model(config, data, make_strategy(["CPU:0"]), cache)
+    assert isinstance(training_model.feed, ImageFeed) == (config.train.features == "off")
+    fitted = fit(config, data, training_model, paths, CheckpointStore(paths.state, {}))
+    return fitted, training_model.predict("test")
 
 
 # On the machines that we know, the two are the same bit for bit.
@@ -199,7 +199,7 @@ def test_outputs_kept_in_float16_give_nearly_the_same_answer(
     tmp_path: Path, results: Path, uninterrupted: RunPaths
 ) -> None:
     fitted, scores = trained(keeping(RUN, "float16"), results / ".cache", tmp_path)
-    data = fitted.learner.data
+    data = fitted.training_model.data
     halves = split_metrics(data.labels[data.splits["test"]], scores, data.classes)
     whole = json.loads(uninterrupted.metrics.read_text())["test"]
     assert halves["auc"] == pytest.approx(whole["auc"], abs=1e-3)
@@ -238,5 +238,5 @@ def test_a_run_interrupted_as_it_computes_and_as_it_trains_ends_with_the_same_fi
     interrupted(paths, EpochTables, "on_epoch_end", lambda table, epoch, logs: epoch == 1)
     assert [path.suffix for path in tmp_path.glob(".cache/features-*")] == [".h5"]
     train_run(paths)
-    assert "going on after step 2/4 of epoch 2/3\n" in capsys.readouterr().out
+    assert "Resuming from epoch 2/3, step 2/4.\n" in capsys.readouterr().out
     assert_same_files(paths, uninterrupted)

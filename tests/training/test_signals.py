@@ -15,14 +15,14 @@ import pytest
 HEAD = """
 import os, sys, time
 from pathlib import Path
-from xray_hpc.training.signals import UNSAVED, end, told, end_when_told, end_with_parent
-end_when_told()
+from xray_hpc.training.signals import *
+exit_on_signals()
 if pipe := os.environ.get("XRAY_HPC_PARENT"):
-    end_with_parent(int(pipe))
+    exit_with_parent(int(pipe))
 """
 SLEEP = "print('ready', flush=True); time.sleep(600)"
 WRITE = """
-with UNSAVED:
+with UNSAVED_WORK:
     print("ready", flush=True)
     time.sleep(1)
     Path(sys.argv[1]).write_text("whole")
@@ -31,12 +31,12 @@ time.sleep(600)
 
 
 LEAVE = """
-UNSAVED.acquire()
+UNSAVED_WORK.acquire()
 print("ready", flush=True)
-while not told():
+while not received_signal():
     time.sleep(0.01)
 Path(sys.argv[1]).write_text("whole")
-end()
+exit_after_signal()
 """
 
 

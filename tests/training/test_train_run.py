@@ -20,7 +20,7 @@ from xray_hpc.metrics import probabilities, roc_curves, split_metrics
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen, write_frozen
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_record import Status, read_record
-from xray_hpc.training.__main__ import train as train_in_process
+from xray_hpc.training.__main__ import execute_run
 
 LAUNCH = [sys.executable, "-m", "xray_hpc.train"]
 WORDS = [
@@ -213,7 +213,7 @@ def test_images_that_changed_since_the_launch_are_noticed(
     changed = FrozenRun(run.config, Inputs("0" * 64, run.inputs.weights), run.cache)
     paths = RunPaths(folder / "changed" / "runs" / "ft-changed")
     copied(trained, paths, "created", changed)
-    assert train_in_process(paths) == 2
+    assert execute_run(paths) == 2
     assert "have changed since this run was created" in capsys.readouterr().err
     record = read_record(paths)
     assert record is not None

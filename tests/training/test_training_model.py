@@ -15,9 +15,14 @@ from xray_hpc.config.run_config import ModelConfig, RunConfig, TrainConfig
 from xray_hpc.data.augmentation import center_crop
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import probabilities
-from xray_hpc.training.feed import Images, Outputs
+from xray_hpc.training.feed import FeatureFeed, ImageFeed
 from xray_hpc.training.train_run import prepare_devices
-from xray_hpc.training.training_model import Learner, build, make_learner, make_optimizer
+from xray_hpc.training.training_model import (
+    TrainingModel,
+    build,
+    make_optimizer,
+    make_training_model,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,9 +36,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def kept(cache: Path) -> Learner:
-    """Of a run that keeps what its feature extractor gives."""
-    return make_learner(CONFIG, noise(), strategy(), cache)
+def kept(cache: Path) -> TrainingModel:
+    """Of a run that keeps cached features."""
+    return make_training_model(CONFIG, noise(), strategy(), cache)
 
 
 def keeping(features: Any, views: int | str = 2) -> RunConfig:
@@ -45,34 +50,34 @@ def keeping(features: Any, views: int | str = 2) -> RunConfig:
 def test_a_run_that_keeps_nothing_trains_the_whole_model_on_images(
     cache: Path, config: RunConfig
 ) -> None:
-    learner = make_learner(config, noise(), strategy(), cache)
-    assert learner.trained.input_shape == learner.whole.input_shape
-    assert isinstance(learner.feed, Images)
+    training_model = make_training_model(config, noise(), strategy(), cache)
+    assert training_model.trained_model.input_shape == training_model.full_model.input_shape
+    assert isinstance(training_model.feed, ImageFeed)
 
 
-def test_a_run_that_keeps_outputs_trains_the_tail_on_them(kept: Learner) -> None:
-    assert isinstance(kept.feed, Outputs)
-    assert kept.trained.input_shape == (None, 2, 2, 128)
+def test_a_run_that_keeps_outputs_trains_the_tail_on_them(kept: TrainingModel) -> None:
+    assert isinstance(kept.feed, FeatureFeed)
+    assert kept.trained_model.input_shape == (None, 2, 2, 128)
     assert kept.feed.arrays["train"].shape == (100, 2, 2, 128)
 
 
-def test_what_the_tail_trains_are_the_weights_of_the_whole_model(kept: Learner) -> None:
-    mine, whole = kept.trained.trainable_variables, kept.whole.trainable_variables
+def test_what_the_tail_trains_are_the_weights_of_the_whole_model(kept: TrainingModel) -> None:
+    mine, whole = kept.trained_model.trainable_variables, kept.full_model.trainable_variables
     assert [id(one) for one in mine] == [id(one) for one in whole]
-    assert kept.trained.optimizer.built
-    assert not kept.whole.compiled  # it is saved without an optimizer
+    assert kept.trained_model.optimizer.built
+    assert not kept.full_model.compiled  # it is saved without an optimizer
 
 
-def test_both_ways_start_from_the_same_weights(kept: Learner, cache: Path) -> None:
+def test_both_ways_start_from_the_same_weights(kept: TrainingModel, cache: Path) -> None:
     live = build(keeping("off"), 2, strategy())
-    for mine, theirs in zip(kept.whole.get_weights(), live.get_weights(), strict=True):
+    for mine, theirs in zip(kept.full_model.get_weights(), live.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_a_split_has_the_scores_of_the_whole_model(kept: Learner) -> None:
+def test_a_split_has_the_scores_of_the_whole_model(kept: TrainingModel) -> None:
     data = noise()
     images = center_crop(data.images[data.splits["test"]], 32)
-    expected = probabilities(kept.whole.predict(images, verbose=0))
+    expected = probabilities(kept.full_model.predict(images, verbose=0))
     scores = kept.predict("test")
     assert scores.shape == (20, 2)
     np.testing.assert_allclose(scores, expected, atol=1e-6)
@@ -81,8 +86,8 @@ def test_a_split_has_the_scores_of_the_whole_model(kept: Learner) -> None:
 @pytest.mark.parametrize(("output", "loss"), [("sigmoid", "binary"), ("softmax", "categorical")])
 def test_the_loss_is_that_of_the_output(cache: Path, output: Any, loss: str) -> None:
     config = replace(keeping("off"), model=ModelConfig("lung", output=output))
-    learner = make_learner(config, noise(), strategy(), cache)
-    assert learner.trained.loss == f"{loss}_crossentropy"
+    training_model = make_training_model(config, noise(), strategy(), cache)
+    assert training_model.trained_model.loss == f"{loss}_crossentropy"
 
 
 @pytest.mark.parametrize("name", ["adam", "rmsprop", "sgd"])
@@ -99,15 +104,21 @@ def test_with_mixed_precision_the_tail_computes_in_16_bits_and_trains_float32(
 ) -> None:
     train = replace(CONFIG.train, precision=f"mixed_{computed}")
     try:
-        learner = make_learner(replace(CONFIG, train=train), noise(), strategy(), cache)
+        training_model = make_training_model(
+            replace(CONFIG, train=train), noise(), strategy(), cache
+        )
     finally:
         keras.config.set_dtype_policy("float32")
-    assert learner.trained.get_layer("head").get_layer("hidden").compute_dtype == computed
-    assert {weight.dtype for weight in learner.trained.trainable_variables} == {"float32"}
-    assert learner.predict("test").sum(axis=1) == pytest.approx(1)
+    assert (
+        training_model.trained_model.get_layer("head").get_layer("hidden").compute_dtype == computed
+    )
+    assert {weight.dtype for weight in training_model.trained_model.trainable_variables} == {
+        "float32"
+    }
+    assert training_model.predict("test").sum(axis=1) == pytest.approx(1)
 
 
 def test_a_model_that_does_not_fit_the_images_is_refused(cache: Path) -> None:
     small = replace(CONFIG, data=replace(CONFIG.data, crop=0.5))
     with pytest.raises(UserError, match=r"too small for demo"):
-        make_learner(small, noise(), strategy(), cache)
+        make_training_model(small, noise(), strategy(), cache)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from xray_hpc.code_digest import software_identity
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.config.schema import as_dict
 from xray_hpc.data import array_store
@@ -31,7 +32,6 @@ from xray_hpc.features.cut import LayerPath, extractor_layers, extractor_model, 
 from xray_hpc.features.forward_pass import batch_of, fill
 from xray_hpc.models.registry import backbones
 from xray_hpc.records.atomic_files import locked
-from xray_hpc.training.code_digest import software
 from xray_hpc.training.strategy import gpu_names
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -184,7 +184,7 @@ def _key(config: RunConfig, data: Dataset, model: keras.Model, place: LayerPath)
         [sorted(backbones(config.model)), config.model.preprocessing, place],
         [_digest(extractor_layers(model, place)), config.train.features, config.train.precision],
         # GPUs round the factors of a product in "float32", each kind in its own way.
-        [software(), sorted(set(gpu_names()))],
+        [software_identity(), sorted(set(gpu_names()))],
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

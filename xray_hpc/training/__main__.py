@@ -17,8 +17,8 @@ from xray_hpc.errors import UserError
 from xray_hpc.records import exit_codes
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, Status, now, read_record, update_record
-from xray_hpc.training.failure_class import judge
-from xray_hpc.training.signals import end_when_told, end_with_parent
+from xray_hpc.training.failure_class import classify_failure
+from xray_hpc.training.signals import exit_on_signals, exit_with_parent
 
 
 @contextmanager
@@ -48,13 +48,13 @@ def quiet_start() -> Iterator[None]:
 def main() -> int:
     """Train the run of the folder that the command line names; give the exit code."""
     job_logging.configure()
-    end_when_told()
+    exit_on_signals()
     if pipe := os.environ.get("XRAY_HPC_PARENT"):
-        end_with_parent(int(pipe))
-    return train(RunPaths(Path(sys.argv[1]).resolve()))
+        exit_with_parent(int(pipe))
+    return execute_run(RunPaths(Path(sys.argv[1]).resolve()))
 
 
-def train(paths: RunPaths) -> int:
+def execute_run(paths: RunPaths) -> int:
     """Train the run; whatever goes wrong is in ``run.json`` before the exit code is given.
 
     0: it is finished; 2: its input is wrong; 74: its files cannot be written or read; 75: this
@@ -73,7 +73,7 @@ def _fail(paths: RunPaths, error: Exception) -> int:
     line = " ".join(str(error).split()) or type(error).__name__
     try:
         record = read_record(paths)
-        verdict = judge(error, on_gpu=bool(record and record.gpus))
+        verdict = classify_failure(error, on_gpu=bool(record and record.gpus))
         update_record(
             paths,
             status=Status.FAILED,

@@ -20,7 +20,7 @@ from xray_hpc.data.image_transform import apply_augmentation
 EPOCHS = ("first epoch", "second", "third", "fourth", "fifth")
 
 
-def augmented(dataset: Dataset, config: RunConfig) -> Figure:
+def draw_augmentation_preview(dataset: Dataset, config: RunConfig) -> Figure:
     """The same training images as packed and as the first epochs get them, to the pixel.
 
     Where ``train.balance`` is ``sampling``, an epoch leaves out some images of large classes; they

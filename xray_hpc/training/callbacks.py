@@ -1,4 +1,4 @@
-"""What happens at the end of each epoch."""
+"""Keras callbacks for the end of an epoch: validation, best weights, tables, divergence."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ Logs = MutableMapping[str, Any]
 
 
 class Validation(keras.callbacks.Callback):
-    """Put ``val_loss``, ``val_accuracy`` and ``val_auc`` into the logs, from one prediction.
+    """Add ``val_loss``, ``val_accuracy`` and ``val_auc`` to the logs, from one prediction.
 
-    It goes before the callbacks that watch them; a ``val_auc`` that the images cannot tell is NaN.
-    Keras's own validation breaks or weighs images unequally where a batch does not divide among
-    the replicas. ``predict`` gives scores ``[N, K]`` of the images with these ``labels``.
+    Place it before the callbacks that monitor them. Keras's own validation crashes or weights
+    images unequally when a batch does not divide among the replicas.
+
+    Args:
+        predict: returns the scores ``[N, K]`` of the validation images.
+        labels: their class indices ``[N]``.
+        classes: the K class names. ``val_auc`` is NaN where the images do not define it.
     """
 
     def __init__(
@@ -42,22 +46,23 @@ class Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         scores = self.predict()
         if not np.isfinite(scores).all():
-            raise diverged(self.model, f"validation gives nan after epoch {epoch + 1}")
-        measured = split_metrics(self.labels, scores, self.classes)
+            raise divergence_error(self.model, f"NaN validation scores after epoch {epoch + 1}")
+        metrics = split_metrics(self.labels, scores, self.classes)
         assert logs is not None
-        logs["val_loss"], logs["val_accuracy"] = measured["loss"], measured["accuracy"]
-        logs["val_auc"] = math.nan if measured["auc"] is None else measured["auc"]
+        logs["val_loss"], logs["val_accuracy"] = metrics["loss"], metrics["accuracy"]
+        logs["val_auc"] = math.nan if metrics["auc"] is None else metrics["auc"]
 
 
-class Keep(keras.callbacks.Callback):
-    """Have the model end with the weights of its best epoch, the first of equals.
+class BestWeights(keras.callbacks.Callback):
+    """Restore the weights of the best epoch when training ends; of equal epochs, the first.
 
     Args:
-        monitor: ``val_loss``, ``val_accuracy`` or ``val_auc``; ``last`` keeps the last epoch's
-            weights (and takes the lowest ``val_loss`` for the best epoch).
-        on_best: called with the epoch in each epoch that is the best so far.
+        monitor: ``val_loss``, ``val_accuracy`` or ``val_auc``. With ``last`` the model retains the
+            weights of the last epoch, and ``on_best`` goes by the lowest ``val_loss``.
+        on_best: called with the epoch whenever it is the best so far.
 
-    ``epoch`` is the one whose weights the model ends with.
+    Attributes:
+        epoch: the epoch whose weights the model ends with.
     """
 
     def __init__(self, monitor: str, on_best: Callable[[int], None] | None = None) -> None:
@@ -71,7 +76,8 @@ class Keep(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         assert logs is not None
-        value = logs[self.monitor] if mode(self.monitor) == "min" else -logs[self.monitor]
+        sign = 1 if monitor_mode(self.monitor) == "min" else -1
+        value = sign * logs[self.monitor]
         if self.last:
             self.epoch = epoch
         if not value < self.best:
@@ -88,12 +94,12 @@ class Keep(keras.callbacks.Callback):
 
 
 class EpochTables(keras.callbacks.Callback):
-    """Rewrite the run's tables an epoch after each, and keep the history."""
+    """Record the history, and rewrite the per-epoch CSV files of the run after each epoch."""
 
     def __init__(self, paths: RunPaths, model_name: str) -> None:
         super().__init__()
         self.paths = paths
-        self.name = model_name
+        self.model_name = model_name
         self.history: list[dict[str, float]] = []
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -111,22 +117,22 @@ class EpochTables(keras.callbacks.Callback):
         self._write()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        self._write()  # where an earlier process has trained, and its files are gone
+        self._write()  # a resumed run may have no epoch left, and lack the files
 
     def _write(self) -> None:
         table = pd.DataFrame(self.history)
-        accuracy = self.paths.accuracy(self.name)
+        accuracy = self.paths.accuracy(self.model_name)
         write_csv(accuracy, table[["epoch", "train_accuracy", "val_accuracy"]])
-        write_csv(self.paths.loss(self.name), table[["epoch", "train_loss", "val_loss"]])
-        write_csv(self.paths.auc(self.name), table[["epoch", "val_auc"]])
+        write_csv(self.paths.loss(self.model_name), table[["epoch", "train_loss", "val_loss"]])
+        write_csv(self.paths.auc(self.model_name), table[["epoch", "val_auc"]])
 
 
-class FiniteLoss(keras.callbacks.Callback):
-    """End a training whose loss is no finite number any more, with ``TrainingDivergedError``.
+class DivergenceCheck(keras.callbacks.Callback):
+    """Raise ``TrainingDivergedError`` when the training loss is no longer finite.
 
-    It goes first, before anything is made of such weights. To read the loss is to wait for the
-    device; it is the mean of the epoch so far, which never becomes finite again, so that once in
-    ``EVERY`` steps is enough.
+    Place it first, before anything is saved. Reading the loss waits for the device. The loss is the
+    mean of the epoch so far and never becomes finite again, so one check in ``EVERY`` steps is
+    enough.
     """
 
     EVERY = 20
@@ -152,20 +158,21 @@ class FiniteLoss(keras.callbacks.Callback):
         assert logs is not None
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            place = f"step {step}/{self.steps} of epoch {self.epoch + 1}"
-            raise diverged(self.model, f"the loss is {loss} by {place}")
+            position = f"epoch {self.epoch + 1}, step {step}/{self.steps}"
+            raise divergence_error(self.model, f"loss is {loss} at {position}")
 
 
-def diverged(model: keras.Model, what: str) -> TrainingDivergedError:
-    """The error for a training that gave numbers which are none."""
+def divergence_error(model: keras.Model, symptom: str) -> TrainingDivergedError:
+    """Return the error for a training that diverged, with its learning rate."""
     rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
     return TrainingDivergedError(
-        f"{what}, at a learning rate of {rate:g}; lower train.learning_rate"
+        f"the training diverged ({symptom}) at a learning rate of {rate:g}; "
+        "lower train.learning_rate"
     )
 
 
 class LearningRate(keras.callbacks.Callback):
-    """Put the learning rate that the epoch used into its logs."""
+    """Add the learning rate of the epoch to its logs."""
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         assert logs is not None
@@ -174,28 +181,28 @@ class LearningRate(keras.callbacks.Callback):
         )
 
 
-def mode(monitor: str) -> Literal["min", "max"]:
-    """Whether the measure is better when it is lower or higher."""
+def monitor_mode(monitor: str) -> Literal["min", "max"]:
+    """Return whether lower or higher values of a metric are better."""
     return "min" if monitor == "val_loss" else "max"
 
 
-def watchers(config: TrainConfig) -> list[keras.callbacks.Callback]:
-    """Early stopping and the reduction of the learning rate, as configured."""
-    chosen: list[keras.callbacks.Callback] = []
+def monitor_callbacks(config: TrainConfig) -> list[keras.callbacks.Callback]:
+    """Return the configured callbacks for early stopping and learning rate reduction."""
+    callbacks: list[keras.callbacks.Callback] = []
     if (stop := config.early_stopping) is not None:
-        chosen.append(
+        callbacks.append(
             keras.callbacks.EarlyStopping(
                 monitor=stop.monitor,
-                mode=mode(stop.monitor),
+                mode=monitor_mode(stop.monitor),
                 patience=stop.patience,
                 min_delta=stop.min_delta,
             )
         )
     if (plateau := config.reduce_lr) is not None:
-        chosen.append(
+        callbacks.append(
             keras.callbacks.ReduceLROnPlateau(
                 monitor=plateau.monitor,
-                mode=mode(plateau.monitor),
+                mode=monitor_mode(plateau.monitor),
                 factor=plateau.factor,
                 patience=plateau.patience,
                 min_delta=plateau.min_delta,
@@ -203,4 +210,4 @@ def watchers(config: TrainConfig) -> list[keras.callbacks.Callback]:
                 min_lr=plateau.min_lr,
             )
         )
-    return chosen
+    return callbacks

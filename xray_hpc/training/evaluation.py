@@ -15,10 +15,10 @@ from xray_hpc.models.registry import MODELS
 from xray_hpc.records.atomic_files import write_csv, write_json
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.training import run_figures
-from xray_hpc.training.fit import Fitted
+from xray_hpc.training.fit import FitResult
 
 
-def evaluate(fitted: Fitted, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
+def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
     """Predict validation and test once each, and write scores, ROC, metrics and figures."""
     measured = {split: _evaluate_split(fitted, config, data, paths, split) for split in SPLITS}
     name, title = config.model.name, MODELS[config.model.name].title
@@ -42,14 +42,14 @@ def evaluate(fitted: Fitted, config: RunConfig, data: Dataset, paths: RunPaths) 
 
 
 def _evaluate_split(
-    fitted: Fitted, config: RunConfig, data: Dataset, paths: RunPaths, split: str
+    fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPaths, split: str
 ) -> dict[str, Any]:
     name, title = config.model.name, MODELS[config.model.name].title
     indices = data.splits[split]
     labels = data.labels[indices]
-    scores = fitted.learner.predict(split)
+    scores = fitted.training_model.predict(split)
     measured = split_metrics(labels, scores, data.classes)
-    write_csv(paths.scores(name, split), scores_table(data, indices, scores))
+    write_csv(paths.scores(name, split), build_scores_table(data, indices, scores))
     curves = roc_curves(labels, scores, data.classes)
     tables = [
         pd.DataFrame({"fpr": fpr, "tpr": tpr, "thresholds": thresholds, "class": curve})
@@ -65,11 +65,13 @@ def _evaluate_split(
         measured["confusion"], data.classes, f"{title}: confusion on {split}"
     )
     run_figures.save(paths, f"{name}_confusion_{split}", figure)
-    print(report(split, measured), flush=True)
+    print(format_report(split, measured), flush=True)
     return measured
 
 
-def scores_table(data: Dataset, indices: npt.NDArray[np.int64], scores: Floats) -> pd.DataFrame:
+def build_scores_table(
+    data: Dataset, indices: npt.NDArray[np.int64], scores: Floats
+) -> pd.DataFrame:
     """One row an image: its label, its scores, its file and its patient.
 
     Of two classes ``y_scores`` is the score of the second; of more there is a column a class.
@@ -88,7 +90,7 @@ def scores_table(data: Dataset, indices: npt.NDArray[np.int64], scores: Floats) 
     )
 
 
-def report(split: str, measured: dict[str, Any]) -> str:
+def format_report(split: str, measured: dict[str, Any]) -> str:
     """What the log says of a split: one line, and each class's precision, recall and F1."""
     line = f"{split}: accuracy {measured['accuracy']:.3f}"
     if measured["false_negatives"] is None:

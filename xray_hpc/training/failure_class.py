@@ -1,4 +1,4 @@
-"""Why a training failed: the class of an exception, and the exit code that tells the worker."""
+"""Classify the exception that ended a training, and choose the exit code for the worker."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from xray_hpc.records import exit_codes
 from xray_hpc.records.atomic_files import STORAGE_ERRORS
 from xray_hpc.records.run_record import Failure
 
-# Libraries that write (HDF5, Keras, Pillow) may keep of an OSError nothing but its words. Those of
-# some are said of networks and devices too.
-SAID_OF_OTHERS = {errno.EACCES, errno.EPERM, errno.ETIMEDOUT}
-STORAGE_WORDS = [os.strerror(number) for number in sorted(STORAGE_ERRORS - SAID_OF_OTHERS)]
+# Libraries that write files (HDF5, Keras, Pillow) may replace an OSError by an exception that only
+# quotes its message. The messages of these errors are also used for networks and devices.
+AMBIGUOUS_ERRORS = {errno.EACCES, errno.EPERM, errno.ETIMEDOUT}
+STORAGE_MESSAGES = [os.strerror(number) for number in sorted(STORAGE_ERRORS - AMBIGUOUS_ERRORS)]
 
 
-class Verdict(NamedTuple):
-    """What is written about a failure, and what the process exits with."""
+class ClassifiedFailure(NamedTuple):
+    """The failure class for ``run.json``, and the exit code of the training process."""
 
     failure: Failure
     code: int
 
 
-def judge(error: BaseException, *, on_gpu: bool) -> Verdict:
-    """The class of ``error``; ``on_gpu`` says whether the run trains on GPUs."""
-    if _is_storage(error):
-        return Verdict(Failure.STORAGE, exit_codes.STORAGE)
+def classify_failure(error: BaseException, *, on_gpu: bool) -> ClassifiedFailure:
+    """Return the class of ``error``; ``on_gpu`` says whether the run trains on GPUs."""
+    if _is_storage_error(error):
+        return ClassifiedFailure(Failure.STORAGE, exit_codes.STORAGE)
     if isinstance(error, NodeError):
-        return Verdict(Failure.NODE_FAILURE, exit_codes.UNFIT_NODE)
+        return ClassifiedFailure(Failure.NODE_FAILURE, exit_codes.UNFIT_NODE)
     if isinstance(error, TrainingDivergedError):
-        return Verdict(Failure.NAN_LOSS, 1)
+        return ClassifiedFailure(Failure.NAN_LOSS, 1)
     if isinstance(error, UserError):
-        return Verdict(Failure.BAD_DATA, exit_codes.WRONG_INPUT)
+        return ClassifiedFailure(Failure.BAD_DATA, exit_codes.WRONG_INPUT)
     if isinstance(error, MemoryError):
-        return Verdict(Failure.OUT_OF_MEMORY, 1)
-    # By its name: TensorFlow may be what could not be imported.
+        return ClassifiedFailure(Failure.OUT_OF_MEMORY, 1)
+    # Compared by name, because the import of TensorFlow may be what failed.
     if type(error).__name__ == "ResourceExhaustedError":
         on_host = not on_gpu or "device:CPU" in str(error)
-        return Verdict(Failure.OUT_OF_MEMORY if on_host else Failure.GPU_OUT_OF_MEMORY, 1)
-    return Verdict(Failure.BUG, 1)
+        return ClassifiedFailure(Failure.OUT_OF_MEMORY if on_host else Failure.GPU_OUT_OF_MEMORY, 1)
+    return ClassifiedFailure(Failure.BUG, 1)
 
 
-def _is_storage(error: BaseException) -> bool:
+def _is_storage_error(error: BaseException) -> bool:
     return any(
         (isinstance(link, OSError) and link.errno in STORAGE_ERRORS)
-        or any(words in str(link) for words in STORAGE_WORDS)
+        or any(message in str(link) for message in STORAGE_MESSAGES)
         for link in _chain(error)
     )
 

@@ -1,4 +1,4 @@
-"""What a model is fed: images, or what its feature extractor has made of them."""
+"""The input of a model in training: images, or cached features of images."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from xray_hpc.models.registry import output
 
 
 class Feed(Protocol):
-    """Batches of a data set."""
+    """Batches of a data set for training and evaluation."""
 
     def training(self, epochs: range, first_step: int = 0) -> tf.data.Dataset:
-        """Those of ``epochs``, the first from its step ``first_step`` on.
+        """Return the training batches of ``epochs``.
 
-        See ``batches.training_batches``.
+        The first epoch starts at step ``first_step``. See ``input_pipeline.training_batches``.
         """
 
     def evaluation(self, split: str) -> tf.data.Dataset:
-        """Those of a split in its order, the last one filled up.
+        """Return the images of a split in order, with the last batch padded.
 
-        See ``batches.evaluation_batches``.
+        See ``input_pipeline.evaluation_batches``.
         """
 
 
 @dataclass(frozen=True)
-class Images:
-    """Images, changed as they come."""
+class ImageFeed:
+    """Batches of images, augmented on the fly."""
 
     config: RunConfig
     data: Dataset
@@ -76,8 +76,14 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """What a feature extractor has made of the images: of so many views each, ``augment.views``."""
+class FeatureFeed:
+    """Batches of cached features.
+
+    Attributes:
+        config: the run; ``augment.views`` is the number of augmented views of a training image.
+        data: its data set.
+        arrays: the features by split; those of the training images hold one view after another.
+    """
 
     config: RunConfig
     data: Dataset
@@ -87,42 +93,41 @@ class Outputs:
         config, views, classes = self.config, self.config.augment.views, len(self.data.classes)
         assert isinstance(views, int)
         labels = self.data.labels[self.data.splits["train"]]
-        answers = encode_targets(labels, output(config.model, classes), classes)
+        targets = encode_targets(labels, output(config.model, classes), classes)
         weights = sample_weights(labels)
+        weighted = config.train.balance == "class_weights"
 
-        def plan(epoch: int) -> tuple[npt.NDArray[Any], ...]:
+        def epoch_rows(epoch: int) -> tuple[npt.NDArray[Any], ...]:
             order = epoch_order(labels, config.train.balance, config.seed, epoch)
             rows = epoch_views(order, views, epoch) * len(labels) + order
-            return rows, answers[order], weights[order]
+            return rows, targets[order], weights[order]
 
-        read = _reader(self.arrays["train"], config.train.batch_size)
+        read = _row_reader(self.arrays["train"], config.train.batch_size)
 
-        def fed(rows: tf.Tensor, answer: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            weighed = config.train.balance == "class_weights"
-            return (read(rows), answer, weight) if weighed else (read(rows), answer)
+        def load(rows: tf.Tensor, target: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return (read(rows), target, weight) if weighted else (read(rows), target)
 
-        batches = planned_batches(plan, epochs, config.train.batch_size, first_step)
-        return prefetch_unsharded(batches.map(fed, num_parallel_calls=tf.data.AUTOTUNE))
+        batches = planned_batches(epoch_rows, epochs, config.train.batch_size, first_step)
+        return prefetch_unsharded(batches.map(load, num_parallel_calls=tf.data.AUTOTUNE))
 
     def evaluation(self, split: str) -> tf.data.Dataset:
-        outputs, size = self.arrays[split], self.config.train.batch_size
-        batches = tf.data.Dataset.from_tensor_slices(padded_batches(np.arange(len(outputs)), size))
-        return prefetch_unsharded(
-            batches.map(_reader(outputs, size), num_parallel_calls=tf.data.AUTOTUNE)
-        )
+        features, size = self.arrays[split], self.config.train.batch_size
+        batches = tf.data.Dataset.from_tensor_slices(padded_batches(np.arange(len(features)), size))
+        read = _row_reader(features, size)
+        return prefetch_unsharded(batches.map(read, num_parallel_calls=tf.data.AUTOTUNE))
 
 
-def _reader(outputs: npt.NDArray[Any], batch_size: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function of a graph that reads rows of ``outputs`` where they lie."""
+def _row_reader(features: npt.NDArray[Any], batch_size: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a graph function that reads rows of a memory-mapped array."""
 
     def read_rows(rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         with callback_guard() as useful:
-            return np.asarray(outputs[rows if useful else np.zeros_like(rows)])
+            return np.asarray(features[rows if useful else np.zeros_like(rows)])
 
     def read(rows: tf.Tensor) -> tf.Tensor:
-        # It only reads: TensorFlow need not have one call wait for another.
-        batch = tf.numpy_function(read_rows, [rows], outputs.dtype, stateful=False)
-        batch.set_shape((batch_size, *outputs.shape[1:]))
+        # Not stateful: TensorFlow may run several calls at once.
+        batch = tf.numpy_function(read_rows, [rows], features.dtype, stateful=False)
+        batch.set_shape((batch_size, *features.shape[1:]))
         return batch
 
     return read

@@ -1,4 +1,4 @@
-"""Finding the weights of a run."""
+"""Fit the weights of a run."""
 
 from __future__ import annotations
 
@@ -15,37 +15,41 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import ConfigError
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.callbacks import (
+    BestWeights,
+    DivergenceCheck,
     EpochTables,
-    FiniteLoss,
-    Keep,
     LearningRate,
     Validation,
-    watchers,
+    monitor_callbacks,
 )
-from xray_hpc.training.checkpoint import Position, State, StateFiles
-from xray_hpc.training.checkpointing import Checkpointing
-from xray_hpc.training.loop import train
+from xray_hpc.training.checkpoint import CheckpointCallback
+from xray_hpc.training.checkpoint_store import Checkpoint, CheckpointStore, Position
+from xray_hpc.training.loop import run_epochs
 from xray_hpc.training.progress_callbacks import ProgressFile, ProgressLine
-from xray_hpc.training.save_model import Checkpoints
-from xray_hpc.training.training_model import Learner
+from xray_hpc.training.save_model import BestWeightsWriter
+from xray_hpc.training.training_model import TrainingModel
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What was trained (it has the weights that are kept) and how it came about.
+class FitResult:
+    """A fitted model, with the weights selected by ``train.keep``, and its history.
 
-    ``seconds`` is what all its epochs took, also those of processes that were interrupted.
+    Attributes:
+        training_model: the model.
+        history: one row per epoch.
+        best_epoch: the epoch of the selected weights, from 0.
+        seconds: training time over all attempts.
     """
 
-    learner: Learner
+    training_model: TrainingModel
     history: pd.DataFrame
     best_epoch: int
     seconds: float
 
     @property
     def model(self) -> keras.Model:
-        """The whole model."""
-        return self.learner.whole
+        """The full model, which takes images."""
+        return self.training_model.full_model
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -55,101 +59,113 @@ class Fitted:
 def fit(
     config: RunConfig,
     data: Dataset,
-    learner: Learner,
+    training_model: TrainingModel,
     paths: RunPaths,
-    states: StateFiles,
+    store: CheckpointStore,
     *,
     bar: bool = False,
-) -> Fitted:
-    """Train what ``learner`` has; the same configuration gives the same weights every time.
+) -> FitResult:
+    """Train the model; the same configuration gives the same weights every time.
 
-    That also holds where the run was interrupted: it goes on from the newest of ``states``.
+    This also holds after an interruption: training resumes from the newest checkpoint in ``store``.
+
+    Args:
+        config: the run.
+        data: its images.
+        training_model: the compiled model and its input.
+        paths: where the tables and the progress are written.
+        store: where checkpoints are saved.
+        bar: whether to show a progress bar.
 
     Raises:
-        UserError: a measure that is to be watched cannot be told of the validation images, or
-            the newest state is of another origin.
-        TrainingDivergedError: the loss is no number any more.
+        UserError: a monitored metric is undefined on the validation images, or the newest
+            checkpoint belongs to another run or other software.
+        TrainingDivergedError: the training diverged.
     """
     validation = data.labels[data.splits["validation"]]
     check_monitors(config.train, validation)
-    state = states.newest()
+    checkpoint = store.load_newest()
     epochs, steps = config.train.epochs, len(data.splits["train"]) // config.train.batch_size
-    start = tell_start(state, epochs, steps)
-    batches = learner.feed.training(range(start.epoch, epochs), start.step)
-    keep = Keep(config.train.keep)
+    start = resume_position(checkpoint, epochs, steps)
+    batches = training_model.feed.training(range(start.epoch, epochs), start.step)
+    best_weights = BestWeights(config.train.keep)
     if config.train.save_best:
-        keep.on_best = Checkpoints(paths, config, data, learner.whole, start.epoch)
+        best_weights.on_best = BestWeightsWriter(
+            paths, config, data, training_model.full_model, start.epoch
+        )
     tables = EpochTables(paths, config.model.name)
     callbacks = [
-        FiniteLoss(steps),
+        DivergenceCheck(steps),
         Validation(
-            lambda: learner.predict("validation", between=checkpointing.look),
+            lambda: training_model.predict(
+                "validation", after_batch=checkpoint_callback.save_if_due
+            ),
             validation,
             data.classes,
         ),
         LearningRate(),
-        *watchers(config.train),
-        keep,
+        *monitor_callbacks(config.train),
+        best_weights,
         tables,
         ProgressLine(epochs, steps, bar=bar),
     ]
-    before, began = state.seconds if state else 0.0, time.monotonic()
+    earlier, began = checkpoint.seconds if checkpoint else 0.0, time.monotonic()
 
     def seconds() -> float:
-        return before + time.monotonic() - began
+        return earlier + time.monotonic() - began
 
-    with Checkpointing(
-        states,
+    with CheckpointCallback(
+        store,
         config.train.checkpoint,
-        keep=keep,
-        others=callbacks,
-        state=state,
+        best_weights=best_weights,
+        callbacks=callbacks,
+        checkpoint=checkpoint,
         clock=seconds,
         epochs=epochs,
         steps=steps,
-    ) as checkpointing:
-        del state  # its arrays are as large as the model
-        begun = start.epoch + start.step / steps
-        progress = ProgressFile(paths, keep, tables, epochs, begun, seconds)
-        callbacks = [*callbacks, checkpointing, progress]
-        train(
-            learner.trained,
+    ) as checkpoint_callback:
+        del checkpoint  # its arrays are as large as the model
+        epochs_before = start.epoch + start.step / steps
+        progress = ProgressFile(paths, best_weights, tables, epochs, epochs_before, seconds)
+        callbacks = [*callbacks, checkpoint_callback, progress]
+        run_epochs(
+            training_model.trained_model,
             batches,
             callbacks,
             start=start,
             epochs=epochs,
             steps=steps,
-            most=checkpointing.most_steps,
+            max_steps=checkpoint_callback.max_steps,
         )
-    return Fitted(learner, pd.DataFrame(tables.history), keep.epoch, seconds())
+    return FitResult(training_model, pd.DataFrame(tables.history), best_weights.epoch, seconds())
 
 
-def tell_start(state: State | None, epochs: int, steps: int) -> Position:
-    """Where training begins, which is said: behind the last epoch where it is over."""
-    if state is None:
+def resume_position(checkpoint: Checkpoint | None, epochs: int, steps: int) -> Position:
+    """Return where training starts, and log it; after the last epoch if training is complete."""
+    if checkpoint is None:
         return Position(0, 0)
-    words = state.position.words(epochs, steps)
-    if state.over or state.position.epoch == epochs:
-        print(f"trained already, to {words}", flush=True)
+    position = checkpoint.position.describe(epochs, steps)
+    if checkpoint.stopped or checkpoint.position.epoch == epochs:
+        print(f"Training was completed at {position}.", flush=True)
         return Position(epochs, 0)
-    print(f"going on after {words}", flush=True)
-    return state.position
+    print(f"Resuming from {position}.", flush=True)
+    return checkpoint.position
 
 
 def check_monitors(config: TrainConfig, labels: npt.NDArray[np.int64]) -> None:
-    """Check that every measure which decides something can be told of the validation images.
+    """Check that every monitored metric is defined on the validation images.
 
     Raises:
-        UserError: it is ``val_auc``, and all images are of one class.
+        UserError: ``val_auc`` is monitored, and all images are of one class.
     """
-    watched = {"train.keep": config.keep}
+    monitors = {"train.keep": config.keep}
     if config.early_stopping is not None:
-        watched["train.early_stopping.monitor"] = config.early_stopping.monitor
+        monitors["train.early_stopping.monitor"] = config.early_stopping.monitor
     if config.reduce_lr is not None:
-        watched["train.reduce_lr.monitor"] = config.reduce_lr.monitor
-    keys = [key for key, monitor in watched.items() if monitor == "val_auc"]
+        monitors["train.reduce_lr.monitor"] = config.reduce_lr.monitor
+    keys = [key for key, monitor in monitors.items() if monitor == "val_auc"]
     if keys and len(np.unique(labels)) == 1:
         raise ConfigError(
-            f"{keys[0]} is val_auc, which the validation images cannot tell: all "
-            f"{len(labels)} are of one class; use val_loss, or another data.split"
+            f"{keys[0]}=val_auc is undefined on the validation images: all {len(labels)} are of "
+            "one class; use val_loss, or another data.split"
         )

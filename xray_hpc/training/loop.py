@@ -1,4 +1,4 @@
-"""The loop over epochs and steps, which begins wherever an earlier process left off."""
+"""The loop over epochs and steps, which can start between any two steps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from xray_hpc.training.checkpoint import Position
+from xray_hpc.training.checkpoint_store import Position
 
-CALL_SECONDS = 0.1  # that a call of several steps takes, and a signal may wait for
+CALL_SECONDS = 0.1  # duration of a call of several steps, which can delay the response to a signal
 MOST_STEPS = 64
 TIMED_STEPS = 4
 
 
-def train(
+def run_epochs(
     model: keras.Model,
     batches: tf.data.Dataset,
     callbacks: Sequence[keras.callbacks.Callback],
@@ -24,23 +24,27 @@ def train(
     start: Position,
     epochs: int,
     steps: int,
-    most: Callable[[], int] = lambda: 1,
+    max_steps: Callable[[], int] = lambda: 1,
 ) -> None:
-    """Train ``model`` as ``model.fit`` does, from ``start`` to the end of epoch ``epochs``.
+    """Train ``model`` as ``model.fit`` does, from ``start`` to the end of the last epoch.
 
-    ``Model.fit`` begins with any epoch, but not within one. Callbacks are called as it calls them,
-    but for the logs of a batch: these are tensors, and to read one is to wait for the device.
+    ``Model.fit`` can start at any epoch, but not within one. Callbacks are called as ``fit`` calls
+    them, except that the logs of a batch are tensors: reading one waits for the device.
 
     Args:
-        batches: those that are left from ``start`` on, ``steps`` of each epoch.
-        callbacks: one of them puts back the state at ``start``, as training begins and (that of
-            the metrics, which each epoch resets) as its first epoch does.
-        most: how many steps there may be before the callbacks are called again. Short ones are
-            done several at a time, without Python between them, which changes no result.
+        model: a compiled model.
+        batches: the batches from ``start`` on, ``steps`` per epoch.
+        callbacks: one of them restores the checkpoint at ``start``: in ``on_train_begin``, and the
+            metrics (which every epoch resets) in the first ``on_epoch_begin``.
+        start: where to start.
+        epochs: number of epochs, counted from the beginning of the training.
+        steps: number of steps per epoch.
+        max_steps: returns how many steps may run before the next call of the callbacks. Short steps
+            run several at a time, without Python in between; the result is the same.
     """
     if start.epoch < epochs:
-        _prepare(model, batches)
-        execute = _Execute(model, batches)
+        _build_metrics(model, batches)
+        execute = _StepExecutor(model, batches)
     hooks = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs, steps=steps)
     model.stop_training = False
     hooks.on_train_begin()
@@ -50,7 +54,7 @@ def train(
         step = start.step if epoch == start.epoch else 0
         while step < steps and not model.stop_training:
             hooks.on_train_batch_begin(step)
-            count = min(most(), steps - step)
+            count = min(max_steps(), steps - step)
             count, logs = execute(count)
             step += count
             for callback in callbacks:
@@ -61,67 +65,72 @@ def train(
     hooks.on_train_end()
 
 
-class _Execute:
-    """Do steps: on one device so many at a time as take ``CALL_SECONDS``, measured on the first."""
+class _StepExecutor:
+    """Run training steps.
+
+    On one device, as many steps per call as take ``CALL_SECONDS``, measured on the first steps.
+    """
 
     def __init__(self, model: keras.Model, batches: tf.data.Dataset) -> None:
         strategy = model.distribute_strategy
         self.iterator: Iterator[Any] = iter(strategy.experimental_distribute_dataset(batches))
-        self.pace = self.fitting = 1
-        self.alone = strategy.num_replicas_in_sync == 1
+        self.steps_per_call = self.most_steps = 1
+        self.one_device = strategy.num_replicas_in_sync == 1
         self.timed = -1
         self.seconds = 0.0
-        one = tf.function(model.train_step, reduce_retracing=True)
+        train_step = tf.function(model.train_step, reduce_retracing=True)
 
-        def step(iterator: Any) -> None:
-            strategy.run(one, args=(next(iterator),))
+        def run_step(iterator: Any) -> None:
+            strategy.run(train_step, args=(next(iterator),))
 
-        def several(iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
+        def run_steps(iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
             def body(done: tf.Tensor) -> tuple[tf.Tensor]:
-                step(iterator)
+                run_step(iterator)
                 return (done + 1,)
 
-            if self.alone:
+            if self.one_device:
                 tf.while_loop(lambda done: done < count, body, (0,), parallel_iterations=1)
-            else:  # in a loop of the graph those of Keras crash (keras#18145, keras#19246)
-                step(iterator)
+            else:  # Keras crashes in a graph loop on several replicas (keras#18145, keras#19246)
+                run_step(iterator)
             metrics: dict[str, tf.Tensor] = model.get_metrics_result()
             return metrics
 
-        self.function = tf.function(several, autograph=False)
+        self.function = tf.function(run_steps, autograph=False)
 
-    def __call__(self, most: int) -> tuple[int, dict[str, tf.Tensor]]:
-        """Do at most so many steps; give how many, and what the metrics are then."""
-        count, began = min(most, self.pace), time.perf_counter()
+    def __call__(self, max_steps: int) -> tuple[int, dict[str, tf.Tensor]]:
+        """Run at most ``max_steps``; return how many were run and the metrics after them."""
+        count, began = min(max_steps, self.steps_per_call), time.perf_counter()
         logs = self.function(self.iterator, tf.constant(count))
-        if self.alone and self.timed < TIMED_STEPS:
+        if self.one_device and self.timed < TIMED_STEPS:
             self._time(began, logs)
-        elif self.alone:
+        elif self.one_device:
             self._adapt(count, time.perf_counter() - began)
         return count, logs
 
     def _adapt(self, count: int, seconds: float) -> None:
-        """Do fewer at a time while they are slow: rows may come from the disk, or others compute.
+        """Run fewer steps per call while they are slow (slow disk, busy CPUs).
 
-        A GPU may still be at work when the call is over, so that there are never more than fit.
+        A GPU may still be working when the call returns, so the measured number is never exceeded.
         """
         if seconds > 2 * CALL_SECONDS:
-            self.pace = max(1, self.pace // 2)
-        elif seconds < CALL_SECONDS / 2 and count == self.pace:
-            self.pace = min(self.fitting, 2 * self.pace)
+            self.steps_per_call = max(1, self.steps_per_call // 2)
+        elif seconds < CALL_SECONDS / 2 and count == self.steps_per_call:
+            self.steps_per_call = min(self.most_steps, 2 * self.steps_per_call)
 
     def _time(self, began: float, logs: dict[str, tf.Tensor]) -> None:
         for value in logs.values():
             value.numpy()  # wait for the device
         self.timed += 1
-        if self.timed > 0:  # the first step is traced and compiled in its time
+        if self.timed > 0:  # the first step includes tracing and compiling
             self.seconds += time.perf_counter() - began
         if self.timed == TIMED_STEPS:
             fitting = CALL_SECONDS * TIMED_STEPS / self.seconds
-            self.pace = self.fitting = max(1, min(MOST_STEPS, int(fitting)))
+            self.steps_per_call = self.most_steps = max(1, min(MOST_STEPS, int(fitting)))
 
 
-def _prepare(model: keras.Model, batches: tf.data.Dataset) -> None:
-    """Have Keras make the metrics, as ``fit`` does before any epoch."""
-    zeros = tf.nest.map_structure(lambda of: tf.zeros(of.shape, of.dtype), batches.element_spec)
+def _build_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:
+    """Have Keras build the metrics, as ``fit`` does before the first epoch."""
+    zeros = tf.nest.map_structure(
+        lambda spec: tf.zeros(spec.shape, spec.dtype), batches.element_spec
+    )
     model.fit(tf.data.Dataset.from_tensors(zeros), epochs=0, shuffle=False, verbose=0)

@@ -1,4 +1,4 @@
-"""What a model says of the same batches, again and again as it is trained."""
+"""Predict the same batches repeatedly while a model is trained."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import tensorflow as tf
 
 
 class Predictor:
-    """The outputs of ``model``, as its weights are then, for ``rows`` rows in whole ``batches``.
+    """Compute the outputs of ``model`` for fixed batches, with its current weights.
 
-    ``Model.predict`` makes two iterators over the batches each time, on which a small split spends
-    most of its time. Here one goes round.
+    ``Model.predict`` creates two iterators over the batches on every call, which takes most of the
+    time on a small split; here a single iterator repeats the batches.
+
+    Args:
+        model: the model.
+        batches: full batches; the last one may be padded.
+        rows: number of rows without the padding.
     """
 
     def __init__(self, model: keras.Model, batches: tf.data.Dataset, rows: int) -> None:
@@ -26,21 +31,21 @@ class Predictor:
         self._iterator: Iterator[Any] = iter(distributed)
 
         def step(iterator: Iterator[Any]) -> tuple[tf.Tensor, ...]:
-            outputs = strategy.run(lambda own: model(own, training=False), (next(iterator),))
+            outputs = strategy.run(lambda batch: model(batch, training=False), (next(iterator),))
             parts: tuple[tf.Tensor, ...] = strategy.experimental_local_results(outputs)
             return parts
 
         self._step = tf.function(step)
 
-    def __call__(self, between: Callable[[], None] = lambda: None) -> npt.NDArray[Any]:
-        """The outputs ``[rows, ...]``; ``between`` is called after each batch."""
+    def __call__(self, after_batch: Callable[[], None] = lambda: None) -> npt.NDArray[Any]:
+        """Return the outputs ``[rows, ...]``; call ``after_batch`` after each batch."""
         outputs: list[tf.Tensor] = []
         for _ in range(self._steps):
             outputs += self.predict_batch()
-            between()
+            after_batch()
         return np.concatenate([output.numpy() for output in outputs])[: self._rows]
 
     def predict_batch(self) -> tuple[tf.Tensor, ...]:
-        """The outputs of the next batch, by replica."""
+        """Return the outputs of the next batch, one tensor per replica."""
         parts: tuple[tf.Tensor, ...] = self._step(self._iterator)
         return parts

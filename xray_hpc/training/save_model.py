@@ -24,7 +24,7 @@ from xray_hpc.records.paths import RunPaths
 from xray_hpc.training import run_figures
 
 
-class Checkpoints:
+class BestWeightsWriter:
     """``checkpoints/epoch-NNNN.weights.h5``: the weights of each epoch that was the best so far.
 
     They fit ``model.keras``, on however many replicas they were found: they are those of ``model``
@@ -37,7 +37,7 @@ class Checkpoints:
     ) -> None:
         self.paths = paths
         self.model = model
-        self.plain = plain(model, config, len(data.classes))
+        self.plain = plain_keras_model(model, config, len(data.classes))
         kept = {paths.checkpoint(epoch) for epoch in range(first)}
         for path in paths.checkpoints.glob("*"):  # half-written ones too
             if path not in kept:
@@ -49,13 +49,13 @@ class Checkpoints:
             self.plain.save_weights(temporary)
 
 
-def plain(model: keras.Model, config: RunConfig, classes: int) -> keras.Model:
+def plain_keras_model(model: keras.Model, config: RunConfig, classes: int) -> keras.Model:
     """``model``, or one like it of plain Keras layers where it was built for several replicas."""
     replicated = any(
         isinstance(layer, GlobalBatchDropout) or getattr(layer, "synchronized", False)
         for layer in flat_layers(model)
     )
-    return plain_model(config, classes) if replicated else model
+    return build_plain_model(config, classes) if replicated else model
 
 
 def copy_weights(model: keras.Model, to: keras.Model) -> None:
@@ -64,14 +64,14 @@ def copy_weights(model: keras.Model, to: keras.Model) -> None:
         to.set_weights(model.get_weights())
 
 
-def plain_model(config: RunConfig, classes: int) -> keras.Model:
+def build_plain_model(config: RunConfig, classes: int) -> keras.Model:
     """The run's model with random weights, of plain Keras layers alone."""
     return build_model(resolve(config.model)[0], config.data.input_shape, classes)
 
 
-def export(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
+def export_model(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
     """Write ``model.keras``, which takes raw pixels 0..255, and show it in words and a picture."""
-    saved = plain(model, config, len(data.classes))
+    saved = plain_keras_model(model, config, len(data.classes))
     copy_weights(model, saved)
     write_text(paths.summary, model_diagram.summary(saved))
     run_figures.save(paths, "model", model_diagram.draw(saved))

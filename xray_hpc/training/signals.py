@@ -1,4 +1,4 @@
-"""How the training process ends when it is told to, or when the worker that started it is gone."""
+"""End the training process at a signal, or when the worker that started it is gone."""
 
 from __future__ import annotations
 
@@ -7,57 +7,57 @@ import signal
 import threading
 from typing import NoReturn
 
-# Slurm signals each process of a job, and Ctrl-C each of a terminal: not the worker alone.
-ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
+# Slurm signals every process of a job, and Ctrl-C every process of a terminal, not just the worker.
+EXIT_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
 
-UNSAVED = threading.Lock()
-"""Held while the process has something that would be lost: it does not end at a signal then.
+UNSAVED_WORK = threading.Lock()
+"""Hold this lock while the process has work that an exit would lose; signals do not end it then.
 
-Its holder asks :func:`told` now and then, brings what it has to safety and calls :func:`end`.
+The holder polls :func:`received_signal`, saves its work and calls :func:`exit_after_signal`.
 """
 
-_told = threading.Event()
+_received: list[signal.Signals] = []
 
 
-def end_when_told() -> None:
-    """Have signal n end the process with 128 + n; to be called before any thread starts.
+def exit_on_signals() -> None:
+    """Have signal n end the process with exit code 128 + n. Call it before starting any thread.
 
-    A thread waits for the signal, so that it is heard within a long step too, and no Python code
-    is interrupted. A signal that is ignored, as nohup has it, stays so.
+    A thread waits for the signals, so that a long training step does not delay them and no Python
+    code is interrupted. Signals that are ignored (as by nohup) remain ignored.
     """
-    heard = {number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN}
-    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
-    threading.Thread(target=_end_at_signal, args=[heard], daemon=True).start()
+    handled = {number for number in EXIT_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+    signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+    threading.Thread(target=_exit_at_signal, args=[handled], daemon=True).start()
 
 
-def end_with_parent(pipe: int) -> None:
-    """Have the process end at once when nobody holds the other end of ``pipe``.
+def exit_with_parent(pipe: int) -> None:
+    """Have the process exit at once when the other end of ``pipe`` closes.
 
-    The worker that started it is dead then, and another may own the run: nothing more is written.
+    The worker is dead then and another one may own the run, so nothing more may be written.
     """
-    threading.Thread(target=_end_at_eof, args=[pipe], daemon=True).start()
+    threading.Thread(target=_exit_at_eof, args=[pipe], daemon=True).start()
 
 
-def told() -> bool:
-    """Whether a signal has told the process to end."""
-    return _told.is_set()
+def received_signal() -> signal.Signals | None:
+    """Return the signal that asked the process to exit, if one has."""
+    return _received[0] if _received else None
 
 
-def end() -> NoReturn:
-    """End the process as it was told to; to be called by the holder of ``UNSAVED``."""
-    UNSAVED.release()
+def exit_after_signal() -> NoReturn:
+    """Release ``UNSAVED_WORK``, whose holder the caller is, and wait for the process to exit."""
+    UNSAVED_WORK.release()
     while True:
         threading.Event().wait()
 
 
-def _end_at_signal(heard: set[signal.Signals]) -> None:
-    number = signal.sigwait(heard)
-    _told.set()
-    with UNSAVED:
+def _exit_at_signal(handled: set[signal.Signals]) -> None:
+    number = signal.Signals(signal.sigwait(handled))
+    _received.append(number)
+    with UNSAVED_WORK:
         os._exit(128 + number)
 
 
-def _end_at_eof(pipe: int) -> None:
+def _exit_at_eof(pipe: int) -> None:
     while os.read(pipe, 1):
         pass
     os._exit(1)

@@ -21,7 +21,7 @@ def make_strategy(devices: Sequence[str] | None = None) -> tf.distribute.Mirrore
     return tf.distribute.MirroredStrategy(devices=list(devices))
 
 
-def grow_gpu_memory() -> None:
+def enable_memory_growth() -> None:
     """Have TensorFlow take GPU memory as it is needed; to be called before any is used."""
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)

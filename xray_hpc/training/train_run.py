@@ -9,6 +9,7 @@ from functools import partial
 
 import tensorflow as tf
 
+from xray_hpc.code_digest import library_versions, software_identity
 from xray_hpc.config.run_config import DataConfig, RunConfig
 from xray_hpc.data.dataset import Dataset, load_dataset
 from xray_hpc.errors import DataError
@@ -18,15 +19,14 @@ from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import remove_checkpoints, write_feature_blocks
 from xray_hpc.records.run_record import Status, now, update_record
 from xray_hpc.training import run_figures
-from xray_hpc.training.augmentation_preview import augmented
-from xray_hpc.training.checkpoint import StateFiles
-from xray_hpc.training.code_digest import software, versions
+from xray_hpc.training.augmentation_preview import draw_augmentation_preview
+from xray_hpc.training.checkpoint_store import CheckpointStore
 from xray_hpc.training.evaluation import evaluate
 from xray_hpc.training.fit import fit
 from xray_hpc.training.gpu_check import check_gpus
-from xray_hpc.training.save_model import export
-from xray_hpc.training.strategy import check_batch, gpu_names, grow_gpu_memory, make_strategy
-from xray_hpc.training.training_model import make_learner
+from xray_hpc.training.save_model import export_model
+from xray_hpc.training.strategy import check_batch, enable_memory_growth, gpu_names, make_strategy
+from xray_hpc.training.training_model import make_training_model
 
 
 def train_run(paths: RunPaths, *, bar: bool = False) -> None:
@@ -41,7 +41,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
         TrainingDivergedError: the loss is no number any more.
     """
     run = read_frozen(paths)
-    asked = gpus_asked()
+    asked = requested_gpus()
     prepare_devices(asked)
     if asked:
         check_gpus(asked)
@@ -51,24 +51,24 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     strategy = make_strategy()
     replicas = strategy.num_replicas_in_sync
     gpus = gpu_names()
-    if asked is None and not gpus and gpus_given():
+    if asked is None and not gpus and gpus_allocated():
         print(
             "warning: this job was given GPUs, but TensorFlow sees none and trains on the CPU; "
             "TF_CPP_MIN_LOG_LEVEL=0 shows why"
         )
-    update_record(paths, gpus=gpus, replicas=replicas, versions=versions())
+    update_record(paths, gpus=gpus, replicas=replicas, versions=library_versions())
     check_batch(run.config.train.batch_size, replicas, len(data.splits["train"]))
     print(describe(run.config, data, replicas), flush=True)
     if not run.config.augment.identity:
-        run_figures.save(paths, "augmented", augmented(data, run.config))
-    states = StateFiles(paths.state, {"run": run.name, **software()})
-    learner = make_learner(
+        run_figures.save(paths, "augmented", draw_augmentation_preview(data, run.config))
+    states = CheckpointStore(paths.state, {"run": run.name, **software_identity()})
+    training_model = make_training_model(
         run.config, data, strategy, run.cache, partial(_record_feature_blocks, paths)
     )
-    fitted = fit(run.config, data, learner, paths, states, bar=bar)
+    fitted = fit(run.config, data, training_model, paths, states, bar=bar)
     began = time.monotonic()
     evaluate(fitted, run.config, data, paths)
-    export(fitted.model, run.config, data, paths)
+    export_model(fitted.model, run.config, data, paths)
     seconds = fitted.seconds + time.monotonic() - began
     update_record(
         paths,
@@ -93,13 +93,13 @@ def remove_leftovers(paths: RunPaths) -> None:
             path.unlink()
 
 
-def gpus_asked() -> int | None:
+def requested_gpus() -> int | None:
     """How many GPUs this process is to use; ``None`` where its worker did not say."""
     asked = os.environ.get("XRAY_HPC_GPUS")
     return int(asked) if asked else None
 
 
-def gpus_given() -> bool:
+def gpus_allocated() -> bool:
     """Whether the environment gives this process GPUs."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") not in (None, "", "-1", "NoDevFiles")
 
@@ -111,7 +111,7 @@ def prepare_devices(gpus: int | None = None) -> None:
     """
     if gpus == 0:
         tf.config.set_visible_devices([], "GPU")
-    grow_gpu_memory()
+    enable_memory_growth()
     if cpus := os.environ.get("XRAY_HPC_CPUS") or os.environ.get("SLURM_CPUS_PER_TASK"):
         tf.config.threading.set_intra_op_parallelism_threads(int(cpus))
     tf.config.experimental.enable_op_determinism()

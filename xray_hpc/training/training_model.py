@@ -1,4 +1,4 @@
-"""The model of a run, ready to be trained: whole, or its trainable head on cached features."""
+"""A model prepared for training: the full model on images, or its head on cached features."""
 
 from __future__ import annotations
 
@@ -16,90 +16,98 @@ from xray_hpc.features.store import features, load
 from xray_hpc.metrics import Floats, probabilities
 from xray_hpc.models.build_model import build_model
 from xray_hpc.models.registry import check, output, resolve, weights_files
-from xray_hpc.training.feed import Feed, Images, Outputs
+from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed
 from xray_hpc.training.predictor import Predictor
 
 
 @dataclass(frozen=True)
-class Learner:
-    """A model and what it is fed.
+class TrainingModel:
+    """A model and its input.
 
-    ``trained`` is the part of ``whole`` that is trained, compiled; they share their weights.
+    Attributes:
+        full_model: the model that takes images; it is saved, and not compiled.
+        trained_model: the compiled part that is trained, which shares its weights: all of it, or
+            the trainable head on cached features.
+        feed: the batches that ``trained_model`` takes.
+        data: the data set.
     """
 
-    whole: keras.Model
-    trained: keras.Model
+    full_model: keras.Model
+    trained_model: keras.Model
     feed: Feed
     data: Dataset
     _predictors: dict[str, Predictor] = field(default_factory=dict, init=False, repr=False)
 
-    def predict(self, split: str, between: Callable[[], None] = lambda: None) -> Floats:
-        """Scores ``[N, K]`` of the images of a split, in one pass.
+    def predict(self, split: str, after_batch: Callable[[], None] = lambda: None) -> Floats:
+        """Return the scores ``[N, K]`` of the images of a split.
 
-        ``between`` is called after each batch.
+        ``after_batch`` is called after each batch.
         """
         if split not in self._predictors:
             batches, rows = self.feed.evaluation(split), len(self.data.splits[split])
-            self._predictors[split] = Predictor(self.trained, batches, rows)
-        return probabilities(self._predictors[split](between))
+            self._predictors[split] = Predictor(self.trained_model, batches, rows)
+        return probabilities(self._predictors[split](after_batch))
 
 
-def make_learner(
+def make_training_model(
     config: RunConfig,
     data: Dataset,
     strategy: tf.distribute.Strategy,
     cache: Path,
     told: Callable[[int], None] = lambda done: None,
-) -> Learner:
-    """Build the model under ``strategy``, and compute or read the features that it caches.
+) -> TrainingModel:
+    """Build and compile the model, and compute its cached features if it uses them.
 
-    ``told``: see ``features.load``.
+    Args:
+        config: the run.
+        data: its data set.
+        strategy: the devices.
+        cache: the folder of cached features.
+        told: see ``features.store.load``.
 
     Raises:
-        UserError: the model does not fit the images, or the cache cannot hold the cached features.
+        UserError: the model does not fit the images, or the cache cannot hold the features.
     """
     model = build(config, len(data.classes), strategy)
-    with strategy.scope():  # a model of its own, so that the whole one is saved uncompiled
+    with strategy.scope():  # a second Model object, so that the saved one is not compiled
         trained = keras.Model(model.input, model.output, name=model.name)
-    feed: Feed = Images(config, data)
+    feed: Feed = ImageFeed(config, data)
     if config.train.features not in ("auto", "off") and isinstance(config.augment.views, int):
         place = find_cut(model)
-        assert place is not None, (
-            "a plan keeps the outputs of feature extractors only where there is one"
-        )
+        assert place is not None, "the plan uses cached features only where a model has a cut"
         with strategy.scope():
             wanted, trained = (
                 features(config, data, model, place, cache),
                 trainable_head(model, place),
             )
         (arrays,) = load([wanted], config, data, model, strategy, told)
-        feed = Outputs(config, data, arrays)
+        feed = FeatureFeed(config, data, arrays)
     with strategy.scope():
         _compile(trained, config, len(data.classes))
-    return Learner(model, trained, feed, data)
+    return TrainingModel(model, trained, feed, data)
 
 
 def build(config: RunConfig, classes: int, strategy: tf.distribute.Strategy) -> keras.Model:
-    """The model with the weights that its training starts from.
+    """Return the model with its initial weights.
 
     Raises:
-        UserError: it does not fit the images.
+        UserError: the model does not fit the images.
     """
     check(config, classes)
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.train.precision)
-    settled, _ = resolve(config.model)
+    resolved, _ = resolve(config.model)
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         return build_model(
-            settled, config.data.input_shape, classes, weights_files(settled), replicas=replicas
+            resolved, config.data.input_shape, classes, weights_files(resolved), replicas=replicas
         )
 
 
 def _compile(model: keras.Model, config: RunConfig, classes: int) -> None:
-    """Give the model its optimizer, loss and training accuracy.
+    """Compile the model with its optimizer, loss and training accuracy.
 
-    Weights of images, where there are any, count in the loss and not in the accuracy.
+    Image weights, where there are any, apply to the loss and not to the accuracy.
     """
     if output(config.model, classes) == "sigmoid":
         loss, accuracy = "binary_crossentropy", keras.metrics.BinaryAccuracy(name="accuracy")
@@ -111,10 +119,10 @@ def _compile(model: keras.Model, config: RunConfig, classes: int) -> None:
 
 
 def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
-    """The optimizer by its Keras name, with the configured learning rate."""
-    kinds = {
+    """Return the configured Keras optimizer."""
+    optimizers = {
         "adam": keras.optimizers.Adam,
         "rmsprop": keras.optimizers.RMSprop,
         "sgd": keras.optimizers.SGD,
     }
-    return kinds[config.optimizer](learning_rate=config.learning_rate)
+    return optimizers[config.optimizer](learning_rate=config.learning_rate)

@@ -20,7 +20,7 @@ from xray_hpc import __version__
 DECIDING = ("data", "features", "models", "synthetic", "training", "metrics.py")
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """The versions that decide a result."""
     return {
         "python": platform.python_version(),
@@ -31,13 +31,13 @@ def versions() -> dict[str, str]:
     }
 
 
-def software() -> dict[str, str]:
+def software_identity() -> dict[str, str]:
     """What has to be the same for a training to go on: versions, and a digest of our own code.
 
     Of Python the first two numbers: the digest is of what it makes of the code.
     """
     own = {"xray_hpc": __version__, "code": code_digest(Path(xray_hpc.__file__).parent)}
-    return own | versions() | {"python": "{}.{}".format(*platform.python_version_tuple())}
+    return own | library_versions() | {"python": "{}.{}".format(*platform.python_version_tuple())}
 
 
 @functools.cache

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.training.code_digest import code_digest, software
+from xray_hpc.code_digest import code_digest, software_identity
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     folder = tmp_path / "package"
-    for name in ("data", "models", "training", "report"):
+    for name in ("data", "features", "models", "synthetic", "training", "report"):
         (folder / name).mkdir(parents=True)
         (folder / name / "code.py").write_text("def double(x):\n    return 2 * x\n")
     (folder / "metrics.py").write_text("HALF = 0.5\n")
@@ -54,5 +54,5 @@ def test_nor_is_code_that_no_training_runs(package: Path) -> None:
 
 def test_the_software_is_named_with_its_versions() -> None:
     versions = {"xray_hpc", "python", "tensorflow", "keras", "numpy", "opencv"}
-    assert software().keys() == versions | {"code"}
-    assert all(software().values())
+    assert software_identity().keys() == versions | {"code"}
+    assert all(software_identity().values())

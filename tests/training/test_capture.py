@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from xray_hpc.training.callbacks import Keep
-from xray_hpc.training.checkpoint import Position
-from xray_hpc.training.state import capture, restore
+from xray_hpc.training.callbacks import BestWeights
+from xray_hpc.training.checkpoint import capture, restore
+from xray_hpc.training.checkpoint_store import Position
 
 BACKBONE = (2, 2)
 HEAD = (2, 1)
@@ -64,7 +64,7 @@ def test_a_model_goes_on_as_the_one_that_was_captured() -> None:
     [
         lambda: keras.callbacks.EarlyStopping("val_loss", patience=4, min_delta=0.1),
         lambda: keras.callbacks.ReduceLROnPlateau("val_loss", patience=4, cooldown=2),
-        lambda: Keep("val_loss"),
+        lambda: BestWeights("val_loss"),
     ],
 )
 def test_a_callback_remembers_what_it_counts(make: Callable[[], keras.callbacks.Callback]) -> None:

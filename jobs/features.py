@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import job_logging
-from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.__main__ import quiet_start
 from xray_hpc.training.signals import exit_on_signals
@@ -32,7 +32,7 @@ def main() -> None:
         "--unchecked", action="store_true", help="do not look at the job's GPUs before using them"
     )
     arguments = parser.parse_args()
-    runs = [read_frozen(RunPaths(folder.resolve())) for folder in arguments.run]
+    runs = [read_frozen_run(RunPaths(folder.resolve())) for folder in arguments.run]
     exit_on_signals()
     with quiet_start():
         from xray_hpc.training.gpu_check import check_gpus

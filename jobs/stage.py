@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xray_hpc import job_logging
 from xray_hpc.data.stage_data import stage_data, used_augmentations
-from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="+", help="results/<sweep>/runs/<run>")
     for folder in parser.parse_args().run:
         paths = RunPaths(folder.resolve())
-        run = read_frozen(paths)
+        run = read_frozen_run(paths)
         shown = used_augmentations(paths.sweep, run)
         stage_data(run.config.data, run.cache, paths.sweep, shown, run.config.seed)
 

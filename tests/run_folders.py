@@ -12,7 +12,7 @@ import pytest
 
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
-from xray_hpc.records.run_progress import Progress, write_progress
+from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.records.run_record import RunRecord, Status, write_record
 
 HOUR = ("2026-01-01T12:00:00+00:00", "2026-01-01T13:00:00+00:00")
@@ -60,7 +60,7 @@ class Sweep:
 
 def trained(paths: RunPaths, done: int, **fields: Any) -> None:
     """What the training of a run of 10 epochs says after so many."""
-    start = Progress(done, 10, 0, 60.0, 1, 0.75, 0.5, 0.8125)
+    start = TrainingProgress(done, 10, 0, 60.0, 1, 0.75, 0.5, 0.8125)
     write_progress(paths, dataclasses.replace(start, **fields))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic import three_models, write_run
-from xray_hpc.records.atomic_files import locked
+from xray_hpc.records.atomic_files import file_lock
 from xray_hpc.records.paths import SweepPaths
 
 REPOSITORY = Path(__file__).parents[1]
@@ -92,7 +92,7 @@ def test_names_print_on_a_terminal_that_knows_ascii_only(tmp_path: Path) -> None
 
 
 def test_a_second_collector_waits_for_the_first(sweep: SweepPaths) -> None:
-    with locked(sweep.report / ".lock"):
+    with file_lock(sweep.report / ".lock"):
         second = subprocess.Popen(
             [sys.executable, *VERB, str(sweep.folder)],
             cwd=REPOSITORY,

@@ -89,13 +89,13 @@ def test_a_run_is_followed_over_a_restart_until_it_has_ended(
         assert process.stdout is not None
         assert process.stderr is not None
         assert [process.stdout.readline() for _ in range(2)] == ["epoch 1\n", "epoch 2\n"]
-        with Lease.take(paths.lease), paths.log.open("a") as log:
+        with Lease.acquire(paths.lease), paths.log.open("a") as log:
             log.write("epoch 3\n")
             log.flush()
             assert process.stdout.readline() == "epoch 3\n"
         update_record(paths, status=Status.INTERRUPTED)
         programs.queue(j7="PENDING|BeginTime||1:00")
-        with Lease.take(paths.lease), paths.log.open("a") as log:
+        with Lease.acquire(paths.lease), paths.log.open("a") as log:
             log.write("epoch 4\n")
             log.flush()
             assert process.stdout.readline() == "epoch 4\n"
@@ -107,7 +107,7 @@ def test_a_run_is_followed_over_a_restart_until_it_has_ended(
 
 
 def test_ctrl_c_ends_following_quietly(sweep: Sweep, tmp_path: Path) -> None:
-    with Lease.take(sweep.paths.run(RUN).lease), following(tmp_path, "ft") as process:
+    with Lease.acquire(sweep.paths.run(RUN).lease), following(tmp_path, "ft") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()

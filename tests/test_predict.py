@@ -24,7 +24,7 @@ from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
 from xray_hpc.models.model_card import ModelCard, add_card
 from xray_hpc.records.atomic_files import read_json, write_json
-from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths
 
 REPOSITORY = Path(__file__).parents[1]
@@ -428,7 +428,7 @@ def test_the_test_images_of_a_run_get_the_scores_that_the_run_gave_them(
     train = [sys.executable, "-m", "xray_hpc.train", "model=cnn", "train.epochs=1", "name=s", *data]
     subprocess.run(train, check=True, capture_output=True)
     (folder,) = Path("results/s/runs").iterdir()
-    frozen = read_frozen(RunPaths(folder))
+    frozen = read_frozen_run(RunPaths(folder))
     root = build_index(frozen.config.data, frozen.cache).root
     given = rows(RunPaths(folder).scores("cnn", "test"))
     listed = "".join(f"{root / row['file']}\n" for row in given)

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from xray_hpc import progress_bar
-from xray_hpc.progress_bar import Progress
+from xray_hpc.progress_bar import ProgressBar
 
 
 class Terminal(io.StringIO):
@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 
 def test_a_log_gets_one_line_at_the_end_of_a_short_job() -> None:
     log = io.StringIO()
-    with Progress("packing images", 2000, log) as shown:
+    with ProgressBar("packing images", 2000, log) as shown:
         for _ in range(20):
             shown.advance(100)
     assert log.getvalue().startswith("packing images 2,000/2,000, ")
@@ -28,7 +28,7 @@ def test_what_was_done_before_is_in_the_count_and_not_in_the_rate(
     times = iter([100.0, 100.0, 102.0])
     monkeypatch.setattr(progress_bar.time, "monotonic", lambda: next(times))
     log = io.StringIO()
-    with Progress("packing images", 1000, log, begun=900) as shown:
+    with ProgressBar("packing images", 1000, log, begun=900) as shown:
         shown.advance(100)
     assert log.getvalue() == "packing images 1,000/1,000, 50 a second\n"
 
@@ -36,7 +36,7 @@ def test_what_was_done_before_is_in_the_count_and_not_in_the_rate(
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_bar, "LOG_SECONDS", 0)
     log = io.StringIO()
-    with Progress("packing images", 3, log) as shown:
+    with ProgressBar("packing images", 3, log) as shown:
         for _ in range(3):
             shown.advance()
     starts = [line.split(",")[0] for line in log.getvalue().splitlines()]
@@ -46,7 +46,7 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_terminal_gets_a_bar_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_bar, "TERMINAL_SECONDS", 0)
     terminal = Terminal()
-    with Progress("packing images", 2, terminal) as shown:
+    with ProgressBar("packing images", 2, terminal) as shown:
         shown.advance()
         shown.advance()
     text = terminal.getvalue()
@@ -57,6 +57,6 @@ def test_a_terminal_gets_a_bar_on_one_line(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_failed_job_is_not_shown_as_done() -> None:
     log = io.StringIO()
-    with pytest.raises(ZeroDivisionError), Progress("packing images", 3, log):
+    with pytest.raises(ZeroDivisionError), ProgressBar("packing images", 3, log):
         raise ZeroDivisionError
     assert log.getvalue() == ""

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 from xray_hpc import cli
 from xray_hpc.errors import ConfigError
-from xray_hpc.monitoring.cancel_runs import Cancelling, compact, plan
+from xray_hpc.monitoring.cancel_runs import CancelPlan, compact_job_ids, plan_cancel
 from xray_hpc.monitoring.discovery import find_sweep
-from xray_hpc.monitoring.status_view import counted
+from xray_hpc.monitoring.status_view import format_counts
 
 
 def main() -> int:
     """The command: 0, or 1 where the answer was no."""
     given = _parser().parse_args()
-    cancelling = plan(find_sweep(given.sweep, given.results), given.runs)
+    cancelling = plan_cancel(find_sweep(given.sweep, given.results), given.runs)
     name = cancelling.sweep.name
     for line in _notes(cancelling):
         print(line)
@@ -24,8 +24,8 @@ def main() -> int:
         if not given.yes and not _agreed(f"cancel {_what(cancelling)} of {name}"):
             print("nothing was cancelled")
             return 1
-        cancelling = cancelling.carry_out()
-    over = counted(cancelling.over.values())
+        cancelling = cancelling.execute()
+    over = format_counts(cancelling.over.values())
     if cancelling.nothing:
         print(f"nothing to cancel in {name}" + (f": {over}" if over else ""))
         return 0
@@ -58,17 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _what(cancelling: Cancelling) -> str:
+def _what(cancelling: CancelPlan) -> str:
     """``2 running, 9 pending runs (jobs 17_[3-13] 16 18)``."""
     runs = cancelling.runs.values()
-    words = f"{counted(runs)} run{'' if len(runs) == 1 else 's'}" if runs else "the jobs"
+    words = f"{format_counts(runs)} run{'' if len(runs) == 1 else 's'}" if runs else "the jobs"
     jobs = [*cancelling.jobs, *cancelling.beside]
-    ids = [f"job{'' if len(jobs) == 1 else 's'} {' '.join(compact(jobs))}"] if jobs else []
+    ids = [f"job{'' if len(jobs) == 1 else 's'} {' '.join(compact_job_ids(jobs))}"] if jobs else []
     ids += [f"process {owner.pid}" for owner in cancelling.processes.values()]
     return f"{words} ({', '.join(ids)})" if ids else words
 
 
-def _notes(cancelling: Cancelling) -> Iterator[str]:
+def _notes(cancelling: CancelPlan) -> Iterator[str]:
     for name, owner in cancelling.elsewhere.items():
         yield f"note: {name} is trained by {owner}, outside of Slurm; end it there"
 

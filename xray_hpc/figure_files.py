@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xray_hpc.records.atomic_files import replacing
+from xray_hpc.records.atomic_files import atomic_write
 
 
 def escape_dollars(text: str) -> str:
@@ -25,7 +25,7 @@ def save_figure(
 
     ``trim`` takes off empty margins. ``grey`` halves the file of a figure without colours.
     """
-    with replacing(path) as temporary, warnings.catch_warnings():
+    with atomic_write(path) as temporary, warnings.catch_warnings():
         # A name may be in a script that the font lacks: boxes are shown for it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         if trim:

@@ -69,6 +69,6 @@ def run_job(main: Callable[[], int | None]) -> NoReturn:
             return main()
         except UserError as error:
             logger.error("%s", " ".join(str(error).splitlines()))
-            return exit_codes.WRONG_INPUT
+            return exit_codes.USER_ERROR
 
     cli.run(logged)

@@ -9,11 +9,11 @@ import time
 from xray_hpc import cli
 from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.discovery import find_run
-from xray_hpc.monitoring.log_files import Growing, last_lines, of_slurm, tail
-from xray_hpc.monitoring.run_state import State, gather, state_of
+from xray_hpc.monitoring.log_files import GrowingFile, last_lines, slurm_output, tail
+from xray_hpc.monitoring.run_state import State, gather_evidence, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.slurm.cached_queue import NO_CLUSTER, Queue
+from xray_hpc.slurm.cached_queue import NO_CLUSTER, CachedQueue
 
 LOOK_SECONDS = 0.5
 STATE_SECONDS = 2.0
@@ -27,8 +27,8 @@ def main() -> None:
     if given.lines is not None and given.lines < 0:
         raise ConfigError(f"-n is {given.lines}; it must be 0 or more lines")
     paths = find_run(given.run, given.results)
-    log = Growing(paths.log)
-    text = log.more()
+    log = GrowingFile(paths.log)
+    text = log.read_new()
     _write(text if given.lines is None else last_lines(text, given.lines))
     if given.follow:
         text += _follow(paths, log)
@@ -57,14 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _follow(paths: RunPaths, log: Growing) -> bytes:
+def _follow(paths: RunPaths, log: GrowingFile) -> bytes:
     """Print what is added to the log until the run has ended; give that."""
     watch, added, looked = _Watch(paths), b"", -STATE_SECONDS
     while True:
         over = None
         if time.monotonic() - looked >= STATE_SECONDS:
             looked, over = time.monotonic(), watch.over()
-        new = log.more()  # after the question, so that nothing of its last words is lost
+        new = log.read_new()  # after the question, so that nothing of its last words is lost
         _write(new)
         added += new
         if over is not None:
@@ -78,7 +78,7 @@ class _Watch:
 
     def __init__(self, paths: RunPaths) -> None:
         self._paths = paths
-        self._queue = Queue()
+        self._queue = CachedQueue()
         self._asked = -QUEUE_SECONDS
 
     def over(self) -> State | None:
@@ -86,7 +86,7 @@ class _Watch:
         paths, sweep = self._paths, self._paths.sweep
         told = ledger.read(sweep)
         job, when = told.jobs().get(paths.name), told.cancelled.get(paths.name)
-        seen = gather(paths, cancelled=when)
+        seen = gather_evidence(paths, cancelled=when)
         finished = state_of(seen) is State.FINISHED
         submitted = (job and job.id) or (seen.record.job_id if seen.record else None)
         if seen.live and not finished:
@@ -95,16 +95,16 @@ class _Watch:
             if time.monotonic() - self._asked < QUEUE_SECONDS:
                 return None
             self._asked = time.monotonic()
-            self._queue.ask(told.users())
-            seen = gather(paths, job, self._queue.jobs, when)
-            if seen.live or self._queue.silent not in (None, NO_CLUSTER):
+            self._queue.refresh(told.users())
+            seen = gather_evidence(paths, job, self._queue.jobs, when)
+            if seen.live or self._queue.problem not in (None, NO_CLUSTER):
                 return None
         return state_of(seen)
 
 
 def _explain(paths: RunPaths) -> None:
     """Say why a log is empty, and show what the run's Slurm job printed instead."""
-    other = of_slurm(paths)
+    other = slurm_output(paths)
     if other is None:
         print(f"{paths.name} has printed nothing yet", file=sys.stderr)
         return

@@ -62,7 +62,7 @@ def main() -> int:
     from xray_hpc.prediction.predict_files import predict
     from xray_hpc.prediction.prediction_table import PredictionTable, csv_rows
     from xray_hpc.prediction.request import STDOUT, check_request
-    from xray_hpc.progress_bar import Progress
+    from xray_hpc.progress_bar import ProgressBar
     from xray_hpc.thread_map import available_cores
 
     listed = sys.stdin.buffer.read() if "-" in given.images else b""
@@ -77,7 +77,7 @@ def main() -> int:
     results = predict(request.found, request.card, score, request.threshold, available_cores())
     with (
         csv_rows(request.output, request.card.classes) as write,
-        Progress("scoring images", len(request.found)) as progress,
+        ProgressBar("scoring images", len(request.found)) as progress,
         closing(results),
     ):
         for prediction in results:

@@ -12,7 +12,7 @@ TERMINAL_SECONDS = 0.1
 LOG_SECONDS = 10.0
 
 
-class Progress:
+class ProgressBar:
     """Counts up to ``total`` and shows it on standard error.
 
     A context manager; ``what`` is the line's beginning, such as ``"packing images"``. An earlier
@@ -29,7 +29,7 @@ class Progress:
         self.terminal = self.stream.isatty()
         self._started = self._shown = time.monotonic()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(

@@ -15,9 +15,9 @@ from typing import NoReturn
 
 from xray_hpc import cli
 from xray_hpc.errors import ConfigError
-from xray_hpc.monitoring.discovery import find_sweep, sweeps
-from xray_hpc.monitoring.status_view import ROWS, of_all, of_sweep
-from xray_hpc.monitoring.sweep_status import WatchedRun, WatchedSweep, Watcher
+from xray_hpc.monitoring.discovery import find_sweep, find_sweeps
+from xray_hpc.monitoring.status_view import ROWS, sweep_lines, sweep_list_lines
+from xray_hpc.monitoring.sweep_status import RunStatus, SweepMonitor, SweepStatus
 from xray_hpc.monitoring.terminal_table import Screen
 
 SECONDS = 5.0
@@ -52,24 +52,24 @@ class _Status:
         self.all = given.all
         self.results = given.results
         self.named = [find_sweep(text, given.results) for text in given.sweep]
-        self.watcher = Watcher()
+        self.monitor = SweepMonitor()
 
-    def look(self) -> list[WatchedSweep]:
-        return self.watcher.look(self.named or sweeps(self.results))
+    def look(self) -> list[SweepStatus]:
+        return self.monitor.read_status(self.named or find_sweeps(self.results))
 
-    def lines(self, seen: Sequence[WatchedSweep], screen: Screen, rows: int) -> Iterator[str]:
+    def lines(self, seen: Sequence[SweepStatus], screen: Screen, rows: int) -> Iterator[str]:
         """What is shown; of a sweep ``rows`` runs at most, unless all are asked for."""
         if not seen:
             yield f"no sweeps in {self.results} yet"
         elif not self.named:
-            yield from of_all(seen, screen)
+            yield from sweep_list_lines(seen, screen)
         else:
             for number, watched in enumerate(seen):
                 if number:
                     yield ""
-                yield from of_sweep(watched, screen, None if self.all else rows)
-        if self.watcher.queue.silent:
-            yield screen.paint(screen.cut(self.watcher.queue.silent), "yellow")
+                yield from sweep_lines(watched, screen, None if self.all else rows)
+        if self.monitor.queue.problem:
+            yield screen.paint(screen.cut(self.monitor.queue.problem), "yellow")
 
 
 def _redraw(status: _Status, seconds: float) -> NoReturn:
@@ -95,7 +95,7 @@ def _repeat(status: _Status, seconds: float) -> NoReturn:
     before: object = None
     while True:
         seen = status.look()
-        now = ([_lasting(run) for one in seen for run in one.runs], status.watcher.queue.silent)
+        now = ([_lasting(run) for one in seen for run in one.runs], status.monitor.queue.problem)
         if now != before:
             before = now
             lines = status.lines(seen, Screen.of_stdout(), ROWS)
@@ -103,7 +103,7 @@ def _repeat(status: _Status, seconds: float) -> NoReturn:
         time.sleep(seconds)
 
 
-def _lasting(run: WatchedRun) -> WatchedRun:
+def _lasting(run: RunStatus) -> RunStatus:
     """What of it does not change by time alone."""
     return dataclasses.replace(run, seconds_left=None, limited=False)
 

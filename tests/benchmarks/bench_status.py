@@ -15,10 +15,10 @@ from tests.benchmarks.markdown_table import TIMES, Table, number, times
 from tests.benchmarks.paused_cluster import PausedCluster, SkippedError, start_paused_cluster
 from tests.benchmarks.timing import Sample, heavy_imports, progress, python, timed
 from xray_hpc.records import ledger
-from xray_hpc.records.lease import Lease, Owner, holder
+from xray_hpc.records.lease import Lease, LeaseOwner, current_owner
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
-from xray_hpc.records.run_progress import Progress
-from xray_hpc.records.run_record import Status, Try, now, read_record
+from xray_hpc.records.run_progress import TrainingProgress
+from xray_hpc.records.run_record import Attempt, Status, now, read_record
 from xray_hpc.slurm.client import QUEUE_FORMAT
 
 SIZE = 1000
@@ -98,9 +98,9 @@ def _age(sweep: SweepPaths, cluster: PausedCluster) -> None:
 
 
 def _begin(paths: RunPaths, job: str) -> None:
-    began = Try(now(), NODE, job)
-    _record(paths, status=Status.RUNNING, node=NODE, job_id=job, started=now(), tries=[began])
-    trained = Progress(20, EPOCHS, 0, 60.0, 12, 0.9, 0.3, 0.95)
+    began = Attempt(now(), NODE, job)
+    _record(paths, status=Status.RUNNING, node=NODE, job_id=job, started=now(), attempts=[began])
+    trained = TrainingProgress(20, EPOCHS, 0, 60.0, 12, 0.9, 0.3, 0.95)
     paths.progress.write_text(json.dumps(dataclasses.asdict(trained)))
 
 
@@ -127,7 +127,7 @@ def _record(paths: RunPaths, **changes: Any) -> None:
 
 def _lease(paths: RunPaths) -> None:
     """The lease of a process on another host."""
-    owner = Owner(NODE, "user", 1, now(), node=NODE, boot="another")
+    owner = LeaseOwner(NODE, "user", 1, now(), node=NODE, boot="another")
     paths.lease.mkdir(exist_ok=True)
     (paths.lease / "1").write_text(json.dumps(dataclasses.asdict(owner)))
 
@@ -165,10 +165,10 @@ def _lease_costs(runs: Sequence[RunPaths]) -> Iterator[tuple[str, Sample]]:
     leases: list[Lease] = []
 
     def look() -> Sample:
-        return timed(lambda: [holder(run.lease) for run in runs])
+        return timed(lambda: [current_owner(run.lease) for run in runs])
 
     yield "look up: never taken", look()
-    yield "take", timed(lambda: leases.extend(Lease.take(run.lease) for run in runs))
+    yield "take", timed(lambda: leases.extend(Lease.acquire(run.lease) for run in runs))
     yield "heartbeat", timed(lambda: _each(leases, Lease._renew))
     yield "look up: held on this host", look()
     yield "give back", timed(lambda: _each(leases, Lease.release))

@@ -22,7 +22,7 @@ import tensorflow as tf
 from tests.benchmarks.timing import Sample, cpu_seconds, repeated
 from xray_hpc.config.run_config import CheckpointConfig
 from xray_hpc.data.dataset import load_dataset
-from xray_hpc.records.frozen_run import FrozenRun, read_frozen
+from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.callbacks import BestWeights
 from xray_hpc.training.checkpoint import CheckpointCallback, capture, restore, restore_metrics
@@ -170,7 +170,7 @@ def main() -> None:
     """The command."""
     run_folder, seconds, repeat, file = sys.argv[1:]
     prepare_devices(gpus=0)
-    run = read_frozen(RunPaths(Path(run_folder)))
+    run = read_frozen_run(RunPaths(Path(run_folder)))
     steps = Steps(run)
     steps.train(0, None)  # traces the graph
     usual = run.config.train.checkpoint.seconds

@@ -48,7 +48,7 @@ TELLING = ("run.json", "progress.json", "log")
 
 
 @dataclass(frozen=True)
-class Try:
+class Attempt:
     """What one process has done of a training, from one step to another, counted from its start."""
 
     first: int
@@ -64,34 +64,34 @@ class Story:
 
     alone: pd.DataFrame
     killed: pd.DataFrame
-    tries: list[Try]
+    attempts: list[Attempt]
     steps: int
     files: int
 
     @property
     def lost(self) -> int:
         """How many steps were done again, because they came after the last checkpoint in place."""
-        return sum(a.last - b.first for a, b in itertools.pairwise(self.tries))
+        return sum(a.last - b.first for a, b in itertools.pairwise(self.attempts))
 
 
 def tell(folder: Path) -> Story:
     """Train both runs in ``folder``."""
     alone, killed = (new_run(folder, name) for name in ("alone", "killed"))
     progress("a run that nothing interrupts")
-    (whole,) = attempts(alone, [])
+    (whole,) = attempts_of(alone, [])
     steps = whole.last // EPOCHS
     tenth, draw = whole.last / KILLS, random.Random(1)
     moments = [round(tenth * (number + draw.random())) for number in range(KILLS)]
-    tries = []
-    for attempt in attempts(killed, moments):
+    attempts = []
+    for attempt in attempts_of(killed, moments):
         progress(f"one that is killed: steps {attempt.first} to {attempt.last} of {whole.last}")
-        tries.append(attempt)
+        attempts.append(attempt)
     mine, theirs = contents(killed), contents(alone)
     if mine != theirs:
         names = sorted(name for name in mine | theirs if mine.get(name) != theirs.get(name))
         raise RuntimeError(f"not the same: {', '.join(names)}")
     tables = [pd.read_csv(run.accuracy(MODEL)) for run in (alone, killed)]
-    return Story(*tables, tries, steps, len(mine))
+    return Story(*tables, attempts, steps, len(mine))
 
 
 def new_run(folder: Path, name: str) -> RunPaths:
@@ -103,7 +103,7 @@ def new_run(folder: Path, name: str) -> RunPaths:
     return sweep.run(run.name)
 
 
-def attempts(run: RunPaths, moments: list[int]) -> Iterator[Try]:
+def attempts_of(run: RunPaths, moments: list[int]) -> Iterator[Attempt]:
     """Train it to its end; kill the process that trains as it has come to each of ``moments``."""
     last = 0
     for moment in (*moments, None):
@@ -111,7 +111,7 @@ def attempts(run: RunPaths, moments: list[int]) -> Iterator[Try]:
         for place in train(run, until=moment):
             first = place - 1 if first is None else first
             last = place
-        yield Try(last if first is None else first, last)
+        yield Attempt(last if first is None else first, last)
 
 
 def train(run: RunPaths, *, until: int | None) -> Iterator[int]:
@@ -176,11 +176,11 @@ def draw(story: Story) -> Figure:
     """The accuracy of both runs over the epochs, above what each process did of the one killed."""
     with look():
         figure = Figure(figsize=(7, 4.4))
-        curves, tries = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
+        curves, attempts = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
         draw_curves(curves, story)
-        draw_tries(tries, story)
-        for attempt in story.tries[:-1]:
-            for axes in (curves, tries):
+        draw_attempts(attempts, story)
+        for attempt in story.attempts[:-1]:
+            for axes in (curves, attempts):
                 axes.axvline(attempt.last / story.steps, color=DONE, linewidth=0.6, zorder=1)
     return figure
 
@@ -199,32 +199,34 @@ def draw_curves(axes: Axes, story: Story) -> None:
         beside = {"xytext": (9, 0), "textcoords": "offset points", "va": side}
         axes.annotate(name, end, color=dark, **beside)
     axes.set_ylabel("Accuracy")
-    axes.set_title(f"Killed {len(story.tries) - 1} times: the same curve, the same bytes", pad=20)
+    axes.set_title(
+        f"Killed {len(story.attempts) - 1} times: the same curve, the same bytes", pad=20
+    )
     words = (
         f"The {story.files} files that each run leaves are equal, byte for byte; "
-        f"{story.lost} of {story.tries[-1].last} steps were done twice."
+        f"{story.lost} of {story.attempts[-1].last} steps were done twice."
     )
     place = {"xytext": (0, 7), "textcoords": "offset points", "fontsize": 8.5}
     axes.annotate(words, (0, 1), xycoords="axes fraction", **place)
     handles = [
         Line2D([], [], color="black", label="never interrupted", **BROAD),
-        Line2D([], [], color="black", label=f"killed {len(story.tries) - 1} times", **THIN),
+        Line2D([], [], color="black", label=f"killed {len(story.attempts) - 1} times", **THIN),
     ]
     axes.legend(handles=handles, loc="lower right", handlelength=2.6, **OPAQUE)
 
 
-def draw_tries(axes: Axes, story: Story) -> None:
+def draw_attempts(axes: Axes, story: Story) -> None:
     """A bar a process, from the checkpoint that it began with to where it was killed."""
-    ends = [attempt.first for attempt in story.tries[1:]] + [story.tries[-1].last]
-    for row, (attempt, kept) in enumerate(zip(story.tries, ends, strict=True), start=1):
+    ends = [attempt.first for attempt in story.attempts[1:]] + [story.attempts[-1].last]
+    for row, (attempt, kept) in enumerate(zip(story.attempts, ends, strict=True), start=1):
         for first, last, color in ((attempt.first, kept, DONE), (kept, attempt.last, LOST)):
             width = (last - first) / story.steps
             axes.barh(row, width, left=first / story.steps, color=color, height=0.8, zorder=2)
-    killed = story.tries[:-1]
+    killed = story.attempts[:-1]
     places = [attempt.last / story.steps for attempt in killed]
     axes.plot(places, range(1, len(killed) + 1), zorder=3, **CROSS)
     axes.set(xlabel="Epochs done", ylabel="Process", xlim=(0, EPOCHS), xticks=range(EPOCHS + 1))
-    axes.set(ylim=(len(story.tries) + 0.7, 0.3), yticks=(1, len(story.tries)))
+    axes.set(ylim=(len(story.attempts) + 0.7, 0.3), yticks=(1, len(story.attempts)))
     axes.grid(visible=False, axis="y")
     handles = [
         Line2D([], [], label="kill -9", **CROSS),
@@ -253,7 +255,7 @@ def main() -> None:
         story = tell(Path(folder))
     save_small(draw(story), options.figure)
     print(f"{options.figure}: {story.files} files of both runs have the same bytes;")
-    print(f"killed {len(story.tries) - 1} times; {story.lost} steps were lost and done again")
+    print(f"killed {len(story.attempts) - 1} times; {story.lost} steps were lost and done again")
 
 
 if __name__ == "__main__":

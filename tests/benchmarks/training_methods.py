@@ -12,7 +12,7 @@ from typing import Any
 from tests.benchmarks.dataset_subset import Part
 from tests.benchmarks.process_monitor import Spent, measure_process
 from xray_hpc.records.atomic_files import read_json
-from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
 
 BACKBONES = {"mobilenet_v2": "MobileNetV2", "resnet152v2": "ResNet152V2"}
@@ -125,7 +125,7 @@ def words_of(task: Task, place: Path) -> Iterator[str]:
 
 
 def _read(run: RunPaths) -> tuple[Training, Run]:
-    config, metrics = read_frozen(run).config, read_json(run.metrics)
+    config, metrics = read_frozen_run(run).config, read_json(run.metrics)
     if metrics["epochs"] != config.train.epochs:
         raise RuntimeError(f"{run.name} trained for {metrics['epochs']} epochs only")
     training = Training(config.model.name, config.train.learning_rate, config.model.unfreeze or 0)

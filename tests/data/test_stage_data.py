@@ -15,7 +15,7 @@ from xray_hpc.config.run_config import (
 )
 from xray_hpc.data.augmentation_figure import NamedAugmentation
 from xray_hpc.data.stage_data import stage_data, used_augmentations
-from xray_hpc.records.frozen_run import FrozenRun, Inputs, write_frozen
+from xray_hpc.records.frozen_run import FrozenRun, Inputs, write_frozen_run
 from xray_hpc.records.paths import SweepPaths
 
 LARCC = AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1)
@@ -37,7 +37,7 @@ def make_run(
             seed=seed,
         )
         run = FrozenRun(config, Inputs(data), tmp_path / "cache")
-        write_frozen(SweepPaths(tmp_path / "sweep").run(run.name), run)
+        write_frozen_run(SweepPaths(tmp_path / "sweep").run(run.name), run)
         return run
 
     return make

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.faults.standin import MODEL, digest_of
 from tests.faults.sweeps import Sweep
-from xray_hpc.monitoring.run_state import missing_file
+from xray_hpc.monitoring.run_state import find_damage
 from xray_hpc.records.run_record import Status
 
 Line = dict[str, Any]
@@ -70,10 +70,10 @@ def _judge(
     beside = sum(bool(line["beside"]) for line in audit)
     twice = len(ends) - len(set(ends)) + beside
     said = (*sweep.slurm_says(seed), report[run.name])
-    ended = [one.failure for one in record.tries[:-1]]
+    ended = [one.failure for one in record.attempts[:-1]]
     facts = {
         "is not finished": record.status is Status.FINISHED,
-        f"lacks a file: {missing_file(run, MODEL)}": missing_file(run, MODEL) is None,
+        f"lacks a file: {find_damage(run, MODEL)}": find_damage(run, MODEL) is None,
         "has another digest": bool(audit) and audit[-1].get("digest") == digest_of(sweep.epochs),
         f"lost epochs: {losses}": all(0 <= loss <= 1 for loss in losses),
         f"did epochs twice: {ends}": len(ends) == len(set(ends)),
@@ -81,7 +81,7 @@ def _judge(
         f"is finished, but Slurm and the report say {said}": said
         == ("COMPLETED", "0:0", "finished"),
         f"has tries that ended by {ended}": set(ended) <= set(failures),
-        "counts restarts wrongly": record.restarts == len(record.tries) - 1,
+        "counts restarts wrongly": record.restarts == len(record.attempts) - 1,
     }
     wrong = [f"run {seed} {what}: {sweep.told(seed)}" for what, holds in facts.items() if not holds]
     return Findings(max(losses, default=0), twice, wrong)

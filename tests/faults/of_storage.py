@@ -7,7 +7,7 @@ import sys
 from tests.faults import storage
 from tests.faults.doing import fault
 from tests.faults.sweeps import FaultError, Sweep
-from xray_hpc.records.lease import holder
+from xray_hpc.records.lease import current_owner
 from xray_hpc.records.run_record import Failure
 
 # While a record cannot be written, it cannot say why; the next try takes the one before for killed.
@@ -40,7 +40,7 @@ def read_only(sweep: Sweep) -> None:
     sweep.until_idle()
     storage.make_writable(sweep.results)
     runs = sweep.runs.values()
-    sweep.until(lambda: not any(holder(run.lease) for run in runs), "the leases to expire")
+    sweep.until(lambda: not any(current_owner(run.lease) for run in runs), "the leases to expire")
     collect(sweep)
 
 

@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from xray_hpc.records.atomic_files import read_json, replacing, write_json
-from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.atomic_files import atomic_write, read_json, write_json
+from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
-from xray_hpc.records.run_progress import Progress, checkpoint_name, write_progress
+from xray_hpc.records.run_progress import TrainingProgress, checkpoint_name, write_progress
 from xray_hpc.records.run_record import Status, now, update_record
 
 MODEL = "cnn"
@@ -123,7 +123,7 @@ class Control:
 def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     """Sleep through the run's epochs; ``run.json`` says ``finished`` last."""
     control = Control(Path(os.environ[CONTROL]))
-    config = read_frozen(paths).config
+    config = read_frozen_run(paths).config
     first, digest = newest(paths)
     for epoch in range(first, config.train.epochs):
         control.note(config.seed, what="begin", epoch=epoch)
@@ -132,20 +132,20 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
         digest = digest_after(epoch, digest)
         save(paths, epoch, digest)
         control.note(config.seed, what="end", epoch=epoch, digest=digest)
-        said = Progress(
+        said = TrainingProgress(
             epoch + 1, config.train.epochs, first, control.seconds(), epoch, 0.9, 0.3, 0.8
         )
         write_progress(paths, said)
         print(f"epoch {epoch + 1}/{config.train.epochs}", flush=True)
     for source in control.results.iterdir():
-        with replacing(paths.folder / source.name) as temporary:
+        with atomic_write(paths.folder / source.name) as temporary:
             shutil.copyfile(source, temporary)
     update_record(paths, status=Status.FINISHED, ended=now(), seconds=1.0)
 
 
 def newest(paths: RunPaths) -> tuple[int, str]:
     """The epoch to go on with, and the digest of those before it."""
-    files = sorted(paths.state.glob("epoch-*.json"))
+    files = sorted(paths.checkpoint_folder.glob("epoch-*.json"))
     if not files:
         return 0, ""
     state = read_json(files[-1])
@@ -158,7 +158,7 @@ def save(paths: RunPaths, epoch: int, digest: str) -> None:
 
     with UNSAVED_WORK:
         name = checkpoint_name(epoch + 1, 0)
-        write_json(paths.state / f"{name}.json", {"epoch": epoch, "digest": digest})
+        write_json(paths.checkpoint_folder / f"{name}.json", {"epoch": epoch, "digest": digest})
 
 
 def digest_after(epoch: int, before: str) -> str:

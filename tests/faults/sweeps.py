@@ -20,7 +20,7 @@ from tests.slurm.configuration import Size
 from tests.slurm.launching import Launcher
 from tests.slurm.processes import commands
 from xray_hpc.records.atomic_files import read_json
-from xray_hpc.records.frozen_run import read_frozen
+from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.records.run_record import RunRecord, read_record
 
@@ -119,7 +119,7 @@ class Sweep:
     def runs(self) -> dict[int, RunPaths]:
         """The runs by their seeds, once they are launched."""
         runs = [self.paths.run(folder.name) for folder in self.paths.runs.iterdir()]
-        return {read_frozen(run).config.seed: run for run in runs}
+        return {read_frozen_run(run).config.seed: run for run in runs}
 
     def record(self, seed: int) -> RunRecord:
         record = read_record(self.runs[seed])
@@ -240,9 +240,9 @@ class Sweep:
     def told(self, seed: int) -> str:
         """What a run's record and audit say, in a line."""
         record = self.record(seed)
-        tries = [(one.job_id, one.node, one.failure, one.retried) for one in record.tries]
+        attempts = [(one.job_id, one.node, one.failure, one.requeued) for one in record.attempts]
         line = self.control.audit(seed)[-1:]
-        return f"{seed} {record.run} {record.status.value} {record.error} {tries} audit: {line}"
+        return f"{seed} {record.run} {record.status.value} {record.error} {attempts} audit: {line}"
 
 
 @contextmanager

@@ -47,9 +47,9 @@ def test_what_there_is_room_for_is_submitted_at_once(launched: Launched) -> None
 
 
 def test_collect_jobs_submit_the_others(launched: Launched) -> None:
-    kinds = [found.kind for found in ledger.submissions(launched.sweep.paths).values()]
+    kinds = [found.kind for found in ledger.read(launched.sweep.paths).submissions.values()]
     assert kinds == ["stage", "runs", "collect"] * 3
-    assert ledger.waiting(launched.sweep.paths) == []
+    assert ledger.read(launched.sweep.paths).waiting == []
 
 
 def test_every_run_finishes(launched: Launched) -> None:

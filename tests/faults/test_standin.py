@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.standin import Control, digest_of
 from tests.report.synthetic import write_run
-from xray_hpc.monitoring.run_state import missing_file
+from xray_hpc.monitoring.run_state import find_damage
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
@@ -59,7 +59,7 @@ def record(paths: RunPaths) -> RunRecord:
 def test_it_leaves_a_finished_run(paths: RunPaths, control: Control) -> None:
     assert trained(paths, control) == 0
     assert record(paths).status is Status.FINISHED
-    assert missing_file(paths, "cnn") is None
+    assert find_damage(paths, "cnn") is None
     progress = read_progress(paths)
     assert progress is not None
     assert (progress.done, progress.epochs, progress.first) == (EPOCHS, EPOCHS, 0)

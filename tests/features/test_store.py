@@ -186,7 +186,7 @@ def test_a_damaged_file_that_another_process_has_mended_is_left_as_it_is(
         shutil.copy(whole, path)
         yield
 
-    monkeypatch.setattr(module, "locked", locked_after_another)
+    monkeypatch.setattr(module, "file_lock", locked_after_another)
     monkeypatch.setattr(module, "fill", lambda *args: pytest.fail("computed again"))
     assert_equal(compute(tmp_path), computed)
 

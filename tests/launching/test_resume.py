@@ -27,7 +27,7 @@ def sweep(composer: Any, capsys: pytest.CaptureFixture[str]) -> SweepPaths:
 def test_a_sweep_is_launched_again_from_its_folder(
     sweep: SweepPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one, other = ledger.expected_runs(sweep)
+    one, other = list(ledger.read(sweep).planned)
     assert resume(sweep) == 0
     assert capsys.readouterr().out.splitlines()[:3] == [
         f"sweep sweep: 2 runs, 2 to run, in {sweep.folder}",
@@ -88,7 +88,7 @@ def test_a_dry_run_changes_nothing(sweep: SweepPaths, capsys: pytest.CaptureFixt
 def test_a_run_without_its_configuration_is_named(
     sweep: SweepPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one, other = ledger.expected_runs(sweep)
+    one, other = list(ledger.read(sweep).planned)
     sweep.run(one).config.unlink()
     resume(sweep)
     said = capsys.readouterr().out
@@ -114,7 +114,7 @@ def test_only_runs_that_wait_for_room_are_submitted_by_the_collect_job(
 ) -> None:
     submit_waiting(sweep)
     assert capsys.readouterr().out == ""
-    one, other = ledger.expected_runs(sweep)
+    one, other = list(ledger.read(sweep).planned)
     ledger.append(sweep, "waiting", runs=[other])
     update_record(sweep.run(one), status=Status.FAILED)
     submit_waiting(sweep)

@@ -14,7 +14,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.launching import submit_job
 from xray_hpc.launching.submit_job import Job, pack, settle, submit
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import locked, read_json
+from xray_hpc.records.atomic_files import file_lock, read_json
 from xray_hpc.records.paths import EXIT_CODE, SweepPaths
 from xray_hpc.resources import resource
 
@@ -99,7 +99,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def submitted(sweep: SweepPaths) -> str:
-    with locked(sweep.lock) as lock:
+    with file_lock(sweep.lock) as lock:
         return submit(Job(sweep, "runs", PLAIN, tasks=NINE[:2]), lock)
 
 
@@ -178,7 +178,7 @@ def test_what_a_killed_launch_did_not_get_to_is_free_to_be_submitted(
     killed_before_the_answer(sweep)
     site.answer("squeue", "*", "24|RUNNING|None|n1|1:00|/elsewhere/job.sh\n")
     assert settle(sweep) == {}
-    assert ledger.submissions(sweep) == {}
+    assert ledger.read(sweep).submissions == {}
 
 
 def test_nothing_is_settled_while_slurm_is_silent(sweep: SweepPaths, site: Site) -> None:
@@ -186,7 +186,7 @@ def test_nothing_is_settled_while_slurm_is_silent(sweep: SweepPaths, site: Site)
     site.answer("squeue", "*", "Unable to contact slurm controller", code=1)
     with pytest.raises(UserError, match="Slurm does not answer"):
         settle(sweep)
-    assert list(ledger.submissions(sweep)) == ["one"]
+    assert list(ledger.read(sweep).submissions) == ["one"]
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ COLLECT = "8|PENDING|Dependency||1:00|{slurm}/b/job.sh\n"
 
 def finish(sweep: SweepPaths, statuses: list[Status], monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the runs end so, with all files that a finished run has."""
-    monkeypatch.setattr("xray_hpc.monitoring.run_state.missing_file", lambda paths, model: None)
-    for name, status in zip(ledger.expected_runs(sweep), statuses, strict=True):
+    monkeypatch.setattr("xray_hpc.monitoring.run_state.find_damage", lambda paths, model: None)
+    for name, status in zip(list(ledger.read(sweep).planned), statuses, strict=True):
         update_record(sweep.run(name), status=status)
 
 
@@ -81,7 +81,7 @@ def test_it_stays_until_the_queue_holds_no_job_of_the_sweep(
 ) -> None:
     queue(BOTH + COLLECT, COLLECT, "99|RUNNING|None|n1|1:00|/other/job.sh\n")
     finish(sweep, [Status.FINISHED, Status.FINISHED], monkeypatch)
-    assert wait.wait_for(sweep, ledger.expected_runs(sweep)) == 0
+    assert wait.wait_for(sweep, list(ledger.read(sweep).planned)) == 0
     assert "2 of 2 runs finished: " in capsys.readouterr().out
 
 
@@ -93,9 +93,9 @@ def test_a_run_that_did_not_finish_makes_the_exit_code_1(
 ) -> None:
     queue(BOTH, "")
     finish(sweep, [Status.FAILED, Status.FAILED], monkeypatch)
-    assert wait.wait_for(sweep, ledger.expected_runs(sweep)) == 1
+    assert wait.wait_for(sweep, list(ledger.read(sweep).planned)) == 1
     said = capsys.readouterr().out
-    one, _ = ledger.expected_runs(sweep)
+    one, _ = list(ledger.read(sweep).planned)
     assert f"[1/2] {one} failed" in said
     assert "0 of 2 runs finished: " in said
 
@@ -108,7 +108,7 @@ def test_a_slurm_that_is_silent_for_a_while_is_waited_for(
 ) -> None:
     queue(BOTH, "fail", "fail", "")
     finish(sweep, [Status.FINISHED, Status.FAILED], monkeypatch)
-    assert wait.wait_for(sweep, ledger.expected_runs(sweep)) == 1
+    assert wait.wait_for(sweep, list(ledger.read(sweep).planned)) == 1
     assert capsys.readouterr().err.count("still waiting") == 1
 
 
@@ -116,7 +116,7 @@ def test_runs_that_wait_for_room_are_waited_for(
     sweep: SweepPaths, queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue(COLLECT, COLLECT, COLLECT, "")
-    one, other = ledger.expected_runs(sweep)
+    one, other = list(ledger.read(sweep).planned)
     finish(sweep, [Status.FINISHED, Status.CREATED], monkeypatch)
     ledger.append(sweep, "waiting", runs=[other])
     seen: list[int] = []
@@ -135,7 +135,7 @@ def test_runs_that_nobody_will_submit_are_not_waited_for(
     sweep: SweepPaths, queue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue("")
-    one, other = ledger.expected_runs(sweep)
+    one, other = list(ledger.read(sweep).planned)
     finish(sweep, [Status.FINISHED, Status.CREATED], monkeypatch)
     ledger.append(sweep, "waiting", runs=[other])
     assert wait.wait_for(sweep, [one, other]) == 1
@@ -154,5 +154,5 @@ def test_ctrl_c_in_a_pipe_leaves_the_jobs_and_says_how_to_cancel_them(
 
     monkeypatch.setattr(progress_view.Follower, "going", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        wait.wait_for(sweep, ledger.expected_runs(sweep))
+        wait.wait_for(sweep, list(ledger.read(sweep).planned))
     assert "the jobs run on; python -m xray_hpc.cancel " in capsys.readouterr().out

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.run_folders import Programs, Sweep
 from xray_hpc.errors import UserError
 from xray_hpc.monitoring import cancel_runs
-from xray_hpc.monitoring.cancel_runs import POLL_SECONDS, compact, plan
+from xray_hpc.monitoring.cancel_runs import POLL_SECONDS, compact_job_ids, plan_cancel
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.records import ledger
 from xray_hpc.records.launch_lock import launch_lock
@@ -47,14 +47,14 @@ def sweep(tmp_path: Path, programs: Programs) -> Sweep:
 def test_a_whole_sweep_goes_with_its_other_jobs_by_one_call(
     sweep: Sweep, programs: Programs
 ) -> None:
-    found = plan(sweep.paths)
+    found = plan_cancel(sweep.paths)
     assert found.runs == {
         "cnn-2": State.RUNNING,
         "ft-1": State.PENDING,
         "ft-2": State.PENDING,
     }
     assert found.over == {"cnn-1": State.FAILED}
-    found.carry_out()
+    found.execute()
     assert programs.calls("scancel") == ["7_[1-3] 8"]
     *_, event = ledger.events(sweep.paths)
     assert (event["event"], event["jobs"]) == ("cancelled", ["7_1", "7_2", "7_3", "8"])
@@ -65,7 +65,7 @@ def test_a_whole_sweep_goes_with_its_other_jobs_by_one_call(
 def test_a_pattern_chooses_by_name_or_override(
     sweep: Sweep, programs: Programs, pattern: str
 ) -> None:
-    plan(sweep.paths, pattern).carry_out()
+    plan_cancel(sweep.paths, pattern).execute()
     assert programs.calls("scancel") == ["7_[2-3]"]
 
 
@@ -73,7 +73,7 @@ def test_a_pattern_that_fits_nothing_is_refused_with_what_is_near(sweep: Sweep) 
     with pytest.raises(
         UserError, match=r"no run of lr matches 'model=tf'; did you mean 'model=ft'"
     ):
-        plan(sweep.paths, "model=tf")
+        plan_cancel(sweep.paths, "model=tf")
 
 
 def test_a_job_that_works_on_other_runs_too_is_not_cancelled(
@@ -83,8 +83,8 @@ def test_a_job_that_works_on_other_runs_too_is_not_cancelled(
     sweep.submitted("9", ["ft-3", "cnn-2"])
     programs.queue(j9=PENDING)
     with pytest.raises(UserError, match=r"job 9 works on cnn-2 as well, which 'ft-3' does not"):
-        plan(sweep.paths, "ft-3")
-    assert plan(sweep.paths, "*-[23]").jobs == ["9"]
+        plan_cancel(sweep.paths, "ft-3")
+    assert plan_cancel(sweep.paths, "*-[23]").jobs == ["9"]
 
 
 def test_a_job_whose_other_runs_have_ended_is_cancelled(sweep: Sweep, programs: Programs) -> None:
@@ -92,7 +92,7 @@ def test_a_job_whose_other_runs_have_ended_is_cancelled(sweep: Sweep, programs: 
     sweep.finished("ft-4", job_id="9")
     sweep.submitted("9", ["ft-3", "ft-4"])
     programs.queue(j9=RUNNING)
-    assert plan(sweep.paths, "ft-3").jobs == ["9"]
+    assert plan_cancel(sweep.paths, "ft-3").jobs == ["9"]
 
 
 def test_a_job_that_a_killed_launch_left_behind_is_cancelled_too(
@@ -100,7 +100,7 @@ def test_a_job_that_a_killed_launch_left_behind_is_cancelled_too(
 ) -> None:
     ledger.append(sweep.paths, "submitting", submission="s12", kind="runs", tasks=[["ft-1"]])
     programs.queue(j12=PENDING)
-    assert plan(sweep.paths).beside == ["12"]
+    assert plan_cancel(sweep.paths).beside == ["12"]
 
 
 def test_jobs_of_others_that_have_got_the_same_ids_are_left_alone(
@@ -108,26 +108,26 @@ def test_jobs_of_others_that_have_got_the_same_ids_are_left_alone(
 ) -> None:
     there = ("7_1", "7_2", "8")
     programs.say("squeue", *(f"{job}|{RUNNING}|/home/me/slurm/other/job.sh" for job in there))
-    assert plan(sweep.paths).nothing
+    assert plan_cancel(sweep.paths).nothing
 
 
 def test_a_job_that_is_ending_is_let_end(sweep: Sweep, programs: Programs) -> None:
     programs.queue(j6="COMPLETING|None|gpu-01|1:00")
-    assert plan(sweep.paths).beside == []
+    assert plan_cancel(sweep.paths).beside == []
 
 
 def test_runs_that_wait_for_room_in_the_queue_are_cancelled_with_the_rest(sweep: Sweep) -> None:
     sweep.add("ft-5")
     ledger.append(sweep.paths, "waiting", runs=["ft-5"])
-    plan(sweep.paths).carry_out()
-    assert ledger.waiting(sweep.paths) == []
+    plan_cancel(sweep.paths).execute()
+    assert ledger.read(sweep.paths).waiting == []
     assert "ft-5" in ledger.read(sweep.paths).cancelled
 
 
 def test_a_sweep_that_never_saw_slurm_does_not_ask_it(tmp_path: Path, programs: Programs) -> None:
     sweep = Sweep(tmp_path / "local")
     sweep.finished("ft-1")
-    assert plan(sweep.paths).nothing
+    assert plan_cancel(sweep.paths).nothing
     assert programs.calls("squeue") == []
 
 
@@ -137,7 +137,7 @@ def test_jobs_that_ended_in_the_meantime_are_no_failure(sweep: Sweep, programs: 
     programs.queue(j7_1=RUNNING, j7_2=PENDING, j7_3=PENDING)
     ended = f"/bin/mv {programs.folder}/later {programs.folder}/squeue"
     programs.say("scancel", before=f"{ended}; echo 'Invalid job id specified' >&2", code=1)
-    plan(sweep.paths).carry_out()
+    plan_cancel(sweep.paths).execute()
     assert "ft-1" in ledger.read(sweep.paths).cancelled
 
 
@@ -148,8 +148,8 @@ def test_jobs_that_slurm_does_not_cancel_are_named_and_go_on(
     with pytest.raises(
         UserError, match=r"scancel failed \(Access denied\); still there: 7_\[1-3\]"
     ):
-        plan(sweep.paths).carry_out()
-    assert plan(sweep.paths).jobs == ["7_1", "7_2", "7_3"]
+        plan_cancel(sweep.paths).execute()
+    assert plan_cancel(sweep.paths).jobs == ["7_1", "7_2", "7_3"]
 
 
 def test_a_launch_that_submits_is_waited_for_and_what_it_submitted_is_cancelled(
@@ -157,7 +157,7 @@ def test_a_launch_that_submits_is_waited_for_and_what_it_submitted_is_cancelled(
 ) -> None:
     sweep.add("ft-3")
     programs.queue(j7_1=RUNNING)
-    asked = plan(sweep.paths)
+    asked = plan_cancel(sweep.paths)
 
     def launch() -> None:
         with launch_lock(sweep.paths):
@@ -170,7 +170,7 @@ def test_a_launch_that_submits_is_waited_for_and_what_it_submitted_is_cancelled(
     with ThreadPoolExecutor() as pool:
         launching = pool.submit(launch)
         locked.wait()
-        assert asked.carry_out().jobs == ["7_1", "9"]
+        assert asked.execute().jobs == ["7_1", "9"]
         launching.result()
     assert programs.calls("scancel") == ["7_1 9"]
 
@@ -180,7 +180,7 @@ def test_a_lock_that_is_held_for_hours_does_not_keep_one_from_cancelling(
 ) -> None:
     monkeypatch.setattr(cancel_runs, "PATIENCE_SECONDS", 0.1)
     with launch_lock(sweep.paths):
-        plan(sweep.paths).carry_out()
+        plan_cancel(sweep.paths).execute()
     assert programs.calls("scancel") == ["7_[1-3] 8"]
 
 
@@ -192,12 +192,12 @@ def test_runs_that_a_launch_on_this_machine_has_still_to_begin_are_cancelled(
     sweep.finished("ft-1")
     sweep.add("ft-2", status=Status.FAILED, started="2026-01-01T00:00:00+00:00")
     sweep.add("ft-3")
-    assert plan(sweep.paths).nothing
+    assert plan_cancel(sweep.paths).nothing
     with launch_lock(sweep.paths):
         sweep.add("ft-4", status=Status.FAILED, started=now())
-        found = plan(sweep.paths).carry_out()
+        found = plan_cancel(sweep.paths).execute()
         assert found.runs == {"ft-2": State.FAILED, "ft-3": State.CREATED}
-        assert plan(sweep.paths).nothing
+        assert plan_cancel(sweep.paths).nothing
     assert list(ledger.read(sweep.paths).cancelled) == ["ft-2", "ft-3"]
 
 
@@ -205,7 +205,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from xray_hpc.records.lease import Lease
-with Lease.take(Path(sys.argv[1])):
+with Lease.acquire(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -218,11 +218,11 @@ def test_a_run_of_this_machine_without_a_job_is_told_to_end(tmp_path: Path) -> N
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "held\n"
-        found = plan(sweep.paths)
+        found = plan_cancel(sweep.paths)
         assert [owner.pid for owner in found.processes.values()] == [worker.pid]
-        found.carry_out()
+        found.execute()
         assert worker.wait(60) == -signal.SIGTERM
-    assert plan(sweep.paths).nothing
+    assert plan_cancel(sweep.paths).nothing
     assert list(ledger.read(sweep.paths).cancelled) == ["ft-1"]
 
 
@@ -230,11 +230,11 @@ def test_a_run_of_this_machine_without_a_job_is_told_to_end(tmp_path: Path) -> N
 def test_compact_ids_name_the_same_jobs(jobs: set[tuple[int, int | None]]) -> None:
     ids = {str(array) if task is None else f"{array}_{task}" for array, task in jobs}
     named = set()
-    for word in compact(ids):
+    for word in compact_job_ids(ids):
         array, _, tasks = word.partition("_")
         for part in tasks.strip("[]").split(","):
             first, _, last = part.partition("-")
             numbers = range(int(first), int(last or first) + 1) if first else [None]
             named |= {array if number is None else f"{array}_{number}" for number in numbers}
     assert named == ids
-    assert all(re.fullmatch(r"\d+(_\d+|_\[[\d,-]+\])?", word) for word in compact(ids))
+    assert all(re.fullmatch(r"\d+(_\d+|_\[[\d,-]+\])?", word) for word in compact_job_ids(ids))

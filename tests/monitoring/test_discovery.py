@@ -6,7 +6,7 @@ import pytest
 
 from tests.run_folders import Sweep
 from xray_hpc.errors import UserError
-from xray_hpc.monitoring.discovery import find_run, find_sweep, run_names, sweeps
+from xray_hpc.monitoring.discovery import find_run, find_sweep, find_sweeps, run_names
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_sweeps_are_found_by_what_they_hold(results: Path) -> None:
-    assert [sweep.name for sweep in sweeps(results)] == ["lr", "models"]
-    assert sweeps(results / "nowhere") == []
+    assert [sweep.name for sweep in find_sweeps(results)] == ["lr", "models"]
+    assert find_sweeps(results / "nowhere") == []
 
 
 @pytest.mark.parametrize("text", ["lr", "results/lr", "results/lr/"])

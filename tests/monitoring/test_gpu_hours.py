@@ -3,16 +3,18 @@ from __future__ import annotations
 import pytest
 
 from xray_hpc.monitoring.gpu_hours import gpu_hours
-from xray_hpc.records.run_record import Try
+from xray_hpc.records.run_record import Attempt
 
 
-def one(start: int, end: int | None, job: str | None = "7", node: str = "n1", gpus: int = 1) -> Try:
+def one(
+    start: int, end: int | None, job: str | None = "7", node: str = "n1", gpus: int = 1
+) -> Attempt:
     ended = None if end is None else f"2026-01-01T{end:02}:00:00+00:00"
-    return Try(f"2026-01-01T{start:02}:00:00+00:00", node, job, ended=ended, gpus=gpus)
+    return Attempt(f"2026-01-01T{start:02}:00:00+00:00", node, job, ended=ended, gpus=gpus)
 
 
 @pytest.mark.parametrize(
-    ("tries", "hours"),
+    ("attempts", "hours"),
     [
         pytest.param([], 0, id="none"),
         pytest.param([one(1, 3)], 2, id="one"),
@@ -26,5 +28,5 @@ def one(start: int, end: int | None, job: str | None = "7", node: str = "n1", gp
         pytest.param([one(1, 3, None, "n1"), one(1, 3, None, "n2")], 4, id="two machines"),
     ],
 )
-def test_gpus_that_runs_share_count_once(tries: list[Try], hours: float) -> None:
-    assert gpu_hours(tries) == pytest.approx(hours)
+def test_gpus_that_runs_share_count_once(attempts: list[Attempt], hours: float) -> None:
+    assert gpu_hours(attempts) == pytest.approx(hours)

@@ -7,27 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.run_folders import Sweep
-from xray_hpc.monitoring.log_files import Growing, last_lines, of_slurm, tail
+from xray_hpc.monitoring.log_files import GrowingFile, last_lines, slurm_output, tail
 
 
 def test_a_growing_file_gives_each_byte_once(tmp_path: Path) -> None:
     file = tmp_path / "log"
-    log = Growing(file)
-    assert log.more() == b""
+    log = GrowingFile(file)
+    assert log.read_new() == b""
     file.write_text("one\n")
-    assert log.more() == b"one\n"
+    assert log.read_new() == b"one\n"
     with file.open("a") as opened:
         opened.write("two\n")
-    assert (log.more(), log.more()) == (b"two\n", b"")
+    assert (log.read_new(), log.read_new()) == (b"two\n", b"")
 
 
 def test_a_file_that_was_made_anew_is_read_from_its_start(tmp_path: Path) -> None:
     file = tmp_path / "log"
     file.write_text("a long line\n")
-    log = Growing(file)
-    log.more()
+    log = GrowingFile(file)
+    log.read_new()
     file.write_text("new\n")
-    assert log.more() == b"new\n"
+    assert log.read_new() == b"new\n"
 
 
 @given(st.lists(st.text("ab", max_size=5), max_size=8), st.integers(0, 10))
@@ -60,6 +60,6 @@ def test_what_a_slurm_job_printed_is_found_by_the_runs_job(
     sweep.submitted("8", kind="collect")
     folder = sweep.paths.slurm / "s7"
     folder.mkdir(parents=True)
-    assert of_slurm(sweep.paths.run(run)) is None
+    assert slurm_output(sweep.paths.run(run)) is None
     (folder / file).write_text("srun: error\n")
-    assert of_slurm(sweep.paths.run(run)) == folder / file
+    assert slurm_output(sweep.paths.run(run)) == folder / file

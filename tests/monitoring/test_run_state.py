@@ -7,11 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.monitoring.run_state import Evidence, State, decide, decision_of, look, state_of
-from xray_hpc.records.lease import Lease, Owner
-from xray_hpc.records.ledger import Job
+from xray_hpc.monitoring.run_state import (
+    RunEvidence,
+    State,
+    decide_launch,
+    launch_decision,
+    read_evidence,
+    state_of,
+)
+from xray_hpc.records.lease import Lease, LeaseOwner
+from xray_hpc.records.ledger import JobRef
 from xray_hpc.records.paths import SPLITS, RunPaths
-from xray_hpc.records.run_record import Failure, RunRecord, Status, Try, write_record
+from xray_hpc.records.run_record import Attempt, Failure, RunRecord, Status, write_record
 from xray_hpc.slurm.client import QueuedJob
 
 SCRIPT = "/results/sweep/slurm/first/job.sh"
@@ -44,145 +51,145 @@ def finished(folder: Path) -> RunPaths:
 
 
 def test_a_run_without_a_record_is_new(tmp_path: Path) -> None:
-    decision = decide(RunPaths(tmp_path / "runs" / "ft-00000000"), None, {})
-    assert (decision.run, decision.why) == (True, "new")
+    decision = decide_launch(RunPaths(tmp_path / "runs" / "ft-00000000"), None, {})
+    assert (decision.run, decision.reason) == (True, "new")
 
 
 def test_a_finished_run_is_left(tmp_path: Path) -> None:
-    decision = decide(finished(tmp_path), Job("7_0", "first"), QUEUE)
-    assert (decision.run, decision.why) == (False, "finished")
+    decision = decide_launch(finished(tmp_path), JobRef("7_0", "first"), QUEUE)
+    assert (decision.run, decision.reason) == (False, "finished")
 
 
 @pytest.mark.parametrize("table", ["ft_test_roc.csv", "ft_auc_per_epoch.csv", "metrics.json"])
 def test_a_finished_run_that_lost_a_table_runs_again(tmp_path: Path, table: str) -> None:
     paths = finished(tmp_path)
     (paths.folder / table).unlink()
-    decision = decide(paths, None, {})
-    assert (decision.run, decision.why) == (True, f"again; {table} is missing")
+    decision = decide_launch(paths, None, {})
+    assert (decision.run, decision.reason) == (True, f"again; {table} is missing")
 
 
 def test_a_run_whose_record_or_metrics_are_damaged_runs_again(tmp_path: Path) -> None:
     paths = finished(tmp_path)
     paths.metrics.write_text("{torn")
-    assert decide(paths, None, {}).why == "again; its metrics.json is damaged"
+    assert decide_launch(paths, None, {}).reason == "again; its metrics.json is damaged"
     paths.record.write_text("{torn")
-    assert decide(paths, None, {}).why == "again; its run.json is damaged"
+    assert decide_launch(paths, None, {}).reason == "again; its run.json is damaged"
 
 
 @pytest.mark.parametrize(
-    ("job", "why"), [("7_0", "pending as job 7_0 (Priority)"), ("7_1", "running as job 7_1")]
+    ("job", "reason"), [("7_0", "pending as job 7_0 (Priority)"), ("7_1", "running as job 7_1")]
 )
-def test_a_run_in_the_queue_is_left_and_its_job_named(tmp_path: Path, job: str, why: str) -> None:
-    decision = decide(run(tmp_path, status=Status.RUNNING), Job(job, "first"), QUEUE)
-    assert (decision.run, decision.why) == (False, why)
+def test_a_queued_run_is_left_and_its_job_named(tmp_path: Path, job: str, reason: str) -> None:
+    decision = decide_launch(run(tmp_path, status=Status.RUNNING), JobRef(job, "first"), QUEUE)
+    assert (decision.run, decision.reason) == (False, reason)
 
 
 def test_a_run_whose_lease_is_held_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURMD_NODENAME", "node7")
     paths = run(tmp_path, status=Status.RUNNING)
-    with Lease.take(paths.lease):
-        decision = decide(paths, None, {})
-    assert (decision.run, decision.why) == (False, "running on node7")
+    with Lease.acquire(paths.lease):
+        decision = decide_launch(paths, None, {})
+    assert (decision.run, decision.reason) == (False, "running on node7")
 
 
 def test_a_run_that_nobody_works_on_runs_again(tmp_path: Path) -> None:
-    decision = decide(run(tmp_path, status=Status.RUNNING), Job("3", "first"), QUEUE)
-    assert (decision.run, decision.why) == (True, "again; it was interrupted")
+    decision = decide_launch(run(tmp_path, status=Status.RUNNING), JobRef("3", "first"), QUEUE)
+    assert (decision.run, decision.reason) == (True, "again; it was interrupted")
 
 
 def test_a_failed_run_runs_again_and_the_error_is_named(tmp_path: Path) -> None:
     error = {"type": "ValueError", "message": "odd"}
-    decision = decide(run(tmp_path, status=Status.FAILED, error=error), None, {})
-    assert (decision.run, decision.why) == (True, "again; it failed: ValueError: odd")
+    decision = decide_launch(run(tmp_path, status=Status.FAILED, error=error), None, {})
+    assert (decision.run, decision.reason) == (True, "again; it failed: ValueError: odd")
 
 
 def test_a_run_that_was_only_prepared_runs(tmp_path: Path) -> None:
-    decision = decide(run(tmp_path), None, {})
-    assert (decision.run, decision.why) == (True, "never ran")
+    decision = decide_launch(run(tmp_path), None, {})
+    assert (decision.run, decision.reason) == (True, "never ran")
 
 
 def test_a_cancelled_run_runs_again(tmp_path: Path) -> None:
     by_record = run(tmp_path, status=Status.INTERRUPTED, failure="cancelled")
-    assert decide(by_record, None, {}).why == "again; it was cancelled"
+    assert decide_launch(by_record, None, {}).reason == "again; it was cancelled"
     by_ledger = run(tmp_path)
-    assert decide(by_ledger, None, {}, cancelled=NOON).why == "again; it was cancelled"
+    assert decide_launch(by_ledger, None, {}, cancelled=NOON).reason == "again; it was cancelled"
 
 
 def test_the_job_that_a_template_put_into_the_record_counts_too(tmp_path: Path) -> None:
-    seen = look(run(tmp_path, status=Status.RUNNING, job_id="9"))
-    assert seen.heard(None, {"9": QueuedJob("RUNNING", "None")}).job == "9"
-    assert seen.heard(Job("7_0", "first"), {"9": QueuedJob("RUNNING", "None")}).job == "9"
+    seen = read_evidence(run(tmp_path, status=Status.RUNNING, job_id="9"))
+    assert seen.with_queue(None, {"9": QueuedJob("RUNNING", "None")}).job == "9"
+    assert seen.with_queue(JobRef("7_0", "first"), {"9": QueuedJob("RUNNING", "None")}).job == "9"
 
 
 @pytest.mark.parametrize(
     ("known", "script"),
     [
-        (Job("7", "first"), "/results/another/slurm/second/job.sh"),
-        (Job("7", "first"), "/home/me/job.sh"),
+        (JobRef("7", "first"), "/results/another/slurm/second/job.sh"),
+        (JobRef("7", "first"), "/home/me/job.sh"),
         (None, SCRIPT),
     ],
 )
 def test_a_job_that_only_has_the_same_id_is_not_taken_for_the_runs_own(
-    tmp_path: Path, known: Job | None, script: str
+    tmp_path: Path, known: JobRef | None, script: str
 ) -> None:
     paths = run(tmp_path, status=Status.RUNNING, job_id="7")
     other = {"7": QueuedJob("RUNNING", "None", "node3", script=script)}
-    assert look(paths).heard(known, other).job is None
-    assert decide(paths, known, other).run
+    assert read_evidence(paths).with_queue(known, other).job is None
+    assert decide_launch(paths, known, other).run
 
 
 QUEUED = QUEUE["7_1"]
 PENDING = QUEUE["7_0"]
-OWNER = Owner("host", "user", 1, NOON)
+OWNER = LeaseOwner("host", "user", 1, NOON)
 OF_THE_JOB = {"job": "7_1", "queued": QUEUED}
 
 
 @pytest.mark.parametrize(
     ("seen", "state"),
     [
-        (Evidence(None), State.MISSING),
-        (Evidence(record()), State.CREATED),
-        (Evidence(record(status=Status.RUNNING)), State.LOST),
-        (Evidence(record(status=Status.INTERRUPTED)), State.INTERRUPTED),
-        (Evidence(None, damage="torn"), State.DAMAGED),
-        (Evidence(record(status=Status.FINISHED), damage="torn"), State.DAMAGED),
-        (Evidence(record(status=Status.FINISHED), **OF_THE_JOB), State.FINISHED),
-        (Evidence(record(status=Status.INTERRUPTED), job="7_0", queued=PENDING), State.PENDING),
-        (Evidence(record(status=Status.INTERRUPTED), owner=OWNER), State.RUNNING),
-        (Evidence(record(status=Status.RUNNING, job_id="7_1"), **OF_THE_JOB), State.RUNNING),
+        (RunEvidence(None), State.MISSING),
+        (RunEvidence(record()), State.CREATED),
+        (RunEvidence(record(status=Status.RUNNING)), State.LOST),
+        (RunEvidence(record(status=Status.INTERRUPTED)), State.INTERRUPTED),
+        (RunEvidence(None, damage="torn"), State.DAMAGED),
+        (RunEvidence(record(status=Status.FINISHED), damage="torn"), State.DAMAGED),
+        (RunEvidence(record(status=Status.FINISHED), **OF_THE_JOB), State.FINISHED),
+        (RunEvidence(record(status=Status.INTERRUPTED), job="7_0", queued=PENDING), State.PENDING),
+        (RunEvidence(record(status=Status.INTERRUPTED), owner=OWNER), State.RUNNING),
+        (RunEvidence(record(status=Status.RUNNING, job_id="7_1"), **OF_THE_JOB), State.RUNNING),
     ],
 )
-def test_what_lives_counts_before_what_was_said(seen: Evidence, state: State) -> None:
+def test_what_lives_counts_before_what_was_said(seen: RunEvidence, state: State) -> None:
     assert state_of(seen) is state
 
 
 def test_a_run_of_a_job_that_works_on_others_first_is_pending() -> None:
-    assert state_of(Evidence(record(), **OF_THE_JOB)) is State.PENDING
+    assert state_of(RunEvidence(record(), **OF_THE_JOB)) is State.PENDING
 
 
 def test_a_run_that_failed_in_a_job_that_goes_on_with_others_has_failed() -> None:
-    over = record(status=Status.FAILED, job_id="7_1", tries=[Try(NOON, "node3", "7_1")])
-    assert state_of(Evidence(over, **OF_THE_JOB)) is State.FAILED
-    assert not decision_of(Evidence(over, **OF_THE_JOB)).run
+    over = record(status=Status.FAILED, job_id="7_1", attempts=[Attempt(NOON, "node3", "7_1")])
+    assert state_of(RunEvidence(over, **OF_THE_JOB)) is State.FAILED
+    assert not launch_decision(RunEvidence(over, **OF_THE_JOB)).run
 
 
 def test_a_run_that_its_job_tries_again_is_pending_until_it_starts() -> None:
-    again = Try(NOON, "node3", "7_1", failure="out_of_memory", retried=True)
-    seen = Evidence(record(status=Status.FAILED, job_id="7_1", tries=[again]), **OF_THE_JOB)
+    again = Attempt(NOON, "node3", "7_1", failure="out_of_memory", requeued=True)
+    seen = RunEvidence(record(status=Status.FAILED, job_id="7_1", attempts=[again]), **OF_THE_JOB)
     assert state_of(seen) is State.PENDING
 
 
 def test_a_job_that_ends_because_its_run_was_cancelled_is_not_waited_for() -> None:
     ending = QueuedJob("COMPLETING", "None")
-    seen = Evidence(record(job_id="7_1"), job="7_1", queued=ending, cancelled=NOON)
+    seen = RunEvidence(record(job_id="7_1"), job="7_1", queued=ending, cancelled=NOON)
     assert state_of(seen) is State.CANCELLED
-    assert not decision_of(seen).run
+    assert not launch_decision(seen).run
 
 
 def test_a_start_after_the_cancelling_counts() -> None:
     def failed(started: str) -> State:
         said = record(status=Status.FAILED, started=started)
-        return state_of(Evidence(said, cancelled=NOON))
+        return state_of(RunEvidence(said, cancelled=NOON))
 
     assert (failed(BEFORE), failed(AFTER)) == (State.CANCELLED, State.FAILED)
 
@@ -193,11 +200,11 @@ RECORDS = st.none() | st.builds(
     started=st.sampled_from([None, BEFORE, AFTER]),
     job_id=st.sampled_from([None, "7_1", "6"]),
     failure=st.none() | st.sampled_from([failure.value for failure in Failure]),
-    tries=st.sampled_from([[], [Try(NOON, "n")], [Try(NOON, "n", retried=True)]]),
+    attempts=st.sampled_from([[], [Attempt(NOON, "n")], [Attempt(NOON, "n", requeued=True)]]),
 )
 SLURM_STATES = ["PENDING", "RUNNING", "COMPLETING", "REQUEUE_HOLD", "SUSPENDED", "NEW_IN_SLURM_99"]
 EVIDENCE = st.builds(
-    Evidence,
+    RunEvidence,
     record=RECORDS,
     damage=st.sampled_from([None, "its metrics.json is damaged"]),
     owner=st.sampled_from([None, OWNER]),
@@ -208,19 +215,21 @@ EVIDENCE = st.builds(
 
 
 @given(EVIDENCE)
-def test_a_launch_runs_what_is_neither_finished_nor_alive_and_nothing_else(seen: Evidence) -> None:
+def test_launch_decision_runs_what_is_neither_finished_nor_live(
+    seen: RunEvidence,
+) -> None:
     over = state_of(seen) is State.FINISHED
-    assert decision_of(seen).run is (not over and not seen.live)
+    assert launch_decision(seen).run is (not over and not seen.live)
 
 
 @given(EVIDENCE)
-def test_running_and_pending_are_said_of_what_lives_only(seen: Evidence) -> None:
+def test_running_and_pending_are_said_of_what_lives_only(seen: RunEvidence) -> None:
     if state_of(seen) in (State.RUNNING, State.PENDING):
         assert seen.live
 
 
 @given(EVIDENCE)
-def test_finished_is_said_only_by_a_whole_record(seen: Evidence) -> None:
+def test_finished_is_said_only_by_a_whole_record(seen: RunEvidence) -> None:
     whole = seen.record is not None and seen.damage is None
     assert (state_of(seen) is State.FINISHED) == (
         whole and seen.record is not None and seen.record.status is Status.FINISHED

@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 from xray_hpc.monitoring.run_state import State
-from xray_hpc.monitoring.status_view import counted, duration, of_all, of_sweep
-from xray_hpc.monitoring.sweep_status import WatchedRun, WatchedSweep
+from xray_hpc.monitoring.status_view import (
+    format_counts,
+    format_duration,
+    sweep_lines,
+    sweep_list_lines,
+)
+from xray_hpc.monitoring.sweep_status import RunStatus, SweepStatus
 from xray_hpc.monitoring.terminal_table import Screen
 from xray_hpc.records.paths import SweepPaths
 
@@ -18,13 +23,13 @@ GOLDEN = Path(__file__).parent / "golden"
 PIPE = Screen()
 
 
-def run(name: str, state: State, **fields: Any) -> WatchedRun:
-    return WatchedRun("lr", name, state, **fields)
+def run(name: str, state: State, **fields: Any) -> RunStatus:
+    return RunStatus("lr", name, state, **fields)
 
 
-def sweep(*runs: WatchedRun, hours: float = 0.0, name: str = "lr") -> WatchedSweep:
+def sweep(*runs: RunStatus, hours: float = 0.0, name: str = "lr") -> SweepStatus:
     an_hour_ago = time.time() - 3600
-    return WatchedSweep(SweepPaths(Path("results") / name), list(runs), hours, an_hour_ago)
+    return SweepStatus(SweepPaths(Path("results") / name), list(runs), hours, an_hour_ago)
 
 
 def settings(rate: str, *more: str) -> list[str]:
@@ -65,11 +70,11 @@ RUNS = (
         limited=True,
         overrides=settings("1e-4"),
     ),
-    run("ft-4a2b3c4d", State.PENDING, why="Priority", epochs=10, overrides=settings("1e-5")),
+    run("ft-4a2b3c4d", State.PENDING, reason="Priority", epochs=10, overrides=settings("1e-5")),
     run(
         "ft-5a2b3c4d",
         State.FAILED,
-        why="nan loss: the loss is no number any more in epoch 2",
+        reason="nan loss: the loss is no number any more in epoch 2",
         node="gpu-01",
         epoch=2,
         epochs=10,
@@ -80,13 +85,13 @@ RUNS = (
 
 @pytest.mark.parametrize("width", [None, 100, 80], ids=["pipe", "100", "80"])
 def test_the_table_is_the_recorded_one(width: int | None) -> None:
-    shown = "\n".join(of_sweep(sweep(*RUNS, hours=12.34), Screen(width), 40)) + "\n"
+    shown = "\n".join(sweep_lines(sweep(*RUNS, hours=12.34), Screen(width), 40)) + "\n"
     golden = GOLDEN / f"status_{width or 'pipe'}.txt"
     assert shown == golden.read_text(), f"if this is right, write it to {golden}:\n{shown}"
 
 
 def test_in_a_terminal_states_have_colours_and_shares_a_bar() -> None:
-    lines = list(of_sweep(sweep(*RUNS), Screen(100, 24, colour=True), 40))
+    lines = list(sweep_lines(sweep(*RUNS), Screen(100, 24, colour=True), 40))
     assert lines[0].startswith("\x1b[1mlr\x1b[0m: 5 runs: \x1b[32m1 finished\x1b[0m, ")
     shares = re.findall(r"\x1b\[(\d+)m(━+)", lines[1])
     assert [(colour, len(bar)) for colour, bar in shares] == [
@@ -100,7 +105,7 @@ def test_in_a_terminal_states_have_colours_and_shares_a_bar() -> None:
 def test_of_many_runs_the_finished_are_not_listed_and_the_failed_come_first() -> None:
     many = [run(f"ft-{i}", State.FINISHED) for i in range(50)]
     many += [run(f"cnn-{i}", State.PENDING) for i in range(5)]
-    lines = list(of_sweep(sweep(*many, *RUNS), PIPE, 6))
+    lines = list(sweep_lines(sweep(*many, *RUNS), PIPE, 6))
     assert [line.split()[0] for line in lines[4:10]] == [
         "ft-2a2b3c4d",
         "ft-3a2b3c4d",
@@ -114,7 +119,7 @@ def test_of_many_runs_the_finished_are_not_listed_and_the_failed_come_first() ->
 
 def test_all_runs_are_listed_where_that_is_asked_for() -> None:
     many = [run(f"ft-{i}", State.FINISHED) for i in range(50)]
-    lines = list(of_sweep(sweep(*many), PIPE, None))
+    lines = list(sweep_lines(sweep(*many), PIPE, None))
     assert sum(line.startswith("ft-") for line in lines) == 50
 
 
@@ -137,7 +142,7 @@ def test_all_runs_are_listed_where_that_is_asked_for() -> None:
 )
 def test_what_can_be_done_next_is_said(states: list[State], advice: list[str]) -> None:
     runs = [run(f"ft-{number}", state) for number, state in enumerate(states)]
-    lines = list(of_sweep(sweep(*runs), PIPE, 40))
+    lines = list(sweep_lines(sweep(*runs), PIPE, 40))
     assert [line for line in lines[4 + len(runs) :] if line] == advice
 
 
@@ -147,7 +152,7 @@ def test_a_features_job_that_failed_is_said_while_runs_may_miss_it() -> None:
             sweep(run("ft-1", state)), failed_features_job=Path("results/lr/slurm/1-features")
         )
         lines = [
-            line for line in of_sweep(seen, PIPE, 40) if line.startswith("features job failed")
+            line for line in sweep_lines(seen, PIPE, 40) if line.startswith("features job failed")
         ]
         see = "see results/lr/slurm/1-features"
         assert lines == [f"features job failed; runs compute the features themselves; {see}"] * said
@@ -160,23 +165,23 @@ def test_the_report_of_a_finished_sweep_is_named(
     report = tmp_path / "results" / "lr" / "report" / "report.md"
     report.parent.mkdir(parents=True)
     report.touch()
-    *_, last = of_sweep(sweep(run("ft-1", State.FINISHED)), PIPE, 40)
+    *_, last = sweep_lines(sweep(run("ft-1", State.FINISHED)), PIPE, 40)
     assert last == "report: results/lr/report/report.md"
 
 
 def test_jobs_that_slurm_holds_are_to_be_released() -> None:
-    held = run("ft-1", State.PENDING, job="7_1", held=True, why="launch failed requeued held")
-    also = run("ft-2", State.PENDING, job="7_2", held=True, why="JobHeldUser")
-    admins = run("ft-3", State.PENDING, job="8", held=True, why="JobHeldAdmin")
-    *_, mine, theirs = of_sweep(sweep(held, also, admins), PIPE, 40)
+    held = run("ft-1", State.PENDING, job="7_1", held=True, reason="launch failed requeued held")
+    also = run("ft-2", State.PENDING, job="7_2", held=True, reason="JobHeldUser")
+    admins = run("ft-3", State.PENDING, job="8", held=True, reason="JobHeldAdmin")
+    *_, mine, theirs = sweep_lines(sweep(held, also, admins), PIPE, 40)
     assert mine == "held:   scontrol release '7_[1-2]'"
     assert theirs == "held:   by an administrator: ask about 8"
 
 
 def test_of_all_sweeps_that_with_the_newest_change_is_first() -> None:
     old, new = sweep(*RUNS, name="old"), sweep(RUNS[0], hours=3, name="new")
-    old = WatchedSweep(old.sweep, old.runs, 0, old.touched - 7 * 86400)
-    assert list(of_all([old, new], PIPE)) == [
+    old = SweepStatus(old.sweep, old.runs, 0, old.touched - 7 * 86400)
+    assert list(sweep_list_lines([old, new], PIPE)) == [
         "sweep  runs  finished  running  failed  pending  GPU-hours  last change",
         "new       1         1                                  3.0   60 min ago",
         "old       5         1        2       1        1               7.0 d ago",
@@ -185,7 +190,7 @@ def test_of_all_sweeps_that_with_the_newest_change_is_first() -> None:
 
 def test_states_are_counted_finished_first() -> None:
     states = [State.PENDING, State.FAILED, State.FINISHED, State.PENDING, State.RUNNING]
-    assert counted(states) == "1 finished, 1 running, 1 failed, 2 pending"
+    assert format_counts(states) == "1 finished, 1 running, 1 failed, 2 pending"
 
 
 @pytest.mark.parametrize(
@@ -193,4 +198,4 @@ def test_states_are_counted_finished_first() -> None:
     [(0, "0 s"), (99, "99 s"), (100, "2 min"), (5999, "100 min"), (6000, "1.7 h"), (2e5, "2.3 d")],
 )
 def test_durations_have_the_unit_that_suits(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text

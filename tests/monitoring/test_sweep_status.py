@@ -6,12 +6,12 @@ import pytest
 
 from tests.run_folders import FAILED, HOUR, Programs, Sweep, trained
 from xray_hpc.monitoring.run_state import State
-from xray_hpc.monitoring.sweep_status import WatchedRun, WatchedSweep, Watcher
+from xray_hpc.monitoring.sweep_status import RunStatus, SweepMonitor, SweepStatus
 from xray_hpc.records import ledger
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.paths import EXIT_CODE
 from xray_hpc.records.run_progress import write_feature_blocks
-from xray_hpc.records.run_record import Status, Try
+from xray_hpc.records.run_record import Attempt, Status
 
 
 @pytest.fixture
@@ -19,12 +19,12 @@ def sweep(tmp_path: Path) -> Sweep:
     return Sweep(tmp_path / "lr")
 
 
-def watch(sweep: Sweep) -> WatchedSweep:
-    (watched,) = Watcher().look([sweep.paths])
+def watch(sweep: Sweep) -> SweepStatus:
+    (watched,) = SweepMonitor().read_status([sweep.paths])
     return watched
 
 
-def runs(sweep: Sweep) -> dict[str, WatchedRun]:
+def runs(sweep: Sweep) -> dict[str, RunStatus]:
     return {run.run: run for run in watch(sweep).runs}
 
 
@@ -38,7 +38,7 @@ def test_a_finished_run_shows_what_its_model_scored(sweep: Sweep) -> None:
 def test_a_run_that_trains_shows_its_best_epoch_and_the_time_that_is_left(sweep: Sweep) -> None:
     paths = sweep.add("ft-1", status=Status.RUNNING, restarts=2)
     trained(paths, done=4)
-    with Lease.take(paths.lease):
+    with Lease.acquire(paths.lease):
         run = runs(sweep)["ft-1"]
     assert (run.state, run.epoch, run.epochs, run.restarts) == (State.RUNNING, 4, 10, 2)
     assert (run.val_accuracy, run.val_auc) == (0.75, 0.8125)
@@ -48,11 +48,11 @@ def test_a_run_that_trains_shows_its_best_epoch_and_the_time_that_is_left(sweep:
 def test_a_run_that_is_at_its_feature_extractor_says_so(sweep: Sweep) -> None:
     paths = sweep.add("ft-1", status=Status.RUNNING)
     write_feature_blocks(paths, 7)
-    with Lease.take(paths.lease):
-        assert runs(sweep)["ft-1"].why.endswith(
+    with Lease.acquire(paths.lease):
+        assert runs(sweep)["ft-1"].reason.endswith(
             "its cached features, or waiting for them, 7 blocks"
         )
-    assert runs(sweep)["ft-1"].why == ""  # it is lost
+    assert runs(sweep)["ft-1"].reason == ""  # it is lost
 
 
 @pytest.mark.parametrize(("code", "failed"), [(None, False), ("0\n", False), ("137\n", True)])
@@ -83,11 +83,11 @@ def test_a_waiting_run_shows_slurms_reason_and_why_it_is_back(
     sweep: Sweep, programs: Programs
 ) -> None:
     sweep.add("ft-1")
-    again = Try(HOUR[0], "n", "7_1", ended=HOUR[1], failure="out_of_memory", retried=True)
-    sweep.add("ft-2", status=Status.INTERRUPTED, failure="out_of_memory", tries=[again])
+    again = Attempt(HOUR[0], "n", "7_1", ended=HOUR[1], failure="out_of_memory", requeued=True)
+    sweep.add("ft-2", status=Status.INTERRUPTED, failure="out_of_memory", attempts=[again])
     sweep.submitted("7", ["ft-1"], ["ft-2"])
     programs.queue(j7_0="PENDING|Priority||1:00", j7_1="PENDING|BeginTime||1:00")
-    assert {name: run.why for name, run in runs(sweep).items()} == {
+    assert {name: run.reason for name, run in runs(sweep).items()} == {
         "ft-1": "Priority",
         "ft-2": "BeginTime, after out of memory",
     }
@@ -118,8 +118,8 @@ def test_the_queue_is_asked_once_for_all_sweeps(tmp_path: Path, programs: Progra
         sweep.add("ft-1")
         sweep.submitted(str(number), ["ft-1"])
     programs.queue(j0="PENDING|Priority||1:00", j1="RUNNING|None|gpu-01|1:00")
-    one, two = Watcher().look([sweep.paths for sweep in sweeps])
-    assert [run.why for run in (*one.runs, *two.runs)] == ["Priority", "its job has begun"]
+    one, two = SweepMonitor().read_status([sweep.paths for sweep in sweeps])
+    assert [run.reason for run in (*one.runs, *two.runs)] == ["Priority", "its job has begun"]
     assert len(programs.calls("squeue")) == 1
 
 
@@ -140,44 +140,44 @@ def test_of_a_lost_run_accounting_says_what_became_of_it(sweep: Sweep, programs:
     programs.queue()
     programs.say("sacct", "7_0|NODE_FAIL")
     found = runs(sweep)
-    assert (found["ft-1"].state, found["ft-1"].why) == (State.LOST, "NODE_FAIL: job 7_0 is gone")
-    assert (found["ft-2"].state, found["ft-2"].why) == (State.CREATED, "job 7_1 is gone")
+    assert (found["ft-1"].state, found["ft-1"].reason) == (State.LOST, "NODE_FAIL: job 7_0 is gone")
+    assert (found["ft-2"].state, found["ft-2"].reason) == (State.CREATED, "job 7_1 is gone")
 
 
 def test_accounting_is_asked_once_while_one_watches(sweep: Sweep, programs: Programs) -> None:
     sweep.add("ft-1", status=Status.RUNNING, job_id="7")
     programs.queue()
     programs.say("sacct", "Slurm accounting storage is disabled", code=1)
-    watcher = Watcher()
+    monitor = SweepMonitor()
     for _ in range(3):
-        watcher.look([sweep.paths])
+        monitor.read_status([sweep.paths])
     assert len(programs.calls("sacct")) == 1
 
 
 def test_runs_for_which_slurm_has_no_room_say_so(sweep: Sweep) -> None:
     sweep.add("ft-1")
     ledger.append(sweep.paths, "waiting", runs=["ft-1"])
-    assert runs(sweep)["ft-1"].why == "waits for room in Slurm's queue"
+    assert runs(sweep)["ft-1"].reason == "waits for room in Slurm's queue"
 
 
 @pytest.mark.parametrize(
-    ("failure", "why"),
+    ("failure", "reason"),
     [
         (None, "ValueError: crop must be below 1"),
         ("bug", "ValueError: crop must be below 1"),
         ("nan_loss", "nan loss: crop must be below 1"),
     ],
 )
-def test_a_failed_run_says_why(sweep: Sweep, failure: str | None, why: str) -> None:
+def test_a_failed_run_says_why(sweep: Sweep, failure: str | None, reason: str) -> None:
     sweep.add("ft-1", status=Status.FAILED, failure=failure, error=FAILED)
-    assert runs(sweep)["ft-1"].why == why
+    assert runs(sweep)["ft-1"].reason == reason
 
 
 def test_a_damaged_run_and_one_without_a_folder_are_listed_too(sweep: Sweep) -> None:
     sweep.add("ft-1").record.write_text("{torn")
     ledger.append(sweep.paths, "planned", runs={"ft-2": []})
     found = runs(sweep)
-    assert (found["ft-1"].state, found["ft-1"].why) == (
+    assert (found["ft-1"].state, found["ft-1"].reason) == (
         State.DAMAGED,
         "its run.json is damaged",
     )
@@ -195,6 +195,8 @@ def test_only_overrides_that_differ_are_told(sweep: Sweep) -> None:
 
 def test_gpu_hours_are_those_of_tries_whose_end_is_known(sweep: Sweep) -> None:
     begun, ended = HOUR
-    sweep.add("ft-1", tries=[Try(begun, "n", "7", ended=ended, gpus=2), Try(ended, "n", "8")])
-    sweep.add("ft-2", status=Status.RUNNING, tries=[Try(begun, "n", "9", gpus=1)])
+    sweep.add(
+        "ft-1", attempts=[Attempt(begun, "n", "7", ended=ended, gpus=2), Attempt(ended, "n", "8")]
+    )
+    sweep.add("ft-2", status=Status.RUNNING, attempts=[Attempt(begun, "n", "9", gpus=1)])
     assert watch(sweep).gpu_hours == 2

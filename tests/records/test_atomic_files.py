@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from xray_hpc.errors import LockedError, UserError
 from xray_hpc.records.atomic_files import (
-    locked,
+    atomic_write,
+    file_lock,
     read_json,
-    replacing,
     write_csv,
     write_json,
     write_text,
@@ -24,7 +24,7 @@ from xray_hpc.records.atomic_files import (
 
 def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> None:
     path = tmp_path / "new" / "model.h5"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(b"whole")
         assert not path.exists()
         assert temporary.parent == path.parent
@@ -34,7 +34,7 @@ def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> No
 
 
 def write_half(path: Path) -> None:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("half of the new")
         raise ZeroDivisionError
 
@@ -53,8 +53,8 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> N
     write_text(path, "old")
     program = (
         "import os, sys; from pathlib import Path; "
-        "from xray_hpc.records.atomic_files import replacing\n"
-        "with replacing(Path(sys.argv[1])) as temporary:\n"
+        "from xray_hpc.records.atomic_files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half'); os.kill(os.getpid(), 9)"
     )
     died = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60)
@@ -124,17 +124,17 @@ def test_a_csv_keeps_every_digit_and_names_with_commas(tmp_path: Path) -> None:
 
 def test_a_held_lock_is_refused_when_not_waiting(tmp_path: Path) -> None:
     with (
-        locked(tmp_path / ".lock"),
+        file_lock(tmp_path / ".lock"),
         pytest.raises(LockedError),
-        locked(tmp_path / ".lock", wait=False),
+        file_lock(tmp_path / ".lock", wait=False),
     ):
         pytest.fail("two hold one lock")
 
 
 def test_a_lock_is_free_again_after_the_block(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), locked(tmp_path / "new" / ".lock"):
+    with pytest.raises(ZeroDivisionError), file_lock(tmp_path / "new" / ".lock"):
         raise ZeroDivisionError
-    with locked(tmp_path / "new" / ".lock", wait=False):
+    with file_lock(tmp_path / "new" / ".lock", wait=False):
         pass
 
 
@@ -146,11 +146,11 @@ def test_who_waits_is_told_once_and_then_goes_on(
 
     def second() -> None:
         waiting.set()
-        with locked(tmp_path / ".lock", message="waiting for the other"):
+        with file_lock(tmp_path / ".lock", message="waiting for the other"):
             order.append("second")
 
     thread = threading.Thread(target=second)
-    with locked(tmp_path / ".lock", message="not shown"):
+    with file_lock(tmp_path / ".lock", message="not shown"):
         thread.start()
         waiting.wait(10)
         thread.join(0.2)
@@ -163,8 +163,8 @@ def test_who_waits_is_told_once_and_then_goes_on(
 def test_a_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; "
-        "from xray_hpc.records.atomic_files import locked\n"
-        "with locked(Path(sys.argv[1])):\n"
+        "from xray_hpc.records.atomic_files import file_lock\n"
+        "with file_lock(Path(sys.argv[1])):\n"
         "    print('held', flush=True); time.sleep(60)"
     )
     lock = tmp_path / ".lock"
@@ -174,9 +174,9 @@ def test_a_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
     assert holder.stdout is not None
     with holder.stdout:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(LockedError), locked(lock, wait=False):
+        with pytest.raises(LockedError), file_lock(lock, wait=False):
             pass
         os.kill(holder.pid, 9)
         holder.wait(10)
-    with locked(lock, wait=False):
+    with file_lock(lock, wait=False):
         pass

@@ -15,7 +15,12 @@ from typing import Any
 
 import pytest
 
-from xray_hpc.records.code_state import CodeState, code_state, installed_packages, record_code
+from xray_hpc.records.code_state import (
+    CodeState,
+    current_code_state,
+    installed_packages,
+    write_code_state,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 STATE = CodeState(
@@ -59,7 +64,7 @@ def look(checkout: Path) -> Look:
     """What the checkout's own code says of it, from another folder; diff as text."""
     script = (
         "import dataclasses, json, sys; from xray_hpc.records.code_state import *\n"
-        "state = code_state()\n"
+        "state = current_code_state()\n"
         "said = dataclasses.asdict(state) | {'diff': state.diff.decode(errors='replace')}\n"
         "print(json.dumps(said | {'name': state.name, 'git': git_state()}))"
     )
@@ -149,7 +154,7 @@ def test_a_package_inside_another_projects_checkout_is_installed(
 
 def test_without_git_it_is_too(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    state = code_state()
+    state = current_code_state()
     assert (state.commit, state.diff) == (None, b"")
 
 
@@ -170,7 +175,7 @@ def test_versions_are_found_without_importing_what_has_them() -> None:
 
 
 def test_a_state_is_written_with_its_diff(tmp_path: Path) -> None:
-    assert record_code(tmp_path, STATE) == "0123456789ab-89abcdef"
+    assert write_code_state(tmp_path, STATE) == "0123456789ab-89abcdef"
     said = json.loads((tmp_path / "0123456789ab-89abcdef.json").read_text())
     assert said["packages"] == {"numpy": "2.2.0"}
     assert "diff" not in said
@@ -178,16 +183,16 @@ def test_a_state_is_written_with_its_diff(tmp_path: Path) -> None:
 
 
 def test_code_without_changes_has_no_diff(tmp_path: Path) -> None:
-    name = record_code(tmp_path, dataclasses.replace(STATE, changes=None, diff=b""))
+    name = write_code_state(tmp_path, dataclasses.replace(STATE, changes=None, diff=b""))
     assert [file.name for file in tmp_path.iterdir()] == [f"{name}.json"]
 
 
 def test_the_same_state_is_written_once(tmp_path: Path) -> None:
-    assert record_code(tmp_path, STATE) == record_code(tmp_path, STATE)
+    assert write_code_state(tmp_path, STATE) == write_code_state(tmp_path, STATE)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_other_packages_with_the_same_code_are_another_state(tmp_path: Path) -> None:
     upgraded = dataclasses.replace(STATE, packages={"numpy": "2.3.0"})
-    names = [record_code(tmp_path, state) for state in (STATE, upgraded, STATE, upgraded)]
+    names = [write_code_state(tmp_path, state) for state in (STATE, upgraded, STATE, upgraded)]
     assert names == ["0123456789ab-89abcdef", "0123456789ab-89abcdef_2"] * 2

@@ -14,7 +14,7 @@ from xray_hpc.config.run_config import (
     TrainConfig,
 )
 from xray_hpc.errors import UserError
-from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen, write_frozen
+from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import RunPaths
 
 
@@ -41,13 +41,13 @@ def stacked(**starts: str) -> ModelConfig:
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path)
     written = run(stacked(demo="demo", mobilenet_v2="/here/own.h5"), demo="d1", mobilenet_v2="d2")
-    write_frozen(paths, written)
-    assert read_frozen(paths) == written
+    write_frozen_run(paths, written)
+    assert read_frozen_run(paths) == written
 
 
 def test_a_folder_without_a_configuration_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not a run folder: it holds no config\.yaml"):
-        read_frozen(RunPaths(tmp_path))
+        read_frozen_run(RunPaths(tmp_path))
 
 
 def test_where_the_weights_lie_does_not_change_the_name() -> None:

@@ -19,21 +19,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xray_hpc.records.lease import Lease, LeaseError, ask_for, holder
+from xray_hpc.records.lease import Lease, LeaseError, current_owner, request_lease
 
 BEAT, EXPIRY = 0.05, 0.6
 HOLD = """
 import sys, time
 from pathlib import Path
 from xray_hpc.records.lease import Lease
-lease = Lease.take(Path(sys.argv[1]), job="17_3")
+lease = Lease.acquire(Path(sys.argv[1]), job="17_3")
 print("held", flush=True)
 time.sleep(600)
 """
 
 
 def take(path: Path) -> Lease:
-    return Lease.take(path, beat=BEAT, expiry=EXPIRY)
+    return Lease.acquire(path, heartbeat=BEAT, expiry=EXPIRY)
 
 
 def files(path: Path) -> list[str]:
@@ -73,17 +73,17 @@ def other(path: Path) -> Any:
 
 
 def test_a_lease_nobody_took_has_no_holder(path: Path) -> None:
-    assert holder(path) is None
+    assert current_owner(path) is None
     assert not path.exists()
 
 
 def test_the_holder_is_named_until_the_lease_is_given_back(path: Path) -> None:
     with take(path) as lease:
-        owner = holder(path)
+        owner = current_owner(path)
         assert owner is not None
         assert owner.pid == os.getpid()
         assert not lease.lost
-    assert holder(path) is None
+    assert current_owner(path) is None
 
 
 def test_a_held_lease_is_refused_with_its_owner(path: Path, other: Any) -> None:
@@ -117,14 +117,14 @@ def test_of_those_who_take_at_once_one_wins(path: Path, takers: int) -> None:
 def test_a_killed_owner_of_this_host_is_replaced_at_once(path: Path, other: Any) -> None:
     other.send_signal(signal.SIGKILL)
     other.wait()
-    with Lease.take(path, expiry=3600) as lease:
+    with Lease.acquire(path, expiry=3600) as lease:
         assert not lease.lost
 
 
 def test_a_stopped_owner_of_this_host_keeps_it(path: Path, other: Any) -> None:
     other.send_signal(signal.SIGSTOP)
     with pytest.raises(LeaseError):
-        Lease.take(path, expiry=0)
+        Lease.acquire(path, expiry=0)
 
 
 def test_a_process_that_has_got_the_number_of_a_dead_owner_is_not_taken_for_it(path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_process_that_has_got_the_number_of_a_dead_owner_is_not_taken_for_it(p
         (file,) = path.iterdir()
         owner = json.loads(file.read_text())
         file.write_text(json.dumps(owner | {"began": owner["began"] - 1}))
-        assert holder(path) is None
+        assert current_owner(path) is None
 
 
 def test_an_owner_elsewhere_is_replaced_when_it_has_been_silent_for_long_enough(path: Path) -> None:
@@ -148,14 +148,14 @@ def test_an_owner_elsewhere_whose_heart_beats_keeps_its_lease(path: Path) -> Non
     path.parent.mkdir()
     file, ended = owned_elsewhere(path), threading.Event()
 
-    def beat() -> None:
+    def heartbeat() -> None:
         while not ended.wait(BEAT):
             os.utime(file)
 
-    heart = threading.Thread(target=beat)
+    heart = threading.Thread(target=heartbeat)
     heart.start()
     with pytest.raises(LeaseError, match="process 1 of eva on node7"):
-        Lease.take(path, expiry=3600)
+        Lease.acquire(path, expiry=3600)
     ended.set()
     heart.join()
 
@@ -175,7 +175,7 @@ def test_who_watches_an_owner_elsewhere_may_give_up(path: Path) -> None:
     owned_elsewhere(path)
     asked = iter([False, True])
     with pytest.raises(LeaseError, match="on node7"):
-        Lease.take(path, beat=BEAT, expiry=EXPIRY, give_up=lambda: next(asked))
+        Lease.acquire(path, heartbeat=BEAT, expiry=EXPIRY, should_stop=lambda: next(asked))
     assert files(path) == ["1"]
 
 
@@ -184,10 +184,10 @@ def test_who_only_looks_takes_the_time_of_the_last_heartbeat_and_writes_nothing(
     file = owned_elsewhere(path)
     path.chmod(0o555)
     before = path.stat().st_mtime_ns
-    assert holder(path, expiry=100) is not None
+    assert current_owner(path, expiry=100) is not None
     past = time.time() - 101
     os.utime(file, (past, past))
-    assert holder(path, expiry=100) is None
+    assert current_owner(path, expiry=100) is None
     assert path.stat().st_mtime_ns == before
 
 
@@ -198,7 +198,7 @@ def test_a_process_of_another_boot_or_container_is_not_looked_for_here(
     with take(path):
         owner = json.loads((path / "1").read_text())
     owned_elsewhere(path, 2, **owner | {mine: "another", "began": 0})
-    assert holder(path) is not None
+    assert current_owner(path) is not None
 
 
 def test_an_owner_whose_file_is_being_written_out_is_seen_to_be_alive(
@@ -230,7 +230,7 @@ def test_an_owner_notices_that_its_lease_was_taken_and_leaves_it_to_the_new_one(
     owned_elsewhere(path, 2)
     until(lambda: lease.lost)
     lease.release()
-    assert holder(path) is not None
+    assert current_owner(path) is not None
 
 
 def test_an_owner_whose_file_was_removed_has_lost(path: Path) -> None:
@@ -249,7 +249,7 @@ def test_an_owner_that_cannot_renew_gives_up_before_its_lease_expires(
 
     monkeypatch.setattr(os, "utime", fail)
     until(lambda: lease.lost)
-    assert holder(path) is not None
+    assert current_owner(path) is not None
     monkeypatch.undo()
     until(lambda: not lease.lost)  # nobody took it meanwhile
     lease.release()
@@ -260,7 +260,7 @@ def test_an_owner_that_was_suspended_renews_before_it_gives_up(path: Path) -> No
 import os, signal, sys
 from pathlib import Path
 from xray_hpc.records.lease import Lease
-lease = Lease.take(Path(sys.argv[1]), beat=0.1, expiry=6)
+lease = Lease.acquire(Path(sys.argv[1]), heartbeat=0.1, expiry=6)
 os.kill(os.getpid(), signal.SIGSTOP)
 print(lease.lost)
 """
@@ -272,20 +272,20 @@ print(lease.lost)
 
 
 def test_a_later_start_of_the_same_job_may_ask_for_it(path: Path) -> None:
-    with Lease.take(path, job="17_3", restarts=1, beat=BEAT, expiry=EXPIRY) as lease:
-        ask_for(path, "17_3", 1)
-        ask_for(path, "18", 7)
+    with Lease.acquire(path, job="17_3", restarts=1, heartbeat=BEAT, expiry=EXPIRY) as lease:
+        request_lease(path, "17_3", 1)
+        request_lease(path, "18", 7)
         time.sleep(4 * BEAT)
-        assert not lease.wanted
-        ask_for(path, "17_3", 2)
-        until(lambda: lease.wanted)
+        assert not lease.requested
+        request_lease(path, "17_3", 2)
+        until(lambda: lease.requested)
         assert not lease.lost
 
 
 def test_it_is_counted_how_many_starts_of_a_job_asked_in_vain(path: Path) -> None:
     with take(path):
-        assert [ask_for(path, "17_3", start) for start in (0, 1, 1, 2)] == [1, 2, 2, 3]
-    with Lease.take(path, job="17_3"):
+        assert [request_lease(path, "17_3", start) for start in (0, 1, 1, 2)] == [1, 2, 2, 3]
+    with Lease.acquire(path, job="17_3"):
         assert files(path) == ["2"]
 
 
@@ -330,6 +330,6 @@ def test_however_it_is_taken_and_given_back_there_is_one_owner(
         elif who in held:
             held.pop(who).release()
         assert len(held) <= 1
-        assert (holder(path) is not None) == bool(held)
+        assert (current_owner(path) is not None) == bool(held)
     for lease in held.values():
         lease.release()

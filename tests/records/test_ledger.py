@@ -19,7 +19,7 @@ def job_ids(sweep: SweepPaths) -> dict[str, str]:
 
 def test_a_sweep_without_a_ledger_has_no_events(sweep: SweepPaths) -> None:
     assert list(ledger.events(sweep)) == []
-    assert ledger.expected_runs(sweep) == []
+    assert list(ledger.read(sweep).planned) == []
     assert job_ids(sweep) == {}
 
 
@@ -34,8 +34,8 @@ def test_events_come_back_in_order_with_their_time(sweep: SweepPaths) -> None:
 def test_runs_of_every_launch_are_expected_once_in_launch_order(sweep: SweepPaths) -> None:
     ledger.append(sweep, "planned", runs={"tl-b": ["model=tl"], "ft-a": ["model=ft"]})
     ledger.append(sweep, "planned", runs={"ft-a": ["model=ft"], "cnn-c": ["model=cnn"]})
-    assert ledger.expected_runs(sweep) == ["tl-b", "ft-a", "cnn-c"]
-    assert ledger.planned(sweep)["cnn-c"] == ["model=cnn"]
+    assert list(ledger.read(sweep).planned) == ["tl-b", "ft-a", "cnn-c"]
+    assert ledger.read(sweep).planned["cnn-c"] == ["model=cnn"]
 
 
 def submitted(sweep: SweepPaths, name: str, job: str, *tasks: list[str]) -> None:
@@ -62,7 +62,7 @@ def test_the_newest_job_of_a_run_counts(sweep: SweepPaths) -> None:
 def test_what_was_said_to_slurm_without_an_answer_is_open(sweep: SweepPaths) -> None:
     submitted(sweep, "1", "17", ["ft-a"])
     ledger.append(sweep, "submitting", submission="2", kind="runs", tasks=[["tl-b"]])
-    assert {name: at.job for name, at in ledger.submissions(sweep).items()} == {
+    assert {name: at.job for name, at in ledger.read(sweep).submissions.items()} == {
         "1": "17",
         "2": None,
     }
@@ -71,8 +71,8 @@ def test_what_was_said_to_slurm_without_an_answer_is_open(sweep: SweepPaths) -> 
 
 def test_what_slurm_refused_is_none(sweep: SweepPaths) -> None:
     ledger.append(sweep, "submitting", submission="1", kind="runs", tasks=[["tl-b"]])
-    ledger.append(sweep, "refused", submission="1", why="invalid partition")
-    assert ledger.submissions(sweep) == {}
+    ledger.append(sweep, "refused", submission="1", reason="invalid partition")
+    assert ledger.read(sweep).submissions == {}
 
 
 def test_a_stage_job_is_no_job_of_a_run(sweep: SweepPaths) -> None:
@@ -84,9 +84,9 @@ def test_a_stage_job_is_no_job_of_a_run(sweep: SweepPaths) -> None:
 def test_runs_wait_until_they_are_submitted_or_cancelled(sweep: SweepPaths) -> None:
     ledger.append(sweep, "waiting", runs=["ft-a", "tl-b", "cnn-c"])
     submitted(sweep, "1", "17", ["tl-b"])
-    assert ledger.waiting(sweep) == ["ft-a", "cnn-c"]
+    assert ledger.read(sweep).waiting == ["ft-a", "cnn-c"]
     ledger.append(sweep, "cancelled", jobs=["17"], runs=["cnn-c"])
-    assert ledger.waiting(sweep) == ["ft-a"]
+    assert ledger.read(sweep).waiting == ["ft-a"]
 
 
 @pytest.mark.parametrize("torn", [b'{"event": "planned", "ru', b"\xff\xfe", b"[]", b"{}", b"7\n"])
@@ -97,7 +97,7 @@ def test_a_torn_line_spoils_neither_what_was_before_nor_what_comes_after(
     with sweep.ledger.open("ab") as file:
         file.write(torn)
     ledger.append(sweep, "planned", runs={"tl-b": []})
-    assert ledger.expected_runs(sweep) == ["ft-a", "tl-b"]
+    assert list(ledger.read(sweep).planned) == ["ft-a", "tl-b"]
 
 
 def test_the_ledger_is_only_ever_appended_to(sweep: SweepPaths) -> None:
@@ -112,8 +112,8 @@ def test_a_job_is_known_by_its_submission_too(sweep: SweepPaths) -> None:
     submitted(sweep, "first", "17", ["ft-a"], ["tl-b"])
     submitted(sweep, "second", "18", ["ft-a"])
     assert ledger.read(sweep).jobs() == {
-        "ft-a": ledger.Job("18", "second"),
-        "tl-b": ledger.Job("17_1", "first"),
+        "ft-a": ledger.JobRef("18", "second"),
+        "tl-b": ledger.JobRef("17_1", "first"),
     }
 
 

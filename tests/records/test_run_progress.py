@@ -9,25 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import checkpoint_name, checkpointed
+from xray_hpc.records.run_progress import checkpoint_name, latest_checkpoint
 
 PLACES = st.tuples(st.integers(0, 9999), st.integers(0, 999_999))
 
 
 def test_a_run_without_checkpoints_has_come_nowhere(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path)
-    assert checkpointed(paths) is None
-    paths.state.mkdir()
-    (paths.state / ".0123.epoch-0002-step-000001.npz").touch()  # half-written
-    (paths.state / "else.npz").touch()
-    assert checkpointed(paths) is None
+    assert latest_checkpoint(paths) is None
+    paths.checkpoint_folder.mkdir()
+    (paths.checkpoint_folder / ".0123.epoch-0002-step-000001.npz").touch()  # half-written
+    (paths.checkpoint_folder / "else.npz").touch()
+    assert latest_checkpoint(paths) is None
 
 
 @given(st.lists(PLACES, min_size=1))
 def test_the_farthest_checkpoint_counts(places: list[tuple[int, int]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         paths = RunPaths(Path(name))
-        paths.state.mkdir()
+        paths.checkpoint_folder.mkdir()
         for place in places:
-            (paths.state / f"{checkpoint_name(*place)}.npz").touch()
-        assert checkpointed(paths) == list(max(places))
+            (paths.checkpoint_folder / f"{checkpoint_name(*place)}.npz").touch()
+        assert latest_checkpoint(paths) == list(max(places))

@@ -19,7 +19,7 @@ from xray_hpc.config.schema import to_yaml
 from xray_hpc.metrics import roc_curves, split_metrics
 from xray_hpc.records.atomic_files import write_csv, write_json, write_text
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
-from xray_hpc.records.run_record import RunRecord, Status, Try, write_record
+from xray_hpc.records.run_record import Attempt, RunRecord, Status, write_record
 
 NORMAL, PNEUMONIA = "NORMAL", "PNEUMONIA"
 CONFIG: dict[str, Any] = {
@@ -139,21 +139,21 @@ def started(job: str, status: str) -> dict[str, Any]:
         "job_ids": [job],
         "versions": {"python": "3.11.7", "tensorflow": "2.21.0"},
         "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-        "tries": [going(job) if status == "running" else one_try(job)],
+        "attempts": [going(job) if status == "running" else one_attempt(job)],
     }
 
 
-def going(job: str = "12_0", **changes: Any) -> Try:
+def going(job: str = "12_0", **changes: Any) -> Attempt:
     """A try that has not ended."""
     fields: dict[str, Any] = {
         **{"queued": "2026-11-22T03:40:00+00:00", "started": "2026-11-22T03:41:00+00:00"},
         **{"node": "node1", "job_id": job, "gpus": 1, "cpus": 4},
         **{"memory": 16384, "time_limit": 240},
     }
-    return Try(**(fields | changes))
+    return Attempt(**(fields | changes))
 
 
-def one_try(job: str = "12_0", **changes: Any) -> Try:
+def one_attempt(job: str = "12_0", **changes: Any) -> Attempt:
     """A try of 100 s, half of whose CPUs and a quarter of whose memory were used."""
     ended = {"ended": "2026-11-22T03:42:40+00:00", "epochs": 8, "peak_memory": 4096}
     return going(job, **(ended | {"cpu_seconds": 200.0, "gpu_use": 62.0} | changes))

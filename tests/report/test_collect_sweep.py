@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.synthetic import Drawn, experiments, grid, hold, one_try, plan, write_run
+from tests.report.synthetic import Drawn, experiments, grid, hold, one_attempt, plan, write_run
 from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import SweepPaths
-from xray_hpc.records.run_progress import Progress, write_progress
+from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.report.collect_sweep import collect
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -44,9 +44,11 @@ def states(folder: Path) -> SweepPaths:
                 "error": {"type": "UserError", "message": "3 of 60 scores | are not finite"},
                 "restarts": 1,
                 "failure": "bad_data",
-                "tries": [
-                    one_try("12_4", failure="out_of_memory", peak_memory=16380, retried=True),
-                    one_try("12_4", **LATER, failure="bad_data", memory=24576, peak_memory=16900),
+                "attempts": [
+                    one_attempt("12_4", failure="out_of_memory", peak_memory=16380, requeued=True),
+                    one_attempt(
+                        "12_4", **LATER, failure="bad_data", memory=24576, peak_memory=16900
+                    ),
                 ],
             },
         ),
@@ -58,7 +60,7 @@ def states(folder: Path) -> SweepPaths:
     ]
     runs[-1].metrics.unlink()
     hold(runs[5])
-    write_progress(runs[5], Progress(3, 8, 0, 20.0, 2, 0.7, 0.6, None))
+    write_progress(runs[5], TrainingProgress(3, 8, 0, 20.0, 2, 0.7, 0.6, None))
     (sweep.data / "5f0c9e1d").mkdir(parents=True)
     (sweep.data / "5f0c9e1d" / "class_bars.png").write_bytes(b"png")
     write_text(sweep.data / "5f0c9e1d" / "index.csv", "file\n")
@@ -110,8 +112,8 @@ def test_what_does_not_apply_any_more_is_removed(tmp_path: Path) -> None:
     collect(sweep)
     killed = (
         "import os, sys; from pathlib import Path; "
-        "from xray_hpc.records.atomic_files import replacing\n"
-        "with replacing(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+        "from xray_hpc.records.atomic_files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", killed, sweep.report / "roc_test.png"])
     assert any(path.name.endswith(".roc_test.png") for path in sweep.report.iterdir())

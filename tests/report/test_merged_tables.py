@@ -168,7 +168,7 @@ def test_missing_stays_empty_and_zero_stays_zero() -> None:
     metrics = {"best_epoch": 0, "test": {"auc": None, "false_negatives": 0}}
     (row,) = rows_in(text_of([RunResult("ft-1", "ft", "finished", record=record, metrics=metrics)]))
     zero = {key for key, value in row.items() if value == "0"}
-    assert zero == {"best_epoch", "test_false_negatives", "restarts", "tries"}
+    assert zero == {"best_epoch", "test_false_negatives", "restarts", "attempts"}
     assert {key for key, value in row.items() if value} - zero == {"run", "model", "status"}
 
 
@@ -195,8 +195,8 @@ def test_a_run_that_never_began_shows_what_was_planned() -> None:
 def test_what_a_run_used_has_columns(small: SweepPaths) -> None:
     (run,) = (read_run(small.run(path.name)) for path in small.runs.glob("lung-*"))
     (row,) = runs_rows([run])
-    assert {key: row[key] for key in ("tries", "waiting_seconds", "gpu_use", "cpu_use")} == {
-        **{"tries": 1, "waiting_seconds": 60, "gpu_use": 0.62, "cpu_use": 0.5}
+    assert {key: row[key] for key in ("attempts", "waiting_seconds", "gpu_use", "cpu_use")} == {
+        **{"attempts": 1, "waiting_seconds": 60, "gpu_use": 0.62, "cpu_use": 0.5}
     }
     assert (row["peak_memory_mb"], row["asked_memory_mb"]) == (4096, 16384)
     assert row["gpu_hours"] == pytest.approx(100 / 3600)

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.report.synthetic import LUNGS, PNEUMONIA, Drawn, hold, one_try, write_run
+from tests.report.synthetic import LUNGS, PNEUMONIA, Drawn, hold, one_attempt, write_run
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
-from xray_hpc.records.run_progress import Progress, write_progress
+from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.records.run_record import write_record
 from xray_hpc.report.csv_columns import height
 from xray_hpc.report.read_run import flatten, read_run
@@ -386,20 +386,20 @@ def test_a_run_is_cancelled_by_the_ledger_until_it_starts_again(tmp_path: Path) 
     assert read_run(paths, cancelled="2026-11-01T00:00:00+00:00").status == "interrupted"
 
 
-@pytest.mark.parametrize("tries", [[{"started": 1, "node": "n"}], [{"node": "n"}], ["try"]])
-def test_tries_that_make_no_sense_are_damage(run: RunPaths, tries: list[Any]) -> None:
-    change_json(run.record, lambda value: value.update(tries=tries))
+@pytest.mark.parametrize("attempts", [[{"started": 1, "node": "n"}], [{"node": "n"}], ["try"]])
+def test_tries_that_make_no_sense_are_damage(run: RunPaths, attempts: list[Any]) -> None:
+    change_json(run.record, lambda value: value.update(attempts=attempts))
     assert read_run(run).status == "damaged"
 
 
 def test_what_a_run_used_is_read_from_its_tries(run: RunPaths) -> None:
-    assert read_run(run).usage == usage([one_try("12_0")])
+    assert read_run(run).usage == usage([one_attempt("12_0")])
 
 
 @pytest.mark.parametrize("done", ["3", None, True])
 def test_progress_that_makes_no_sense_is_passed_over(tmp_path: Path, done: Any) -> None:
     paths = write_run(SweepPaths(tmp_path), "tl", status="running")
-    progress = Progress(3, 8, 0, 20.0, 2, 0.7, 0.6, None)
+    progress = TrainingProgress(3, 8, 0, 20.0, 2, 0.7, 0.6, None)
     write_progress(paths, progress)
     assert read_run(paths).progress == progress
     change_json(paths.progress, lambda value: value.update(done=done))

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.report.synthetic import going, one_try
-from xray_hpc.records.run_progress import Progress
-from xray_hpc.records.run_record import Try
+from tests.report.synthetic import going, one_attempt
+from xray_hpc.records.run_progress import TrainingProgress
+from xray_hpc.records.run_record import Attempt
 from xray_hpc.report.resource_usage import Usage, usage, waiting
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -21,13 +21,13 @@ def at(minutes: float) -> str:
     return (NOON + timedelta(minutes=minutes)).isoformat()
 
 
-def hour(start: float, end: float, **changes: Any) -> Try:
+def hour(start: float, end: float, **changes: Any) -> Attempt:
     """A try from one minute after noon to another."""
-    return one_try(**({"started": at(start), "ended": at(end), "queued": None} | changes))
+    return one_attempt(**({"started": at(start), "ended": at(end), "queued": None} | changes))
 
 
-def progress(done: int, first: int = 0) -> Progress:
-    return Progress(done, 10, first, 30.0, 0, 0.9, 0.1, None)
+def progress(done: int, first: int = 0) -> TrainingProgress:
+    return TrainingProgress(done, 10, first, 30.0, 0, 0.9, 0.1, None)
 
 
 def test_a_run_that_was_never_tried_used_nothing_known() -> None:
@@ -36,7 +36,7 @@ def test_a_run_that_was_never_tried_used_nothing_known() -> None:
 
 def test_the_time_of_all_tries_counts() -> None:
     used = usage([hour(0, 30, gpus=2, failure="preempted"), hour(60, 90, gpus=2)])
-    assert (used.tries, used.seconds, used.gpu_hours) == (2, 3600, 2)
+    assert (used.attempts, used.seconds, used.gpu_hours) == (2, 3600, 2)
 
 
 def test_the_wait_before_every_try_counts() -> None:
@@ -57,11 +57,11 @@ def test_clocks_that_disagree_make_no_negative_time() -> None:
 
 
 def test_memory_is_the_most_of_any_try_and_what_the_last_asked_for() -> None:
-    tries = [
+    attempts = [
         hour(0, 1, memory=16384, peak_memory=16300, failure="out_of_memory"),
         hour(2, 3, memory=24576, peak_memory=9000),
     ]
-    assert (usage(tries).peak_memory, usage(tries).asked_memory) == (16300, 24576)
+    assert (usage(attempts).peak_memory, usage(attempts).asked_memory) == (16300, 24576)
 
 
 def test_the_use_of_gpus_is_weighted_by_time_and_that_of_cpus_by_what_there_was() -> None:
@@ -97,7 +97,7 @@ def test_progress_of_an_earlier_try_tells_nothing_of_the_last() -> None:
 
 def test_a_try_without_an_end_that_was_followed_by_another_is_left_out() -> None:
     used = usage([going(started=at(0)), hour(20, 30)], progress(done=4))
-    assert (used.seconds, used.tries, used.unended) == (600, 2, 1)
+    assert (used.seconds, used.attempts, used.unended) == (600, 2, 1)
 
 
 def test_a_try_that_was_killed_unseen_holds_no_time() -> None:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.report.synthetic import one_try
+from tests.report.synthetic import one_attempt
 from xray_hpc.config.cluster_config import minutes
-from xray_hpc.records.run_record import RunRecord, Try
+from xray_hpc.records.run_record import Attempt, RunRecord
 from xray_hpc.report.right_sizing import advice, enough_devices, enough_memory, enough_minutes
 from xray_hpc.report.run_result import RunResult
-from xray_hpc.slurm.units import memory_word
+from xray_hpc.slurm.units import format_memory
 
 ELSE_WELL_USED: dict[str, Any] = {
     **{"memory": 4096, "peak_memory": 4000, "time_limit": 2},
@@ -23,14 +23,16 @@ ELSE_WELL_USED: dict[str, Any] = {
 }
 
 
-def used(job: str, **changes: Any) -> Try:
+def used(job: str, **changes: Any) -> Attempt:
     """A try of 100 s that used most of what it asked for, but for ``changes``."""
-    return one_try(job, **(ELSE_WELL_USED | changes))
+    return one_attempt(job, **(ELSE_WELL_USED | changes))
 
 
-def run(*tries: Try, model: str = "ft", status: str = "finished") -> RunResult:
-    name = f"{model}-{tries[0].job_id}"
-    return RunResult(name, model, status, record=RunRecord(name, "s", model, tries=list(tries)))
+def run(*attempts: Attempt, model: str = "ft", status: str = "finished") -> RunResult:
+    name = f"{model}-{attempts[0].job_id}"
+    return RunResult(
+        name, model, status, record=RunRecord(name, "s", model, attempts=list(attempts))
+    )
 
 
 def test_who_used_most_of_it_is_told_nothing() -> None:
@@ -78,8 +80,8 @@ def test_the_time_of_a_run_that_was_interrupted_is_that_of_all_its_tries() -> No
         "ended": "2026-11-22T05:40:00+00:00",
         "cpu_seconds": 11400.0,
     }
-    tries = [used("1", time_limit=180, failure="preempted"), used("1", time_limit=180, **later)]
-    assert advice([run(*tries)]) == []
+    attempts = [used("1", time_limit=180, failure="preempted"), used("1", time_limit=180, **later)]
+    assert advice([run(*attempts)]) == []
 
 
 def test_cpus_and_gpus_are_told_by_how_many_were_busy() -> None:
@@ -117,7 +119,7 @@ def test_what_is_not_known_of_a_finished_run_is_not_spoken_of() -> None:
 def test_a_try_that_never_got_to_train_says_nothing_against_it() -> None:
     unfit = used("1", memory=16384, peak_memory=None, failure="node_failure", node="bad")
     trained = used("1", memory=16384, peak_memory=900, started="2026-11-22T03:50:00+00:00")
-    later = Try(**(vars(trained) | {"ended": "2026-11-22T03:51:40+00:00"}))
+    later = Attempt(**(vars(trained) | {"ended": "2026-11-22T03:51:40+00:00"}))
     assert len(advice([run(unfit, later)])) == 1
 
 
@@ -127,7 +129,7 @@ def test_without_a_finished_run_there_is_no_advice(status: str) -> None:
 
 
 def test_runs_outside_of_slurm_asked_for_nothing() -> None:
-    local = one_try(memory=None, time_limit=None, job_id=None)
+    local = one_attempt(memory=None, time_limit=None, job_id=None)
     assert advice([run(local)]) == []
 
 
@@ -165,7 +167,7 @@ def mib(word: str) -> int:
 
 @given(st.integers(1, 2**22))
 def test_a_word_for_memory_is_the_same_memory(memory: int) -> None:
-    assert mib(memory_word(memory)) == memory
+    assert mib(format_memory(memory)) == memory
 
 
 KEYS: dict[str, tuple[str, Callable[[str], int]]] = {
@@ -175,7 +177,7 @@ KEYS: dict[str, tuple[str, Callable[[str], int]]] = {
     "gpus": ("gpus", int),
 }
 TRIES = st.builds(
-    lambda memory, peak, limit, cpus, busy, gpus, use: one_try(
+    lambda memory, peak, limit, cpus, busy, gpus, use: one_attempt(
         **{"memory": memory, "peak_memory": peak, "time_limit": limit},
         **{"cpus": cpus, "cpu_seconds": busy, "gpus": gpus, "gpu_use": use},
     ),
@@ -185,17 +187,17 @@ TRIES = st.builds(
 
 
 @given(st.lists(TRIES, min_size=1, max_size=5))
-def test_advice_is_less_than_was_asked_and_enough_for_every_run(tries: list[Try]) -> None:
-    runs = [run(Try(**(vars(one) | {"job_id": str(i)}))) for i, one in enumerate(tries)]
+def test_advice_is_less_than_was_asked_and_enough_for_every_run(attempts: list[Attempt]) -> None:
+    runs = [run(Attempt(**(vars(one) | {"job_id": str(i)}))) for i, one in enumerate(attempts)]
     took = {
-        "mem": [one.peak_memory or 0 for one in tries],
+        "mem": [one.peak_memory or 0 for one in attempts],
         "time": [100 / 60],
-        "cpus": [(one.cpu_seconds or 0) / 100 for one in tries],
-        "gpus": [one.gpus * (one.gpu_use or 0) / 100 for one in tries],
+        "cpus": [(one.cpu_seconds or 0) / 100 for one in attempts],
+        "gpus": [one.gpus * (one.gpu_use or 0) / 100 for one in attempts],
     }
     for line in advice(runs):
         if found := re.match(r"`cluster\.(\w+)=(\w+)` was .*: `cluster\.\w+=(\w+)` would do", line):
             key, asked, would = found.groups()
             field, number = KEYS[key]
-            assert number(asked) == getattr(tries[-1], field) > 2 * max(took[key]) - 1e-9
+            assert number(asked) == getattr(attempts[-1], field) > 2 * max(took[key]) - 1e-9
             assert 1.25 * max(took[key]) <= number(would) + 1e-9 < number(asked)

@@ -164,7 +164,7 @@ def test_the_run_is_one_that_could_end_otherwise(story: Story) -> None:
     assert 0 < metrics["best_epoch"] < EPOCHS - 1
     rates = re.findall(r" lr (\S+) ", story.alone.said[0])
     assert len(set(rates)) == 10
-    assert len(story.alone.record.tries) == 1
+    assert len(story.alone.record.attempts) == 1
 
 
 def test_a_run_interrupted_ten_times_ends_with_the_bytes_of_one_left_alone(story: Story) -> None:
@@ -174,11 +174,11 @@ def test_a_run_interrupted_ten_times_ends_with_the_bytes_of_one_left_alone(story
 
 
 def test_it_is_put_back_each_time_with_the_reason_in_its_record(story: Story) -> None:
-    *tries, last = story.often.record.tries
-    for one, (_, failure, _) in zip(tries, WAYS, strict=True):
+    *attempts, last = story.often.record.attempts
+    for one, (_, failure, _) in zip(attempts, WAYS, strict=True):
         # Of a worker that had no time to write why, the next one says that its node was lost.
         assert one.failure in (failure.value, Failure.NODE_FAILURE.value)
-        assert one.retried
+        assert one.requeued
     assert last.failure is None
 
 

@@ -92,7 +92,7 @@ def test_a_sweep_whose_comparison_was_not_submitted_gets_one(launcher: Launcher)
     again = held(launcher)
     assert "submitted job " in again.output
     assert "which compares the runs when all have ended" in again.output
-    (kind, job) = [(at.kind, at.job) for at in ledger.submissions(sweep).values()][-1]
+    (kind, job) = [(at.kind, at.job) for at in ledger.read(sweep).submissions.values()][-1]
     assert kind == "collect"
     assert job is not None
     assert launcher.slurm.job(job)["Dependency"].count(first.array) >= 1
@@ -109,7 +109,7 @@ def test_a_second_launch_at_once_is_refused_and_told_whose_the_first_is(
     assert done.errors.count("\n") == 1
     assert f"another launch is at work on {sweep.folder} (" in done.errors
     assert f", process {process}, since " in done.errors
-    assert ledger.submissions(sweep) == {}
+    assert ledger.read(sweep).submissions == {}
 
 
 def test_a_sweep_is_launched_again_by_its_folder_alone(launcher: Launcher) -> None:

@@ -259,7 +259,7 @@ class Child:
             place = self.place
             if threading.current_thread() is not threading.main_thread():
                 place = "checkpoint"
-            elif path is not None and path.parent == self.paths.checkpoints:
+            elif path is not None and path.parent == self.paths.weights_folder:
                 place = "best weights"
             elif path is not None and path.suffix == ".csv" and place == "training":
                 place = "tables"

@@ -135,7 +135,13 @@ def main(out: Path) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 paths = RunPaths(Path(folder))
                 training_model = make_training_model(config, data, strategy, paths.folder)
-                fitted = fit(config, data, training_model, paths, CheckpointStore(paths.state, {}))
+                fitted = fit(
+                    config,
+                    data,
+                    training_model,
+                    paths,
+                    CheckpointStore(paths.checkpoint_folder, {}),
+                )
                 key = f"{name}/{replicas}"
                 for i, weight in enumerate(fitted.model.get_weights()):
                     arrays[f"{key}/weight{i}"] = weight

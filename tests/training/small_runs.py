@@ -20,8 +20,8 @@ from xray_hpc.config.run_config import (
 )
 from xray_hpc.data.index import build_index
 from xray_hpc.models.registry import weights_digests
-from xray_hpc.records.atomic_files import is_leftover
-from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen, write_frozen
+from xray_hpc.records.atomic_files import is_temporary_file
+from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import RunRecord, Status, read_record, write_record
@@ -83,7 +83,7 @@ def new_run(results: Path, config: RunConfig) -> RunPaths:
     run = FrozenRun(config, inputs, cache)
     sweep = Path(tempfile.mkdtemp(prefix="sweep-", dir=results))
     paths = RunPaths(sweep / "runs" / run.name)
-    write_frozen(paths, run)
+    write_frozen_run(paths, run)
     epochs = config.train.epochs
     write_record(paths, RunRecord(run.name, sweep.name, config.model.name, epochs=epochs))
     return paths
@@ -99,8 +99,8 @@ def contents(paths: RunPaths) -> dict[str, bytes]:
         for path in paths.folder.rglob("*")
         if path.is_file()
         and path not in (paths.config, paths.record, paths.progress)
-        and path.parent != paths.state
-        and not (is_leftover(path) and path.name.endswith(paths.record.name))
+        and path.parent != paths.checkpoint_folder
+        and not (is_temporary_file(path) and path.name.endswith(paths.record.name))
     }
 
 
@@ -127,9 +127,9 @@ def assert_sound(paths: RunPaths) -> None:
     assert record.seconds_per_epoch is not None
     assert record.seconds > record.seconds_per_epoch > 0
     metrics = json.loads(paths.metrics.read_text())
-    name = read_frozen(paths).config.model.name
+    name = read_frozen_run(paths).config.model.name
     for table in (paths.accuracy(name), paths.loss(name), paths.auc(name)):
         assert list(pd.read_csv(table)["epoch"]) == list(range(metrics["epochs"]))
     assert progress.done == metrics["epochs"]
     assert progress.best_epoch == metrics["best_epoch"]
-    assert not paths.state.exists()
+    assert not paths.checkpoint_folder.exists()

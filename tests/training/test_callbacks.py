@@ -14,7 +14,7 @@ import pytest
 from xray_hpc.config.run_config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
 from xray_hpc.errors import TrainingDivergedError
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import Progress, read_progress
+from xray_hpc.records.run_progress import TrainingProgress, read_progress
 from xray_hpc.training.callbacks import (
     BestWeights,
     DivergenceCheck,
@@ -156,7 +156,7 @@ def test_progress_tells_the_epochs_done_and_the_best_of_them(tmp_path: Path) -> 
     epoch_ends(0, 0.9)
     told = ProgressFile(paths, keep, tables, 5, 1.5, lambda: 60.0 * len(tables.history))
     told.on_train_begin()  # of the process that goes on in the middle of an epoch
-    assert read_progress(paths) == Progress(1, 5, 1, 60.0, 0, pytest.approx(0.1), 0.9, None)
+    assert read_progress(paths) == TrainingProgress(1, 5, 1, 60.0, 0, pytest.approx(0.1), 0.9, None)
     epoch_ends(1, 0.4)
     epoch_ends(2, 0.6)
-    assert read_progress(paths) == Progress(3, 5, 1, 80.0, 1, 0.6, 0.4, None)
+    assert read_progress(paths) == TrainingProgress(3, 5, 1, 80.0, 1, 0.6, 0.4, None)

@@ -189,7 +189,7 @@ def test_the_newest_is_what_was_written_last(positions: list[tuple[int, int]]) -
 
 
 def test_a_finished_run_keeps_none(tmp_path: Path) -> None:
-    folder = RunPaths(tmp_path).state
+    folder = RunPaths(tmp_path).checkpoint_folder
     files(folder).save(state(1))
     remove_checkpoints(RunPaths(tmp_path))
     assert not folder.exists()

@@ -17,7 +17,7 @@ from xray_hpc.launching.plan import read_run
 from xray_hpc.metrics import MACRO, MICRO, probabilities, split_metrics
 from xray_hpc.models.load_scorer import load_scorer
 from xray_hpc.models.model_card import read_card
-from xray_hpc.records.frozen_run import read_frozen, write_frozen
+from xray_hpc.records.frozen_run import read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_record import RunRecord, Status, read_record, write_record
 from xray_hpc.resources import resource
@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             values = compose("config", [f"experiment={experiment}", *SMALL])
         run, _ = read_run(to_mapping(values), results / ".cache")
         paths = RunPaths(results / "tutorials" / "runs" / run.name)
-        write_frozen(paths, run)
+        write_frozen_run(paths, run)
         write_record(paths, RunRecord(run.name, "tutorials", run.config.model.name))
         train_run(paths)
         known[experiment] = paths
@@ -53,7 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def model_name(paths: RunPaths) -> str:
-    return read_frozen(paths).config.model.name
+    return read_frozen_run(paths).config.model.name
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -66,7 +66,7 @@ def test_an_experiment_leaves_every_file(trained: Trained, experiment: str) -> N
     files = {
         path.relative_to(paths.folder).as_posix()
         for path in paths.folder.rglob("*")
-        if path.is_file() and path.parent != paths.checkpoints
+        if path.is_file() and path.parent != paths.weights_folder
     }
     assert files == {
         *("config.yaml", "run.json", "progress.json", "metrics.json", "model.keras", "model.txt"),
@@ -104,7 +104,7 @@ def test_its_saved_model_says_how_it_is_used_and_gives_the_scores(
     trained: Trained, experiment: str
 ) -> None:
     paths = trained(experiment)
-    run = read_frozen(paths)
+    run = read_frozen_run(paths)
     data = load_dataset(run.config.data, run.cache)
     card = read_card(paths.model)
     assert (card.run, card.classes) == (run.name, data.classes)
@@ -136,5 +136,5 @@ def test_reduced_saves_the_weights_of_each_best_epoch(trained: Trained) -> None:
     paths = trained("reduced")
     losses = pd.read_csv(paths.loss("conv"))["val_loss"]
     best = [epoch for epoch in range(2) if losses[epoch] == losses[: epoch + 1].min()]
-    assert sorted(paths.checkpoints.iterdir()) == [paths.checkpoint(epoch) for epoch in best]
-    assert not trained("vgg").checkpoints.exists()
+    assert sorted(paths.weights_folder.iterdir()) == [paths.epoch_weights(epoch) for epoch in best]
+    assert not trained("vgg").weights_folder.exists()

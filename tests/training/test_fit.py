@@ -61,7 +61,7 @@ def uneven(classes: int) -> Dataset:
 def train(config: RunConfig, data: Dataset, folder: Path) -> FitResult:
     paths = RunPaths(folder)
     training_model = make_training_model(config, data, make_strategy(["CPU:0"]), folder)
-    return fit(config, data, training_model, paths, CheckpointStore(paths.state, {}))
+    return fit(config, data, training_model, paths, CheckpointStore(paths.checkpoint_folder, {}))
 
 
 def configuration(**changes: Any) -> RunConfig:
@@ -142,17 +142,17 @@ def test_the_model_ends_with_the_weights_of_the_epoch_that_is_kept(tmp_path: Pat
 def test_checkpoints_are_the_epochs_that_were_best_so_far(tmp_path: Path) -> None:
     data = uneven(3)
     paths = RunPaths(tmp_path)
-    paths.checkpoints.mkdir()
-    paths.checkpoint(7).write_bytes(b"of an attempt that was cut off")
+    paths.weights_folder.mkdir()
+    paths.epoch_weights(7).write_bytes(b"of an attempt that was cut off")
     config = configuration(keep="last", save_best=True, epochs=3, learning_rate=1e-2)
     fitted = train(config, data, tmp_path)
     losses = fitted.history["val_loss"]
     best = [epoch for epoch in range(3) if losses[epoch] == losses[: epoch + 1].min()]
     assert best
-    saved = sorted(path.name for path in paths.checkpoints.iterdir())
+    saved = sorted(path.name for path in paths.weights_folder.iterdir())
     assert saved == [f"epoch-{epoch:04}.weights.h5" for epoch in best]
     model = build_plain_model(config, 3)
-    model.load_weights(paths.checkpoint(best[-1]))
+    model.load_weights(paths.epoch_weights(best[-1]))
     assert loss(model, data) == pytest.approx(losses[best[-1]], rel=1e-5)
 
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tests.training.small_runs import SMALL, assert_same_files, new_run
 from xray_hpc.config.run_config import CheckpointConfig, EarlyStoppingConfig
-from xray_hpc.records.frozen_run import FrozenRun, read_frozen, write_frozen
+from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import Status, read_record
@@ -84,14 +84,14 @@ def test_the_run_is_one_that_could_go_on_differently(uninterrupted: RunPaths) ->
     assert metrics(uninterrupted)["epochs"] == EPOCHS
     assert metrics(uninterrupted)["stopped_early"]
     assert metrics(uninterrupted)["best_epoch"] < EPOCHS - 1
-    assert not uninterrupted.state.exists()
+    assert not uninterrupted.checkpoint_folder.exists()
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     paths: RunPaths, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_until(paths, "epoch-0002-step-000001.npz")
-    damaged = paths.state / "epoch-0002-step-000001.npz"
+    damaged = paths.checkpoint_folder / "epoch-0002-step-000001.npz"
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
     capsys.readouterr()
     train_run(paths)
@@ -111,17 +111,17 @@ def test_a_checkpoint_of_another_run_is_refused_in_one_line(
     paths: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_until(paths, "epoch-0001-step-000002.npz")
-    run = read_frozen(paths)
+    run = read_frozen_run(paths)
     longer = dataclasses.replace(CONFIG.train, epochs=10)
     edited = FrozenRun(dataclasses.replace(CONFIG, train=longer), run.inputs, run.cache)
-    write_frozen(paths, edited)
+    write_frozen_run(paths, edited)
     assert execute_run(paths) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert f"another run (run {run.name} then, {edited.name} now)" in line
 
 
 def test_a_checkpoint_more_or_less_often_is_no_other_run(paths: RunPaths) -> None:
-    run = read_frozen(paths)
+    run = read_frozen_run(paths)
     often = dataclasses.replace(CONFIG.train, checkpoint=CheckpointConfig(steps=1))
     again = FrozenRun(dataclasses.replace(CONFIG, train=often), run.inputs, run.cache)
     assert again.name == run.name
@@ -130,12 +130,12 @@ def test_a_checkpoint_more_or_less_often_is_no_other_run(paths: RunPaths) -> Non
 def test_a_full_disk_is_a_failure_of_the_storage_in_one_line(
     paths: RunPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train_on_full_disk(paths, lambda target: target.parent == paths.state, monkeypatch)
+    train_on_full_disk(paths, lambda target: target.parent == paths.checkpoint_folder, monkeypatch)
     record = read_record(paths)
     assert record is not None
     assert (record.status, record.failure) == (Status.FAILED, "storage")
     assert "error: [Errno 28] No space left on device" in capsys.readouterr().err.splitlines()
-    assert not list(paths.state.iterdir())
+    assert not list(paths.checkpoint_folder.iterdir())
 
 
 def test_a_disk_too_full_for_run_json_is_told_all_the_same(
@@ -151,9 +151,11 @@ def test_a_disk_too_full_for_run_json_is_told_all_the_same(
 def test_a_training_told_to_end_goes_on_at_that_very_step(
     paths: RunPaths, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = read_frozen(paths)
+    run = read_frozen_run(paths)
     never = dataclasses.replace(CONFIG.train, checkpoint=CheckpointConfig(seconds=None))
-    write_frozen(paths, dataclasses.replace(run, config=dataclasses.replace(CONFIG, train=never)))
+    write_frozen_run(
+        paths, dataclasses.replace(run, config=dataclasses.replace(CONFIG, train=never))
+    )
     command = [sys.executable, "-u", "-m", "xray_hpc.training", str(paths.folder)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -113,7 +113,7 @@ def trained(config: RunConfig, cache: Path, folder: Path) -> tuple[FitResult, Fl
     data, paths = load_dataset(config.data, cache), RunPaths(folder / config.train.features)
     training_model = make_training_model(config, data, make_strategy(["CPU:0"]), cache)
     assert isinstance(training_model.feed, ImageFeed) == (config.train.features == "off")
-    fitted = fit(config, data, training_model, paths, CheckpointStore(paths.state, {}))
+    fitted = fit(config, data, training_model, paths, CheckpointStore(paths.checkpoint_folder, {}))
     return fitted, training_model.predict("test")
 
 

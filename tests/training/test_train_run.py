@@ -17,7 +17,7 @@ import pytest
 from xray_hpc.config.schema import as_dict
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import probabilities, roc_curves, split_metrics
-from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen, write_frozen
+from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_record import Status, read_record
 from xray_hpc.training.__main__ import execute_run
@@ -73,7 +73,7 @@ def copied(
     trained: RunPaths, paths: RunPaths, status: str, run: FrozenRun | None = None
 ) -> RunPaths:
     """A run folder that holds what a launch writes, like that of ``trained``."""
-    write_frozen(paths, run or read_frozen(trained))
+    write_frozen_run(paths, run or read_frozen_run(trained))
     record = json.loads(trained.record.read_text()) | {"run": paths.name, "status": status}
     paths.record.write_text(json.dumps(record))
     return paths
@@ -158,7 +158,7 @@ def test_the_best_epoch_is_the_one_whose_weights_are_kept(trained: RunPaths) -> 
 
 
 def test_the_saved_model_takes_raw_pixels_and_gives_the_scores(trained: RunPaths) -> None:
-    run = read_frozen(trained)
+    run = read_frozen_run(trained)
     data = load_dataset(run.config.data, run.cache)
     model = keras.models.load_model(trained.model)
     scores = model.predict(data.images[data.splits["test"]], verbose=0)[:, 0]
@@ -209,7 +209,7 @@ def test_images_that_changed_since_the_launch_are_noticed(
     trained: RunPaths,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = read_frozen(trained)
+    run = read_frozen_run(trained)
     changed = FrozenRun(run.config, Inputs("0" * 64, run.inputs.weights), run.cache)
     paths = RunPaths(folder / "changed" / "runs" / "ft-changed")
     copied(trained, paths, "created", changed)

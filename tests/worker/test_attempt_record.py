@@ -42,7 +42,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_storage_that_is_away_for_a_moment_is_waited_for(run: RunPaths, failing: Any) -> None:
-    with Lease.take(run.lease) as lease:
+    with Lease.acquire(run.lease) as lease:
         failing([errno.ENOTCONN, errno.ENOSPC])
         outcome = conclude(run, 1, Failure.BUG, ClusterConfig("slurm"), lease)
     assert outcome.failure is Failure.BUG
@@ -50,14 +50,14 @@ def test_a_storage_that_is_away_for_a_moment_is_waited_for(run: RunPaths, failin
 
 
 def test_what_will_not_pass_is_not_waited_for(run: RunPaths, failing: Any) -> None:
-    with Lease.take(run.lease) as lease:
+    with Lease.acquire(run.lease) as lease:
         failing([errno.EACCES])
         with pytest.raises(PermissionError):
             conclude(run, 1, Failure.BUG, ClusterConfig("slurm"), lease)
 
 
 def test_a_run_that_somebody_took_meanwhile_is_not_written_to(run: RunPaths, failing: Any) -> None:
-    with Lease.take(run.lease, beat=0.05, expiry=0.2) as lease:
+    with Lease.acquire(run.lease, heartbeat=0.05, expiry=0.2) as lease:
         (run.lease / "2").touch()
         while not lease.lost:
             pass
@@ -70,5 +70,5 @@ def test_a_run_that_somebody_took_meanwhile_is_not_written_to(run: RunPaths, fai
 def test_a_try_that_nobody_saw_end_has_no_end(run: RunPaths) -> None:
     record = existing_record(run)
     begin(run, record, None)
-    first, _ = existing_record(run).tries
+    first, _ = existing_record(run).attempts
     assert (first.ended, first.failure) == (None, "killed")

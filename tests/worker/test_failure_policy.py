@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.config.cluster_config import FailureConfig
-from xray_hpc.records.run_record import Failure, RunRecord, Try
+from xray_hpc.records.run_record import Attempt, Failure, RunRecord
 from xray_hpc.worker.failure_policy import BAD_NODES, COUNTED, ExitEvidence, classify, decide
 from xray_hpc.worker.slurm_job import JobState
 
@@ -93,23 +93,23 @@ def test_a_training_ended_because_the_batch_script_was_killed() -> None:
     assert classify(ended) is Failure.KILLED
 
 
-def record(*tries: tuple[Failure | None, int | None]) -> RunRecord:
+def record(*attempts: tuple[Failure | None, int | None]) -> RunRecord:
     """A run's record; of each try its failure and the steps done, all but the last put back."""
     items = [
-        Try(
+        Attempt(
             "",
             "node1",
             failure=failure.value if failure else None,
             checkpoint=None if steps is None else [steps // 2, steps % 2],
-            retried=True,
+            requeued=True,
         )
-        for failure, steps in tries
+        for failure, steps in attempts
     ]
-    return RunRecord("ft-1", "sweep", "ft", epochs=EPOCHS, tries=_not_retried(items))
+    return RunRecord("ft-1", "sweep", "ft", epochs=EPOCHS, attempts=_not_requeued(items))
 
 
-def _not_retried(items: list[Try]) -> list[Try]:
-    return [*items[:-1], dataclasses.replace(items[-1], retried=False)]
+def _not_requeued(items: list[Attempt]) -> list[Attempt]:
+    return [*items[:-1], dataclasses.replace(items[-1], requeued=False)]
 
 
 def test_a_cancelled_run_is_never_tried_again() -> None:
@@ -143,9 +143,9 @@ def test_a_run_is_put_back_so_often_for_what_it_did_itself() -> None:
 
 
 def test_launching_a_run_again_gives_it_all_its_retries_again() -> None:
-    before = record((Failure.KILLED, 1), (Failure.KILLED, 2)).tries
-    after = record((Failure.KILLED, 3)).tries
-    tried = dataclasses.replace(record((None, None)), tries=[*before, *after])
+    before = record((Failure.KILLED, 1), (Failure.KILLED, 2)).attempts
+    after = record((Failure.KILLED, 3)).attempts
+    tried = dataclasses.replace(record((None, None)), attempts=[*before, *after])
     assert decide(FailureConfig(retries=1), Failure.KILLED, tried).action == "requeue"
 
 
@@ -194,25 +194,25 @@ def test_whatever_happens_to_a_run_but_preemption_it_ends(
     policy: FailureConfig, data: st.DataObject
 ) -> None:
     failures = st.sampled_from([item for item in Failure if item is not Failure.PREEMPTED])
-    tries: list[tuple[Failure | None, int | None]] = []
+    attempts: list[tuple[Failure | None, int | None]] = []
     most = (2 * EPOCHS + 1) * 2 + policy.retries + BAD_NODES + 1
     for _ in range(most):
         failure = data.draw(failures)
-        tries.append((failure, data.draw(st.none() | st.integers(0, 2 * EPOCHS))))
-        if decide(policy, failure, record(*tries)).action == "stop":
+        attempts.append((failure, data.draw(st.none() | st.integers(0, 2 * EPOCHS))))
+        if decide(policy, failure, record(*attempts)).action == "stop":
             break
     else:
-        pytest.fail(f"still going after {most} tries: {tries}")
+        pytest.fail(f"still going after {most} tries: {attempts}")
 
 
 @given(POLICIES, st.lists(st.sampled_from(sorted(COUNTED)), min_size=1, max_size=8))
 def test_a_run_is_never_put_back_more_often_than_it_may(
     policy: FailureConfig, failures: list[Failure]
 ) -> None:
-    tries = [(failure, epoch) for epoch, failure in enumerate(failures, 1)]
+    attempts = [(failure, epoch) for epoch, failure in enumerate(failures, 1)]
     put_back = 0
-    for count in range(1, len(tries) + 1):
-        if decide(policy, tries[count - 1][0], record(*tries[:count])).action == "stop":
+    for count in range(1, len(attempts) + 1):
+        if decide(policy, attempts[count - 1][0], record(*attempts[:count])).action == "stop":
             break
         put_back += 1
     assert put_back <= policy.retries

@@ -20,8 +20,8 @@ from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_json
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import Progress, checkpoint_name, write_progress
-from xray_hpc.records.run_record import RunRecord, Status, Try, read_record, update_record
+from xray_hpc.records.run_progress import TrainingProgress, checkpoint_name, write_progress
+from xray_hpc.records.run_record import Attempt, RunRecord, Status, read_record, update_record
 from xray_hpc.resources import resource
 from xray_hpc.worker import attempt
 from xray_hpc.worker.worker import work
@@ -31,7 +31,7 @@ TASK = {"SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "1", **JOB}
 SAY_FAILED = """
 from pathlib import Path
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import Progress, write_progress
+from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.records.run_record import Status, update_record
 what = {"type": "E", "message": "said"}
 update_record(RunPaths(Path(sys.argv[-1])), status=Status.FAILED, failure=FAILURE, error=what)
@@ -40,7 +40,7 @@ os._exit(1)
 FINISH = """
 from pathlib import Path
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import Progress, write_progress
+from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.records.run_record import Status, update_record
 print("epoch 1/1")
 update_record(RunPaths(Path(sys.argv[-1])), status=Status.FINISHED)
@@ -178,12 +178,12 @@ def test_a_training_killed_after_its_last_word_is_finished(start: Any, paths: Ru
 def test_checkpoints_that_a_finished_training_left_are_removed(
     start: Any, paths: RunPaths, status: Status
 ) -> None:
-    paths.state.mkdir()
-    (paths.state / f"{checkpoint_name(1, 0)}.npz").touch()
+    paths.checkpoint_folder.mkdir()
+    (paths.checkpoint_folder / f"{checkpoint_name(1, 0)}.npz").touch()
     update_record(paths, status=status)
     code, _ = ended(start(FINISH + "os.kill(os.getpid(), 9)"))
     assert code == 0
-    assert not paths.state.exists()
+    assert not paths.checkpoint_folder.exists()
 
 
 def test_a_training_killed_by_the_kernel_is_a_failure(start: Any, paths: RunPaths) -> None:
@@ -230,7 +230,7 @@ def test_a_training_told_to_end_before_its_job_is_interrupted(start: Any, paths:
 
 
 def test_two_jobs_do_not_train_one_run_at_once(start: Any, paths: RunPaths) -> None:
-    with Lease.take(paths.lease):
+    with Lease.acquire(paths.lease):
         code, output = ended(start(HANG))
     assert code == 69
     assert f"ERROR {paths.name} is being trained by process {os.getpid()} of " in output
@@ -253,16 +253,16 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_try_tells_how_it_ended_and_what_it_used(
     start: Any, paths: RunPaths, queue: Queue
 ) -> None:
-    write_progress(paths, Progress(3, 8, 0, 1.0, 0, 0.5, 0.5, None))
+    write_progress(paths, TrainingProgress(3, 8, 0, 1.0, 0, 0.5, 0.5, None))
     ended(start("os._exit(7)", **JOB))
-    (item,) = record_of(paths).tries
+    (item,) = record_of(paths).attempts
     assert (item.node, item.job_id, item.failure, item.epochs) == ("node1", "17", "bug", 3)
     assert (item.cpus, item.memory, item.time_limit, item.gpus) == (8, 2048, 600, 0)
     assert item.queued is not None
     assert item.ended is not None
     assert item.peak_memory is not None
     assert item.cpu_seconds is not None
-    assert not item.retried
+    assert not item.requeued
 
 
 def test_a_try_whose_worker_was_killed_too_is_ended_by_the_next(
@@ -272,9 +272,9 @@ def test_a_try_whose_worker_was_killed_too_is_ended_by_the_next(
     until(lambda: paths.log.exists() and "training" in paths.log.read_text())
     killed(process)
     ended(start(FINISH, **JOB))
-    first, second = record_of(paths).tries
-    assert (first.failure, first.retried) == ("node_failure", True)
-    assert (second.failure, second.retried) == (None, False)
+    first, second = record_of(paths).attempts
+    assert (first.failure, first.requeued) == ("node_failure", True)
+    assert (second.failure, second.requeued) == (None, False)
 
 
 def test_a_training_ends_with_its_worker(start: Any, paths: RunPaths, tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_a_killed_run_is_put_back(start: Any, paths: RunPaths, queue: Queue) -> 
     assert queue.asked == ["requeue 17"]
     record = record_of(paths)
     assert (record.status, record.failure) == (Status.FAILED, "killed")
-    assert record.tries[0].retried
+    assert record.attempts[0].requeued
     ended(start(FINISH, **JOB, SLURM_RESTART_COUNT="1"))
     assert record_of(paths).restarts == 1
 
@@ -344,7 +344,7 @@ def test_a_bad_node_outside_of_slurm_stops_the_run(
     assert code == 75
     assert f"ERROR {tmp_path}/missing cannot be written to" in output
     record = record_of(paths)
-    assert (record.failure, record.tries[0].retried) == ("node_failure", False)
+    assert (record.failure, record.attempts[0].requeued) == ("node_failure", False)
 
 
 def test_a_node_is_not_looked_at_where_that_is_not_wanted(
@@ -371,7 +371,7 @@ def test_a_run_that_is_not_put_back_says_so(start: Any, paths: RunPaths, queue: 
     assert code == 137
     why = "Requested operation is disabled"
     assert f"ERROR job 17 was not put back ({why}); launch again\n" in output
-    assert not record_of(paths).tries[0].retried
+    assert not record_of(paths).attempts[0].requeued
 
 
 @pytest.mark.parametrize(("word", "times"), [("requeue", 1), ("*show job*", 2)])
@@ -416,8 +416,8 @@ def test_a_run_is_left_where_slurm_alone_puts_the_job_back(
     assert code == 1
     assert f"{runs[0].name} is left as it is: {why}" in output
     record = record_of(runs[0])
-    assert (record.status, record.failure, len(record.tries)) == ("interrupted", failure, 1)
-    assert (record.tries[0].ended is not None) is seen
+    assert (record.status, record.failure, len(record.attempts)) == ("interrupted", failure, 1)
+    assert (record.attempts[0].ended is not None) is seen
     assert queue.asked == []
 
 
@@ -449,8 +449,8 @@ def test_a_signal_that_was_ignored_from_the_start_is_ignored(start: Any, paths: 
 def test_a_run_without_a_turn_goes_on_whatever_its_tries_before(
     start: Any, runs: list[RunPaths], queue: Queue
 ) -> None:
-    idle = Try("", "node1", failure="time_limit", checkpoint=[0, 0], retried=True)
-    update_record(runs[1], tries=[idle, idle])
+    idle = Attempt("", "node1", failure="time_limit", checkpoint=[0, 0], requeued=True)
+    update_record(runs[1], attempts=[idle, idle])
     process = start(HANG, "--submission", submission(runs[:2]), **TASK)
     until(lambda: runs[0].log.exists() and "training" in runs[0].log.read_text())
     process.send_signal(signal.SIGUSR2)
@@ -502,7 +502,7 @@ def test_a_job_whose_node_is_given_up_goes_on_elsewhere(
 def test_a_batch_job_waits_for_the_owner_of_a_run(
     start: Any, paths: RunPaths, queue: Queue
 ) -> None:
-    with Lease.take(paths.lease):
+    with Lease.acquire(paths.lease):
         process = start(FINISH, **JOB)
         assert f"{paths.name} is held by process {os.getpid()} " in process.stdout.readline()
     code, _ = ended(process)
@@ -523,7 +523,7 @@ def test_a_later_start_of_a_job_gets_the_run_of_one_that_lives_on(
     code, _ = ended(later)
     assert code == 0
     assert [record_of(run).status for run in runs] == [Status.FINISHED] * 3
-    assert [item.restarts for item in record_of(runs[0]).tries] == [0, 1]
+    assert [item.restarts for item in record_of(runs[0]).attempts] == [0, 1]
     code, _ = ended(start(HANG, "--submission", folder, "--after", "69", **TASK))
     assert (code, queue.asked) == (69, [])
 
@@ -533,14 +533,14 @@ def test_a_job_whose_run_stays_held_comes_back_a_few_times(
 ) -> None:
     monkeypatch.setattr(attempt, "PATIENCE_SECONDS", 0)
     caplog.set_level("INFO")
-    with Lease.take(paths.lease, job="12"):
+    with Lease.acquire(paths.lease, job="12"):
         for restarts in range(4):
             monkeypatch.setenv("SLURM_JOB_ID", "17")
             monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
             assert work([paths], ClusterConfig("slurm")) == 69
     assert "has another owner; stop: 4 of 4 starts have waited for it" in caplog.text
     assert queue.asked == ["requeue 17"] * 3
-    assert record_of(paths).tries == []
+    assert record_of(paths).attempts == []
 
 
 def test_a_run_that_somebody_took_is_not_written_to_any_more(
@@ -634,10 +634,10 @@ if sys.argv[-1].endswith({runs[1].name!r}):
     code, _ = ended(start(by_run + FINISH, "--submission", folder, **TASK))
     assert code == 7
     assert queue.asked == ["requeue 17_1"]
-    assert [record_of(run).tries[0].retried for run in runs] == [False, True, False]
+    assert [record_of(run).attempts[0].requeued for run in runs] == [False, True, False]
     code, _ = ended(start(FINISH, "--submission", folder, **TASK, SLURM_RESTART_COUNT="1"))
     assert code == 1
-    assert [len(record_of(run).tries) for run in runs] == [1, 2, 1]
+    assert [len(record_of(run).attempts) for run in runs] == [1, 2, 1]
     assert record_of(runs[0]).failure == "bug"
 
 
@@ -651,7 +651,7 @@ def test_runs_whose_turn_had_not_come_are_left_for_the_next_start(
     code, output = ended(process)
     assert code == 128 + signal.SIGTERM
     assert output.count("(preempted); requeue") == 3
-    assert [len(record_of(run).tries) for run in runs] == [1, 0, 0]
+    assert [len(record_of(run).attempts) for run in runs] == [1, 0, 0]
 
 
 def test_what_a_killed_worker_could_not_do_is_done_after_it(
@@ -665,7 +665,7 @@ def test_what_a_killed_worker_could_not_do_is_done_after_it(
     assert code == 137
     assert queue.asked == ["requeue 17_1"]
     record = record_of(runs[0])
-    assert (record.status, record.failure, record.tries[0].retried) == (
+    assert (record.status, record.failure, record.attempts[0].requeued) == (
         Status.FAILED,
         "killed",
         True,
@@ -701,7 +701,7 @@ def test_a_worker_killed_again_and_again_before_it_begins_is_not_put_back_for_ev
         queue.shows(restarts=restarts)
         count = {"SLURM_RESTART_COUNT": str(restarts)}
         ended(start(HANG, "--submission", folder, "--after", "137", **TASK, **count))
-    assert len(record_of(runs[0]).tries) == 2  # which got no further than those before
+    assert len(record_of(runs[0]).attempts) == 2  # which got no further than those before
     assert len(queue.asked) == 4  # for the others, whose turn has not come
 
 
@@ -716,7 +716,7 @@ def test_what_a_training_could_say_before_its_worker_was_killed_stands(
     ended(start(HANG, "--submission", folder, "--after", "137", **TASK))
     record = record_of(runs[0])
     assert (record.failure, record.error) == ("nan_loss", {"type": "E", "message": "said"})
-    assert record.tries[0].ended is not None
+    assert record.attempts[0].ended is not None
     assert queue.asked == []
 
 

@@ -28,7 +28,7 @@ from xray_hpc.data.index import Index, build_index
 from xray_hpc.data.index_entry import IndexEntry, count_by_class
 from xray_hpc.data.splits import shared_patients, small_classes, split_images
 from xray_hpc.errors import DataError
-from xray_hpc.records.atomic_files import locked
+from xray_hpc.records.atomic_files import file_lock
 from xray_hpc.text import format_count
 
 
@@ -136,7 +136,7 @@ def _packed(
     lock = path.with_name(f".{path.name}.lock")
     with (
         writing_to_cache(cache, WHAT, image_store_size(index, config)),
-        locked(lock, message=message),
+        file_lock(lock, message=message),
     ):
         try:
             return read_image_store(path, index, config), []

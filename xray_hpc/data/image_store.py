@@ -29,8 +29,8 @@ from xray_hpc.data.decode import MissingDecoderError, UnreadableImageError, deco
 from xray_hpc.data.index import STORE_VERSION, Index
 from xray_hpc.data.index_entry import IndexEntry
 from xray_hpc.errors import DataError, StorageError
-from xray_hpc.progress_bar import Progress
-from xray_hpc.records.atomic_files import replacing
+from xray_hpc.progress_bar import ProgressBar
+from xray_hpc.records.atomic_files import atomic_write
 from xray_hpc.text import format_count
 from xray_hpc.thread_map import available_cores, bounded_thread_map
 
@@ -78,7 +78,7 @@ def build_image_store(
     """
     path = image_store_path(index, config, cache)
     check_free_space(cache, WHAT, image_store_size(index, config))
-    with replacing(path) as temporary, new_file(temporary) as (file, check):
+    with atomic_write(path) as temporary, new_file(temporary) as (file, check):
         _write(file, check, index, config, workers or available_cores())
     return path
 
@@ -110,7 +110,7 @@ def _write(
 
     decode = partial(_decode, index, config)
     with (
-        Progress("packing images", len(index.entries)) as progress,
+        ProgressBar("packing images", len(index.entries)) as progress,
         closing(bounded_thread_map(decode, index.entries, workers, 4 * workers)) as results,
     ):
         for i, decoded in enumerate(results):

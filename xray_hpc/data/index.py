@@ -17,7 +17,7 @@ from xray_hpc.data.folder_index import read_tree
 from xray_hpc.data.index_entry import ClassCounts, IgnoredFiles, IndexEntry, count_by_class
 from xray_hpc.errors import ConfigError, DataError, nearest
 from xray_hpc.metrics import MACRO, MICRO
-from xray_hpc.records.atomic_files import locked
+from xray_hpc.records.atomic_files import file_lock
 
 STORE_VERSION = 2
 DEMO_IMAGE_BYTES = 16 * 2**10
@@ -143,7 +143,7 @@ def _demo(config: DataConfig, cache: Path) -> Path:
     message = "waiting for another process to draw the demo images"
     lock = cache / f".{folder.name}.lock"
     needed = config.demo_images * DEMO_IMAGE_BYTES
-    with writing_to_cache(cache, "the demo images", needed), locked(lock, message=message):
+    with writing_to_cache(cache, "the demo images", needed), file_lock(lock, message=message):
         if folder.is_dir():
             return folder
         check_free_space(cache, "the demo images", needed)

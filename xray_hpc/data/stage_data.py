@@ -15,7 +15,7 @@ from xray_hpc.data.dataset import load_indexed
 from xray_hpc.data.index import Index, build_index
 from xray_hpc.errors import UserError
 from xray_hpc.figure_files import save_figure
-from xray_hpc.records.frozen_run import FrozenRun, read_frozen
+from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.resources import resource
 
@@ -63,7 +63,7 @@ def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[NamedAugmentat
     used: dict[NamedAugmentation, None] = {}
     for folder in sorted(path.parent for path in sweep.runs.glob("*/config.yaml")):
         try:
-            other = read_frozen(RunPaths(folder))
+            other = read_frozen_run(RunPaths(folder))
         except UserError:
             continue
         data, augment = other.config.data, replace(other.config.augment, views="auto")

@@ -20,7 +20,7 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.image_transform import Pixels, apply_augmentation
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.cost import SIDE
-from xray_hpc.progress_bar import Progress
+from xray_hpc.progress_bar import ProgressBar
 from xray_hpc.thread_map import available_cores, bounded_thread_map
 
 BATCH = 64  # images, fewer of large ones
@@ -60,7 +60,9 @@ def fill(
         sum(block.stop - block.start for block in blocks) for blocks in (files[0].blocks, todo)
     )
     with (
-        Progress("computing the cached features of images", total, begun=total - left) as progress,
+        ProgressBar(
+            "computing the cached features of images", total, begun=total - left
+        ) as progress,
         closing(
             bounded_thread_map(_pixels(config, data), todo, workers, ahead=2 * replicas)
         ) as images,

@@ -31,7 +31,7 @@ from xray_hpc.errors import LockedError
 from xray_hpc.features.cut import LayerPath, extractor_layers, extractor_model, feature_shape
 from xray_hpc.features.forward_pass import batch_of, fill
 from xray_hpc.models.registry import backbones
-from xray_hpc.records.atomic_files import locked
+from xray_hpc.records.atomic_files import file_lock
 from xray_hpc.training.strategy import gpu_names
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -138,7 +138,7 @@ def _locked(item: CachedFeatures, told: Callable[[int], None]) -> Iterator[None]
     lock, said, most = item.path.with_name(f".{item.path.name}.lock"), False, 0
     while True:
         try:
-            with locked(lock, wait=False):
+            with file_lock(lock, wait=False):
                 yield
                 return
         except LockedError:

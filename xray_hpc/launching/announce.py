@@ -9,9 +9,9 @@ from itertools import chain
 
 from xray_hpc.features import cost
 from xray_hpc.launching.plan import Plan
-from xray_hpc.monitoring.run_state import Decision
+from xray_hpc.monitoring.run_state import LaunchDecision
 from xray_hpc.records.frozen_run import FrozenRun
-from xray_hpc.records.paths import SweepPaths, short
+from xray_hpc.records.paths import SweepPaths, display_path
 from xray_hpc.text import format_bytes, format_count
 
 SHOWN_RUNS = 20
@@ -20,7 +20,7 @@ WORTH_SAYING = 1.5  # times less work
 
 def show(
     sweep: SweepPaths,
-    decisions: Mapping[str, Decision],
+    decisions: Mapping[str, LaunchDecision],
     overrides: Mapping[str, list[str]],
     *,
     all_runs: bool = False,
@@ -28,18 +28,18 @@ def show(
     """Print the runs and what is to be done with each; of many only how many, or ``all_runs``."""
     todo = sum(decision.run for decision in decisions.values())
     many = f"{len(decisions)} run{'s' if len(decisions) > 1 else ''}"
-    print(f"sweep {sweep.name}: {many}, {todo} to run, in {short(sweep.folder)}")
+    print(f"sweep {sweep.name}: {many}, {todo} to run, in {display_path(sweep.folder)}")
     if all_runs or len(decisions) <= SHOWN_RUNS:
         common = set.intersection(*(set(words) for words in overrides.values()))
         for name, decision in decisions.items():
             what = "run" if decision.run else "leave"
             words = [word for word in overrides[name] if word not in common]
             differing = f"  ({' '.join(words)})" if words else ""
-            print(f"  {name}  {what}: {decision.why}{differing}")
+            print(f"  {name}  {what}: {decision.reason}{differing}")
         return
-    counts = Counter((d.run, d.why.split(" as job ")[0][:60]) for d in decisions.values())
-    for (run, why), count in counts.most_common():
-        print(f"  {count} {'to run' if run else 'left'}: {why}")
+    counts = Counter((d.run, d.reason.split(" as job ")[0][:60]) for d in decisions.values())
+    for (run, reason), count in counts.most_common():
+        print(f"  {count} {'to run' if run else 'left'}: {reason}")
 
 
 def show_cached_features(plan: Plan, todo: Sequence[str]) -> None:
@@ -69,8 +69,11 @@ def _show_kept(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
     sizes = [plan.kept.get(run.name) for group in groups for run in cost.distinct(group)]
     known = [kept for kept in sizes if kept is not None]
     if len(known) == len(sizes):
-        said.append(f"{format_bytes(sum(known))} in {short(cache)}")
+        said.append(f"{format_bytes(sum(known))} in {display_path(cache)}")
     print(", ".join(said), "(train.features=off is without)")
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if (free := shutil.disk_usage(there).free) < sum(known):
-        print(f"note: {short(cache)} has {format_bytes(free)} free; cache=FOLDER puts it elsewhere")
+        print(
+            f"note: {display_path(cache)} has {format_bytes(free)} free; "
+            "cache=FOLDER puts it elsewhere"
+        )

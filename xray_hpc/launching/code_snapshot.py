@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xray_hpc.errors import ConfigError, StorageError
-from xray_hpc.records.code_state import CODE, ROOT, git, is_checkout, untracked
+from xray_hpc.records.code_state import CODE_FOLDERS, ROOT, git, is_checkout, untracked_files
 from xray_hpc.resources import resource
 
 
@@ -60,7 +60,7 @@ def check() -> list[str]:
             "cluster.snapshot needs Python 3.11 for a launch in a folder that holds xray_hpc; "
             "launch from another folder"
         )
-    if not (is_checkout() and (names := untracked())):
+    if not (is_checkout() and (names := untracked_files())):
         return []
     return [f"cluster.snapshot leaves out {', '.join(names)}, which git does not know: git add it"]
 
@@ -68,11 +68,13 @@ def check() -> list[str]:
 def _files() -> Iterator[tuple[str, Path]]:
     """The files of the code, by their names in the copy."""
     if is_checkout():
-        for name in git("ls-files", "-z", "--", *CODE).decode().split("\0"):
+        for name in git("ls-files", "-z", "--", *CODE_FOLDERS).decode().split("\0"):
             if name and (ROOT / name).is_file():  # it may be deleted
                 yield name, ROOT / name
         return
-    inside = {name: resource(name) for name in CODE if name not in ("xray_hpc", "hydra_plugins")}
+    inside = {
+        name: resource(name) for name in CODE_FOLDERS if name not in ("xray_hpc", "hydra_plugins")
+    }
     package = Path(__file__).resolve().parents[1]
     for path in _below(package):
         if not any(folder in path.parents for folder in inside.values()):

@@ -13,9 +13,9 @@ from xray_hpc.launching import code_snapshot, local, on_slurm
 from xray_hpc.launching.announce import show, show_cached_features
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.run_folders import make_folder, prepare
-from xray_hpc.monitoring.run_state import Decision, decide
+from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import out_of_reach
+from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.launch_lock import launch_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.resources import resource
@@ -79,8 +79,8 @@ def _kind(cluster: ClusterConfig) -> str:
 def resolve_kind(kind: str) -> str:
     """What ``auto`` stands for on this machine."""
     if kind == "auto":
-        return "slurm" if slurm.available() else "local"
-    if kind == "slurm" and not slurm.available():
+        return "slurm" if slurm.is_available() else "local"
+    if kind == "slurm" and not slurm.is_available():
         raise NoClusterError("No Slurm cluster found on this host; use cluster=local")
     return kind
 
@@ -109,7 +109,7 @@ def _writing(sweep: SweepPaths) -> Iterator[None]:
             shutil.rmtree(sweep.folder, ignore_errors=True)
         raise
     except OSError as error:
-        if not out_of_reach(sweep.folder, error):
+        if not is_storage_failure(sweep.folder, error):
             raise
         where = error.filename or sweep.folder
         raise StorageError(
@@ -117,13 +117,13 @@ def _writing(sweep: SweepPaths) -> Iterator[None]:
         ) from error
 
 
-def decide_all(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, Decision]:
+def decide_all(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, LaunchDecision]:
     """Whether to run each run of the plan, by name."""
     sweep = plan.place.sweep
     told = ledger.read(sweep)
     jobs = told.jobs()
     return {
-        name: decide(sweep.run(name), jobs.get(name), queue, told.cancelled.get(name))
+        name: decide_launch(sweep.run(name), jobs.get(name), queue, told.cancelled.get(name))
         for name in (run.name for run in plan.runs)
     }
 

@@ -14,7 +14,7 @@ from xray_hpc.launching.preflight.limits import limits
 from xray_hpc.launching.submission_plan import Wave, make_wave, send
 from xray_hpc.launching.submit_job import array_id, settle
 from xray_hpc.records import ledger
-from xray_hpc.records.paths import SweepPaths, short
+from xray_hpc.records.paths import SweepPaths, display_path
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
@@ -25,7 +25,7 @@ def check(plan: Plan, runs: int) -> list[str]:
     ``runs`` is how many are left to run. Gives notes on what may go wrong.
     """
     cluster = plan.place.cluster
-    slurm.check_folder(plan.place.sweep.folder)
+    slurm.check_log_folder(plan.place.sweep.folder)
     gpus = max(cluster.gpus, 1)
     for run in plan.runs:
         if (batch := run.config.train.batch_size) % gpus:
@@ -48,7 +48,7 @@ def submit(
 ) -> None:
     """Submit what is to run, and the collect job behind all that will run then."""
     sweep = plan.place.sweep
-    kinds = {name: found.kind for name, found in ledger.submissions(sweep).items()}
+    kinds = {name: found.kind for name, found in ledger.read(sweep).submissions.items()}
     mine = {job: kinds[at.submission] for job, at in queue.items() if at.submission in kinds}
     live = sorted({array_id(job) for job, kind in mine.items() if kind == "runs"}, key=int)
     this = os.environ.get("SLURM_JOB_ID")  # the collect job itself sees to runs that waited
@@ -72,11 +72,11 @@ def submit(
     if plan.place.wait:
         return
     print("watch:")
-    print(f"  python -m xray_hpc.status {shlex.quote(short(sweep.folder))} --watch")
+    print(f"  python -m xray_hpc.status {shlex.quote(display_path(sweep.folder))} --watch")
     if todo:
-        log = short(sweep.run(todo[0]).folder)
+        log = display_path(sweep.run(todo[0]).folder)
         print(f"  python -m xray_hpc.logs {shlex.quote(log)} -f")
-    print(f"when all have ended: {short(sweep.report / 'report.md')}")
+    print(f"when all have ended: {display_path(sweep.report / 'report.md')}")
 
 
 def show_scripts(plan: Plan, todo: Sequence[str]) -> None:
@@ -94,7 +94,7 @@ def anything_open(sweep: SweepPaths) -> bool:
         if event["event"] == "cancelled"
         for job in event["jobs"]
     }
-    return any(found.job not in taken_back for found in ledger.submissions(sweep).values())
+    return any(found.job not in taken_back for found in ledger.read(sweep).submissions.values())
 
 
 def _wave(plan: Plan, todo: Sequence[str], live: Sequence[str], code: Path | None) -> Wave:

@@ -23,7 +23,7 @@ from xray_hpc.errors import (
 from xray_hpc.launching.launch_sweep import launch
 from xray_hpc.launching.plan import Place, Plan
 from xray_hpc.records import ledger
-from xray_hpc.records.frozen_run import FrozenRun, read_frozen
+from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import SweepPaths
 
 SWITCHES = ("wait", "dry_run")
@@ -40,7 +40,7 @@ def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
     Raises:
         UserError: there is no such sweep, a word is wrong, or the launch is refused.
     """
-    return launch(_plan(sweep, ledger.expected_runs(sweep), words), _command(sweep))
+    return launch(_plan(sweep, list(ledger.read(sweep).planned), words), _command(sweep))
 
 
 def submit_waiting(sweep: SweepPaths) -> None:
@@ -50,7 +50,7 @@ def submit_waiting(sweep: SweepPaths) -> None:
         UserError: the runs cannot be submitted, or Slurm did not accept them in that hour.
     """
     for left in range(ATTEMPTS - 1, -1, -1):
-        if not (waiting := ledger.waiting(sweep)):
+        if not (waiting := ledger.read(sweep).waiting):
             return
         try:
             launch(_plan(sweep, waiting, ()), None, wait_for_lock=True)
@@ -72,7 +72,7 @@ def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan
     runs, lost = list[FrozenRun](), dict[str, str]()
     for name in names:
         try:
-            runs.append(read_frozen(sweep.run(name)))
+            runs.append(read_frozen_run(sweep.run(name)))
         except UserError as error:
             lost[name] = str(error)
     if not runs:
@@ -80,7 +80,7 @@ def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan
     anew = "only the sweep's own command makes it anew"
     notes = tuple(f"{name}: {why}; {anew}" for name, why in lost.items())
     place = _place(sweep, runs[0], words)
-    return Plan(place, tuple(runs), ledger.planned(sweep), notes)
+    return Plan(place, tuple(runs), ledger.read(sweep).planned, notes)
 
 
 def _place(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> Place:

@@ -12,8 +12,8 @@ from xray_hpc.errors import StorageError, UserError
 from xray_hpc.launching.plan import Plan
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_text
-from xray_hpc.records.code_state import code_state, record_code
-from xray_hpc.records.frozen_run import FrozenRun, write_frozen
+from xray_hpc.records.code_state import current_code_state, write_code_state
+from xray_hpc.records.frozen_run import FrozenRun, write_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.records.run_record import RunRecord, Status, now, read_record, write_record
 
@@ -37,13 +37,13 @@ def prepare(plan: Plan, command: Sequence[str] | None, fresh: AbstractSet[str]) 
     """
     sweep = plan.place.sweep
     make_folder(sweep.runs)
-    known = set(ledger.expected_runs(sweep))
+    known = set(ledger.read(sweep).planned)
     if new := {run.name: plan.overrides[run.name] for run in plan.runs if run.name not in known}:
         ledger.append(sweep, "planned", runs=new)
-    state = code_state()
+    state = current_code_state()
     dirty = state.changes is not None
     git = None if state.commit is None else {"commit": state.commit, "dirty": dirty}
-    code = record_code(sweep.code, state)
+    code = write_code_state(sweep.code, state)
     with ThreadPoolExecutor(WRITERS) as pool:  # each waits for the disk, which takes many at once
         created = [
             pool.submit(_create, run, sweep, plan.overrides[run.name], git)
@@ -80,7 +80,7 @@ def _create(
     run: FrozenRun, sweep: SweepPaths, overrides: Sequence[str], git: Mapping[str, object] | None
 ) -> None:
     paths = sweep.run(run.name)
-    write_frozen(paths, run)
+    write_frozen_run(paths, run)
     paths.log.touch()  # so that it can be watched from now on
     if _is_new(paths):
         write_record(

@@ -169,7 +169,7 @@ def submit(job: Job, lock: int) -> str:
     except SlurmUnavailableError:
         raise  # the controller may have accepted the job: the next launch finds out
     except SlurmError as error:
-        ledger.append(job.sweep, "refused", submission=name, why=str(error))
+        ledger.append(job.sweep, "refused", submission=name, reason=str(error))
         raise type(error)(f"sbatch refused the job: {error}") from error
     ledger.append(job.sweep, "submitted", submission=name, job=job_id)
     return job_id
@@ -218,7 +218,7 @@ def settle(sweep: SweepPaths) -> dict[str, str]:
     Raises:
         UserError: Slurm does not answer.
     """
-    open_ones = {name: at for name, at in ledger.submissions(sweep).items() if at.job is None}
+    open_ones = {name: at for name, at in ledger.read(sweep).submissions.items() if at.job is None}
     if not open_ones:
         return {}
     newest = max(datetime.fromisoformat(at.time) for at in open_ones.values())
@@ -231,7 +231,7 @@ def settle(sweep: SweepPaths) -> dict[str, str]:
             ledger.append(sweep, "submitted", submission=name, job=job)
             adopted[name] = job
         else:
-            ledger.append(sweep, "refused", submission=name, why="the launch was killed before")
+            ledger.append(sweep, "refused", submission=name, reason="the launch was killed before")
     return adopted
 
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from xray_hpc.errors import SlurmUnavailableError
 from xray_hpc.launching.progress_view import Follower
 from xray_hpc.monitoring import cancel_runs
-from xray_hpc.monitoring.run_state import State, gather, state_of
+from xray_hpc.monitoring.run_state import State, gather_evidence, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.ledger import Ledger
-from xray_hpc.records.paths import SweepPaths, short
+from xray_hpc.records.paths import SweepPaths, display_path
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
@@ -34,7 +34,7 @@ def wait_for(sweep: SweepPaths, runs: Sequence[str]) -> int:
         _ask_what_to_do(sweep)
         raise
     finished = sum(state is State.FINISHED for state in states.values())
-    print(f"{finished} of {len(runs)} runs finished: {short(sweep.report / 'report.md')}")
+    print(f"{finished} of {len(runs)} runs finished: {display_path(sweep.report / 'report.md')}")
     return int(finished < len(runs))
 
 
@@ -53,7 +53,7 @@ def _follow(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
             time.sleep(POLL_SECONDS)
             continue
         before, told = told, ledger.read(sweep)  # after the queue, whose jobs are in it by now
-        queue = slurm.of_submissions(told.submissions, jobs)
+        queue = slurm.jobs_of_submissions(told.submissions, jobs)
         states = _states(sweep, runs, told, queue)
         # What was submitted since the queue was asked still waits as far as that goes.
         waiting = {*before.waiting, *told.waiting}
@@ -76,14 +76,16 @@ def _states(
 ) -> dict[str, State]:
     jobs = told.jobs()
     return {
-        run: state_of(gather(sweep.run(run), jobs.get(run), queue, told.cancelled.get(run)))
+        run: state_of(
+            gather_evidence(sweep.run(run), jobs.get(run), queue, told.cancelled.get(run))
+        )
         for run in runs
     }
 
 
 def _ask_what_to_do(sweep: SweepPaths) -> None:
     """Ask on a terminal whether to cancel the sweep's jobs, and do so; else leave them."""
-    left = f"the jobs run on; python -m xray_hpc.cancel {short(sweep.folder)} cancels them"
+    left = f"the jobs run on; python -m xray_hpc.cancel {display_path(sweep.folder)} cancels them"
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print(f"\n{left}", flush=True)
         return
@@ -94,5 +96,5 @@ def _ask_what_to_do(sweep: SweepPaths) -> None:
     if not answer.startswith("c"):
         print(left)
         return
-    found = cancel_runs.plan(sweep).carry_out()
+    found = cancel_runs.plan_cancel(sweep).execute()
     print(f"cancelled {len(found.runs)} runs")

@@ -10,7 +10,7 @@ from pathlib import Path
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.errors import DataError
 from xray_hpc.models.registry import BACKBONES, HDF5, backbones, check_backbones, imagenet_folder
-from xray_hpc.records.atomic_files import replacing
+from xray_hpc.records.atomic_files import atomic_write
 
 BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
 FOLDERS = {"densenet": "densenet", "mobilenet_v2": "mobilenet_v2", "resnet": "resnet"}
@@ -44,7 +44,7 @@ def _download(url: str, path: Path, md5: str | None) -> None:
     received, first = 0, b""
     try:
         with (
-            replacing(path) as temporary,
+            atomic_write(path) as temporary,
             urllib.request.urlopen(url, timeout=TIMEOUT) as source,
             temporary.open("wb") as target,
         ):

@@ -17,10 +17,10 @@ from fnmatch import fnmatchcase
 
 from xray_hpc.errors import ConfigError, SlurmError, UserError, nearest
 from xray_hpc.monitoring.discovery import run_names
-from xray_hpc.monitoring.run_state import COMPLETING, Evidence, State, look, state_of
+from xray_hpc.monitoring.run_state import COMPLETING, RunEvidence, State, read_evidence, state_of
 from xray_hpc.records import ledger
-from xray_hpc.records.launch_lock import at_work_since, launch_lock
-from xray_hpc.records.lease import Owner, holder, is_here
+from xray_hpc.records.launch_lock import launch_lock, launch_running_since
+from xray_hpc.records.lease import LeaseOwner, current_owner, is_local
 from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.slurm import client as slurm
@@ -33,7 +33,7 @@ POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Cancelling:
+class CancelPlan:
     """What is to be cancelled of a sweep.
 
     ``runs`` are the runs that go, wait or would be begun by a launch that is at work, ``over``
@@ -49,23 +49,23 @@ class Cancelling:
     over: Mapping[str, State]
     jobs: list[str]
     beside: list[str]
-    processes: Mapping[str, Owner]
-    elsewhere: Mapping[str, Owner]
+    processes: Mapping[str, LeaseOwner]
+    elsewhere: Mapping[str, LeaseOwner]
 
     @property
     def nothing(self) -> bool:
         """Whether there is nothing to cancel."""
         return not (self.runs or self.beside)
 
-    def carry_out(self) -> Cancelling:
+    def execute(self) -> CancelPlan:
         """Cancel all that there is to cancel by now; give what that was.
 
         Raises:
-            UserError: Slurm refuses it, or as :func:`plan`.
+            UserError: Slurm refuses it, or as :func:`plan_cancel`.
         """
         # Who trains here has the sweep's lock for hours.
         with _without_launches(self.sweep, 0.0 if self.processes else PATIENCE_SECONDS) as alone:
-            found = plan(self.sweep, self.pattern, alone=alone)
+            found = plan_cancel(self.sweep, self.pattern, alone=alone)
             if not found.nothing:
                 found._cancel()
         return found
@@ -77,12 +77,16 @@ class Cancelling:
         if jobs:
             _scancel(jobs)
         for name, owner in self.processes.items():
-            if holder(self.sweep.run(name).lease) == owner:  # it may have ended while one asked
+            if (
+                current_owner(self.sweep.run(name).lease) == owner
+            ):  # it may have ended while one asked
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(owner.pid, signal.SIGTERM)
 
 
-def plan(sweep: SweepPaths, pattern: str | None = None, *, alone: bool = False) -> Cancelling:
+def plan_cancel(
+    sweep: SweepPaths, pattern: str | None = None, *, alone: bool = False
+) -> CancelPlan:
     """See what there is to cancel of the whole sweep, or of the runs that match ``pattern``.
 
     ``pattern`` is a glob for a run's name or for one of its overrides. ``alone``: this process has
@@ -106,17 +110,17 @@ def plan(sweep: SweepPaths, pattern: str | None = None, *, alone: bool = False) 
     beside = set()
     if pattern is None:
         ending = {job for job, at in queue.items() if at.state == COMPLETING}
-        beside = set(slurm.of_submissions(told.submissions, queue)) - jobs - ending
+        beside = set(slurm.jobs_of_submissions(told.submissions, queue)) - jobs - ending
     owners = {name: owner for name in going if (owner := _jobless(seen[name])) is not None}
-    elsewhere = {name: owner for name, owner in owners.items() if not is_here(owner)}
-    return Cancelling(
+    elsewhere = {name: owner for name, owner in owners.items() if not is_local(owner)}
+    return CancelPlan(
         sweep,
         pattern,
         {name: state for name, state in going.items() if name not in elsewhere},
         {name: states[name] for name in meant if name not in going},
         sorted(jobs, key=_number),
         sorted(beside, key=_number),
-        {name: owner for name, owner in owners.items() if is_here(owner)},
+        {name: owner for name, owner in owners.items() if is_local(owner)},
         elsewhere,
     )
 
@@ -139,9 +143,9 @@ def _without_launches(sweep: SweepPaths, patience: float) -> Iterator[bool]:
                 return
 
 
-def _to_come(sweep: SweepPaths, told: Ledger, seen: Mapping[str, Evidence]) -> set[str]:
+def _to_come(sweep: SweepPaths, told: Ledger, seen: Mapping[str, RunEvidence]) -> set[str]:
     """The runs that a launch at work on the sweep has still to begin, as far as one can see."""
-    since = at_work_since(sweep)
+    since = launch_running_since(sweep)
     if since is None:
         return set()
     before = {
@@ -151,7 +155,7 @@ def _to_come(sweep: SweepPaths, told: Ledger, seen: Mapping[str, Evidence]) -> s
     return {n for n in before - cancelled if state_of(seen[n]) is not State.FINISHED}
 
 
-def compact(jobs: Iterable[str]) -> list[str]:
+def compact_job_ids(jobs: Iterable[str]) -> list[str]:
     """Ids as ``scancel`` takes them: ``17_[0-5,7]`` for the tasks of an array."""
     tasks: dict[str, list[int]] = defaultdict(list)
     alone = []
@@ -180,17 +184,17 @@ def _number(job: str) -> tuple[int, int]:
     return int(array), int(task or 0)
 
 
-def _see(sweep: SweepPaths, told: Ledger) -> tuple[dict[str, Evidence], Mapping[str, QueuedJob]]:
+def _see(sweep: SweepPaths, told: Ledger) -> tuple[dict[str, RunEvidence], Mapping[str, QueuedJob]]:
     """All runs of the sweep, and the queue if one of them may be in it."""
     jobs, names = told.jobs(), run_names(sweep, told)
-    seen = {name: look(sweep.run(name), told.cancelled.get(name)) for name in names}
+    seen = {name: read_evidence(sweep.run(name), told.cancelled.get(name)) for name in names}
     of_template = any(one.record and one.record.job_id for one in seen.values())
     queue = slurm.queued_jobs(told.users()) if of_template or told.submissions else {}
-    return {name: one.heard(jobs.get(name), queue) for name, one in seen.items()}, queue
+    return {name: one.with_queue(jobs.get(name), queue) for name, one in seen.items()}, queue
 
 
 def _matching(
-    sweep: SweepPaths, told: Ledger, seen: Mapping[str, Evidence], pattern: str | None
+    sweep: SweepPaths, told: Ledger, seen: Mapping[str, RunEvidence], pattern: str | None
 ) -> list[str]:
     if pattern is None:
         return list(seen)
@@ -207,7 +211,7 @@ def _matching(
 
 
 def _shared(
-    job: str | None, pattern: str | None, runs: Iterable[str], meant: Mapping[str, Evidence]
+    job: str | None, pattern: str | None, runs: Iterable[str], meant: Mapping[str, RunEvidence]
 ) -> ConfigError:
     others = [name for name in runs if name not in meant]
     some = ", ".join(others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
@@ -217,16 +221,16 @@ def _shared(
     )
 
 
-def _jobless(seen: Evidence) -> Owner | None:
+def _jobless(seen: RunEvidence) -> LeaseOwner | None:
     return seen.owner if seen.queued is None else None
 
 
 def _scancel(jobs: list[str]) -> None:
     """Cancel jobs by one call; some of them may have ended since they were seen."""
     try:
-        slurm.ask(["scancel", *compact(jobs)])
+        slurm.run_command(["scancel", *compact_job_ids(jobs)])
     except SlurmError as error:
         queue = slurm.queued_jobs()
         if left := [job for job in jobs if job in queue and queue[job].state != COMPLETING]:
-            ids = " ".join(compact(left))
+            ids = " ".join(compact_job_ids(left))
             raise SlurmError(f"scancel failed ({error}); still there: {ids}") from error

@@ -13,7 +13,7 @@ from xray_hpc.records.paths import RunPaths, SweepPaths
 SHOWN = 8
 
 
-def sweeps(results: Path) -> list[SweepPaths]:
+def find_sweeps(results: Path) -> list[SweepPaths]:
     """The sweeps below ``results``, by name."""
     folders = sorted(_folders(results), key=lambda folder: folder.name)
     return [SweepPaths(folder) for folder in folders if _is_sweep(folder)]
@@ -35,8 +35,8 @@ def find_sweep(text: str, results: Path) -> SweepPaths:
     for folder in (Path(text), results / text):
         if _is_sweep(folder):
             return SweepPaths(folder.resolve() if folder.name in ("", "..") else folder)
-    known = [sweep.name for sweep in sweeps(results)]
-    if below := [sweep.name for sweep in sweeps(Path(text))]:
+    known = [sweep.name for sweep in find_sweeps(results)]
+    if below := [sweep.name for sweep in find_sweeps(Path(text))]:
         raise ConfigError(
             f"{text} holds sweeps and is none itself; name one of them: {_some(below)}"
         )
@@ -56,7 +56,7 @@ def find_run(text: str, results: Path) -> RunPaths:
     if (folder / "run.json").is_file() or (folder / "config.yaml").is_file():
         return RunPaths(folder.resolve())
     where, _, start = text.rpartition("/")
-    among = [find_sweep(where, results)] if where else sweeps(results)
+    among = [find_sweep(where, results)] if where else find_sweeps(results)
     runs = {f"{sweep.name}/{name}": sweep.run(name) for sweep in among for name in run_names(sweep)}
     found = {key: run for key, run in runs.items() if run.name.startswith(start)}
     if exact := {key: run for key, run in found.items() if run.name == start}:

@@ -6,17 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
-from xray_hpc.records.run_record import Try
+from xray_hpc.records.run_record import Attempt
 
 
-def gpu_hours(tries: Iterable[Try]) -> float:
+def gpu_hours(attempts: Iterable[Attempt]) -> float:
     """The GPU-hours of tries that have ended.
 
     Runs side by side in one job, or on one machine without Slurm, share its GPUs: such time
     counts once.
     """
     sharing: dict[tuple[str | None, str], list[tuple[float, float, int]]] = defaultdict(list)
-    for one in tries:
+    for one in attempts:
         if one.gpus and one.ended is not None:
             span = (_stamp(one.started), _stamp(one.ended), one.gpus)
             sharing[one.job_id, one.node].append(span)

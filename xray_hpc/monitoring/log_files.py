@@ -11,14 +11,14 @@ from xray_hpc.records.paths import RunPaths
 TAIL_BYTES = 1 << 16
 
 
-class Growing:
+class GrowingFile:
     """A file that others append to or make anew; it need not be there yet."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = 0
 
-    def more(self) -> bytes:
+    def read_new(self) -> bytes:
         """What was added since it was last asked, at first all of it."""
         try:
             with self._path.open("rb") as file:
@@ -44,9 +44,9 @@ def tail(path: Path, count: int) -> bytes:
         return last_lines(file.read(), count)
 
 
-def of_slurm(paths: RunPaths) -> Path | None:
+def slurm_output(paths: RunPaths) -> Path | None:
     """What the run's newest Slurm job printed outside of the run's log, where it printed any."""
-    for submission in reversed(ledger.submissions(paths.sweep).values()):
+    for submission in reversed(ledger.read(paths.sweep).submissions.values()):
         job = submission.job_ids().get(paths.name)
         if submission.kind == "runs" and submission.job is not None and job is not None:
             files = (paths.sweep.slurm / submission.name).glob(f"{job}_*")

@@ -14,14 +14,14 @@ from enum import Enum
 
 from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import read_json
-from xray_hpc.records.lease import Owner, holder
-from xray_hpc.records.ledger import Job
+from xray_hpc.records.lease import LeaseOwner, current_owner
+from xray_hpc.records.ledger import JobRef
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
 from xray_hpc.slurm.client import QueuedJob
 
 # Slurm's words for a job that has not started, or is back in the queue.
-WAITING = frozenset(
+PENDING_STATES = frozenset(
     ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 )
 COMPLETING = "COMPLETING"  # the processes of a job that ended are being cleared away
@@ -47,7 +47,7 @@ class State(str, Enum):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunEvidence:
     """All that tells how a run stands.
 
     ``damage`` is what is wrong with the record or with the files of a finished run. ``owner``
@@ -57,12 +57,12 @@ class Evidence:
 
     record: RunRecord | None
     damage: str | None = None
-    owner: Owner | None = None
+    owner: LeaseOwner | None = None
     job: str | None = None
     queued: QueuedJob | None = None
     cancelled: str | None = None
 
-    def heard(self, job: Job | None, queue: Mapping[str, QueuedJob]) -> Evidence:
+    def with_queue(self, job: JobRef | None, queue: Mapping[str, QueuedJob]) -> RunEvidence:
         """The same, and what the queue says.
 
         ``job`` is the newest that a launch submitted for the run; the record may name another, of
@@ -97,10 +97,10 @@ class Evidence:
         """Whether the record is about the job in the queue, and not about one before it."""
         if self.record is None or self.record.job_id != self.job:
             return False
-        return not (self.record.tries and self.record.tries[-1].retried)
+        return not (self.record.attempts and self.record.attempts[-1].requeued)
 
 
-OF_STATUS = {
+STATE_OF_STATUS = {
     Status.CREATED: State.CREATED,
     Status.RUNNING: State.LOST,
     Status.FINISHED: State.FINISHED,
@@ -109,7 +109,7 @@ OF_STATUS = {
 }
 
 
-def state_of(seen: Evidence) -> State:
+def state_of(seen: RunEvidence) -> State:
     """The state of a run: what lives counts first, what was said last."""
     record, status = seen.record, seen.record.status if seen.record else None
     if status is Status.FINISHED and seen.damage is None:
@@ -117,7 +117,7 @@ def state_of(seen: Evidence) -> State:
     if seen.owner is not None:
         return State.RUNNING
     if seen.queued is not None and not (seen.cancelled_since and seen.queued.state == COMPLETING):
-        if seen.queued.state in WAITING or not seen.spoken or status is Status.CREATED:
+        if seen.queued.state in PENDING_STATES or not seen.spoken or status is Status.CREATED:
             return State.PENDING
         if status is Status.RUNNING:
             return State.RUNNING
@@ -125,81 +125,81 @@ def state_of(seen: Evidence) -> State:
         return State.DAMAGED
     if seen.cancelled_since:
         return State.CANCELLED
-    return State.MISSING if record is None else OF_STATUS[record.status]
+    return State.MISSING if record is None else STATE_OF_STATUS[record.status]
 
 
-def look(paths: RunPaths, cancelled: str | None = None) -> Evidence:
+def read_evidence(paths: RunPaths, cancelled: str | None = None) -> RunEvidence:
     """Look at a run's record, files and lease; ``cancelled`` is of its ledger."""
     record, damage = None, None
     try:
         record = read_record(paths)
         if record is not None and record.status is Status.FINISHED:
-            damage = missing_file(paths, record.model)
+            damage = find_damage(paths, record.model)
     except UserError:
         damage = f"its {paths.record.name} is damaged"
     finished = record is not None and record.status is Status.FINISHED and damage is None
-    owner = None if finished else holder(paths.lease)
-    return Evidence(record, damage, owner, cancelled=cancelled)
+    owner = None if finished else current_owner(paths.lease)
+    return RunEvidence(record, damage, owner, cancelled=cancelled)
 
 
-def gather(
+def gather_evidence(
     paths: RunPaths,
-    job: Job | None = None,
+    job: JobRef | None = None,
     queue: Mapping[str, QueuedJob] | None = None,
     cancelled: str | None = None,
-) -> Evidence:
-    """Look at a run and hear the queue, where it was asked; see :meth:`Evidence.heard`."""
-    return look(paths, cancelled).heard(job, queue or {})
+) -> RunEvidence:
+    """Look at a run and hear the queue, where it was asked; see :meth:`RunEvidence.with_queue`."""
+    return read_evidence(paths, cancelled).with_queue(job, queue or {})
 
 
 @dataclass(frozen=True)
-class Decision:
+class LaunchDecision:
     """Whether to run a run, and the reason in a few words."""
 
     run: bool
-    why: str
+    reason: str
 
 
-def decide(
+def decide_launch(
     paths: RunPaths,
-    job: Job | None,
+    job: JobRef | None,
     queue: Mapping[str, QueuedJob],
     cancelled: str | None = None,
-) -> Decision:
+) -> LaunchDecision:
     """Decide whether a launch runs a run; ``job`` and ``cancelled`` are of its ledger."""
-    return decision_of(gather(paths, job, queue, cancelled))
+    return launch_decision(gather_evidence(paths, job, queue, cancelled))
 
 
-def decision_of(seen: Evidence) -> Decision:
+def launch_decision(seen: RunEvidence) -> LaunchDecision:
     """Leave what is finished or lives; run the rest."""
     state = state_of(seen)
     if state is State.FINISHED:
-        return Decision(False, "finished")
+        return LaunchDecision(False, "finished")
     if seen.queued is not None:
         waiting = f" ({seen.queued.reason})" if seen.queued.state == "PENDING" else ""
-        return Decision(False, f"{seen.queued.state.lower()} as job {seen.job}{waiting}")
+        return LaunchDecision(False, f"{seen.queued.state.lower()} as job {seen.job}{waiting}")
     if seen.owner is not None:
-        return Decision(False, f"running on {seen.owner.node or seen.owner.host}")
+        return LaunchDecision(False, f"running on {seen.owner.node or seen.owner.host}")
     words = {
         State.MISSING: "new",
         State.CREATED: "never ran",
-        State.FAILED: f"again; it failed: {failure_of(seen.record)[:90]}",
+        State.FAILED: f"again; it failed: {failure_message(seen.record)[:90]}",
         State.CANCELLED: "again; it was cancelled",
         State.INTERRUPTED: "again; it was interrupted",
         State.LOST: "again; it was interrupted",
         State.DAMAGED: f"again; {seen.damage}",
     }
-    return Decision(True, words[state])
+    return LaunchDecision(True, words[state])
 
 
-def failure_of(record: RunRecord | None) -> str:
+def failure_message(record: RunRecord | None) -> str:
     """Why a run failed: ``ValueError: bad crop``."""
     error = (record.error if record else None) or {}
     message = " ".join(str(error.get("message", "unknown")).split())
     return f"{error.get('type', 'Error')}: {message}"
 
 
-def missing_file(paths: RunPaths, model: str) -> str | None:
+def find_damage(paths: RunPaths, model: str) -> str | None:
     """What a finished run lacks of the files that a report needs, or ``None``."""
     needed = [paths.accuracy(model), paths.loss(model), paths.auc(model)]
     needed += [table(model, split) for split in SPLITS for table in (paths.scores, paths.roc)]

@@ -7,11 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from xray_hpc.monitoring.cancel_runs import compact
+from xray_hpc.monitoring.cancel_runs import compact_job_ids
 from xray_hpc.monitoring.run_state import State
-from xray_hpc.monitoring.sweep_status import WatchedRun, WatchedSweep
+from xray_hpc.monitoring.sweep_status import RunStatus, SweepStatus
 from xray_hpc.monitoring.terminal_table import GAP, Column, Screen, table
-from xray_hpc.records.paths import short
+from xray_hpc.records.paths import display_path
 
 ROWS = 40
 WHY_LETTERS = 120
@@ -33,7 +33,7 @@ INTEREST = list(COLOURS)
 OVER = (State.FAILED, State.LOST, State.DAMAGED, State.INTERRUPTED, State.CANCELLED)
 
 
-def of_sweep(watched: WatchedSweep, screen: Screen, rows: int | None) -> Iterator[str]:
+def sweep_lines(watched: SweepStatus, screen: Screen, rows: int | None) -> Iterator[str]:
     """A sweep: a line in sum, a table of its runs, ``rows`` at most, and what to do next.
 
     With more runs than that, those that run or failed come first, and those that finished are
@@ -60,7 +60,7 @@ def of_sweep(watched: WatchedSweep, screen: Screen, rows: int | None) -> Iterato
         yield from advice
 
 
-def of_all(sweeps: Sequence[WatchedSweep], screen: Screen) -> Iterator[str]:
+def sweep_list_lines(sweeps: Sequence[SweepStatus], screen: Screen) -> Iterator[str]:
     """A line on each sweep, that with the newest change first."""
     sweeps = sorted(sweeps, key=lambda watched: watched.touched, reverse=True)
     counts = [Counter(run.state for run in watched.runs) for watched in sweeps]
@@ -84,12 +84,12 @@ def of_all(sweeps: Sequence[WatchedSweep], screen: Screen) -> Iterator[str]:
     yield from table(columns, screen)
 
 
-def counted(states: Iterable[State]) -> str:
+def format_counts(states: Iterable[State]) -> str:
     """``31 finished, 4 running``."""
     return ", ".join(_words(Counter(states)))
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Two or three digits in the unit that suits: ``45 s``, ``12 min``, ``3.2 h``, ``2.1 d``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
@@ -126,14 +126,14 @@ def _bar(counts: Counter[State], screen: Screen) -> str:
     return bar
 
 
-def _chosen(runs: Sequence[WatchedRun], rows: int | None) -> list[WatchedRun]:
+def _chosen(runs: Sequence[RunStatus], rows: int | None) -> list[RunStatus]:
     if rows is None or len(runs) <= rows:
         return list(runs)
     going = [run for run in runs if run.state is not State.FINISHED]
     return sorted(going, key=lambda run: INTEREST.index(run.state))[:rows]
 
 
-def _columns(runs: Sequence[WatchedRun]) -> list[Column]:
+def _columns(runs: Sequence[RunStatus]) -> list[Column]:
     return [
         Column("run", [run.run for run in runs]),
         *_settings(runs),
@@ -148,11 +148,11 @@ def _columns(runs: Sequence[WatchedRun]) -> list[Column]:
         Column("left", [_left(run) for run in runs], right=True, rank=2),
         Column("node", [run.node or "" for run in runs], rank=5),
         Column("restarts", [str(run.restarts or "") for run in runs], right=True, rank=6),
-        Column("why", [run.why[:WHY_LETTERS] for run in runs], least=10),
+        Column("why", [run.reason[:WHY_LETTERS] for run in runs], least=10),
     ]
 
 
-def _epoch(run: WatchedRun) -> str:
+def _epoch(run: RunStatus) -> str:
     if run.epochs is None and run.epoch is None:
         return ""
     return f"{run.epoch or 0}/{'?' if run.epochs is None else run.epochs}"
@@ -162,14 +162,14 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _left(run: WatchedRun) -> str:
+def _left(run: RunStatus) -> str:
     if run.seconds_left is None:
         return ""
-    left = duration(run.seconds_left)
+    left = format_duration(run.seconds_left)
     return f"{left}!" if run.limited else f"~{left}"
 
 
-def _settings(runs: Sequence[WatchedRun]) -> Iterator[Column]:
+def _settings(runs: Sequence[RunStatus]) -> Iterator[Column]:
     """A column for each override in which the runs differ; the model is in a run's name."""
     words = [dict(word.lstrip("+").partition("=")[::2] for word in run.overrides) for run in runs]
     for key in dict.fromkeys(key for own in words for key in own if key != "model"):
@@ -182,20 +182,20 @@ def _hours(hours: float) -> str:
 
 
 def _ago(stamp: float) -> str:
-    return f"{duration(max(time.time() - stamp, 0))} ago" if stamp else "never"
+    return f"{format_duration(max(time.time() - stamp, 0))} ago" if stamp else "never"
 
 
-def _advice(watched: WatchedSweep) -> Iterator[str]:
-    held = {run.job: "Admin" in run.why for run in watched.runs if run.held and run.job}
+def _advice(watched: SweepStatus) -> Iterator[str]:
+    held = {run.job: "Admin" in run.reason for run in watched.runs if run.held and run.job}
     if mine := [job for job, by_admin in held.items() if not by_admin]:
-        yield f"held:   scontrol release {shlex.quote(','.join(compact(mine)))}"
+        yield f"held:   scontrol release {shlex.quote(','.join(compact_job_ids(mine)))}"
     if admins := [job for job, by_admin in held.items() if by_admin]:
-        yield f"held:   by an administrator: ask about {' '.join(compact(admins))}"
+        yield f"held:   by an administrator: ask about {' '.join(compact_job_ids(admins))}"
     states = {run.state for run in watched.runs}
     if watched.failed_features_job is not None and states != {State.FINISHED}:
-        see = short(watched.failed_features_job)
+        see = display_path(watched.failed_features_job)
         yield f"features job failed; runs compute the features themselves; see {see}"
-    folder = shlex.quote(short(watched.sweep.folder))
+    folder = shlex.quote(display_path(watched.sweep.folder))
     failed = [run.run for run in watched.runs if run.state is State.FAILED]
     if failed:
         yield f"log:    python -m xray_hpc.logs {shlex.quote(f'{watched.sweep.name}/{failed[0]}')}"
@@ -204,6 +204,6 @@ def _advice(watched: WatchedSweep) -> Iterator[str]:
         yield f"again:  python -m xray_hpc.launch --resume {folder}"
     report = watched.sweep.report / "report.md"
     if states == {State.FINISHED} and report.is_file():
-        yield f"report: {short(report)}"
+        yield f"report: {display_path(report)}"
     elif idle and State.FINISHED in states and not report.is_file():
         yield f"report: none yet; python -m xray_hpc.collect {folder}"

@@ -13,7 +13,7 @@ from typing import TextIO
 from xray_hpc.errors import StorageError
 from xray_hpc.prediction.predict_files import Prediction
 from xray_hpc.prediction.request import STDOUT
-from xray_hpc.records.atomic_files import replacing
+from xray_hpc.records.atomic_files import atomic_write
 
 EXAMPLES = 3
 ERROR, PATH = 30, 20  # letters of them that are shown at least
@@ -48,7 +48,7 @@ def _opened(output: str) -> Iterator[TextIO]:
         return
     try:
         with (
-            replacing(Path(output)) as temporary,
+            atomic_write(Path(output)) as temporary,
             temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
         ):
             yield file

@@ -38,7 +38,7 @@ STORAGE_ERRORS = frozenset(
 )
 
 
-def out_of_reach(folder: Path, error: OSError) -> bool:
+def is_storage_failure(folder: Path, error: OSError) -> bool:
     """Whether ``error`` says that ``folder`` cannot be read or written, or is gone."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return not folder.is_dir()
@@ -46,7 +46,7 @@ def out_of_reach(folder: Path, error: OSError) -> bool:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; move it there when the block ends well.
 
     The file is synced before it is moved and its folder after it, so that a crash leaves the old
@@ -67,8 +67,8 @@ def replacing(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
-def is_leftover(path: Path) -> bool:
-    """Whether it is what :func:`replacing` leaves of a process that is killed meanwhile."""
+def is_temporary_file(path: Path) -> bool:
+    """Whether it is what :func:`atomic_write` leaves of a process that is killed meanwhile."""
     return re.fullmatch(r"\.[0-9a-f]{16}\..+", path.name) is not None
 
 
@@ -85,7 +85,7 @@ def _sync_folder(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` in one step, in UTF-8 with LF line ends."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -96,7 +96,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write ``frame`` without its index; floats keep every digit."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
@@ -112,7 +112,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True, message: str | None = None) -> Iterator[int]:
+def file_lock(path: Path, *, wait: bool = True, message: str | None = None) -> Iterator[int]:
     """Hold an exclusive ``flock`` on ``path`` (made if absent) while the block runs.
 
     The lock goes with the process, however that ends; a child that is given the file descriptor

@@ -14,12 +14,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from xray_hpc.records.atomic_files import read_json, replacing, write_json
+from xray_hpc.records.atomic_files import atomic_write, read_json, write_json
 from xray_hpc.records.run_record import user_name
 
 ROOT = Path(__file__).resolve().parents[2]
 # What jobs run; the rest of the checkout is tests and documents.
-CODE = ("xray_hpc", "hydra_plugins", "jobs", "conf", "slurm_templates")
+CODE_FOLDERS = ("xray_hpc", "hydra_plugins", "jobs", "conf", "slurm_templates")
 DIFF_LIMIT = 1_000_000
 CUT_OFF = b"\n... cut off here: the whole diff has %d bytes\n"
 
@@ -84,14 +84,14 @@ def git(*arguments: str) -> bytes:
     return subprocess.run(command, capture_output=True, check=True, timeout=20).stdout
 
 
-def code_state() -> CodeState:
+def current_code_state() -> CodeState:
     """Look at the checkout and at what is installed."""
     state = git_state() or {"commit": None, "dirty": False}
     diff = _diff() if state["dirty"] else b""
     return CodeState(
         commit=state["commit"],
         changes=hashlib.sha256(diff).hexdigest()[:8] if diff else None,
-        untracked=untracked() if state["commit"] else [],
+        untracked=untracked_files() if state["commit"] else [],
         packages=installed_packages(),
         python=platform.python_version(),
         host=socket.gethostname(),
@@ -100,7 +100,7 @@ def code_state() -> CodeState:
     )
 
 
-def record_code(folder: Path, state: CodeState) -> str:
+def write_code_state(folder: Path, state: CodeState) -> str:
     """Write the state into ``folder``; give the name of its files, without their ends.
 
     ``<name>.json`` and, where the code was changed, ``<name>.diff``. The same state is written
@@ -117,15 +117,15 @@ def record_code(folder: Path, state: CodeState) -> str:
         except FileNotFoundError:
             break
     if state.diff:
-        with replacing(folder / f"{name}.diff") as temporary:
+        with atomic_write(folder / f"{name}.diff") as temporary:
             temporary.write_bytes(state.diff)
     write_json(folder / f"{name}.json", content)
     return name
 
 
-def untracked() -> list[str]:
+def untracked_files() -> list[str]:
     """Files of the code, in a checkout, that git does not know and does not ignore."""
-    names = git("ls-files", "-z", "--others", "--exclude-standard", "--", *CODE)
+    names = git("ls-files", "-z", "--others", "--exclude-standard", "--", *CODE_FOLDERS)
     return [name for name in names.decode(errors="replace").split("\0") if name]
 
 

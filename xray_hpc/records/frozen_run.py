@@ -50,13 +50,13 @@ class FrozenRun:
         return f"{self.config.model.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def write_frozen(paths: RunPaths, run: FrozenRun) -> None:
+def write_frozen_run(paths: RunPaths, run: FrozenRun) -> None:
     """Write ``config.yaml`` in one step."""
     content = as_dict(run.config) | {"inputs": as_dict(run.inputs), "cache": str(run.cache)}
     write_text(paths.config, to_yaml(content))
 
 
-def read_frozen(paths: RunPaths) -> FrozenRun:
+def read_frozen_run(paths: RunPaths) -> FrozenRun:
     """Read ``config.yaml``.
 
     Raises:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from xray_hpc.errors import LockedError
-from xray_hpc.records.atomic_files import locked
+from xray_hpc.records.atomic_files import file_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import now, user_name
 
@@ -24,7 +24,7 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
     """
     waiting = f"waiting for a launch that is at work on {sweep.folder}"
     try:
-        with locked(sweep.lock, wait=wait, message=waiting) as lock:
+        with file_lock(sweep.lock, wait=wait, message=waiting) as lock:
             me = f"{user_name()} on {socket.gethostname()}, process {os.getpid()}"
             os.truncate(lock, 0)
             os.pwrite(lock, f"{me}, since {now()}".encode(), 0)
@@ -36,12 +36,12 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
         ) from None
 
 
-def at_work_since(sweep: SweepPaths) -> str | None:
+def launch_running_since(sweep: SweepPaths) -> str | None:
     """Since when a launch is at work on the sweep, in UTC; ``None``: there is none."""
     if not sweep.lock.exists():
         return None
     try:
-        with locked(sweep.lock, wait=False):
+        with file_lock(sweep.lock, wait=False):
             return None
     except LockedError:
         taken = datetime.fromtimestamp(sweep.lock.stat().st_mtime, timezone.utc)

@@ -33,7 +33,7 @@ AGAIN_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
-class Owner:
+class LeaseOwner:
     """A process that holds a lease. ``boot`` and ``namespace`` say whose ``pid`` it is.
 
     ``began`` is when the process started, in the kernel's ticks since the boot; ``job`` and
@@ -57,13 +57,13 @@ class Owner:
         return f"process {self.pid} of {self.user} on {self.node or self.host}{job}"
 
 
-UNKNOWN = Owner(host="a host", user="somebody", pid=0, since="")
+UNKNOWN = LeaseOwner(host="a host", user="somebody", pid=0, since="")
 
 
 class LeaseError(LockedError):
     """Somebody else holds the lease: ``owner``."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: LeaseOwner) -> None:
         super().__init__(f"held by {owner}")
         self.owner = owner
 
@@ -72,16 +72,16 @@ class Lease:
     """The right to write into a folder, renewed by a thread until it is given back.
 
     A context manager. ``lost`` must be asked before anything is written, and often enough while a
-    child writes. ``wanted`` is whether a later start of the same job asks for it: Slurm had lost
+    child writes. ``requested`` is whether a later start of the same job asks for it: Slurm had lost
     this one's node, and then it is to end.
     """
 
     def __init__(
-        self, file: Path, beat: float, expiry: float, job: str | None, restarts: int
+        self, file: Path, heartbeat: float, expiry: float, job: str | None, restarts: int
     ) -> None:
-        self._file, self._beat, self._expiry = file, beat, expiry
+        self._file, self._heartbeat, self._expiry = file, heartbeat, expiry
         self._job, self._restarts = job, restarts
-        self.wanted = False
+        self.requested = False
         self._renewed = time.monotonic()
         self._taken = False
         self._given_back = threading.Event()
@@ -89,27 +89,27 @@ class Lease:
         self._thread.start()
 
     @classmethod
-    def take(
+    def acquire(
         cls,
         path: Path,
         *,
         job: str | None = None,
         restarts: int = 0,
-        beat: float = HEARTBEAT_SECONDS,
+        heartbeat: float = HEARTBEAT_SECONDS,
         expiry: float = EXPIRY_SECONDS,
-        give_up: Callable[[], bool] = lambda: False,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> Lease:
         """Take the lease at ``path``, from a dead owner too; all who use it give one ``expiry``.
 
-        Whether an owner on another machine is alive takes up to ``beat`` seconds to see, and that
-        it is dead ``expiry`` seconds; ``give_up`` is asked meanwhile.
+        It takes up to ``heartbeat`` seconds to see that an owner on another machine is alive, and
+        ``expiry`` seconds that it is dead; ``should_stop`` is asked meanwhile.
 
         Raises:
             LeaseError: its owner is alive, or may be and it was given up.
             OSError: the file system does not let this process write there.
         """
         path.mkdir(parents=True, exist_ok=True)
-        last = _watch(path, expiry, give_up).number
+        last = _watch(path, expiry, should_stop).number
         file = path / str(last + 1)
         try:
             _write_owner(file, job, restarts)
@@ -124,7 +124,7 @@ class Lease:
                 (path / str(number)).unlink(missing_ok=True)
         for name in _asking(os.listdir(path), job):
             (path / name).unlink(missing_ok=True)
-        return cls(file, beat, expiry, job, restarts)
+        return cls(file, heartbeat, expiry, job, restarts)
 
     @property
     def lost(self) -> bool:
@@ -138,7 +138,7 @@ class Lease:
         return time.monotonic() - self._renewed > self._expiry / 2
 
     def _renew_on(self) -> None:
-        while not self._given_back.wait(self._beat) and not self._taken:
+        while not self._given_back.wait(self._heartbeat) and not self._taken:
             self._renew()
 
     def _renew(self) -> None:
@@ -153,12 +153,12 @@ class Lease:
             self._taken = newest != int(self._file.name)
             self._renewed = before
             later = (start > self._restarts for start in _asking(names, self._job).values())
-            self.wanted = self.wanted or any(later)
+            self.requested = self.requested or any(later)
 
     def release(self) -> None:
         """Give it back; the next one need not wait."""
         self._given_back.set()
-        self._thread.join(self._beat)
+        self._thread.join(self._heartbeat)
         if not self._taken:
             with contextlib.suppress(OSError):  # then it expires
                 os.utime(self._file, (0, 0))
@@ -170,11 +170,11 @@ class Lease:
         self.release()
 
 
-def holder(path: Path, *, expiry: float = EXPIRY_SECONDS) -> Owner | None:
+def current_owner(path: Path, *, expiry: float = EXPIRY_SECONDS) -> LeaseOwner | None:
     """The live owner of the lease at ``path``; ``None`` where there is none.
 
     Of an owner on another machine an estimate, for which this machine's clock must be about right;
-    :meth:`Lease.take` does not rely on it.
+    :meth:`Lease.acquire` does not rely on it.
     """
     seen = _look(path)
     alive = seen.alive
@@ -183,7 +183,7 @@ def holder(path: Path, *, expiry: float = EXPIRY_SECONDS) -> Owner | None:
     return (seen.owner or UNKNOWN) if alive else None
 
 
-def ask_for(path: Path, job: str, restarts: int) -> int:
+def request_lease(path: Path, job: str, restarts: int) -> int:
     """Ask for the lease at ``path``; give how many starts of the job have, since it had it last.
 
     Only an earlier start of the same job hears it.
@@ -204,14 +204,14 @@ class _Seen:
 
     number: int = 0
     renewed: int = 0
-    owner: Owner | None = None
+    owner: LeaseOwner | None = None
 
     @property
     def alive(self) -> bool | None:
         """Whether the owner lives; ``None``: that shows only by its heartbeats."""
         if self.renewed == 0:
             return False
-        return _process_alive(self.owner) if self.owner and is_here(self.owner) else None
+        return _process_alive(self.owner) if self.owner and is_local(self.owner) else None
 
 
 def _look(path: Path) -> _Seen:
@@ -226,7 +226,7 @@ def _look(path: Path) -> _Seen:
     return _Seen()
 
 
-def _watch(path: Path, expiry: float, give_up: Callable[[], bool]) -> _Seen:
+def _watch(path: Path, expiry: float, should_stop: Callable[[], bool]) -> _Seen:
     """Watch the lease until its owner is seen to be dead or alive; give what was seen last.
 
     One that is not on this machine is dead after ``expiry`` seconds without a heartbeat, counted
@@ -238,7 +238,7 @@ def _watch(path: Path, expiry: float, give_up: Callable[[], bool]) -> _Seen:
     first, began = _look(path), time.monotonic()
     seen, waited = first, 0.0
     while seen.alive is None and seen == first and waited <= expiry:
-        if give_up():
+        if should_stop():
             raise LeaseError(seen.owner or UNKNOWN)
         time.sleep(min(WATCH_SECONDS, expiry / 10))
         waited = time.monotonic() - began  # before the look, which then is of no earlier time
@@ -256,7 +256,7 @@ def _numbers(path: Path) -> list[int]:
 
 
 def _write_owner(file: Path, job: str | None, restarts: int) -> None:
-    owner = Owner(
+    owner = LeaseOwner(
         host=socket.gethostname(),
         user=user_name(),
         pid=os.getpid(),
@@ -278,21 +278,21 @@ def _write_owner(file: Path, job: str | None, restarts: int) -> None:
             raise
 
 
-def _parse_owner(text: str) -> Owner | None:
+def _parse_owner(text: str) -> LeaseOwner | None:
     """The owner that a file names; ``None`` where it is not written out yet."""
     try:
-        return Owner(**json.loads(text))
+        return LeaseOwner(**json.loads(text))
     except (ValueError, TypeError):
         return None
 
 
-def is_here(owner: Owner) -> bool:
+def is_local(owner: LeaseOwner) -> bool:
     """Whether this process would see the owner's among those of this machine."""
     mine = (_boot(), _namespace(), user_name())
     return None not in mine and (owner.boot, owner.namespace, owner.user) == mine
 
 
-def _process_alive(owner: Owner) -> bool:
+def _process_alive(owner: LeaseOwner) -> bool:
     return owner.began is not None and _began(owner.pid) == owner.began
 
 

@@ -89,7 +89,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class Job:
+class JobRef:
     """A job that works on a run: its ``id`` as ``squeue`` writes it, and the submission's name.
 
     An id alone says little: Slurm gives it again when it starts anew, and another cluster has
@@ -115,10 +115,10 @@ class Ledger:
     waiting: list[str]
     cancelled: dict[str, str]
 
-    def jobs(self) -> dict[str, Job]:
+    def jobs(self) -> dict[str, JobRef]:
         """The newest job of every run that was submitted."""
         return {
-            run: Job(job, found.name)
+            run: JobRef(job, found.name)
             for found in self.submissions.values()
             if found.kind == "runs" and found.job is not None
             for run, job in found.job_ids().items()

@@ -45,7 +45,7 @@ class RunPaths:
         return self.folder / "model.txt"
 
     @property
-    def checkpoints(self) -> Path:
+    def weights_folder(self) -> Path:
         return self.folder / "checkpoints"
 
     @property
@@ -65,11 +65,11 @@ class RunPaths:
         return self.folder / "progress.json"
 
     @property
-    def state(self) -> Path:
+    def checkpoint_folder(self) -> Path:
         return self.folder / "checkpoint"
 
-    def checkpoint(self, epoch: int) -> Path:
-        return self.checkpoints / f"epoch-{epoch:04}.weights.h5"
+    def epoch_weights(self, epoch: int) -> Path:
+        return self.weights_folder / f"epoch-{epoch:04}.weights.h5"
 
     def accuracy(self, model: str) -> Path:
         return self.folder / f"{model}_accuracy_per_epoch.csv"
@@ -133,7 +133,7 @@ class SweepPaths:
         return self.folder / "code"
 
 
-def short(path: Path) -> str:
+def display_path(path: Path) -> str:
     """The path from here where it lies below, else the whole of it."""
     try:
         return str(path.relative_to(Path.cwd()))

@@ -15,7 +15,7 @@ FEATURE_BLOCKS = "feature_blocks"
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What the training process says after each epoch.
 
     ``done`` of ``epochs`` are over; ``first`` were done before this process started.
@@ -32,15 +32,15 @@ class Progress:
     val_auc: float | None
 
 
-def write_progress(paths: RunPaths, progress: Progress) -> None:
+def write_progress(paths: RunPaths, progress: TrainingProgress) -> None:
     """Write ``progress.json`` in one step."""
     write_json(paths.progress, dataclasses.asdict(progress))
 
 
-def read_progress(paths: RunPaths) -> Progress | None:
+def read_progress(paths: RunPaths) -> TrainingProgress | None:
     """Read ``progress.json``; ``None`` where there is none, or none that makes sense."""
     try:
-        return Progress(**read_json(paths.progress))
+        return TrainingProgress(**read_json(paths.progress))
     except (OSError, UserError, TypeError):
         return None
 
@@ -55,23 +55,26 @@ def checkpoint_name(epoch: int, step: int) -> str:
 
 def write_feature_blocks(paths: RunPaths, blocks: int) -> None:
     """Note how many blocks of the cached features are safe while the run computes them."""
-    write_text(paths.state / FEATURE_BLOCKS, f"{blocks}\n")
+    write_text(paths.checkpoint_folder / FEATURE_BLOCKS, f"{blocks}\n")
 
 
 def read_feature_blocks(paths: RunPaths) -> int | None:
     """What :func:`write_feature_blocks` noted last."""
     try:
-        return int((paths.state / FEATURE_BLOCKS).read_text(encoding="utf-8"))
+        return int((paths.checkpoint_folder / FEATURE_BLOCKS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
 
 def remove_checkpoints(paths: RunPaths) -> None:
     """Remove what a finished run needs no more."""
-    shutil.rmtree(paths.state, ignore_errors=True)
+    shutil.rmtree(paths.checkpoint_folder, ignore_errors=True)
 
 
-def checkpointed(paths: RunPaths) -> list[int] | None:
+def latest_checkpoint(paths: RunPaths) -> list[int] | None:
     """The epochs and steps of the farthest checkpoint; ``None`` where there is none."""
-    found = (re.match(r"epoch-(\d+)-step-(\d+)\.", path.name) for path in paths.state.glob("e*"))
+    found = (
+        re.match(r"epoch-(\d+)-step-(\d+)\.", path.name)
+        for path in paths.checkpoint_folder.glob("e*")
+    )
     return max(([int(name[1]), int(name[2])] for name in found if name), default=None)

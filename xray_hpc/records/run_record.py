@@ -55,7 +55,7 @@ def user_name() -> str:
 
 
 @dataclass(frozen=True)
-class Try:
+class Attempt:
     """One start of a run: where, with what, how it ended and what it used.
 
     ``queued`` is when Slurm took the job (or took it back into the queue), ``memory`` and
@@ -73,7 +73,7 @@ class Try:
     queued: str | None = None
     ended: str | None = None
     failure: str | None = None
-    retried: bool = False
+    requeued: bool = False
     epochs: int | None = None
     checkpoint: list[int] | None = None
     feature_blocks: int | None = None
@@ -116,7 +116,7 @@ class RunRecord:
     epochs: int | None = None
     failure: str | None = None
     error: dict[str, str] | None = None
-    tries: list[Try] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
     bad_nodes: list[str] = field(default_factory=list)
 
 
@@ -134,9 +134,9 @@ def read_record(paths: RunPaths) -> RunRecord | None:
     known = {item.name for item in dataclasses.fields(RunRecord)}
     try:
         status = Status(value.get("status"))
-        tries = [Try(**item) for item in value.get("tries", [])]
+        attempts = [Attempt(**item) for item in value.get("attempts", [])]
         fields = {k: v for k, v in value.items() if k in known}
-        return RunRecord(**fields | {"status": status, "tries": tries})
+        return RunRecord(**fields | {"status": status, "attempts": attempts})
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{paths.record} is not a run record ({error}); remove it and launch again"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xray_hpc.errors import ConfigError, StorageError, nearest
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import is_leftover, locked, write_text
+from xray_hpc.records.atomic_files import file_lock, is_temporary_file, write_text
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report import markdown_report
 from xray_hpc.report.formatting import unfinished
@@ -51,7 +51,7 @@ def collect(sweep: SweepPaths) -> Report:
     check_sweep(sweep)
     names = _run_names(sweep)
     try:
-        with locked(sweep.report / ".lock", message="waiting for another collector to end"):
+        with file_lock(sweep.report / ".lock", message="waiting for another collector to end"):
             _remove_leftovers(sweep.report)
             try:
                 return _collect(sweep, names)
@@ -85,7 +85,7 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
 def _run_names(sweep: SweepPaths) -> list[str]:
     """In launch order, then those that the ledger does not know, by name."""
     found = sorted(path.name for path in _folders(sweep.runs) if not path.name.startswith("."))
-    names = list(dict.fromkeys([*ledger.expected_runs(sweep), *found]))
+    names = list(dict.fromkeys([*list(ledger.read(sweep).planned), *found]))
     if not names:
         raise ConfigError(f"{sweep.folder} has no runs yet; launch the sweep first")
     return names
@@ -94,7 +94,7 @@ def _run_names(sweep: SweepPaths) -> list[str]:
 def _remove_leftovers(folder: Path) -> None:
     """Remove what a collector that was killed, or could not go on, left behind."""
     for path in folder.glob(".*"):
-        if is_leftover(path):
+        if is_temporary_file(path):
             path.unlink(missing_ok=True)
 
 

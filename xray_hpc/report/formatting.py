@@ -101,12 +101,12 @@ def reason(run: RunResult) -> str:
     """Why a run has no result, in one line."""
     said = run.error or UNEXPLAINED[run.status]
     before, failure = causes(run.usage.restarts), run.record and run.record.failure
-    tries = [f"in try {run.usage.tries} (before it: {before})"] if before else []
+    attempts = [f"in try {run.usage.attempts} (before it: {before})"] if before else []
     if run.status in ("running", "created", "lost"):
-        return ", ".join([said, *_whereabouts(run), *tries])
+        return ", ".join([said, *_whereabouts(run), *attempts])
     if failure:
-        return " ".join([failure.replace("_", " "), *tries]) + f": {said}"
-    return ", ".join([said, *tries])
+        return " ".join([failure.replace("_", " "), *attempts]) + f": {said}"
+    return ", ".join([said, *attempts])
 
 
 def _whereabouts(run: RunResult) -> list[str]:

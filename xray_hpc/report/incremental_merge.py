@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from xray_hpc.errors import UserError
-from xray_hpc.records.atomic_files import read_json, replacing, write_text
+from xray_hpc.records.atomic_files import atomic_write, read_json, write_text
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.report.csv_columns import csv_lines
 from xray_hpc.report.merged_tables import BY_RUN, lines_of
@@ -79,7 +79,7 @@ def merge(
         recalled = [last.recall(one.paths) for one in asked]
         missing = [one for one, run in zip(asked, recalled, strict=True) if run is None]
         read = stack.enter_context(closing(spread(read_piece, missing)))
-        made = [stack.enter_context(replacing(folder / file)) for file in FILES]
+        made = [stack.enter_context(atomic_write(folder / file)) for file in FILES]
         tables = [
             _Table(stack.enter_context(path.open("wb")), last.files.get(file), head_of(file))
             for path, file in zip(made, FILES, strict=True)

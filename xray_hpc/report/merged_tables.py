@@ -57,7 +57,7 @@ def _circumstances(run: RunResult) -> dict[str, Any]:
         "gpus": ("; ".join(record.gpus) or None) if record else None,
         "replicas": record and record.replicas,
         "job_id": record and record.job_id,
-        "tries": record and used.tries,
+        "attempts": record and used.attempts,
         "restarts": record and record.restarts,
         "failure": record and record.failure,
         "error": run.error,

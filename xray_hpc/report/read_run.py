@@ -11,9 +11,9 @@ import numpy as np
 from xray_hpc.config.schema import read_yaml
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import MACRO, MICRO
-from xray_hpc.monitoring.run_state import Evidence, State, state_of
+from xray_hpc.monitoring.run_state import RunEvidence, State, state_of
 from xray_hpc.records.atomic_files import read_json
-from xray_hpc.records.lease import holder
+from xray_hpc.records.lease import current_owner
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import RunRecord, Status, read_record
@@ -43,7 +43,7 @@ def read_run(
         record = read_record(paths)
         if record is None:
             what = "run.json" if paths.folder.is_dir() else "folder"
-            state = state_of(Evidence(None, cancelled=cancelled))
+            state = state_of(RunEvidence(None, cancelled=cancelled))
             return RunResult(paths.name, model, state.value, f"there is no {what}", overrides=said)
         check_record(record, paths.name)
     except (UserError, OSError) as error:
@@ -75,7 +75,7 @@ class _Reader:
         curves = {split: _curve(table, metrics) for split, table in roc.items()}
         error = self.error()
         damage = error if self.finished else None
-        seen = Evidence(record, damage, holder(paths.lease), cancelled=cancelled)
+        seen = RunEvidence(record, damage, current_owner(paths.lease), cancelled=cancelled)
         return RunResult(
             name=paths.name,
             model=record.model,

@@ -8,8 +8,8 @@ from typing import Any
 
 from xray_hpc.errors import DataError
 from xray_hpc.records.paths import SPLITS
-from xray_hpc.records.run_progress import Progress
-from xray_hpc.records.run_record import RunRecord, Try
+from xray_hpc.records.run_progress import TrainingProgress
+from xray_hpc.records.run_record import Attempt, RunRecord
 
 MEASURES = (
     *("accuracy", "balanced_accuracy", "f1", "auc", "auc_micro", "sensitivity", "specificity"),
@@ -37,7 +37,7 @@ def check_record(record: RunRecord, name: str) -> None:
         "versions": isinstance(record.versions, dict),
         "git": record.git is None or isinstance(record.git, dict),
         "error": error is None or isinstance(error, dict),
-        "tries": all(map(_is_try, record.tries)),
+        "attempts": all(map(_is_attempt, record.attempts)),
     }
     for key in ("node", "job_id", "created", "started", "ended", "failure"):
         value = getattr(record, key)
@@ -47,7 +47,7 @@ def check_record(record: RunRecord, name: str) -> None:
             raise DataError(f"run.json: {key} is {getattr(record, key)!r}")
 
 
-def _is_try(one: Try) -> bool:
+def _is_attempt(one: Attempt) -> bool:
     texts = (one.job_id, one.queued, one.ended, one.failure)
     numbers = (
         *(one.epochs, one.cpus, one.memory, one.time_limit),
@@ -66,7 +66,7 @@ def _are_two_numbers(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
 
 
-def sound(progress: Progress | None) -> Progress | None:
+def sound(progress: TrainingProgress | None) -> TrainingProgress | None:
     """``progress`` where what it counts is numbers, else ``None``."""
     if progress is None:
         return None

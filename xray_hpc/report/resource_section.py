@@ -47,7 +47,7 @@ COLUMNS = (
 
 def used_section(runs: Sequence[RunResult]) -> list[str]:
     """The section's paragraphs; none where no run has been tried."""
-    tried = [run for run in runs if run.usage.tries]
+    tried = [run for run in runs if run.usage.attempts]
     if not tried:
         return []
     models: dict[str, list[RunResult]] = {}
@@ -74,7 +74,7 @@ def in_all(runs: Sequence[RunResult]) -> str:
     """What all runs used: ``12.3 GPU-hours, 45 min of waiting, 3.1G of memory at most``."""
     used = [run.usage for run in runs]
     spent = _total(runs)
-    waited = waiting(one for run in runs if run.record for one in run.record.tries)
+    waited = waiting(one for run in runs if run.record for one in run.record.attempts)
     peak = max((one.peak_memory for one in used if one.peak_memory), default=None)
     restarts = sum((one.restarts for one in used), Counter[str]())
     said = [

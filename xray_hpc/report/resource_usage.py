@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from xray_hpc.monitoring.gpu_hours import gpu_hours
-from xray_hpc.records.run_progress import Progress
-from xray_hpc.records.run_record import Try
+from xray_hpc.records.run_progress import TrainingProgress
+from xray_hpc.records.run_record import Attempt
 
 
 @dataclass(frozen=True)
 class TimedAttempt:
     """A try that ended, or is taken to have, and the time from its start until then."""
 
-    of: Try
+    of: Attempt
     start: datetime
     end: datetime
 
@@ -43,7 +43,7 @@ class Usage:
     time limit. ``restarts`` counts by cause why a try ended that was not the last.
     """
 
-    tries: int = 0
+    attempts: int = 0
     unended: int = 0
     seconds: float | None = None
     gpu_hours: float | None = None
@@ -56,17 +56,17 @@ class Usage:
     restarts: Counter[str] = field(default_factory=Counter)
 
 
-def usage(tries: Sequence[Try], progress: Progress | None = None) -> Usage:
+def usage(attempts: Sequence[Attempt], progress: TrainingProgress | None = None) -> Usage:
     """Add up the tries of one run, in the order of their starts."""
-    known = stretches(tries, progress)
-    asked = [one.memory for one in tries if one.memory is not None]
+    known = stretches(attempts, progress)
+    asked = [one.memory for one in attempts if one.memory is not None]
     return Usage(
-        tries=len(tries),
-        unended=len(tries) - len(known),
+        attempts=len(attempts),
+        unended=len(attempts) - len(known),
         seconds=sum(one.seconds for one in known) if known else None,
         gpu_hours=hours_of(known),
-        waiting=waiting(tries),
-        peak_memory=max((one.peak_memory for one in tries if one.peak_memory), default=None),
+        waiting=waiting(attempts),
+        peak_memory=max((one.peak_memory for one in attempts if one.peak_memory), default=None),
         asked_memory=asked[-1] if asked else None,
         gpu_use=_gpu_use(known),
         cpu_use=_cpu_use(known),
@@ -74,32 +74,36 @@ def usage(tries: Sequence[Try], progress: Progress | None = None) -> Usage:
             (one.seconds / (60 * one.of.time_limit) for one in known if one.of.time_limit),
             default=None,
         ),
-        restarts=Counter(one.failure or "unknown" for one in tries[:-1]),
+        restarts=Counter(one.failure or "unknown" for one in attempts[:-1]),
     )
 
 
-def stretches(tries: Sequence[Try], progress: Progress | None = None) -> list[TimedAttempt]:
+def stretches(
+    attempts: Sequence[Attempt], progress: TrainingProgress | None = None
+) -> list[TimedAttempt]:
     """The tries of one run whose time is known.
 
     The last one, if it has no end (yet), counts until the last epoch that ``progress`` tells of.
     Any other that has no end was killed, and nobody knows when.
     """
     found = []
-    for number, one in enumerate(tries):
+    for number, one in enumerate(attempts):
         start, end = moment(one.started), moment(one.ended)
         if start is None:
             continue
-        if number == len(tries) - 1:
-            end = end or _last_sign(tries, start, progress)
+        if number == len(attempts) - 1:
+            end = end or _last_sign(attempts, start, progress)
         if end is not None:
             end = max(start, end)
             found.append(TimedAttempt(dataclasses.replace(one, ended=end.isoformat()), start, end))
     return found
 
 
-def _last_sign(tries: Sequence[Try], start: datetime, progress: Progress | None) -> datetime | None:
+def _last_sign(
+    attempts: Sequence[Attempt], start: datetime, progress: TrainingProgress | None
+) -> datetime | None:
     """When the last try ended its last epoch, where ``progress`` is of that try."""
-    before = tries[-2].checkpoint if len(tries) > 1 else None
+    before = attempts[-2].checkpoint if len(attempts) > 1 else None
     if progress is None or progress.first != (before or [0])[0]:
         return None
     return start + timedelta(seconds=progress.seconds_per_epoch * (progress.done - progress.first))
@@ -110,14 +114,14 @@ def hours_of(known: Sequence[TimedAttempt]) -> float | None:
     return gpu_hours(part.of for part in known) if known else None
 
 
-def waiting(tries: Iterable[Try]) -> float | None:
+def waiting(attempts: Iterable[Attempt]) -> float | None:
     """Seconds in the queue before any runs' tries; ``None`` where none is known.
 
     The queue is left when a job starts its first run: a run that waits for another of its job
     adds nothing.
     """
     waits: dict[tuple[str | None, datetime], float] = {}
-    for one in tries:
+    for one in attempts:
         queued, start = moment(one.queued), moment(one.started)
         if queued and start:
             wait, job = max((start - queued).total_seconds(), 0), (one.job_id, queued)

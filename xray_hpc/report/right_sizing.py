@@ -19,7 +19,7 @@ from xray_hpc.records.run_record import Failure
 from xray_hpc.report.formatting import duration, memory, percent
 from xray_hpc.report.resource_usage import TimedAttempt
 from xray_hpc.report.run_result import RunResult
-from xray_hpc.slurm.units import memory_word
+from xray_hpc.slurm.units import format_memory
 
 HEADROOM = 1.25
 WASTE = 2.0
@@ -131,8 +131,8 @@ def _up(value: float, step: int) -> int:
 class Request:
     """A key of ``cluster``, and how what a try had and used of it is found and told.
 
-    ``asked`` is the field of :class:`~xray_hpc.records.run_record.Try`; ``enough`` gives what would
-    do for what was used, ``shown`` the command line's word for it.
+    ``asked`` is the field of :class:`~xray_hpc.records.run_record.Attempt`; ``enough`` gives what
+    would do for what was used, ``shown`` the command line's word for it.
     """
 
     key: str
@@ -147,7 +147,7 @@ REQUESTS = (
     Request(
         *("mem", "memory", _memory, enough_memory),
         lambda x: f"{memory(x)} was the most used",
-        memory_word,
+        format_memory,
     ),
     Request(
         *("time", "time_limit", _minutes, enough_minutes),

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import Progress
-from xray_hpc.records.run_record import RunRecord, Status, Try
+from xray_hpc.records.run_progress import TrainingProgress
+from xray_hpc.records.run_record import Attempt, RunRecord, Status
 from xray_hpc.report.read_run import by_key
 from xray_hpc.report.run_result import RunResult
 
@@ -52,8 +52,8 @@ def run_of(line: bytes) -> RunResult:
     """
     facts = json.loads(line)
     record = facts["record"]
-    tries = [Try(**one) for one in record["tries"]]
-    record = RunRecord(**record | {"status": Status(record["status"]), "tries": tries})
+    attempts = [Attempt(**one) for one in record["attempts"]]
+    record = RunRecord(**record | {"status": Status(record["status"]), "attempts": attempts})
     return RunResult(
         name=record.run,
         model=record.model,
@@ -61,7 +61,7 @@ def run_of(line: bytes) -> RunResult:
         config=facts["config"],
         overrides=by_key(record.overrides),
         record=record,
-        progress=facts["progress"] and Progress(**facts["progress"]),
+        progress=facts["progress"] and TrainingProgress(**facts["progress"]),
         metrics=facts["metrics"],
         epochs={name: _unpacked(packed) for name, packed in facts["epochs"].items()},
         curves={split: _unpacked(packed) for split, packed in facts["curves"].items()},

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.monitoring.run_state import State
-from xray_hpc.records.run_progress import Progress
+from xray_hpc.records.run_progress import TrainingProgress
 from xray_hpc.records.run_record import RunRecord
 from xray_hpc.report.csv_columns import Table
 from xray_hpc.report.resource_usage import TimedAttempt, Usage, stretches, usage
@@ -44,7 +44,7 @@ class RunResult:
     config: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, str] = field(default_factory=dict)
     record: RunRecord | None = None
-    progress: Progress | None = None
+    progress: TrainingProgress | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     epochs: Table | None = None
     scores: Mapping[str, Table] = field(default_factory=dict)
@@ -78,12 +78,12 @@ class RunResult:
     @functools.cached_property
     def usage(self) -> Usage:
         """What the run used of the cluster."""
-        return usage(self.record.tries, self.progress) if self.record else Usage()
+        return usage(self.record.attempts, self.progress) if self.record else Usage()
 
     @functools.cached_property
     def stretches(self) -> list[TimedAttempt]:
         """The run's tries whose time is known."""
-        return stretches(self.record.tries, self.progress) if self.record else []
+        return stretches(self.record.attempts, self.progress) if self.record else []
 
     def measure(self, split: str, name: str) -> Any:
         """``metrics.json``'s ``name`` of ``split``, or ``None``."""

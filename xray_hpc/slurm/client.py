@@ -23,7 +23,7 @@ from xray_hpc.errors import (
 )
 from xray_hpc.records.run_record import user_name
 
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 # The batch script of a submission is slurm/<its name>/job.sh in the folder of the sweep.
 SUBMISSIONS, SCRIPT = "slurm", "job.sh"
 QUEUE_FORMAT = "%i|%T|%r|%N|%L|%o"
@@ -74,7 +74,7 @@ class QueuedJob:
         return folder if (place, name) == (SUBMISSIONS, SCRIPT) else None
 
 
-def available() -> bool:
+def is_available() -> bool:
     """Whether this machine belongs to a Slurm cluster.
 
     Slurm's commands may be installed without one.
@@ -91,7 +91,7 @@ def available() -> bool:
     return True
 
 
-def ask(command: list[str], *, stdin: str = "", pass_fds: Sequence[int] = ()) -> str:
+def run_command(command: list[str], *, stdin: str = "", pass_fds: Sequence[int] = ()) -> str:
     """Run a Slurm command and return its output; bytes that are not UTF-8 become U+FFFD.
 
     Raises:
@@ -107,7 +107,7 @@ def ask(command: list[str], *, stdin: str = "", pass_fds: Sequence[int] = ()) ->
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
             env=environment,
             pass_fds=pass_fds,
         )
@@ -130,7 +130,7 @@ def query(command: list[str]) -> str:
         SlurmUnavailableError: the command failed for any other reason.
     """
     try:
-        return ask(command)
+        return run_command(command)
     except (NoClusterError, SlurmUnavailableError):
         raise
     except SlurmError as error:
@@ -178,13 +178,13 @@ def _exists(user: str) -> bool:
 def cancel(jobs: Sequence[str]) -> bool:
     """Cancel these jobs; give whether Slurm took it."""
     try:
-        ask(["scancel", *jobs])
+        run_command(["scancel", *jobs])
     except SlurmError:
         return False
     return True
 
 
-def check_folder(folder: Path) -> None:
+def check_log_folder(folder: Path) -> None:
     """Check that Slurm can write logs below ``folder``.
 
     Raises:
@@ -208,7 +208,9 @@ def parse_queue(text: str) -> dict[str, QueuedJob]:
     return jobs
 
 
-def of_submissions(names: Collection[str], queue: Mapping[str, QueuedJob]) -> dict[str, QueuedJob]:
+def jobs_of_submissions(
+    names: Collection[str], queue: Mapping[str, QueuedJob]
+) -> dict[str, QueuedJob]:
     """Those jobs of the queue that were submitted under one of these names."""
     return {job: at for job, at in queue.items() if at.submission in names}
 
@@ -222,8 +224,8 @@ def submit(script: Path, *, hold_open: int) -> str:
     Raises:
         SlurmError: ``sbatch`` refused it, or printed no job id.
     """
-    with submitting_environment():
-        said = ask(["sbatch", "--parsable", str(script)], pass_fds=[hold_open])
+    with submission_environment():
+        said = run_command(["sbatch", "--parsable", str(script)], pass_fds=[hold_open])
     job = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
     if not job.isdigit():
         raise SlurmError(f"sbatch printed {said!r} for {script}, not a job id; check squeue")
@@ -231,7 +233,7 @@ def submit(script: Path, *, hold_open: int) -> str:
 
 
 @contextmanager
-def submitting_environment() -> Iterator[None]:
+def submission_environment() -> Iterator[None]:
     """Hide what a surrounding job left in the environment, so that a new one does not inherit it.
 
     ``SLURM_CONF`` stays: it says which cluster this is. So do ``SBATCH_ACCOUNT`` and the like,

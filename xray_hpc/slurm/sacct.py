@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Collection
 
-PATIENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 
 
-def fates(jobs: Collection[str]) -> dict[str, str]:
+def final_states(jobs: Collection[str]) -> dict[str, str]:
     """The last state of jobs (``17`` or ``17_3``) in Slurm's words, such as ``NODE_FAIL``.
 
     One question, to ``sacct``. Where that is absent, slow or fails, nothing is known.
@@ -21,7 +21,7 @@ def fates(jobs: Collection[str]) -> dict[str, str]:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired):
         return {}

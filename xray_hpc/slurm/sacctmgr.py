@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from xray_hpc.config.cluster_config import minutes
 from xray_hpc.records.run_record import user_name
 
-PATIENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 ASSOCIATION = "account,partition,maxsubmit,grpsubmit,qos,defaultqos"
 QOS = "name,maxsubmitjobsperuser,maxsubmitjobsperaccount,grpsubmitjobs,maxwall,flags"
 
@@ -74,7 +74,7 @@ class Accounting:
         return "normal" if "normal" in association.qos else None
 
 
-def accounting(settings: Mapping[str, str]) -> Accounting | None:
+def read_accounting(settings: Mapping[str, str]) -> Accounting | None:
     """What ``sacctmgr`` says; ``None`` where there is no accounting, or it is slow or fails.
 
     ``settings`` are those of ``scontrol show config``.
@@ -101,7 +101,7 @@ def accounting(settings: Mapping[str, str]) -> Accounting | None:
     )
 
 
-def enforced(settings: Mapping[str, str], what: str) -> bool:
+def is_enforced(settings: Mapping[str, str], what: str) -> bool:
     """Whether Slurm refuses jobs over ``associations``, ``limits`` or ``qos``."""
     words = set(settings.get("AccountingStorageEnforce", "").lower().split(","))
     implied = {"associations": {"limits", "qos", "safe", "wckeys"}, "limits": {"safe"}}
@@ -117,7 +117,7 @@ def _ask(words: Sequence[str]) -> list[list[str]]:
         encoding="utf-8",
         errors="replace",
         check=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
     )
     return [line.lower().split("|") for line in answer.stdout.splitlines() if line]
 

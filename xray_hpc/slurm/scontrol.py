@@ -60,20 +60,20 @@ def settings() -> dict[str, str]:
 
 def partitions() -> dict[str, Partition]:
     """Every partition by name, hidden ones too."""
-    read = (read_partition(fields(line)) for line in _show("partition").splitlines() if line)
+    read = (read_partition(parse_fields(line)) for line in _show("partition").splitlines() if line)
     return {partition.name: partition for partition in read}
 
 
 def nodes() -> list[Node]:
     """Every node."""
-    return [read_node(fields(line)) for line in _show("node").splitlines() if line]
+    return [read_node(parse_fields(line)) for line in _show("node").splitlines() if line]
 
 
 def _show(what: str) -> str:
     return query(["scontrol", "--all", "--oneliner", "show", what])
 
 
-def fields(line: str) -> dict[str, str]:
+def parse_fields(line: str) -> dict[str, str]:
     """The ``Name=value`` fields of a line; values may hold spaces and ``=``.
 
     Of a name that comes twice it is the first: what people write (a node's ``Reason``) may look

@@ -8,7 +8,7 @@ import re
 _UNITS = "KMGT"
 
 
-def seconds(text: str) -> int | None:
+def parse_seconds(text: str) -> int | None:
     """``1-02:03:04``, ``02:03:04`` or ``03:04`` in seconds; ``None`` for others (UNLIMITED)."""
     found = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", text)
     if found is None:
@@ -17,7 +17,7 @@ def seconds(text: str) -> int | None:
     return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
 
-def mebibytes(text: str) -> int | None:
+def parse_mebibytes(text: str) -> int | None:
     """``300M``, ``1.50G``, ``16GB`` or, in MiB, ``500`` in MiB, rounded up; ``None`` for others."""
     found = re.fullmatch(rf"(\d+(?:\.\d+)?)([{_UNITS}]?)B?", text.upper())
     if found is None:
@@ -25,6 +25,6 @@ def mebibytes(text: str) -> int | None:
     return math.ceil(float(found[1]) * 1024.0 ** (_UNITS.index(found[2] or "M") - 1))
 
 
-def memory_word(mebibytes: int) -> str:
+def format_memory(mebibytes: int) -> str:
     """MiB as the command line and sbatch take them: ``4G``, ``1536M``."""
     return f"{mebibytes}M" if mebibytes % 1024 else f"{mebibytes // 1024}G"

@@ -83,7 +83,7 @@ def _fail(paths: RunPaths, error: Exception) -> int:
         )
     except (OSError, UserError) as unwritten:
         print(f"error: {line}; nor can it be recorded: {unwritten}", file=sys.stderr)
-        return exit_codes.STORAGE
+        return exit_codes.STORAGE_ERROR
     if verdict.failure is Failure.BUG:
         raise error
     print("error:", line, file=sys.stderr)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.errors import DataError
-from xray_hpc.records.atomic_files import replacing
+from xray_hpc.records.atomic_files import atomic_write
 from xray_hpc.records.run_progress import checkpoint_name
 
 RETAINED_FILES = 2
@@ -95,7 +95,7 @@ class CheckpointStore:
             for i, array in enumerate(arrays)
         }
         path = self.folder / f"{checkpoint_name(*checkpoint.position)}.npz"
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             np.savez(
                 temporary,
                 allow_pickle=False,

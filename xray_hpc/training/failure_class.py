@@ -28,13 +28,13 @@ class ClassifiedFailure(NamedTuple):
 def classify_failure(error: BaseException, *, on_gpu: bool) -> ClassifiedFailure:
     """Return the class of ``error``; ``on_gpu`` says whether the run trains on GPUs."""
     if _is_storage_error(error):
-        return ClassifiedFailure(Failure.STORAGE, exit_codes.STORAGE)
+        return ClassifiedFailure(Failure.STORAGE, exit_codes.STORAGE_ERROR)
     if isinstance(error, NodeError):
-        return ClassifiedFailure(Failure.NODE_FAILURE, exit_codes.UNFIT_NODE)
+        return ClassifiedFailure(Failure.NODE_FAILURE, exit_codes.BAD_NODE)
     if isinstance(error, TrainingDivergedError):
         return ClassifiedFailure(Failure.NAN_LOSS, 1)
     if isinstance(error, UserError):
-        return ClassifiedFailure(Failure.BAD_DATA, exit_codes.WRONG_INPUT)
+        return ClassifiedFailure(Failure.BAD_DATA, exit_codes.USER_ERROR)
     if isinstance(error, MemoryError):
         return ClassifiedFailure(Failure.OUT_OF_MEMORY, 1)
     # Compared by name, because the import of TensorFlow may be what failed.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import Progress, write_progress
+from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.training.callbacks import BestWeights, EpochTables, Logs
 
 
@@ -104,7 +104,7 @@ class ProgressFile(keras.callbacks.Callback):
         best = self.tables.history[self.best_weights.epoch]
         write_progress(
             self.paths,
-            Progress(
+            TrainingProgress(
                 done=len(self.tables.history),
                 epochs=self.epochs,
                 first=self.first,

@@ -19,7 +19,7 @@ from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.models.layers import GlobalBatchDropout
 from xray_hpc.models.model_card import EARLIEST, ModelCard, add_card
 from xray_hpc.models.registry import resolve
-from xray_hpc.records.atomic_files import replacing, write_text
+from xray_hpc.records.atomic_files import atomic_write, write_text
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training import run_figures
 
@@ -38,14 +38,14 @@ class BestWeightsWriter:
         self.paths = paths
         self.model = model
         self.plain = plain_keras_model(model, config, len(data.classes))
-        kept = {paths.checkpoint(epoch) for epoch in range(first)}
-        for path in paths.checkpoints.glob("*"):  # half-written ones too
+        kept = {paths.epoch_weights(epoch) for epoch in range(first)}
+        for path in paths.weights_folder.glob("*"):  # half-written ones too
             if path not in kept:
                 path.unlink()
 
     def __call__(self, epoch: int) -> None:
         copy_weights(self.model, self.plain)
-        with replacing(self.paths.checkpoint(epoch)) as temporary:
+        with atomic_write(self.paths.epoch_weights(epoch)) as temporary:
             self.plain.save_weights(temporary)
 
 
@@ -90,7 +90,7 @@ def export_model(model: keras.Model, config: RunConfig, data: Dataset, paths: Ru
 
 def save_model(path: Path, model: keras.Model, card: ModelCard) -> None:
     """Write ``model`` and its card as a Keras archive."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         model.save(temporary)
         _settle(temporary)
         add_card(temporary, card)
@@ -102,7 +102,7 @@ def _settle(archive: Path) -> None:
     These are the time of saving, and the memory addresses by which it numbers shared objects.
     """
     with (
-        replacing(archive) as settled,
+        atomic_write(archive) as settled,
         zipfile.ZipFile(archive) as source,
         zipfile.ZipFile(settled, "w") as target,
     ):

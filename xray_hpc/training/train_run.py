@@ -14,7 +14,7 @@ from xray_hpc.config.run_config import DataConfig, RunConfig
 from xray_hpc.data.dataset import Dataset, load_dataset
 from xray_hpc.errors import DataError
 from xray_hpc.models.registry import MODELS, weights_digests, weights_files
-from xray_hpc.records.frozen_run import FrozenRun, read_frozen
+from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import remove_checkpoints, write_feature_blocks
 from xray_hpc.records.run_record import Status, now, update_record
@@ -40,7 +40,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
         NodeError: the node's GPUs are not those that were asked for, or not fit.
         TrainingDivergedError: the loss is no number any more.
     """
-    run = read_frozen(paths)
+    run = read_frozen_run(paths)
     asked = requested_gpus()
     prepare_devices(asked)
     if asked:
@@ -61,7 +61,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     print(describe(run.config, data, replicas), flush=True)
     if not run.config.augment.identity:
         run_figures.save(paths, "augmented", draw_augmentation_preview(data, run.config))
-    states = CheckpointStore(paths.state, {"run": run.name, **software_identity()})
+    states = CheckpointStore(paths.checkpoint_folder, {"run": run.name, **software_identity()})
     training_model = make_training_model(
         run.config, data, strategy, run.cache, partial(_record_feature_blocks, paths)
     )

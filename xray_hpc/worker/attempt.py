@@ -19,9 +19,9 @@ from typing import Any
 from xray_hpc.config.cluster_config import Action, ClusterConfig
 from xray_hpc.errors import UserError
 from xray_hpc.records import exit_codes
-from xray_hpc.records.atomic_files import out_of_reach
-from xray_hpc.records.frozen_run import read_frozen
-from xray_hpc.records.lease import EXPIRY_SECONDS, Lease, LeaseError, Owner, ask_for
+from xray_hpc.records.atomic_files import is_storage_failure
+from xray_hpc.records.frozen_run import read_frozen_run
+from xray_hpc.records.lease import EXPIRY_SECONDS, Lease, LeaseError, LeaseOwner, request_lease
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import remove_checkpoints
 from xray_hpc.records.run_record import Failure, RunRecord, Status, now, write_record
@@ -29,7 +29,7 @@ from xray_hpc.worker.attempt_record import (
     AttemptOutcome,
     begin,
     conclude,
-    ended_try,
+    ended_attempt,
     existing_record,
     node_name,
     unseen,
@@ -79,11 +79,11 @@ class Attempts:
     def attempt(self, paths: RunPaths) -> AttemptOutcome:
         """Train the run unless it is finished; what goes wrong is said and in the outcome."""
         try:
-            read_frozen(paths)
+            read_frozen_run(paths)
             if self.signals.asked is not None:
                 return self._leave(paths, self.signals.asked)
             if self.superseded.is_set():
-                return AttemptOutcome(paths, exit_codes.HELD)
+                return AttemptOutcome(paths, exit_codes.LEASE_HELD)
             lease = take_lease(paths, self.job, self.signals)
             self.leases.enter_context(lease)
             return self._attempt(paths, lease)
@@ -92,24 +92,24 @@ class Attempts:
                 return self._leave(paths, self.signals.asked)
             return self._held(paths, error.owner)
         except UserError as error:
-            return _said(AttemptOutcome(paths, exit_codes.WRONG_INPUT), str(error))
+            return _said(AttemptOutcome(paths, exit_codes.USER_ERROR), str(error))
         except OSError as error:
-            if not out_of_reach(paths.folder, error):
+            if not is_storage_failure(paths.folder, error):
                 raise
             message = f"{paths.folder} cannot be written to ({error.strerror})"
-            return _said(AttemptOutcome(paths, exit_codes.STORAGE, Failure.STORAGE), message)
+            return _said(AttemptOutcome(paths, exit_codes.STORAGE_ERROR, Failure.STORAGE), message)
 
-    def _held(self, paths: RunPaths, owner: Owner) -> AttemptOutcome:
+    def _held(self, paths: RunPaths, owner: LeaseOwner) -> AttemptOutcome:
         """Leave a run to its owner; a batch job comes back to see whether that got it done."""
         decision = None
         if self.job is not None and self.job.batch and not _is_ours(owner, self.job):
-            starts = ask_for(paths.lease, self.job.id, self.job.restarts)
+            starts = request_lease(paths.lease, self.job.id, self.job.restarts)
             action: Action = "requeue" if starts < WAITING_STARTS else "stop"
             decision = FailureDecision(
                 action, f"{starts} of {WAITING_STARTS} starts have waited for it"
             )
         message = f"{paths.name} is being trained by {owner}"
-        return _said(AttemptOutcome(paths, exit_codes.HELD, decision=decision), message)
+        return _said(AttemptOutcome(paths, exit_codes.LEASE_HELD, decision=decision), message)
 
     def _leave(self, paths: RunPaths, asked: signal.Signals) -> AttemptOutcome:
         """Do nothing about a run of a job that was told to end before its turn came."""
@@ -134,20 +134,24 @@ class Attempts:
         unfit = look(paths.folder, self.job) if self.cluster.check_node else None
         if unfit is not None:
             error = {"type": "Unfit", "message": unfit.message}
-            code = exit_codes.STORAGE if unfit.failure is Failure.STORAGE else exit_codes.UNFIT_NODE
+            code = (
+                exit_codes.STORAGE_ERROR
+                if unfit.failure is Failure.STORAGE
+                else exit_codes.BAD_NODE
+            )
             outcome = conclude(paths, code, unfit.failure, self.cluster, lease, error=error)
             return _said(outcome, unfit.message)
         return self._train(paths, lease)
 
     def _stopped(self, paths: RunPaths, record: RunRecord, lease: Lease) -> AttemptOutcome | None:
         """Leave a run that is not to go on, though Slurm has put the job back by itself."""
-        last = record.tries[-1] if record.tries else None
+        last = record.attempts[-1] if record.attempts else None
         job = self.job
         if job is None or last is None or last.job_id != job.id or last.restarts >= job.restarts:
             return None
         said = Failure(last.failure) if last.failure else None
         failure = Failure.NODE_FAILURE if unseen(record) else said
-        if last.retried or failure not in PUT_BACK_BY_SLURM:
+        if last.requeued or failure not in PUT_BACK_BY_SLURM:
             return None
         decision = by_policy(self.cluster.on_failure, failure)
         if decision.action != "stop":
@@ -172,16 +176,18 @@ class Attempts:
                 self.signals.forget(child)
         if lease.lost:
             message = f"the lease of {paths.name} was lost; nothing more is written to it"
-            return _said(AttemptOutcome(paths, exit_codes.HELD), message)
+            return _said(AttemptOutcome(paths, exit_codes.LEASE_HELD), message)
         record = existing_record(paths)
         used = process_usage(child.rusage) | {"gpu_use": gpu_use.mean}
         if record.status is Status.FINISHED:  # which is written last: however it ended after that
-            write_record(paths, ended_try(paths, record, None, **used))
+            write_record(paths, ended_attempt(paths, record, None, **used))
             remove_checkpoints(paths)
             return AttemptOutcome(paths, 0)
         if self.superseded.is_set():
             message = f"a later start of job {self.job.id if self.job else None} asks for it"
-            return _said(AttemptOutcome(paths, exit_codes.HELD), f"{paths.name} is left: {message}")
+            return _said(
+                AttemptOutcome(paths, exit_codes.LEASE_HELD), f"{paths.name} is left: {message}"
+            )
         said = record.failure if record.status is Status.FAILED else None
         evidence = self._evidence(
             code,
@@ -198,7 +204,7 @@ class Attempts:
 
     def _look_at(self, lease: Lease, child: Child) -> None:
         """End the child where the run is, or is to be, somebody else's."""
-        if lease.wanted:
+        if lease.requested:
             self.superseded.set()
         if lease.lost:
             child.end(0)
@@ -251,11 +257,11 @@ def take_lease(paths: RunPaths, job: Job | None, signals: Signals) -> Lease:
     said = False
     while True:
         try:
-            return Lease.take(
+            return Lease.acquire(
                 paths.lease,
                 job=job.id if job else None,
                 restarts=job.restarts if job else 0,
-                give_up=lambda: signals.asked is not None,
+                should_stop=lambda: signals.asked is not None,
             )
         except LeaseError as error:
             if time.monotonic() >= end or signals.asked is not None:
@@ -263,12 +269,12 @@ def take_lease(paths: RunPaths, job: Job | None, signals: Signals) -> Lease:
             if job is not None and not said:
                 logger.info(f"{paths.name} is held by {error.owner}; waiting for it")
                 if error.owner.job == job.id and not _is_ours(error.owner, job):
-                    ask_for(paths.lease, job.id, job.restarts)
+                    request_lease(paths.lease, job.id, job.restarts)
             said = True
         time.sleep(1)
 
 
-def _is_ours(owner: Owner, job: Job) -> bool:
+def _is_ours(owner: LeaseOwner, job: Job) -> bool:
     """Whether the owner is of this start of the job, or of a later one."""
     return owner.job == job.id and owner.restarts >= job.restarts
 

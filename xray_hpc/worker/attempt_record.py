@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 
 from xray_hpc.config.cluster_config import Action, ClusterConfig
 from xray_hpc.errors import DataError
-from xray_hpc.records.atomic_files import out_of_reach
+from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.code_state import git_state
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import checkpointed, read_feature_blocks, read_progress
+from xray_hpc.records.run_progress import latest_checkpoint, read_feature_blocks, read_progress
 from xray_hpc.records.run_record import (
+    Attempt,
     Failure,
     RunRecord,
     Status,
-    Try,
     now,
     read_record,
     write_record,
@@ -79,17 +79,21 @@ def node_name(job: Job | None) -> str:
 
 def unseen(record: RunRecord) -> bool:
     """Whether nobody saw the run's last try end; or it has not ended."""
-    return bool(record.tries) and record.tries[-1].ended is None and not record.tries[-1].failure
+    return (
+        bool(record.attempts)
+        and record.attempts[-1].ended is None
+        and not record.attempts[-1].failure
+    )
 
 
 def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> None:
     """Write that a try of the run begins; one that nobody saw end is explained."""
     if unseen(record):
         # Nobody saw it end. Slurm put the job back itself, or somebody launched the run again.
-        put_back = job is not None and record.tries[-1].job_id == job.id
+        put_back = job is not None and record.attempts[-1].job_id == job.id
         failure = Failure.NODE_FAILURE if put_back else Failure.KILLED
-        record = ended_try(paths, record, failure, ended=None, retried=put_back)
-    begun = Try(
+        record = ended_attempt(paths, record, failure, ended=None, requeued=put_back)
+    begun = Attempt(
         started=now(),
         node=node_name(job),
         job_id=job.id if job else None,
@@ -113,21 +117,21 @@ def begin(paths: RunPaths, record: RunRecord, job: Job | None) -> None:
         job_id=begun.job_id,
         job_ids=[*jobs, begun.job_id] if begun.job_id else record.job_ids,
         git=git_state() or record.git,
-        restarts=len(record.tries),
-        tries=[*record.tries, begun],
+        restarts=len(record.attempts),
+        attempts=[*record.attempts, begun],
     )
     write_record(paths, record)
 
 
 def _queued(record: RunRecord, job: Job) -> str | None:
     """Since when the job waited; one that was put back may keep the time of its submission."""
-    last = record.tries[-1] if record.tries else None
+    last = record.attempts[-1] if record.attempts else None
     if last is None or last.job_id != job.id or last.ended is None or job.submitted is None:
         return job.submitted
     return max(job.submitted, last.ended)
 
 
-def ended_try(
+def ended_attempt(
     paths: RunPaths, record: RunRecord, failure: Failure | None, **changes: Any
 ) -> RunRecord:
     """The record with its last try ended."""
@@ -137,20 +141,20 @@ def ended_try(
         "ended": now(),
         "failure": name,
         "epochs": progress.done if progress else None,
-        "checkpoint": checkpointed(paths),
+        "checkpoint": latest_checkpoint(paths),
         "feature_blocks": read_feature_blocks(paths),
     }
-    return _last_try(record, **known | changes)
+    return _last_attempt(record, **known | changes)
 
 
-def _last_try(record: RunRecord, **changes: Any) -> RunRecord:
-    *before, last = record.tries
-    return dataclasses.replace(record, tries=[*before, dataclasses.replace(last, **changes)])
+def _last_attempt(record: RunRecord, **changes: Any) -> RunRecord:
+    *before, last = record.attempts
+    return dataclasses.replace(record, attempts=[*before, dataclasses.replace(last, **changes)])
 
 
-def mark_retried(paths: RunPaths, retried: bool) -> None:
+def mark_requeued(paths: RunPaths, requeued: bool) -> None:
     """Write whether the run goes on in a try that follows by itself."""
-    write_record(paths, _last_try(existing_record(paths), retried=retried))
+    write_record(paths, _last_attempt(existing_record(paths), requeued=requeued))
 
 
 def conclude(
@@ -170,15 +174,15 @@ def conclude(
     A file system that does not take it is asked again for a while, unless ``lease`` is lost.
     """
     old = _patiently(paths, lease, lambda: existing_record(paths))
-    record = ended_try(paths, old, failure, **used or {})
-    node = record.tries[-1].node
+    record = ended_attempt(paths, old, failure, **used or {})
+    node = record.attempts[-1].node
     bad = failure is Failure.NODE_FAILURE and node not in record.bad_nodes
     record = dataclasses.replace(
         record,
         status=Status.INTERRUPTED if failure in INTERRUPTIONS else Status.FAILED,
         ended=now(),
         failure=failure.value,
-        error=error or explain(failure, code, record.tries[-1], what),
+        error=error or explain(failure, code, record.attempts[-1], what),
         bad_nodes=[*record.bad_nodes, node] if bad else record.bad_nodes,
     )
     _patiently(paths, lease, lambda: write_record(paths, record))
@@ -192,7 +196,7 @@ def _patiently(paths: RunPaths, lease: Lease, action: Callable[[], T]) -> T:
         try:
             return action()
         except OSError as error:
-            passing = out_of_reach(paths.folder, error) and error.errno not in LASTING
+            passing = is_storage_failure(paths.folder, error) and error.errno not in LASTING
             if not passing or time.monotonic() > end or lease.lost:
                 raise
         time.sleep(RETRY_SECONDS)
@@ -203,7 +207,7 @@ def exit_code(code: int) -> int:
     return 128 - code if code < 0 else code or 1
 
 
-def explain(failure: Failure, code: int, item: Try, what: str) -> dict[str, str]:
+def explain(failure: Failure, code: int, item: Attempt, what: str) -> dict[str, str]:
     """Why the child ended, where it could not say so itself."""
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     reasons = {

@@ -42,7 +42,7 @@ def conclude_dead(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -
     begun, that counts as a try of the first, so that there is an end to it.
     """
     job = current_job()
-    if job is None or code == exit_codes.HELD:
+    if job is None or code == exit_codes.LEASE_HELD:
         return
     state = job.state(KILL_WAIT)
     put_back = state is not None and state.restarts > job.restarts
@@ -118,14 +118,14 @@ def _is_open(run: RunPaths, job: Job) -> bool:
     record = record_of(run)
     if record is None or record.status is Status.FINISHED:
         return False
-    last = record.tries[-1] if record.tries else None
+    last = record.attempts[-1] if record.attempts else None
     if last is None or last.job_id != job.id or unseen(record):
         return True
-    return last.retried and last.restarts != job.restarts
+    return last.requeued and last.restarts != job.restarts
 
 
 def _tried(run: RunPaths, job: Job) -> bool:
     """Whether this start of the job began a try of the run."""
     record = record_of(run)
-    last = record.tries[-1] if record and record.tries else None
+    last = record.attempts[-1] if record and record.attempts else None
     return last is not None and (last.job_id, last.restarts) == (job.id, job.restarts)

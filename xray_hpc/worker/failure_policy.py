@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from xray_hpc.config.cluster_config import Action, FailureConfig
 from xray_hpc.records import exit_codes
-from xray_hpc.records.run_record import Failure, RunRecord, Try
+from xray_hpc.records.run_record import Attempt, Failure, RunRecord
 from xray_hpc.worker.slurm_job import JobState
 
 TOLD_TO_END = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
@@ -81,14 +81,14 @@ def classify(evidence: ExitEvidence) -> Failure:
         return _classify_asked(evidence, asked)
     if evidence.said is not None:
         return evidence.said
-    if evidence.code == exit_codes.UNFIT_NODE:
+    if evidence.code == exit_codes.BAD_NODE:
         return Failure.NODE_FAILURE
     if evidence.code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return Failure.OUT_OF_MEMORY if evidence.oom_kills else Failure.KILLED
     for failure, signs in LAST_WORDS.items():
         if any(sign in evidence.last_words for sign in signs):
             return failure
-    return Failure.STORAGE if evidence.code == exit_codes.STORAGE else Failure.BUG
+    return Failure.STORAGE if evidence.code == exit_codes.STORAGE_ERROR else Failure.BUG
 
 
 def _classify_asked(evidence: ExitEvidence, asked: signal.Signals) -> Failure:
@@ -134,7 +134,7 @@ def decide(policy: FailureConfig, failure: Failure, record: RunRecord) -> Failur
     decision = by_policy(policy, failure)
     if decision.action == "stop":
         return decision
-    chain = _chain(record.tries)
+    chain = _chain(record.attempts)
     if failure in COUNTED:
         put_back = sum(1 for item in chain[:-1] if _failure(item) in COUNTED)
         if put_back >= policy.retries:
@@ -145,7 +145,7 @@ def decide(policy: FailureConfig, failure: Failure, record: RunRecord) -> Failur
             return FailureDecision(
                 "stop", f"{nodes} nodes failed it or were unfit; look at them in run.json"
             )
-    if failure not in EXCUSED and _idle(record.tries, len(chain)) >= IDLE_TRIES:
+    if failure not in EXCUSED and _idle(record.attempts, len(chain)) >= IDLE_TRIES:
         cure = CURES.get(failure, "see its log")
         return FailureDecision("stop", f"no new checkpoint in two tries; {cure}")
     return decision
@@ -159,30 +159,30 @@ def by_policy(policy: FailureConfig, failure: Failure) -> FailureDecision:
     return FailureDecision(action, f"cluster.on_failure.{failure.value} is {action}")
 
 
-def _chain(tries: Sequence[Try]) -> Sequence[Try]:
+def _chain(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
     """The last tries, each but the last put back by a job: what came since somebody launched."""
-    first = len(tries) - 1
-    while first > 0 and tries[first - 1].retried:
+    first = len(attempts) - 1
+    while first > 0 and attempts[first - 1].requeued:
         first -= 1
-    return tries[max(first, 0) :]
+    return attempts[max(first, 0) :]
 
 
-def _idle(tries: Sequence[Try], count: int) -> int:
+def _idle(attempts: Sequence[Attempt], count: int) -> int:
     """How many of the last ``count`` tries got no further than any before them.
 
     Counted back from the last to one that did; what others made an end to does not count.
     """
     idle = 0
-    for index in range(len(tries) - 1, len(tries) - count - 1, -1):
-        if _reached(tries[index]) > max(map(_reached, tries[:index]), default=[0, 0, 0]):
+    for index in range(len(attempts) - 1, len(attempts) - count - 1, -1):
+        if _reached(attempts[index]) > max(map(_reached, attempts[:index]), default=[0, 0, 0]):
             break
-        idle += _failure(tries[index]) not in EXCUSED
+        idle += _failure(attempts[index]) not in EXCUSED
     return idle
 
 
-def _reached(item: Try) -> list[int]:
+def _reached(item: Attempt) -> list[int]:
     return [*(item.checkpoint or [0, 0]), item.feature_blocks or 0]
 
 
-def _failure(item: Try) -> Failure | None:
+def _failure(item: Attempt) -> Failure | None:
     return None if item.failure is None else Failure(item.failure)

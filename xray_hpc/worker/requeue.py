@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import UserError
-from xray_hpc.records.atomic_files import out_of_reach
+from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
-from xray_hpc.worker.attempt_record import AttemptOutcome, existing_record, mark_retried
+from xray_hpc.worker.attempt_record import AttemptOutcome, existing_record, mark_requeued
 from xray_hpc.worker.failure_policy import FailureDecision
 from xray_hpc.worker.slurm_job import Job
 
@@ -40,11 +40,11 @@ def requeue_job(
     for item in again:
         if item.action == "exclude_node":
             exclude |= {job.node, *existing_record(item.paths).bad_nodes}
-    _mark_retried(again, True)
+    _mark_requeued(again, True)
     refused = job.requeue(memory=memory, exclude=sorted(exclude), patience=patience)
     if refused is not None:
         logger.error(f"job {job.id} was not put back ({refused}); launch again")
-        _mark_retried(again, False)
+        _mark_requeued(again, False)
 
 
 def _without_more(outcome: AttemptOutcome, job: Job) -> AttemptOutcome:
@@ -64,18 +64,18 @@ def _more_memory(job: Job, cluster: ClusterConfig) -> int | None:
     return max(min(wanted, largest), job.memory)
 
 
-def _mark_retried(outcomes: Sequence[AttemptOutcome], retried: bool) -> None:
+def _mark_requeued(outcomes: Sequence[AttemptOutcome], requeued: bool) -> None:
     for item in outcomes:
         if item.began:
             try:
-                mark_retried(item.paths, retried)
+                mark_requeued(item.paths, requeued)
             except OSError as error:
                 say_unwritable(item.paths, error)
 
 
 def say_unwritable(paths: RunPaths, error: OSError) -> None:
     """Say why nothing can be written into the folder of a run; any other error is raised."""
-    if not out_of_reach(paths.folder, error):
+    if not is_storage_failure(paths.folder, error):
         raise error
     logger.error(f"{paths.folder} cannot be written to ({error.strerror})")
 
@@ -90,10 +90,10 @@ def given_up(run: RunPaths, runs: Sequence[RunPaths], job: Job | None) -> bool:
 def _retried(run: RunPaths, job: Job) -> bool | None:
     """Whether this job meant to go on with the run; ``None`` where it did not end a try of it."""
     record = record_of(run)
-    if record is None or record.status is Status.FINISHED or not record.tries:
+    if record is None or record.status is Status.FINISHED or not record.attempts:
         return None
-    last = record.tries[-1]
-    return last.retried if last.job_id == job.id and last.ended else None
+    last = record.attempts[-1]
+    return last.requeued if last.job_id == job.id and last.ended else None
 
 
 def record_of(run: RunPaths) -> RunRecord | None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from xray_hpc.errors import JobPendingError, SlurmError, SlurmUnavailableError, UserError
-from xray_hpc.slurm.client import ask
-from xray_hpc.slurm.scontrol import fields, nodes, settings
-from xray_hpc.slurm.units import mebibytes, seconds
+from xray_hpc.slurm.client import run_command
+from xray_hpc.slurm.scontrol import nodes, parse_fields, settings
+from xray_hpc.slurm.units import parse_mebibytes, parse_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ class Job:
         if "JobState" not in said:
             return None
         left = None
-        if (limit := seconds(said.get("TimeLimit", ""))) is not None:
-            left = limit - (seconds(said.get("RunTime", "")) or 0)
+        if (limit := parse_seconds(said.get("TimeLimit", ""))) is not None:
+            left = limit - (parse_seconds(said.get("RunTime", "")) or 0)
         killed = said.get("ExitCode", "").endswith(":9")
         restarts = int(said.get("Restarts", 0))
         lost = restarts > self.restarts and self._node_down()
@@ -86,9 +86,9 @@ class Job:
 
     def _node_down(self) -> bool:
         try:
-            return ask(["sinfo", "--noheader", f"--nodes={self.node}", "--format=%T"]).startswith(
-                ("down", "fail")
-            )
+            return run_command(
+                ["sinfo", "--noheader", f"--nodes={self.node}", "--format=%T"]
+            ).startswith(("down", "fail"))
         except SlurmError:
             return False
 
@@ -157,7 +157,7 @@ def current_job(environ: Mapping[str, str] = os.environ) -> Job | None:
     said = _show(name)
     resources = _resources(said)
     cpus = environ.get("SLURM_CPUS_PER_TASK") or said.get("NumCPUs", "")
-    limit = seconds(said.get("TimeLimit", ""))
+    limit = parse_seconds(said.get("TimeLimit", ""))
     return Job(
         id=name,
         node=environ.get("SLURMD_NODENAME") or socket.gethostname(),
@@ -165,7 +165,7 @@ def current_job(environ: Mapping[str, str] = os.environ) -> Job | None:
         batch=said.get("BatchFlag") != "0",  # it is 1, and 2 after the job was put back
         gpus=_gpus(said, environ),
         cpus=int(cpus) if cpus.isdigit() else None,
-        memory=mebibytes(resources.get("mem", "")),
+        memory=parse_mebibytes(resources.get("mem", "")),
         memory_per_cpu="MinMemoryCPU" in said,
         time_limit=None if limit is None else limit // 60,
         submitted=_utc(said.get("SubmitTime", "")),
@@ -177,7 +177,7 @@ def current_job(environ: Mapping[str, str] = os.environ) -> Job | None:
 def _show(job: str, patience: float = 0) -> dict[str, str]:
     """``scontrol show job`` by its keys; empty where Slurm does not answer."""
     try:
-        return fields(_insist(["scontrol", "-o", "show", "job", job], patience))
+        return parse_fields(_insist(["scontrol", "-o", "show", "job", job], patience))
     except SlurmError:
         return {}
 
@@ -191,7 +191,7 @@ def _insist(command: list[str], patience: float) -> str:
     end = time.monotonic() + patience
     while True:
         try:
-            return ask(command)
+            return run_command(command)
         except SlurmUnavailableError:
             if time.monotonic() + RETRY_SECONDS > end:
                 raise

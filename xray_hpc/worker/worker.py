@@ -41,7 +41,7 @@ def work(runs: Sequence[RunPaths], cluster: ClusterConfig) -> int:
             while wait(futures, timeout=POLL_SECONDS).not_done:  # signals are handled meanwhile
                 signals.limit()
         if attempts.superseded.is_set():  # putting the job back would end that later start
-            return exit_codes.HELD
+            return exit_codes.LEASE_HELD
         bugs = [error for future in futures if (error := future.exception())]
         outcomes = [future.result() for future in futures if not future.exception()]
         requeue_job(outcomes, job, cluster, signals.patience)

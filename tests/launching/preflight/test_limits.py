@@ -62,7 +62,7 @@ def test_limits_that_slurm_does_not_enforce_are_none(site: Any) -> None:
 def test_accounting_that_does_not_answer_in_time_has_no_limits(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xray_hpc.slurm.sacctmgr.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("xray_hpc.slurm.sacctmgr.TIMEOUT_SECONDS", 0.2)
     site.act("sacctmgr", "*", "exec sleep 60")
     assert room() is None
 

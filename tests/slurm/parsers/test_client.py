@@ -11,7 +11,7 @@ from xray_hpc.errors import (
     SlurmUnavailableError,
     SubmitLimitError,
 )
-from xray_hpc.slurm.client import ask, classify
+from xray_hpc.slurm.client import classify, run_command
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ def test_classify_removes_prefixes_and_repeated_lines() -> None:
 
 def test_ask_reports_no_cluster_without_slurms_commands() -> None:
     with pytest.raises(NoClusterError):
-        ask(["no-such-program"])
+        run_command(["no-such-program"])
 
 
 def test_a_byte_that_is_no_utf8_in_somebodys_comment_is_no_failure(programs: Programs) -> None:
     programs.say("squeue", before=r"printf 'gru\xdfe\n'")
-    assert ask(["squeue"]) == "gru\ufffde\n"
+    assert run_command(["squeue"]) == "gru\ufffde\n"
 
 
 def test_a_command_can_be_given_what_it_reads(programs: Programs) -> None:
     programs.say("sbatch", before="read line; echo $line")
-    assert ask(["sbatch"], stdin="#!/bin/sh\n") == "#!/bin/sh\n"
+    assert run_command(["sbatch"], stdin="#!/bin/sh\n") == "#!/bin/sh\n"

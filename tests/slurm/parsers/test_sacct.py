@@ -10,20 +10,20 @@ from xray_hpc.slurm import sacct
 
 def test_all_jobs_are_asked_about_at_once(programs: Programs) -> None:
     programs.say("sacct", "7_1|NODE_FAIL", "9|CANCELLED by 1000", "7_2|COMPLETED")
-    assert sacct.fates(["7_1", "9"]) == {"7_1": "NODE_FAIL", "9": "CANCELLED"}
+    assert sacct.final_states(["7_1", "9"]) == {"7_1": "NODE_FAIL", "9": "CANCELLED"}
     (call,) = programs.calls("sacct")
     assert "--jobs=7_1,9" in call
 
 
 def test_without_accounting_nothing_is_known(programs: Programs) -> None:
-    assert sacct.fates(["7_1"]) == {}
+    assert sacct.final_states(["7_1"]) == {}
     programs.say("sacct", "Slurm accounting storage is disabled", code=1)
-    assert sacct.fates(["7_1"]) == {}
+    assert sacct.final_states(["7_1"]) == {}
 
 
 def test_accounting_that_is_slow_is_not_waited_for(
     programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sacct, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(sacct, "TIMEOUT_SECONDS", 0.2)
     programs.say("sacct", "7_1|NODE_FAIL", before="exec /bin/sleep 60")
-    assert sacct.fates(["7_1"]) == {}
+    assert sacct.final_states(["7_1"]) == {}

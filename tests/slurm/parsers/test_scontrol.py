@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.slurm.scontrol import Node, count_gpus, fields, nodes, partitions
+from xray_hpc.slurm.scontrol import Node, count_gpus, nodes, parse_fields, partitions
 
 NAMES = st.from_regex(r"[A-Z][A-Za-z0-9_]{0,12}", fullmatch=True)
 # Words that are no fields themselves: they may hold "=", but do not begin with a capital then.
@@ -18,14 +18,14 @@ VALUES = st.lists(WORDS, max_size=4).map(" ".join)
 
 @given(st.dictionaries(NAMES, VALUES, min_size=1), st.sampled_from([" ", "  "]))
 def test_fields_are_read_as_they_were_written(values: dict[str, str], gap: str) -> None:
-    assert fields(gap.join(f"{name}={value}" for name, value in values.items())) == values
+    assert parse_fields(gap.join(f"{name}={value}" for name, value in values.items())) == values
 
 
 @given(st.dictionaries(NAMES, VALUES, min_size=1))
 def test_what_people_write_behind_them_changes_no_field(values: dict[str, str]) -> None:
     line = " ".join(f"{name}={value}" for name, value in values.items())
     remark = " ".join(f"and {name}=something else" for name in values)
-    read = fields(f"{line} Reason_={remark} [root@2026-01-01T00:00:00]")
+    read = parse_fields(f"{line} Reason_={remark} [root@2026-01-01T00:00:00]")
     assert {name: read[name] for name in values} == values
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.slurm.units import mebibytes, memory_word, seconds
+from xray_hpc.slurm.units import format_memory, parse_mebibytes, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -20,14 +20,14 @@ from xray_hpc.slurm.units import mebibytes, memory_word, seconds
     ],
 )
 def test_times_are_read(text: str, expected: int | None) -> None:
-    assert seconds(text) == expected
+    assert parse_seconds(text) == expected
 
 
 @given(st.integers(0, 30), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
 def test_every_part_of_a_time_counts(day: int, hour: int, minute: int, second: int) -> None:
     text = f"{hour:02}:{minute:02}:{second:02}"
     value = ((day * 24 + hour) * 60 + minute) * 60 + second
-    assert seconds(f"{day}-{text}" if day else text) == value
+    assert parse_seconds(f"{day}-{text}" if day else text) == value
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_every_part_of_a_time_counts(day: int, hour: int, minute: int, second: i
     ],
 )
 def test_sizes_are_read_as_mebibytes(text: str, expected: int | None) -> None:
-    assert mebibytes(text) == expected
+    assert parse_mebibytes(text) == expected
 
 
 @given(st.integers(0, 10**8))
 def test_a_size_that_was_written_is_read_back(size: int) -> None:
-    assert mebibytes(memory_word(size)) == size
+    assert parse_mebibytes(format_memory(size)) == size

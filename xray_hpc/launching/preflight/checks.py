@@ -15,8 +15,8 @@ from xray_hpc.launching import code_snapshot, job_python
 from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.preflight import disk_space, node_fit, permissions
 from xray_hpc.launching.preflight.resource_request import cpu_demand, runs_demand
-from xray_hpc.slurm.client import ask, submitting_environment
-from xray_hpc.slurm.sacctmgr import accounting
+from xray_hpc.slurm.client import run_command, submission_environment
+from xray_hpc.slurm.sacctmgr import read_accounting
 from xray_hpc.slurm.scontrol import nodes, partitions, settings
 
 
@@ -29,7 +29,7 @@ def check(plan: Plan, tasks: int) -> list[str]:
     cluster = plan.place.cluster
     notes: list[str] = []
     said, there, machines = settings(), partitions(), nodes()
-    allowed = accounting(said)
+    allowed = read_accounting(said)
     for demand in (runs_demand(cluster), cpu_demand(cluster)):
         usable = permissions.partitions(demand, there, said, allowed)
         notes += node_fit.check(demand, usable, machines)
@@ -49,8 +49,8 @@ def test_only(script: str) -> None:
         UserError: it would not, or does not answer.
     """
     try:
-        with submitting_environment():
-            ask(["sbatch", "--test-only"], stdin=script)
+        with submission_environment():
+            run_command(["sbatch", "--test-only"], stdin=script)
     except NodeUnavailableError:
         # Nodes that fit exist, as checked before, but are drained now: sbatch accepts the job.
         return

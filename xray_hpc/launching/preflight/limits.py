@@ -9,7 +9,7 @@ from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.launching.preflight.resource_request import Demand, runs_demand
 from xray_hpc.records.run_record import user_name
 from xray_hpc.slurm.client import query
-from xray_hpc.slurm.sacctmgr import Accounting, accounting, enforced
+from xray_hpc.slurm.sacctmgr import Accounting, is_enforced, read_accounting
 from xray_hpc.slurm.scontrol import Partition, partitions, settings
 
 ARRAY_INDEX = 1001  # Slurm's default
@@ -50,7 +50,7 @@ def limits(cluster: ClusterConfig) -> Limits:
     """
     said = settings()
     submit = None
-    if enforced(said, "limits") and (allowed := accounting(said)) is not None:
+    if is_enforced(said, "limits") and (allowed := read_accounting(said)) is not None:
         found = list(_ceilings(allowed, runs_demand(cluster), partitions()))
         submit = _room(found) if found else None
     size = said.get("MaxArraySize", "")

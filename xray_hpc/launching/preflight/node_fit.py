@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from xray_hpc.errors import ConfigError, one_of
 from xray_hpc.launching.preflight.resource_request import Demand
 from xray_hpc.slurm.scontrol import Node, Partition
-from xray_hpc.slurm.units import memory_word
+from xray_hpc.slurm.units import format_memory
 
 
 class _UnfitError(Exception):
@@ -66,7 +66,7 @@ def _fitting(demand: Demand, partition: Partition, nodes: Sequence[Node]) -> lis
         where += f" with {demand.gpus} GPU{'s' if demand.gpus > 1 else ''}"
     if demand.memory is not None:
         most = _at_most(lambda node: node.megabytes, partition.megabytes)
-        nodes = _with(most, demand.memory, nodes, demand.keys["memory"], where, memory_word)
+        nodes = _with(most, demand.memory, nodes, demand.keys["memory"], where, format_memory)
     most = _at_most(lambda node: node.cpus, partition.cpus)
     return _with(most, demand.cpus, nodes, demand.keys["cpus"], where, str)
 

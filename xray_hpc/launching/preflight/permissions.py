@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from xray_hpc.errors import ConfigError, nearest, one_of
 from xray_hpc.launching.preflight.resource_request import Demand
 from xray_hpc.records.run_record import user_name
-from xray_hpc.slurm.sacctmgr import Accounting, Association, enforced
+from xray_hpc.slurm.sacctmgr import Accounting, Association, is_enforced
 from xray_hpc.slurm.scontrol import Partition
 
 REFUSING = ("DRAIN", "INACTIVE")
@@ -61,7 +61,7 @@ def _check_account(demand: Demand, settings: Mapping[str, str], allowed: Account
         raise ConfigError(one_of(demand.keys["account"], account, mine or allowed.accounts))
     if qos is not None and qos not in allowed.qos:
         raise ConfigError(one_of(demand.keys["qos"], qos, allowed.qos))
-    if enforced(settings, "associations") and (account or allowed.default_account) not in mine:
+    if is_enforced(settings, "associations") and (account or allowed.default_account) not in mine:
         what = "submit jobs" if account is None else f"use {demand.keys['account']} '{account}'"
         has = f"valid: {', '.join(sorted(mine))}" if mine else "Slurm's accounting has no account"
         raise ConfigError(f"user {user_name()} may not {what} ({has})")
@@ -87,7 +87,7 @@ def _problem(
         qos = allowed.qos_of(qos, association)
         if problem := _qos_problem(demand, association, settings):
             return problem
-        if qos is not None and qos in allowed.qos and enforced(settings, "limits"):
+        if qos is not None and qos in allowed.qos and is_enforced(settings, "limits"):
             limits = allowed.qos[qos]
             if "partitiontimelimit" in limits.flags:
                 most = None
@@ -108,7 +108,7 @@ def _problem(
 def _qos_problem(
     demand: Demand, association: Association | None, settings: Mapping[str, str]
 ) -> str | None:
-    if demand.qos is None or association is None or not enforced(settings, "qos"):
+    if demand.qos is None or association is None or not is_enforced(settings, "qos"):
         return None
     if demand.qos in association.qos:
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xray_hpc.config.cluster_config import ClusterConfig, minutes
-from xray_hpc.slurm.units import mebibytes
+from xray_hpc.slurm.units import parse_mebibytes
 
 # What sbatch takes from the environment stands above what a script says.
 VARIABLES = {
@@ -134,6 +134,6 @@ def _gpus(options: Mapping[str, str | None]) -> tuple[str, int, str | None]:
 def _memory(options: Mapping[str, str | None], cpus: int, gpus: int) -> tuple[str, int | None]:
     """The option that asks for memory, and how many megabytes that are."""
     for name, times in (("mem-per-cpu", cpus), ("mem-per-gpu", gpus), ("mem", 1)):
-        if (size := mebibytes(options.get(name) or "")) is not None:
+        if (size := parse_mebibytes(options.get(name) or "")) is not None:
             return name, size * times or None  # 0 is all that a node has
     return "mem", None

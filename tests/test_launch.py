@@ -19,7 +19,7 @@ MEASURES = {"loss": 0.25, "accuracy": 0.9, "auc": 0.95}
 def plan(composer: Any) -> Plan:
     """Two runs, of which the first was asked for twice; only that one has measures."""
     made: Plan = composer.plan(["seed=1"], ["seed=2"], ["seed=1"])
-    paths = made.place.sweep.run(made.combinations[0])
+    paths = made.settings.sweep.run(made.combinations[0])
     write_json(paths.metrics, {"validation": MEASURES, "test": {"loss": 9.0}})
     return made
 
@@ -47,7 +47,7 @@ def test_another_measure_may_be_kept_by(
     composer: Any, tmp_path: Path, keep: str, value: float
 ) -> None:
     plan = composer.plan([f"train.keep={keep}"])
-    paths = plan.place.sweep.run(plan.combinations[0])
+    paths = plan.settings.sweep.run(plan.combinations[0])
     write_json(paths.metrics, {"validation": MEASURES})
     assert results(plan, [[]])[0].return_value == value
 

@@ -42,7 +42,7 @@ def launch_sweep(
     plan = make_plan(compose_all(loader, master, jobs), default_name=name)
     sweeper = str(master.hydra.sweeper._target_)
     optimises = sweeper != OWN_SWEEPER
-    if optimises and not plan.place.wait and resolve_kind(plan.place.cluster.kind) != "local":
+    if optimises and not plan.settings.wait and resolve_kind(plan.settings.cluster.kind) != "local":
         short = sweeper.rpartition(".")[2]
         raise ConfigError(
             f"{short} chooses its next runs by the results of these; add wait=true, so that the "
@@ -50,7 +50,7 @@ def launch_sweep(
         )
     if optimises:
         with read_write(master.hydra), open_dict(master.hydra):
-            master.hydra.sweep.dir = str(plan.place.sweep.folder)  # where it saves what it found
+            master.hydra.sweep.dir = str(plan.settings.sweep.folder)  # where it saves what it found
     code = launch(plan, sys.argv[1:])
     if optimises:
         return results(plan, jobs)
@@ -68,7 +68,7 @@ def results(plan: Plan, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
     configs = {run.name: run.config for run in plan.runs}
     told = []
     for words, name in zip(jobs, plan.combinations, strict=True):
-        paths = plan.place.sweep.run(name)
+        paths = plan.settings.sweep.run(name)
         keep = configs[name].train.keep
         measure = "loss" if keep == "last" else keep.removeprefix("val_")
         returned = JobReturn(overrides=list(words), status=JobStatus.COMPLETED)

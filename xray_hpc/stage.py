@@ -35,7 +35,7 @@ def _stage(composed: hydra_app.Composed) -> int:
         sets["as given"] = given
     data = run.config.data
     shown = [NamedAugmentation(name, augment, data.crop) for name, augment in sets.items()]
-    stage_data(data, plan.place.cache, plan.place.sweep, shown, run.config.seed)
+    stage_data(data, plan.settings.cache, plan.settings.sweep, shown, run.config.seed)
     return 0
 
 

@@ -17,7 +17,7 @@ from xray_hpc.config.run_config import (
     ReduceLROnPlateauConfig,
     RunConfig,
 )
-from xray_hpc.launching.plan import read_place, read_run
+from xray_hpc.launching.plan import read_run, read_settings
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.resources import resource
 
@@ -65,10 +65,10 @@ def test_every_file_makes_a_valid_run(world: Path, file: Path) -> None:
     elif option == "folder":
         words.append(f"data.root={world}/xrays")
     values = composed(*words)
-    place = read_place(values, "name")
+    settings = read_settings(values, "name")
     run, _ = read_run(values, world / "cache")
     assert run.name
-    assert place.cluster
+    assert settings.cluster
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -8,7 +8,7 @@ import pytest
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import UserError
 from xray_hpc.launching.preflight.limits import Limits
-from xray_hpc.launching.submission_plan import Sent, Wave, make_wave
+from xray_hpc.launching.submission_plan import SubmissionPlan, SubmittedJobs, plan_submission
 from xray_hpc.records.paths import SweepPaths
 
 SWEEP = SweepPaths(Path("/results/lr"))
@@ -18,12 +18,12 @@ DEFAULTS = Limits(array_index=1001, submit=None)
 
 def wave(
     runs: list[str], allowed: Limits = DEFAULTS, live: tuple[str, ...] = (), **cluster: int
-) -> Wave:
+) -> SubmissionPlan:
     config = ClusterConfig("slurm", **cluster)  # type: ignore[arg-type]
-    return make_wave(SWEEP, config, None, ["/results/lr/runs/a"], [], runs, allowed, live)
+    return plan_submission(SWEEP, config, None, ["/results/lr/runs/a"], [], runs, allowed, live)
 
 
-def sizes(made: Wave) -> list[int]:
+def sizes(made: SubmissionPlan) -> list[int]:
     return [len(job.tasks) for _, job in made.arrays]
 
 
@@ -52,7 +52,7 @@ def test_with_less_parallelism_than_parts_one_part_waits_for_another() -> None:
 
 def test_the_features_job_comes_between_the_stage_job_and_the_runs() -> None:
     shared = ["/results/lr/runs/a"]
-    made = make_wave(SWEEP, ClusterConfig("slurm"), None, shared, shared, RUNS[:2], DEFAULTS)
+    made = plan_submission(SWEEP, ClusterConfig("slurm"), None, shared, shared, RUNS[:2], DEFAULTS)
     jobs = list(made.jobs())
     assert [job.kind for job in jobs] == ["stage", "features", "runs", "collect"]
     assert [job.after for job in jobs] == [(), ("STAGE",), ("FEATURES",), ("RUNS",)]
@@ -60,7 +60,7 @@ def test_the_features_job_comes_between_the_stage_job_and_the_runs() -> None:
 
 def test_the_features_job_has_what_the_runs_have() -> None:
     config = ClusterConfig("slurm", gpus=2, mem="64G", partition="gpu", constraint="a100")
-    made = make_wave(SWEEP, config, None, ["/a"], ["/a"], RUNS[:2], DEFAULTS)
+    made = plan_submission(SWEEP, config, None, ["/a"], ["/a"], RUNS[:2], DEFAULTS)
     scripts = {job.kind: job.script(Path("/logs")) for job in made.jobs()}
     asked = [
         line for line in scripts["runs"].splitlines() if re.search("gpus|mem|parti|constr", line)
@@ -72,7 +72,7 @@ def test_the_features_job_has_what_the_runs_have() -> None:
 def test_the_features_job_looks_at_its_gpus_where_runs_do() -> None:
     for check, words in ((True, ("/a",)), (False, ("--unchecked", "/a"))):
         config = ClusterConfig("slurm", check_node=check)
-        made = make_wave(SWEEP, config, None, ["/a"], ["/a"], RUNS[:2], DEFAULTS)
+        made = plan_submission(SWEEP, config, None, ["/a"], ["/a"], RUNS[:2], DEFAULTS)
         assert made.features is not None
         assert made.features.arguments == words
 
@@ -119,45 +119,52 @@ def test_the_parallelism_holds_for_what_is_live_too(
 
 
 def test_with_nothing_left_to_run_there_is_only_the_comparison() -> None:
-    made = make_wave(SWEEP, ClusterConfig("slurm"), None, [], [], [], DEFAULTS)
+    made = plan_submission(SWEEP, ClusterConfig("slurm"), None, [], [], [], DEFAULTS)
     assert [job.kind for job in made.jobs()] == ["collect"]
 
 
 @pytest.mark.parametrize(
     ("sent", "runs", "jobs", "line"),
     [
-        (Sent("1", None, ("2",), "3"), 1, 1, "submitted job 2: run (stage job 1 first, {last})"),
         (
-            Sent("1", None, ("2",), "3"),
+            SubmittedJobs("1", None, ("2",), "3"),
+            1,
+            1,
+            "submitted job 2: run (stage job 1 first, {last})",
+        ),
+        (
+            SubmittedJobs("1", None, ("2",), "3"),
             9,
             9,
             "submitted job 2: array of 9 runs (stage job 1 first, {last})",
         ),
         (
-            Sent("1", "5", ("2",), "3"),
+            SubmittedJobs("1", "5", ("2",), "3"),
             9,
             9,
             "submitted job 2: array of 9 runs (stage job 1 first, features job 5 second, {last})",
         ),
         (
-            Sent(None, None, ("2",), "3"),
+            SubmittedJobs(None, None, ("2",), "3"),
             9,
             3,
             "submitted job 2: array of 9 runs in 3 jobs ({last})",
         ),
         (
-            Sent(None, None, ("2", "4"), "3"),
+            SubmittedJobs(None, None, ("2", "4"), "3"),
             9,
             9,
             "submitted jobs 2, 4: 2 arrays of 9 runs ({last})",
         ),
         (
-            Sent(None, None, (), "3"),
+            SubmittedJobs(None, None, (), "3"),
             0,
             0,
             "submitted job 3, which compares the runs when all have ended",
         ),
     ],
 )
-def test_what_was_submitted_is_said_in_a_line(sent: Sent, runs: int, jobs: int, line: str) -> None:
+def test_what_was_submitted_is_said_in_a_line(
+    sent: SubmittedJobs, runs: int, jobs: int, line: str
+) -> None:
     assert sent.line(runs, jobs) == line.format(last="collect job 3 last")

@@ -33,7 +33,7 @@ def sweep(composer: Any, monkeypatch: pytest.MonkeyPatch) -> SweepPaths:
     monkeypatch.setattr(progress_view, "LOG_EVERY_SECONDS", 0.0)
     plan = composer.plan(["seed=1"], ["seed=2"])
     prepare(plan, [], {run.name for run in plan.runs})
-    paths: SweepPaths = plan.place.sweep
+    paths: SweepPaths = plan.settings.sweep
     for name, kind, tasks, job in (
         ("a", "runs", [[run.name] for run in plan.runs], "7"),
         ("b", "collect", [[]], "8"),
@@ -126,7 +126,7 @@ def test_runs_that_wait_for_room_are_waited_for(
         if len(seen) == 2:
             ledger.append(sweep, "cancelled", jobs=[], runs=[other])
 
-    monkeypatch.setattr(progress_view.Follower, "going", look)
+    monkeypatch.setattr(progress_view.ProgressView, "going", look)
     assert wait.wait_for(sweep, [one, other]) == 1
     assert len(seen) >= 2
 
@@ -152,7 +152,7 @@ def test_ctrl_c_in_a_pipe_leaves_the_jobs_and_says_how_to_cancel_them(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress_view.Follower, "going", interrupt)
+    monkeypatch.setattr(progress_view.ProgressView, "going", interrupt)
     with pytest.raises(KeyboardInterrupt):
         wait.wait_for(sweep, list(ledger.read(sweep).planned))
     assert "the jobs run on; python -m xray_hpc.cancel " in capsys.readouterr().out

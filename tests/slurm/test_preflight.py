@@ -13,7 +13,7 @@ from tests.slurm.client import Slurm
 from tests.slurm.configuration import MEMORY_MB, Size
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
 from xray_hpc.errors import UserError
-from xray_hpc.launching.plan import Place, Plan
+from xray_hpc.launching.plan import Plan, SweepSettings
 from xray_hpc.launching.preflight import checks
 from xray_hpc.launching.preflight.limits import limits
 from xray_hpc.records.paths import SweepPaths
@@ -30,7 +30,7 @@ def check(tmp_path: Path) -> Check:
         small = {"gpus": 0, "cpus": 1, "mem": "500M", "time": 10}
         cpu_job = CpuJobConfig(time=10, cpus=1, mem="500M")
         cluster = ClusterConfig("slurm", **{**small, "cpu_job": cpu_job, **keys})
-        place = Place(cluster, tmp_path, tmp_path / ".cache", SweepPaths(tmp_path / "s"))
+        place = SweepSettings(cluster, tmp_path, tmp_path / ".cache", SweepPaths(tmp_path / "s"))
         notes = checks.check(Plan(place, (), {}), 1)
         return [note for note in notes if not note.startswith(("results", "cache"))]
 

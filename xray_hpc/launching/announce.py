@@ -57,7 +57,7 @@ def show_cached_features(plan: Plan, todo: Sequence[str]) -> None:
 
 
 def _show_kept(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
-    every, cache = list(chain(*groups)), plan.place.cache
+    every, cache = list(chain(*groups)), plan.settings.cache
     times = "one pass" if len(groups) == 1 else f"{len(groups)} passes"
     views = sorted({int(run.config.augment.views) for run in every})
     drawn = f" on {', '.join(map(str, views))} views of each image" if views != [1] else ""

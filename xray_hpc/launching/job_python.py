@@ -22,7 +22,7 @@ OF_A_JOB = re.compile(r"\$\{?(SLURM\w*|CUDA_VISIBLE_DEVICES)")
 IMPORT = """\
 import sys
 from importlib.util import find_spec
-sys.path = [place for place in sys.path if place]
+sys.path = [folder for folder in sys.path if folder]
 import xray_hpc
 for name in ("tensorflow", "keras", "hydra", "pandas", "matplotlib", "sklearn", "h5py", "cv2"):
     if find_spec(name) is None:

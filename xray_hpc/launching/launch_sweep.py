@@ -32,10 +32,10 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         UserError: another launch is at work on this sweep, Slurm refuses the jobs, or the sweep's
             folder cannot be written to.
     """
-    sweep, kind = plan.place.sweep, _kind(plan.place.cluster)
+    sweep, kind = plan.settings.sweep, _kind(plan.settings.cluster)
     for note in (*plan.notes, *_check(plan, kind)):
         print("note:", note)
-    if plan.place.dry_run:
+    if plan.settings.dry_run:
         return _dry_run(plan, kind)
     with _writing(sweep), launch_lock(sweep, wait=wait_for_lock) as lock:
         queue = on_slurm.settled_queue(sweep) if kind == "slurm" else {}
@@ -52,7 +52,7 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
             on_slurm.submit(plan, todo, queue, lock, code)
     if kind == "none":
         print(f"made {sweep.runs}; nothing was started (cluster=none)")
-    elif plan.place.wait:
+    elif plan.settings.wait:
         from xray_hpc.launching.wait import wait_for  # shows runs as status does
 
         return wait_for(sweep, [run.name for run in plan.runs])
@@ -90,7 +90,7 @@ def _check(plan: Plan, kind: str) -> list[str]:
     if kind == "slurm":
         left = sum(decision.run for decision in decide_all(plan, {}).values())
         return on_slurm.check(plan, left)
-    return code_snapshot.check() if kind == "local" and plan.place.cluster.snapshot else []
+    return code_snapshot.check() if kind == "local" and plan.settings.cluster.snapshot else []
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def _writing(sweep: SweepPaths) -> Iterator[None]:
 
 def decide_all(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, LaunchDecision]:
     """Whether to run each run of the plan, by name."""
-    sweep = plan.place.sweep
+    sweep = plan.settings.sweep
     told = ledger.read(sweep)
     jobs = told.jobs()
     return {
@@ -130,14 +130,14 @@ def decide_all(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, LaunchDe
 
 def _code(plan: Plan, todo: Sequence[str]) -> Path | None:
     """Where the jobs' code is, if not where this process has it from."""
-    if not todo or not plan.place.cluster.snapshot:
+    if not todo or not plan.settings.cluster.snapshot:
         return None
-    here, kept = resource("jobs").parent, plan.place.sweep.code
+    here, kept = resource("jobs").parent, plan.settings.sweep.code
     return here if here.is_relative_to(kept) else code_snapshot.take(kept)
 
 
 def _run_here(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
-    sweep = plan.place.sweep
+    sweep = plan.settings.sweep
     failed = 0
     if todo:
         if exit_code := local.stage(data_sets(plan, todo), code):
@@ -148,7 +148,7 @@ def _run_here(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
             print(
                 f"note: the features job ended with code {ended}; runs compute what they need of it"
             )
-        parallel = plan.place.cluster.parallel or 1
+        parallel = plan.settings.cluster.parallel or 1
         failed = local.run_all([sweep.run(name) for name in todo], parallel, code)
     collected = local.collect(sweep, code)
     return collected or int(failed > 0)
@@ -158,7 +158,7 @@ def _dry_run(plan: Plan, kind: str) -> int:
     """Show the table of runs and the batch scripts; write nothing."""
     decisions = decide_all(plan, slurm.queued_jobs() if kind == "slurm" else {})
     todo = [name for name, decision in decisions.items() if decision.run]
-    show(plan.place.sweep, decisions, plan.overrides, all_runs=True)
+    show(plan.settings.sweep, decisions, plan.overrides, all_runs=True)
     show_cached_features(plan, todo)
     if kind == "slurm" and todo:
         on_slurm.show_scripts(plan, todo)

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from xray_hpc.launching import code_snapshot
-from xray_hpc.launching.progress_view import Follower
+from xray_hpc.launching.progress_view import ProgressView
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.records.run_record import now
@@ -67,7 +67,7 @@ def _shown(command: list[str], code: Path | None) -> int:
 def run_all(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -> int:
     """Train the runs, ``parallel`` at a time, with a line on each; give how many did not finish."""
     waiting, going, ended = list(runs), dict[RunPaths, subprocess.Popen[bytes]](), 0
-    follower, began = Follower(len(runs)), now()
+    view, began = ProgressView(len(runs)), now()
     failed = 0
     try:
         with _interruptible():
@@ -76,7 +76,7 @@ def run_all(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -
                     paths = waiting.pop(0)
                     if ledger.read(paths.sweep).cancelled.get(paths.name, "") >= began:
                         ended, failed = ended + 1, failed + 1
-                        follower.say(f"{paths.name} was cancelled before it began", ended)
+                        view.say(f"{paths.name} was cancelled before it began", ended)
                     else:
                         going[paths] = _start(paths, code)
                 for paths, process in list(going.items()):
@@ -84,8 +84,8 @@ def run_all(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -
                         del going[paths]
                         ended += 1
                         failed += process.returncode != 0
-                        follower.ended(paths, ended)
-                follower.going(list(going), ended)
+                        view.ended(paths, ended)
+                view.going(list(going), ended)
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         print("\nending what runs; the same command goes on from here", flush=True)

@@ -11,7 +11,7 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.preflight import checks
 from xray_hpc.launching.preflight.limits import limits
-from xray_hpc.launching.submission_plan import Wave, make_wave, send
+from xray_hpc.launching.submission_plan import SubmissionPlan, plan_submission, send
 from xray_hpc.launching.submit_job import array_id, settle
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths, display_path
@@ -24,8 +24,8 @@ def check(plan: Plan, runs: int) -> list[str]:
 
     ``runs`` is how many are left to run. Gives notes on what may go wrong.
     """
-    cluster = plan.place.cluster
-    slurm.check_log_folder(plan.place.sweep.folder)
+    cluster = plan.settings.cluster
+    slurm.check_log_folder(plan.settings.sweep.folder)
     gpus = max(cluster.gpus, 1)
     for run in plan.runs:
         if (batch := run.config.train.batch_size) % gpus:
@@ -47,7 +47,7 @@ def submit(
     plan: Plan, todo: Sequence[str], queue: Mapping[str, QueuedJob], lock: int, code: Path | None
 ) -> None:
     """Submit what is to run, and the collect job behind all that will run then."""
-    sweep = plan.place.sweep
+    sweep = plan.settings.sweep
     kinds = {name: found.kind for name, found in ledger.read(sweep).submissions.items()}
     mine = {job: kinds[at.submission] for job, at in queue.items() if at.submission in kinds}
     live = sorted({array_id(job) for job, kind in mine.items() if kind == "runs"}, key=int)
@@ -69,7 +69,7 @@ def submit(
     if wave.later:
         many = f"{len(wave.later)} run{'s' if len(wave.later) > 1 else ''}"
         print(f"{many} wait until Slurm has room for more of your jobs: job {collect} submits them")
-    if plan.place.wait:
+    if plan.settings.wait:
         return
     print("watch:")
     print(f"  python -m xray_hpc.status {shlex.quote(display_path(sweep.folder))} --watch")
@@ -82,7 +82,7 @@ def submit(
 def show_scripts(plan: Plan, todo: Sequence[str]) -> None:
     """Print the batch scripts that would be submitted."""
     for job in _wave(plan, todo, [], None).jobs():
-        folder = plan.place.sweep.slurm / f"TIME-{job.kind}"
+        folder = plan.settings.sweep.slurm / f"TIME-{job.kind}"
         print(f"\n--- {job.title}\n{job.script(folder)}", end="")
 
 
@@ -97,8 +97,12 @@ def anything_open(sweep: SweepPaths) -> bool:
     return any(found.job not in taken_back for found in ledger.read(sweep).submissions.values())
 
 
-def _wave(plan: Plan, todo: Sequence[str], live: Sequence[str], code: Path | None) -> Wave:
-    place = plan.place
+def _wave(
+    plan: Plan, todo: Sequence[str], live: Sequence[str], code: Path | None
+) -> SubmissionPlan:
+    settings = plan.settings
     sets, extractors = data_sets(plan, todo), shared_extractors(plan, todo)
-    allowed = limits(place.cluster)
-    return make_wave(place.sweep, place.cluster, code, sets, extractors, todo, allowed, live)
+    allowed = limits(settings.cluster)
+    return plan_submission(
+        settings.sweep, settings.cluster, code, sets, extractors, todo, allowed, live
+    )

@@ -23,11 +23,11 @@ from xray_hpc.records.frozen_run import FrozenRun, Inputs
 from xray_hpc.records.paths import SweepPaths
 
 RUN_KEYS = ("data", "model", "augment", "train", "seed")
-PLACE_KEYS = ("cluster", "results", "cache", "name", "wait", "dry_run")
+SETTINGS_KEYS = ("cluster", "results", "cache", "name", "wait", "dry_run")
 
 
 @dataclass(frozen=True)
-class Place:
+class SweepSettings:
     """Where a sweep's runs run and where its files are.
 
     ``wait``: a launch on Slurm stays until they have ended. ``dry_run``: it only shows what it
@@ -52,7 +52,7 @@ class Plan:
     sweep that is resumed goes by its own files).
     """
 
-    place: Place
+    settings: SweepSettings
     runs: tuple[FrozenRun, ...]
     overrides: Mapping[str, list[str]]
     notes: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ def make_plan(
     ``composed`` yields (overrides, configuration) pairs, the configuration a plain mapping.
 
     Raises:
-        UserError: a configuration is wrong, or the combinations do not share one place.
+        UserError: a configuration is wrong, or the combinations do not share their settings.
     """
     runs: dict[str, FrozenRun] = {}
     overrides: dict[str, list[str]] = {}
@@ -76,19 +76,19 @@ def make_plan(
     kept: dict[str, int] = {}
     by_model: dict[str, list[str]] = {}
     idle: dict[str, dict[str, None]] = {}
-    place: Place | None = None
+    settings: SweepSettings | None = None
     said: dict[str, Any] = {}
     inputs = _Inputs()
     for words, values in composed:
         here = {key: value for key, value in values.items() if key not in RUN_KEYS}
-        if place is None:
-            place, said = read_place(values, default_name), here
+        if settings is None:
+            settings, said = read_settings(values, default_name), here
         elif here != said:
             raise ConfigError(
-                f"{', '.join(PLACE_KEYS)} say how and where a sweep runs and cannot be swept; "
+                f"{', '.join(SETTINGS_KEYS)} say how and where a sweep runs and cannot be swept; "
                 "launch once for each value"
             )
-        run, unused = read_run(values, place.cache, inputs)
+        run, unused = read_run(values, settings.cache, inputs)
         asked = [word.split("=")[0].lstrip("+") for word in words]
         model = run.config.model.name
         idle.setdefault(model, {}).update(
@@ -100,10 +100,10 @@ def make_plan(
             runs[run.name] = run
             kept[run.name] = inputs.kept(run)
         overrides.setdefault(run.name, list(words))
-    if place is None:
+    if settings is None:
         raise ConfigError("the sweep is empty; give it at least one value")
     notes = tuple(_notes(by_model, idle))
-    return Plan(place, tuple(runs.values()), overrides, notes, tuple(made), kept)
+    return Plan(settings, tuple(runs.values()), overrides, notes, tuple(made), kept)
 
 
 def _notes(
@@ -122,12 +122,12 @@ def _notes(
             yield f"{why}; left out"
 
 
-def read_place(values: Mapping[str, Any], default_name: str) -> Place:
+def read_settings(values: Mapping[str, Any], default_name: str) -> SweepSettings:
     """Read and check the parts of a configuration that do not decide a result."""
-    unknown = set(values) - set(RUN_KEYS) - set(PLACE_KEYS)
+    unknown = set(values) - set(RUN_KEYS) - set(SETTINGS_KEYS)
     if unknown:
         raise ConfigError(
-            f"{sorted(unknown)[0]} is unknown (valid: {', '.join(RUN_KEYS + PLACE_KEYS)})"
+            f"{sorted(unknown)[0]} is unknown (valid: {', '.join(RUN_KEYS + SETTINGS_KEYS)})"
         )
     for key in ("cluster", "results", "cache", "name"):
         if key not in values or (key in ("results", "cache") and not values[key]):
@@ -146,7 +146,7 @@ def read_place(values: Mapping[str, Any], default_name: str) -> Place:
     switches = {key: values[key] for key in ("wait", "dry_run") if key in values}
     for key, value in switches.items():
         check(isinstance(value, bool), key, value, "be true or false")
-    return Place(cluster, results, cache, SweepPaths(results / name), **switches)
+    return SweepSettings(cluster, results, cache, SweepPaths(results / name), **switches)
 
 
 def read_run(
@@ -234,7 +234,7 @@ def data_sets(plan: Plan, names: Sequence[str]) -> list[str]:
     for run in plan.runs:
         if run.name in wanted:
             packed = dataclasses.replace(run.config.data, crop=1.0)  # is cut from what is packed
-            folder = str(plan.place.sweep.run(run.name).folder)
+            folder = str(plan.settings.sweep.run(run.name).folder)
             first.setdefault((packed, run.inputs.data), folder)
     return list(first.values())
 
@@ -247,7 +247,7 @@ def shared_extractors(plan: Plan, names: Sequence[str]) -> list[str]:
     wanted = set(names)
     groups = cost.passes(run for run in plan.runs if run.name in wanted)
     return [
-        str(plan.place.sweep.run(run.name).folder)
+        str(plan.settings.sweep.run(run.name).folder)
         for group in groups
         if len(group) > 1
         for run in cost.distinct(group)
@@ -269,4 +269,4 @@ def sweep_name(base: str, task_overrides: Sequence[str]) -> str:
 def _decides(key: str) -> bool:
     """Whether a key is part of what a run is."""
     group, _, rest = key.partition(".")
-    return group not in PLACE_KEYS and not (group == "train" and rest.startswith("checkpoint"))
+    return group not in SETTINGS_KEYS and not (group == "train" and rest.startswith("checkpoint"))

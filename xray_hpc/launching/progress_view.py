@@ -18,7 +18,7 @@ LOG_EVERY_SECONDS = 15.0
 NAMED = 4
 
 
-class Follower:
+class ProgressView:
     """A line that is redrawn in a terminal; in a log a line each time something has changed."""
 
     def __init__(self, total: int) -> None:

@@ -21,7 +21,7 @@ from xray_hpc.errors import (
     UserError,
 )
 from xray_hpc.launching.launch_sweep import launch
-from xray_hpc.launching.plan import Place, Plan
+from xray_hpc.launching.plan import Plan, SweepSettings
 from xray_hpc.records import ledger
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import SweepPaths
@@ -79,11 +79,11 @@ def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan
         raise ConfigError(f"no run of {sweep.folder} can be read; launch it again by its command")
     anew = "only the sweep's own command makes it anew"
     notes = tuple(f"{name}: {why}; {anew}" for name, why in lost.items())
-    place = _place(sweep, runs[0], words)
-    return Plan(place, tuple(runs), ledger.read(sweep).planned, notes)
+    settings = _settings(sweep, runs[0], words)
+    return Plan(settings, tuple(runs), ledger.read(sweep).planned, notes)
 
 
-def _place(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> Place:
+def _settings(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> SweepSettings:
     before = read_yaml(sweep.sweep_yaml).get("cluster")
     if not isinstance(before, Mapping):
         raise ConfigError(f"{sweep.sweep_yaml} lacks 'cluster'; launch the sweep by its command")
@@ -93,7 +93,7 @@ def _place(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> Place:
     switches = {key: given.get(key, False) for key in SWITCHES}
     for key, value in switches.items():
         check(isinstance(value, bool), key, value, "be true or false")
-    return Place(cluster, sweep.folder.parent, run.cache, sweep, **switches)
+    return SweepSettings(cluster, sweep.folder.parent, run.cache, sweep, **switches)
 
 
 def _given(words: Sequence[str]) -> dict[str, Any]:

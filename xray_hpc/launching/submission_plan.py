@@ -22,7 +22,7 @@ LATER = "now+10minutes"
 
 
 @dataclass(frozen=True)
-class Wave:
+class SubmissionPlan:
     """Jobs whose ids are not known yet.
 
     ``arrays`` are the parts of the runs with their jobs; ``later`` are the runs for which Slurm
@@ -73,7 +73,7 @@ class Wave:
 
 
 @dataclass(frozen=True)
-class Sent:
+class SubmittedJobs:
     """The ids of a wave's jobs."""
 
     stage: str | None
@@ -98,7 +98,7 @@ class Sent:
         return f"submitted {what}{packed} ({beside})"
 
 
-def make_wave(
+def plan_submission(
     sweep: SweepPaths,
     cluster: ClusterConfig,
     code: Path | None,
@@ -107,7 +107,7 @@ def make_wave(
     runs: Sequence[str],
     allowed: Limits,
     live: Sequence[str] = (),
-) -> Wave:
+) -> SubmissionPlan:
     """What to submit of ``runs`` under the cluster's limits.
 
     ``data_sets`` are the run folders whose images the stage job packs, ``extractors`` those whose
@@ -141,7 +141,7 @@ def make_wave(
     collect = Job(sweep, "collect", cluster, arguments=(str(sweep.folder),), code=code)
     if later and not (now or live):
         collect = dataclasses.replace(collect, begin=LATER)
-    return Wave(
+    return SubmissionPlan(
         stage if data_sets and now else None,
         features if extractors and now else None,
         tuple(zip(parts, arrays, strict=True)),
@@ -151,7 +151,7 @@ def make_wave(
     )
 
 
-def send(wave: Wave, lock: int) -> Sent:
+def send(wave: SubmissionPlan, lock: int) -> SubmittedJobs:
     """Submit a wave; all of it or nothing.
 
     Raises:
@@ -176,7 +176,7 @@ def send(wave: Wave, lock: int) -> Sent:
         if wave.later:
             ledger.append(sweep, "waiting", runs=list(wave.later))
         collect = submit(dataclasses.replace(wave.collect, after=(*wave.live, *arrays)), lock)
-    return Sent(stage, features, tuple(arrays), collect)
+    return SubmittedJobs(stage, features, tuple(arrays), collect)
 
 
 @contextmanager

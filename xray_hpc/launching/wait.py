@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from xray_hpc.errors import SlurmUnavailableError
-from xray_hpc.launching.progress_view import Follower
+from xray_hpc.launching.progress_view import ProgressView
 from xray_hpc.monitoring import cancel_runs
 from xray_hpc.monitoring.run_state import State, gather_evidence, state_of
 from xray_hpc.records import ledger
@@ -39,7 +39,7 @@ def wait_for(sweep: SweepPaths, runs: Sequence[str]) -> int:
 
 
 def _follow(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
-    follower, ended, told = Follower(len(runs)), set[str](), ledger.read(sweep)
+    view, ended, told = ProgressView(len(runs)), set[str](), ledger.read(sweep)
     states = _states(sweep, runs, told, {})
     ended.update(run for run, state in states.items() if state is State.FINISHED)
     silent = False
@@ -63,11 +63,11 @@ def _follow(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
         for run in over:
             if run not in ended:
                 ended.add(run)
-                follower.ended(sweep.run(run), len(ended))
+                view.ended(sweep.run(run), len(ended))
         if not queue and len(over) == len(runs):
             return states
         going = [sweep.run(run) for run in runs if states[run] is State.RUNNING]
-        follower.going(going, len(ended))
+        view.going(going, len(ended))
         time.sleep(POLL_SECONDS)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.errors import UserError
-from xray_hpc.launching.plan import Place
+from xray_hpc.launching.plan import SweepSettings
 from xray_hpc.launching.preflight import checks, disk_space
 from xray_hpc.launching.preflight.node_fit import matches
 from xray_hpc.records.paths import SweepPaths
@@ -28,13 +28,13 @@ URGENT = {"partition": "fast", "account": "lungs", "qos": "urgent", "time": 60}
 
 @pytest.fixture
 def check(site: Any, composer: Any) -> Check:
-    """Check a sweep of one run on a cluster with these keys; notes on its place are left out."""
+    """Check a sweep of one run on a cluster with these keys; notes on its folders are left out."""
     plan = composer.plan([])
 
     def check(**keys: Any) -> list[str]:
         cluster = ClusterConfig("slurm", **{"cpu_job": SMALL, **keys})
-        place = dataclasses.replace(plan.place, cluster=cluster)
-        notes = checks.check(dataclasses.replace(plan, place=place), 1)
+        settings = dataclasses.replace(plan.settings, cluster=cluster)
+        notes = checks.check(dataclasses.replace(plan, settings=settings), 1)
         return [note for note in notes if not note.startswith(("results", "cache"))]
 
     return check
@@ -278,11 +278,11 @@ def test_room_may_be_needed_for_checkpoints_of_runs_at_once_and_for_all_models(
     room: str,
 ) -> None:
     plan = composer.plan([])
-    place = dataclasses.replace(plan.place, cluster=ClusterConfig("slurm", parallel=parallel))
+    settings = dataclasses.replace(plan.settings, cluster=ClusterConfig("slurm", parallel=parallel))
     runs = [dataclasses.replace(plan.runs[0].config, model=model)] * 10
     number, unit = room.split()
     disk(megabytes=round(float(number) * {"GB": 980, "MB": 0.98}[unit]))
-    assert f"these runs may come to need {room}" in "\n".join(disk_space.check(place, runs))
+    assert f"these runs may come to need {room}" in "\n".join(disk_space.check(settings, runs))
 
 
 def test_so_are_too_few_files(check: Check, disk: Callable[..., None]) -> None:
@@ -300,8 +300,10 @@ def test_a_file_system_that_does_not_count_files_has_room(
 
 def test_results_that_nodes_may_not_see_are_a_note(tmp_path: Path) -> None:
     sweep = SweepPaths(tmp_path / "s")
-    place = Place(ClusterConfig("slurm"), Path("/tmp/results"), Path("/dev/shm/cache"), sweep)
-    notes = disk_space.check(place, [])
+    settings = SweepSettings(
+        ClusterConfig("slurm"), Path("/tmp/results"), Path("/dev/shm/cache"), sweep
+    )
+    notes = disk_space.check(settings, [])
     assert notes[0] == "results is in /tmp/results, which most nodes have each for itself"
     assert notes[1:] in (
         ["cache is in /dev/shm/cache, in the memory of this machine; nodes may see another"],
@@ -396,8 +398,8 @@ def test_a_setup_that_only_a_job_can_run_is_not_tried(
 def test_a_dry_run_runs_nothing_of_setup(composer: Any, site: Any, tmp_path: Path) -> None:
     plan = composer.plan([])
     cluster = ClusterConfig("slurm", cpu_job=SMALL, setup=(f"touch {tmp_path}/made",))
-    place = dataclasses.replace(plan.place, cluster=cluster, dry_run=True)
-    checks.check(dataclasses.replace(plan, place=place), 1)
+    settings = dataclasses.replace(plan.settings, cluster=cluster, dry_run=True)
+    checks.check(dataclasses.replace(plan, settings=settings), 1)
     assert not (tmp_path / "made").exists()
 
 

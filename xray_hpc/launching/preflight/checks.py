@@ -26,7 +26,7 @@ def check(plan: Plan, tasks: int) -> list[str]:
     Raises:
         UserError: something is not there, not allowed or not enough; or Slurm does not answer.
     """
-    cluster = plan.place.cluster
+    cluster = plan.settings.cluster
     notes: list[str] = []
     said, there, machines = settings(), partitions(), nodes()
     allowed = read_accounting(said)
@@ -34,8 +34,8 @@ def check(plan: Plan, tasks: int) -> list[str]:
         usable = permissions.partitions(demand, there, said, allowed)
         notes += node_fit.check(demand, usable, machines)
     runs = min(len(plan.runs), tasks * cluster.runs_per_job)
-    notes += disk_space.check(plan.place, [run.config for run in plan.runs[:runs]])
-    if not plan.place.dry_run:
+    notes += disk_space.check(plan.settings, [run.config for run in plan.runs[:runs]])
+    if not plan.settings.dry_run:
         notes += job_python.check(cluster)
     if cluster.snapshot:
         notes += code_snapshot.check()

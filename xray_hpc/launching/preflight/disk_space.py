@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xray_hpc.config.run_config import ModelConfig, RunConfig
 from xray_hpc.errors import StorageError
-from xray_hpc.launching.plan import Place
+from xray_hpc.launching.plan import SweepSettings
 from xray_hpc.models.registry import BACKBONES, backbones
 
 FILES_PER_RUN = 40
@@ -24,7 +24,7 @@ GONE_WITH_THE_NODE = ("tmpfs", "ramfs")
 LOCAL_FOLDERS = (Path("/tmp"), Path("/var/tmp"))
 
 
-def check(place: Place, runs: Sequence[RunConfig]) -> list[str]:
+def check(settings: SweepSettings, runs: Sequence[RunConfig]) -> list[str]:
     """Check that there is room for these runs; notes say what may yet go wrong.
 
     Raises:
@@ -34,20 +34,20 @@ def check(place: Place, runs: Sequence[RunConfig]) -> list[str]:
     least = len(runs) * LEAST_PER_RUN + TIMES_KEPT * sum(kept)
     sizes = sorted((size or BYTES_PER_WEIGHT * PLAIN_WEIGHTS for size in kept), reverse=True)
     most = len(runs) * BYTES_PER_RUN + TIMES_KEPT * sum(sizes)
-    training = sizes[: place.cluster.parallel or AT_ONCE]
+    training = sizes[: settings.cluster.parallel or AT_ONCE]
     most += (TIMES_TRAINING - TIMES_KEPT) * sum(training)
-    results, cache = _existing(place.sweep.folder), _existing(place.cache)
+    results, cache = _existing(settings.sweep.folder), _existing(settings.cache)
     _check_room(results, "results", least, len(runs) * FILES_PER_RUN)
     _check_room(cache, "cache", 0, 1)
     types = file_systems(Path("/proc/self/mounts"))
-    notes = list(_notes("results", place.results, types))
+    notes = list(_notes("results", settings.results, types))
     if (free := _free(results)) <= most:
         notes.append(
             f"{results} has {_readable(free)} free, and these runs may come to need "
             f"{_readable(most)}"
         )
-    if place.results not in place.cache.parents:
-        notes += _notes("cache", place.cache, types)
+    if settings.results not in settings.cache.parents:
+        notes += _notes("cache", settings.cache, types)
     return notes
 
 

@@ -20,7 +20,7 @@ COMMON = {"config", "records"}
 MAY_IMPORT = {
     "config": {"config", "models", "launching"},
     "records": COMMON,
-    "synthetic": COMMON | {"synthetic", "data", "models"},
+    "synthetic": {"synthetic", "records"},
     "data": COMMON | {"data", "synthetic"},
     "models": COMMON | {"models", "synthetic"},
     "features": COMMON | {"features", "models", "data", "training"},

@@ -166,7 +166,7 @@ def test_the_fingerprint_of_the_demo_stays(tmp_path: Path, data_config: MakeConf
 def test_the_survey_of_the_demo_counts_what_is_drawn(images: int, classes: int) -> None:
     names = sorted(set(demo_dataset.CLASSES[classes].values()))
     planned = Counter(path.parts[:2] for path, _, _ in demo_dataset.plan(images, 0, classes))
-    for part, counts in demo_dataset.counts(images, classes).items():
+    for part, counts in demo_dataset.count_images(images, classes).items():
         assert counts == tuple(planned[part, name] for name in names)
 
 

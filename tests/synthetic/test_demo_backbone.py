@@ -18,32 +18,32 @@ from xray_hpc.synthetic.demo_backbone import WEIGHTS, demo_backbone
 SIZE = 96
 
 
-def test_the_registry_counts_its_layers_right() -> None:
+def test_demo_backbone_layers_match_the_registry() -> None:
     model = demo_backbone((SIZE, SIZE, 1), None)
     assert len(model.layers) == BACKBONES["demo"].layers == 25
 
 
-def test_the_shipped_weights_are_small_and_fit() -> None:
+def test_demo_backbone_loads_the_shipped_weights() -> None:
     assert WEIGHTS.stat().st_size <= 3_000_000
     model = demo_backbone((SIZE, SIZE, 1), WEIGHTS)
     assert model.count_params() < 700_000
 
 
 @pytest.mark.parametrize(("side", "cells"), [(32, 2), (96, 6), (100, 7), (224, 14)])
-def test_it_takes_any_size_from_32_pixels(side: int, cells: int) -> None:
+def test_demo_backbone_output_shape(side: int, cells: int) -> None:
     model = demo_backbone((side, side, 1), WEIGHTS)
     assert model.output_shape == (None, cells, cells, 128)
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
-def test_weights_that_do_not_fit_are_refused() -> None:
+def test_demo_backbone_rejects_weights_of_another_shape() -> None:
     with pytest.raises(ValueError, match="shape"):
         demo_backbone((SIZE, SIZE, 3), WEIGHTS)
 
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Pixels [N, 96, 96, 1] in [-1, 1] and labels [N] of 240 demo images, by part."""
+    """Return pixels [N, 96, 96, 1] in [-1, 1] and labels [N] of 240 demo images, by part."""
     parts: dict[str, list[tuple[np.ndarray, bool]]] = {"train": [], "test": []}
     for path, patient, image in demo_dataset.plan(240, 11, 2):
         film = Image.fromarray(demo_dataset.draw_image(patient, image, seed=11)).resize(
@@ -60,7 +60,7 @@ def drawn() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def auc_of_pooled_features(
     weights: Path | None, drawn: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> float:
-    """Test AUC of a logistic regression on the frozen backbone's pooled output."""
+    """Return the test AUC of a logistic regression on the frozen backbone's pooled output."""
     keras.utils.set_random_seed(0)
     model = demo_backbone((SIZE, SIZE, 1), weights)
     features = {
@@ -73,7 +73,7 @@ def auc_of_pooled_features(
     return float(roc_auc_score(drawn["test"][1], scores))
 
 
-def test_what_it_learnt_elsewhere_helps_on_the_demo_set(
+def test_pretrained_features_beat_random_weights_on_the_demo_set(
     drawn: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> None:
     pretrained = auc_of_pooled_features(WEIGHTS, drawn)

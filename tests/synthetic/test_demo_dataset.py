@@ -18,14 +18,14 @@ from xray_hpc.synthetic import demo_dataset
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("demo")
     demo_dataset.generate(folder, 50, seed=3, classes=2)
     return folder
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def three_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("three")
     demo_dataset.generate(folder, 50, seed=3, classes=3)
     return folder
@@ -38,8 +38,10 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def test_one_image_in_five_is_for_the_test_and_three_in_five_show_pneumonia(drawn: Path) -> None:
-    counts = Counter(path.rsplit("/", 1)[0] for path in digests(drawn))
+def test_generate_two_classes_has_a_fifth_for_test_and_60_percent_pneumonia(
+    two_classes: Path,
+) -> None:
+    counts = Counter(path.rsplit("/", 1)[0] for path in digests(two_classes))
     assert counts == {
         "train/NORMAL": 16,
         "train/PNEUMONIA": 24,
@@ -48,8 +50,8 @@ def test_one_image_in_five_is_for_the_test_and_three_in_five_show_pneumonia(draw
     }
 
 
-def test_three_classes_are_named_and_sized_as_in_the_covid_set(three: Path) -> None:
-    counts = Counter(path.rsplit("/", 1)[0] for path in digests(three))
+def test_generate_three_classes_follows_the_covid_set(three_classes: Path) -> None:
+    counts = Counter(path.rsplit("/", 1)[0] for path in digests(three_classes))
     assert counts == {
         "train/Covid": 16,
         "train/Normal": 12,
@@ -60,23 +62,23 @@ def test_three_classes_are_named_and_sized_as_in_the_covid_set(three: Path) -> N
     }
 
 
-def test_the_same_seed_draws_the_same_bytes(drawn: Path, tmp_path: Path) -> None:
+def test_generate_same_seed_gives_the_same_bytes(two_classes: Path, tmp_path: Path) -> None:
     demo_dataset.generate(tmp_path, 50, seed=3, classes=2)
-    assert digests(tmp_path) == digests(drawn)
+    assert digests(tmp_path) == digests(two_classes)
 
 
-def test_another_seed_draws_other_images(drawn: Path, tmp_path: Path) -> None:
+def test_generate_other_seed_gives_other_images(two_classes: Path, tmp_path: Path) -> None:
     demo_dataset.generate(tmp_path, 50, seed=4, classes=2)
-    assert not set(digests(tmp_path).values()) & set(digests(drawn).values())
+    assert not set(digests(tmp_path).values()) & set(digests(two_classes).values())
 
 
-def test_no_two_images_are_alike(drawn: Path, three: Path) -> None:
-    assert len(set(digests(drawn).values())) == 50
-    assert len(set(digests(three).values())) == 50
+def test_generate_images_are_all_different(two_classes: Path, three_classes: Path) -> None:
+    assert len(set(digests(two_classes).values())) == 50
+    assert len(set(digests(three_classes).values())) == 50
 
 
-def test_images_are_grey_jpegs_of_full_range(drawn: Path, three: Path) -> None:
-    for path in [*drawn.rglob("*.jpeg"), *three.rglob("*.jpeg")]:
+def test_generate_writes_grey_jpegs_with_full_range(two_classes: Path, three_classes: Path) -> None:
+    for path in [*two_classes.rglob("*.jpeg"), *three_classes.rglob("*.jpeg")]:
         with Image.open(path) as image:
             assert (image.format, image.mode, image.height) == ("JPEG", "L", demo_dataset.HEIGHT)
             pixels = np.asarray(image)
@@ -84,21 +86,21 @@ def test_images_are_grey_jpegs_of_full_range(drawn: Path, three: Path) -> None:
         assert pixels.min() < 60
 
 
-def test_a_patient_looks_the_same_whatever_the_number_of_images(
-    drawn: Path, tmp_path: Path
+def test_generate_patient_is_independent_of_the_number_of_images(
+    two_classes: Path, tmp_path: Path
 ) -> None:
     demo_dataset.generate(tmp_path, 20, seed=3, classes=2)
     first = "train/NORMAL/IM-0115-0001.jpeg"
-    assert digests(tmp_path)[first] == digests(drawn)[first]
+    assert digests(tmp_path)[first] == digests(two_classes)[first]
 
 
-def test_the_patients_of_the_two_class_demo_stay_who_they_are() -> None:
+def test_plan_file_names_of_two_classes_are_pinned() -> None:
     names = "\n".join(str(path) for path, _, _ in demo_dataset.plan(800, seed=0, classes=2))
     assert hashlib.sha256(names.encode()).hexdigest().startswith("84d1d2d81f98")
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_file_names_tell_the_patients_apart(classes: int) -> None:
+def test_plan_file_names_identify_patients(classes: int) -> None:
     people: dict[str, set[demo_dataset.Patient]] = defaultdict(set)
     for path, patient, _ in demo_dataset.plan(2000, seed=0, classes=classes):
         people[patient_from_filename(path.name, path.parent.name)].add(patient)
@@ -107,7 +109,7 @@ def test_file_names_tell_the_patients_apart(classes: int) -> None:
     assert len(everyone) == len(set(everyone))
 
 
-def test_several_images_show_one_patient() -> None:
+def test_plan_patients_have_several_images() -> None:
     for classes, most in ((2, 4), (3, 2)):
         images = Counter(
             patient for _, patient, _ in demo_dataset.plan(500, seed=0, classes=classes)
@@ -116,14 +118,14 @@ def test_several_images_show_one_patient() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_no_patient_is_in_train_and_test(classes: int) -> None:
+def test_plan_train_and_test_share_no_patient(classes: int) -> None:
     patients: dict[str, set[demo_dataset.Patient]] = defaultdict(set)
     for path, patient, _ in demo_dataset.plan(2000, seed=0, classes=classes):
         patients[path.parts[0]].add(patient)
     assert not patients["train"] & patients["test"]
 
 
-def test_person_numbers_recur_between_train_and_test_for_other_people() -> None:
+def test_plan_person_numbers_recur_in_train_and_test() -> None:
     persons: dict[str, set[str]] = defaultdict(set)
     for path, patient, _ in demo_dataset.plan(2000, seed=0, classes=2):
         if patient.kind != "normal":
@@ -132,13 +134,13 @@ def test_person_numbers_recur_between_train_and_test_for_other_people() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_no_two_files_have_one_name(classes: int) -> None:
+def test_plan_paths_are_unique(classes: int) -> None:
     paths = [path for path, _, _ in demo_dataset.plan(2000, seed=0, classes=classes)]
     assert len(paths) == len(set(paths)) == 2000
 
 
 @given(st.integers(40, 60), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
-def test_forty_images_of_three_classes_are_enough_to_split(
+def test_plan_forty_images_of_three_classes_can_be_split_by_patient(
     images: int, seed: int, split_seed: int
 ) -> None:
     planned = [path for path, _, _ in demo_dataset.plan(images, seed, classes=3)]
@@ -168,7 +170,7 @@ def test_forty_images_of_three_classes_are_enough_to_split(
     assert {entries[i].label for i in split_images(entries, config)["validation"]} == {0, 1, 2}
 
 
-def test_too_few_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.demo_images is 14; it must be 15 or more"):
+def test_generate_rejects_too_few_images(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.demo_images"):
         demo_dataset.generate(tmp_path, 14, seed=0, classes=3)
     assert not list(tmp_path.iterdir())

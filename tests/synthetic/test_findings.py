@@ -6,30 +6,30 @@ import pytest
 from xray_hpc.synthetic import demo_dataset, findings
 
 
-def test_an_image_comes_with_a_map_of_what_it_shows() -> None:
+def test_draw_returns_image_and_finding_map() -> None:
     image, shown = findings.draw(0, seed=1, size=96, cells=6)
     assert (image.shape, image.dtype) == ((96, 96), np.uint8)
     assert shown.shape == (6, 6, len(findings.KINDS))
     assert set(np.unique(shown)) <= {0, 1}
 
 
-def test_the_same_index_and_seed_draw_the_same() -> None:
+def test_draw_is_deterministic() -> None:
     one, other = findings.draw(5, 1, 64, 4), findings.draw(5, 1, 64, 4)
     np.testing.assert_array_equal(one[0], other[0])
     np.testing.assert_array_equal(one[1], other[1])
 
 
-def test_every_kind_of_finding_is_drawn() -> None:
+def test_draw_covers_every_kind_of_finding() -> None:
     shown = sum(findings.draw(i, 1, 48, 3)[1].sum(axis=(0, 1)) for i in range(80))
     assert np.all(shown > 0)
 
 
-def test_some_images_show_nothing() -> None:
+def test_draw_some_images_have_no_finding() -> None:
     assert any(findings.draw(i, 1, 48, 3)[1].sum() == 0 for i in range(30))
 
 
 @pytest.mark.parametrize("kind", range(len(demo_dataset.KINDS)))
-def test_the_stream_shares_no_random_numbers_with_the_demo_set(kind: int) -> None:
+def test_draw_stream_differs_from_the_demo_set(kind: int) -> None:
     stream = np.random.default_rng([1, findings.STREAM, 0]).random(4)
     patient = demo_dataset.Patient(demo_dataset.KINDS[kind], 0)
     for image in (None, 0, 1):

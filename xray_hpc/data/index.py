@@ -90,8 +90,14 @@ def survey(config: DataConfig, cache: Path) -> Survey:
     if config.source == "demo":
         from xray_hpc.synthetic import demo_dataset
 
-        counts = demo_dataset.counts(config.demo_images or 0, config.demo_classes or 2)
-        return Survey(_demo_fingerprint(config), len(counts["train"]), counts)
+        counts = demo_dataset.count_images(config.demo_images or 0, config.demo_classes or 2)
+        classes = len(counts["train"])
+        images: ClassCounts = {
+            "train": counts["train"],
+            "validation": (0,) * classes,
+            "test": counts["test"],
+        }
+        return Survey(_demo_fingerprint(config), classes, images)
     index = build_index(config, cache)
     classes = len(index.classes)
     return Survey(index.fingerprint, classes, count_by_class(index.entries, classes))

@@ -1,1 +1,1 @@
-"""Synthetic chest X-rays, and the small backbone that is pretrained on them."""
+"""Synthetic chest X-rays, and the small backbone pretrained on them."""

@@ -1,7 +1,7 @@
-"""A drawn chest: the body, and what the beam meets on its way through it.
+"""The anatomy of a synthetic chest, and its attenuation of the X-ray beam.
 
-The drawing adds up attenuation, roughly as an X-ray does: soft tissue, less the air of the lungs,
-plus bones, heart and vessels. Its unit is the soft tissue of the trunk. Nothing here is taken
+The attenuation is a sum, roughly as in a real X-ray: soft tissue, minus the air in the lungs, plus
+bones, heart and vessels. Its unit is the attenuation of the torso's soft tissue. Nothing is taken
 from a real image.
 """
 
@@ -29,7 +29,7 @@ SIDES = (-1, 1)
 
 @dataclass(frozen=True)
 class Body:
-    """A patient's anatomy. Lengths are in patient coordinates, the rest are factors near 1."""
+    """A patient's anatomy: lengths in patient coordinates, other values as factors near 1."""
 
     torso: float
     thickness: float
@@ -53,9 +53,9 @@ class Body:
 
 @dataclass(frozen=True)
 class Chest:
-    """What the beam meets, pixel by pixel (all fields are height x width).
+    """The attenuation of a chest for each pixel; every field is ``[height, width]``.
 
-    ``lungs`` holds the air of the right and the left lung, 0 to 1.
+    ``lungs`` is the air in the right and the left lung, 0 to 1.
     """
 
     x: Field
@@ -65,7 +65,7 @@ class Chest:
 
 
 def draw_body(rng: np.random.Generator) -> Body:
-    """Draw a patient."""
+    """Draw the anatomy of a random patient."""
 
     def near(centre: float, spread: float) -> float:
         return centre + spread * float(np.clip(rng.normal(), -2, 2))
@@ -97,7 +97,7 @@ def draw_body(rng: np.random.Generator) -> Body:
 
 
 def draw_chest(body: Body, view: View) -> Chest:
-    """Add up what the beam meets in ``body`` taken as ``view``."""
+    """Return the attenuation of ``body`` in the projection ``view``."""
     x, y = patient_coordinates(view)
     x = x - body.scoliosis * np.sin(3 * y)
     cage = _cage(body, y)
@@ -116,7 +116,7 @@ def draw_chest(body: Body, view: View) -> Chest:
 
 
 def _cage(body: Body, y: Field) -> Field:
-    """Half the width of the rib cage at the height ``y``: a bell."""
+    """Return half the width of the rib cage at height ``y``: a bell shape."""
     up = np.clip((0.35 - y) / (0.35 - body.apex), 0, 1)
     return np.asarray(body.cage * np.sqrt(1 - up * up * np.sqrt(up)) + 1e-3, np.float32)
 
@@ -135,7 +135,7 @@ def _lung(body: Body, view: View, side: int, x: Field, y: Field, cage: Field) ->
 
 
 def _heart(body: Body, view: View, x: Field, y: Field) -> Field:
-    """Heart and mediastinum, 0 to 1: a border on the left, one on the right, smooth in ``y``."""
+    """Return heart and mediastinum, 0 to 1, between a left and a right border smooth in ``y``."""
     size, low = body.heart, body.dome + view.breath - 0.10
     left = 0.095 + 0.035 * bump(y, -0.30, 0.09)
     left += 0.33 * size / (1 + np.exp(-(y - low + 0.19) / 0.085))
@@ -161,7 +161,7 @@ def _soft_tissue(body: Body, x: Field, y: Field) -> Field:
 
 
 def _arm(body: Body) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Shoulder and elbow on the left; the right arm mirrors it."""
+    """Return shoulder and elbow of the left arm; the right arm mirrors it."""
     return (0.80, -0.58), (0.98, -1.3) if body.arms_up else (1.04, 0.6)
 
 
@@ -170,8 +170,8 @@ def _bones(body: Body, x: Field, y: Field, cage: Field) -> Field:
     share = np.clip(lateral / (cage * 1.03), 0, 1)
     arc = np.sqrt(1 - share * share)
     steep = np.clip(share / (cage * (arc + 0.12)), 0, 6)
-    # Every rib is a ring seen from the side: the back half arches above its centre, the front
-    # half below. Rings repeat down the chest, so that one phase draws them all.
+    # A rib is a ring seen from the side: its back half arches above the centre, its front half
+    # below. The rings repeat down the chest, so one phase draws all of them.
     back = _ring(y + 0.20 * arc, 0.20 * steep, body, 0.021) * step(lateral - 0.06, 0.03)
     front = _ring(y - 0.34 * arc, 0.34 * steep, body, 0.019) * step(lateral - 0.30, 0.12)
     within = step(cage * 1.03 - lateral, 0.02) * step(y - body.apex, 0.03)
@@ -196,7 +196,7 @@ def _bones(body: Body, x: Field, y: Field, cage: Field) -> Field:
 
 
 def _ring(phase: Field, steep: Field, body: Body, half: float) -> Field:
-    """Bands where ``phase`` is a multiple of the rib spacing, brighter along their rims."""
+    """Return bands where ``phase`` is a multiple of the rib spacing, brighter along the rims."""
     place = phase / body.rib_spacing
     off = np.abs(place - np.round(place)) * body.rib_spacing
     half_height = half * np.sqrt(1 + steep * steep)
@@ -206,7 +206,7 @@ def _ring(phase: Field, steep: Field, body: Body, half: float) -> Field:
 
 
 def _vessels(body: Body, view: View) -> Field:
-    """Branches that fan out from each hilum, thinner with every fork."""
+    """Draw vessels that branch out from each hilum and get thinner with every fork."""
     rng = np.random.default_rng(body.vessel_seed)
     fan = np.concatenate([np.linspace(-1.2, 1.5, 9)] * 2) + rng.normal(0, 0.14, 18)
     side = np.repeat([-1.0, 1.0], 9)
@@ -228,7 +228,7 @@ def _vessels(body: Body, view: View) -> Field:
 
 
 def _other_air(body: Body, view: View, x: Field, y: Field, inside: Field) -> Field:
-    """Windpipe, main bronchi and the stomach's bubble."""
+    """Draw the air in the trachea, the main bronchi and the stomach."""
     pipe = step(0.040 - np.abs(x - 0.5 * view.turn), 0.012) * step(-0.22 - y, 0.03)
     bronchi = np.minimum(
         capsule(x, y, (0.5 * view.turn, -0.22), (-0.17 + view.turn, -0.08)),
@@ -244,7 +244,7 @@ def _other_air(body: Body, view: View, x: Field, y: Field, inside: Field) -> Fie
 
 
 def _skin(body: Body, x: Field, y: Field) -> Field:
-    """Breasts and nipples: soft shadows over both lung bases that mean nothing."""
+    """Draw breasts and nipples: soft shadows over both lung bases that are not a finding."""
     shadow = np.zeros_like(x)
     if body.breasts:
         shadow += 0.14 * body.breasts * step(ellipse(np.abs(x), y, (0.42, 0.22), (0.3, 0.26)), 0.3)

@@ -1,4 +1,4 @@
-"""The demo's own backbone: a small convolutional network pretrained on drawn radiographs."""
+"""The demo backbone: a small convolutional network pretrained on synthetic X-rays."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from typing import Any
 import keras
 from keras import layers
 
-from xray_hpc.models.layers import MOMENTUM
-
 WEIGHTS = Path(__file__).parent / "weights" / "demo.weights.h5"
-"""Made by ``python -m xray_hpc.synthetic.pretrain_backbone`` and shipped with the package."""
+"""Shipped with the package; written by ``python -m xray_hpc.synthetic.pretrain_backbone``."""
 
 FILTERS = (32, 64, 128)
+MOMENTUM = 0.9  # of BatchNormalization, as in the models that train from scratch
 
 
 def demo_backbone(input_shape: tuple[int, int, int], weights: Path | None) -> keras.Model:
-    """A stem and three stages, each of which halves the image and adds a residual block.
+    """Build a stem and three stages, each of which halves the image and adds a residual block.
 
-    Input ``[N, H, W, 1]`` scaled to [-1, 1] by the caller, sides of 32 px or more; output
-    ``[N, ceil(H/16), ceil(W/16), 128]``, not negative. ``weights`` is a file that this network
-    was saved to, or ``None`` for random weights. 25 layers, 0.3 million weights.
+    The model has 25 layers and 0.3 million weights. It takes ``[N, H, W, 1]`` in [-1, 1], with
+    sides of 32 px or more, and returns ``[N, ceil(H/16), ceil(W/16), 128]``, non-negative.
+
+    Args:
+        input_shape: ``(height, width, channels)``.
+        weights: a weights file of this network, or ``None`` for random weights.
     """
     inputs = layers.Input(input_shape, name="image")
     x = _convolution(inputs, 16, 2, "stem")

@@ -1,9 +1,9 @@
-"""The demo data set: chest radiographs that the project draws itself, patients and all.
+"""The demo data set: synthetic chest X-rays of synthetic patients.
 
-It stands in for the Kaggle sets where there is no data: the same folders, the same kind of file
-names, several images of one patient, and a task that is neither trivial nor hopeless. There is
-one of two classes, like Kermany's, and one of three, like Raikote's. The images are drawn (see
-:mod:`xray_hpc.data.drawing`); they are no one's, and say nothing about medicine.
+It replaces the Kaggle sets when no data is available. Folders and file names follow theirs, a
+patient may have several images, and the task is neither trivial nor hopeless. The set has two
+classes, like Kermany's, or three, like Raikote's. All images are drawn by this package (see
+:mod:`xray_hpc.synthetic.anatomy`) and have no medical meaning.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xray_hpc.data.index_entry import SPLIT_NAMES, ClassCounts, SplitName
 from xray_hpc.errors import ConfigError
 from xray_hpc.synthetic import opacities
 from xray_hpc.synthetic.anatomy import Chest, draw_body, draw_chest
@@ -25,39 +25,41 @@ from xray_hpc.synthetic.film import expose
 from xray_hpc.synthetic.shapes import Field, View, draw_view
 
 VERSION = 1
-"""Goes up when the same (images, seed, classes) draws other bytes."""
+"""Increase this when the same (images, seed, classes) gives different bytes."""
 
 TEST_SHARE = 0.2
 PNEUMONIA_SHARE = 0.6
 HEIGHT = 128
-# A patient's random numbers hang on the kind's place in this list.
+# A patient's random stream is seeded with the kind's position in this list.
 KINDS = ("normal", "bacteria", "virus", "covid")
 CLASSES = {
     2: {"normal": "NORMAL", "bacteria": "PNEUMONIA", "virus": "PNEUMONIA"},
     3: {"normal": "Normal", "virus": "Viral Pneumonia", "covid": "Covid"},
 }
-"""The folder of each kind, by how many classes there are."""
+"""Class folder of each kind, by number of classes."""
+
+Part = Literal["train", "test"]
 
 _FIRST_NORMAL = 115
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One person: ``kind`` is one of ``KINDS``, ``number`` counts within the kind from 0."""
+    """A patient: ``kind`` is one of ``KINDS``, ``number`` counts from 0 within the kind."""
 
     kind: str
     number: int
 
     def rng(self, seed: int, image: int | None = None) -> np.random.Generator:
-        """The patient's own random numbers, or those of one of the images."""
-        # NumPy pads a short key with zeros, so that the images count from 1.
-        part = 0 if image is None else image + 1
-        return np.random.default_rng([seed, KINDS.index(self.kind), self.number, part])
+        """Return the patient's random generator, or that of one of the patient's images."""
+        # NumPy pads a short seed with zeros, so 0 stands for the patient and images count from 1.
+        stream = 0 if image is None else image + 1
+        return np.random.default_rng([seed, KINDS.index(self.kind), self.number, stream])
 
     def file_name(self, image: int, running: int) -> str:
-        """Name the patient's ``image`` (from 0) as the Kaggle set does.
+        """Return the file name of the patient's ``image`` (from 0) in the style of the Kaggle set.
 
-        ``running`` counts all images of the kind, as the last number of the set's names does.
+        ``running`` counts all images of the kind; it becomes the last number of the name.
         """
         if self.kind == "normal":
             prefix = "NORMAL2-IM" if self.number % 3 == 2 else "IM"
@@ -68,13 +70,13 @@ class Patient:
 def generate(folder: Path, images: int, seed: int, classes: int) -> None:
     """Draw ``images`` JPEG files into ``folder/{train,test}/<CLASS>/``.
 
-    One in five is for the test, and no patient is in both parts. Of two classes, three images in
-    five show pneumonia; of three, two in five Covid and three in ten viral pneumonia. The same
-    arguments give the same bytes; a patient of one seed looks the same whatever the number of
-    images and classes. Drawing takes about 10 ms an image.
+    A fifth of the images are test images; no patient is in both parts. With two classes, 60 % of
+    the images show pneumonia; with three, 40 % show Covid and 30 % viral pneumonia. The same
+    arguments give the same bytes. For one seed, a patient looks the same whatever the number of
+    images and classes. Drawing takes about 10 ms per image.
 
     Raises:
-        UserError: fewer than 5 images a class (a class of the test would be empty).
+        UserError: fewer than 5 images per class, which would leave a test class empty.
     """
     if images < 5 * classes:
         raise ConfigError(f"data.demo_images is {images}; it must be {5 * classes} or more")
@@ -85,28 +87,31 @@ def generate(folder: Path, images: int, seed: int, classes: int) -> None:
         film.save(target, format="JPEG", quality=88)
 
 
-def counts(images: int, classes: int) -> ClassCounts:
-    """How many images of each class there are, the classes in the order of their names."""
+def count_images(images: int, classes: int) -> dict[Part, tuple[int, ...]]:
+    """Return the number of images of each class, in the order of the class names, by part."""
     names = sorted(set(CLASSES[classes].values()))
-    found = {name: Counter[SplitName]() for name in names}
+    found = {name: Counter[Part]() for name in names}
     for kind, parts in _parts(images, classes).items():
         found[CLASSES[classes][kind]].update(parts)
-    return {origin: tuple(found[name][origin] for name in names) for origin in SPLIT_NAMES}
+    return {
+        "train": tuple(found[name]["train"] for name in names),
+        "test": tuple(found[name]["test"] for name in names),
+    }
 
 
-def _parts(images: int, classes: int) -> dict[str, dict[SplitName, int]]:
-    """How many images of each kind are in train and test, in the order of their numbers.
+def _parts(images: int, classes: int) -> dict[str, dict[Part, int]]:
+    """Return the number of images of each kind by part, in the order of the patient numbers.
 
-    Person numbers go on from train to test for bacteria, and from test to train for virus: as in
-    the real set, one number may stand for two people, one in each part.
+    Patients are numbered from train to test for bacteria, and from test to train for virus: as in
+    the real set, one number can denote two patients, one in each part.
     """
     test = round(images * TEST_SHARE)
-    counts: dict[SplitName, int] = {"train": images - test, "test": test}
+    counts: dict[Part, int] = {"train": images - test, "test": test}
 
-    def share(of: dict[SplitName, int], part: float) -> dict[SplitName, int]:
+    def share(of: dict[Part, int], part: float) -> dict[Part, int]:
         return {origin: round(count * part) for origin, count in of.items()}
 
-    def rest(of: dict[SplitName, int], *taken: dict[SplitName, int]) -> dict[SplitName, int]:
+    def rest(of: dict[Part, int], *taken: dict[Part, int]) -> dict[Part, int]:
         return {origin: of[origin] - sum(one[origin] for one in taken) for origin in of}
 
     if classes == 3:
@@ -121,9 +126,9 @@ def _parts(images: int, classes: int) -> dict[str, dict[SplitName, int]]:
 
 
 def plan(images: int, seed: int, classes: int) -> Iterator[tuple[Path, Patient, int]]:
-    """Say which files there are: path below the folder, patient, the patient's image from 0."""
+    """Yield the relative path, the patient and the patient's image (from 0) of each file."""
     for kind, parts in _parts(images, classes).items():
-        # Of three classes each is small: with fewer images a patient they can still be split.
+        # Three classes are small: with few images per patient they can still be split by patient.
         most = 2 if kind == "normal" or classes == 3 else 4
         number = running = 0
         for part, count in parts.items():
@@ -139,7 +144,7 @@ def plan(images: int, seed: int, classes: int) -> Iterator[tuple[Path, Patient, 
 
 
 def draw_image(patient: Patient, image: int, seed: int) -> NDArray[np.uint8]:
-    """Draw one image: (height, width) grey values; the width differs from image to image."""
+    """Draw one image: grey values ``uint8 [height, width]``, with a width that varies by image."""
     rng = patient.rng(seed)
     rng.integers(1, 5)
     body = draw_body(rng)
@@ -153,7 +158,7 @@ def draw_image(patient: Patient, image: int, seed: int) -> NDArray[np.uint8]:
 
 
 def _shadow(kind: str, chest: Chest, view: View, rng: np.random.Generator, course: float) -> Field:
-    """What the lungs hold. ``course`` is how far the illness has gone when the image is taken."""
+    """Draw the opacities of a ``kind``; ``course`` scales the severity at the time of the image."""
     shadow = np.zeros_like(chest.x)
     for side in (0, 1):
         if rng.random() < 0.35:
@@ -162,7 +167,7 @@ def _shadow(kind: str, chest: Chest, view: View, rng: np.random.Generator, cours
         shadow += opacities.bands(chest, view, rng, int(rng.integers(2)), rng.uniform(0.08, 0.16))
     if kind == "normal":
         return shadow
-    # A skewed draw: many faint cases, some that nobody misses.
+    # A skewed distribution: many faint cases, a few obvious ones.
     strength = (0.18 + 0.62 * rng.beta(1.3, 1.7)) * course
     side = int(rng.integers(2))
     if kind == "bacteria" and rng.random() < 0.65:

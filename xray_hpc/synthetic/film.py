@@ -1,4 +1,4 @@
-"""From what the beam meets to the picture: unsharpness, scatter, grain, exposure, plate."""
+"""Exposure of the film: unsharpness, scatter, grain, characteristic curve, objects on the plate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LETTERS = {
 
 
 def expose(attenuation: Field, view: View) -> NDArray[np.uint8]:
-    """Make the film: unsharpness, scatter, grain, exposure, collimation, marker. (h, w) uint8."""
+    """Return the film of an ``attenuation`` field, ``uint8 [height, width]``."""
     rng = np.random.default_rng(view.seed)
     height, width = view.shape
     image = blur(attenuation, view.blur * height / 128)
@@ -28,7 +28,7 @@ def expose(attenuation: Field, view: View) -> NDArray[np.uint8]:
     grain = rng.normal(size=view.shape).astype(np.float32)
     grain = 0.85 * grain + 0.4 * np.roll(grain, 1, axis=0) + 0.4 * np.roll(grain, 1, axis=1)
     image += view.grain * grain * (0.6 + np.clip(image, 0, 2))
-    # A film's characteristic curve: straight in the middle, a toe and a shoulder at the ends.
+    # The film's characteristic curve: linear in the middle, with a toe and a shoulder.
     grey = 1 / (1 + np.exp(-(image - view.level) * 3.3 * view.contrast))
     grey = np.clip((grey - 0.055) / 0.87, 0, 1)
     grey = _plate(grey.astype(np.float32), view, rng)
@@ -36,7 +36,7 @@ def expose(attenuation: Field, view: View) -> NDArray[np.uint8]:
 
 
 def _plate(grey: Field, view: View, rng: np.random.Generator) -> Field:
-    """Cables, the collimator's edges and a letter of lead."""
+    """Add cables, a lead marker and the edges of the collimator."""
     height, width = view.shape
     for _ in range(view.cables):
         t = np.linspace(0, 1, 16)
@@ -69,7 +69,7 @@ def _plate(grey: Field, view: View, rng: np.random.Generator) -> Field:
 
 
 def _scatter(image: Field) -> Field:
-    """What each place gets of its wide neighbourhood."""
+    """Return the scattered radiation: the image blurred over a wide neighbourhood."""
     height, width = image.shape
     few = Image.fromarray(image.astype(np.float32)).resize((6, 6), Image.Resampling.BOX)
     return np.asarray(few.resize((width, height), Image.Resampling.BICUBIC))

@@ -1,8 +1,8 @@
-"""The task on which the demo's backbone is pretrained: say what lies where in drawn chests.
+"""The pretraining task of the demo backbone: locate findings in synthetic chest X-rays.
 
-It shares the drawing with the demo set, as one hospital's X-rays share a machine, but not its
-question, its people or its random numbers: any of eight kinds of finding may be there, alone or
-together, and none of them is a pneumonia as the demo set draws it.
+The images share the anatomy and the film of the demo set, but neither its task, its patients nor
+its random numbers. An image shows up to three findings of eight kinds; none is a pneumonia as the
+demo set draws it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ KINDS = (
     "thickened_hilum",
 )
 VISIBLE = 0.05
-"""Attenuation (in units of the trunk's soft tissue) from which a finding counts as there."""
+"""Attenuation (1 is the torso's soft tissue) above which a finding counts as visible."""
 
-# Keeps this stream apart from the demo set, whose keys hold a small number in this place.
+# Separates these random streams from the demo set's, whose seeds have a small number here.
 STREAM = 7001
 
 
 def draw(index: int, seed: int, size: int, cells: int) -> tuple[NDArray[np.uint8], Field]:
-    """Draw the image ``index`` of the stream ``seed`` and the map of what it shows.
+    """Draw image ``index`` of the stream ``seed``, and the map of its findings.
 
-    Returns the grey values (size, size) and the map (cells, cells, kinds), which is 1 where a
-    finding of the kind is visible in the cell and 0 elsewhere.
+    Returns:
+        The grey values ``[size, size]``, and the map ``[cells, cells, kinds]``, which is 1 where a
+        finding of the kind is visible in the cell and 0 elsewhere.
     """
     rng = np.random.default_rng([seed, STREAM, index])
     body = draw_body(rng)
@@ -76,7 +77,7 @@ def _finding(kind: str, chest: Chest, view: View, rng: np.random.Generator) -> F
 
 
 def _cells(finding: Field, cells: int) -> Field:
-    """1 for each of cells x cells in which the finding is visible."""
+    """Return a map ``[cells, cells]``: 1 where the finding is visible, else 0."""
     height, width = finding.shape
     rows = np.linspace(0, height, cells + 1).astype(int)[:-1]
     columns = np.linspace(0, width, cells + 1).astype(int)[:-1]

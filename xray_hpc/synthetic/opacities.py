@@ -1,10 +1,9 @@
-"""What can lie in drawn lungs: shadows of several kinds, to be added to a chest's attenuation.
+"""Opacities in synthetic lungs, to be added to the attenuation of a chest.
 
-Every function returns a field (height x width) in the units of
-:class:`~xray_hpc.synthetic.anatomy.Chest`, already weighed by the air that the shadow
-replaces, so that nothing shows outside the lungs. ``side`` is 0 for the patient's right lung,
-1 for the left.
-``strength`` is the attenuation where lung is thickest (about 0.1 is faint, 0.5 is dense).
+Each function returns a field ``[height, width]`` in the units of
+:class:`~xray_hpc.synthetic.anatomy.Chest`, weighted by the air it replaces, so that nothing shows
+outside the lungs. ``side`` is 0 for the patient's right lung and 1 for the left. ``strength`` is
+the attenuation where the lung is thickest (0.1 is faint, 0.5 dense).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ ZONES = {"upper": -0.42, "middle": -0.12, "lower": 0.16}
 def consolidation(
     chest: Chest, rng: np.random.Generator, side: int, zone: str, strength: float
 ) -> Field:
-    """A lobe or a part of it filled: one large cloud with a soft, ragged edge."""
+    """Draw a filled lobe or part of a lobe: one large cloud with a soft, ragged edge."""
     centre = (SIDES[side] * rng.uniform(0.22, 0.48), ZONES[zone] + rng.normal(0, 0.05))
     radii = (rng.uniform(0.20, 0.34), rng.uniform(0.18, 0.32))
     shape = ellipse(chest.x, chest.y, centre, radii, rng.uniform(-0.7, 0.7))
@@ -32,7 +31,7 @@ def consolidation(
 
 
 def patches(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
-    """Bronchopneumonia-like: several small clouds of uneven density."""
+    """Draw bronchopneumonia: several small clouds of uneven density."""
     total = np.zeros_like(chest.x)
     for _ in range(int(rng.integers(3, 7))):
         centre = (SIDES[side] * rng.uniform(0.15, 0.55), rng.uniform(-0.45, 0.30))
@@ -46,7 +45,7 @@ def patches(chest: Chest, rng: np.random.Generator, side: int, strength: float) 
 def interstitial(
     chest: Chest, view: View, rng: np.random.Generator, side: int, strength: float
 ) -> Field:
-    """A net of fine lines and haze that spreads from the hilum."""
+    """Draw interstitial markings: a net of fine lines and haze around the hilum."""
     near = ellipse(chest.x, chest.y, (SIDES[side] * 0.22, 0.0), (0.42, 0.52))
     lines: list[Stroke] = []
     for _ in range(60):
@@ -61,7 +60,7 @@ def interstitial(
 
 
 def ground_glass(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
-    """Covid-like: hazy patches along the chest wall, most of them low, that veil the vessels."""
+    """Draw Covid-like ground glass: hazy patches along the chest wall, mostly low."""
     total = np.zeros_like(chest.x)
     for _ in range(int(rng.integers(2, 5))):
         centre = (SIDES[side] * rng.uniform(0.42, 0.62), rng.triangular(-0.45, 0.24, 0.34))
@@ -74,7 +73,7 @@ def ground_glass(chest: Chest, rng: np.random.Generator, side: int, strength: fl
 
 
 def nodules(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
-    """One to three small round shadows with a firm edge."""
+    """Draw one to three small, round opacities with a sharp edge."""
     total = np.zeros_like(chest.x)
     for _ in range(int(rng.integers(1, 4))):
         centre = (SIDES[side] * rng.uniform(0.2, 0.55), rng.uniform(-0.5, 0.25))
@@ -84,14 +83,14 @@ def nodules(chest: Chest, rng: np.random.Generator, side: int, strength: float) 
 
 
 def mass(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
-    """One large, round, even shadow with a firm edge."""
+    """Draw one large, round, homogeneous opacity with a sharp edge."""
     centre = (SIDES[side] * rng.uniform(0.25, 0.5), rng.uniform(-0.4, 0.15))
     radii = (rng.uniform(0.10, 0.2), rng.uniform(0.10, 0.2))
     return strength * step(ellipse(chest.x, chest.y, centre, radii), 0.3) * chest.lungs[side]
 
 
 def cavity(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
-    """A ring: a wall around air."""
+    """Draw a cavity: a wall around air."""
     centre = (SIDES[side] * rng.uniform(0.25, 0.5), rng.uniform(-0.45, 0.15))
     radius = rng.uniform(0.08, 0.16)
     inside = ellipse(chest.x, chest.y, centre, (radius, radius * rng.uniform(0.8, 1.25)))
@@ -100,7 +99,7 @@ def cavity(chest: Chest, rng: np.random.Generator, side: int, strength: float) -
 
 
 def seeds(chest: Chest, view: View, rng: np.random.Generator, side: int, strength: float) -> Field:
-    """Miliary: a hundred dots all over one lung."""
+    """Draw miliary seeds: a hundred dots all over one lung."""
     lines: list[Stroke] = []
     for _ in range(100):
         at = np.array([SIDES[side] * rng.uniform(0.1, 0.65), rng.uniform(-0.65, 0.4)])
@@ -109,7 +108,7 @@ def seeds(chest: Chest, view: View, rng: np.random.Generator, side: int, strengt
 
 
 def bands(chest: Chest, view: View, rng: np.random.Generator, side: int, strength: float) -> Field:
-    """Plate-like collapse: one or two long, nearly level lines."""
+    """Draw plate-like atelectasis: one or two long, nearly horizontal lines."""
     lines: list[Stroke] = []
     for _ in range(int(rng.integers(1, 3))):
         middle = np.array([SIDES[side] * rng.uniform(0.25, 0.45), rng.uniform(-0.2, 0.28)])
@@ -120,14 +119,14 @@ def bands(chest: Chest, view: View, rng: np.random.Generator, side: int, strengt
 
 
 def effusion(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
-    """Fluid at the base: a level that climbs towards the chest wall."""
+    """Draw fluid at the base, with a level that rises towards the chest wall."""
     lateral = SIDES[side] * chest.x
     level = rng.uniform(0.12, 0.36) - 0.9 * np.clip(lateral - 0.35, 0, 1)
     return strength * step(chest.y - level, 0.07) * chest.lungs[side]
 
 
 def free_air(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
-    """Pneumothorax-like: a dark rim without markings and the fine line of the lung's edge."""
+    """Draw a pneumothorax: a dark rim without markings, and the fine line of the lung's edge."""
     shift = rng.uniform(0.06, 0.16)
     lateral = SIDES[side] * chest.x + 0.25 * np.clip(-0.2 - chest.y, 0, 1)
     edge = 0.64 - shift - lateral - 0.5 * np.square(np.clip(-0.1 - chest.y, 0, 1))
@@ -136,7 +135,7 @@ def free_air(chest: Chest, rng: np.random.Generator, side: int, strength: float)
 
 
 def thickened_hilum(chest: Chest, rng: np.random.Generator, side: int, strength: float) -> Field:
-    """Full vessels or nodes: a lumpy shadow beside the heart, seen in the well and the ill."""
+    """Draw a prominent hilum: a lumpy shadow beside the heart, in the healthy and the ill."""
     centre = (SIDES[side] * rng.uniform(0.17, 0.22), rng.uniform(-0.14, 0.02))
     shape = ellipse(chest.x, chest.y, centre, (0.09, rng.uniform(0.10, 0.17)))
     lumpy = shape + 0.3 * clouds(rng, shape.shape, 18)

@@ -1,10 +1,10 @@
-"""Make the demo's backbone weights again: ``python -m xray_hpc.synthetic.pretrain_backbone``.
+"""Pretrain the demo backbone: ``python -m xray_hpc.synthetic.pretrain_backbone``.
 
-The backbone learns on drawn radiographs to say which of eight kinds of finding lie where
-(:mod:`xray_hpc.synthetic.findings`): masses, cavities, fluid, free air and the like, never the
-pneumonias of the demo set. The head is thrown away; the backbone's weights are written to
-``xray_hpc/models/weights/demo.weights.h5``, which is shipped with the package. It takes about six
-CPU minutes; the same arguments give the same weights on the same machine.
+The backbone learns to locate eight kinds of finding in synthetic X-rays
+(:mod:`xray_hpc.synthetic.findings`): masses, cavities, fluid, free air and so on, never the
+pneumonias of the demo set. The head is discarded; the backbone's weights are written to
+``xray_hpc/synthetic/weights/demo.weights.h5``, which ships with the package. This takes about six
+CPU minutes. The same arguments give the same weights on the same machine.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def draw_images(first: int, count: int, seed: int) -> tuple[Bytes, Bytes]:
-    """Draw images [count, SIZE, SIZE, 1] and their maps [count, CELLS, CELLS, kinds]."""
+    """Draw images ``[count, SIZE, SIZE, 1]`` and their maps ``[count, CELLS, CELLS, kinds]``."""
     images = np.empty((count, SIZE, SIZE, 1), np.uint8)
     maps = np.empty((count, CELLS, CELLS, len(findings.KINDS)), np.uint8)
     start = time.monotonic()
@@ -45,7 +45,7 @@ def draw_images(first: int, count: int, seed: int) -> tuple[Bytes, Bytes]:
 
 
 def pretraining_model() -> tuple[keras.Model, keras.Model]:
-    """The backbone, and the whole model: raw pixels in, a map of probabilities out."""
+    """Build the backbone, and the whole model from raw pixels to a map of probabilities."""
     backbone = demo_backbone((SIZE, SIZE, 1), None)
     inputs = keras.layers.Input((SIZE, SIZE, 1))
     x = backbone(keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs))
@@ -55,7 +55,7 @@ def pretraining_model() -> tuple[keras.Model, keras.Model]:
 
 
 def pretrain(images: int, epochs: int, seed: int, out: Path) -> None:
-    """Draw, train, say how well each kind is found in images not trained on, and save."""
+    """Draw images, train, print the AUC of each kind on new images, and save the weights."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     pixels, maps = draw_images(0, images, seed)
@@ -81,16 +81,18 @@ def pretrain(images: int, epochs: int, seed: int, out: Path) -> None:
 
 
 def main() -> None:
-    """Read the command line and pretrain."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m xray_hpc.synthetic.pretrain_backbone",
-        description="Draw radiographs and pretrain the demo's backbone on what lies where in them.",
+        description="Pretrain the demo backbone to locate findings in synthetic X-rays.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="file to write (.weights.h5)")
-    parser.add_argument("--images", type=int, default=10000, help="images to draw and train on")
-    parser.add_argument("--epochs", type=int, default=6, help="times to go through them")
-    parser.add_argument("--seed", type=int, default=1, help="of the images and the training")
+    parser.add_argument(
+        "--images", type=int, default=10000, help="number of images to draw and train on"
+    )
+    parser.add_argument("--epochs", type=int, default=6, help="number of epochs")
+    parser.add_argument("--seed", type=int, default=1, help="seed of images and training")
     given = parser.parse_args()
     if given.images < BATCH:
         parser.error(f"--images is {given.images}; it must be {BATCH} (one batch) or more")

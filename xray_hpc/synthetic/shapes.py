@@ -1,7 +1,7 @@
-"""What drawn radiographs are made of: fields over the image, soft shapes and lines.
+"""Drawing primitives of synthetic X-rays: fields over the image, soft shapes and lines.
 
-Coordinates are the patient's: ``x`` runs from the patient's right (left on the film) to the left,
-``y`` from head to foot, both about -1 to 1.
+Patient coordinates: ``x`` from the patient's right (left on the film) to the left, ``y`` from head
+to foot, both about -1 to 1.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 Field = NDArray[Any]
-"""Floats over the image, (height, width)."""
+"""Floats over the image, ``[height, width]``."""
 Stroke = tuple[NDArray[np.float64], float, float]
-"""Points (n, 2), width, and strength from 0 to 1."""
+"""A line: points ``[n, 2]``, width, and strength from 0 to 1."""
 
 
 @dataclass(frozen=True)
 class View:
-    """How one image was taken: pose, breath, exposure and what lies on the plate."""
+    """How an image is taken: pose, breath, exposure, and objects on the plate."""
 
     shape: tuple[int, int]
     angle: float
@@ -40,7 +40,7 @@ class View:
 
 
 def draw_view(rng: np.random.Generator, shape: tuple[int, int]) -> View:
-    """Draw the taking of one image of ``shape`` (height, width) in pixels."""
+    """Draw a random view for an image of ``shape`` (height, width) in pixels."""
     return View(
         shape=shape,
         angle=math.radians(float(np.clip(rng.normal(0, 3), -8, 8))),
@@ -59,6 +59,7 @@ def draw_view(rng: np.random.Generator, shape: tuple[int, int]) -> View:
 
 
 def patient_coordinates(view: View) -> tuple[Field, Field]:
+    """Return the patient coordinates ``(x, y)`` of every pixel."""
     height, width = view.shape
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     gx = (2 * columns + 1 - width) / height - view.shift[0]
@@ -68,6 +69,7 @@ def patient_coordinates(view: View) -> tuple[Field, Field]:
 
 
 def pixels(view: View, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the pixel positions ``[n, 2]`` of ``points`` in patient coordinates."""
     height, width = view.shape
     cos, sin = math.cos(view.angle) * view.scale, math.sin(view.angle) * view.scale
     gx = points[:, 0] * cos - points[:, 1] * sin + view.shift[0]
@@ -76,14 +78,14 @@ def pixels(view: View, points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def clouds(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> Field:
-    """Smooth noise of unit variance: ``cells`` random knots along each side, interpolated."""
+    """Return smooth noise of unit variance, interpolated from ``cells`` random knots per side."""
     knots = Image.fromarray(rng.normal(size=(cells, cells)).astype(np.float32))
     field = np.asarray(knots.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
     return np.asarray(field / (field.std() + 1e-6), np.float32)
 
 
 def step(field: Field, softness: float) -> Field:
-    """0 below zero, 1 above it, with a soft edge about ``softness`` wide."""
+    """Return 0 where ``field`` is negative, 1 where positive, with an edge ``softness`` wide."""
     ramp = field * (0.5 / softness)
     ramp += 0.5
     np.clip(ramp, 0, 1, out=ramp)
@@ -95,6 +97,7 @@ def step(field: Field, softness: float) -> Field:
 
 
 def bump(y: Field, centre: float, width: float) -> Field:
+    """Return a Gaussian of height 1."""
     return np.asarray(np.exp(-(((y - centre) / width) ** 2)), np.float32)
 
 
@@ -105,7 +108,7 @@ def ellipse(
     radii: tuple[float, float],
     angle: float = 0.0,
 ) -> Field:
-    """1 at the centre, 0 on the outline, negative outside."""
+    """Return 1 at the centre, 0 on the outline and negative values outside."""
     dx, dy = chest_x - centre[0], chest_y - centre[1]
     along = (dx * math.cos(angle) + dy * math.sin(angle)) / radii[0]
     across = (dy * math.cos(angle) - dx * math.sin(angle)) / radii[1]
@@ -113,7 +116,7 @@ def ellipse(
 
 
 def capsule(x: Field, y: Field, start: tuple[float, float], end: tuple[float, float]) -> Field:
-    """Distance to the line from ``start`` to ``end``."""
+    """Return the distance to the line segment from ``start`` to ``end``."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     along = ((x - start[0]) * dx + (y - start[1]) * dy) / (dx * dx + dy * dy)
     along = np.clip(along, 0, 1)
@@ -122,7 +125,7 @@ def capsule(x: Field, y: Field, start: tuple[float, float], end: tuple[float, fl
 
 
 def blur(field: Field, sigma: float) -> Field:
-    """Gaussian blur, ``sigma`` in pixels, edges repeated."""
+    """Apply a Gaussian blur with ``sigma`` in pixels, repeating the edges."""
     reach = max(1, math.ceil(3 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights /= weights.sum()
@@ -137,10 +140,10 @@ def blur(field: Field, sigma: float) -> Field:
 
 
 def strokes(view: View, lines: list[Stroke], *, on_plate: bool = False) -> Field:
-    """Draw lines of (points, width, strength): points (n, 2), strength 0 to 1, not adding up.
+    """Draw lines; where they cross, their strengths do not add up.
 
-    Points and widths are in patient coordinates, or in pixels for what lies ``on_plate``. Lines
-    are drawn twice as large and averaged.
+    Points and widths are in patient coordinates, or in pixels if ``on_plate``. Lines are drawn at
+    twice the size and averaged.
     """
     height, width = view.shape
     image = Image.new("L", (2 * width, 2 * height))

@@ -52,9 +52,11 @@ class XrayLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from xray_hpc.config.compose import HydraSweep
         from xray_hpc.launch import launch_sweep
 
-        return launch_sweep(self.hydra_context.config_loader, self.config, job_overrides)
+        loader = self.hydra_context.config_loader
+        return launch_sweep(HydraSweep(loader, self.config, job_overrides))
 
 
 @dataclass

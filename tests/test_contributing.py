@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from xray_hpc.config.hydra_app import to_mapping
-from xray_hpc.launching.plan import read_run
+from xray_hpc.launching.resolve_run import RunResolver
 from xray_hpc.models import registry
 from xray_hpc.models.registry import MODELS, Model
 from xray_hpc.resources import resource
@@ -48,13 +48,12 @@ def test_it_composes_builds_and_predicts(sixth: Path, tmp_path: Path) -> None:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(sixth), version_base="1.3"):
         values = to_mapping(compose("config", ["experiment=sixth"]))
-    run, _ = read_run(values, tmp_path / "cache")
+    run, _ = RunResolver(tmp_path / "cache").resolve(values)
     assert run.name.startswith("tiny-")
     assert run.config.train.balance == "class_weights"
 
     from xray_hpc.models.build_model import build_model
 
-    settled, _ = registry.resolve(run.config.model)
     for size in (run.config.data.input_size, registry.MODELS["tiny"].minimum):
-        model = build_model(settled, (size, size, 1), 2)
+        model = build_model(run.config.model, (size, size, 1), 2)
         assert model(np.zeros((2, size, size, 1))).shape == (2, 1)

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "xray_hpc"
 # The packages in the order of the data flow: each imports from those in its row only.
 COMMON = {"config", "records"}
 MAY_IMPORT = {
-    "config": {"config", "models", "launching"},
+    "config": {"config"},
     "records": COMMON,
     "synthetic": {"synthetic", "records"},
     "data": COMMON | {"data", "synthetic"},

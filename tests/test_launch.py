@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hydra.core.utils import JobStatus
 
-from xray_hpc.launch import results
+from xray_hpc.launch import job_results
 from xray_hpc.launching.plan import Plan
 from xray_hpc.records.atomic_files import write_json
 
@@ -19,13 +19,13 @@ MEASURES = {"loss": 0.25, "accuracy": 0.9, "auc": 0.95}
 def plan(composer: Any) -> Plan:
     """Two runs, of which the first was asked for twice; only that one has measures."""
     made: Plan = composer.plan(["seed=1"], ["seed=2"], ["seed=1"])
-    paths = made.settings.sweep.run(made.combinations[0])
+    paths = made.sweep.run(made.combinations[0])
     write_json(paths.metrics, {"validation": MEASURES, "test": {"loss": 9.0}})
     return made
 
 
 def test_every_combination_is_answered_in_its_order(plan: Plan) -> None:
-    told = results(plan, [["seed=1"], ["seed=2"], ["seed=1"]])
+    told = job_results(plan, [["seed=1"], ["seed=2"], ["seed=1"]])
     assert [one.overrides for one in told] == [["seed=1"], ["seed=2"], ["seed=1"]]
     assert [one.status for one in told] == [
         JobStatus.COMPLETED,
@@ -37,7 +37,7 @@ def test_every_combination_is_answered_in_its_order(plan: Plan) -> None:
 def test_it_is_told_the_validation_measure_by_which_weights_are_kept(plan: Plan) -> None:
     (keep,) = {run.config.train.keep for run in plan.runs}
     assert keep == "val_loss"
-    assert results(plan, [["seed=1"]] * 3)[0].return_value == 0.25
+    assert job_results(plan, [["seed=1"]] * 3)[0].return_value == 0.25
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_another_measure_may_be_kept_by(
     composer: Any, tmp_path: Path, keep: str, value: float
 ) -> None:
     plan = composer.plan([f"train.keep={keep}"])
-    paths = plan.settings.sweep.run(plan.combinations[0])
+    paths = plan.sweep.run(plan.combinations[0])
     write_json(paths.metrics, {"validation": MEASURES})
-    assert results(plan, [[]])[0].return_value == value
+    assert job_results(plan, [[]])[0].return_value == value
 
 
 def test_a_run_without_measures_is_a_failure_when_it_is_asked_for(
     plan: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    failed = results(plan, [["seed=1"], ["seed=2"], ["seed=1"]])[1]
-    with pytest.raises(RuntimeError, match="gave no loss"):
+    failed = job_results(plan, [["seed=1"], ["seed=2"], ["seed=1"]])[1]
+    with pytest.raises(RuntimeError, match="has no validation loss"):
         _ = failed.return_value

@@ -17,25 +17,23 @@ from xray_hpc.models.weights_download import fetch_weights
 
 
 def _stage(composed: hydra_app.Composed) -> int:
-    from xray_hpc.data.augmentation_figure import (
-        NamedAugmentation,  # with matplotlib: not for --help
-    )
+    from xray_hpc.data.augmentation_figure import NamedAugmentation  # imports matplotlib
     from xray_hpc.data.stage_data import stage_data
 
     model, _ = resolve(build(ModelConfig, composed.values["model"], "model"))
     fetch_weights(model)
-    plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
+    plan = make_plan([(composed.overrides, composed.values)], default_name=composed.sweep_name)
     (run,) = plan.runs
     sets = {
         name: build(AugmentConfig, values, "augment")
-        for name, values in hydra_app.options(composed.loader, "augment").items()
+        for name, values in hydra_app.group_values(composed.loader, "augment").items()
     }
     given = build(AugmentConfig, composed.values["augment"], "augment")
     if given not in sets.values():
         sets["as given"] = given
     data = run.config.data
     shown = [NamedAugmentation(name, augment, data.crop) for name, augment in sets.items()]
-    stage_data(data, plan.settings.cache, plan.settings.sweep, shown, run.config.seed)
+    stage_data(data, plan.settings.cache, plan.sweep, shown, run.config.seed)
     return 0
 
 

@@ -19,16 +19,16 @@ from xray_hpc.worker.worker import work
 
 
 def _train(composed: hydra_app.Composed) -> int:
-    plan = make_plan([(composed.words, composed.values)], default_name=composed.sweep_name)
+    plan = make_plan([(composed.overrides, composed.values)], default_name=composed.sweep_name)
     if plan.settings.dry_run:
         raise ConfigError("dry_run shows what a launch would submit; here --cfg job shows the run")
     (run,) = plan.runs
-    paths = plan.settings.sweep.run(run.name)
-    make_folder(plan.settings.sweep.folder)
-    with launch_lock(plan.settings.sweep, wait=True):
+    paths = plan.sweep.run(run.name)
+    make_folder(plan.sweep.folder)
+    with launch_lock(plan.sweep, wait=True):
         fresh = {run.name} if decide_launch(paths, None, {}).run else set[str]()
         # A sweep that was launched is launched again as it was, whatever is trained in it by hand.
-        prepare(plan, None if plan.settings.sweep.sweep_yaml.exists() else sys.argv[1:], fresh)
+        prepare(plan, None if plan.sweep.sweep_yaml.exists() else sys.argv[1:], fresh)
     print(f"run folder: {paths.folder}", flush=True)
     job_logging.configure()
     return work([paths], plan.settings.cluster)

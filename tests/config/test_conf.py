@@ -17,7 +17,8 @@ from xray_hpc.config.run_config import (
     ReduceLROnPlateauConfig,
     RunConfig,
 )
-from xray_hpc.launching.plan import read_run, read_settings
+from xray_hpc.config.sweep_settings import read_sweep_settings
+from xray_hpc.launching.resolve_run import RunResolver
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.resources import resource
 
@@ -65,8 +66,8 @@ def test_every_file_makes_a_valid_run(world: Path, file: Path) -> None:
     elif option == "folder":
         words.append(f"data.root={world}/xrays")
     values = composed(*words)
-    settings = read_settings(values, "name")
-    run, _ = read_run(values, world / "cache")
+    settings = read_sweep_settings(values, "name")
+    run, _ = RunResolver(world / "cache").resolve(values)
     assert run.name
     assert settings.cluster
 
@@ -84,9 +85,8 @@ def test_an_experiment_on_drawn_images_needs_nothing_and_is_small(
 def experiment(world: Path, name: str, *words: str, data: str = "demo") -> RunConfig:
     """The run of ``experiment=name``, on drawn images or on those of ``world``."""
     root = [f"data.root={world}/xrays"] if data == "folder" else []
-    run, _ = read_run(
-        composed(f"experiment={name}", f"data={data}", *root, *words), world / "cache"
-    )
+    values = composed(f"experiment={name}", f"data={data}", *root, *words)
+    run, _ = RunResolver(world / "cache").resolve(values)
     return run.config
 
 

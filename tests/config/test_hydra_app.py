@@ -50,7 +50,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["++model.name=cn"], "train.learning_rates has no cn; did you mean 'cnn'?"),
         (
             ["experiment=vgg", "train.early_stopping.patience=3"],
-            "train.early_stopping is null here; give it whole: 'train.early_stopping={patience: ",
+            "train.early_stopping is null here; set it as a whole: 'train.",
         ),
         (["experiment=null"], "experiment=null chooses nothing; leave experiment out"),
         (["-m", "model=cnn,null"], "model=null chooses nothing; leave model out"),
@@ -60,7 +60,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["scale=fulll"], "scale 'fulll' is unknown; did you mean 'full'?"),
         (
             ["model=stacked", "model.backbones={resnet50v2:none}"],
-            "model.backbones.resnet50v2 is not there yet; add it with '+model.backbones.resnet50v2",
+            "model.backbones.resnet50v2 does not exist yet; add it with '+model.",
         ),
         (["data.split=folder"], "data.split is folder, but the data has no validation images"),
         (["cluster.extra.exclude=n1"], "cluster.extra takes all of its options at once"),

@@ -204,7 +204,7 @@ def test_a_job_and_its_training_import_all_from_the_copy(
     plan = composer.plan([])
     (run,) = plan.runs
     prepare(plan, ["x"], {run.name})
-    paths: RunPaths = plan.settings.sweep.run(run.name)
+    paths: RunPaths = plan.sweep.run(run.name)
     copy = take_of(installed, tmp_path / "code")
     site = tmp_path / "site"
     site.mkdir()

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.config.run_config import DataConfig
+from xray_hpc.config.sweep_settings import derive_sweep_name
 from xray_hpc.data import index
 from xray_hpc.data.index import Index
 from xray_hpc.errors import UserError
-from xray_hpc.launching.plan import make_plan, sweep_name
+from xray_hpc.launching.plan import make_plan
 from xray_hpc.models.registry import HDF5
 
 CNN = "model.name=cnn"
@@ -42,14 +43,14 @@ def test_an_axis_that_does_not_apply_collapses_and_is_said_so(composer: Any) -> 
 
 def test_a_key_that_does_not_apply_to_a_single_run_is_said_so(composer: Any) -> None:
     plan = composer.plan([CNN, "model.unfreeze=2"])
-    assert plan.notes == ("model.unfreeze does not apply to cnn; left out",)
+    assert plan.notes == ("model.unfreeze does not apply to cnn; ignored",)
 
 
 def test_a_part_of_a_key_that_does_not_apply_is_said_so(composer: Any) -> None:
     values = composer.values(CNN)
     values["model"]["backbones"] = {"demo": "none"}
     plan = make_plan([(["model.backbones.demo=none"], values)], default_name="sweep")
-    assert plan.notes == ("model.backbones.demo does not apply to cnn; left out",)
+    assert plan.notes == ("model.backbones.demo does not apply to cnn; ignored",)
 
 
 def test_what_is_kept_of_a_feature_extractor_does_not_apply_where_there_is_none(
@@ -57,7 +58,7 @@ def test_what_is_kept_of_a_feature_extractor_does_not_apply_where_there_is_none(
 ) -> None:
     plan = composer.plan([CNN, "train.features=float32"], ["train.features=float32"])
     assert [run.config.train.features for run in plan.runs] == ["off", "float32"]
-    assert plan.notes == ("train.features does not apply to cnn; left out",)
+    assert plan.notes == ("train.features does not apply to cnn; ignored",)
 
 
 def test_how_to_fill_is_no_other_run_where_nothing_comes_in(composer: Any) -> None:
@@ -71,7 +72,7 @@ def test_how_to_fill_is_no_other_run_where_nothing_comes_in(composer: Any) -> No
 def test_the_same_value_twice_is_one_run(composer: Any) -> None:
     plan = composer.plan(["seed=1"], ["seed=1"], ["seed=2"])
     assert len(plan.runs) == 2
-    assert plan.notes == ("3 combinations make 2 runs of ft; the others are the same again",)
+    assert plan.notes == ("3 combinations make 2 runs of ft; the others are duplicates",)
 
 
 def test_a_run_keeps_its_name_wherever_it_runs_and_its_files_are(
@@ -198,7 +199,7 @@ def test_where_runs_run_cannot_be_swept(composer: Any) -> None:
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a\nb"])
 def test_a_name_that_is_no_folder_is_refused(composer: Any, name: str) -> None:
-    with pytest.raises(UserError, match="folder's name"):
+    with pytest.raises(UserError, match="it must be the name of a folder"):
         composer.plan([f"name={name}"])
 
 
@@ -238,11 +239,12 @@ def test_planning_writes_nothing(composer: Any, tmp_path: Path) -> None:
 
 @given(st.lists(st.sampled_from(["seed=1", "model=ft", "train.epochs=3"]), unique=True))
 def test_the_same_command_gives_the_same_sweep(words: list[str]) -> None:
-    assert sweep_name("demo", words) == sweep_name("demo", [*words, "cluster=slurm", "results=x"])
-    assert sweep_name("demo", words) == sweep_name("demo", [*words, "train.checkpoint.seconds=9"])
+    name = derive_sweep_name("demo", words)
+    assert derive_sweep_name("demo", [*words, "cluster=slurm", "results=x"]) == name
+    assert derive_sweep_name("demo", [*words, "train.checkpoint.seconds=9"]) == name
 
 
 def test_a_sweep_is_named_after_what_was_chosen_and_what_was_changed() -> None:
-    assert sweep_name("lr_unfreeze", []) == "lr_unfreeze"
-    assert sweep_name("demo", ["seed=1"]).startswith("demo-")
-    assert sweep_name("demo", ["seed=1"]) != sweep_name("demo", ["seed=2"])
+    assert derive_sweep_name("lr_unfreeze", []) == "lr_unfreeze"
+    assert derive_sweep_name("demo", ["seed=1"]).startswith("demo-")
+    assert derive_sweep_name("demo", ["seed=1"]) != derive_sweep_name("demo", ["seed=2"])

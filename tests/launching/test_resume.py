@@ -20,7 +20,7 @@ def sweep(composer: Any, capsys: pytest.CaptureFixture[str]) -> SweepPaths:
     plan = composer.plan(["seed=1", "cluster.kind=none"], ["seed=2", "cluster.kind=none"])
     launch(plan, ["-m", "seed=1,2", "cluster=none"])
     capsys.readouterr()
-    paths: SweepPaths = plan.settings.sweep
+    paths: SweepPaths = plan.sweep
     return paths
 
 
@@ -43,7 +43,7 @@ def test_runs_with_a_feature_extractor_are_launched_again_too(
     plan = composer.plan(["cluster.kind=none", "train.epochs=20"])
     launch(plan, ["cluster=none"])
     capsys.readouterr()
-    assert resume(plan.settings.sweep) == 0
+    assert resume(plan.sweep) == 0
     line = (
         r"cached features: one pass over the images for 1 run on 4 views of each image, about \d+ "
     )

@@ -33,7 +33,7 @@ def sweep(composer: Any, monkeypatch: pytest.MonkeyPatch) -> SweepPaths:
     monkeypatch.setattr(progress_view, "LOG_EVERY_SECONDS", 0.0)
     plan = composer.plan(["seed=1"], ["seed=2"])
     prepare(plan, [], {run.name for run in plan.runs})
-    paths: SweepPaths = plan.settings.sweep
+    paths: SweepPaths = plan.sweep
     for name, kind, tasks, job in (
         ("a", "runs", [[run.name] for run in plan.runs], "7"),
         ("b", "collect", [[]], "8"),

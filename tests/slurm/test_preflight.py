@@ -12,11 +12,11 @@ from tests.slurm.accounting import SUBMIT_LIMIT
 from tests.slurm.client import Slurm
 from tests.slurm.configuration import MEMORY_MB, Size
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
+from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.errors import UserError
-from xray_hpc.launching.plan import Plan, SweepSettings
+from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.preflight import checks
 from xray_hpc.launching.preflight.limits import limits
-from xray_hpc.records.paths import SweepPaths
 
 GPUS, CPUS = Size().gpus, Size().cpus
 Check = Callable[..., list[str]]
@@ -30,7 +30,9 @@ def check(tmp_path: Path) -> Check:
         small = {"gpus": 0, "cpus": 1, "mem": "500M", "time": 10}
         cpu_job = CpuJobConfig(time=10, cpus=1, mem="500M")
         cluster = ClusterConfig("slurm", **{**small, "cpu_job": cpu_job, **keys})
-        place = SweepSettings(cluster, tmp_path, tmp_path / ".cache", SweepPaths(tmp_path / "s"))
+        place = SweepSettings(
+            cluster=cluster, name="s", results=tmp_path, cache=tmp_path / ".cache"
+        )
         notes = checks.check(Plan(place, (), {}), 1)
         return [note for note in notes if not note.startswith(("results", "cache"))]
 

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from xray_hpc.config.hydra_app import to_mapping
 from xray_hpc.data.dataset import load_dataset
-from xray_hpc.launching.plan import read_run
+from xray_hpc.launching.resolve_run import RunResolver
 from xray_hpc.metrics import MACRO, MICRO, probabilities, split_metrics
 from xray_hpc.models.load_scorer import load_scorer
 from xray_hpc.models.model_card import read_card
@@ -41,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(resource("conf")), version_base="1.3"):
             values = compose("config", [f"experiment={experiment}", *SMALL])
-        run, _ = read_run(to_mapping(values), results / ".cache")
+        run, _ = RunResolver(results / ".cache").resolve(to_mapping(values))
         paths = RunPaths(results / "tutorials" / "runs" / run.name)
         write_frozen_run(paths, run)
         write_record(paths, RunRecord(run.name, "tutorials", run.config.model.name))

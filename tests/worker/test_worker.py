@@ -53,7 +53,7 @@ def runs(composer: Any) -> list[RunPaths]:
     """Three runs of a sweep."""
     plan = composer.plan(*[[f"seed={seed}"] for seed in range(3)])
     prepare(plan, ["model=ft"], {run.name for run in plan.runs})
-    return [plan.settings.sweep.run(run.name) for run in plan.runs]
+    return [plan.sweep.run(run.name) for run in plan.runs]
 
 
 @pytest.fixture

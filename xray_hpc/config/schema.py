@@ -76,6 +76,10 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{key} is {value!r}; it must hold keys of its own")
         return build(typing.cast(type, hint), value, key)
+    if hint is Path:
+        if not value:
+            raise ConfigError(f"{key} is not set; give it a value")
+        return Path(str(value)).expanduser().resolve()
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{key} is {value!r}; it must be a list")

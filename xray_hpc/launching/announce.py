@@ -66,7 +66,7 @@ def _show_kept(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
     ]
     if (saving := cost.saving(every)) >= WORTH_SAYING:
         said.append(f"about {saving:.0f} times less work")
-    sizes = [plan.kept.get(run.name) for group in groups for run in cost.distinct(group)]
+    sizes = [plan.cached_bytes.get(run.name) for group in groups for run in cost.distinct(group)]
     known = [kept for kept in sizes if kept is not None]
     if len(known) == len(sizes):
         said.append(f"{format_bytes(sum(known))} in {display_path(cache)}")

@@ -32,7 +32,7 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         UserError: another launch is at work on this sweep, Slurm refuses the jobs, or the sweep's
             folder cannot be written to.
     """
-    sweep, kind = plan.settings.sweep, _kind(plan.settings.cluster)
+    sweep, kind = plan.sweep, _kind(plan.settings.cluster)
     for note in (*plan.notes, *_check(plan, kind)):
         print("note:", note)
     if plan.settings.dry_run:
@@ -119,7 +119,7 @@ def _writing(sweep: SweepPaths) -> Iterator[None]:
 
 def decide_all(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, LaunchDecision]:
     """Whether to run each run of the plan, by name."""
-    sweep = plan.settings.sweep
+    sweep = plan.sweep
     told = ledger.read(sweep)
     jobs = told.jobs()
     return {
@@ -132,12 +132,12 @@ def _code(plan: Plan, todo: Sequence[str]) -> Path | None:
     """Where the jobs' code is, if not where this process has it from."""
     if not todo or not plan.settings.cluster.snapshot:
         return None
-    here, kept = resource("jobs").parent, plan.settings.sweep.code
+    here, kept = resource("jobs").parent, plan.sweep.code
     return here if here.is_relative_to(kept) else code_snapshot.take(kept)
 
 
 def _run_here(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
-    sweep = plan.settings.sweep
+    sweep = plan.sweep
     failed = 0
     if todo:
         if exit_code := local.stage(data_sets(plan, todo), code):
@@ -158,7 +158,7 @@ def _dry_run(plan: Plan, kind: str) -> int:
     """Show the table of runs and the batch scripts; write nothing."""
     decisions = decide_all(plan, slurm.queued_jobs() if kind == "slurm" else {})
     todo = [name for name, decision in decisions.items() if decision.run]
-    show(plan.settings.sweep, decisions, plan.overrides, all_runs=True)
+    show(plan.sweep, decisions, plan.overrides, all_runs=True)
     show_cached_features(plan, todo)
     if kind == "slurm" and todo:
         on_slurm.show_scripts(plan, todo)

@@ -25,7 +25,7 @@ def check(plan: Plan, runs: int) -> list[str]:
     ``runs`` is how many are left to run. Gives notes on what may go wrong.
     """
     cluster = plan.settings.cluster
-    slurm.check_log_folder(plan.settings.sweep.folder)
+    slurm.check_log_folder(plan.sweep.folder)
     gpus = max(cluster.gpus, 1)
     for run in plan.runs:
         if (batch := run.config.train.batch_size) % gpus:
@@ -47,7 +47,7 @@ def submit(
     plan: Plan, todo: Sequence[str], queue: Mapping[str, QueuedJob], lock: int, code: Path | None
 ) -> None:
     """Submit what is to run, and the collect job behind all that will run then."""
-    sweep = plan.settings.sweep
+    sweep = plan.sweep
     kinds = {name: found.kind for name, found in ledger.read(sweep).submissions.items()}
     mine = {job: kinds[at.submission] for job, at in queue.items() if at.submission in kinds}
     live = sorted({array_id(job) for job, kind in mine.items() if kind == "runs"}, key=int)
@@ -82,7 +82,7 @@ def submit(
 def show_scripts(plan: Plan, todo: Sequence[str]) -> None:
     """Print the batch scripts that would be submitted."""
     for job in _wave(plan, todo, [], None).jobs():
-        folder = plan.settings.sweep.slurm / f"TIME-{job.kind}"
+        folder = plan.sweep.slurm / f"TIME-{job.kind}"
         print(f"\n--- {job.title}\n{job.script(folder)}", end="")
 
 
@@ -100,9 +100,7 @@ def anything_open(sweep: SweepPaths) -> bool:
 def _wave(
     plan: Plan, todo: Sequence[str], live: Sequence[str], code: Path | None
 ) -> SubmissionPlan:
-    settings = plan.settings
+    cluster = plan.settings.cluster
     sets, extractors = data_sets(plan, todo), shared_extractors(plan, todo)
-    allowed = limits(settings.cluster)
-    return plan_submission(
-        settings.sweep, settings.cluster, code, sets, extractors, todo, allowed, live
-    )
+    allowed = limits(cluster)
+    return plan_submission(plan.sweep, cluster, code, sets, extractors, todo, allowed, live)

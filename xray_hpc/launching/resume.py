@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.schema import build, check, read_yaml
+from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.errors import (
     ConfigError,
     LockedError,
@@ -21,7 +22,7 @@ from xray_hpc.errors import (
     UserError,
 )
 from xray_hpc.launching.launch_sweep import launch
-from xray_hpc.launching.plan import Plan, SweepSettings
+from xray_hpc.launching.plan import Plan
 from xray_hpc.records import ledger
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import SweepPaths
@@ -93,7 +94,13 @@ def _settings(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> SweepS
     switches = {key: given.get(key, False) for key in SWITCHES}
     for key, value in switches.items():
         check(isinstance(value, bool), key, value, "be true or false")
-    return SweepSettings(cluster, sweep.folder.parent, run.cache, sweep, **switches)
+    return SweepSettings(
+        cluster=cluster,
+        name=sweep.folder.name,
+        results=sweep.folder.parent,
+        cache=run.cache,
+        **switches,
+    )
 
 
 def _given(words: Sequence[str]) -> dict[str, Any]:

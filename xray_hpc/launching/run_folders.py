@@ -35,7 +35,7 @@ def prepare(plan: Plan, command: Sequence[str] | None, fresh: AbstractSet[str]) 
     configuration of a run in ``fresh`` is written again (its cache or the path of its data may have
     moved); other runs are left as they are.
     """
-    sweep = plan.settings.sweep
+    sweep = plan.sweep
     make_folder(sweep.runs)
     known = set(ledger.read(sweep).planned)
     if new := {run.name: plan.overrides[run.name] for run in plan.runs if run.name not in known}:

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
 from xray_hpc.config.run_config import ModelConfig
+from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.errors import UserError
-from xray_hpc.launching.plan import SweepSettings
 from xray_hpc.launching.preflight import checks, disk_space
 from xray_hpc.launching.preflight.node_fit import matches
-from xray_hpc.records.paths import SweepPaths
 
 Check = Callable[..., list[str]]
 SMALL = CpuJobConfig(mem="4G")
@@ -298,10 +297,12 @@ def test_a_file_system_that_does_not_count_files_has_room(
     assert check() == []
 
 
-def test_results_that_nodes_may_not_see_are_a_note(tmp_path: Path) -> None:
-    sweep = SweepPaths(tmp_path / "s")
+def test_results_that_nodes_may_not_see_are_a_note() -> None:
     settings = SweepSettings(
-        ClusterConfig("slurm"), Path("/tmp/results"), Path("/dev/shm/cache"), sweep
+        cluster=ClusterConfig("slurm"),
+        name="s",
+        results=Path("/tmp/results"),
+        cache=Path("/dev/shm/cache"),
     )
     notes = disk_space.check(settings, [])
     assert notes[0] == "results is in /tmp/results, which most nodes have each for itself"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from xray_hpc.config.run_config import ModelConfig, RunConfig
+from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.errors import StorageError
-from xray_hpc.launching.plan import SweepSettings
 from xray_hpc.models.registry import BACKBONES, backbones
 
 FILES_PER_RUN = 40
@@ -36,7 +36,7 @@ def check(settings: SweepSettings, runs: Sequence[RunConfig]) -> list[str]:
     most = len(runs) * BYTES_PER_RUN + TIMES_KEPT * sum(sizes)
     training = sizes[: settings.cluster.parallel or AT_ONCE]
     most += (TIMES_TRAINING - TIMES_KEPT) * sum(training)
-    results, cache = _existing(settings.sweep.folder), _existing(settings.cache)
+    results, cache = _existing(settings.folder), _existing(settings.cache)
     _check_room(results, "results", least, len(runs) * FILES_PER_RUN)
     _check_room(cache, "cache", 0, 1)
     types = file_systems(Path("/proc/self/mounts"))

@@ -1,0 +1,127 @@
+"""One-line messages for invalid overrides, with the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from xray_hpc.errors import ConfigError, nearest, one_of
+from xray_hpc.resources import resource
+
+
+def check_overrides(arguments: Sequence[str]) -> None:
+    """Check command-line arguments that Hydra would misread or reject with a traceback.
+
+    Raises:
+        ConfigError: ``-m`` together with an option that only shows the configuration;
+            ``GROUP=null``; ``+GROUP``; a list of a group's options, which Hydra would merge; or
+            an unknown ``scale``, which Hydra ignores because that group is optional.
+    """
+    shown = set(arguments) & {"--cfg", "-c", "--info", "-i"}
+    if shown and set(arguments) & {"-m", "--multirun"}:
+        raise ConfigError(f"{shown.pop()} shows one configuration; leave out -m and give one value")
+    for word in arguments:
+        key, equals, value = word.partition("=")
+        group = key.lstrip("+")
+        if not equals or group not in _groups():
+            continue
+        if group != key:
+            raise ConfigError(f"{group} is chosen once; leave out the + of {word}")
+        if value.startswith("["):
+            raise ConfigError(f"{group} takes one option; sweep over several with -m {group}=a,b")
+        options = value.split(",")
+        if "null" in options:
+            raise ConfigError(f"{group}=null chooses nothing; leave {group} out")
+        if group == "scale" and not set(arguments) & {"--config-dir", "-cd"}:
+            for option in options:
+                if option not in _options("scale") and "(" not in value:
+                    raise ConfigError(one_of("scale", option, _options("scale")))
+
+
+def explain(error: Exception) -> str:
+    """Return one of Hydra's errors as one line, with the nearest valid name if there is one."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return one_of(group or "config", name, error.options or [])
+    if isinstance(error, OverrideParseException):
+        return (
+            f"'{error.override}' cannot be read as KEY=VALUE; put a value with ~ , = or spaces in "
+            "it into quotes of its own: 'key=\"...\"'"
+        )
+    # Hydra and OmegaConf raise one class for many mistakes, so only the text tells them apart.
+    text = " ".join(str(error).split())
+    if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"'{found[1]}' names several values; sweep over them with -m in front"
+    if "cluster.extra" in text and "Could not override" in text:
+        return "cluster.extra takes all of its options at once: 'cluster.extra={exclude: node7}'"
+    if found := re.search(r"Interpolation key 'train\.learning_rates\.(\w+)' not found", text):
+        model = found[1]
+        return (
+            f"train.learning_rates has no {model}{nearest(model, _options('model'))}; give "
+            f"train.learning_rate, or '+train.learning_rates.{model}' a number"
+        )
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return _explain_key(found[1], error)
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {text.split(' full_key:')[0]}"
+    return text
+
+
+def _explain_key(key: str, error: Exception) -> str:
+    """Explain why a key cannot be overridden."""
+    if key in _keys(_default_config()):
+        inside = re.search(r"full_key: (\S+)", str(error.__cause__))
+        if inside and inside[1] != key:
+            return f"{inside[1]} does not exist yet; add it with '+{inside[1]}=...'"
+        parent, _, last = key.rpartition(".")
+        return f"{parent} is null here; set it as a whole: '{parent}={{{last}: ...}}'"
+    if "/" in key or "No match in the defaults list" in str(error):
+        return f"{key} is not a configuration group{nearest(key, _groups())}"
+    return f"{key} is unknown{_nearest_key(key)}"
+
+
+def _nearest_key(key: str) -> str:
+    """Suggest a key with the same or a similar last part, else a similar key, else the groups."""
+    known = list(_keys(_default_config()))
+    by_last: dict[str, list[str]] = {}
+    for name in known:
+        by_last.setdefault(name.rpartition(".")[2], []).append(name)
+    last = key.rpartition(".")[2]
+    close = by_last.get(last) or difflib.get_close_matches(key, known, n=1)
+    close = close or [
+        by_last[part][0] for part in difflib.get_close_matches(last, list(by_last), n=1)
+    ]
+    return f"; did you mean '{close[0]}'?" if close else f" (valid: {', '.join(_groups())})"
+
+
+def _default_config() -> Mapping[str, Any]:
+    """Return the configuration without any override, as a plain mapping."""
+    from hydra import compose, initialize_config_dir
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(resource("conf")), version_base="1.3"):
+        values = OmegaConf.to_container(compose("config"), resolve=False)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in resource("conf").iterdir() if path.is_dir())
+
+
+def _options(group: str) -> list[str]:
+    return sorted(path.stem for path in (resource("conf") / group).glob("*.yaml"))

@@ -1,0 +1,93 @@
+"""Settings of a sweep that do not change its results: cluster, folders, name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.config.run_config import RunConfig
+from xray_hpc.config.schema import build
+from xray_hpc.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """Where a sweep runs and where its files go; not part of a run's identity.
+
+    Attributes:
+        cluster: Where the runs execute, and with which resources.
+        name: Folder of the sweep under ``results``; unset: derived from the command.
+        results: Folder that holds all sweeps.
+        cache: Folder for stored images, the demo set and cached features; unset: ``.cache`` under
+            ``results``. A scratch file system suits it.
+        wait: On Slurm, wait until all runs have ended, then compare them.
+        dry_run: Show what would be submitted, and submit nothing.
+    """
+
+    cluster: ClusterConfig
+    name: str
+    results: Path
+    cache: Path
+    wait: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        name = self.name
+        if not name or "/" in name or name.startswith(".") or not name.isprintable():
+            raise ConfigError(f"name is {name!r}; it must be the name of a folder, without '/'")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the sweep."""
+        return self.results / self.name
+
+
+RUN_KEYS = tuple(item.name for item in dataclasses.fields(RunConfig))
+SWEEP_KEYS = tuple(item.name for item in dataclasses.fields(SweepSettings))
+
+
+def read_sweep_settings(values: Mapping[str, Any], default_name: str) -> SweepSettings:
+    """Build the sweep's settings from a composed configuration, whose run keys are ignored.
+
+    Raises:
+        ConfigError: A key is unknown or missing, a value is invalid, or ``results`` lies below a
+            file.
+    """
+    given = {key: value for key, value in values.items() if key not in RUN_KEYS}
+    for key in given:
+        if key not in SWEEP_KEYS:
+            raise ConfigError(f"{key} is unknown (valid: {', '.join(RUN_KEYS + SWEEP_KEYS)})")
+    if "name" in given:
+        given["name"] = str(given["name"] or default_name)
+    settings = build(SweepSettings, given)
+    results = settings.results
+    existing = next(folder for folder in (results, *results.parents) if folder.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"results is {results}, but {existing} is a file; name a folder")
+    return settings
+
+
+def derive_sweep_name(base: str, overrides: Sequence[str]) -> str:
+    """Return the name of a sweep that the user did not name.
+
+    Args:
+        base: What the sweep is about: its sweep, experiment or data set.
+        overrides: The command's other overrides. Those that decide a result are hashed into the
+            name, so that the same command always names the same sweep.
+    """
+    decisive = [word for word in overrides if _decides(word.lstrip("+~").split("=")[0])]
+    if not decisive:
+        return base
+    return f"{base}-{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:6]}"
+
+
+def _decides(key: str) -> bool:
+    """Whether a key is part of a run's identity."""
+    group, _, rest = key.partition(".")
+    return group not in SWEEP_KEYS and not (group == "train" and rest.startswith("checkpoint"))

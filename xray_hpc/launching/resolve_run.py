@@ -1,0 +1,110 @@
+"""Resolve a composed configuration into a run: every ``auto`` replaced, every value checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.config.schema import build
+from xray_hpc.config.sweep_settings import RUN_KEYS
+from xray_hpc.data.augmentation import needs_interpolation
+from xray_hpc.data.index import Survey, survey
+from xray_hpc.data.splits import check_folder_split, count_trainable
+from xray_hpc.errors import ConfigError
+from xray_hpc.features import cost
+from xray_hpc.models import registry
+from xray_hpc.records.frozen_run import FrozenRun, Inputs
+
+
+class RunResolver:
+    """Resolves the runs of a sweep; reads each data set and each weights file once."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._surveys: dict[object, Survey] = {}
+        self._digests: dict[object, dict[str, str]] = {}
+
+    def resolve(self, values: Mapping[str, Any]) -> tuple[FrozenRun, tuple[str, ...]]:
+        """Return the run that a composed configuration describes, and its unused keys.
+
+        Args:
+            values: The configuration as a plain mapping; keys of the sweep are ignored.
+
+        Raises:
+            ConfigError: A key is unknown or missing, or a value does not fit the model, the
+                weights or the images.
+            DataError: The images or the weights cannot be read.
+        """
+        config = _build(values)
+        model, unused = registry.resolve(config.model)
+        ignored = [f"model.{key}" for key in unused]
+        data, augment = _normalize_data(config.data), _normalize_augment(config)
+        found = self._survey(data)
+        images = count_trainable(found.images, data)
+        check_folder_split(data, sum(found.images["validation"]))
+        model = dataclasses.replace(model, output=registry.output(model, found.classes))
+        config = RunConfig(data, model, augment, config.train, config.seed)
+        registry.check(config, found.classes)
+        if cost.feature_extractor(model) is None and config.train.features not in ("auto", "off"):
+            ignored.append("train.features")
+        config = cost.resolve(config, images)
+        if config.train.batch_size > images:
+            raise ConfigError(
+                f"train.batch_size is {config.train.batch_size}, but there are only {images} "
+                "images to train and validate on; use a smaller one"
+            )
+        inputs = Inputs(found.fingerprint, self._weights_digests(model))
+        return FrozenRun(config, inputs, self._cache), tuple(ignored)
+
+    def cached_bytes(self, run: FrozenRun) -> int:
+        """Return the size in bytes of the features that a run caches."""
+        images, data = self._survey(run.config.data).images, run.config.data
+        return cost.kept_bytes(run.config, count_trainable(images, data), sum(images["test"]))
+
+    def _survey(self, data: DataConfig) -> Survey:
+        key = (data.source, data.root, data.demo_images, data.demo_seed, data.demo_classes)
+        if key not in self._surveys:
+            self._surveys[key] = survey(data, self._cache)
+        return self._surveys[key]
+
+    def _weights_digests(self, model: ModelConfig) -> dict[str, str]:
+        key = tuple(registry.backbones(model).items())
+        if key not in self._digests:
+            self._digests[key] = registry.weights_digests(model)
+        return self._digests[key]
+
+
+def _build(values: Mapping[str, Any]) -> RunConfig:
+    """Build the typed configuration of a run, as the user gave it."""
+    content = {key: values[key] for key in RUN_KEYS if key in values}
+    for key in RUN_KEYS:
+        if not isinstance(content.get(key), Mapping | int):
+            raise ConfigError(f"{key} is missing; give it a value")
+    train = {key: value for key, value in content["train"].items() if key != "learning_rates"}
+    data = dict(content["data"])
+    if data.get("root"):
+        data["root"] = str(Path(data["root"]).expanduser().resolve())
+    return build(RunConfig, content | {"data": data, "train": train})
+
+
+def _normalize_data(data: DataConfig) -> DataConfig:
+    """Give fixed values to keys that have no effect, so that they do not make another run."""
+    if data.source != "demo":
+        data = dataclasses.replace(data, demo_images=None, demo_seed=None, demo_classes=None)
+    if data.split == "folder":
+        seed = 0 if data.per_class is None else data.split_seed
+        data = dataclasses.replace(data, split_seed=seed, validation_fraction=0.2)
+    return data
+
+
+def _normalize_augment(config: RunConfig) -> AugmentConfig:
+    """Do the same for augmentation: a crop of the whole image, an unused fill mode."""
+    augment = config.augment
+    if config.data.input_size == config.data.image_size:
+        augment = dataclasses.replace(augment, crop=False)
+    if not needs_interpolation(augment):
+        augment = dataclasses.replace(augment, fill_mode=AugmentConfig.fill_mode)
+    return augment

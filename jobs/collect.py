@@ -1,7 +1,7 @@
 """Collect a sweep: ``python jobs/collect.py SWEEP_FOLDER``.
 
-What the collect job of a launch executes, when the runs submitted so far have ended: it submits
-those for which Slurm had no room before, and does what ``python -m xray_hpc.collect`` does.
+The collect job of a launch executes this script when the runs submitted so far have ended. It
+submits the runs that exceeded Slurm's job limits before, and writes the report.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.__main__ import quiet_start
 from xray_hpc.training.signals import exit_on_signals
-from xray_hpc.worker.node_check import counts_gpus
+from xray_hpc.worker.gpu_usage import has_nvidia_smi
 from xray_hpc.worker.slurm_job import current_job
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     job = None if arguments.local else current_job()
     gpus = job.gpus if job else None
     prepare_devices(gpus)
-    if gpus and not arguments.unchecked and counts_gpus():
+    if gpus and not arguments.unchecked and has_nvidia_smi():
         check_gpus(gpus)
     compute_features(runs, make_strategy())
 

@@ -1,9 +1,11 @@
-"""Train runs: ``python jobs/run.py RUN_FOLDER...``, or those of a task of a submission.
+"""Train runs: ``python jobs/run.py RUN_FOLDER...``, or those of an array task of a submission.
 
-What a Slurm task executes, whether it was launched (``--submission FOLDER``), or submitted with
-slurm_templates/sweep.sbatch. A finished run is left alone. Exit code 0: every run is finished; 2:
-the input was wrong; 69: somebody else trains a run; 74: a run folder cannot be written to; 128 + n:
-a run was ended by signal n; anything else: a training failed (see ``run.json`` and ``log``).
+A Slurm task executes this script, whether it was launched (``--submission FOLDER``) or submitted
+with slurm_templates/sweep.sbatch. Finished runs are left alone.
+
+Exit codes: 0 if every run is finished; 2 for invalid input; 69 if another process trains a run; 74
+if a run folder is not writable; 128 + n if signal n ended a run; any other code if a training
+failed (see ``run.json`` and ``log``).
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import RunPaths, SweepPaths
-from xray_hpc.worker.dead_task import conclude_dead
-from xray_hpc.worker.worker import work
+from xray_hpc.worker.dead_task import handle_dead_task
+from xray_hpc.worker.worker import run_worker
 
 logger = logging.getLogger("xray_hpc.jobs.run")
 
@@ -37,43 +39,43 @@ def main() -> int:
         help="results/<sweep>/slurm/<submission>; the task is SLURM_ARRAY_TASK_ID, or 0",
     )
     parser.add_argument(
-        "--local", action="store_true", help="a Slurm job around this is none of its business"
+        "--local", action="store_true", help="ignore a Slurm job around this process"
     )
     parser.add_argument(
         "--after",
         type=int,
         metavar="CODE",
-        help="train nothing: the task has ended with CODE; see to it if it could not itself",
+        help="train nothing; handle a task that has ended with CODE before it could do so itself",
     )
     arguments = parser.parse_args()
     if bool(arguments.run) == bool(arguments.submission):
-        parser.error("give run folders, or --submission")
+        parser.error("give either run folders or --submission")
     if arguments.after is not None and not arguments.submission:
-        parser.error("--after goes with --submission")
+        parser.error("--after requires --submission")
     if arguments.run:
         runs = [RunPaths(folder.resolve()) for folder in arguments.run]
-        return work(runs, ClusterConfig("local" if arguments.local else "slurm"))
-    if is_double(arguments.submission.resolve()):
-        logger.info("this job was submitted a second time; the first one sees to its runs")
+        return run_worker(runs, ClusterConfig("local" if arguments.local else "slurm"))
+    if is_duplicate(arguments.submission.resolve()):
+        logger.info("this job is a duplicate of another job, which has its runs; nothing to do")
         return 0
     runs, cluster = read_task(arguments.submission.resolve())
     start = f"{os.environ.get('SLURM_ARRAY_TASK_ID', 0)}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
-    settled = arguments.submission / f".settled-{start}"
+    handled = arguments.submission / f".handled-{start}"
     if arguments.after is None:
-        code = work(runs, cluster)
-        if code:  # as a task that was killed before it could see to its runs has it
+        code = run_worker(runs, cluster)
+        if code:  # tells --after that this was not a task that died before it could requeue
             with contextlib.suppress(OSError):
-                settled.touch()
+                handled.touch()
         return code
-    if settled.exists():
-        settled.unlink()
+    if handled.exists():
+        handled.unlink()
     else:
-        conclude_dead(runs, cluster, arguments.after)
+        handle_dead_task(runs, cluster, arguments.after)
     return int(arguments.after)
 
 
 def read_task(folder: Path) -> tuple[list[RunPaths], ClusterConfig]:
-    """The runs of this task of a submission, and what they were launched with."""
+    """Return the runs of this task of a submission, and the settings they were launched with."""
     file = folder / "tasks.json"
     if not file.is_file():
         raise ConfigError(f"{folder} is not a submission: it holds no tasks.json")
@@ -84,20 +86,20 @@ def read_task(folder: Path) -> tuple[list[RunPaths], ClusterConfig]:
     return [sweep.run(name) for name in tasks[task]], build(ClusterConfig, content["cluster"])
 
 
-def is_double(folder: Path) -> bool:
-    """Whether the ledger knows another job of this submission, or has given this one up.
+def is_duplicate(folder: Path) -> bool:
+    """Return whether the ledger has another job for this submission, or has given it up.
 
-    A controller that is slow to answer may take a job twice, or long after its launch was killed.
+    A slow controller may accept a job twice, or long after the launch that submitted it was killed.
     """
-    mine = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
-    said = [
+    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+    events = [
         event
         for event in ledger.events(SweepPaths(folder.parent.parent))
         if event.get("submission") == folder.name
     ]
-    taken = [event["job"] for event in said if event["event"] == "submitted"]
-    refused = any(event["event"] == "refused" for event in said)
-    return mine not in taken if taken else refused
+    submitted = [event["job"] for event in events if event["event"] == "submitted"]
+    refused = any(event["event"] == "refused" for event in events)
+    return job not in submitted if submitted else refused
 
 
 if __name__ == "__main__":

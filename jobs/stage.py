@@ -1,7 +1,7 @@
-"""Pack the images that runs need: ``python jobs/stage.py RUN_FOLDER...``.
+"""Cache the images that runs need: ``python jobs/stage.py RUN_FOLDER...``.
 
-What the stage job of a launch executes: one run folder for each distinct data set. Index and
-figures of the data go into the sweep's ``data/`` folder.
+The stage job of a launch executes this script, with one run folder for each distinct data set. It
+writes the index and figures of the data into the sweep's ``data/`` folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from xray_hpc.records.paths import RunPaths
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Pack the images that runs need.")
+    parser = argparse.ArgumentParser(description="Cache the images that runs need.")
     parser.add_argument("run", type=Path, nargs="+", help="results/<sweep>/runs/<run>")
     for folder in parser.parse_args().run:
         paths = RunPaths(folder.resolve())

@@ -15,7 +15,7 @@ from xray_hpc.launching.plan import make_plan
 from xray_hpc.launching.run_folders import make_folder, prepare
 from xray_hpc.monitoring.run_state import decide_launch
 from xray_hpc.records.launch_lock import launch_lock
-from xray_hpc.worker.worker import work
+from xray_hpc.worker.worker import run_worker
 
 
 def _train(composed: hydra_app.Composed) -> int:
@@ -31,7 +31,7 @@ def _train(composed: hydra_app.Composed) -> int:
         prepare(plan, None if plan.sweep.sweep_yaml.exists() else sys.argv[1:], fresh)
     print(f"run folder: {paths.folder}", flush=True)
     job_logging.configure()
-    return work([paths], plan.settings.cluster)
+    return run_worker([paths], plan.settings.cluster)
 
 
 def main() -> int:

@@ -14,14 +14,14 @@ from xray_hpc.records.lease import Lease
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, RunRecord, Status
 from xray_hpc.worker import attempt_record
-from xray_hpc.worker.attempt_record import begin, conclude, existing_record
+from xray_hpc.worker.attempt_record import finish_attempt, require_record, start_attempt
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunPaths:
     """A run that has begun."""
     paths = RunPaths(tmp_path / "sweep" / "runs" / "ft-1")
-    begin(paths, RunRecord("ft-1", "sweep", "ft"), None)
+    start_attempt(paths, RunRecord("ft-1", "sweep", "ft"), None)
     return paths
 
 
@@ -44,16 +44,16 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_storage_that_is_away_for_a_moment_is_waited_for(run: RunPaths, failing: Any) -> None:
     with Lease.acquire(run.lease) as lease:
         failing([errno.ENOTCONN, errno.ENOSPC])
-        outcome = conclude(run, 1, Failure.BUG, ClusterConfig("slurm"), lease)
+        outcome = finish_attempt(run, 1, Failure.BUG, ClusterConfig("slurm"), lease)
     assert outcome.failure is Failure.BUG
-    assert existing_record(run).status is Status.FAILED
+    assert require_record(run).status is Status.FAILED
 
 
 def test_what_will_not_pass_is_not_waited_for(run: RunPaths, failing: Any) -> None:
     with Lease.acquire(run.lease) as lease:
         failing([errno.EACCES])
         with pytest.raises(PermissionError):
-            conclude(run, 1, Failure.BUG, ClusterConfig("slurm"), lease)
+            finish_attempt(run, 1, Failure.BUG, ClusterConfig("slurm"), lease)
 
 
 def test_a_run_that_somebody_took_meanwhile_is_not_written_to(run: RunPaths, failing: Any) -> None:
@@ -63,12 +63,12 @@ def test_a_run_that_somebody_took_meanwhile_is_not_written_to(run: RunPaths, fai
             pass
         failing([errno.ENOSPC])
         with pytest.raises(OSError, match="No space left"):
-            conclude(run, 1, Failure.BUG, ClusterConfig("slurm"), lease)
-    assert existing_record(run).status is Status.RUNNING
+            finish_attempt(run, 1, Failure.BUG, ClusterConfig("slurm"), lease)
+    assert require_record(run).status is Status.RUNNING
 
 
 def test_a_try_that_nobody_saw_end_has_no_end(run: RunPaths) -> None:
-    record = existing_record(run)
-    begin(run, record, None)
-    first, _ = existing_record(run).attempts
+    record = require_record(run)
+    start_attempt(run, record, None)
+    first, _ = require_record(run).attempts
     assert (first.ended, first.failure) == (None, "killed")

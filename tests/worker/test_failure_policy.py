@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from xray_hpc.config.cluster_config import FailureConfig
 from xray_hpc.records.run_record import Attempt, Failure, RunRecord
-from xray_hpc.worker.failure_policy import BAD_NODES, COUNTED, ExitEvidence, classify, decide
+from xray_hpc.worker.failure_classification import ExitEvidence, classify
+from xray_hpc.worker.failure_policy import COUNTED, MAX_NODE_FAILURES, decide
 from xray_hpc.worker.slurm_job import JobState
 
 EPOCHS = 6
@@ -28,7 +29,7 @@ def asked(
 ) -> ExitEvidence:
     """A training ended by a signal to its job, of which Slurm says ``state`` then."""
     job = JobState(state, restarts, left, node_down=down, preempted=preempted)
-    return ExitEvidence(143, asked=number, in_job=True, job=job, restarts=0, notice=120)
+    return ExitEvidence(143, received=number, in_job=True, job=job, restarts=0, signal_time=120)
 
 
 @pytest.mark.parametrize(
@@ -48,10 +49,10 @@ def asked(
         (asked(signal.SIGUSR2, "RUNNING", left=None), Failure.PREEMPTED),
         (asked(signal.SIGTERM, "COMPLETING", preempted=True), Failure.PREEMPTED),
         (asked(signal.SIGINT, "RUNNING"), Failure.CANCELLED),
-        (ExitEvidence(143, asked=signal.SIGTERM, in_job=True), Failure.CANCELLED),
-        (ExitEvidence(-12, asked=signal.SIGUSR2, in_job=True), Failure.TIME_LIMIT),
+        (ExitEvidence(143, received=signal.SIGTERM, in_job=True), Failure.CANCELLED),
+        (ExitEvidence(-12, received=signal.SIGUSR2, in_job=True), Failure.TIME_LIMIT),
         (ExitEvidence(143, in_job=True), Failure.KILLED),
-        (ExitEvidence(-2, asked=signal.SIGINT), Failure.CANCELLED),
+        (ExitEvidence(-2, received=signal.SIGINT), Failure.CANCELLED),
         (ExitEvidence(-15), Failure.CANCELLED),
     ],
 )
@@ -62,14 +63,14 @@ def test_a_training_told_to_end(evidence: ExitEvidence, failure: Failure) -> Non
 @pytest.mark.parametrize(
     ("evidence", "failure"),
     [
-        (ExitEvidence(1, said=Failure.NAN_LOSS), Failure.NAN_LOSS),
+        (ExitEvidence(1, recorded=Failure.NAN_LOSS), Failure.NAN_LOSS),
         (ExitEvidence(75), Failure.NODE_FAILURE),
         (ExitEvidence(-9), Failure.KILLED),
         (ExitEvidence(-9, oom_kills=1), Failure.OUT_OF_MEMORY),
         (ExitEvidence(137, oom_kills=1), Failure.OUT_OF_MEMORY),
-        (ExitEvidence(-6, last_words="what():  std::bad_alloc"), Failure.OUT_OF_MEMORY),
+        (ExitEvidence(-6, output_tail="what():  std::bad_alloc"), Failure.OUT_OF_MEMORY),
         (
-            ExitEvidence(1, last_words="OSError: [Errno 28] No space left on device"),
+            ExitEvidence(1, output_tail="OSError: [Errno 28] No space left on device"),
             Failure.STORAGE,
         ),
         (ExitEvidence(74), Failure.STORAGE),
@@ -89,11 +90,11 @@ def test_a_training_killed_alone_while_its_job_goes_on_was_killed_by_somebody() 
 
 def test_a_training_ended_because_the_batch_script_was_killed() -> None:
     job = JobState("COMPLETING", 0, 3600, killed=True)
-    ended = ExitEvidence(143, asked=signal.SIGTERM, in_job=True, job=job)
+    ended = ExitEvidence(143, received=signal.SIGTERM, in_job=True, job=job)
     assert classify(ended) is Failure.KILLED
 
 
-def record(*attempts: tuple[Failure | None, int | None]) -> RunRecord:
+def record(*tries: tuple[Failure | None, int | None]) -> RunRecord:
     """A run's record; of each try its failure and the steps done, all but the last put back."""
     items = [
         Attempt(
@@ -103,18 +104,18 @@ def record(*attempts: tuple[Failure | None, int | None]) -> RunRecord:
             checkpoint=None if steps is None else [steps // 2, steps % 2],
             requeued=True,
         )
-        for failure, steps in attempts
+        for failure, steps in tries
     ]
-    return RunRecord("ft-1", "sweep", "ft", epochs=EPOCHS, attempts=_not_requeued(items))
+    return RunRecord("ft-1", "sweep", "ft", epochs=EPOCHS, attempts=_not_retried(items))
 
 
-def _not_requeued(items: list[Attempt]) -> list[Attempt]:
+def _not_retried(items: list[Attempt]) -> list[Attempt]:
     return [*items[:-1], dataclasses.replace(items[-1], requeued=False)]
 
 
 def test_a_cancelled_run_is_never_tried_again() -> None:
     decision = decide(FailureConfig(), Failure.CANCELLED, record((Failure.CANCELLED, 3)))
-    assert (decision.action, decision.why) == ("stop", "it was cancelled")
+    assert (decision.action, decision.reason) == ("stop", "the run was cancelled")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_cancelled_run_is_never_tried_again() -> None:
 def test_the_policy_decides(failure: Failure, action: str) -> None:
     decision = decide(FailureConfig(), failure, record((failure, 1)))
     assert decision.action == action
-    assert decision.why == f"cluster.on_failure.{failure.value} is {action}"
+    assert decision.reason == f"cluster.on_failure.{failure.value} is {action}"
 
 
 def test_a_run_is_put_back_so_often_for_what_it_did_itself() -> None:
@@ -139,7 +140,7 @@ def test_a_run_is_put_back_so_often_for_what_it_did_itself() -> None:
     killed = [(Failure.KILLED, 1), (Failure.PREEMPTED, 2), (Failure.KILLED, 3)]
     assert decide(policy, Failure.KILLED, record(*killed)).action == "requeue"
     decision = decide(policy, Failure.KILLED, record(*killed, (Failure.KILLED, 4)))
-    assert (decision.action, decision.why) == ("stop", "cluster.on_failure.retries is 2")
+    assert (decision.action, decision.reason) == ("stop", "cluster.on_failure.retries is 2")
 
 
 def test_launching_a_run_again_gives_it_all_its_retries_again() -> None:
@@ -154,7 +155,7 @@ def test_a_run_that_gets_no_further_in_two_tries_is_stopped() -> None:
     assert decide(FailureConfig(), limit, record((limit, 3), (limit, 3))).action == "requeue"
     decision = decide(FailureConfig(), limit, record((limit, 3), (limit, 3), (limit, 3)))
     assert decision.action == "stop"
-    assert decision.why == "no new checkpoint in two tries; raise cluster.time"
+    assert decision.reason == "no new checkpoint in two attempts; raise cluster.time"
 
 
 def test_a_preemption_between_them_neither_counts_nor_helps() -> None:
@@ -172,7 +173,7 @@ def test_more_memory_is_tried_though_nothing_was_done() -> None:
 
 
 def test_a_run_is_not_sent_to_one_bad_node_after_the_other_for_ever() -> None:
-    bad = [(Failure.NODE_FAILURE, 0)] * BAD_NODES
+    bad = [(Failure.NODE_FAILURE, 0)] * MAX_NODE_FAILURES
     assert decide(FailureConfig(), Failure.NODE_FAILURE, record(*bad)).action == "exclude_node"
     decision = decide(FailureConfig(), Failure.NODE_FAILURE, record(*bad, bad[0]))
     assert decision.action == "stop"
@@ -194,25 +195,25 @@ def test_whatever_happens_to_a_run_but_preemption_it_ends(
     policy: FailureConfig, data: st.DataObject
 ) -> None:
     failures = st.sampled_from([item for item in Failure if item is not Failure.PREEMPTED])
-    attempts: list[tuple[Failure | None, int | None]] = []
-    most = (2 * EPOCHS + 1) * 2 + policy.retries + BAD_NODES + 1
+    tries: list[tuple[Failure | None, int | None]] = []
+    most = (2 * EPOCHS + 1) * 2 + policy.retries + MAX_NODE_FAILURES + 1
     for _ in range(most):
         failure = data.draw(failures)
-        attempts.append((failure, data.draw(st.none() | st.integers(0, 2 * EPOCHS))))
-        if decide(policy, failure, record(*attempts)).action == "stop":
+        tries.append((failure, data.draw(st.none() | st.integers(0, 2 * EPOCHS))))
+        if decide(policy, failure, record(*tries)).action == "stop":
             break
     else:
-        pytest.fail(f"still going after {most} tries: {attempts}")
+        pytest.fail(f"still going after {most} tries: {tries}")
 
 
 @given(POLICIES, st.lists(st.sampled_from(sorted(COUNTED)), min_size=1, max_size=8))
 def test_a_run_is_never_put_back_more_often_than_it_may(
     policy: FailureConfig, failures: list[Failure]
 ) -> None:
-    attempts = [(failure, epoch) for epoch, failure in enumerate(failures, 1)]
+    tries = [(failure, epoch) for epoch, failure in enumerate(failures, 1)]
     put_back = 0
-    for count in range(1, len(attempts) + 1):
-        if decide(policy, attempts[count - 1][0], record(*attempts[:count])).action == "stop":
+    for count in range(1, len(tries) + 1):
+        if decide(policy, tries[count - 1][0], record(*tries[:count])).action == "stop":
             break
         put_back += 1
     assert put_back <= policy.retries

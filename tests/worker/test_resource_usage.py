@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from xray_hpc.worker.resource_usage import (
-    GpuUse,
-    job_out_of_memory,
-    memory_group,
+from xray_hpc.worker.cgroup_memory import (
+    job_ran_out_of_memory,
+    memory_cgroup,
     memory_limit,
-    oom_kills,
+    oom_kill_count,
 )
+from xray_hpc.worker.gpu_usage import GpuUsage
 
 
-def sampled(use: GpuUse) -> float | None:
+def sampled(use: GpuUsage) -> float | None:
     with use:
         end = time.monotonic() + 60
         while use.mean is None and time.monotonic() < end:
@@ -30,7 +30,7 @@ def sampled(use: GpuUse) -> float | None:
 
 def test_the_use_of_all_gpus_is_averaged(site: Any) -> None:
     site.answer("nvidia-smi", "--query-gpu=utilization.gpu *", "90\n45\n")
-    assert sampled(GpuUse(True, every=0.01)) == 67.5
+    assert sampled(GpuUsage(True, every=0.01)) == 67.5
 
 
 def test_only_the_gpus_of_this_job_are_looked_at(
@@ -38,17 +38,17 @@ def test_only_the_gpus_of_this_job_are_looked_at(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     site.answer("nvidia-smi", "* --id=2,3", "12\n")
-    assert sampled(GpuUse(True, every=0.01)) == 12
+    assert sampled(GpuUsage(True, every=0.01)) == 12
 
 
 def test_a_gpu_that_does_not_say_counts_for_nothing(site: Any) -> None:
     site.answer("nvidia-smi", "*", "[N/A]\n30\n")
-    assert sampled(GpuUse(True, every=0.01)) == 30
+    assert sampled(GpuUsage(True, every=0.01)) == 30
 
 
 def test_without_gpus_nothing_is_asked(site: Any) -> None:
     site.act("nvidia-smi", "*", "exit 1")
-    with GpuUse(False, every=0.01) as use:
+    with GpuUsage(False, every=0.01) as use:
         pass
     assert use.mean is None
 
@@ -56,10 +56,10 @@ def test_without_gpus_nothing_is_asked(site: Any) -> None:
 def test_memory_and_cpu_time_are_those_of_the_process_itself() -> None:
     code = """
 import os, subprocess, sys
-from xray_hpc.worker.resource_usage import process_usage
+from xray_hpc.worker.training_process import resource_usage
 work = "x = bytearray(200 * 2**20); sum(range(10**7))"
 process = subprocess.Popen([sys.executable, "-c", work])
-print(process_usage(os.wait4(process.pid, 0)[2]))
+print(resource_usage(os.wait4(process.pid, 0)[2]))
 os._exit(0)  # who waited by himself has nothing left to wait for
 """
     # From a small process, as a worker is: until it executes, a child is as large as its parent.
@@ -89,12 +89,12 @@ V2_KILL = "low 0\nhigh 0\nmax 105\noom 1\noom_kill 2\noom_group_kill 0"
 @pytest.mark.parametrize("files", [{"oom_control": V1_KILL}, {"events": V2_KILL}])
 def test_the_kernels_kills_are_counted(job: Path, files: dict[str, str]) -> None:
     write(job, **files)
-    assert oom_kills(job) == 2
+    assert oom_kill_count(job) == 2
 
 
 def test_without_control_groups_nothing_is_known(job: Path) -> None:
-    assert oom_kills(None) == oom_kills(job) == 0
-    assert not job_out_of_memory(None)
+    assert oom_kill_count(None) == oom_kill_count(job) == 0
+    assert not job_ran_out_of_memory(None)
     assert memory_limit(None) is None
 
 
@@ -103,11 +103,11 @@ def test_a_step_killed_for_memory_is_seen_from_another(job: Path) -> None:
     write(task, oom_control="oom_kill 0", limit_in_bytes="9223372036854771712")
     write(job, oom_control="oom_kill 0", limit_in_bytes="314572800")
     write(job, max_usage_in_bytes="314572800")
-    assert job_out_of_memory(task)
+    assert job_ran_out_of_memory(task)
     write(job, max_usage_in_bytes="210000000")
-    assert not job_out_of_memory(task)
+    assert not job_ran_out_of_memory(task)
     write(job, events=V2_KILL)
-    assert job_out_of_memory(task)
+    assert job_ran_out_of_memory(task)
 
 
 def test_the_least_limit_holds(job: Path) -> None:
@@ -121,5 +121,5 @@ def test_the_least_limit_holds(job: Path) -> None:
 
 
 def test_this_process_has_a_control_group_or_none() -> None:
-    group = memory_group()
+    group = memory_cgroup()
     assert group is None or group.is_absolute()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from xray_hpc.worker import slurm_job as job_module
-from xray_hpc.worker.slurm_job import Job, current_job, job_id, kill_wait
+from xray_hpc.worker.slurm_job import SlurmJob, current_job, job_id, kill_wait
 
 SILENT = "Unable to contact slurm controller"
 # Slurm 22.05, of a task of an array.
@@ -66,7 +66,7 @@ def test_a_job_knows_what_it_was_given(scontrol: Any) -> None:
     assert job is not None
     assert job.submitted is not None
     assert job.submitted.endswith("+00:00")
-    assert job == Job(
+    assert job == SlurmJob(
         id="7_3",
         node="node1",
         restarts=2,
@@ -90,13 +90,13 @@ def test_a_job_goes_on_where_slurm_does_not_answer(site: Any) -> None:
 
 
 def test_the_time_left_is_reckoned_by_slurms_clock_alone(scontrol: Any) -> None:
-    state = Job("7_3", "node1").state()
+    state = SlurmJob("7_3", "node1").state()
     assert state is not None
     assert (state.state, state.restarts, state.time_left) == ("RUNNING", 2, 86400 + 1200)
 
 
 def test_a_job_is_put_back_and_then_asks_for_other_things(scontrol: Any, tmp_path: Path) -> None:
-    job = Job("7_3", "node1", excluded="node[7-8]")
+    job = SlurmJob("7_3", "node1", excluded="node[7-8]")
     assert job.requeue(memory=1500, exclude=["node1"]) is None
     assert said(tmp_path) == [
         "requeue 7_3",
@@ -105,7 +105,7 @@ def test_a_job_is_put_back_and_then_asks_for_other_things(scontrol: Any, tmp_pat
 
 
 def test_memory_asked_for_by_cpu_is_raised_by_cpu(scontrol: Any, tmp_path: Path) -> None:
-    Job("7", "node1", cpus=4, memory_per_cpu=True).requeue(memory=1501)
+    SlurmJob("7", "node1", cpus=4, memory_per_cpu=True).requeue(memory=1501)
     assert said(tmp_path)[1] == "update JobId=7 MinMemoryCPU=376"
 
 
@@ -113,33 +113,33 @@ def test_a_job_that_slurm_has_put_back_already_asks_for_other_things_too(
     scontrol: Any, tmp_path: Path
 ) -> None:
     scontrol.answer("scontrol", "requeue *", "7_3: Job is pending execution", code=1)
-    assert Job("7_3", "node1").requeue(exclude=["node1"]) is None
+    assert SlurmJob("7_3", "node1").requeue(exclude=["node1"]) is None
     assert said(tmp_path) == ["update JobId=7_3 ExcNodeList=node1"]
 
 
 def test_what_slurm_says_against_it_is_handed_on(scontrol: Any, tmp_path: Path) -> None:
     scontrol.answer("scontrol", "requeue *", "Requested operation is presently disabled", code=1)
-    refused = Job("7_3", "node1").requeue(memory=1500)
+    refused = SlurmJob("7_3", "node1").requeue(memory=1500)
     assert refused == "Requested operation is presently disabled"
     assert said(tmp_path) == []
 
 
 def test_a_job_without_a_script_is_not_put_back(scontrol: Any, tmp_path: Path) -> None:
-    assert Job("7", "node1", batch=False).requeue() == "it has no batch script to run again"
+    assert SlurmJob("7", "node1", batch=False).requeue() == "it has no batch script"
     assert said(tmp_path) == []
 
 
 def test_slurms_signals_do_not_end_the_putting_back(scontrol: Any) -> None:
     scontrol.act("scontrol", "requeue *", "kill -TERM $PPID $$")
     scontrol.act("scontrol", "update *", "kill -TERM $$")
-    assert Job("7_3", "node1").requeue(exclude=["node1"]) is None
+    assert SlurmJob("7_3", "node1").requeue(exclude=["node1"]) is None
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_the_largest_node_is_one_with_the_gpus_of_the_job(scontrol: Any) -> None:
-    assert Job("7", "node1", partition="short").largest_memory() == 40000
-    assert Job("7", "node1", partition="main", gpus=2).largest_memory() == 500000
-    assert Job("7", "node1", gpus=7).largest_memory() is None
+    assert SlurmJob("7", "node1", partition="short").largest_memory() == 40000
+    assert SlurmJob("7", "node1", partition="main", gpus=2).largest_memory() == 500000
+    assert SlurmJob("7", "node1", gpus=7).largest_memory() is None
 
 
 def test_it_is_asked_how_long_slurm_waits_before_it_kills(scontrol: Any) -> None:
@@ -155,9 +155,9 @@ def test_a_job_that_another_one_takes_the_place_of_says_so(site: Any) -> None:
     times = "StartTime=2026-11-22T11:00:00 PreemptTime="
     for preempted, when in [(False, "None"), (True, "2026-11-22T11:30:00")]:
         site.answer("scontrol", "*show job*", f"JobId=7 JobState=COMPLETING {times}{when}")
-        assert Job("7", "node1").state().preempted is preempted
+        assert SlurmJob("7", "node1").state().preempted is preempted
     site.answer("scontrol", "*show job*", f"JobId=7 JobState=RUNNING {times}2026-11-22T10:00:00")
-    assert not Job("7", "node1").state().preempted  # that was before this start
+    assert not SlurmJob("7", "node1").state().preempted  # that was before this start
 
 
 @pytest.fixture
@@ -174,18 +174,18 @@ def silent_at_first(scontrol: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_controller_that_is_away_for_a_moment_is_asked_again(
     silent_at_first: Any, tmp_path: Path
 ) -> None:
-    assert Job("7", "node1").requeue(patience=60) is None
+    assert SlurmJob("7", "node1").requeue(patience=60) is None
     assert said(tmp_path) == ["requeue 7"]
 
 
 def test_a_job_hears_of_its_state_when_the_controller_is_back(silent_at_first: Any) -> None:
-    state = Job("7_3", "node1").state(patience=60)
+    state = SlurmJob("7_3", "node1").state(patience=60)
     assert state is not None
     assert state.restarts == 2
 
 
 def test_where_time_is_short_the_controller_is_asked_once(silent_at_first: Any) -> None:
-    assert Job("7_3", "node1").state() is None
+    assert SlurmJob("7_3", "node1").state() is None
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Inside a job: start the training, watch over it, and requeue the job where that helps."""
+"""The worker: it trains the runs of a job, classifies failures and requeues the job."""

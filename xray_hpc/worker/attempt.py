@@ -1,7 +1,7 @@
-"""One try of one run: under its lease, in a child process, with the truth about it in its record.
+"""One attempt at a run: under its lease, in a child process, recorded in ``run.json``.
 
-The child does the TensorFlow work. This process is small, outlives the child however that ends,
-and so can write into ``run.json`` what a killed process cannot.
+TensorFlow runs in the child. This process is small and survives it however the child ends, so it
+can record what a killed process cannot.
 """
 
 from __future__ import annotations
@@ -27,258 +27,254 @@ from xray_hpc.records.run_progress import remove_checkpoints
 from xray_hpc.records.run_record import Failure, RunRecord, Status, now, write_record
 from xray_hpc.worker.attempt_record import (
     AttemptOutcome,
-    begin,
-    conclude,
-    ended_attempt,
-    existing_record,
+    end_attempt,
+    finish_attempt,
+    has_unrecorded_end,
     node_name,
-    unseen,
+    require_record,
+    start_attempt,
 )
-from xray_hpc.worker.failure_policy import (
-    ExitEvidence,
-    FailureDecision,
-    by_policy,
-    classify,
-    told_to_end,
-)
-from xray_hpc.worker.job_signals import Signals
-from xray_hpc.worker.node_check import counts_gpus, look
-from xray_hpc.worker.resource_usage import GpuUse, memory_group, oom_kills, process_usage
-from xray_hpc.worker.slurm_job import KILL_WAIT, Job, JobState
-from xray_hpc.worker.training_process import Child, Log
+from xray_hpc.worker.cgroup_memory import memory_cgroup, oom_kill_count
+from xray_hpc.worker.failure_classification import ExitEvidence, classify, termination_signal
+from xray_hpc.worker.failure_policy import FailureDecision, policy_decision
+from xray_hpc.worker.gpu_usage import GpuUsage, has_nvidia_smi
+from xray_hpc.worker.job_signals import JobSignals
+from xray_hpc.worker.node_check import check_node
+from xray_hpc.worker.slurm_job import KILL_WAIT, JobState, SlurmJob
+from xray_hpc.worker.training_process import RunLog, TrainingProcess
 
 logger = logging.getLogger(__name__)
 
-# An older copy of this job, on a node that Slurm has lost, may live until its lease expires.
-PATIENCE_SECONDS = 1.5 * EXPIRY_SECONDS
-# How long trainings have to end that go on in a later start of their job.
-GRACE_SECONDS = 20.0
-# So many starts of a job wait for the owner of a run, after which somebody must have a look.
-WAITING_STARTS = 4
-# Why Slurm puts a job back by itself, whatever the job thinks of it.
-PUT_BACK_BY_SLURM = (Failure.PREEMPTED, Failure.NODE_FAILURE)
+# An earlier start of this job, on a node that Slurm has lost, may live until its lease expires.
+LEASE_PATIENCE_SECONDS = 1.5 * EXPIRY_SECONDS
+# How long a training may take to save its checkpoint when a later start of its job takes over.
+TAKEOVER_GRACE_SECONDS = 20.0
+# After so many starts of the job have waited for the lease of a run, a user has to look at it.
+MAX_WAITING_STARTS = 4
+# Failures after which Slurm requeues a job by itself, whatever cluster.on_failure says.
+REQUEUED_BY_SLURM = (Failure.PREEMPTED, Failure.NODE_FAILURE)
 
 
 @dataclass(frozen=True)
-class Attempts:
-    """What the tries of one job have in common.
+class AttemptRunner:
+    """Run the attempts of one job.
 
-    ``leases`` are given back when the job has decided about its runs. ``side_by_side`` of them
-    train at once, with ``cpus`` each, ``None`` for all that there are. ``superseded`` is set when
-    a later start of the job, whose node Slurm took for lost, asks for a run: it is to have all.
+    Attributes:
+        cluster: The settings that the runs were launched with.
+        job: The Slurm job, if any.
+        signals: Forwards termination signals to the training processes.
+        leases: Receives the leases; the caller releases them after it has decided about the job.
+        parallel: How many runs train at the same time.
+        cpus: The number of CPUs for each of them; ``None`` for all.
+        superseded: Set when a later start of the same job, whose node Slurm took for lost, requests
+            one of the runs; it then takes over all of them.
     """
 
     cluster: ClusterConfig
-    job: Job | None
-    signals: Signals
+    job: SlurmJob | None
+    signals: JobSignals
     leases: ExitStack
-    side_by_side: int = 1
+    parallel: int = 1
     cpus: int | None = None
     superseded: threading.Event = field(default_factory=threading.Event)
 
-    def attempt(self, paths: RunPaths) -> AttemptOutcome:
-        """Train the run unless it is finished; what goes wrong is said and in the outcome."""
+    def run(self, paths: RunPaths) -> AttemptOutcome:
+        """Train the run unless it is finished. Errors are logged, and part of the outcome."""
         try:
             read_frozen_run(paths)
-            if self.signals.asked is not None:
-                return self._leave(paths, self.signals.asked)
+            if self.signals.received is not None:
+                return self._skip(paths, self.signals.received)
             if self.superseded.is_set():
                 return AttemptOutcome(paths, exit_codes.LEASE_HELD)
-            lease = take_lease(paths, self.job, self.signals)
+            lease = acquire_lease(paths, self.job, self.signals)
             self.leases.enter_context(lease)
             return self._attempt(paths, lease)
         except LeaseError as error:
-            if self.signals.asked is not None:
-                return self._leave(paths, self.signals.asked)
+            if self.signals.received is not None:
+                return self._skip(paths, self.signals.received)
             return self._held(paths, error.owner)
         except UserError as error:
-            return _said(AttemptOutcome(paths, exit_codes.USER_ERROR), str(error))
+            logger.error(str(error))
+            return AttemptOutcome(paths, exit_codes.USER_ERROR)
         except OSError as error:
             if not is_storage_failure(paths.folder, error):
                 raise
-            message = f"{paths.folder} cannot be written to ({error.strerror})"
-            return _said(AttemptOutcome(paths, exit_codes.STORAGE_ERROR, Failure.STORAGE), message)
+            logger.error(f"cannot write to {paths.folder}: {error.strerror}")
+            return AttemptOutcome(paths, exit_codes.STORAGE_ERROR, Failure.STORAGE)
 
     def _held(self, paths: RunPaths, owner: LeaseOwner) -> AttemptOutcome:
-        """Leave a run to its owner; a batch job comes back to see whether that got it done."""
+        """Leave a run to the process that trains it; a batch job is requeued to check on it."""
         decision = None
-        if self.job is not None and self.job.batch and not _is_ours(owner, self.job):
+        if self.job is not None and self.job.batch and not _is_same_or_later_start(owner, self.job):
             starts = request_lease(paths.lease, self.job.id, self.job.restarts)
-            action: Action = "requeue" if starts < WAITING_STARTS else "stop"
-            decision = FailureDecision(
-                action, f"{starts} of {WAITING_STARTS} starts have waited for it"
-            )
-        message = f"{paths.name} is being trained by {owner}"
-        return _said(AttemptOutcome(paths, exit_codes.LEASE_HELD, decision=decision), message)
+            action: Action = "requeue" if starts < MAX_WAITING_STARTS else "stop"
+            reason = f"{starts} of {MAX_WAITING_STARTS} starts have waited for it"
+            decision = FailureDecision(action, reason)
+        logger.error(f"{paths.name} is being trained by {owner}")
+        return AttemptOutcome(paths, exit_codes.LEASE_HELD, decision=decision)
 
-    def _leave(self, paths: RunPaths, asked: signal.Signals) -> AttemptOutcome:
-        """Do nothing about a run of a job that was told to end before its turn came."""
-        record = existing_record(paths)
+    def _skip(self, paths: RunPaths, received: signal.Signals) -> AttemptOutcome:
+        """Leave a run that had not started when its job received a termination signal."""
+        record = require_record(paths)
         if record.status is Status.FINISHED:
             return AttemptOutcome(paths, 0)
-        failure = classify(self._evidence(-asked))
-        # It had no turn, so its tries before have no say.
-        return AttemptOutcome(
-            paths, 128 + asked, failure, by_policy(self.cluster.on_failure, failure)
-        )
+        failure = classify(self._evidence(-received))
+        # This start of the job made no attempt, so the run's earlier attempts do not count.
+        decision = policy_decision(self.cluster.on_failure, failure)
+        return AttemptOutcome(paths, 128 + received, failure, decision)
 
     def _attempt(self, paths: RunPaths, lease: Lease) -> AttemptOutcome:
-        record = existing_record(paths)
+        record = require_record(paths)
         if record.status is Status.FINISHED:
-            remove_checkpoints(paths)  # of a process that ended before it could
-            logger.info(f"{paths.name} is finished already; leaving it as it is")
+            remove_checkpoints(paths)  # left by a process that ended before it could
+            logger.info(f"{paths.name} is already finished")
             return AttemptOutcome(paths, 0)
-        if stopped := self._stopped(paths, record, lease):
-            return stopped
-        begin(paths, record, self.job)
-        unfit = look(paths.folder, self.job) if self.cluster.check_node else None
-        if unfit is not None:
-            error = {"type": "Unfit", "message": unfit.message}
-            code = (
-                exit_codes.STORAGE_ERROR
-                if unfit.failure is Failure.STORAGE
-                else exit_codes.BAD_NODE
-            )
-            outcome = conclude(paths, code, unfit.failure, self.cluster, lease, error=error)
-            return _said(outcome, unfit.message)
+        if outcome := self._not_to_resume(paths, record, lease):
+            return outcome
+        start_attempt(paths, record, self.job)
+        problem = check_node(paths.folder, self.job) if self.cluster.check_node else None
+        if problem is not None:
+            logger.error(problem.message)
+            error = {"type": "Unfit", "message": problem.message}
+            unfit = problem.failure is Failure.NODE_FAILURE
+            code = exit_codes.BAD_NODE if unfit else exit_codes.STORAGE_ERROR
+            return finish_attempt(paths, code, problem.failure, self.cluster, lease, error=error)
         return self._train(paths, lease)
 
-    def _stopped(self, paths: RunPaths, record: RunRecord, lease: Lease) -> AttemptOutcome | None:
-        """Leave a run that is not to go on, though Slurm has put the job back by itself."""
+    def _not_to_resume(
+        self, paths: RunPaths, record: RunRecord, lease: Lease
+    ) -> AttemptOutcome | None:
+        """Return an outcome if the policy stops the run, though Slurm has requeued the job."""
         last = record.attempts[-1] if record.attempts else None
         job = self.job
         if job is None or last is None or last.job_id != job.id or last.restarts >= job.restarts:
             return None
-        said = Failure(last.failure) if last.failure else None
-        failure = Failure.NODE_FAILURE if unseen(record) else said
-        if last.requeued or failure not in PUT_BACK_BY_SLURM:
+        recorded = Failure(last.failure) if last.failure else None
+        failure = Failure.NODE_FAILURE if has_unrecorded_end(record) else recorded
+        if last.requeued or failure not in REQUEUED_BY_SLURM:
             return None
-        decision = by_policy(self.cluster.on_failure, failure)
+        decision = policy_decision(self.cluster.on_failure, failure)
         if decision.action != "stop":
             return None
-        if unseen(record):
-            conclude(paths, -signal.SIGKILL, failure, self.cluster, lease, used={"ended": None})
-        logger.info(f"{paths.name} is left as it is: {decision.why}")
+        if has_unrecorded_end(record):
+            code, unknown = -signal.SIGKILL, {"ended": None}
+            finish_attempt(paths, code, failure, self.cluster, lease, used=unknown)
+        logger.info(f"not resuming {paths.name}: {decision.reason}")
         return AttemptOutcome(paths, 1, failure)
 
     def _train(self, paths: RunPaths, lease: Lease) -> AttemptOutcome:
-        group = memory_group()
-        kills = oom_kills(group)
-        name = f"{now()} on {node_name(self.job)}, job {self.job.id if self.job else None}"
-        with Log(paths, name) as log, GpuUse(bool(self.job and self.job.gpus)) as gpu_use:
-            label = paths.name if self.side_by_side > 1 else None
-            child = Child(paths, self._environment(), label=label)
-            self.signals.watch(child)
+        cgroup = memory_cgroup()
+        oom_kills_before = oom_kill_count(cgroup)
+        heading = f"{now()} on {node_name(self.job)}, job {self.job.id if self.job else None}"
+        with RunLog(paths, heading) as log, GpuUsage(bool(self.job and self.job.gpus)) as gpu_usage:
+            label = paths.name if self.parallel > 1 else None
+            process = TrainingProcess(paths, self._environment(), label=label)
+            self.signals.add(process)
             try:
-                code = child.follow(log, lambda: self._look_at(lease, child))
+                code = process.wait(log, lambda: self._check_lease(lease, process))
             finally:
-                child.end(0)
-                self.signals.forget(child)
+                process.terminate(0)
+                self.signals.remove(process)
         if lease.lost:
-            message = f"the lease of {paths.name} was lost; nothing more is written to it"
-            return _said(AttemptOutcome(paths, exit_codes.LEASE_HELD), message)
-        record = existing_record(paths)
-        used = process_usage(child.rusage) | {"gpu_use": gpu_use.mean}
-        if record.status is Status.FINISHED:  # which is written last: however it ended after that
-            write_record(paths, ended_attempt(paths, record, None, **used))
+            logger.error(f"lost the lease of {paths.name}; writing nothing more to its folder")
+            return AttemptOutcome(paths, exit_codes.LEASE_HELD)
+        record = require_record(paths)
+        used = process.usage() | {"gpu_use": gpu_usage.mean}
+        if record.status is Status.FINISHED:  # written last, so the exit code does not matter
+            write_record(paths, end_attempt(paths, record, None, **used))
             remove_checkpoints(paths)
             return AttemptOutcome(paths, 0)
         if self.superseded.is_set():
-            message = f"a later start of job {self.job.id if self.job else None} asks for it"
-            return _said(
-                AttemptOutcome(paths, exit_codes.LEASE_HELD), f"{paths.name} is left: {message}"
-            )
-        said = record.failure if record.status is Status.FAILED else None
+            job_id = self.job.id if self.job else None
+            logger.error(f"stopped {paths.name}: a later start of job {job_id} takes over")
+            return AttemptOutcome(paths, exit_codes.LEASE_HELD)
+        recorded = record.failure if record.status is Status.FAILED else None
         evidence = self._evidence(
             code,
-            said=Failure(said) if said else None,
-            last_words=child.last_words,
-            oom_kills=oom_kills(group) - kills,
+            recorded=Failure(recorded) if recorded else None,
+            output_tail=process.output_tail,
+            oom_kills=oom_kill_count(cgroup) - oom_kills_before,
         )
-        if evidence.asked is None and said:
+        if evidence.received is None and recorded:
             error = record.error
         else:
-            error, code = None, -(evidence.asked or told_to_end(code) or -code)
+            error, code = None, -(evidence.received or termination_signal(code) or -code)
         failure = classify(evidence)
-        return conclude(paths, code, failure, self.cluster, lease, error=error, used=used)
+        return finish_attempt(paths, code, failure, self.cluster, lease, error=error, used=used)
 
-    def _look_at(self, lease: Lease, child: Child) -> None:
-        """End the child where the run is, or is to be, somebody else's."""
+    def _check_lease(self, lease: Lease, process: TrainingProcess) -> None:
+        """Terminate the process if another one has taken over the run, or wants to."""
         if lease.requested:
             self.superseded.set()
         if lease.lost:
-            child.end(0)
+            process.terminate(0)
         elif self.superseded.is_set():
-            child.end(GRACE_SECONDS)
+            process.terminate(TAKEOVER_GRACE_SECONDS)
 
     def _evidence(self, code: int, **known: Any) -> ExitEvidence:
         job = self.job
         state = None
-        if self.signals.asked is not None:
-            state = self._state_when_asked
-        elif job and known.get("said") is None and told_to_end(code):
+        if self.signals.received is not None:
+            state = self._state_after_signal
+        elif job and known.get("recorded") is None and termination_signal(code):
             state = job.state(KILL_WAIT)
         return ExitEvidence(
             code,
-            asked=self.signals.asked,
+            received=self.signals.received,
             in_job=job is not None,
             job=state,
             restarts=job.restarts if job else 0,
-            notice=self.cluster.signal_time,
+            signal_time=self.cluster.signal_time,
             **known,
         )
 
     @functools.cached_property
-    def _state_when_asked(self) -> JobState | None:
-        """What Slurm said of the job as the first run of it ended by a signal."""
-        return self.job.state(self.signals.patience) if self.job else None
+    def _state_after_signal(self) -> JobState | None:
+        """The job's state when a signal ended its first run; the same for the others."""
+        return self.job.state(self.signals.slurm_patience) if self.job else None
 
     def _environment(self) -> dict[str, str]:
-        bar = self.side_by_side == 1 and sys.stdout.isatty()
+        bar = self.parallel == 1 and sys.stdout.isatty()
         environment = {"XRAY_HPC_BAR": str(int(bar))}
         if self.cpus is not None:
             environment["XRAY_HPC_CPUS"] = str(self.cpus)
         gpus = self.job.gpus if self.job else None
-        # With none it is to use none: a node may show a job those of others.
-        if gpus == 0 or (gpus and self.cluster.check_node and counts_gpus()):
+        # Pass on 0 as well: a node may expose the GPUs of other jobs to a job without any.
+        if gpus == 0 or (gpus and self.cluster.check_node and has_nvidia_smi()):
             environment["XRAY_HPC_GPUS"] = str(gpus)
         return environment
 
 
-def take_lease(paths: RunPaths, job: Job | None, signals: Signals) -> Lease:
-    """Take the run's lease. A batch job waits a while for the owner to end; others do not.
+def acquire_lease(paths: RunPaths, job: SlurmJob | None, signals: JobSignals) -> Lease:
+    """Acquire the lease of the run. A batch job waits for its holder for a while.
 
-    An earlier start of the same job, which lives on though Slurm has lost its node, is told to.
+    If the holder is an earlier start of the same job, which survived on a node that Slurm has lost,
+    it is asked to release the lease.
 
     Raises:
-        LeaseError: somebody else is training it.
+        LeaseError: Another process holds it.
     """
-    end = time.monotonic() + (PATIENCE_SECONDS if job is not None and job.batch else 0)
-    said = False
+    end = time.monotonic() + (LEASE_PATIENCE_SECONDS if job is not None and job.batch else 0)
+    waiting = False
     while True:
         try:
             return Lease.acquire(
                 paths.lease,
                 job=job.id if job else None,
                 restarts=job.restarts if job else 0,
-                should_stop=lambda: signals.asked is not None,
+                should_stop=lambda: signals.received is not None,
             )
         except LeaseError as error:
-            if time.monotonic() >= end or signals.asked is not None:
+            if time.monotonic() >= end or signals.received is not None:
                 raise
-            if job is not None and not said:
-                logger.info(f"{paths.name} is held by {error.owner}; waiting for it")
-                if error.owner.job == job.id and not _is_ours(error.owner, job):
+            if job is not None and not waiting:
+                logger.info(f"{paths.name} is being trained by {error.owner}; waiting for it")
+                if error.owner.job == job.id and not _is_same_or_later_start(error.owner, job):
                     request_lease(paths.lease, job.id, job.restarts)
-            said = True
+            waiting = True
         time.sleep(1)
 
 
-def _is_ours(owner: LeaseOwner, job: Job) -> bool:
-    """Whether the owner is of this start of the job, or of a later one."""
+def _is_same_or_later_start(owner: LeaseOwner, job: SlurmJob) -> bool:
+    """Return whether the owner belongs to this start of the job or to a later one."""
     return owner.job == job.id and owner.restarts >= job.restarts
-
-
-def _said(outcome: AttemptOutcome, message: str) -> AttemptOutcome:
-    logger.error(message)
-    return outcome

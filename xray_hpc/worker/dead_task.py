@@ -1,4 +1,4 @@
-"""What is left to do about the runs of a job whose worker died, or never came to live."""
+"""Handle the runs of a task whose worker was killed, or never started."""
 
 from __future__ import annotations
 
@@ -13,119 +13,124 @@ from xray_hpc.records import exit_codes
 from xray_hpc.records.lease import Lease, LeaseError
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, Status
-from xray_hpc.worker.attempt import take_lease
+from xray_hpc.worker.attempt import acquire_lease
 from xray_hpc.worker.attempt_record import (
     AttemptOutcome,
-    begin,
-    conclude,
-    existing_record,
-    exit_code,
-    unseen,
+    finish_attempt,
+    has_unrecorded_end,
+    require_record,
+    shell_exit_code,
+    start_attempt,
+    valid_record,
 )
-from xray_hpc.worker.failure_policy import ExitEvidence, by_policy, classify
-from xray_hpc.worker.job_signals import Signals
-from xray_hpc.worker.requeue import record_of, requeue_job, say_unwritable
-from xray_hpc.worker.resource_usage import job_out_of_memory, memory_group
-from xray_hpc.worker.slurm_job import KILL_WAIT, Job, JobState, current_job
+from xray_hpc.worker.cgroup_memory import job_ran_out_of_memory, memory_cgroup
+from xray_hpc.worker.failure_classification import ExitEvidence, classify
+from xray_hpc.worker.failure_policy import policy_decision
+from xray_hpc.worker.job_signals import JobSignals
+from xray_hpc.worker.requeue import log_unwritable_folder, requeue_job
+from xray_hpc.worker.slurm_job import KILL_WAIT, JobState, SlurmJob, current_job
 
 logger = logging.getLogger(__name__)
 
-# What srun gives for a task that was killed: 128 + 9, or 256 + 9.
+# What srun returns for a task that received SIGKILL: 128 + 9, or 256 + 9.
 KILLED_CODES = (137, 265)
 
 
-def conclude_dead(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -> None:
-    """Do what a worker could not, where it was killed itself; the task ended with ``code``.
+def handle_dead_task(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -> None:
+    """Record how the task's attempts ended, and requeue the job if needed.
 
-    It is for the batch shell of the job, on the same node. Runs that this start of the job has
-    concluded are left alone. A run whose turn had not come is to be tried again; where none had
-    begun, that counts as a try of the first, so that there is an end to it.
+    The batch shell of the job calls this, on the same node, when the task has ended with ``code``.
+    Runs with an end recorded by this start of the job are left alone. Runs that had not started
+    are requeued; if none had, the first one is charged with an attempt, so that a task that always
+    dies at once is not requeued for ever.
     """
     job = current_job()
     if job is None or code == exit_codes.LEASE_HELD:
         return
     state = job.state(KILL_WAIT)
-    put_back = state is not None and state.restarts > job.restarts
-    if put_back and state is not None and state.state == "RUNNING":
-        return  # a later start of the job, while Slurm took this node for lost
-    dead = _Dead(job, cluster, state, code)
-    todo = [run for run in runs if _is_open(run, job)]
-    begun = [run for run in todo if _tried(run, job)]
-    if not begun:
-        if put_back or dead.failure is Failure.CANCELLED:
+    requeued = state is not None and state.restarts > job.restarts
+    if requeued and state is not None and state.state == "RUNNING":
+        return  # a later start of the job has the runs; Slurm took this node for lost
+    task = _DeadTask(job, cluster, state, code)
+    open_runs = [run for run in runs if _is_open(run, job)]
+    started = [run for run in open_runs if _has_attempt(run, job)]
+    if not started:
+        if requeued or task.failure is Failure.CANCELLED:
             return
-        if not any(_tried(run, job) for run in runs):
-            begun = todo[:1]
-    with Signals(job, cluster.signal_time) as signals, ExitStack() as leases:
+        if not any(_has_attempt(run, job) for run in runs):
+            started = open_runs[:1]
+    with JobSignals(job, cluster.signal_time) as signals, ExitStack() as leases:
         outcomes = []
-        for run in todo:
+        for run in open_runs:
             try:
-                if run in begun:
-                    lease = leases.enter_context(take_lease(run, job, signals))
-                    outcomes.append(dead.conclude(run, lease))
+                if run in started:
+                    lease = leases.enter_context(acquire_lease(run, job, signals))
+                    outcomes.append(task.finish(run, lease))
                 else:
-                    outcomes.append(dead.leave(run))
-            except (LeaseError, UserError) as error:  # a later start of this job trains it
+                    outcomes.append(task.skip(run))
+            except (LeaseError, UserError) as error:  # a later start of this job trains the run
                 logger.info(f"{run.name}: {error}")
             except OSError as error:
-                say_unwritable(run, error)
+                log_unwritable_folder(run, error)
         if outcomes:
-            logger.info(f"the job's task ended with {code}")
-            requeue_job(outcomes, job, cluster, signals.patience)
+            logger.info(f"the task of the job ended with exit code {code}")
+            requeue_job(outcomes, job, cluster, signals.slurm_patience)
 
 
-class _Dead:
-    """A task of a job that ended without a word, with ``code``."""
+class _DeadTask:
+    """A task of a job that ended without recording why."""
 
-    def __init__(self, job: Job, cluster: ClusterConfig, state: JobState | None, code: int) -> None:
+    def __init__(
+        self, job: SlurmJob, cluster: ClusterConfig, state: JobState | None, code: int
+    ) -> None:
         self._job, self._cluster = job, cluster
-        group = memory_group()
-        out_of_memory = job_out_of_memory(group)
+        out_of_memory = job_ran_out_of_memory(memory_cgroup())
         self._code = -signal.SIGKILL if code in KILLED_CODES or out_of_memory else code
-        # While this shell runs, the job does, unless Slurm is about to end it.
+        # The batch shell runs this, so the job is still running unless Slurm is ending it.
         ending = state is not None and (state.state != "RUNNING" or state.restarts > job.restarts)
         evidence = ExitEvidence(
             self._code,
-            asked=signal.SIGTERM if ending else None,
+            received=signal.SIGTERM if ending else None,
             in_job=True,
             job=state,
             restarts=job.restarts,
-            notice=cluster.signal_time,
+            signal_time=cluster.signal_time,
             oom_kills=int(out_of_memory),
         )
         self.failure = classify(evidence)
 
-    def leave(self, run: RunPaths) -> AttemptOutcome:
-        """The outcome of a run whose turn had not come."""
-        decision = by_policy(self._cluster.on_failure, self.failure)
-        return AttemptOutcome(run, exit_code(self._code), self.failure, decision)
+    def skip(self, run: RunPaths) -> AttemptOutcome:
+        """Return the outcome of a run that had not started."""
+        decision = policy_decision(self._cluster.on_failure, self.failure)
+        return AttemptOutcome(run, shell_exit_code(self._code), self.failure, decision)
 
-    def conclude(self, run: RunPaths, lease: Lease) -> AttemptOutcome:
-        """Write how the run's try ended; the training may have been able to say so."""
-        record = existing_record(run)
+    def finish(self, run: RunPaths, lease: Lease) -> AttemptOutcome:
+        """Record the end of the run's attempt; a failure that the training recorded stands."""
+        record = require_record(run)
         failure, error = self.failure, None
-        if not _tried(run, self._job):
-            begin(run, record, self._job)
+        if not _has_attempt(run, self._job):
+            start_attempt(run, record, self._job)
         elif record.status is Status.FAILED and record.failure:
             failure, error = Failure(record.failure), record.error
-        return conclude(
-            run, self._code, failure, self._cluster, lease, error=error, what="its job's task"
+        process = "the task of its job"
+        return finish_attempt(
+            run, self._code, failure, self._cluster, lease, error=error, process=process
         )
 
 
-def _is_open(run: RunPaths, job: Job) -> bool:
-    """Whether the run is neither finished nor given up, nor was concluded by this start."""
-    record = record_of(run)
+def _is_open(run: RunPaths, job: SlurmJob) -> bool:
+    """Return whether the run is unfinished, not given up, and not concluded by this start."""
+    record = valid_record(run)
     if record is None or record.status is Status.FINISHED:
         return False
     last = record.attempts[-1] if record.attempts else None
-    if last is None or last.job_id != job.id or unseen(record):
+    if last is None or last.job_id != job.id or has_unrecorded_end(record):
         return True
     return last.requeued and last.restarts != job.restarts
 
 
-def _tried(run: RunPaths, job: Job) -> bool:
-    """Whether this start of the job began a try of the run."""
-    record = record_of(run)
+def _has_attempt(run: RunPaths, job: SlurmJob) -> bool:
+    """Return whether the run's last attempt was made by this start of the job."""
+    record = valid_record(run)
     last = record.attempts[-1] if record and record.attempts else None
     return last is not None and (last.job_id, last.restarts) == (job.id, job.restarts)

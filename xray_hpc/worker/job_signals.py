@@ -1,4 +1,4 @@
-"""Signals that ask a job to end, passed on to its trainings."""
+"""Termination signals of a job, forwarded to its training processes."""
 
 from __future__ import annotations
 
@@ -9,86 +9,88 @@ import time
 from types import FrameType
 from typing import Any
 
-from xray_hpc.worker.failure_policy import TOLD_TO_END
-from xray_hpc.worker.slurm_job import Job, kill_wait
-from xray_hpc.worker.training_process import Child
+from xray_hpc.worker.failure_classification import TERMINATION_SIGNALS
+from xray_hpc.worker.slurm_job import SlurmJob, kill_wait
+from xray_hpc.worker.training_process import TrainingProcess
 
-# Of what is left of a job, trainings leave so many seconds for the records and Slurm.
-KEPT_SECONDS = 2
+# The last seconds before Slurm's SIGKILL, reserved for writing records and requeueing.
+RESERVED_SECONDS = 2
 GRACE_SECONDS = 30.0
-LEAST_SECONDS = 2.0
-# How long Slurm's controller may be away while nobody is about to kill this process.
-PATIENCE_SECONDS = 120.0
+MIN_GRACE_SECONDS = 2.0
+# How long to wait for an unreachable controller if no SIGKILL is imminent.
+CONTROLLER_SECONDS = 120.0
 
 
-class Signals:
-    """While it is entered, a signal that asks this process to end ends the children instead.
+class JobSignals:
+    """Forward termination signals to the training processes instead of ending this process.
 
-    It covers all the time in which a record says ``running``, so that the record is put right
-    whenever the signal comes. ``asked`` is the first signal that came. ``notice`` is how many
-    seconds before its time limit the job is told of it. A signal that is ignored stays so.
+    A context manager, entered for as long as a record may say ``running``, so that the record is
+    corrected whenever a signal arrives. Ignored signals stay ignored.
+
+    Attributes:
+        received: The first termination signal that arrived.
     """
 
-    def __init__(self, job: Job | None, notice: int) -> None:
-        self.asked: signal.Signals | None = None
-        self._came: dict[signal.Signals, float] = {}
-        self._job, self._notice = job, notice
-        self._children: set[Child] = set()
-        self._before: dict[signal.Signals, Any] = {}
+    def __init__(self, job: SlurmJob | None, signal_time: int) -> None:
+        self.received: signal.Signals | None = None
+        self._times: dict[signal.Signals, float] = {}
+        self._job, self._signal_time = job, signal_time
+        self._processes: set[TrainingProcess] = set()
+        self._previous: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Signals:
-        self._before = {
-            number: signal.signal(number, self._end)
-            for number in TOLD_TO_END
-            if signal.getsignal(number) is not signal.SIG_IGN  # as nohup has it
+    def __enter__(self) -> JobSignals:
+        self._previous = {
+            number: signal.signal(number, self._handle)
+            for number in TERMINATION_SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN  # nohup ignores SIGHUP
         }
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        self._came.setdefault(signal.Signals(number), time.monotonic())
-        self.asked = self.asked or signal.Signals(number)
-        for child in list(self._children):
-            child.end(math.inf)
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._times.setdefault(signal.Signals(number), time.monotonic())
+        self.received = self.received or signal.Signals(number)
+        for process in list(self._processes):
+            process.terminate(math.inf)
 
-    def limit(self) -> None:
-        """Kill the children that take too long to end; to be called every now and then.
+    def kill_overdue(self) -> None:
+        """Kill the processes that have not ended in time; call this regularly.
 
-        It is not for a signal's handler: Slurm is asked how long that is.
+        Not for use in a signal handler: it asks Slurm how long that time is.
         """
-        for number, came in list(self._came.items()):
-            for child in list(self._children):
-                child.end(came + self._grace(number) - time.monotonic())
+        for number, arrived in list(self._times.items()):
+            for process in list(self._processes):
+                process.terminate(arrived + self._grace(number) - time.monotonic())
 
     def _grace(self, number: signal.Signals) -> float:
         if number is signal.SIGUSR2:
-            return max(self._notice / 2, LEAST_SECONDS)
-        return max(self._kill_wait - KEPT_SECONDS, LEAST_SECONDS)
+            return max(self._signal_time / 2, MIN_GRACE_SECONDS)
+        return max(self._kill_wait - RESERVED_SECONDS, MIN_GRACE_SECONDS)
 
     @functools.cached_property
     def _kill_wait(self) -> float:
         return GRACE_SECONDS if self._job is None else kill_wait()
 
     @property
-    def patience(self) -> float:
-        """How many seconds there are to wait for Slurm's answer, before it kills this process."""
-        if not self._came:
-            return PATIENCE_SECONDS
+    def slurm_patience(self) -> float:
+        """How many seconds to wait for Slurm's controller before this process is killed."""
+        if not self._times:
+            return CONTROLLER_SECONDS
         ends = [
-            came + (self._notice if number is signal.SIGUSR2 else self._kill_wait)
-            for number, came in list(self._came.items())
+            arrived + (self._signal_time if number is signal.SIGUSR2 else self._kill_wait)
+            for number, arrived in list(self._times.items())
         ]
-        return max(min(ends) - KEPT_SECONDS - time.monotonic(), 0)
+        return max(min(ends) - RESERVED_SECONDS - time.monotonic(), 0)
 
-    def watch(self, child: Child) -> None:
-        """End ``child`` at the next signal, or now if one came before."""
-        self._children.add(child)
-        if self.asked is not None:
-            child.end(math.inf)
+    def add(self, process: TrainingProcess) -> None:
+        """Terminate ``process`` when a signal arrives, or now if one has arrived already."""
+        self._processes.add(process)
+        if self.received is not None:
+            process.terminate(math.inf)
 
-    def forget(self, child: Child) -> None:
-        """The child has ended."""
-        self._children.discard(child)
+    def remove(self, process: TrainingProcess) -> None:
+        """Stop forwarding signals to a process that has ended."""
+        self._processes.discard(process)

@@ -1,77 +1,78 @@
-"""Whether this node is fit to train on, looked at before a training starts."""
+"""Check whether a node is fit for training before an attempt uses it."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.records.run_record import Failure
-from xray_hpc.worker.resource_usage import GPU_PROGRAM, GPU_TIMEOUT, memory_group, memory_limit
-from xray_hpc.worker.slurm_job import Job
+from xray_hpc.worker.cgroup_memory import memory_cgroup, memory_limit
+from xray_hpc.worker.gpu_usage import NVIDIA_SMI, TIMEOUT_SECONDS, has_nvidia_smi
+from xray_hpc.worker.slurm_job import SlurmJob
 
 MEBIBYTE = 2**20
 SCRATCH_MEBIBYTES = 256
 RESULTS_MEBIBYTES = 64
-INODES = 100
+MIN_INODES = 100
 
 
 @dataclass(frozen=True)
-class Unfit:
-    """What a training would fail on, and whose fault that is."""
+class NodeProblem:
+    """A reason not to train here, and the failure to record for it."""
 
     failure: Failure
     message: str
 
 
-def look(results: Path, job: Job | None) -> Unfit | None:
-    """What is wrong with this node, or with the folder ``results``; ``None`` where nothing is."""
-    trouble = _scratch()
+def check_node(results: Path, job: SlurmJob | None) -> NodeProblem | None:
+    """Check GPUs, memory and scratch space of this node, and space in the folder ``results``.
+
+    Returns:
+        The first problem found; ``None`` if there is none.
+    """
+    scratch = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
+    message = disk_problem(scratch, SCRATCH_MEBIBYTES)
     if job is not None:
-        trouble = _gpus(job) or _memory(job) or trouble
-    if trouble is not None:
-        return Unfit(Failure.NODE_FAILURE, trouble)
-    trouble = space_trouble(results, RESULTS_MEBIBYTES)
-    return Unfit(Failure.STORAGE, trouble) if trouble else None
+        message = _gpu_problem(job) or _memory_problem(job) or message
+    if message is not None:
+        return NodeProblem(Failure.NODE_FAILURE, message)
+    message = disk_problem(results, RESULTS_MEBIBYTES)
+    return NodeProblem(Failure.STORAGE, message) if message else None
 
 
-def counts_gpus() -> bool:
-    """Whether this node can tell how many NVIDIA GPUs it has."""
-    return shutil.which(GPU_PROGRAM) is not None
-
-
-def _gpus(job: Job) -> str | None:
-    if not job.gpus or not counts_gpus():
+def _gpu_problem(job: SlurmJob) -> str | None:
+    if not job.gpus or not has_nvidia_smi():
         return None
     try:
-        answer = subprocess.run(
-            [GPU_PROGRAM, "-L"], capture_output=True, text=True, timeout=GPU_TIMEOUT
+        done = subprocess.run(
+            [NVIDIA_SMI, "-L"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return f"{GPU_PROGRAM} does not answer"
-    # A slice of a GPU is a line of its own, below its GPU's.
-    seen = len(re.findall(r"^GPU \d+:", answer.stdout, re.MULTILINE))
-    slices = len(re.findall(r"^\s+MIG ", answer.stdout, re.MULTILINE))
-    if max(seen, slices) >= job.gpus:  # more where jobs are not confined to their own
+        return f"{NVIDIA_SMI} does not respond"
+    # MIG slices are listed on lines of their own, below their GPU.
+    gpus = len(re.findall(r"^GPU \d+:", done.stdout, re.MULTILINE))
+    slices = len(re.findall(r"^\s+MIG ", done.stdout, re.MULTILINE))
+    visible = max(gpus, slices)
+    if visible >= job.gpus:  # more on clusters that do not confine jobs to their own GPUs
         return None
-    said = " ".join((answer.stderr or answer.stdout).split())[:200]
-    why = f" ({GPU_PROGRAM}: {said})" if answer.returncode else ""
-    return f"{seen} of {job.gpus} GPUs are to be seen{why}"
+    output = " ".join((done.stderr or done.stdout).split())[:200]
+    details = f" ({NVIDIA_SMI}: {output})" if done.returncode else ""
+    return f"only {gpus} of {job.gpus} GPUs are visible{details}"
 
 
-def _memory(job: Job) -> str | None:
-    """Less than half of what was asked for: what others left behind, or never gave back."""
+def _memory_problem(job: SlurmJob) -> str | None:
+    """Return a message if less than half of the requested memory is available."""
     if job.memory is None:
         return None
     available = _available_memory()
-    limit = memory_limit(memory_group())
-    for size, what in ((available, "available"), (limit, "allowed to this job")):
+    limit = memory_limit(memory_cgroup())
+    for size, what in ((available, "available on the node"), (limit, "allowed in its cgroup")):
         if size is not None and size < job.memory / 2:
-            return f"{size} MiB of memory are {what}; its job asked for {job.memory} MiB"
+            return f"the job requested {job.memory} MiB of memory, but {size} MiB are {what}"
     return None
 
 
@@ -84,22 +85,17 @@ def _available_memory() -> int | None:
     return int(found[1]) // 1024 if found else None
 
 
-def _scratch() -> str | None:
-    folder = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
-    return space_trouble(folder, SCRATCH_MEBIBYTES)
-
-
-def space_trouble(folder: Path, mebibytes: int) -> str | None:
-    """Why nothing of some size can be written to ``folder``, or ``None``."""
+def disk_problem(folder: Path, mebibytes: int) -> str | None:
+    """Return why ``mebibytes`` MiB cannot be written to ``folder``; ``None`` if they can."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
         found = os.statvfs(folder)
     except OSError as error:
-        return f"{folder} cannot be written to ({error.strerror})"
+        return f"cannot write to {folder}: {error.strerror}"
     free = found.f_bavail * found.f_frsize // MEBIBYTE
     if free < mebibytes:
-        return f"{folder} has {free} MiB left; {mebibytes} are needed"
-    if found.f_files and found.f_favail < INODES:  # some file systems do not count them
-        return f"{folder} has room for {found.f_favail} more files; {INODES} are needed"
+        return f"{folder} has {free} MiB of free space; {mebibytes} MiB are needed"
+    if found.f_files and found.f_favail < MIN_INODES:  # some file systems do not count inodes
+        return f"{folder} has {found.f_favail} free inodes; {MIN_INODES} are needed"
     return None

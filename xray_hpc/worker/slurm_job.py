@@ -1,4 +1,4 @@
-"""The Slurm job that this process is part of: what it was given, and putting it back."""
+"""The Slurm job of this process: its resources, its state, and how to requeue it."""
 
 from __future__ import annotations
 
@@ -19,97 +19,96 @@ from xray_hpc.slurm.units import parse_mebibytes, parse_seconds
 
 logger = logging.getLogger(__name__)
 
-# A cluster that does not say how long a job has between SIGTERM and SIGKILL: Slurm's own default.
+# Slurm's default for the seconds between SIGTERM and SIGKILL.
 KILL_WAIT = 30
 RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class JobState:
-    """What Slurm says of a job now.
+    """The present state of a job, from ``scontrol show job``."""
 
-    ``state`` is its word (RUNNING, COMPLETING, ...), ``restarts`` how often it was put back,
-    ``time_left`` seconds, ``None`` where there is no limit, ``killed`` whether its batch script
-    was killed by SIGKILL, ``node_down`` whether Slurm has given up the node of this process,
-    ``preempted`` whether another job is to have its place.
-    """
-
-    state: str
-    restarts: int
-    time_left: float | None
-    killed: bool = False
-    node_down: bool = False
+    state: str  # RUNNING, COMPLETING, ...
+    restarts: int  # how often it has been requeued
+    time_left: float | None  # seconds; None without a time limit
+    killed: bool = False  # SIGKILL ended its batch script
+    node_down: bool = False  # Slurm has set the node of this process down
     preempted: bool = False
 
 
 @dataclass(frozen=True)
-class Job:
-    """The job of this process. ``memory`` is MiB of the node, ``time_limit`` minutes.
+class SlurmJob:
+    """The Slurm job of this process. A value that Slurm did not report is ``None``."""
 
-    ``id`` is as ``squeue`` writes it, ``17`` or ``17_3``; ``batch`` whether it has a script that
-    can run again, ``submitted`` when Slurm took it (back), in UTC. What Slurm did not say is
-    ``None``.
-    """
-
-    id: str
-    node: str
-    restarts: int = 0
-    batch: bool = True
+    id: str  # as squeue prints it: 17, or 17_3 for an array task
+    node: str  # Slurm's name of this node
+    restarts: int = 0  # how often it had been requeued when this start of it began
+    batch: bool = True  # it has a batch script, and so can be requeued
     gpus: int | None = None
     cpus: int | None = None
-    memory: int | None = None
-    memory_per_cpu: bool = False
-    time_limit: int | None = None
-    submitted: str | None = None
+    memory: int | None = None  # MiB on this node
+    memory_per_cpu: bool = False  # the memory was requested per CPU
+    time_limit: int | None = None  # minutes
+    submitted: str | None = None  # when it was submitted or last requeued, in UTC
     partition: str | None = None
-    excluded: str | None = None
+    excluded: str | None = None  # the node list of --exclude
 
     def state(self, patience: float = 0) -> JobState | None:
-        """What Slurm says of the job now; ``None`` where it says nothing.
+        """Return the present state of the job; ``None`` if Slurm does not report it.
 
-        While its controller does not answer it is asked again, for ``patience`` seconds.
+        An unreachable controller is requeued for ``patience`` seconds.
         """
-        said = _show(self.id, patience)
-        if "JobState" not in said:
+        shown = _show(self.id, patience)
+        if "JobState" not in shown:
             return None
-        left = None
-        if (limit := parse_seconds(said.get("TimeLimit", ""))) is not None:
-            left = limit - (parse_seconds(said.get("RunTime", "")) or 0)
-        killed = said.get("ExitCode", "").endswith(":9")
-        restarts = int(said.get("Restarts", 0))
-        lost = restarts > self.restarts and self._node_down()
-        # Both by one clock. It may be that of an earlier start, which was preempted.
-        preempted = said.get("PreemptTime", "None") not in ("None", "Unknown") and (
-            said["PreemptTime"] >= said.get("StartTime", "")
+        time_left = None
+        if (limit := parse_seconds(shown.get("TimeLimit", ""))) is not None:
+            time_left = limit - (parse_seconds(shown.get("RunTime", "")) or 0)
+        restarts = int(shown.get("Restarts", 0))
+        # A preemption before StartTime was that of an earlier start of the job.
+        preempted = shown.get("PreemptTime", "None") not in ("None", "Unknown") and (
+            shown["PreemptTime"] >= shown.get("StartTime", "")
         )
-        return JobState(said["JobState"], restarts, left, killed, lost, preempted)
+        return JobState(
+            state=shown["JobState"],
+            restarts=restarts,
+            time_left=time_left,
+            killed=shown.get("ExitCode", "").endswith(":9"),
+            node_down=restarts > self.restarts and self._node_is_down(),
+            preempted=preempted,
+        )
 
-    def _node_down(self) -> bool:
+    def _node_is_down(self) -> bool:
         try:
-            return run_command(
-                ["sinfo", "--noheader", f"--nodes={self.node}", "--format=%T"]
-            ).startswith(("down", "fail"))
+            state = run_command(["sinfo", "--noheader", f"--nodes={self.node}", "--format=%T"])
         except SlurmError:
             return False
+        return state.startswith(("down", "fail"))
 
     def requeue(
         self, *, memory: int | None = None, exclude: Sequence[str] = (), patience: float = 0
     ) -> str | None:
-        """Put the job back into the queue; give what Slurm said if it does not do it.
+        """Requeue the job, with changed requirements if given.
 
-        The job asks for ``memory`` MiB from then on, and not for the nodes ``exclude``. Slurm ends
-        it with SIGTERM at once. That is ignored by Slurm's commands, which change the job yet, and
-        by this process, until somebody gives it other handlers. While the controller does not
-        answer it is asked again, for ``patience`` seconds.
+        Slurm sends SIGTERM to the job at once. Slurm's commands ignore it here, because they still
+        have to update the job, and so does this process until it installs other handlers.
+
+        Args:
+            memory: MiB to request from now on.
+            exclude: Nodes to exclude from now on.
+            patience: For how many seconds an unreachable controller is requeued.
+
+        Returns:
+            ``None``, or Slurm's reason if the job is not requeued.
         """
         if not self.batch:
-            return "it has no batch script to run again"
+            return "it has no batch script"
         for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         try:
-            _insist(["scontrol", "requeue", self.id], patience)
+            _ask_with_patience(["scontrol", "requeue", self.id], patience)
         except JobPendingError:
-            pass  # Slurm has requeued it
+            pass  # Slurm has requeued it by itself
         except SlurmError as error:
             return str(error)
         changes = []
@@ -118,17 +117,17 @@ class Job:
         elif memory is not None:
             changes.append(f"MinMemoryNode={memory}")
         if exclude:
-            nodes = dict.fromkeys([*filter(None, [self.excluded]), *exclude])
-            changes.append(f"ExcNodeList={','.join(nodes)}")
+            excluded = dict.fromkeys([*filter(None, [self.excluded]), *exclude])
+            changes.append(f"ExcNodeList={','.join(excluded)}")
         if changes:
             try:
-                _insist(["scontrol", "update", f"JobId={self.id}", *changes], patience)
+                _ask_with_patience(["scontrol", "update", f"JobId={self.id}", *changes], patience)
             except SlurmError as error:
-                logger.warning(f"Slurm did not take {' '.join(changes)} ({error})")
+                logger.warning(f"Slurm refused {' '.join(changes)} for the requeued job: {error}")
         return None
 
     def largest_memory(self) -> int | None:
-        """The memory in MiB of the largest node that has what else the job was given."""
+        """Return the memory in MiB of the largest node with the job's partition, GPUs and CPUs."""
         try:
             fitting = [
                 node.megabytes
@@ -143,50 +142,49 @@ class Job:
 
 
 def job_id(environ: Mapping[str, str] = os.environ) -> str | None:
-    """This job's id as ``squeue`` writes it, ``17`` or ``17_3``; ``None`` outside of Slurm."""
+    """Return this job's id, ``17`` or ``17_3`` as in ``squeue``; ``None`` outside of Slurm."""
     if array := environ.get("SLURM_ARRAY_JOB_ID"):
         return f"{array}_{environ['SLURM_ARRAY_TASK_ID']}"
     return environ.get("SLURM_JOB_ID")
 
 
-def current_job(environ: Mapping[str, str] = os.environ) -> Job | None:
-    """The job that this process is part of; ``None`` outside of Slurm."""
+def current_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:
+    """Return the job of this process; ``None`` outside of Slurm."""
     name = job_id(environ)
     if name is None:
         return None
-    said = _show(name)
-    resources = _resources(said)
-    cpus = environ.get("SLURM_CPUS_PER_TASK") or said.get("NumCPUs", "")
-    limit = parse_seconds(said.get("TimeLimit", ""))
-    return Job(
+    shown = _show(name)
+    cpus = environ.get("SLURM_CPUS_PER_TASK") or shown.get("NumCPUs", "")
+    limit = parse_seconds(shown.get("TimeLimit", ""))
+    return SlurmJob(
         id=name,
         node=environ.get("SLURMD_NODENAME") or socket.gethostname(),
         restarts=int(environ.get("SLURM_RESTART_COUNT", 0)),
-        batch=said.get("BatchFlag") != "0",  # it is 1, and 2 after the job was put back
-        gpus=_gpus(said, environ),
+        batch=shown.get("BatchFlag") != "0",  # 1, or 2 after a requeue
+        gpus=_gpu_count(shown, environ),
         cpus=int(cpus) if cpus.isdigit() else None,
-        memory=parse_mebibytes(resources.get("mem", "")),
-        memory_per_cpu="MinMemoryCPU" in said,
+        memory=parse_mebibytes(_allocated(shown).get("mem", "")),
+        memory_per_cpu="MinMemoryCPU" in shown,
         time_limit=None if limit is None else limit // 60,
-        submitted=_utc(said.get("SubmitTime", "")),
-        partition=said.get("Partition"),
-        excluded=None if said.get("ExcNodeList") == "(null)" else said.get("ExcNodeList"),
+        submitted=_utc(shown.get("SubmitTime", "")),
+        partition=shown.get("Partition"),
+        excluded=None if shown.get("ExcNodeList") == "(null)" else shown.get("ExcNodeList"),
     )
 
 
 def _show(job: str, patience: float = 0) -> dict[str, str]:
-    """``scontrol show job`` by its keys; empty where Slurm does not answer."""
+    """Return the fields of ``scontrol show job``; none if Slurm does not answer."""
     try:
-        return parse_fields(_insist(["scontrol", "-o", "show", "job", job], patience))
+        return parse_fields(_ask_with_patience(["scontrol", "-o", "show", "job", job], patience))
     except SlurmError:
         return {}
 
 
-def _insist(command: list[str], patience: float) -> str:
-    """What a command of Slurm's prints, once the controller answers.
+def _ask_with_patience(command: list[str], patience: float) -> str:
+    """Return the output of a Slurm command, requeued while the controller is unreachable.
 
     Raises:
-        SlurmError: it failed, or got no answer for ``patience`` seconds.
+        SlurmError: The command failed, or the controller did not answer for ``patience`` seconds.
     """
     end = time.monotonic() + patience
     while True:
@@ -198,28 +196,30 @@ def _insist(command: list[str], patience: float) -> str:
         time.sleep(RETRY_SECONDS)
 
 
-def _resources(said: Mapping[str, str]) -> dict[str, str]:
-    given = said.get("AllocTRES") or said.get("TRES", "")  # the former since Slurm 23
-    return dict(re.findall(r"([\w/]+)=([^,]+)", given))
+def _allocated(shown: Mapping[str, str]) -> dict[str, str]:
+    """Return the trackable resources (TRES) of a job: ``{"cpu": "4", "mem": "16G", ...}``."""
+    resources = shown.get("AllocTRES") or shown.get("TRES", "")  # AllocTRES since Slurm 23
+    return dict(re.findall(r"([\w/]+)=([^,]+)", resources))
 
 
-def _gpus(said: Mapping[str, str], environ: Mapping[str, str]) -> int | None:
-    """How many GPUs the job was given; ``None`` where that cannot be told."""
-    named = environ.get("SLURM_JOB_GPUS") or environ.get("SLURM_STEP_GPUS") or ""
-    resources = _resources(said)
-    if count := len([gpu for gpu in named.split(",") if gpu]):
+def _gpu_count(shown: Mapping[str, str], environ: Mapping[str, str]) -> int | None:
+    """Return the number of GPUs of the job; ``None`` if Slurm does not tell."""
+    indices = environ.get("SLURM_JOB_GPUS") or environ.get("SLURM_STEP_GPUS") or ""
+    allocated = _allocated(shown)
+    if count := len([index for index in indices.split(",") if index]):
         return count
-    if count := int(resources.get("gres/gpu", 0)):
+    if count := int(allocated.get("gres/gpu", 0)):
         return count
-    # A cluster may not count its GPUs, or give shares of them: then what was asked for tells.
-    hints = [value for key, value in said.items() if "TRES" in key.upper()]
+    # Some clusters do not count GPUs, or allocate shares of them. Then any sign of a GPU in the
+    # request means that the number is unknown, not 0.
+    hints = [value for key, value in shown.items() if "TRES" in key.upper()]
     hints.append("gpu" if environ.get("CUDA_VISIBLE_DEVICES") else "")
-    unknown = not resources or any(re.search("gpu|gres", hint) for hint in hints)
+    unknown = not allocated or any(re.search("gpu|gres", hint) for hint in hints)
     return None if unknown else 0
 
 
 def kill_wait() -> int:
-    """How many seconds pass between Slurm's SIGTERM and its SIGKILL."""
+    """Return the seconds between Slurm's SIGTERM and its SIGKILL (``KillWait``)."""
     try:
         found = re.match(r"\d+", settings().get("KillWait", ""))
     except UserError:
@@ -228,7 +228,7 @@ def kill_wait() -> int:
 
 
 def _utc(text: str) -> str | None:
-    """A time of Slurm's, which is this site's, in UTC."""
+    """Return a time of Slurm's, which is local, in UTC; ``None`` if it is not a time."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

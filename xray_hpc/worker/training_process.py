@@ -1,4 +1,4 @@
-"""The training process of a run: started, listened to, ended, and its use of the machine told."""
+"""The training process of a run and the run's log file."""
 
 from __future__ import annotations
 
@@ -19,45 +19,54 @@ from xray_hpc.records.paths import RunPaths
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
-KEPT_BYTES = 4096
+TAIL_BYTES = 4096
 
 
-class Child:
-    """``python -m xray_hpc.training RUN_FOLDER``.
+class TrainingProcess:
+    """``python -m xray_hpc.training RUN_FOLDER``, started on construction.
 
-    It holds the end of a pipe whose number is ``XRAY_HPC_PARENT``, and ends when this process does.
-    With a ``label`` this process's own output gets whole lines of it that begin with the label.
-    ``end`` may be called by a signal's handler and by any thread, before and after it has ended.
+    The process holds one end of a pipe, whose number is in ``XRAY_HPC_PARENT``, and ends when this
+    process does. ``terminate`` may be called from signal handlers and from any thread, even after
+    the process has ended.
+
+    Args:
+        paths: The run to train.
+        environment: Variables to add to this process's environment.
+        label: Prefix for each line that is copied to stdout; ``None`` to copy the output as it is.
     """
 
     def __init__(
         self, paths: RunPaths, environment: Mapping[str, str], *, label: str | None = None
     ) -> None:
         self._label = label
-        listening, self._alive = os.pipe()
+        read_end, self._write_end = os.pipe()
         self._lock = threading.RLock()
         self._kill_at: float | None = None
-        self._last = b""
-        self.rusage: Any = None
+        self._tail = b""
+        self._rusage: Any = None
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-u", "-m", "xray_hpc.training", str(paths.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment, "XRAY_HPC_PARENT": str(listening)},
-                pass_fds=[listening],
+                env={**os.environ, **environment, "XRAY_HPC_PARENT": str(read_end)},
+                pass_fds=[read_end],
             )
         finally:
-            os.close(listening)
+            os.close(read_end)
 
     @property
-    def last_words(self) -> str:
-        """The end of its output."""
-        return self._last.decode(errors="replace")
+    def output_tail(self) -> str:
+        """The last 4 KiB of its output."""
+        return self._tail.decode(errors="replace")
 
-    def end(self, grace: float) -> None:
-        """Ask it to end, once; kill it if it has not after ``grace`` seconds."""
+    def usage(self) -> dict[str, Any]:
+        """Return the ``peak_memory`` (MiB) and ``cpu_seconds`` of the ended process."""
+        return resource_usage(self._rusage)
+
+    def terminate(self, grace: float) -> None:
+        """Send SIGTERM, once, and SIGKILL after ``grace`` seconds, or now if that is 0 or less."""
         with self._lock:
             kill_at = time.monotonic() + grace
             if self._kill_at is None and grace > 0:
@@ -68,13 +77,13 @@ class Child:
 
     def _signal(self, number: int) -> None:
         with self._lock:
-            if self.rusage is None:
+            if self._rusage is None:
                 os.kill(self._process.pid, number)
 
-    def follow(self, log: Log, check: Callable[[], None]) -> int:
-        """Copy its output to ``log`` and to this process's own until it ends; its exit code.
+    def wait(self, log: RunLog, check: Callable[[], None]) -> int:
+        """Copy the output to ``log`` and stdout until the process ends; return its exit code.
 
-        ``-n`` stands for death by signal n. ``check`` is called every now and then.
+        The code is ``-n`` if signal n killed it. ``check`` is called regularly.
         """
         output = self._process.stdout
         assert output is not None
@@ -83,56 +92,71 @@ class Child:
             while code is None:
                 block = self._read(output)
                 if block:
-                    self._pass_on(block, log)
+                    self._copy(block, log)
                 else:
                     code = self._reap()
                 check()
                 if self._kill_at is not None and time.monotonic() > self._kill_at:
                     self._signal(signal.SIGKILL)
-            # Its last words; a process that it left behind may hold the pipe open for ever.
+            # Do not read to the end of the file: a grandchild may hold the pipe open for ever.
             while block := self._read(output, 0):
-                self._pass_on(block, log)
-        os.close(self._alive)
+                self._copy(block, log)
+        os.close(self._write_end)
         return code
 
     def _read(self, output: IO[bytes], seconds: float = POLL_SECONDS) -> bytes:
-        """What there is to read, after a while at the latest; nothing at its end too."""
+        """Return what can be read within ``seconds``; nothing at the end of the file either."""
         ready, _, _ = select.select([output], [], [], seconds)
         block = os.read(output.fileno(), 1 << 16) if ready else b""
-        if ready and not block:  # closed; it is about to end
+        if ready and not block:  # closed: the process is about to end
             time.sleep(POLL_SECONDS / 10)
         return block
 
     def _reap(self) -> int | None:
-        """Its exit code once it has ended, with what it used in ``rusage``."""
+        """Return the exit code if the process has ended, and remember its resource usage."""
         with self._lock:
             pid, status, rusage = os.wait4(self._process.pid, os.WNOHANG)
             if pid == 0:
                 return None
-            self.rusage = rusage
+            self._rusage = rusage
             self._process.returncode = os.waitstatus_to_exitcode(status)
             return self._process.returncode
 
-    def _pass_on(self, block: bytes, log: Log) -> None:
-        self._last = (self._last + block)[-KEPT_BYTES:]
+    def _copy(self, block: bytes, log: RunLog) -> None:
+        self._tail = (self._tail + block)[-TAIL_BYTES:]
         lines = log.add(block)
         if self._label is not None:
             block = b"".join(f"{self._label}: ".encode() + line for line in lines)
-        with contextlib.suppress(OSError):  # nobody may be reading any more
+        with contextlib.suppress(OSError):  # stdout may be closed, and the run must not fail for it
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
 
 
-class Log:
-    """A run's log, added to; a context manager.
+def resource_usage(rusage: Any) -> dict[str, Any]:
+    """Return ``peak_memory`` (MiB) and ``cpu_seconds`` from the ``rusage`` of ``os.wait4``.
 
-    Of a bar, which is redrawn, it gets the last state only. Where it cannot be written, that is
-    said once: the job's own output has the same lines.
+    The peak of a cgroup is not used: it includes the page cache, for which no job needs to ask.
+    """
+    return {
+        "peak_memory": round(rusage.ru_maxrss / 1024),
+        "cpu_seconds": round(rusage.ru_utime + rusage.ru_stime, 1),
+    }
+
+
+class RunLog:
+    """The ``log`` file of a run, opened for appending; a context manager.
+
+    Of a progress bar, which redraws its line, only the last state is written. If the file cannot be
+    written, that is logged once: the output of the job has the same lines.
+
+    Args:
+        paths: The run.
+        heading: The first line of this attempt's part.
     """
 
     def __init__(self, paths: RunPaths, heading: str) -> None:
         self._file: IO[bytes] | None = None
-        self._kept = b""
+        self._partial = b""
         try:
             self._file = paths.log.open("ab", buffering=0)
         except OSError as error:
@@ -140,28 +164,28 @@ class Log:
         self.add(f"--- {heading}\n".encode())
 
     def add(self, block: bytes) -> list[bytes]:
-        """Write the lines that are whole by now, and give them."""
-        *ended, self._kept = (self._kept + block).split(b"\n")
-        lines = [line.rpartition(b"\r")[2].rstrip() + b"\n" for line in ended]
+        """Write the lines that ``block`` completes, and return them."""
+        *complete, self._partial = (self._partial + block).split(b"\n")
+        lines = [line.rpartition(b"\r")[2].rstrip() + b"\n" for line in complete]
         self._write(b"".join(lines))
         return lines
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, text: bytes) -> None:
         if self._file is not None:
             try:
-                self._file.write(line)
+                self._file.write(text)
             except OSError as error:
                 self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        logger.warning(f"the log is not written any more: {error}")
+        logger.warning(f"cannot write the log of the run, continuing without it: {error}")
         self._file = None
 
-    def __enter__(self) -> Log:
+    def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._kept:
-            self._write(self._kept.rpartition(b"\r")[2] + b"\n")
+        if self._partial:
+            self._write(self._partial.rpartition(b"\r")[2] + b"\n")
         if self._file is not None:
             self._file.close()

@@ -1,7 +1,7 @@
-"""Do every fault to real jobs, and write what came out into RESULTS.md: ``python -m tests.faults``.
+"""Inject faults into real Slurm jobs: ``python -m tests.faults``.
 
-It needs root and Slurm's packages (tests/slurm/install.sh). ``--only NAME...`` prints the table of
-some faults and leaves RESULTS.md alone.
+Writes the results into RESULTS.md, or prints them with ``--only NAME...``. Requires root and
+Slurm's packages (tests/slurm/install.sh).
 """
 
 from __future__ import annotations
@@ -10,95 +10,92 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.faults.faults import FAULTS
-from tests.faults.proving import Outcome, prove
+from tests.faults.injection import FaultResult, inject
+from tests.faults.registry import FAULTS
 from tests.slurm.configuration import slurm_version
 
 FOLDER = Path(__file__).parent
 
 HEAD = """\
-# What came of faults
+# Fault injection results
 
-Runs of a stand-in for training (standin.py: epochs, checkpoints and files, but no TensorFlow) on a
-throw-away cluster with real Slurm daemons, under the real launch, worker and training process. A
-run counts as lost or run twice by its own audit, not by what its record says.
+Faults in runs of a fake training (fake_training.py: epochs, checkpoints and files, but no
+TensorFlow) on a throwaway cluster with real Slurm daemons, under the real launcher, worker and
+training entry point. Lost and repeated epochs are counted from the audit of each run, not from its
+record.
 
-{when}, Slurm {slurm}, commit {commit}: `{command}` ({seconds:.0f} s)
+{date}, Slurm {slurm}, commit {commit}: `{command}` ({seconds:.0f} s)
 
-| fault | how it was done | runs | finished by itself | by the same launch again | \
-epochs lost at most | epochs run twice | outcome |
+| fault | method | runs | finished unaided | finished after another launch | \
+epochs lost at most | epochs repeated | outcome |
 | --- | --- | --: | --: | --: | --: | --: | --- |
 """
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--times", type=int, default=5, help="runs that a fault is done to (5)")
+    parser.add_argument("--times", type=int, default=5, help="runs for each fault (default: 5)")
     parser.add_argument("--only", nargs="+", choices=sorted(FAULTS), metavar="NAME")
-    parser.add_argument("--together", type=int, default=3, help="faults at a time (3)")
-    chosen = parser.parse_args()
-    began = time.monotonic()
-    with ThreadPoolExecutor(chosen.together) as pool:
-        names = chosen.only or list(FAULTS)
-        # The longest first, so that nothing is left to wait for in the end.
-        proofs = {
-            name: pool.submit(_proof, name, chosen.times)
-            for name in sorted(names, key=lambda name: -FAULTS[name].share)
+    parser.add_argument("--together", type=int, default=3, help="parallel faults (default: 3)")
+    arguments = parser.parse_args()
+    start = time.monotonic()
+    with ThreadPoolExecutor(arguments.together) as pool:
+        names = arguments.only or list(FAULTS)
+        # The longest first, so that none of them is left over at the end.
+        futures = {
+            name: pool.submit(_inject, name, arguments.times)
+            for name in sorted(names, key=lambda name: -FAULTS[name].sweeps)
         }
-        outcomes = [proofs[name].result() for name in names]
-    text = table(outcomes, time.monotonic() - began)
-    if chosen.only:
+        results = [futures[name].result() for name in names]
+    text = results_table(results, time.monotonic() - start)
+    if arguments.only:
         print(text)
     else:
         (FOLDER / "RESULTS.md").write_text(text)
-    return int(any(outcome.wrong for outcome in outcomes))
+    return int(any(result.problems for result in results))
 
 
-def _proof(name: str, times: int) -> Outcome:
-    began = time.monotonic()
-    outcome = prove(FAULTS[name], times)
-    verdict = "\n".join(["WRONG", *outcome.wrong]) if outcome.wrong else "as it should be"
-    print(f"{name}: {outcome.runs} runs, {time.monotonic() - began:.0f} s: {verdict}", flush=True)
-    return outcome
+def _inject(name: str, times: int) -> FaultResult:
+    start = time.monotonic()
+    result = inject(FAULTS[name], times)
+    summary = "\n".join(["PROBLEMS", *result.problems]) if result.problems else "as expected"
+    print(f"{name}: {result.runs} runs, {time.monotonic() - start:.0f} s: {summary}", flush=True)
+    return result
 
 
-def table(outcomes: Iterable[Outcome], seconds: float) -> str:
-    """The page: a line for each fault."""
+def results_table(results: Iterable[FaultResult], seconds: float) -> str:
+    """Return the text of RESULTS.md, with a row for each fault."""
     head = HEAD.format(
-        when=time.strftime("%Y-%m-%d"),
+        date=time.strftime("%Y-%m-%d"),
         slurm=".".join(f"{part:02}" for part in slurm_version()),
         commit=_git("rev-parse", "--short", "HEAD"),
-        command=f"python {' '.join(_words(sys.argv))}",
+        command=" ".join(["python", "-m", "tests.faults", *sys.argv[1:]]),
         seconds=seconds,
     )
-    return head + "".join(map(_row, outcomes))
+    return head + "".join(map(_row, results))
 
 
-def _row(outcome: Outcome) -> str:
-    notes = "; ".join(f"{count} {note}" for note, count in sorted(outcome.notes.items()))
+def _row(result: FaultResult) -> str:
+    notes = "; ".join(f"{count} {note}" for note, count in sorted(result.notes.items()))
     cells = (
-        outcome.fault.name,
-        f"{outcome.fault.how} ({notes})" if notes else outcome.fault.how,
-        outcome.runs,
-        outcome.alone,
-        outcome.runs - outcome.alone,
-        outcome.lost,
-        outcome.twice,
-        "all finished, as uninterrupted" if not outcome.wrong else f"{len(outcome.wrong)} wrong",
+        result.fault.name,
+        f"{result.fault.method} ({notes})" if notes else result.fault.method,
+        result.runs,
+        result.unaided,
+        result.runs - result.unaided,
+        result.epochs_lost,
+        result.epochs_repeated,
+        f"{len(result.problems)} problems" if result.problems else "all finished, equal digests",
     )
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
-def _words(arguments: Sequence[str]) -> list[str]:
-    return ["-m", "tests.faults", *arguments[1:]]
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=FOLDER, capture_output=True, text=True)
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, text=True)
     return done.stdout.strip()
 
 

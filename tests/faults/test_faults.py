@@ -1,4 +1,4 @@
-"""Some of the faults, each done once; `python -m tests.faults` does all of them, and more often."""
+"""Some of the faults, each into one run; ``python -m tests.faults`` injects all, more often."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.faults.faults import FAULTS
-from tests.faults.proving import Outcome, prove
+from tests.faults.injection import FaultResult, inject
+from tests.faults.registry import FAULTS
 from tests.slurm.client import without
 from tests.slurm.cluster import installing, missing_programs
 
@@ -26,21 +26,21 @@ QUICK = (
     "disk_full",
     "launcher_killed",
 )
-TOGETHER = 6
+PARALLEL = 6
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> Mapping[str, Outcome]:
+def results() -> Mapping[str, FaultResult]:
     if os.geteuid() != 0:
         without("only root can start a cluster for each fault")
     if missing := missing_programs():
         without(f"not installed: {', '.join(missing)} ({installing()})")
-    with ThreadPoolExecutor(TOGETHER) as pool:
-        return dict(zip(QUICK, pool.map(lambda name: prove(FAULTS[name], 1), QUICK), strict=True))
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return dict(zip(QUICK, pool.map(lambda name: inject(FAULTS[name], 1), QUICK), strict=True))
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_run_comes_through(outcomes: Mapping[str, Outcome], name: str) -> None:
-    assert outcomes[name].wrong == []
-    assert outcomes[name].twice == 0
-    assert outcomes[name].lost <= 1
+def test_fault_does_not_change_the_result(results: Mapping[str, FaultResult], name: str) -> None:
+    assert results[name].problems == []
+    assert results[name].epochs_repeated == 0
+    assert results[name].epochs_lost <= 1

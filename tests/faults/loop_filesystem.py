@@ -1,4 +1,4 @@
-"""File systems that can be filled or made read-only without harm to anything else."""
+"""A file system in a file, which can be filled or made read-only without harm to anything else."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A launch wants 20 MB of free space for each run.
+# A launch requires 20 MB of free space for each run.
 SIZE_MB = 256
 
 
 @contextmanager
 def mounted(folder: Path) -> Iterator[Path]:
-    """An ext4 of its own on ``folder``, in a file beside it."""
+    """Mount a new ext4 on ``folder``; its image is beside the folder."""
     image = _image(folder)
     folder.mkdir()
     with image.open("wb") as file:
         file.truncate(SIZE_MB << 20)
-    _do("mkfs.ext4", "-q", str(image))
-    _do("mount", "-o", "loop", str(image), str(folder))
+    _run("mkfs.ext4", "-q", str(image))
+    _run("mount", "-o", "loop", str(image), str(folder))
     try:
         yield folder
     finally:
-        _do("umount", "--lazy", str(folder))
+        _run("umount", "--lazy", str(folder))
 
 
 def fill(folder: Path) -> Path:
-    """Leave no byte free; give the file that takes the room."""
+    """Fill the file system to the last byte; return the file to delete in order to free it."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for block in (1 << 20, 1 << 10):
@@ -40,7 +40,7 @@ def fill(folder: Path) -> Path:
 
 
 def make_read_only(folder: Path) -> None:
-    """As ext4 does by itself after an error of the disk, with files open for writing."""
+    """Abort the file system, as ext4 does after a disk error, even with files open for writing."""
     subprocess.run(["mount", "-o", "remount,abort", str(folder)], capture_output=True)
     probe = folder / "probe"
     try:
@@ -51,14 +51,14 @@ def make_read_only(folder: Path) -> None:
 
 
 def make_writable(folder: Path) -> None:
-    """Mount it anew, once nobody has a file open there."""
-    _do("umount", str(folder))
-    _do("mount", "-o", "loop", str(_image(folder)), str(folder))
+    """Mount the file system again; no process may have a file open on it."""
+    _run("umount", str(folder))
+    _run("mount", "-o", "loop", str(_image(folder)), str(folder))
 
 
 def _image(folder: Path) -> Path:
     return folder.with_suffix(".image")
 
 
-def _do(*command: str) -> None:
+def _run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)

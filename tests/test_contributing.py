@@ -15,8 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from xray_hpc.config.hydra_app import to_mapping
 from xray_hpc.launching.resolve_run import RunResolver
-from xray_hpc.models import registry
-from xray_hpc.models.registry import MODELS, Model
+from xray_hpc.models.registry import MODELS, ModelSpec
 from xray_hpc.resources import resource
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
@@ -31,7 +30,8 @@ def sixth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, body in BLOCKS.items():
         if name.startswith("conf/"):
             (tmp_path / name).write_text(body)
-    (entry,) = eval("{" + BLOCKS["xray_hpc/models/registry.py"] + "}", {"Model": Model}).items()
+    entries = "{" + BLOCKS["xray_hpc/models/registry.py"] + "}"
+    (entry,) = eval(entries, {"ModelSpec": ModelSpec}).items()
     monkeypatch.setitem(MODELS, *entry)
     module = types.ModuleType("xray_hpc.models.tiny")
     exec(BLOCKS["xray_hpc/models/tiny.py"], module.__dict__)
@@ -54,6 +54,6 @@ def test_it_composes_builds_and_predicts(sixth: Path, tmp_path: Path) -> None:
 
     from xray_hpc.models.build_model import build_model
 
-    for size in (run.config.data.input_size, registry.MODELS["tiny"].minimum):
+    for size in (run.config.data.input_size, MODELS["tiny"].minimum):
         model = build_model(run.config.model, (size, size, 1), 2)
         assert model(np.zeros((2, size, size, 1))).shape == (2, 1)

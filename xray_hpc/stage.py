@@ -12,16 +12,16 @@ from xray_hpc.config import hydra_app
 from xray_hpc.config.run_config import AugmentConfig, ModelConfig
 from xray_hpc.config.schema import build
 from xray_hpc.launching.plan import make_plan
-from xray_hpc.models.registry import resolve
-from xray_hpc.models.weights_download import fetch_weights
+from xray_hpc.models.resolve_model import resolve_model
+from xray_hpc.models.weights_download import download_weights
 
 
 def _stage(composed: hydra_app.Composed) -> int:
     from xray_hpc.data.augmentation_figure import NamedAugmentation  # imports matplotlib
     from xray_hpc.data.stage_data import stage_data
 
-    model, _ = resolve(build(ModelConfig, composed.values["model"], "model"))
-    fetch_weights(model)
+    model, _ = resolve_model(build(ModelConfig, composed.values["model"], "model"))
+    download_weights(model)
     plan = make_plan([(composed.overrides, composed.values)], default_name=composed.sweep_name)
     (run,) = plan.runs
     sets = {

@@ -25,8 +25,8 @@ from xray_hpc.errors import UserError
 from xray_hpc.features.cut import extractor_model
 from xray_hpc.features.forward_pass import batch_of
 from xray_hpc.features.store import Arrays, features, load
+from xray_hpc.models.build_model import build_run_model
 from xray_hpc.training.train_run import prepare_devices
-from xray_hpc.training.training_model import build
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,7 +75,7 @@ def test_float16_rounds_those_that_train_alone(tmp_path: Path, computed: Arrays)
 
 
 def test_outputs_too_large_for_float16_are_refused_in_one_line(tmp_path: Path) -> None:
-    model = build(CONFIG, 2, strategy())
+    model = build_run_model(CONFIG, 2, strategy())
     scale = model.get_layer("demo_backbone").get_layer("stage3_down_bn").gamma
     scale.assign(1e6 * scale)
     halves, whole = (
@@ -90,7 +90,7 @@ def test_outputs_too_large_for_float16_are_refused_in_one_line(tmp_path: Path) -
 
 def test_weights_that_are_no_numbers_are_left_to_the_training_to_tell(tmp_path: Path) -> None:
     """As without outputs that are kept: its loss is no number then."""
-    model = build(CONFIG, 2, strategy())
+    model = build_run_model(CONFIG, 2, strategy())
     model.get_layer("demo_backbone").get_layer("stem_conv").kernel.assign(
         np.full((3, 3, 1, 16), np.nan)
     )
@@ -102,7 +102,7 @@ def test_weights_that_are_no_numbers_are_left_to_the_training_to_tell(tmp_path: 
 def test_what_float16_cannot_compute_is_told_as_such(tmp_path: Path) -> None:
     config = changed(train_precision="mixed_float16")
     try:
-        model = build(config, 2, strategy())
+        model = build_run_model(config, 2, strategy())
         scale = model.get_layer("demo_backbone").get_layer("stage3_down_bn").gamma
         scale.assign(1e6 * scale)
         keeps = features(config, noise(), model, PLACES[1], tmp_path)

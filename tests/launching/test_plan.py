@@ -13,7 +13,7 @@ from xray_hpc.data import index
 from xray_hpc.data.index import Index
 from xray_hpc.errors import UserError
 from xray_hpc.launching.plan import make_plan
-from xray_hpc.models.registry import HDF5
+from xray_hpc.models.weights_files import HDF5_SIGNATURE
 
 CNN = "model.name=cnn"
 
@@ -187,7 +187,7 @@ def test_moving_the_images_does_not_change_the_name(composer: Any, tmp_path: Pat
 def test_weights_are_named_by_their_content(composer: Any, tmp_path: Path) -> None:
     names = []
     for file, content in (("a.h5", b"1"), ("b.h5", b"1"), ("c.h5", b"2")):
-        (tmp_path / file).write_bytes(HDF5 + content)
+        (tmp_path / file).write_bytes(HDF5_SIGNATURE + content)
         names.append(composer.plan([f"model.weights={tmp_path}/{file}"]).runs[0].name)
     assert names[0] == names[1] != names[2]
 
@@ -214,7 +214,7 @@ def test_an_empty_sweep_is_refused(composer: Any) -> None:
         ("train.learning_rate=0", r"train\.learning_rate is 0\.0; it must be more than 0"),
         ("train.learning_rate=-1", r"train\.learning_rate is -1\.0; it must be more than 0"),
         ("model.unfreeze=26", r"model\.unfreeze is 26, but demo has 25 layers; use 1 to 25"),
-        ("data.image_size=31", r"data\.image_size is 31, too small for demo; use 32 or more"),
+        ("data.image_size=31", r"data\.image_size is 31, too small for demo; use at least 32"),
         ("model.backbone=resnet152", r"did you mean 'resnet152v2'\?"),
         ("model.name=fft", r"model 'fft' is unknown; did you mean 'ft'\?"),
         ("model.weights=imagenet", r"model\.weights of demo 'imagenet' is unknown"),

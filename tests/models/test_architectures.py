@@ -1,4 +1,4 @@
-"""Each network against its tutorial's own listing, layer by layer."""
+"""Each network against the listing of its tutorial, layer by layer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL = {
     "lung": ModelConfig("lung"),
     "vgg": ModelConfig("vgg"),
 }
-"""Every model, to be built for 46 px."""
+"""Every model, for images of 46 px."""
 
 
 def cnn() -> Iterator[layers.Layer]:
@@ -44,7 +44,7 @@ def cnn() -> Iterator[layers.Layer]:
 
 
 def conv() -> Iterator[layers.Layer]:
-    """reduced.txt, the blocks of ``class Conv`` and what stands on them."""
+    """reduced.txt, the blocks and the head of ``class Conv``."""
     for filters in (32, 64, 128, 128):
         yield layers.Conv2D(filters=filters, kernel_size=(3, 3))
         yield layers.BatchNormalization()
@@ -66,7 +66,7 @@ def lung() -> Iterator[layers.Layer]:
 
 
 def vgg() -> Iterator[layers.Layer]:
-    """vgg.txt, without its second Flatten, of what is flat."""
+    """vgg.txt, without its second, redundant Flatten."""
     yield layers.Conv2D(64, (3, 3), padding="same", activation="relu")
     yield layers.Conv2D(64, (3, 3), padding="same", activation="relu")
     yield layers.MaxPooling2D((2, 2), strides=(2, 2))
@@ -97,7 +97,7 @@ def built(tutorial: Iterator[layers.Layer], shape: tuple[int, ...]) -> list[laye
 
 
 def check_listing(ours: list[layers.Layer], theirs: list[layers.Layer]) -> list[str]:
-    """Compare output shapes, activations, dropout and weights; name layers that lack a bias."""
+    """Compare output shapes, activations, dropout and weights; return layers without a bias."""
     unbiased = []
     for our, their in zip(ours, theirs, strict=True):
         assert our.output.shape == their.output.shape, our.name
@@ -149,7 +149,7 @@ def without_preprocessing(model: keras.Model) -> list[layers.Layer]:
     ],
     ids=["cnn", "conv", "lung", "vgg"],
 )
-def test_a_network_is_that_of_its_tutorial_but_for_biases_that_do_nothing(
+def test_network_equals_its_tutorial_except_for_ineffective_biases(
     config: ModelConfig,
     shape: tuple[int, int, int],
     classes: int,
@@ -165,7 +165,7 @@ def test_a_network_is_that_of_its_tutorial_but_for_biases_that_do_nothing(
     assert model.count_params() == total - biases
 
 
-def test_the_82923_weights_of_lung_are_where_the_tutorial_has_them() -> None:
+def test_lung_has_the_tutorials_82923_weights() -> None:
     model = build_model(ModelConfig("lung"), (512, 512, 1), 3)
     counts = {layer.name: layer.count_params() for layer in model.layers if layer.count_params()}
     assert counts == {"conv1": 104, "conv2": 148, "score": 82_671}
@@ -177,15 +177,15 @@ def stacked() -> keras.Model:
     return build_model(ModelConfig("stacked", backbones=STACKED), (32, 32, 3), 2)
 
 
-def test_the_head_of_the_stacked_model_is_the_tutorials(stacked: keras.Model) -> None:
+def test_stacked_model_has_the_tutorials_head(stacked: keras.Model) -> None:
     head = stacked.layers[stacked.layers.index(stacked.get_layer("together")) + 1 :]
     assert check_listing(head, built(stacked_head(), (1664 + 1280,))) == []
 
 
-def test_the_backbones_of_the_stacked_model_are_those_that_keras_publishes(
+def test_stacked_model_has_the_backbones_of_keras_applications(
     stacked: keras.Model,
 ) -> None:
-    """Their weights as keras.io lists them, less those of the top of 1,000 classes."""
+    """The expected counts are those of keras.io without the layer for 1,000 classes."""
     for name, features, published in (
         ("densenet169", 1664, 14_307_880),
         ("mobilenet_v2", 1280, 3_538_984),
@@ -195,7 +195,7 @@ def test_the_backbones_of_the_stacked_model_are_those_that_keras_publishes(
         assert stacked.get_layer(f"{name}_pool").output.shape == (None, features)
 
 
-def test_of_the_stacked_model_the_head_alone_trains(stacked: keras.Model) -> None:
+def test_stacked_model_trains_only_its_head(stacked: keras.Model) -> None:
     trained = [variable.path for variable in stacked.trainable_variables]
     assert trained == [
         *("head1_bn/gamma", "head1_bn/beta", "head1/kernel", "head1/bias"),
@@ -209,7 +209,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 46, 46, 1)).astype(np.uin
 
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize(("classes", "units"), [(2, 1), (3, 3)])
-def test_every_model_gives_probabilities(name: str, classes: int, units: int) -> None:
+def test_every_model_returns_probabilities(name: str, classes: int, units: int) -> None:
     scores = np.asarray(build_model(SMALL[name], IMAGES.shape[1:], classes)(IMAGES))
     assert scores.shape == (3, units)
     assert scores.dtype == np.float32
@@ -227,7 +227,7 @@ def test_every_model_gives_probabilities(name: str, classes: int, units: int) ->
         ("auto", 7, 7, "softmax"),
     ],
 )
-def test_the_output_is_what_the_configuration_says(
+def test_output_layer_follows_the_configuration(
     output: Any, classes: int, units: int, activation: str
 ) -> None:
     model = build_model(ModelConfig("lung", output=output), IMAGES.shape[1:], classes)
@@ -236,7 +236,7 @@ def test_the_output_is_what_the_configuration_says(
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_several_replicas_share_statistics_and_draw_dropout_for_the_whole_batch(name: str) -> None:
+def test_replicas_use_global_batch_statistics_and_dropout(name: str) -> None:
     for replicas, dropout in ((1, "Dropout"), (2, "GlobalBatchDropout")):
         flat = list(flat_layers(build_model(SMALL[name], (46, 46, 1), 2, replicas=replicas)))
         normalizations = [x for x in flat if isinstance(x, layers.BatchNormalization)]
@@ -245,8 +245,8 @@ def test_several_replicas_share_statistics_and_draw_dropout_for_the_whole_batch(
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_no_bias_is_taken_out_again_by_a_normalization_behind_it(name: str) -> None:
-    """Only rounding errors would move it, by another step on each number of devices."""
+def test_no_bias_precedes_a_batch_normalization(name: str) -> None:
+    """The normalization would cancel it, so its gradient would be rounding error."""
     between = (layers.Activation, layers.MaxPooling2D, layers.ReLU)
     chain = [
         layer

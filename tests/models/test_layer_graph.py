@@ -1,4 +1,4 @@
-"""The graph of a model is what Keras says of it in public."""
+"""The graph that is read from private attributes equals the public one of ``get_config``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.models.backbones import build_backbone
 from xray_hpc.models.build_model import build_model
-from xray_hpc.models.layer_graph import flat_layers, given, sources, taken
+from xray_hpc.models.layer_graph import flat_layers, input_names, input_tensor, output_tensor
 
 SHAPE = (32, 32, 1)
 
@@ -25,7 +25,7 @@ def model(name: str) -> keras.Model:
 
 
 def histories(value: Any) -> Iterator[str]:
-    """The layers that the tensors of a saved call come from."""
+    """Yield the names of the layers whose tensors a saved call takes."""
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
             yield value["config"]["keras_history"][0]
@@ -37,29 +37,31 @@ def histories(value: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", ["backbone", "model"])
-def test_sources_are_those_of_the_saved_configuration(name: str) -> None:
+def test_input_names_are_those_of_the_saved_configuration(name: str) -> None:
     built = model(name)
     saved = {item["name"]: item["inbound_nodes"] for item in built.get_config()["layers"]}
-    found = {layer.name: sources(layer) for layer in built.layers}
+    found = {layer.name: input_names(layer) for layer in built.layers}
     assert found == {name: list(dict.fromkeys(histories(nodes))) for name, nodes in saved.items()}
     assert any(len(names) > 1 for names in found.values()) == (name == "backbone")
 
 
-def test_a_layer_gives_what_the_next_one_takes() -> None:
+def test_output_tensor_of_a_layer_is_the_input_tensor_of_the_next() -> None:
     built = model("model")
-    assert given(built.get_layer("pool")) is taken(built.get_layer("demo_backbone"))
-    assert given(built.get_layer("demo_backbone")) is not built.get_layer("demo_backbone").input
+    assert input_tensor(built.get_layer("pool")) is output_tensor(built.get_layer("demo_backbone"))
+    assert (
+        input_tensor(built.get_layer("demo_backbone")) is not built.get_layer("demo_backbone").input
+    )
 
 
-def test_between_what_a_layer_takes_and_gives_lies_that_layer() -> None:
+def test_model_between_input_and_output_tensor_is_the_layer() -> None:
     built = model("model")
     hidden = built.get_layer("hidden")
-    alone = keras.Model(given(hidden), taken(hidden))
+    alone = keras.Model(input_tensor(hidden), output_tensor(hidden))
     values = np.random.default_rng(0).normal(size=(2, 128)).astype(np.float32)
     np.testing.assert_array_equal(alone(values), hidden(values))
 
 
-def test_layers_of_nested_models_are_told_in_their_place() -> None:
+def test_flat_layers_replaces_nested_models_by_their_layers() -> None:
     names = [layer.name for layer in flat_layers(model("model"))]
     inner = [layer.name for layer in model("backbone").layers]
     assert "demo_backbone" not in names

@@ -1,4 +1,4 @@
-"""What a network is fed for raw pixels, and that a saved model needs nothing of this package."""
+"""Preprocessing inside models, also of saved models without this package."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def scaled(pixels: Pixels, scaling: str) -> npt.NDArray[np.float32]:
 
 
 def preprocessed(config: ModelConfig, pixels: Pixels) -> npt.NDArray[np.float32]:
-    """What the backbone of ``config`` is given for raw ``pixels``."""
+    """Return the input of the backbone of ``config`` for raw ``pixels``."""
     inputs = layers.Input(pixels.shape[1:])
     return np.asarray(keras.Model(inputs, preprocess(config, inputs, config.backbone))(pixels))
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "densenet121"])
-def test_preprocessing_inside_the_model_is_that_of_the_backbone(name: str) -> None:
+def test_preprocess_equals_that_of_keras_applications(name: str) -> None:
     module = {
         "mobilenet_v2": keras.applications.mobilenet_v2,
         "densenet121": keras.applications.densenet,
@@ -48,26 +48,26 @@ def test_preprocessing_inside_the_model_is_that_of_the_backbone(name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "densenet121", None])
-def test_the_tutorials_own_scaling_is_an_option_for_every_model(name: str | None) -> None:
+def test_preprocess_can_scale_to_unit_range_for_every_backbone(name: str | None) -> None:
     found = preprocessed(ModelConfig("any", name, preprocessing="unit"), PIXELS)
     np.testing.assert_allclose(found, PIXELS / 255, atol=1e-6)
 
 
-def test_grey_images_are_repeated_for_a_backbone_of_three_channels() -> None:
+def test_preprocess_repeats_grey_images_for_an_rgb_backbone() -> None:
     config = ModelConfig("tl", "mobilenet_v2", "none", preprocessing="unit")
     grey = preprocessed(config, PIXELS[..., :1])
     np.testing.assert_allclose(grey, np.repeat(PIXELS[..., :1], 3, axis=-1) / 255, atol=1e-6)
 
 
-def test_colour_images_are_averaged_for_the_grey_backbone() -> None:
+def test_preprocess_averages_rgb_images_for_a_grey_backbone() -> None:
     config = ModelConfig("tl", "demo", "none", preprocessing="unit")
     expected = PIXELS.mean(axis=-1, keepdims=True) / 255
     np.testing.assert_allclose(preprocessed(config, PIXELS), expected, atol=1e-5)
 
 
 @given(arrays(np.uint8, st.tuples(st.just(2), st.just(3), st.just(3), st.sampled_from([1, 3]))))
-def test_midrange_is_the_tutorials_formula_on_each_image(pixels: Pixels) -> None:
-    """``mid = (max + min) / 2; image / mid - 1``, and a black image is black."""
+def test_midrange_scales_each_image_by_its_own_range(pixels: Pixels) -> None:
+    """``mid = (max + min) / 2; image / mid - 1``; a black image becomes -1."""
     found = scaled(pixels, "midrange")
     for image, raw in zip(found, pixels.astype(np.float64), strict=True):
         middle = (raw.max() + raw.min()) / 2
@@ -86,7 +86,7 @@ def half_precision() -> Iterator[None]:
 
 @pytest.mark.parametrize("scaling", ["tf", "torch", "unit", "midrange"])
 @pytest.mark.usefixtures("half_precision")
-def test_half_precision_scales_as_finely_as_single(scaling: str) -> None:
+def test_scale_computes_in_float32_under_mixed_precision(scaling: str) -> None:
     found = scaled(PIXELS, scaling)
     keras.config.set_dtype_policy("float32")
     np.testing.assert_array_equal(found, scaled(PIXELS, scaling))
@@ -95,7 +95,7 @@ def test_half_precision_scales_as_finely_as_single(scaling: str) -> None:
 
 LOADER = """
 import sys
-sys.modules["xray_hpc"] = None  # as where it is not installed
+sys.modules["xray_hpc"] = None  # cannot be imported
 import keras, numpy as np
 folder = sys.argv[1]
 images = np.load(f"{folder}/images.npy")
@@ -105,7 +105,7 @@ for name in sys.argv[2:]:
 """
 
 
-def test_a_saved_model_takes_raw_pixels_where_this_package_is_not_installed(
+def test_saved_model_works_where_this_package_is_not_installed(
     tmp_path: Path,
 ) -> None:
     images = PIXELS.copy()

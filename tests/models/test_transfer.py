@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.models.backbones import build_backbone, freeze
 from xray_hpc.models.build_model import build_model
 
@@ -20,19 +20,19 @@ def transfer(unfreeze: int | None = None, **fields: object) -> keras.Model:
     return build_model(config, SHAPE, 2)
 
 
-def test_transfer_learning_trains_the_head_alone() -> None:
+def test_transfer_learning_trains_only_the_head() -> None:
     model = transfer()
     trained = [variable.path.split("/")[0] for variable in model.trainable_variables]
     assert trained == ["hidden", "hidden", "score", "score"]
 
 
 @pytest.mark.parametrize("depth", [1, 4, 13, 25])
-def test_fine_tuning_trains_the_last_layers_and_none_before(depth: int) -> None:
+def test_fine_tuning_trains_only_the_last_layers(depth: int) -> None:
     backbone = transfer(depth).get_layer("demo_backbone")
     assert [layer.trainable for layer in backbone.layers] == [False] * (25 - depth) + [True] * depth
 
 
-def test_the_last_13_layers_of_resnet152v2_are_those_of_the_tutorial() -> None:
+def test_freeze_leaves_the_tutorials_13_layers_of_resnet152v2_trainable() -> None:
     backbone = build_backbone("resnet152v2", (32, 32, 3), None)
     freeze(backbone, 13)
     assert [layer.name for layer in backbone.layers if layer.trainable] == [
@@ -53,7 +53,7 @@ def test_the_last_13_layers_of_resnet152v2_are_those_of_the_tutorial() -> None:
     assert sum(int(np.prod(v.shape)) for v in backbone.trainable_variables) == 4_468_736
 
 
-def test_a_frozen_batch_normalization_keeps_its_statistics() -> None:
+def test_frozen_batch_normalization_keeps_its_statistics() -> None:
     model = transfer()
     model.compile("adam", "binary_crossentropy")
     before = [v.numpy() for v in model.get_layer("demo_backbone").variables]
@@ -63,15 +63,15 @@ def test_a_frozen_batch_normalization_keeps_its_statistics() -> None:
         np.testing.assert_array_equal(old, new)
 
 
-def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_build_backbone_rejects_weights_of_another_network(tmp_path: Path) -> None:
     file = tmp_path / "other.weights.h5"
     keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)]).save_weights(file)
-    with pytest.raises(UserError, match=r"other\.weights\.h5 does not hold the weights of demo"):
+    with pytest.raises(DataError, match=r"other\.weights\.h5 .* demo"):
         build_backbone("demo", SHAPE, file)
 
 
-def test_weights_read_from_a_file_are_those_that_were_saved(tmp_path: Path) -> None:
-    """As keras.applications publishes them: an HDF5 file of the layers, in their order."""
+def test_build_backbone_loads_the_weights_of_a_file(tmp_path: Path) -> None:
+    """The file has the format of keras.applications: HDF5, layer by layer."""
     file = tmp_path / "mobilenet.weights.h5"
     saved = build_backbone("mobilenet_v2", (32, 32, 3), None)
     saved.save_weights(file)

@@ -1,4 +1,4 @@
-"""Weights fetched from a server on this machine, good ones and bad."""
+"""Downloads from an HTTP server on this machine."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from pathlib import Path
 import pytest
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError
 from xray_hpc.models import weights_download
-from xray_hpc.models.registry import BACKBONES, HDF5
+from xray_hpc.models.registry import BACKBONES
+from xray_hpc.models.weights_files import HDF5_SIGNATURE
 
-WEIGHTS = HDF5 + bytes(3_000_000)
+WEIGHTS = HDF5_SIGNATURE + bytes(3_000_000)
 MOBILENET = ModelConfig("tl", "mobilenet_v2", "imagenet")
 
 
 class Server(ThreadingHTTPServer):
-    """Gives ``answers`` by the last part of the address, and notes what it was asked for.
-
-    A connection is cut after ``cut`` bytes of the answer.
-    """
+    """Serves ``responses`` by file name and records requests; ``cut`` limits the bytes sent."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: dict[str, bytes] = {}
-        self.asked: list[str] = []
+        self.responses: dict[str, bytes] = {}
+        self.requests: list[str] = []
         self.cut: int | None = None
 
 
@@ -37,8 +35,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        body = self.server.answers.get(self.path.rpartition("/")[2])
+        self.server.requests.append(self.path)
+        body = self.server.responses.get(self.path.rpartition("/")[2])
         if body is None:
             self.send_error(404)
             return
@@ -64,101 +62,100 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where Keras keeps its weights: empty."""
+    """Keras's folder of weights, empty."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
     return tmp_path / "models"
 
 
 def publish(server: Server, monkeypatch: pytest.MonkeyPatch, name: str, md5: str | None) -> str:
-    """Have ``server`` give ``WEIGHTS`` for the backbone; ``md5`` is the published one's."""
-    entry = dataclasses.replace(BACKBONES[name], md5=md5)
-    monkeypatch.setitem(BACKBONES, name, entry)
-    server.answers[entry.file] = WEIGHTS
-    return entry.file
+    """Make ``server`` send ``WEIGHTS`` for the backbone, whose published checksum is ``md5``."""
+    spec = dataclasses.replace(BACKBONES[name], md5=md5)
+    monkeypatch.setitem(BACKBONES, name, spec)
+    server.responses[spec.file] = WEIGHTS
+    return spec.file
 
 
 MD5 = hashlib.md5(WEIGHTS).hexdigest()
 
 
 @pytest.mark.parametrize("md5", [MD5, None])
-def test_missing_weights_are_put_where_keras_looks_for_them(
+def test_download_weights_writes_missing_files_into_keras_home(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, md5: str | None
 ) -> None:
     file = publish(server, monkeypatch, "mobilenet_v2", md5)
-    weights_download.fetch_weights(MOBILENET)
-    assert server.asked == [f"/mobilenet_v2/{file}"]
+    weights_download.download_weights(MOBILENET)
+    assert server.requests == [f"/mobilenet_v2/{file}"]
     assert [path.name for path in folder.iterdir()] == [file]
     assert (folder / file).read_bytes() == WEIGHTS
 
 
-def test_weights_that_are_there_are_left_alone(server: Server, folder: Path) -> None:
+def test_download_weights_keeps_existing_files(server: Server, folder: Path) -> None:
     (folder / BACKBONES["mobilenet_v2"].file).write_bytes(b"mine")
-    weights_download.fetch_weights(MOBILENET)
-    assert server.asked == []
+    weights_download.download_weights(MOBILENET)
+    assert server.requests == []
     assert (folder / BACKBONES["mobilenet_v2"].file).read_bytes() == b"mine"
 
 
-def test_a_stacked_model_fetches_those_of_each_backbone_that_starts_from_them(
+def test_download_weights_gets_the_files_of_every_backbone_of_a_stacked_model(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {publish(server, monkeypatch, name, MD5) for name in ("densenet169", "mobilenet_v2")}
-    starts = {"densenet169": "imagenet", "mobilenet_v2": "imagenet", "resnet50v2": "none"}
-    weights_download.fetch_weights(ModelConfig("stacked", backbones=starts))
+    weights = {"densenet169": "imagenet", "mobilenet_v2": "imagenet", "resnet50v2": "none"}
+    weights_download.download_weights(ModelConfig("stacked", backbones=weights))
     assert {path.name for path in folder.iterdir()} == files
 
 
-def test_a_file_that_is_not_the_published_one_is_refused(
+def test_download_weights_rejects_a_wrong_checksum(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(server, monkeypatch, "mobilenet_v2", "0" * 32)
-    with pytest.raises(UserError, match=rf"not the published file \(md5 {MD5}, not 000"):
-        weights_download.fetch_weights(MOBILENET)
+    with pytest.raises(DataError, match=rf"md5 {MD5}, not 000"):
+        weights_download.download_weights(MOBILENET)
     assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("md5", [MD5, None])
-def test_nothing_is_left_of_a_download_that_was_cut(
+def test_download_weights_leaves_nothing_of_a_truncated_download(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, md5: str | None
 ) -> None:
     publish(server, monkeypatch, "mobilenet_v2", md5)
     server.cut = 1_000_000
-    with pytest.raises(UserError, match="ended after 1,000,000 of 3,000,008 bytes") as caught:
-        weights_download.fetch_weights(MOBILENET)
+    with pytest.raises(DataError, match="1,000,000 of 3,000,008 bytes") as caught:
+        weights_download.download_weights(MOBILENET)
     assert "\n" not in str(caught.value)
     assert list(folder.iterdir()) == []
 
 
-def test_the_page_of_a_login_portal_is_no_weights(
+def test_download_weights_rejects_the_page_of_a_login_portal(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = publish(server, monkeypatch, "mobilenet_v2", None)
-    server.answers[file] = b"<html>Please log in</html>"
-    with pytest.raises(UserError, match="gave something else than a file of weights"):
-        weights_download.fetch_weights(MOBILENET)
+    server.responses[file] = b"<html>Please log in</html>"
+    with pytest.raises(DataError, match="not an HDF5 file"):
+        weights_download.download_weights(MOBILENET)
     assert list(folder.iterdir()) == []
 
 
-def test_an_address_that_answers_no_says_where_to_put_the_file(
+def test_download_weights_names_the_folder_if_the_address_is_not_found(
     server: Server, folder: Path
 ) -> None:
-    with pytest.raises(UserError, match=rf"Not Found\).*put it into {folder}"):
-        weights_download.fetch_weights(MOBILENET)
+    with pytest.raises(DataError, match=rf"Not Found.*{folder}"):
+        weights_download.download_weights(MOBILENET)
 
 
-def test_no_way_to_the_server_says_where_to_put_the_file(
+def test_download_weights_names_the_folder_if_the_server_is_unreachable(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        weights_download, "BASE", "http://127.0.0.1:9"
-    )  # the port of discard: nobody there
-    with pytest.raises(UserError, match=rf"Connection refused.*put it into {folder}"):
-        weights_download.fetch_weights(MOBILENET)
+    discard = "http://127.0.0.1:9"  # a port without a server
+    monkeypatch.setattr(weights_download, "BASE", discard)
+    with pytest.raises(DataError, match=rf"Connection refused.*{folder}"):
+        weights_download.download_weights(MOBILENET)
     assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name != "demo"])
-def test_every_backbone_has_an_address(name: str) -> None:
+def test_weights_url_is_an_address_of_keras_applications(name: str) -> None:
     url = weights_download.weights_url(name)
     assert url.startswith("https://storage.googleapis.com/tensorflow/keras-applications/")
     assert url.endswith("_notop.h5") or url.endswith("_no_top.h5")

@@ -18,7 +18,7 @@ import pytest
 from tests.slurm.client import Slurm
 from tests.slurm.launching import HELD, PATIENCE, Launch, Launcher, quoted, record, run_of
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.models.registry import weights_files
+from xray_hpc.models.weights_files import weights_files
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import RunRecord, Status
 

@@ -28,8 +28,8 @@ from xray_hpc.data import array_store
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.features.cut import find_cut
 from xray_hpc.features.store import Arrays, CachedFeatures, features, load
+from xray_hpc.models.build_model import build_run_model
 from xray_hpc.training.strategy import make_strategy
-from xray_hpc.training.training_model import build
 
 CONFIG = RunConfig(
     data=DataConfig(
@@ -96,7 +96,7 @@ def strategy() -> tf.distribute.Strategy:
 
 @functools.cache
 def model_of(config: ModelConfig) -> keras.Model:
-    return build(replace(CONFIG, model=config), 2, strategy())
+    return build_run_model(replace(CONFIG, model=config), 2, strategy())
 
 
 def wanted(cache: Path, config: RunConfig = CONFIG, data: Dataset | None = None) -> CachedFeatures:

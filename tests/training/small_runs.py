@@ -19,7 +19,7 @@ from xray_hpc.config.run_config import (
     TrainConfig,
 )
 from xray_hpc.data.index import build_index
-from xray_hpc.models.registry import weights_digests
+from xray_hpc.models.weights_files import weights_digests
 from xray_hpc.records.atomic_files import is_temporary_file
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import RunPaths

@@ -15,11 +15,11 @@ from xray_hpc.config.run_config import ModelConfig, RunConfig, TrainConfig
 from xray_hpc.data.augmentation import center_crop
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import probabilities
+from xray_hpc.models.build_model import build_run_model
 from xray_hpc.training.feed import FeatureFeed, ImageFeed
 from xray_hpc.training.train_run import prepare_devices
 from xray_hpc.training.training_model import (
     TrainingModel,
-    build,
     make_optimizer,
     make_training_model,
 )
@@ -69,7 +69,7 @@ def test_what_the_tail_trains_are_the_weights_of_the_whole_model(kept: TrainingM
 
 
 def test_both_ways_start_from_the_same_weights(kept: TrainingModel, cache: Path) -> None:
-    live = build(keeping("off"), 2, strategy())
+    live = build_run_model(keeping("off"), 2, strategy())
     for mine, theirs in zip(kept.full_model.get_weights(), live.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 

@@ -120,6 +120,15 @@ class ModelConfig:
             must = "name weights: imagenet, none or a file; or be null"
             check(fits, f"model.backbones.{name}", weights, must)
 
+    @property
+    def backbone_weights(self) -> dict[str, str]:
+        """The configured weights of each backbone of the model, sorted by its name."""
+        if self.backbones is not None:
+            weights = self.backbones
+        else:
+            weights = {} if self.backbone is None else {self.backbone: self.weights}
+        return {name: value for name, value in sorted(weights.items()) if value is not None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:

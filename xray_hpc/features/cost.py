@@ -14,7 +14,7 @@ from typing import Literal
 from xray_hpc.config.run_config import ModelConfig, RunConfig
 from xray_hpc.config.schema import as_dict
 from xray_hpc.errors import ConfigError
-from xray_hpc.models.registry import MODELS, backbones
+from xray_hpc.models.registry import MODELS
 from xray_hpc.records.frozen_run import FrozenRun
 
 FILE = Path(__file__).parent / "extractors.json"
@@ -52,7 +52,7 @@ def feature_extractor(config: ModelConfig) -> FeatureExtractor | None:
     """The feature extractor of a settled model; ``None`` where all of it trains."""
     if not MODELS[config.name].uses & {"backbone", "backbones"}:
         return None
-    parts = [_of(name, config.unfreeze or 0) for name in backbones(config)]
+    parts = [_of(name, config.unfreeze or 0) for name in config.backbone_weights]
     if len(parts) > 1:  # side by side, all of them frozen
         channels = sum(part.channels for part in parts if part)
         return FeatureExtractor(0, 0, channels, min(part.share for part in parts if part))
@@ -159,10 +159,10 @@ def distinct(runs: Sequence[FrozenRun]) -> list[FrozenRun]:
 def _pass(run: FrozenRun) -> str:
     config, drawn = run.config, not run.config.augment.identity
     data = as_dict(config.data) | {"root": None}
-    random_weights = set(backbones(config.model)) - set(run.inputs.weights)
+    random_weights = set(config.model.backbone_weights) - set(run.inputs.weights)
     decides = [
         [data, run.inputs.data, run.inputs.weights, str(run.cache)],
-        [sorted(backbones(config.model)), config.model.preprocessing],
+        [sorted(config.model.backbone_weights), config.model.preprocessing],
         [MODELS[config.model.name].module, config.train.precision],
         [as_dict(config.augment) if drawn else None],
         config.seed if drawn or random_weights else None,

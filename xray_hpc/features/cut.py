@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import keras
 
-from xray_hpc.models.layer_graph import flat_layers, given, sources, taken
+from xray_hpc.models.layer_graph import flat_layers, input_names, input_tensor, output_tensor
 
 LayerPath = tuple[str, ...]
 """A layer by its name; one of a backbone by the backbone's name and its own."""
@@ -33,15 +33,19 @@ def extractor_model(model: keras.Model, places: Sequence[LayerPath]) -> keras.Mo
     inside = list(dict.fromkeys(place for place in places if len(place) > 1))
     behind = list(dict.fromkeys(place for place in places if len(place) == 1))
     if not inside:
-        return keras.Model(model.input, [taken(model.get_layer(*place)) for place in places])
+        return keras.Model(
+            model.input, [output_tensor(model.get_layer(*place)) for place in places]
+        )
     (name,) = {place[0] for place in inside}
     nested = model.get_layer(name)
     ends = extractor_model(nested, [place[1:] for place in inside]).outputs
     if behind:
         ends = [*ends, nested.output]
-    tensors = keras.tree.flatten(keras.Model(nested.input, ends)(given(nested)))
+    tensors = keras.tree.flatten(keras.Model(nested.input, ends)(input_tensor(nested)))
     if behind:
-        rest = keras.Model(taken(nested), [taken(model.get_layer(*place)) for place in behind])
+        rest = keras.Model(
+            output_tensor(nested), [output_tensor(model.get_layer(*place)) for place in behind]
+        )
         tensors += keras.tree.flatten(rest(tensors.pop()))
     found = dict(zip([*inside, *behind], tensors, strict=True))
     return keras.Model(model.input, [found[place] for place in places])
@@ -52,8 +56,8 @@ def extractor_layers(model: keras.Model, place: LayerPath) -> list[keras.Layer]:
     name, *rest = place
     layer = model.get_layer(name)
     if not rest:
-        return list(flat_layers(keras.Model(model.input, taken(layer))))
-    before = flat_layers(keras.Model(model.input, given(layer)))
+        return list(flat_layers(keras.Model(model.input, output_tensor(layer))))
+    before = flat_layers(keras.Model(model.input, input_tensor(layer)))
     return [*before, *extractor_layers(layer, tuple(rest))]
 
 
@@ -61,7 +65,7 @@ def feature_shape(model: keras.Model, place: LayerPath) -> tuple[int, ...]:
     """The shape of what ``model`` has at ``place`` of one image."""
     for name in place:
         model = model.get_layer(name)
-    return tuple(taken(model).shape[1:])
+    return tuple(output_tensor(model).shape[1:])
 
 
 def trainable_head(model: keras.Model, place: LayerPath) -> keras.Model:
@@ -69,22 +73,22 @@ def trainable_head(model: keras.Model, place: LayerPath) -> keras.Model:
     name, *rest = place
     layer = model.get_layer(name)
     if not rest:
-        return keras.Model(taken(layer), model.output, name=model.name)
+        return keras.Model(output_tensor(layer), model.output, name=model.name)
     inner = trainable_head(layer, tuple(rest))
     inputs = keras.Input(inner.input_shape[1:], dtype=inner.inputs[0].dtype, name="features")
-    head = keras.Model(taken(layer), model.output, name="head")
+    head = keras.Model(output_tensor(layer), model.output, name="head")
     return keras.Model(inputs, head(inner(inputs)), name=model.name)
 
 
 def _last(model: keras.Model, *, nested: bool) -> LayerPath | None:
     """The place of the cut; any weights make it worth one where ``model`` is a nested one."""
-    last_use = {name: at for at, layer in enumerate(model.layers) for name in sources(layer)}
+    last_use = {name: at for at, layer in enumerate(model.layers) for name in input_names(layer)}
     still: set[str] = set()
     crossing: set[str] = set()  # layers that something behind here takes
     worth, place = False, None
     for at, layer in enumerate(model.layers):
         crossing = {name for name in crossing if last_use[name] > at}
-        before = still.issuperset(sources(layer))
+        before = still.issuperset(input_names(layer))
         if before and _is_still(layer):
             still.add(layer.name)
             worth = worth or bool(layer.weights and (nested or isinstance(layer, keras.Model)))

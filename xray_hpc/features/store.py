@@ -30,7 +30,6 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import LockedError
 from xray_hpc.features.cut import LayerPath, extractor_layers, extractor_model, feature_shape
 from xray_hpc.features.forward_pass import batch_of, fill
-from xray_hpc.models.registry import backbones
 from xray_hpc.records.atomic_files import file_lock
 from xray_hpc.training.strategy import gpu_names
 
@@ -181,7 +180,7 @@ def _key(config: RunConfig, data: Dataset, model: keras.Model, place: LayerPath)
     content = [
         [data.contents, packed.image_size, packed.channels, packed.clahe, packed.input_size],
         [splits, drawn],
-        [sorted(backbones(config.model)), config.model.preprocessing, place],
+        [sorted(config.model.backbone_weights), config.model.preprocessing, place],
         [_digest(extractor_layers(model, place)), config.train.features, config.train.precision],
         # GPUs round the factors of a product in "float32", each kind in its own way.
         [software_identity(), sorted(set(gpu_names()))],

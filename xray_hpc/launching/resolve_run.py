@@ -15,7 +15,8 @@ from xray_hpc.data.index import Survey, survey
 from xray_hpc.data.splits import check_folder_split, count_trainable
 from xray_hpc.errors import ConfigError
 from xray_hpc.features import cost
-from xray_hpc.models import registry
+from xray_hpc.models.resolve_model import check_model, output_activation, resolve_model
+from xray_hpc.models.weights_files import weights_digests
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
 
 
@@ -39,15 +40,15 @@ class RunResolver:
             DataError: The images or the weights cannot be read.
         """
         config = _build(values)
-        model, unused = registry.resolve(config.model)
+        model, unused = resolve_model(config.model)
         ignored = [f"model.{key}" for key in unused]
         data, augment = _normalize_data(config.data), _normalize_augment(config)
         found = self._survey(data)
         images = count_trainable(found.images, data)
         check_folder_split(data, sum(found.images["validation"]))
-        model = dataclasses.replace(model, output=registry.output(model, found.classes))
+        model = dataclasses.replace(model, output=output_activation(model, found.classes))
         config = RunConfig(data, model, augment, config.train, config.seed)
-        registry.check(config, found.classes)
+        check_model(config, found.classes)
         if cost.feature_extractor(model) is None and config.train.features not in ("auto", "off"):
             ignored.append("train.features")
         config = cost.resolve(config, images)
@@ -71,9 +72,9 @@ class RunResolver:
         return self._surveys[key]
 
     def _weights_digests(self, model: ModelConfig) -> dict[str, str]:
-        key = tuple(registry.backbones(model).items())
+        key = tuple(model.backbone_weights.items())
         if key not in self._digests:
-            self._digests[key] = registry.weights_digests(model)
+            self._digests[key] = weights_digests(model)
         return self._digests[key]
 
 

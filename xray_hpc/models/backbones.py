@@ -1,4 +1,4 @@
-"""The backbones that ``registry.BACKBONES`` lists, as Keras models."""
+"""Build the backbones of ``registry.BACKBONES`` as Keras models."""
 
 from __future__ import annotations
 
@@ -24,13 +24,19 @@ APPLICATIONS = {
 def build_backbone(
     name: str, input_shape: tuple[int, int, int], weights: Path | None
 ) -> keras.Model:
-    """The backbone without its top, its weights read from a file, or random ones.
+    """Build a backbone without its classification layers.
 
-    Input ``[N, H, W, C]`` scaled as the backbone was trained (models.preprocessing), output
-    ``[N, h, w, F]``.
+    Args:
+        name: a key of ``registry.BACKBONES``.
+        input_shape: height, width, channels.
+        weights: the weights file; None for random weights.
+
+    Returns:
+        A model from images ``[N, H, W, C]``, scaled as ``BackboneSpec.scaling`` says, to feature
+        maps ``[N, h, w, F]``.
 
     Raises:
-        UserError: the file does not hold the weights of this backbone.
+        DataError: the file does not hold the weights of this backbone.
     """
     if name == "demo":
         backbone = demo_backbone(input_shape, None)
@@ -40,17 +46,17 @@ def build_backbone(
     if weights is not None:
         try:
             with warnings.catch_warnings():
-                # Keras only warns of layers that it finds no weights for.
+                # Keras only warns about layers that the file has no weights for.
                 warnings.simplefilter("error", UserWarning)
                 backbone.load_weights(weights)
         except (ValueError, KeyError, OSError, UserWarning) as error:
-            why = " ".join(str(error).split())[:200]
-            raise DataError(f"{weights} does not hold the weights of {name} ({why})") from error
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(f"{weights} does not hold the weights of {name} ({reason})") from error
     return backbone
 
 
 def freeze(backbone: keras.Model, unfreeze: int) -> None:
-    """Let the last ``unfreeze`` layers of ``backbone`` train, and none before them."""
+    """Make the last ``unfreeze`` layers of ``backbone`` trainable and freeze the others."""
     first = len(backbone.layers) - unfreeze
-    for place, layer in enumerate(backbone.layers):
-        layer.trainable = place >= first
+    for index, layer in enumerate(backbone.layers):
+        layer.trainable = index >= first

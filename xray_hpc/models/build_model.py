@@ -1,18 +1,40 @@
-"""Building the Keras model that a configuration describes."""
+"""Build the Keras model that a configuration describes."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 from keras import layers
 
-from xray_hpc.config.run_config import ModelConfig
+from xray_hpc.config.run_config import ModelConfig, RunConfig
+from xray_hpc.models.custom_layers import GlobalBatchDropout
 from xray_hpc.models.layer_graph import flat_layers
-from xray_hpc.models.layers import GlobalBatchDropout
-from xray_hpc.models.registry import MODELS, output
+from xray_hpc.models.registry import MODELS
+from xray_hpc.models.resolve_model import check_model, output_activation, resolve_model
+from xray_hpc.models.weights_files import weights_files
+
+
+def build_run_model(
+    config: RunConfig, classes: int, strategy: tf.distribute.Strategy
+) -> keras.Model:
+    """Build the model of a run with its initial weights, seeded and in the run's precision.
+
+    Raises:
+        UserError: the model does not fit the images or the classes, or a weights file is missing
+            or wrong.
+    """
+    check_model(config, classes)
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.train.precision)
+    model, _ = resolve_model(config.model)
+    replicas = strategy.num_replicas_in_sync
+    with strategy.scope():
+        return build_model(
+            model, config.data.input_shape, classes, weights_files(model), replicas=replicas
+        )
 
 
 def build_model(
@@ -23,24 +45,29 @@ def build_model(
     *,
     replicas: int = 1,
 ) -> keras.Model:
-    """Build a settled and checked model, its preprocessing inside.
+    """Build a model that includes its preprocessing.
 
-    Input ``[N, H, W, C]`` raw pixels 0..255. Output in float32: ``[N, 1]`` the probability of the
-    second of two classes where ``registry.output`` says sigmoid, else ``[N, classes]``
-    probabilities. ``weights`` are the files that backbones start from (``registry.weights_files``);
-    one without starts from random weights.
+    Args:
+        config: the resolved and checked model configuration.
+        input_shape: height, width, channels.
+        classes: the number of classes.
+        weights: the weights files of its backbones; one that is missing here starts from random
+            weights.
+        replicas: the number of devices. Dropout and BatchNormalization work on the global batch,
+            so that the number does not change the result; for more than one, call this inside the
+            strategy's scope.
 
-    For several replicas Dropout and BatchNormalization work on the global batch, so that their
-    number does not change the result (call it inside the strategy's scope).
+    Returns:
+        A model from raw pixels ``[N, H, W, C]`` in 0..255 to float32 probabilities: ``[N, 1]`` of
+        the second of two classes if ``output_activation`` is sigmoid, else ``[N, classes]``.
     """
     dropout = layers.Dropout if replicas == 1 else GlobalBatchDropout
-    module = importlib.import_module(MODELS[config.name].module)
     inputs = layers.Input(input_shape, name="image")
-    x = module.features(config, inputs, weights or {}, dropout)
-    kind = output(config, classes)
-    units = 1 if kind == "sigmoid" else classes
-    outputs = layers.Dense(units, activation=kind, dtype="float32", name="score")(x)
-    model = keras.Model(inputs, outputs, name=config.name)
+    features = MODELS[config.name].load_builder()(config, inputs, weights or {}, dropout)
+    activation = output_activation(config, classes)
+    units = 1 if activation == "sigmoid" else classes
+    output_layer = layers.Dense(units, activation=activation, dtype="float32", name="score")
+    model = keras.Model(inputs, output_layer(features), name=config.name)
     for layer in flat_layers(model):
         if isinstance(layer, layers.BatchNormalization):
             layer.synchronized = replicas > 1

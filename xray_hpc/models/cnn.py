@@ -1,32 +1,23 @@
-"""A small convolutional network, trained from scratch."""
+"""A small convolutional network that is trained from scratch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
-import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.models.layers import MOMENTUM
+from xray_hpc.models.custom_layers import BATCH_NORM_MOMENTUM
 from xray_hpc.models.preprocessing import preprocess
+from xray_hpc.models.registry import DropoutLayer, WeightsFiles
 
 
-def features(
-    config: ModelConfig,
-    x: keras.KerasTensor,
-    weights: Mapping[str, Path],
-    dropout: Callable[..., keras.Layer],
-) -> keras.KerasTensor:
-    """Three blocks of 16, 32 and 64 filters, 64 units.
+def build_features(
+    config: ModelConfig, x: KerasTensor, weights: WeightsFiles, dropout: DropoutLayer
+) -> KerasTensor:
+    """Build three blocks of 16, 32 and 64 filters and a hidden layer of 64 units.
 
-    From raw pixels ``[N, H, W, C]`` of 0..255, scaled to 0..1, to ``[N, 64]``.
-
-    The convolutions have no bias. BatchNormalization behind them takes any constant out again, so
-    that a bias would be moved by rounding errors alone, and Adam takes a full step even for those:
-    the same run on one device and on two would end with different weights. For the momentum see
-    models.layers.
+    The convolutions have no bias. The BatchNormalization after them would cancel it, so that its
+    gradient would be rounding error, which Adam still turns into full steps: the same run would
+    get different weights on one device and on two.
     """
     x = preprocess(config, x)
     for block, (filters, convolutions, rate) in enumerate(
@@ -35,7 +26,7 @@ def features(
         for number in range(1, convolutions + 1):
             name = f"block{block}_conv{number}"
             x = layers.Conv2D(filters, 3, use_bias=False, name=name)(x)
-        x = layers.BatchNormalization(momentum=MOMENTUM, name=f"block{block}_bn")(x)
+        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"block{block}_bn")(x)
         x = layers.Activation("relu", name=f"block{block}_relu")(x)
         x = layers.MaxPool2D(name=f"block{block}_pool")(x)
         x = dropout(rate, name=f"block{block}_dropout")(x)

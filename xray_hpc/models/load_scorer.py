@@ -1,4 +1,4 @@
-"""A saved model as a function from images to scores."""
+"""Load a saved model as a function from images to scores."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ from xray_hpc.models.model_card import ModelCard
 def load_scorer(
     keras_file: Path, card: ModelCard
 ) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float64]]:
-    """Load a model; the function takes raw pixels ``[B, S, S, C]`` and gives ``[B, K]``.
+    """Load a saved model.
 
-    Keras compiles one graph for each B that it is given.
+    Returns:
+        A function from raw pixels ``[B, S, S, C]`` to the probabilities of the classes ``[B, K]``.
+        Keras compiles one graph for each batch size B.
 
     Raises:
-        UserError: the file is damaged, or is not the model that its card describes.
+        DataError: the file is damaged, or is not the model that its card describes.
     """
     try:
         model = keras.saving.load_model(keras_file, compile=False)
-    except Exception as error:  # h5py, zipfile, json and Keras raise almost anything
+    except Exception as error:  # h5py, zipfile, json and Keras raise all kinds of errors
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"{keras_file} cannot be loaded, it may be damaged ({reason})") from error
+        raise DataError(f"cannot load {keras_file}; it may be damaged ({reason})") from error
     units = (1, 2) if len(card.classes) == 2 else (len(card.classes),)
     shapes = [(None, *card.input_shape, None, unit) for unit in units]
     if (*model.input_shape, *model.output_shape) not in shapes:
         raise DataError(
-            f"{keras_file} is not what its card says: it makes {model.output_shape[1:]} of "
-            f"{model.input_shape[1:]}, not {len(card.classes)} classes of {card.input_shape}"
+            f"{keras_file} does not match its model card: it maps {model.input_shape[1:]} to "
+            f"{model.output_shape[1:]}, not {card.input_shape} to {len(card.classes)} classes"
         )
 
     def score(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""What a saved model needs to be used: a JSON file inside ``model.keras`` itself.
+"""The model card: a JSON file inside ``model.keras`` that says how to use the model.
 
-Keras's own files in that archive say how to build the network; which classes its scores stand for,
-and what is done to an image before the network sees it, only this one says.
+The files that Keras puts into the archive describe the network. The model card adds the names of
+the classes and how to decode an image for the network.
 """
 
 from __future__ import annotations
@@ -16,18 +16,23 @@ from xray_hpc.config.schema import as_dict, build
 from xray_hpc.errors import DataError, StorageError, UserError
 
 MEMBER = "xray_hpc.json"
-EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip file knows no earlier date
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """How to use a saved model.
 
-    ``run`` and ``model`` name the run and its kind of model. ``classes`` are in the order of the
-    scores; of two, the second is the positive one, called where its score is above ``threshold``
-    (``None`` for more classes: the highest score is called). ``image_size``, ``channels`` and
-    ``clahe`` are how an image is decoded, ``crop`` the share of its side that the network sees, as
-    in ``DataConfig``.
+    Attributes:
+        run: the name of the run.
+        model: the kind of model, a key of ``registry.MODELS``.
+        classes: the class names in the order of the scores; the second of two is the positive one.
+        threshold: the score above which the positive class is predicted; None for more than two
+            classes, of which the one with the highest score is predicted.
+        image_size: the side in pixels to which images are decoded, as in ``DataConfig``.
+        crop: the central part of that side that the network takes.
+        channels: the number of image channels.
+        clahe: the clip limit of the contrast equalization, or None.
     """
 
     run: str
@@ -41,40 +46,40 @@ class ModelCard:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """What the network sees: height, width, channels."""
+        """The network's input: height, width, channels."""
         side = round(self.image_size * self.crop)
         return (side, side, self.channels)
 
 
 def add_card(keras_file: Path, card: ModelCard) -> None:
-    """Add ``card`` to a saved model that has none, which Keras then loads as before.
+    """Add ``card`` to a saved model that has none.
 
-    The same file and card give the same bytes.
+    Keras ignores the card when it loads the file. Equal files and cards give equal bytes.
     """
     text = json.dumps(as_dict(card), indent=2, allow_nan=False) + "\n"
     with zipfile.ZipFile(keras_file, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(MEMBER, EARLIEST), text)
+        archive.writestr(zipfile.ZipInfo(MEMBER, ZIP_EPOCH), text)
 
 
 def read_card(keras_file: Path) -> ModelCard:
     """Read the card of a saved model.
 
     Raises:
-        UserError: the file cannot be read, is no saved model, or has no card or a damaged one.
+        UserError: the file cannot be read, is not a saved model, or has no valid card.
     """
     try:
         with zipfile.ZipFile(keras_file) as archive:
             text = archive.read(MEMBER)
     except KeyError:
         raise DataError(
-            f"{keras_file} does not say which classes and images it is for (it holds no {MEMBER}): "
-            "name a model.keras that a run of this version wrote, or train the run again"
+            f"{keras_file} has no model card ({MEMBER}), so its classes and image size are "
+            "unknown; use the model.keras of a run of this version, or train the run again"
         ) from None
     except zipfile.BadZipFile as error:
-        raise DataError(f"{keras_file} is not a saved Keras model, or is damaged") from error
+        raise DataError(f"{keras_file} is damaged, or is not a saved Keras model") from error
     except OSError as error:
         raise StorageError(f"cannot read {keras_file}: {error.strerror}") from error
     try:
         return build(ModelCard, json.loads(text))
     except (UserError, ValueError, TypeError) as error:
-        raise DataError(f"{keras_file}: its {MEMBER} makes no sense ({error})") from error
+        raise DataError(f"{MEMBER} in {keras_file} is invalid ({error})") from error

@@ -1,4 +1,4 @@
-"""Raw pixels to what a network is fed: part of each model, of plain Keras layers and operations."""
+"""Preprocessing from raw pixels to a network's input: plain Keras layers inside each model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from keras import layers
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.models.registry import BACKBONES
 
-# ImageNet's mean and variance a channel (RGB, 0..1), as torchvision and Keras's "torch" mode
-# have them.
+# Mean and variance of ImageNet per channel (RGB, 0..1), as in torchvision and in Keras's "torch"
+# mode.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_VARIANCE = (0.229**2, 0.224**2, 0.225**2)
 
@@ -17,27 +17,30 @@ IMAGENET_VARIANCE = (0.229**2, 0.224**2, 0.225**2)
 def preprocess(
     config: ModelConfig, x: keras.KerasTensor, backbone: str | None = None
 ) -> keras.KerasTensor:
-    """Scale raw pixels ``[N, H, W, C]`` of 0..255 as ``config.preprocessing`` says.
+    """Scale raw pixels ``[N, H, W, C]`` in 0..255 as ``config.preprocessing`` says.
 
-    ``auto`` is what ``backbone`` was trained on. For a backbone the channels become those that it
-    takes: grey is repeated, colours are averaged. The layers are named after the backbone.
+    With a ``backbone``, ``auto`` is the scaling that its weights were trained on, and the channels
+    are converted to the number that it takes. The layers have the backbone's name as a prefix.
     """
     prefix = ""
     scaling: str = config.preprocessing
     if backbone is not None:
         prefix = f"{backbone}_"
-        entry = BACKBONES[backbone]
-        x = _channels(x, entry.channels, prefix)
-        scaling = entry.scaling if scaling == "auto" else scaling
+        spec = BACKBONES[backbone]
+        x = _convert_channels(x, spec.channels, prefix)
+        scaling = spec.scaling if scaling == "auto" else scaling
     return scale(x, "unit" if scaling == "auto" else scaling, f"{prefix}preprocessing")
 
 
 def scale(x: keras.KerasTensor, scaling: str, name: str = "preprocessing") -> keras.KerasTensor:
-    """Scale pixels ``[N, H, W, C]`` of 0..255 in float32, whatever the precision of the network.
+    """Scale pixels ``[N, H, W, C]`` in 0..255, in float32 at any precision of the network.
 
-    ``tf``: to [-1, 1]. ``unit``: to [0, 1]. ``torch``: by ImageNet's mean and standard deviation
-    of each channel. ``midrange``: each image by the middle of its own range, x / ((max + min) / 2)
-    - 1; a black one is -1 all over.
+    Args:
+        x: the pixels.
+        scaling: ``unit`` scales to [0, 1] and ``tf`` to [-1, 1]; ``torch`` normalizes by
+            ImageNet's mean and standard deviation per channel; ``midrange`` scales each image by
+            the middle of its own range, ``x / ((max + min) / 2) - 1`` (a black image becomes -1).
+        name: the name of the layers.
     """
     if scaling == "midrange":
         return _midrange_model(x.shape[1:], name)(x)
@@ -55,7 +58,7 @@ def scale(x: keras.KerasTensor, scaling: str, name: str = "preprocessing") -> ke
 
 
 def _midrange_model(shape: tuple[int, int, int], name: str) -> keras.Model:
-    """x / midrange - 1 as one layer."""
+    """Return ``x / midrange - 1`` as one nested model."""
     ops = keras.ops
     inputs = layers.Input(shape, dtype="float32", name="pixels")
     high = ops.max(inputs, axis=(1, 2, 3), keepdims=True)
@@ -64,14 +67,14 @@ def _midrange_model(shape: tuple[int, int, int], name: str) -> keras.Model:
     return keras.Model(inputs, inputs / middle - 1, name=name)
 
 
-def _channels(x: keras.KerasTensor, wanted: int, prefix: str) -> keras.KerasTensor:
-    """Repeat grey images over three channels, or average three into grey."""
-    given = x.shape[-1]
-    if given == wanted:
+def _convert_channels(x: keras.KerasTensor, channels: int, prefix: str) -> keras.KerasTensor:
+    """Repeat a grey channel three times, or average three channels into grey."""
+    present = x.shape[-1]
+    if present == channels:
         return x
-    if given == 1:
-        return layers.Concatenate(dtype="float32", name=f"{prefix}grey_to_rgb")([x] * wanted)
-    kernel = keras.initializers.Constant(1 / given)
+    if present == 1:
+        return layers.Concatenate(dtype="float32", name=f"{prefix}grey_to_rgb")([x] * channels)
+    kernel = keras.initializers.Constant(1 / present)
     mean = layers.Conv2D(
         1,
         1,

@@ -1,29 +1,22 @@
-"""A pretrained backbone with a new head: frozen (``tl``) or with its last layers free (``ft``)."""
+"""A pretrained backbone with a new head: frozen (``tl``) or partly trained (``ft``)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
-import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.models.backbones import build_backbone, freeze
 from xray_hpc.models.preprocessing import preprocess
+from xray_hpc.models.registry import DropoutLayer, WeightsFiles
 
 
-def features(
-    config: ModelConfig,
-    x: keras.KerasTensor,
-    weights: Mapping[str, Path],
-    dropout: Callable[..., keras.Layer],
-) -> keras.KerasTensor:
-    """Preprocessing, backbone, average pooling, one hidden layer.
+def build_features(
+    config: ModelConfig, x: KerasTensor, weights: WeightsFiles, dropout: DropoutLayer
+) -> KerasTensor:
+    """Build preprocessing, backbone, average pooling and one hidden layer.
 
-    From raw pixels ``[N, H, W, C]`` of 0..255 to ``[N, head_units]``. Of the backbone the last
-    ``config.unfreeze`` layers train, none where that is ``None``; a frozen BatchNormalization
-    layer keeps its statistics.
+    The last ``config.unfreeze`` layers of the backbone are trained (None: no layer). Frozen
+    BatchNormalization layers keep their statistics.
     """
     name = str(config.backbone)
     x = preprocess(config, x, name)

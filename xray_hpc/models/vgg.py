@@ -1,40 +1,35 @@
-"""A convolutional network loosely after VGG16 (Simonyan and Zisserman, 2015)."""
+"""A convolutional network modelled loosely on VGG16 (Simonyan and Zisserman, 2015)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
-import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.models.layers import MOMENTUM
+from xray_hpc.models.custom_layers import BATCH_NORM_MOMENTUM
 from xray_hpc.models.preprocessing import preprocess
+from xray_hpc.models.registry import DropoutLayer, WeightsFiles
 
 FILTERS = ((64, 64), (128,), (256,), (256,), (512,))
+"""The filters of each convolution, block by block."""
 
 
-def features(
-    config: ModelConfig,
-    x: keras.KerasTensor,
-    weights: Mapping[str, Path],
-    dropout: Callable[..., keras.Layer],
-) -> keras.KerasTensor:
-    """Five blocks of 64-64, 128, 256, 256 and 512 filters of 3x3 pixels, 256 and 128 units.
+def build_features(
+    config: ModelConfig, x: KerasTensor, weights: WeightsFiles, dropout: DropoutLayer
+) -> KerasTensor:
+    """Build five blocks of 3x3 filters (see ``FILTERS``) and hidden layers of 256 and 128 units.
 
-    From raw pixels ``[N, H, W, C]`` of 0..255 to ``[N, 128]``. Each block halves the image; at
-    150 px the last one leaves ``[N, 4, 4, 512]``. BatchNormalization stands between the blocks.
+    Each block halves the image; at 150 px the last one returns ``[N, 4, 4, 512]``.
+    BatchNormalization separates the blocks.
 
-    The convolution that ends a block has no bias where BatchNormalization follows its ReLU and
-    pooling: of a filter whose pooled outputs are all positive (18 of the first 64 on bright
-    images) that takes the bias out again; see models.cnn. The normalization's own offset does its
-    work.
+    The last convolution of a block has no bias if BatchNormalization follows its ReLU and pooling.
+    Where all pooled outputs of a filter are positive (18 of the first 64 filters on bright images)
+    the normalization cancels the bias, with the effect that ``cnn.build_features`` describes. The
+    offset of the normalization replaces it.
     """
     x = preprocess(config, x)
     for block, filters in enumerate(FILTERS, start=1):
         if block > 1:
-            x = layers.BatchNormalization(momentum=MOMENTUM, name=f"block{block}_bn")(x)
+            x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"block{block}_bn")(x)
         for number, count in enumerate(filters, start=1):
             x = layers.Conv2D(
                 count,

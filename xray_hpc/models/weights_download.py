@@ -1,4 +1,9 @@
-"""Fetching published weights to where Keras keeps them."""
+"""Download published weights into Keras's folder.
+
+``keras.utils.get_file`` is not used: it needs TensorFlow, which login nodes should not load, writes
+to the final path (a killed download leaves a partial file there), has no timeout, and falls back to
+/tmp without a message where the folder is read-only.
+"""
 
 from __future__ import annotations
 
@@ -9,37 +14,41 @@ from pathlib import Path
 
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.errors import DataError
-from xray_hpc.models.registry import BACKBONES, HDF5, backbones, check_backbones, imagenet_folder
+from xray_hpc.models.registry import BACKBONES
+from xray_hpc.models.resolve_model import check_backbones
+from xray_hpc.models.weights_files import HDF5_SIGNATURE, imagenet_folder
 from xray_hpc.records.atomic_files import atomic_write
 
 BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
 FOLDERS = {"densenet": "densenet", "mobilenet_v2": "mobilenet_v2", "resnet": "resnet"}
 BLOCK = 1 << 20
-TIMEOUT = 60  # seconds without a byte
+TIMEOUT = 60  # seconds without data
 
 
 def weights_url(backbone: str) -> str:
-    """Where Keras publishes the backbone's ImageNet weights without its top."""
+    """Return the address of the backbone's ImageNet weights, without classification layers."""
     folder = next(folder for prefix, folder in FOLDERS.items() if backbone.startswith(prefix))
     return f"{BASE}/{folder}/{BACKBONES[backbone].file}"
 
 
-def fetch_weights(config: ModelConfig) -> None:
-    """Download the ImageNet weights that the model's backbones start from, unless they are there.
+def download_weights(config: ModelConfig) -> None:
+    """Download the ImageNet weights of the model's backbones that are not in Keras's folder yet.
+
+    A file appears whole or not at all.
 
     Raises:
-        UserError: there is no such backbone, no way to the address, or the file is not the
-            published one; nothing is left of it.
+        UserError: a backbone is unknown, the address cannot be reached, or the file differs from
+            the published one.
     """
     check_backbones(config)
-    for name, weights in backbones(config).items():
+    for name, weights in config.backbone_weights.items():
         path = imagenet_folder() / BACKBONES[name].file
         if weights == BACKBONES[name].weights == "imagenet" and not path.is_file():
             _download(weights_url(name), path, BACKBONES[name].md5)
 
 
 def _download(url: str, path: Path, md5: str | None) -> None:
-    print(f"fetching {url}", flush=True)
+    print(f"downloading {url}", flush=True)
     digest = hashlib.md5(usedforsecurity=False)
     received, first = 0, b""
     try:
@@ -51,19 +60,19 @@ def _download(url: str, path: Path, md5: str | None) -> None:
             while block := source.read(BLOCK):
                 target.write(block)
                 digest.update(block)
-                received, first = received + len(block), first or block[: len(HDF5)]
-            # http.client ends a body that is cut short as if it were whole.
+                received, first = received + len(block), first or block[: len(HDF5_SIGNATURE)]
+            # http.client does not report a body that is cut short.
             expected = int(source.headers.get("Content-Length", received))
             if received < expected:
-                raise ConnectionError(f"it ended after {received:,} of {expected:,} bytes")
+                raise ConnectionError(f"received {received:,} of {expected:,} bytes")
             if md5 is not None and digest.hexdigest() != md5:
                 raise DataError(
                     f"{url} is not the published file (md5 {digest.hexdigest()}, not {md5})"
                 )
-            if first != HDF5:
-                raise DataError(f"{url} gave something else than a file of weights (HDF5)")
+            if first != HDF5_SIGNATURE:
+                raise DataError(f"{url} is not an HDF5 file")
     except (http.client.HTTPException, OSError) as error:
-        why = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
         raise DataError(
-            f"no weights from {url} ({why}); fetch the file elsewhere and put it into {path.parent}"
+            f"cannot download {url} ({reason}); download it elsewhere and put it into {path.parent}"
         ) from error

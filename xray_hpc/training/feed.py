@@ -23,7 +23,7 @@ from xray_hpc.data.input_pipeline import (
 )
 from xray_hpc.data.tf_callbacks import callback_guard
 from xray_hpc.features.store import Arrays
-from xray_hpc.models.registry import output
+from xray_hpc.models.resolve_model import output_activation
 
 
 class Feed(Protocol):
@@ -55,7 +55,7 @@ class ImageFeed:
             data.images,
             data.labels,
             data.splits["train"],
-            targets=output(config.model, len(data.classes)),
+            targets=output_activation(config.model, len(data.classes)),
             classes=len(data.classes),
             batch_size=config.train.batch_size,
             input_size=config.data.input_size,
@@ -93,7 +93,7 @@ class FeatureFeed:
         config, views, classes = self.config, self.config.augment.views, len(self.data.classes)
         assert isinstance(views, int)
         labels = self.data.labels[self.data.splits["train"]]
-        targets = encode_targets(labels, output(config.model, classes), classes)
+        targets = encode_targets(labels, output_activation(config.model, classes), classes)
         weights = sample_weights(labels)
         weighted = config.train.balance == "class_weights"
 

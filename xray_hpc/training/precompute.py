@@ -13,9 +13,9 @@ from xray_hpc.features import cost
 from xray_hpc.features.cut import find_cut
 from xray_hpc.features.store import CachedFeatures, features, load
 from xray_hpc.models.backbones import freeze
+from xray_hpc.models.build_model import build_run_model
 from xray_hpc.records.frozen_run import FrozenRun
 from xray_hpc.training.train_run import check_inputs
-from xray_hpc.training.training_model import build
 
 
 def compute_features(runs: Sequence[FrozenRun], strategy: tf.distribute.Strategy) -> None:
@@ -34,7 +34,7 @@ def _compute(runs: Sequence[FrozenRun], strategy: tf.distribute.Strategy) -> Non
     first = runs[0]
     data = load_dataset(first.config.data, first.cache)
     check_inputs(first, data)
-    model = build(first.config, len(data.classes), strategy)
+    model = build_run_model(first.config, len(data.classes), strategy)
     wanted: list[CachedFeatures] = []
     with strategy.scope():
         for run in runs:

@@ -13,12 +13,13 @@ import keras
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import decision_threshold
-from xray_hpc.models import model_diagram
 from xray_hpc.models.build_model import build_model
+from xray_hpc.models.custom_layers import GlobalBatchDropout
 from xray_hpc.models.layer_graph import flat_layers
-from xray_hpc.models.layers import GlobalBatchDropout
-from xray_hpc.models.model_card import EARLIEST, ModelCard, add_card
-from xray_hpc.models.registry import resolve
+from xray_hpc.models.model_card import ZIP_EPOCH, ModelCard, add_card
+from xray_hpc.models.model_diagram import draw_model
+from xray_hpc.models.model_summary import model_summary
+from xray_hpc.models.resolve_model import resolve_model
 from xray_hpc.records.atomic_files import atomic_write, write_text
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training import run_figures
@@ -66,15 +67,15 @@ def copy_weights(model: keras.Model, to: keras.Model) -> None:
 
 def build_plain_model(config: RunConfig, classes: int) -> keras.Model:
     """The run's model with random weights, of plain Keras layers alone."""
-    return build_model(resolve(config.model)[0], config.data.input_shape, classes)
+    return build_model(resolve_model(config.model)[0], config.data.input_shape, classes)
 
 
 def export_model(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
     """Write ``model.keras``, which takes raw pixels 0..255, and show it in words and a picture."""
     saved = plain_keras_model(model, config, len(data.classes))
     copy_weights(model, saved)
-    write_text(paths.summary, model_diagram.summary(saved))
-    run_figures.save(paths, "model", model_diagram.draw(saved))
+    write_text(paths.summary, model_summary(saved))
+    run_figures.save(paths, "model", draw_model(saved))
     card = ModelCard(
         run=paths.name,
         model=config.model.name,
@@ -109,7 +110,7 @@ def _settle(archive: Path) -> None:
         for name in source.namelist():
             with (
                 source.open(name) as given,
-                target.open(zipfile.ZipInfo(name, EARLIEST), "w", force_zip64=True) as kept,
+                target.open(zipfile.ZipInfo(name, ZIP_EPOCH), "w", force_zip64=True) as kept,
             ):
                 if name.endswith(".json"):
                     kept.write(_settled_json(given.read()))

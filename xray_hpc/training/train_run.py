@@ -13,7 +13,8 @@ from xray_hpc.code_digest import library_versions, software_identity
 from xray_hpc.config.run_config import DataConfig, RunConfig
 from xray_hpc.data.dataset import Dataset, load_dataset
 from xray_hpc.errors import DataError
-from xray_hpc.models.registry import MODELS, weights_digests, weights_files
+from xray_hpc.models.registry import MODELS
+from xray_hpc.models.weights_files import weights_digests, weights_files
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import remove_checkpoints, write_feature_blocks

@@ -14,8 +14,8 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.features.cut import find_cut, trainable_head
 from xray_hpc.features.store import features, load
 from xray_hpc.metrics import Floats, probabilities
-from xray_hpc.models.build_model import build_model
-from xray_hpc.models.registry import check, output, resolve, weights_files
+from xray_hpc.models.build_model import build_run_model
+from xray_hpc.models.resolve_model import output_activation
 from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed
 from xray_hpc.training.predictor import Predictor
 
@@ -68,7 +68,7 @@ def make_training_model(
     Raises:
         UserError: the model does not fit the images, or the cache cannot hold the features.
     """
-    model = build(config, len(data.classes), strategy)
+    model = build_run_model(config, len(data.classes), strategy)
     with strategy.scope():  # a second Model object, so that the saved one is not compiled
         trained = keras.Model(model.input, model.output, name=model.name)
     feed: Feed = ImageFeed(config, data)
@@ -87,29 +87,12 @@ def make_training_model(
     return TrainingModel(model, trained, feed, data)
 
 
-def build(config: RunConfig, classes: int, strategy: tf.distribute.Strategy) -> keras.Model:
-    """Return the model with its initial weights.
-
-    Raises:
-        UserError: the model does not fit the images.
-    """
-    check(config, classes)
-    keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.train.precision)
-    resolved, _ = resolve(config.model)
-    replicas = strategy.num_replicas_in_sync
-    with strategy.scope():
-        return build_model(
-            resolved, config.data.input_shape, classes, weights_files(resolved), replicas=replicas
-        )
-
-
 def _compile(model: keras.Model, config: RunConfig, classes: int) -> None:
     """Compile the model with its optimizer, loss and training accuracy.
 
     Image weights, where there are any, apply to the loss and not to the accuracy.
     """
-    if output(config.model, classes) == "sigmoid":
+    if output_activation(config.model, classes) == "sigmoid":
         loss, accuracy = "binary_crossentropy", keras.metrics.BinaryAccuracy(name="accuracy")
     else:
         loss = "categorical_crossentropy"

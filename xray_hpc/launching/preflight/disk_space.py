@@ -9,7 +9,7 @@ from pathlib import Path
 from xray_hpc.config.run_config import ModelConfig, RunConfig
 from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.errors import StorageError
-from xray_hpc.models.registry import BACKBONES, backbones
+from xray_hpc.models.registry import BACKBONES
 
 FILES_PER_RUN = 40
 BYTES_PER_RUN = 20_000_000  # tables and figures, generously
@@ -62,7 +62,7 @@ def file_systems(mounts: Path) -> dict[Path, str]:
 
 def _weights(model: ModelConfig) -> int:
     """About how many bytes the weights of the model's backbones are."""
-    return BYTES_PER_WEIGHT * sum(BACKBONES[name].parameters for name in backbones(model))
+    return BYTES_PER_WEIGHT * sum(BACKBONES[name].parameters for name in model.backbone_weights)
 
 
 def _free(folder: Path) -> int:

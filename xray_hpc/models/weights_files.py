@@ -1,0 +1,78 @@
+"""Where the pretrained weights of backbones are, and digests of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from xray_hpc.config.run_config import ModelConfig
+from xray_hpc.errors import ConfigError, one_of
+from xray_hpc.models.registry import BACKBONES
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""The first bytes of every HDF5 file."""
+
+
+def weights_files(config: ModelConfig) -> dict[str, Path]:
+    """Return the weights file of each backbone that does not start from random weights.
+
+    ImageNet weights are read from Keras's own folder, ``$KERAS_HOME/models/``
+    (``~/.keras/models/``).
+
+    Raises:
+        ConfigError: a file does not exist, or the backbone has no weights of that name.
+    """
+    return {
+        name: _weights_file(
+            name, weights, f"model.backbones.{name}" if config.backbones else "model.weights"
+        )
+        for name, weights in config.backbone_weights.items()
+        if weights != "none"
+    }
+
+
+def _weights_file(name: str, weights: str, key: str) -> Path:
+    backbone = BACKBONES[name]
+    if weights == "demo" and backbone.weights == "demo":
+        return Path(__file__).parents[1] / "synthetic" / "weights" / "demo.weights.h5"
+    if weights == "imagenet" and backbone.weights == "imagenet":
+        path = imagenet_folder() / backbone.file
+        if not path.is_file():
+            raise ConfigError(
+                f"ImageNet weights of {name} are not at {path}; download them on a host with "
+                "internet access (xray_hpc.stage with the same model does), or set "
+                f"{key} to a file or to 'none'"
+            )
+        return path
+    path = Path(weights).expanduser()
+    if path.is_file():
+        with path.open("rb") as handle:
+            if handle.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE:
+                raise ConfigError(f"{key} is {path}, which is not an HDF5 file (.h5)")
+        return path.resolve()
+    if path.name == weights and not path.suffix:
+        raise ConfigError(one_of(f"{key} of {name}", weights, [backbone.weights, "none"]))
+    raise ConfigError(f"{key} of {name} is {weights}, which does not exist")
+
+
+def imagenet_folder() -> Path:
+    """Return the folder where Keras stores downloaded weights."""
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "models"
+
+
+def weights_digests(config: ModelConfig) -> dict[str, str]:
+    """Return the SHA-256 of each backbone's weights file.
+
+    A backbone that starts from random weights has none.
+    """
+    return {name: _sha256(path) for name, path in weights_files(config).items()}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

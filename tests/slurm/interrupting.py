@@ -38,7 +38,7 @@ class Interrupted:
 
     def checkpoints(self) -> list[Path]:
         """Its whole checkpoints, the newest last."""
-        return sorted(self.run.state.glob("epoch-*.npz"))
+        return sorted(self.run.checkpoint_folder.glob("epoch-*.npz"))
 
     def get_further(self) -> None:
         """Wait until it has a new checkpoint since it was interrupted."""

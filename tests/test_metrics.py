@@ -61,7 +61,7 @@ def sigmoid(p: Any) -> np.ndarray[Any, Any]:
 
 def test_split_metrics_of_two_classes_match_hand_computed_values() -> None:
     measured = split_metrics([0, 0, 0, 1, 1], sigmoid([0.1, 0.6, 0.2, 0.9, 0.4]), TWO)
-    assert measured == {
+    assert asdict(measured) == {
         "images": 5,
         "loss": pytest.approx(-math.log(0.9 * 0.4 * 0.8 * 0.9 * 0.4) / 5),
         "accuracy": 0.6,
@@ -98,21 +98,21 @@ def test_split_metrics_of_two_classes_match_hand_computed_values() -> None:
 def test_split_metrics_of_three_classes_match_hand_computed_values() -> None:
     scores = [[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]
     measured = split_metrics([0, 0, 1, 2], scores, THREE)
-    assert measured["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
-    assert measured["loss"] == pytest.approx(-math.log(0.7 * 0.3 * 0.5 * 0.8) / 4)
-    assert measured["accuracy"] == 0.75
-    assert measured["balanced_accuracy"] == pytest.approx((1 / 2 + 1 + 1) / 3)
-    assert measured["auc"] == pytest.approx((1 + 2 / 3 + 1) / 3)
-    assert measured["f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
-    assert measured["per_class"]["Covid"] == {
-        "images": 2,
-        "precision": 1.0,
-        "recall": 0.5,
-        "f1": pytest.approx(2 / 3),
-        "auc": pytest.approx(1.0),
-    }
+    assert measured.confusion == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+    assert measured.loss == pytest.approx(-math.log(0.7 * 0.3 * 0.5 * 0.8) / 4)
+    assert measured.accuracy == 0.75
+    assert measured.balanced_accuracy == pytest.approx((1 / 2 + 1 + 1) / 3)
+    assert measured.auc == pytest.approx((1 + 2 / 3 + 1) / 3)
+    assert measured.f1 == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+    assert measured.per_class["Covid"] == ClassMetrics(
+        images=2,
+        precision=1.0,
+        recall=0.5,
+        f1=pytest.approx(2 / 3),
+        auc=pytest.approx(1.0),
+    )
     of_two = ("sensitivity", "specificity", "false_negatives", "true_positives")
-    assert [measured[name] for name in of_two] == [None] * 4
+    assert [getattr(measured, name) for name in of_two] == [None] * 4
 
 
 @pytest.mark.parametrize("classes", [TWO, THREE, ("a", "b", "c", "d", "e")])
@@ -125,19 +125,19 @@ def test_split_metrics_agree_with_scikit_learn(
     two, labels = len(classes) == 2, list(range(len(classes)))
     measured = split_metrics(y_true, scores, classes)
     predicted = predicted_labels(scores, 0.5 if two else None)
-    assert measured["confusion"] == confusion_matrix(y_true, predicted, labels=labels).tolist()
-    assert measured["accuracy"] == pytest.approx(accuracy_score(y_true, predicted))
+    assert measured.confusion == confusion_matrix(y_true, predicted, labels=labels).tolist()
+    assert measured.accuracy == pytest.approx(accuracy_score(y_true, predicted))
     expected = balanced_accuracy_score(y_true, predicted)
-    assert measured["balanced_accuracy"] == pytest.approx(expected)
+    assert measured.balanced_accuracy == pytest.approx(expected)
     clipped = np.clip(scores, 1e-7, 1 - 1e-7)
-    assert measured["loss"] == pytest.approx(log_loss(y_true, clipped, labels=labels), abs=1e-6)
+    assert measured.loss == pytest.approx(log_loss(y_true, clipped, labels=labels), abs=1e-6)
     if two:
-        assert measured["auc"] == pytest.approx(roc_auc_score(y_true, scores[:, 1]))
+        assert measured.auc == pytest.approx(roc_auc_score(y_true, scores[:, 1]))
     else:
         one_vs_rest = roc_auc_score(y_true, scores, multi_class="ovr", labels=labels)
-        assert measured["auc"] == pytest.approx(one_vs_rest)
+        assert measured.auc == pytest.approx(one_vs_rest)
         micro = roc_auc_score(np.eye(len(classes))[y_true], scores, average="micro")
-        assert measured["auc_micro"] == pytest.approx(micro)
+        assert measured.auc_micro == pytest.approx(micro)
 
 
 @pytest.mark.parametrize("classes", [TWO, THREE])
@@ -157,12 +157,12 @@ def test_per_class_metrics_agree_with_classification_report(
         zero_division=0,
     )
     for name in classes:
-        ours = measured["per_class"][name]
-        assert ours["images"] == report[name]["support"]
-        assert ours["recall"] == pytest.approx(report[name]["recall"])
-        assert ours["f1"] == pytest.approx(report[name]["f1-score"])
-        assert ours["precision"] == pytest.approx(report[name]["precision"])
-    assert measured["f1"] == pytest.approx(report["macro avg"]["f1-score"])
+        ours = measured.per_class[name]
+        assert ours.images == report[name]["support"]
+        assert ours.recall == pytest.approx(report[name]["recall"])
+        assert ours.f1 == pytest.approx(report[name]["f1-score"])
+        assert ours.precision == pytest.approx(report[name]["precision"])
+    assert measured.f1 == pytest.approx(report["macro avg"]["f1-score"])
 
 
 @FEW
@@ -173,16 +173,16 @@ def test_two_class_metrics_depend_on_the_positive_score_only(split: Split) -> No
     measured = split_metrics(y_true, scores, TWO)
     tn, fp, fn, tp = confusion_matrix(y_true, p > 0.5, labels=[0, 1]).ravel().tolist()
     assert (tn, fp, fn, tp) == (
-        measured["true_negatives"],
-        measured["false_positives"],
-        measured["false_negatives"],
-        measured["true_positives"],
+        measured.true_negatives,
+        measured.false_positives,
+        measured.false_negatives,
+        measured.true_positives,
     )
-    assert measured["sensitivity"] == tp / (tp + fn)
-    assert measured["specificity"] == tn / (tn + fp)
+    assert measured.sensitivity == tp / (tp + fn)
+    assert measured.specificity == tn / (tn + fp)
     clipped = np.clip(p, 1e-7, 1 - 1e-7)
     binary = -np.mean(np.where(y_true == 1, np.log(clipped), np.log1p(-clipped)))
-    assert measured["loss"] == pytest.approx(binary, rel=1e-9, abs=1e-15)
+    assert measured.loss == pytest.approx(binary, rel=1e-9, abs=1e-15)
 
 
 @given(splits(2))
@@ -204,9 +204,9 @@ def test_area_under_each_roc_curve_equals_the_reported_auc(split: Split) -> None
     assert list(curves) == [*THREE, MICRO, MACRO]
     areas = {name: auc(fpr, tpr) for name, (fpr, tpr, _) in curves.items()}
     for name in THREE:
-        assert areas[name] == pytest.approx(measured["per_class"][name]["auc"])
-    assert areas[MICRO] == pytest.approx(measured["auc_micro"])
-    assert areas[MACRO] == pytest.approx(measured["auc"])
+        assert areas[name] == pytest.approx(measured.per_class[name].auc)
+    assert areas[MICRO] == pytest.approx(measured.auc_micro)
+    assert areas[MACRO] == pytest.approx(measured.auc)
 
 
 def test_macro_average_curve_is_the_mean_over_the_false_positive_rate() -> None:
@@ -225,10 +225,10 @@ def test_confusion_counts_sum_to_the_number_of_images(
 ) -> None:
     y_true, scores = data.draw(splits(len(classes), every_class=False))
     measured = split_metrics(y_true, scores, classes)
-    confusion = np.array(measured["confusion"])
-    assert confusion.sum() == measured["images"] == len(y_true)
-    assert measured["accuracy"] == np.trace(confusion) / len(y_true)
-    images = [block["images"] for block in measured["per_class"].values()]
+    confusion = np.array(measured.confusion)
+    assert confusion.sum() == measured.images == len(y_true)
+    assert measured.accuracy == np.trace(confusion) / len(y_true)
+    images = [block.images for block in measured.per_class.values()]
     np.testing.assert_array_equal(confusion.sum(axis=1), images)
 
 
@@ -243,9 +243,9 @@ def test_metrics_are_equivariant_to_the_order_of_classes(split: Split, order: li
     names = tuple(THREE[label] for label in order)
     renamed = split_metrics(np.argsort(order)[y_true], scores[:, order], names)
     for name in THREE:
-        assert renamed["per_class"][name] == pytest.approx(measured["per_class"][name])
+        assert asdict(renamed.per_class[name]) == pytest.approx(asdict(measured.per_class[name]))
     for name in ("loss", "accuracy", "balanced_accuracy", "auc", "auc_micro", "f1"):
-        assert renamed[name] == pytest.approx(measured[name])
+        assert getattr(renamed, name) == pytest.approx(getattr(measured, name))
 
 
 @FEW
@@ -255,41 +255,41 @@ def test_metrics_are_invariant_to_the_order_of_images(split: Split, random: Any)
     order = list(range(len(y_true)))
     random.shuffle(order)
     before, after = split_metrics(*split, THREE), split_metrics(y_true[order], scores[order], THREE)
-    assert after["confusion"] == before["confusion"]
+    assert after.confusion == before.confusion
     for name in ("loss", "auc", "auc_micro"):
-        assert after[name] == pytest.approx(before[name])
+        assert getattr(after, name) == pytest.approx(getattr(before, name))
 
 
 def test_score_equal_to_the_threshold_is_negative() -> None:
     scores = sigmoid([0.5, 0.5])
     measured = split_metrics([1, 0], scores, TWO)
-    assert (measured["false_negatives"], measured["true_negatives"]) == (1, 1)
-    assert split_metrics([1, 0], scores, TWO, threshold=0.4)["false_positives"] == 1
+    assert (measured.false_negatives, measured.true_negatives) == (1, 1)
+    assert split_metrics([1, 0], scores, TWO, threshold=0.4).false_positives == 1
 
 
 def test_loss_of_a_certain_mistake_is_finite() -> None:
-    assert split_metrics([1], sigmoid([0.0]), TWO)["loss"] == pytest.approx(-math.log(1e-7))
+    assert split_metrics([1], sigmoid([0.0]), TWO).loss == pytest.approx(-math.log(1e-7))
 
 
-def nulls(block: dict[str, Any]) -> set[str]:
-    return {key for key, value in block.items() if value is None}
+def nulls(metrics: ClassMetrics | SplitMetrics) -> set[str]:
+    return {key for key, value in vars(metrics).items() if value is None}
 
 
 @pytest.mark.parametrize(("label", "undefined"), [(0, "sensitivity"), (1, "specificity")])
 def test_metrics_undefined_for_a_single_class_are_none(label: int, undefined: str) -> None:
     measured = split_metrics([label, label], sigmoid([0.2, 0.7]), TWO)
     assert nulls(measured) == {"auc", "auc_micro", undefined}
-    assert measured["balanced_accuracy"] == measured["accuracy"]
+    assert measured.balanced_accuracy == measured.accuracy
 
 
 def test_class_without_images_has_no_metrics_and_is_left_out_of_means() -> None:
     scores = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]]
     measured = split_metrics([0, 1, 1], scores, THREE)
-    absent = measured["per_class"]["Viral Pneumonia"]
+    absent = measured.per_class["Viral Pneumonia"]
     assert nulls(absent) == {"precision", "recall", "f1", "auc"}
-    assert measured["balanced_accuracy"] == 0.75
-    assert measured["f1"] == pytest.approx(2 / 3)
-    assert measured["auc"] == 1.0
+    assert measured.balanced_accuracy == 0.75
+    assert measured.f1 == pytest.approx(2 / 3)
+    assert measured.auc == 1.0
     curves = roc_curves([0, 1, 1], scores, THREE)
     assert np.isnan(curves["Viral Pneumonia"][1]).all()
     assert auc(*curves[MACRO][:2]) == 1.0
@@ -298,24 +298,24 @@ def test_class_without_images_has_no_metrics_and_is_left_out_of_means() -> None:
 def test_predicting_a_class_without_images_lowers_only_the_other_classes() -> None:
     scores = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]
     measured = split_metrics([0, 1, 1], scores, THREE)
-    assert nulls(measured["per_class"]["Viral Pneumonia"]) == {"precision", "recall", "f1", "auc"}
-    assert measured["f1"] == pytest.approx((1 + 2 / 3) / 2)
+    assert nulls(measured.per_class["Viral Pneumonia"]) == {"precision", "recall", "f1", "auc"}
+    assert measured.f1 == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_class_that_is_never_predicted_has_precision_0() -> None:
     measured = split_metrics([0, 1], sigmoid([0.7, 0.9]), TWO)
-    assert measured["per_class"]["NORMAL"]["precision"] == 0
-    assert measured["f1"] == pytest.approx(1 / 3)
+    assert measured.per_class["NORMAL"].precision == 0
+    assert measured.f1 == pytest.approx(1 / 3)
 
 
 def test_auc_of_both_classes_is_equal_for_a_saturated_sigmoid() -> None:
     measured = split_metrics([0, 0, 1], sigmoid([1e-18, 2e-18, 3e-18]), TWO)
-    assert [block["auc"] for block in measured["per_class"].values()] == [1.0, 1.0]
+    assert [block.auc for block in measured.per_class.values()] == [1.0, 1.0]
 
 
 def test_macro_average_is_undefined_if_only_one_class_has_images() -> None:
     scores = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]
-    assert split_metrics([0, 0], scores, THREE)["auc"] is None
+    assert split_metrics([0, 0], scores, THREE).auc is None
     assert np.isnan(roc_curves([0, 0], scores, THREE)[MACRO][1]).all()
 
 

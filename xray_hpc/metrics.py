@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.errors import TrainingDivergedError
+from xray_hpc.records.run_metrics import ClassMetrics, SplitMetrics
 
 Labels: TypeAlias = npt.NDArray[Any] | Sequence[int]
 Scores: TypeAlias = npt.NDArray[Any] | Sequence[Sequence[float]]
@@ -54,7 +55,7 @@ def decision_threshold(classes: Sequence[str]) -> float | None:
 
 def split_metrics(
     y_true: Labels, scores: Scores, classes: Sequence[str], threshold: float = THRESHOLD
-) -> dict[str, Any]:
+) -> SplitMetrics:
     """Compute the metrics of one split, as stored in ``metrics.json``.
 
     A metric that is undefined on the split (for example any metric of a class without images) is
@@ -66,24 +67,6 @@ def split_metrics(
         scores: ``[N, K]`` probabilities.
         classes: K names.
         threshold: decision threshold on the second of two classes.
-
-    Returns:
-        - ``images``: N
-        - ``loss``: cross-entropy, the mean of ``-log p`` of the true class in nats, with p clipped
-          to [1e-7, 1 - 1e-7] as in Keras
-        - ``accuracy``: share of images whose predicted label (:func:`predicted_labels`) is true
-        - ``balanced_accuracy``: mean recall over the classes
-        - ``auc``: area under the ROC curve, which is the probability that a positive image scores
-          higher than a negative one, ties counting half (Hanley and McNeil, 1982). With more than
-          two classes the macro average: the mean of one-vs-rest areas. ``auc_micro`` (None for two
-          classes) pools all pairs of image and class instead
-        - ``f1``: mean F1 over the classes
-        - ``sensitivity = TP / (TP + FN)`` and ``specificity = TN / (TN + FP)``, and the counts
-          ``false_negatives``, ``false_positives``, ``true_positives``, ``true_negatives``. All are
-          None with more than two classes
-        - ``per_class``: by name ``images``, ``precision = TP / (TP + FP)``,
-          ``recall = TP / (TP + FN)``, ``f1 = 2 TP / (2 TP + FP + FN)`` and the one-vs-rest ``auc``
-        - ``confusion``: ``[K][K]`` counts, one row per true class and one column per predicted one
 
     Raises:
         TrainingDivergedError: a score is not finite.
@@ -98,23 +81,28 @@ def split_metrics(
     columns = [1, 1] if two else range(len(classes))
     areas = [_auc(truth == column, p[:, column]) for column in columns]
     per_class = {
-        name: _class_metrics(confusion, label) | {"auc": areas[label]}
-        for label, name in enumerate(classes)
+        name: _class_metrics(confusion, label, areas[label]) for label, name in enumerate(classes)
     }
     p_true = np.clip(p[np.arange(len(truth)), truth], LOSS_CLIP, 1 - LOSS_CLIP)
     micro = None if two else _auc(_one_hot(truth, len(classes)).ravel(), p.ravel())
-    return {
-        "images": len(truth),
-        "loss": float(-np.mean(np.log(p_true))),
-        "accuracy": int(np.trace(confusion)) / len(truth),
-        "balanced_accuracy": _mean([block["recall"] for block in per_class.values()]),
-        "auc": areas[1] if two else _mean(areas),
-        "auc_micro": micro,
-        "f1": _mean([block["f1"] for block in per_class.values()]),
-        **_two_class_counts(confusion),
-        "per_class": per_class,
-        "confusion": confusion.tolist(),
-    }
+    tn, fp, fn, tp = confusion.ravel().tolist() if two else [None] * 4
+    return SplitMetrics(
+        images=len(truth),
+        accuracy=int(np.trace(confusion)) / len(truth),
+        balanced_accuracy=_mean([block.recall for block in per_class.values()]),
+        f1=_mean([block.f1 for block in per_class.values()]),
+        auc=areas[1] if two else _mean(areas),
+        auc_micro=micro,
+        sensitivity=per_class[classes[1]].recall if two else None,
+        specificity=per_class[classes[0]].recall if two else None,
+        false_negatives=fn,
+        false_positives=fp,
+        true_positives=tp,
+        true_negatives=tn,
+        loss=float(-np.mean(np.log(p_true))),
+        per_class=per_class,
+        confusion=confusion.tolist(),
+    )
 
 
 def roc_curves(y_true: Labels, scores: Scores, classes: Sequence[str]) -> dict[str, Curve]:
@@ -140,29 +128,13 @@ def roc_curves(y_true: Labels, scores: Scores, classes: Sequence[str]) -> dict[s
     return curves | {MICRO: _roc(_one_hot(truth, len(classes)).ravel(), p.ravel()), MACRO: macro}
 
 
-def _class_metrics(confusion: Counts, label: int) -> dict[str, Any]:
+def _class_metrics(confusion: Counts, label: int, auc: float | None) -> ClassMetrics:
     tp = int(confusion[label, label])
     images, predicted = int(confusion[label].sum()), int(confusion[:, label].sum())
     if not images:
-        return {"images": 0, "precision": None, "recall": None, "f1": None}
-    return {
-        "images": images,
-        "precision": tp / predicted if predicted else 0.0,
-        "recall": tp / images,
-        "f1": 2 * tp / (images + predicted),
-    }
-
-
-def _two_class_counts(confusion: Counts) -> dict[str, float | int | None]:
-    names = ("false_negatives", "false_positives", "true_positives", "true_negatives")
-    if len(confusion) > 2:
-        return dict.fromkeys(("sensitivity", "specificity", *names))
-    (tn, fp), (fn, tp) = confusion.tolist()
-    return {
-        "sensitivity": tp / (tp + fn) if tp + fn else None,
-        "specificity": tn / (tn + fp) if tn + fp else None,
-        **dict(zip(names, (fn, fp, tp, tn), strict=True)),
-    }
+        return ClassMetrics(0, None, None, None, auc)
+    precision = tp / predicted if predicted else 0.0
+    return ClassMetrics(images, precision, tp / images, 2 * tp / (images + predicted), auc)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -44,7 +44,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["sweep=models"], "sweep= spans several runs; put -m in front of it"),
         (["-m", "sweep=models,seeds"], "sweep= takes one sweep at a time; launch once for each"),
         (["-m", "model=cnn,tl", "--cfg", "job"], "--cfg shows one configuration; leave out -m"),
-        (["~seed"], "seed is missing; give it a value"),
+        (["~seed"], "seed is missing"),
         (["results=/proc/nothing", "cluster=none"], "cannot make the folder /proc/nothing"),
         (["+train.momentum=1"], "train.momentum is unknown"),
         (["++model.name=cn"], "train.learning_rates has no cn; did you mean 'cnn'?"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Hashable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -28,73 +30,98 @@ def check(holds: bool, key: str, value: object, must: str) -> None:
         raise ConfigError(f"{key} is {shown}; it must {must}")
 
 
-def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """Make the dataclass ``kind`` of a plain mapping, strictly.
+def build(
+    kind: type[T], values: Mapping[str, Any], where: str = "", *, ignore_unknown: bool = False
+) -> T:
+    """Build the dataclass ``kind`` from a plain mapping, checking every type.
 
-    Integers are taken for floats, and lists for tuples; nothing else is converted. ``where`` is
-    the dotted key of the mapping, for messages.
+    Integers are accepted for floats, lists for tuples and values for enum members; nothing else
+    is converted.
+
+    Args:
+        where: the dotted key of the mapping, for messages.
+        ignore_unknown: ignore keys that are not fields, which a later version may have written.
 
     Raises:
-        UserError: an unknown or missing key, a value of the wrong type or out of range.
+        ConfigError: a key is unknown or missing, or a value has the wrong type or is out of range.
     """
-    hints = _hints(typing.cast(Hashable, kind))
-    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints, required = _fields(typing.cast(Hashable, kind))
     prefix = f"{where}." if where else ""
-    for key in values:
-        if key not in fields:
-            known = ", ".join(fields)
-            raise ConfigError(f"{prefix}{key} is unknown{nearest(key, fields)} (valid: {known})")
-    for key, item in fields.items():
-        no_default = item.default is dataclasses.MISSING
-        if key not in values and no_default and item.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{prefix}{key} is missing; give it a value")
-    return kind(**{key: _convert(hints[key], values[key], prefix + key) for key in values})
+    for key in () if ignore_unknown else values:
+        if key not in hints:
+            known = ", ".join(hints)
+            raise ConfigError(f"{prefix}{key} is unknown{nearest(key, hints)} (valid: {known})")
+    for key in required:
+        if key not in values:
+            raise ConfigError(f"{prefix}{key} is missing")
+    return kind(
+        **{
+            key: _convert(hints[key], value, prefix + key, ignore_unknown)
+            for key, value in values.items()
+            if key in hints
+        }
+    )
 
 
 @functools.cache
-def _hints(kind: Hashable) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _fields(kind: Hashable) -> tuple[dict[str, Any], list[str]]:
+    """Return the types of a dataclass's fields by name, and the names that have no default."""
+    fields = dataclasses.fields(typing.cast(Any, kind))
+    missing = dataclasses.MISSING
+    required = [f.name for f in fields if f.default is missing and f.default_factory is missing]
+    return typing.get_type_hints(kind), required
 
 
-def _convert(hint: Any, value: Any, key: str) -> Any:
-    origin = typing.get_origin(hint)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in typing.get_args(hint):
-            return None
-        members = [member for member in typing.get_args(hint) if member is not type(None)]
-        if type(value) in members:
-            return value
-        return _convert(members[0], value, key)
-    if origin is Literal:
-        choices = typing.get_args(hint)
-        if value is False and "off" in choices:  # YAML 1.1 reads an unquoted off as false
-            return "off"
-        if (type(value), value) not in [(type(choice), choice) for choice in choices]:
-            raise ConfigError(one_of(key, value, choices))
+def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
+    if type(value) is hint and hint is not float:
         return value
-    if dataclasses.is_dataclass(hint):
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        members = [member for member in arguments if member is not type(None)]
+        if value is None and len(members) < len(arguments):
+            return None
+        member = type(value) if type(value) in members else members[0]
+        return _convert(member, value, key, ignore_unknown)
+    if origin is Literal:
+        if value is False and "off" in arguments:  # YAML 1.1 reads an unquoted off as false
+            return "off"
+        if (type(value), value) not in [(type(choice), choice) for choice in arguments]:
+            raise ConfigError(one_of(key, value, arguments))
+        return value
+    if origin is dict or dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{key} is {value!r}; it must hold keys of its own")
-        return build(typing.cast(type, hint), value, key)
+        if origin is dict:
+            return {
+                name: _convert(arguments[1], item, f"{key}.{name}", ignore_unknown)
+                for name, item in value.items()
+            }
+        return build(typing.cast(type, hint), value, key, ignore_unknown=ignore_unknown)
     if hint is Path:
         if not value:
             raise ConfigError(f"{key} is not set; give it a value")
         return Path(str(value)).expanduser().resolve()
-    if origin is tuple:
+    if origin in (list, tuple):
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{key} is {value!r}; it must be a list")
-        inner = typing.get_args(hint)[0]
-        return tuple(_convert(inner, item, f"{key}[{i}]") for i, item in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} is {value!r}; it must hold keys of its own")
-        return dict(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return origin(
+            _convert(arguments[0], item, f"{key}[{i}]", ignore_unknown)
+            for i, item in enumerate(value)
+        )
+    if issubclass(hint, Enum):
+        choices = [member.value for member in hint]
+        if value not in choices:
+            raise ConfigError(one_of(key, value, choices))
+        return hint(value)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        check(math.isfinite(value), key, value, "be finite")
         return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise ConfigError(f"{key} is {value!r}; it must be {names[hint]}")
-    return value
+    if isinstance(value, hint) and not isinstance(value, bool):
+        return value
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    raise ConfigError(f"{key} is {value!r}; it must be {names[hint]}")
 
 
 def as_dict(config: Any) -> dict[str, Any]:

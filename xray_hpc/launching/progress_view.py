@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 
 from xray_hpc.errors import UserError
-from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import Status, read_record
 
@@ -69,7 +69,7 @@ def _where(paths: RunPaths) -> str:
 def _outcome(paths: RunPaths) -> str:
     try:
         return _describe(paths)
-    except (UserError, OSError, KeyError, TypeError) as error:
+    except (UserError, OSError) as error:
         return f"{paths.name} ended, but its files cannot be read: {error}"
 
 
@@ -80,9 +80,8 @@ def _describe(paths: RunPaths) -> str:
         error = record.error if record else None
         why = f": {error['type']}: {error['message'][:120]}" if error else ""
         return f"{paths.name} {status}{why} (see {paths.log})"
-    metrics = read_json(paths.metrics)
-    auc = metrics["test"]["auc"]
+    test = read_metrics(paths).test
     return (
         f"{paths.name} finished in {record.seconds:.0f} s: test accuracy "
-        f"{metrics['test']['accuracy']:.3f}, AUC {'none' if auc is None else format(auc, '.3f')}"
+        f"{test.accuracy:.3f}, AUC {'none' if test.auc is None else format(test.auc, '.3f')}"
     )

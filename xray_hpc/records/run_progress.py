@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shutil
 from dataclasses import dataclass
 
 from xray_hpc.errors import UserError
-from xray_hpc.records.atomic_files import read_json, write_json, write_text
+from xray_hpc.records.atomic_files import write_text
+from xray_hpc.records.json_record import read_json_record, write_json_record
 from xray_hpc.records.paths import RunPaths
 
 FEATURE_BLOCKS = "feature_blocks"
@@ -34,14 +34,14 @@ class TrainingProgress:
 
 def write_progress(paths: RunPaths, progress: TrainingProgress) -> None:
     """Write ``progress.json`` in one step."""
-    write_json(paths.progress, dataclasses.asdict(progress))
+    write_json_record(paths.progress, progress)
 
 
 def read_progress(paths: RunPaths) -> TrainingProgress | None:
     """Read ``progress.json``; ``None`` where there is none, or none that makes sense."""
     try:
-        return TrainingProgress(**read_json(paths.progress))
-    except (OSError, UserError, TypeError):
+        return read_json_record(TrainingProgress, paths.progress)
+    except (OSError, UserError):
         return None
 
 

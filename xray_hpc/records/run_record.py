@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from xray_hpc.errors import DataError
-from xray_hpc.records.atomic_files import read_json, write_json
+from xray_hpc.records.json_record import read_json_record, write_json_record
 from xray_hpc.records.paths import RunPaths
 
 
@@ -122,25 +122,19 @@ class RunRecord:
 
 def write_record(paths: RunPaths, record: RunRecord) -> None:
     """Write ``run.json`` in one step."""
-    write_json(paths.record, dataclasses.asdict(record))
+    write_json_record(paths.record, record)
 
 
 def read_record(paths: RunPaths) -> RunRecord | None:
-    """Read ``run.json``; ``None`` where there is none, ``UserError`` where it makes no sense."""
+    """Read ``run.json``; ``None`` if it does not exist.
+
+    Raises:
+        DataError: the file is not a run record.
+    """
     try:
-        value = read_json(paths.record)
+        return read_json_record(RunRecord, paths.record)
     except FileNotFoundError:
         return None
-    known = {item.name for item in dataclasses.fields(RunRecord)}
-    try:
-        status = Status(value.get("status"))
-        attempts = [Attempt(**item) for item in value.get("attempts", [])]
-        fields = {k: v for k, v in value.items() if k in known}
-        return RunRecord(**fields | {"status": status, "attempts": attempts})
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{paths.record} is not a run record ({error}); remove it and launch again"
-        ) from error
 
 
 def update_record(paths: RunPaths, **changes: Any) -> RunRecord:

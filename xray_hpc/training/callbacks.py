@@ -49,8 +49,8 @@ class Validation(keras.callbacks.Callback):
             raise divergence_error(self.model, f"NaN validation scores after epoch {epoch + 1}")
         metrics = split_metrics(self.labels, scores, self.classes)
         assert logs is not None
-        logs["val_loss"], logs["val_accuracy"] = metrics["loss"], metrics["accuracy"]
-        logs["val_auc"] = math.nan if metrics["auc"] is None else metrics["auc"]
+        logs["val_loss"], logs["val_accuracy"] = metrics.loss, metrics.accuracy
+        logs["val_auc"] = math.nan if metrics.auc is None else metrics.auc
 
 
 class BestWeights(keras.callbacks.Callback):

@@ -12,8 +12,10 @@ from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import MACRO, MICRO, Floats, decision_threshold, roc_curves, split_metrics
 from xray_hpc.models.registry import MODELS
-from xray_hpc.records.atomic_files import write_csv, write_json
+from xray_hpc.records.atomic_files import write_csv
+from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.run_metrics import RunMetrics, SplitMetrics
 from xray_hpc.training import run_figures
 from xray_hpc.training.fit import FitResult
 
@@ -26,24 +28,24 @@ def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPath
         figure = run_figures.learning_curve(fitted.history, what, title, fitted.best_epoch)
         run_figures.save(paths, f"{name}_learning_curve_{what}", figure)
     model = fitted.model
-    write_json(
+    write_json_record(
         paths.metrics,
-        {
-            "classes": list(data.classes),
-            "threshold": decision_threshold(data.classes),
-            "best_epoch": fitted.best_epoch,
-            "epochs": len(fitted.history),
-            "stopped_early": len(fitted.history) < config.train.epochs,
-            "parameters": model.count_params(),
-            "trainable_parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+        RunMetrics(
+            classes=list(data.classes),
+            threshold=decision_threshold(data.classes),
+            best_epoch=fitted.best_epoch,
+            epochs=len(fitted.history),
+            stopped_early=len(fitted.history) < config.train.epochs,
+            parameters=model.count_params(),
+            trainable_parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
             **measured,
-        },
+        ),
     )
 
 
 def _evaluate_split(
     fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPaths, split: str
-) -> dict[str, Any]:
+) -> SplitMetrics:
     name, title = config.model.name, MODELS[config.model.name].title
     indices = data.splits[split]
     labels = data.labels[indices]
@@ -57,12 +59,12 @@ def _evaluate_split(
     ]
     roc = pd.concat(tables)
     write_csv(paths.roc(name, split), roc if len(curves) > 1 else roc.drop(columns="class"))
-    areas = {name: block["auc"] for name, block in measured["per_class"].items()}
-    areas |= {MICRO: measured["auc_micro"], MACRO: measured["auc"]}
+    areas = {name: block.auc for name, block in measured.per_class.items()}
+    areas |= {MICRO: measured.auc_micro, MACRO: measured.auc}
     figure = run_figures.roc(curves, areas, f"{title}: ROC on {split}")
     run_figures.save(paths, f"{name}_roc_curve_{split}", figure)
     figure = run_figures.confusion(
-        measured["confusion"], data.classes, f"{title}: confusion on {split}"
+        measured.confusion, data.classes, f"{title}: confusion on {split}"
     )
     run_figures.save(paths, f"{name}_confusion_{split}", figure)
     print(format_report(split, measured), flush=True)
@@ -90,25 +92,25 @@ def build_scores_table(
     )
 
 
-def format_report(split: str, measured: dict[str, Any]) -> str:
+def format_report(split: str, measured: SplitMetrics) -> str:
     """What the log says of a split: one line, and each class's precision, recall and F1."""
-    line = f"{split}: accuracy {measured['accuracy']:.3f}"
-    if measured["false_negatives"] is None:
-        line += f", AUC {_figure(measured['auc'])}"
+    line = f"{split}: accuracy {measured.accuracy:.3f}"
+    if measured.false_negatives is None:
+        line += f", AUC {_figure(measured.auc)}"
     else:
-        line += f", false negatives {measured['false_negatives']}"
-        line += f", false positives {measured['false_positives']}"
-    blocks = measured["per_class"]
-    known = [block["precision"] for block in blocks.values() if block["precision"] is not None]
-    precision, recall = sum(known) / len(known), measured["balanced_accuracy"]
+        line += f", false negatives {measured.false_negatives}"
+        line += f", false positives {measured.false_positives}"
+    blocks = measured.per_class
+    known = [block.precision for block in blocks.values() if block.precision is not None]
+    precision, recall = sum(known) / len(known), measured.balanced_accuracy
     rows: list[tuple[str, Any, Any, Any, int]] = [
-        (name, block["precision"], block["recall"], block["f1"], block["images"])
+        (name, block.precision, block.recall, block.f1, block.images)
         for name, block in blocks.items()
     ]
-    images = measured["images"]
+    images = measured.images
     rows += [
-        ("accuracy", "", "", measured["accuracy"], images),
-        ("macro mean", precision, recall, measured["f1"], images),
+        ("accuracy", "", "", measured.accuracy, images),
+        ("macro mean", precision, recall, measured.f1, images),
     ]
     width = max(len(name) for name, *_ in rows)
     head = f"  {'':{width}} {'precision':>9} {'recall':>9} {'f1':>9} {'images':>9}"

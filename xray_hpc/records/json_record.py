@@ -1,0 +1,33 @@
+"""Dataclasses that are stored as JSON files: ``run.json``, ``metrics.json``, ``progress.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, TypeVar
+
+from xray_hpc.config.schema import build
+from xray_hpc.errors import ConfigError, DataError
+from xray_hpc.records.atomic_files import read_json, write_json
+
+T = TypeVar("T")
+
+
+def write_json_record(path: Path, record: Any) -> None:
+    """Write a dataclass to ``path`` in one step."""
+    write_json(path, dataclasses.asdict(record))
+
+
+def read_json_record(kind: type[T], path: Path) -> T:
+    """Read the dataclass ``kind`` from ``path``; keys that are not its fields are ignored.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        DataError: the file is not JSON, or a value is missing, has the wrong type or is invalid;
+            the message names the file and the first such key.
+    """
+    values = read_json(path)
+    try:
+        return build(kind, values, ignore_unknown=True)
+    except ConfigError as error:
+        raise DataError(f"{path}: {error}; remove the file and relaunch the sweep") from error

@@ -1,0 +1,145 @@
+"""``metrics.json``: the metrics of a finished run.
+
+The K classes are sorted by name. Of two classes the second is the positive one. A metric is
+``None`` where a split cannot tell it. :func:`xray_hpc.metrics.split_metrics` computes them; a field
+that is added here and there is in every record, and in ``runs.csv`` and ``per_class.csv``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from xray_hpc.config.schema import check
+from xray_hpc.records.json_record import read_json_record
+from xray_hpc.records.paths import RunPaths
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """The metrics of one class against the rest.
+
+    Attributes:
+        images: number of images of the class.
+        precision: ``TP / (TP + FP)``; 0 where the class is never predicted.
+        recall: ``TP / (TP + FN)``.
+        f1: ``2 TP / (2 TP + FP + FN)``.
+        auc: area under the ROC curve.
+    """
+
+    images: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    auc: float | None
+
+
+@dataclass(frozen=True)
+class SplitMetrics:
+    """The metrics of one split; see :class:`ClassMetrics` for the per-class formulas.
+
+    Attributes:
+        images: number of images, N.
+        accuracy: share of images whose predicted label is the true one.
+        balanced_accuracy: mean recall of the classes that have images.
+        f1: mean F1 of the classes that have images.
+        auc: area under the ROC curve, which is the probability that a positive image scores
+            higher than a negative one, ties counting half (Hanley and McNeil, 1982); with more
+            than two classes the mean over each class against the rest.
+        auc_micro: with more than two classes, the area with all N * K pairs of image and class
+            pooled.
+        sensitivity: ``TP / (TP + FN)``; this and the next five need two classes.
+        specificity: ``TN / (TN + FP)``.
+        false_negatives: FN.
+        false_positives: FP.
+        true_positives: TP.
+        true_negatives: TN.
+        loss: cross-entropy, the mean of ``-log p`` of the true class in nats, with p clipped to
+            [1e-7, 1 - 1e-7] as Keras clips it.
+        per_class: metrics of each class, by name.
+        confusion: counts ``[K][K]``, one row per true class and one column per predicted class.
+    """
+
+    images: int
+    accuracy: float
+    balanced_accuracy: float | None
+    f1: float | None
+    auc: float | None
+    auc_micro: float | None
+    sensitivity: float | None
+    specificity: float | None
+    false_negatives: int | None
+    false_positives: int | None
+    true_positives: int | None
+    true_negatives: int | None
+    loss: float
+    per_class: dict[str, ClassMetrics]
+    confusion: list[list[int]]
+
+    def __post_init__(self) -> None:
+        rows, size = self.confusion, len(self.per_class)
+        square = len(rows) == size and all(len(row) == size for row in rows)
+        check(square, "confusion", rows, f"have {size} rows and {size} columns")
+        counted = sum(map(sum, rows))
+        check(
+            min(map(min, rows)) >= 0 and counted == self.images,
+            "confusion",
+            rows,
+            f"hold counts that add up to the {self.images} images",
+        )
+
+
+@dataclass(frozen=True)
+class RunMetrics:
+    """The contents of ``metrics.json``.
+
+    Attributes:
+        classes: names of the classes.
+        threshold: the second of two classes is predicted where its score exceeds this; ``None``
+            with more classes, where the highest score decides.
+        best_epoch: epoch whose weights the model has, from 0.
+        epochs: number of epochs that were trained.
+        stopped_early: whether training stopped before ``train.epochs``.
+        parameters: number of parameters of the model.
+        trainable_parameters: number of those that were trained.
+        validation: metrics of the validation split.
+        test: metrics of the test split.
+    """
+
+    classes: list[str]
+    threshold: float | None
+    best_epoch: int
+    epochs: int
+    stopped_early: bool
+    parameters: int
+    trainable_parameters: int
+    validation: SplitMetrics
+    test: SplitMetrics
+
+    def __post_init__(self) -> None:
+        names = self.classes
+        check(len(set(names)) == max(len(names), 2), "classes", names, "be two or more names")
+        for split in ("validation", "test"):
+            found = list(self.split(split).per_class)
+            check(found == names, f"{split}.per_class", found, f"be of the classes {names}")
+
+    def split(self, name: str) -> SplitMetrics:
+        """Return the metrics of ``validation`` or ``test``."""
+        return {"validation": self.validation, "test": self.test}[name]
+
+
+_NOT_IN_TABLES = ("images", "true_positives", "true_negatives", "per_class", "confusion")
+MEASURES = tuple(
+    field.name for field in dataclasses.fields(SplitMetrics) if field.name not in _NOT_IN_TABLES
+)
+"""The metrics of a split that are columns of ``runs.csv``, in their order."""
+
+
+def read_metrics(paths: RunPaths) -> RunMetrics:
+    """Read ``metrics.json``.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        DataError: it is damaged; the message names the first wrong key.
+    """
+    return read_json_record(RunMetrics, paths.metrics)

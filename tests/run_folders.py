@@ -3,20 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from xray_hpc.records import ledger
+from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.records.run_metrics import ClassMetrics, RunMetrics, SplitMetrics
 from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.records.run_record import RunRecord, Status, write_record
 
 HOUR = ("2026-01-01T12:00:00+00:00", "2026-01-01T13:00:00+00:00")
 FAILED = {"type": "ValueError", "message": "crop must be below 1"}
+
+
+def split_metrics(classes: Sequence[str] = ("NORMAL", "PNEUMONIA"), **known: Any) -> SplitMetrics:
+    """Return metrics of ten images of the first class; only the ``known`` ones are not ``None``."""
+    rows = [[10] + [0] * (len(classes) - 1), *([0] * len(classes) for _ in classes[1:])]
+    unknown = dict.fromkeys(field.name for field in dataclasses.fields(SplitMetrics))
+    per_class = {name: ClassMetrics(10, None, None, None, None) for name in classes}
+    counts = {"images": 10, "per_class": per_class, "confusion": rows}
+    return SplitMetrics(**(unknown | {"accuracy": 0.5, "loss": 0.5} | counts | known))
+
+
+def run_metrics(
+    validation: Mapping[str, Any] | None = None,
+    test: Mapping[str, Any] | None = None,
+    classes: Sequence[str] = ("NORMAL", "PNEUMONIA"),
+    **known: Any,
+) -> RunMetrics:
+    """Return the metrics of a run, as :func:`split_metrics` does those of its splits."""
+    defaults: dict[str, Any] = {
+        "threshold": 0.5 if len(classes) == 2 else None,
+        **{"best_epoch": 4, "epochs": 8, "stopped_early": False},
+        **{"parameters": 100, "trainable_parameters": 10},
+    }
+    return RunMetrics(
+        classes=list(classes),
+        validation=split_metrics(classes, **validation or {}),
+        test=split_metrics(classes, **test or {}),
+        **defaults | known,
+    )
 
 
 class Sweep:
@@ -47,8 +77,8 @@ class Sweep:
         for split in SPLITS:
             paths.scores(model, split).touch()
             paths.roc(model, split).touch()
-        metrics = {"epochs": 8, "validation": {"accuracy": 0.875, "auc": 0.9375}}
-        paths.metrics.write_text(json.dumps(metrics))
+        metrics = run_metrics(validation={"accuracy": 0.875, "auc": 0.9375})
+        write_json_record(paths.metrics, metrics)
         return paths
 
     def submitted(self, job: str, *tasks: Sequence[str], kind: str = "runs") -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hydra.core.utils import JobStatus
 
+from tests.run_folders import run_metrics
 from xray_hpc.launch import job_results
 from xray_hpc.launching.plan import Plan
-from xray_hpc.records.atomic_files import write_json
+from xray_hpc.records.json_record import write_json_record
 
 MEASURES = {"loss": 0.25, "accuracy": 0.9, "auc": 0.95}
 
@@ -20,7 +21,7 @@ def plan(composer: Any) -> Plan:
     """Two runs, of which the first was asked for twice; only that one has measures."""
     made: Plan = composer.plan(["seed=1"], ["seed=2"], ["seed=1"])
     paths = made.sweep.run(made.combinations[0])
-    write_json(paths.metrics, {"validation": MEASURES, "test": {"loss": 9.0}})
+    write_json_record(paths.metrics, run_metrics(MEASURES, {"loss": 9.0}))
     return made
 
 
@@ -48,7 +49,7 @@ def test_another_measure_may_be_kept_by(
 ) -> None:
     plan = composer.plan([f"train.keep={keep}"])
     paths = plan.sweep.run(plan.combinations[0])
-    write_json(paths.metrics, {"validation": MEASURES})
+    write_json_record(paths.metrics, run_metrics(MEASURES))
     assert job_results(plan, [[]])[0].return_value == value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from xray_hpc.metrics import (
     roc_curves,
     split_metrics,
 )
+from xray_hpc.records.run_metrics import ClassMetrics, SplitMetrics
 
 TWO = ("NORMAL", "PNEUMONIA")
 THREE = ("Covid", "Normal", "Viral Pneumonia")

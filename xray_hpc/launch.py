@@ -20,8 +20,8 @@ from xray_hpc.errors import ConfigError, UserError
 from xray_hpc.launching.launch_sweep import launch, resolve_kind
 from xray_hpc.launching.plan import Plan, make_plan
 from xray_hpc.monitoring.discovery import find_sweep
-from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.run_metrics import read_metrics
 
 OWN_SWEEPER = "hydra_plugins.xray_hpc_launching.XraySweeper"
 
@@ -64,9 +64,9 @@ def job_results(plan: Plan, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
         metric = "loss" if keep == "last" else keep.removeprefix("val_")
         result = JobReturn(overrides=list(words), status=JobStatus.COMPLETED)
         try:
-            metrics = read_json(plan.sweep.run(name).metrics)
-            result.return_value = float(metrics["validation"][metric])
-        except (OSError, UserError, KeyError, TypeError) as error:
+            validation = read_metrics(plan.sweep.run(name)).validation
+            result.return_value = float(getattr(validation, metric))
+        except (OSError, UserError, TypeError) as error:
             result.status = JobStatus.FAILED
             result.return_value = RuntimeError(f"{name} has no validation {metric}: {error}")
         results.append(result)

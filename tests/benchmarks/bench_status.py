@@ -14,7 +14,9 @@ from tests.benchmarks import paused_cluster, sweep_commands
 from tests.benchmarks.markdown_table import TIMES, Table, number, times
 from tests.benchmarks.paused_cluster import PausedCluster, SkippedError, start_paused_cluster
 from tests.benchmarks.timing import Sample, heavy_imports, progress, python, timed
+from tests.run_folders import run_metrics
 from xray_hpc.records import ledger
+from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.lease import Lease, LeaseOwner, current_owner
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_progress import TrainingProgress
@@ -113,8 +115,7 @@ def _finish(paths: RunPaths) -> None:
         paths.scores(model, split).touch()
         paths.roc(model, split).touch()
     scores = {"loss": 0.3, "accuracy": 0.9, "auc": 0.95}
-    metrics = {"epochs": EPOCHS, "validation": scores, "test": scores}
-    paths.metrics.write_text(json.dumps(metrics))
+    write_json_record(paths.metrics, run_metrics(scores, scores, epochs=EPOCHS))
 
 
 def _record(paths: RunPaths, **changes: Any) -> None:

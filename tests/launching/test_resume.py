@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from xray_hpc.config.schema import read_yaml
+from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.errors import UserError
 from xray_hpc.launching.launch_sweep import launch
 from xray_hpc.launching.resume import resume, submit_waiting

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.run_folders import run_metrics
 from xray_hpc.monitoring.run_state import (
     RunEvidence,
     State,
@@ -15,6 +16,7 @@ from xray_hpc.monitoring.run_state import (
     read_evidence,
     state_of,
 )
+from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.lease import Lease, LeaseOwner
 from xray_hpc.records.ledger import JobRef
 from xray_hpc.records.paths import SPLITS, RunPaths
@@ -46,7 +48,7 @@ def finished(folder: Path) -> RunPaths:
     for split in SPLITS:
         paths.scores("ft", split).touch()
         paths.roc("ft", split).touch()
-    paths.metrics.write_text("{}")
+    write_json_record(paths.metrics, run_metrics())
     return paths
 
 

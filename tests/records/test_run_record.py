@@ -79,7 +79,7 @@ def test_a_key_of_a_later_version_is_passed_over(paths: RunPaths, record: RunRec
 def test_what_is_no_record_names_the_file(paths: RunPaths, text: str) -> None:
     paths.folder.mkdir(parents=True)
     paths.record.write_text(text)
-    with pytest.raises(UserError, match=r"run.json is not"):
+    with pytest.raises(UserError, match=r"run.json(:| is not)"):
         read_record(paths)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xray_hpc.config.schema import to_yaml
+from xray_hpc.config.yaml_files import to_yaml
 from xray_hpc.metrics import roc_curves, split_metrics
 from xray_hpc.records.atomic_files import write_csv, write_json, write_text
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
@@ -204,7 +205,7 @@ def _write_results(paths: RunPaths, model: str, drawn: Drawn, best_epoch: int) -
             logits = np.eye(len(classes))[y_true] * distance + rng.normal(0, 1, (n, len(classes)))
             scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         # Rounded, because the last digits of a logarithm differ between processors.
-        splits[split] = _rounded(split_metrics(y_true, scores, classes))
+        splits[split] = _rounded(dataclasses.asdict(split_metrics(y_true, scores, classes)))
         table = {"y_true": y_true}
         if len(classes) == 2:
             table["y_scores"] = scores[:, 1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
 
 from tests.report.drawing import runs_of
 from tests.report.synthetic import Drawn, experiments, three_classes, write_run
@@ -48,8 +48,10 @@ def test_every_data_set_has_its_best_run(tmp_path: Path) -> None:
 
 def test_mistakes_come_the_most_frequent_first(tmp_path: Path) -> None:
     def mixed_up(run: RunResult) -> RunResult:
-        metrics: dict[str, Any] = {**run.metrics, "test": dict(run.metrics["test"])}
-        metrics["test"]["confusion"] = [[20, 1, 4], [0, 25, 0], [10, 0, 0]]
+        assert run.metrics
+        confusion = [[20, 1, 4], [0, 25, 0], [10, 0, 0]]
+        test = dataclasses.replace(run.metrics.test, images=60, confusion=confusion)
+        metrics = dataclasses.replace(run.metrics, test=test)
         return RunResult(run.name, run.model, run.status, metrics=metrics)
 
     (run, *_) = runs_of(three_classes(tmp_path / "three"))

@@ -17,7 +17,7 @@ def test_the_best_epoch_is_marked_on_the_validation_curve(sweep: SweepPaths) -> 
     assert figure is not None
     assert run.epochs is not None
     marks = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
-    best = run.metrics["best_epoch"]
+    best = run.metrics.best_epoch
     assert [line.get_xydata().tolist() for line in marks] == [  # type: ignore[union-attr]
         [[best, run.epochs["val_loss"][best]]]
     ]

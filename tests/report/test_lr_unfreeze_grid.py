@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.run_folders import run_metrics
 from xray_hpc.report.lr_unfreeze_grid import PANELS, Cell, Panel, grid
 from xray_hpc.report.run_result import RunResult
 
@@ -18,7 +19,7 @@ def run(depth: Any, rate: Any, auc: float | None = 0.9, **others: Any) -> RunRes
         "finished",
         config=config,
         overrides={key: str(value) for key, value in config.items()},
-        metrics={"validation": {"auc": auc}},
+        metrics=run_metrics({"auc": auc}),
     )
 
 

@@ -145,7 +145,7 @@ def test_an_unfinished_run_is_not_damaged_by_what_it_has_not_written(
     if status == "running":
         hold(paths)
     read = read_run(paths)
-    assert (read.status, read.error, read.metrics, read.scores) == (status, None, {}, {})
+    assert (read.status, read.error, read.metrics, read.scores) == (status, None, None, {})
     assert (read.epochs is None) == (status == "created")
 
 
@@ -247,7 +247,7 @@ def replace_text(path: Path, old: str, new: str) -> None:
     [
         (lambda run: run.record.write_text("{"), "run.json is not JSON"),
         (lambda run: run.record.write_text("[]"), "run.json holds no JSON object"),
-        (lambda run: run.record.write_text("{}"), "run.json is not a run record"),
+        (lambda run: run.record.write_text("{}"), "run.json: run is missing"),
         (
             lambda run: change_json(run.record, lambda value: value.update(gpus=None)),
             "run.json: gpus is None",
@@ -262,18 +262,18 @@ def replace_text(path: Path, old: str, new: str) -> None:
         ),
         (lambda run: run.config.write_text("a: [1"), "config.yaml is not readable YAML"),
         (lambda run: run.config.write_text("- 1\n"), "config.yaml holds no mapping"),
-        (lambda run: run.metrics.write_text("nan"), "metrics.json holds no JSON object"),
+        (lambda run: run.metrics.write_text("nan"), "metrics.json is not JSON"),
         (
             lambda run: change_json(run.metrics, lambda value: value.pop("test")),
-            "metrics.json has no test",
+            "metrics.json: test is missing",
         ),
         (
             lambda run: change_json(run.metrics, lambda value: value["test"].pop("auc")),
-            "metrics.json has no test.auc",
+            "metrics.json: test.auc is missing",
         ),
         (
             lambda run: change_json(run.metrics, lambda value: value["test"].update(auc="high")),
-            "metrics.json: test.auc is 'high', not a number",
+            "metrics.json: test.auc is 'high'",
         ),
         (
             lambda run: run.scores("cnn", "test").write_text("y_true,y_scores\n1,0.5\n"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.report.synthetic import config_of, experiments
+from tests.run_folders import run_metrics
 from xray_hpc.report.read_run import flatten, read_run
 from xray_hpc.report.run_groups import groups, leading, ranked, same_validation
 from xray_hpc.report.run_result import RunResult
@@ -17,12 +18,12 @@ TWO, THREE = ["NORMAL", "PNEUMONIA"], ["Covid", "Normal", "Viral Pneumonia"]
 
 
 def scored(name: str, auc: float | None, loss: float | None, status: str = "finished") -> RunResult:
-    return RunResult(name, "ft", status, metrics={"validation": {"auc": auc, "loss": loss}})
+    return RunResult(name, "ft", status, metrics=run_metrics({"auc": auc, "loss": loss}))
 
 
 def on(name: str, data: str, classes: list[str], auc: float = 0.5, **changes: Any) -> RunResult:
     config = flatten(config_of("ft", inputs__data=data, **changes))
-    metrics = {"classes": classes, "validation": {"auc": auc}}
+    metrics = run_metrics({"auc": auc}, classes=classes)
     return RunResult(name, "ft", "finished", config=config, metrics=metrics)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.report.drawing import runs_of
 from tests.report.synthetic import experiments, grid, three_classes
+from tests.run_folders import run_metrics
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.terminal_table import comparison
 
@@ -54,7 +55,7 @@ def test_two_classes_have_no_f1(tmp_path: Path) -> None:
 def test_many_data_sets_share_the_rows() -> None:
     def finished(i: int) -> RunResult:
         config = {"inputs.data": str(i % 10), "data.source": "demo"}
-        metrics = {"classes": ["a", "b"], "validation": {"auc": i / 100}}
+        metrics = run_metrics({"auc": i / 100})
         return RunResult(f"ft-{i:03}", "ft", "finished", config=config, metrics=metrics)
 
     lines = comparison([finished(i) for i in range(60)]).splitlines()
@@ -70,7 +71,7 @@ def test_columns_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 def test_long_tables_are_cut_and_say_so() -> None:
     def finished(i: int) -> RunResult:
-        metrics = {"classes": ["a", "b"], "validation": {"auc": i / 100}}
+        metrics = run_metrics({"auc": i / 100})
         return RunResult(f"ft-{i:03}", "ft", "finished", metrics=metrics)
 
     missing = [
@@ -98,8 +99,8 @@ def test_what_all_runs_used_stands_under_how_they_stand(tmp_path: Path) -> None:
 
 
 def test_the_group_stands_over_its_columns() -> None:
-    measures = {"validation": {"auc": 0.5}, "test": {"auc": 0.25}}
-    run = RunResult("ft-1", "ft", "finished", metrics={"classes": ["a", "b"], **measures})
+    metrics = run_metrics({"auc": 0.5}, {"auc": 0.25})
+    run = RunResult("ft-1", "ft", "finished", metrics=metrics)
     _, _, groups, heads, row = comparison([run]).splitlines()
     assert heads.index("AUC") == groups.index("validation")
     assert heads.index("AUC", heads.index("AUC") + 1) == groups.index("test")

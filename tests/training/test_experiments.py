@@ -19,6 +19,7 @@ from xray_hpc.models.load_scorer import load_scorer
 from xray_hpc.models.model_card import read_card
 from xray_hpc.records.frozen_run import read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_record import RunRecord, Status, read_record, write_record
 from xray_hpc.resources import resource
 from xray_hpc.training.train_run import train_run
@@ -85,18 +86,18 @@ def test_an_experiment_leaves_every_file(trained: Trained, experiment: str) -> N
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_its_metrics_are_those_of_its_scores(trained: Trained, experiment: str) -> None:
     paths = trained(experiment)
-    metrics = json.loads(paths.metrics.read_text())
-    classes = metrics["classes"]
+    metrics = read_metrics(paths)
+    classes = metrics.classes
     assert len(classes) == (3 if experiment == "lung" else 2)
-    assert metrics["threshold"] == (None if experiment == "lung" else 0.5)
+    assert metrics.threshold == (None if experiment == "lung" else 0.5)
     for split in SPLITS:
         table = pd.read_csv(paths.scores(model_name(paths), split))
         scores = probabilities(table.filter(regex="^y_scores").to_numpy())
         assert scores.shape == (len(table), len(classes))
         measured = split_metrics(table["y_true"], scores, classes)
-        assert metrics[split]["confusion"] == measured["confusion"]
-        assert metrics[split]["auc"] == pytest.approx(measured["auc"])
-        assert metrics[split]["loss"] == pytest.approx(measured["loss"], abs=1e-6)
+        assert metrics.split(split).confusion == measured.confusion
+        assert metrics.split(split).auc == pytest.approx(measured.auc)
+        assert metrics.split(split).loss == pytest.approx(measured.loss, abs=1e-6)
 
 
 @pytest.mark.parametrize("experiment", ["larcc", "reduced", "lung"])

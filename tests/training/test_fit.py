@@ -89,12 +89,12 @@ def untrained(config: RunConfig, data: Dataset) -> dict[str, Any]:
     scores = probabilities(
         build_plain_model(config, len(data.classes)).predict(data.images, verbose=0)
     )
-    return split_metrics(data.labels, scores, data.classes) | {"scores": scores}
+    return {"scores": scores, "loss": split_metrics(data.labels, scores, data.classes).loss}
 
 
 def loss(model: keras.Model, data: Dataset) -> Any:
     scores = probabilities(model.predict(data.images, verbose=0))
-    return split_metrics(data.labels, scores, data.classes)["loss"]
+    return split_metrics(data.labels, scores, data.classes).loss
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ def test_two_classes_have_one_roc_curve() -> None:
 def test_more_classes_have_a_roc_curve_each_and_their_averages() -> None:
     scores = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1]])
     measured = split_metrics([0, 0, 1, 1], scores, THREE)
-    areas = {name: block["auc"] for name, block in measured["per_class"].items()}
-    areas |= {MICRO: measured["auc_micro"], MACRO: measured["auc"]}
+    areas = {name: block.auc for name, block in measured.per_class.items()}
+    areas |= {MICRO: measured.auc_micro, MACRO: measured.auc}
     figure = run_figures.roc(roc_curves([0, 0, 1, 1], scores, THREE), areas, "CNN: ROC on test")
     assert legend(figure) == [
         "Covid: AUC 1.000",

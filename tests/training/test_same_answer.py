@@ -28,6 +28,7 @@ from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import Floats, split_metrics
 from xray_hpc.models.backbones import APPLICATIONS
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_progress import read_feature_blocks
 from xray_hpc.training.callbacks import EpochTables
 from xray_hpc.training.checkpoint_store import CheckpointStore
@@ -201,9 +202,9 @@ def test_outputs_kept_in_float16_give_nearly_the_same_answer(
     fitted, scores = trained(keeping(RUN, "float16"), results / ".cache", tmp_path)
     data = fitted.training_model.data
     halves = split_metrics(data.labels[data.splits["test"]], scores, data.classes)
-    whole = json.loads(uninterrupted.metrics.read_text())["test"]
-    assert halves["auc"] == pytest.approx(whole["auc"], abs=1e-3)
-    assert 0 < abs(halves["loss"] - whole["loss"]) < 1e-2
+    whole = read_metrics(uninterrupted).test
+    assert halves.auc == pytest.approx(whole.auc, abs=1e-3)
+    assert 0 < abs(halves.loss - whole.loss) < 1e-2
 
 
 class Interrupted(BaseException):

@@ -19,6 +19,7 @@ from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import probabilities, roc_curves, split_metrics
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_record import Status, read_record
 from xray_hpc.training.__main__ import execute_run
 
@@ -138,11 +139,11 @@ def test_run_json_says_finished_and_where_and_with_what(trained: RunPaths) -> No
 def test_metrics_and_roc_are_those_of_the_scores(trained: RunPaths, split: str) -> None:
     table = pd.read_csv(trained.scores("ft", split))
     scores = probabilities(table[["y_scores"]].to_numpy())
-    metrics = json.loads(trained.metrics.read_text())
+    metrics = read_metrics(trained)
     classes = ("NORMAL", "PNEUMONIA")
-    assert metrics["classes"] == list(classes)
-    assert metrics["threshold"] == 0.5
-    assert metrics[split] == split_metrics(table["y_true"], scores, classes)
+    assert metrics.classes == list(classes)
+    assert metrics.threshold == 0.5
+    assert metrics.split(split) == split_metrics(table["y_true"], scores, classes)
     roc = pd.read_csv(trained.roc("ft", split))
     (curve,) = roc_curves(table["y_true"], scores, classes).values()
     for name, values in zip(roc.columns, curve, strict=True):

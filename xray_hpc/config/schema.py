@@ -1,4 +1,4 @@
-"""Plain mappings made into frozen dataclasses, strictly; and the YAML that they come from."""
+"""Plain mappings made into frozen dataclasses, strictly."""
 
 from __future__ import annotations
 
@@ -12,15 +12,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-import yaml
-
 from xray_hpc.errors import ConfigError, nearest, one_of
 
 T = TypeVar("T")
-
-# libyaml's where PyYAML was built with it: several times as fast.
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def check(holds: bool, key: str, value: object, must: str) -> None:
@@ -127,21 +121,3 @@ def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
 def as_dict(config: Any) -> dict[str, Any]:
     """The plain nested mapping that :func:`build` makes the same dataclass of."""
     return dataclasses.asdict(config)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping that :func:`to_yaml` wrote; ``UserError`` names the file otherwise."""
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(
-            f"{path} is not readable YAML ({' '.join(str(error).split())})"
-        ) from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no mapping")
-    return {str(key): value for key, value in values.items()}
-
-
-def to_yaml(values: Mapping[str, Any]) -> str:
-    """The text that :func:`read_yaml` reads the same mapping from."""
-    return str(yaml.dump(dict(values), Dumper=DUMPER, sort_keys=False, allow_unicode=True))

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from xray_hpc.config.run_config import AugmentConfig, DataConfig
-from xray_hpc.config.schema import build, read_yaml
+from xray_hpc.config.schema import build
+from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.data import augmentation_figure, dataset_figures, dataset_summary
 from xray_hpc.data.augmentation_figure import NamedAugmentation
 from xray_hpc.data.dataset import load_indexed

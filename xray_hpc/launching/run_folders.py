@@ -7,7 +7,8 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from xray_hpc.config.schema import as_dict, to_yaml
+from xray_hpc.config.schema import as_dict
+from xray_hpc.config.yaml_files import to_yaml
 from xray_hpc.errors import StorageError, UserError
 from xray_hpc.launching.plan import Plan
 from xray_hpc.records import ledger

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from xray_hpc.errors import UserError
-from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.lease import LeaseOwner, current_owner
 from xray_hpc.records.ledger import JobRef
 from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
 from xray_hpc.slurm.client import QueuedJob
 
@@ -209,7 +209,7 @@ def find_damage(paths: RunPaths, model: str) -> str | None:
         if path.name not in there:
             return f"{path.name} is missing"
     try:
-        read_json(paths.metrics)
+        read_metrics(paths)
     except UserError:
         return "its metrics.json is damaged"
     return None

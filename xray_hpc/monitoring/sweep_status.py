@@ -18,8 +18,8 @@ from xray_hpc.monitoring.run_state import (
     state_of,
 )
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import EXIT_CODE, RunPaths, SweepPaths
+from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_progress import read_feature_blocks, read_progress
 from xray_hpc.records.run_record import Attempt, RunRecord, now
 from xray_hpc.slurm import sacct
@@ -205,13 +205,12 @@ def _watch(paths: RunPaths, seen: RunEvidence, overrides: list[str]) -> RunStatu
 
 
 def _with_metrics(run: RunStatus, paths: RunPaths) -> RunStatus:
-    metrics = read_json(paths.metrics)
-    validation = metrics.get("validation", {})
+    metrics = read_metrics(paths)
     return dataclasses.replace(
         run,
-        epoch=metrics.get("epochs"),
-        val_accuracy=validation.get("accuracy"),
-        val_auc=validation.get("auc"),
+        epoch=metrics.epochs,
+        val_accuracy=metrics.validation.accuracy,
+        val_auc=metrics.validation.auc,
     )
 
 

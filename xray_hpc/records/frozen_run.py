@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.config.schema import as_dict, build, read_yaml, to_yaml
+from xray_hpc.config.schema import as_dict, build
+from xray_hpc.config.yaml_files import read_yaml, to_yaml
 from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import RunPaths

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
+from xray_hpc.config.schema import check
 from xray_hpc.errors import DataError
 from xray_hpc.records.json_record import read_json_record, write_json_record
 from xray_hpc.records.paths import RunPaths
@@ -86,6 +87,10 @@ class Attempt:
     gpu_use: float | None = None
     restarts: int = 0
 
+    def __post_init__(self) -> None:
+        point = self.checkpoint
+        check(point is None or len(point) == 2, "checkpoint", point, "be an epoch and a step")
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -118,6 +123,9 @@ class RunRecord:
     error: dict[str, str] | None = None
     attempts: list[Attempt] = field(default_factory=list)
     bad_nodes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check("/" not in self.model, "model", self.model, "be a name")
 
 
 def write_record(paths: RunPaths, record: RunRecord) -> None:

@@ -44,8 +44,8 @@ def _few(group: Group) -> Sequence[RunResult]:
 
 def _classes(run: RunResult) -> Iterator[list[str]]:
     for name, of_class in run.measure(SPLIT, "per_class").items():
-        measures = [ratio(of_class[key]) for key in ("precision", "recall", "f1", "auc")]
-        yield [escape(run.name), escape(name), count(of_class["images"]), *measures]
+        measures = map(ratio, (of_class.precision, of_class.recall, of_class.f1, of_class.auc))
+        yield [escape(run.name), escape(name), count(of_class.images), *measures]
 
 
 def _mistakes(run: RunResult) -> list[str]:

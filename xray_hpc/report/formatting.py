@@ -69,8 +69,9 @@ def causes(counts: Mapping[str, int]) -> str:
 
 def kept_epoch(run: RunResult) -> str:
     """Which epoch's weights were kept, counted from 1 for people: ``10 of 10`` is the last."""
-    kept, epochs = run.metrics.get("best_epoch"), run.metrics.get("epochs")
-    return f"{count(None if kept is None else kept + 1)} of {count(epochs)}"
+    if run.metrics is None:
+        return "- of -"
+    return f"{count(run.metrics.best_epoch + 1)} of {count(run.metrics.epochs)}"
 
 
 def misses(run: RunResult, split: str, kind: str) -> str:

@@ -114,7 +114,7 @@ def _draw(ax: Axes, run: RunResult, what: str, color: str) -> None:
         train = _curve(run, f"train_{what}")
         ax.plot(*train.T, color=color, linewidth=1.1, linestyle=DASHED, marker=dot, zorder=2)
     ax.plot(*validation.T, color=color, marker=dot, zorder=3)
-    kept = validation[validation[:, 0] == run.metrics.get("best_epoch")]
+    kept = validation[validation[:, 0] == (run.metrics and run.metrics.best_epoch)]
     ax.plot(*kept.T, color=color, zorder=4, **KEPT)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from xray_hpc.report.record_checks import is_number
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import (
     LEARNING_RATE,
@@ -69,9 +69,14 @@ def grid(runs: Sequence[RunResult]) -> Grid | None:
 
 def _place(run: RunResult) -> tuple[int, float] | None:
     depth, rate = run.config.get(UNFREEZE), run.config.get(LEARNING_RATE)
-    if not is_number(depth) or not is_number(rate):  # a config may be any YAML
+    if not _is_number(depth) or not _is_number(rate):  # a config may be any YAML
         return None
     return cast(tuple[int, float], (depth, rate))
+
+
+def _is_number(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(cast(float, value))
 
 
 def _panels(runs: Sequence[RunResult], placed: dict[str, tuple[int, float]]) -> list[Panel]:

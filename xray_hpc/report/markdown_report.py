@@ -199,7 +199,9 @@ def _compared(group: Group, keys: Sequence[str]) -> str:
         columns += [_measure("test", rate, rate) for rate in ("sensitivity", "specificity")]
     columns.append(_measure("test", "f1", "F1"))
     columns.append(("kept epoch", kept_epoch))
-    columns.append(("parameters", lambda run: count(run.metrics.get("parameters"))))
+    columns.append(
+        ("parameters", lambda run: count(run.metrics.parameters if run.metrics else None))
+    )
     columns.append(("time", lambda run: duration(run.record.seconds if run.record else None)))
     return _table(group.runs, columns)
 
@@ -217,6 +219,10 @@ def _swept(key: str) -> Column:
     return (short(key), cell)
 
 
+def _parameters(run: RunResult) -> str:
+    return count(run.metrics.parameters if run.metrics else None)
+
+
 def _measure(split: str, name: str, head: str) -> Column:
     return (f"{split} {head}", lambda run: ratio(run.measure(split, name)))
 
@@ -228,7 +234,9 @@ def _run(run: RunResult) -> str:
 def _misses(runs: Sequence[RunResult]) -> list[str]:
     if not runs:
         return []
-    thresholds = ", ".join(sorted({show_value(run.metrics.get("threshold")) for run in runs}))
+    thresholds = ", ".join(
+        sorted({show_value(run.metrics and run.metrics.threshold) for run in runs})
+    )
     positive = " or ".join(sorted({run.classes[1] for run in runs}))
     meant = (
         f"A false negative is a positive image ({escape(positive)}, the second class in sorted "

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xray_hpc.records.paths import SPLITS
+from xray_hpc.records.run_metrics import MEASURES, ClassMetrics
 from xray_hpc.report.csv_columns import Table, csv_lines, height
 from xray_hpc.report.read_run import ACCURACY, AUC, IMAGE, LOSS, ROC, SCORE
-from xray_hpc.report.record_checks import MEASURES, OF_A_CLASS
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import swept_keys, value
 
 Rows = list[dict[str, Any]]
 
 EPOCH_COLUMNS = ("run", "model", *(ACCURACY | LOSS | AUC))
-CLASS_COLUMNS = ("run", "model", "split", "class", *OF_A_CLASS)
+CLASS_METRICS = tuple(field.name for field in dataclasses.fields(ClassMetrics))
+CLASS_COLUMNS = ("run", "model", "split", "class", *CLASS_METRICS)
 SCORE_COLUMNS = ("run", "model", "split", "class", *IMAGE, SCORE)
 ROC_COLUMNS = ("run", "model", "split", "class", *ROC)
 # The tables that are a run's lines after another's, by their files.
@@ -34,9 +36,9 @@ def runs_rows(runs: Sequence[RunResult]) -> Rows:
         {"run": run.name, "model": run.model}
         | {key: value(run, key) for key in keys}
         | {"status": run.status, "classes": len(run.classes) or None}
-        | {key: run.metrics.get(key) for key in ("best_epoch", "epochs")}
+        | {key: getattr(run.metrics, key, None) for key in ("best_epoch", "epochs")}
         | {f"{split}_{name}": run.measure(split, name) for split in SPLITS for name in MEASURES}
-        | {key: run.metrics.get(key) for key in ("parameters", "trainable_parameters")}
+        | {key: getattr(run.metrics, key, None) for key in ("parameters", "trainable_parameters")}
         | _circumstances(run)
         for run in runs
     ]
@@ -67,7 +69,7 @@ def _circumstances(run: RunResult) -> dict[str, Any]:
 def class_rows(runs: Iterable[RunResult]) -> Rows:
     """One row a class of each split of each run that has metrics, with ``CLASS_COLUMNS``."""
     return [
-        {"run": run.name, "model": run.model, "split": split, "class": name} | of_class
+        {"run": run.name, "model": run.model, "split": split, "class": name} | vars(of_class)
         for run in runs
         for split in SPLITS
         for name, of_class in (run.measure(split, "per_class") or {}).items()

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from xray_hpc.config.schema import read_yaml
-from xray_hpc.errors import UserError
+from xray_hpc.config.yaml_files import read_yaml
+from xray_hpc.errors import DataError, UserError
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.monitoring.run_state import RunEvidence, State, state_of
-from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.lease import current_owner
 from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.run_metrics import RunMetrics, read_metrics
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import RunRecord, Status, read_record
 from xray_hpc.report.csv_columns import Cells, Kinds, Table, height, read_cells, typed
-from xray_hpc.report.record_checks import check_metrics, check_record, sound
 from xray_hpc.report.run_result import Points, RunResult
 
 ACCURACY = {"epoch": "int64", "train_accuracy": "float64", "val_accuracy": "float64"}
@@ -45,7 +44,8 @@ def read_run(
             what = "run.json" if paths.folder.is_dir() else "folder"
             state = state_of(RunEvidence(None, cancelled=cancelled))
             return RunResult(paths.name, model, state.value, f"there is no {what}", overrides=said)
-        check_record(record, paths.name)
+        if record.run != paths.name:
+            raise DataError(f"run.json is the record of '{record.run}'; this folder is a copy")
     except (UserError, OSError) as error:
         return RunResult(
             paths.name, model, State.DAMAGED.value, _reason(error, paths), overrides=said
@@ -84,7 +84,7 @@ class _Reader:
             config=config,
             overrides=by_key(record.overrides),
             record=record,
-            progress=sound(read_progress(paths)),
+            progress=read_progress(paths),
             metrics=metrics,
             epochs=epochs,
             scores={split: scores for split, (scores, _) in splits.items() if scores is not None},
@@ -110,27 +110,17 @@ class _Reader:
             self.wrong.append(_reason(error, self.paths))
             return {}
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> RunMetrics | None:
         try:
-            value = read_json(self.paths.metrics)
+            return read_metrics(self.paths)
         except FileNotFoundError:
             if self.finished:
                 self.absent.append(self.paths.metrics.name)
-            return {}
-        except UserError:
-            self.wrong.append("metrics.json holds no JSON object")
-            return {}
-        except OSError as error:
+        except (UserError, OSError) as error:
             self.wrong.append(_reason(error, self.paths))
-            return {}
-        try:
-            check_metrics(value)
-        except UserError as error:
-            self.wrong.append(str(error))
-            return {}
-        return value
+        return None
 
-    def epochs(self, metrics: Mapping[str, Any]) -> Table | None:
+    def epochs(self, metrics: RunMetrics | None) -> Table | None:
         """Accuracy, loss and validation AUC of every epoch, side by side."""
         model = self.record.model
         kinds = (
@@ -145,8 +135,8 @@ class _Reader:
             if table["epoch"].tolist() != list(range(height(table))):
                 self.wrong.append(f"{path.name} does not count its epochs from 0")
                 return None
-            if self.finished and metrics and height(table) != metrics["epochs"]:
-                rows = f"{height(table)} rows for {metrics['epochs']} epochs"
+            if self.finished and metrics and height(table) != metrics.epochs:
+                rows = f"{height(table)} rows for {metrics.epochs} epochs"
                 self.wrong.append(f"{path.name} has {rows}")
                 return None
         if not tables:
@@ -161,9 +151,9 @@ class _Reader:
                     merged[name] = np.append(column, [np.nan] * short) if short else column
         return merged
 
-    def scores(self, split: str, metrics: Mapping[str, Any]) -> Table | None:
+    def scores(self, split: str, metrics: RunMetrics | None) -> Table | None:
         """The scores of every image of ``split``."""
-        classes = metrics.get("classes", [])
+        classes = metrics.classes if metrics else []
 
         def kinds(cells: Cells) -> Kinds:
             if not classes:  # which ones there are, only the table itself can say
@@ -176,7 +166,7 @@ class _Reader:
         table = self.table(path, kinds)
         if table is None or not metrics:
             return table
-        if (images := metrics[split]["images"]) != height(table):
+        if (images := metrics.split(split).images) != height(table):
             self.wrong.append(f"{path.name} has {height(table)} rows for {images} images")
             return None
         labels = np.unique(table["y_true"])
@@ -186,9 +176,9 @@ class _Reader:
             return None
         return table
 
-    def roc(self, split: str, metrics: Mapping[str, Any]) -> Table | None:
+    def roc(self, split: str, metrics: RunMetrics | None) -> Table | None:
         """The ROC points of ``split``; empty cells where there is one class only."""
-        classes = metrics.get("classes", [])
+        classes = metrics.classes if metrics else []
         several = len(classes) > 2
 
         def kinds(cells: Cells) -> Kinds:
@@ -233,10 +223,10 @@ def _points(table: Table) -> Points:
     return np.stack([table["fpr"], table["tpr"]], axis=1)
 
 
-def _curve(table: Table, metrics: Mapping[str, Any]) -> Points | None:
+def _curve(table: Table, metrics: RunMetrics | None) -> Points | None:
     """The curve that figures show; ``None`` where the split has one class only."""
     points = _points(table)
-    if len(metrics.get("classes", ())) > 2:
+    if metrics and len(metrics.classes) > 2:
         points = points[table["class"] == MACRO]
     return points if len(points) and np.isfinite(points).all() else None
 

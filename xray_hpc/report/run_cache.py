@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from xray_hpc.config.schema import build
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_metrics import RunMetrics
 from xray_hpc.records.run_progress import TrainingProgress
-from xray_hpc.records.run_record import Attempt, RunRecord, Status
+from xray_hpc.records.run_record import RunRecord, Status
 from xray_hpc.report.read_run import by_key
 from xray_hpc.report.run_result import RunResult
 
@@ -27,13 +29,13 @@ NANOSECONDS = 1e9
 
 def facts_of(run: RunResult) -> bytes | None:
     """A finished run as one line; ``None`` of any other, and where JSON would change a value."""
-    if not run.finished or run.record is None or run.epochs is None:
+    if not run.finished or run.record is None or run.metrics is None or run.epochs is None:
         return None
     facts = {
         "config": run.config,
         "record": dataclasses.asdict(run.record),
         "progress": run.progress and dataclasses.asdict(run.progress),
-        "metrics": run.metrics,
+        "metrics": dataclasses.asdict(run.metrics),
         "epochs": {name: _packed(run.epochs[name]) for name in run.epochs},
         "curves": {split: _packed(points) for split, points in run.curves.items()},
     }
@@ -51,9 +53,7 @@ def run_of(line: bytes) -> RunResult:
         ValueError, KeyError, TypeError: it is no such line.
     """
     facts = json.loads(line)
-    record = facts["record"]
-    attempts = [Attempt(**one) for one in record["attempts"]]
-    record = RunRecord(**record | {"status": Status(record["status"]), "attempts": attempts})
+    record = build(RunRecord, facts["record"])
     return RunResult(
         name=record.run,
         model=record.model,
@@ -61,8 +61,8 @@ def run_of(line: bytes) -> RunResult:
         config=facts["config"],
         overrides=by_key(record.overrides),
         record=record,
-        progress=facts["progress"] and TrainingProgress(**facts["progress"]),
-        metrics=facts["metrics"],
+        progress=facts["progress"] and build(TrainingProgress, facts["progress"]),
+        metrics=build(RunMetrics, facts["metrics"]),
         epochs={name: _unpacked(packed) for name, packed in facts["epochs"].items()},
         curves={split: _unpacked(packed) for split, packed in facts["curves"].items()},
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.monitoring.run_state import State
+from xray_hpc.records.run_metrics import RunMetrics
 from xray_hpc.records.run_progress import TrainingProgress
 from xray_hpc.records.run_record import RunRecord
 from xray_hpc.report.csv_columns import Table
@@ -45,7 +45,7 @@ class RunResult:
     overrides: Mapping[str, str] = field(default_factory=dict)
     record: RunRecord | None = None
     progress: TrainingProgress | None = None
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics: RunMetrics | None = None
     epochs: Table | None = None
     scores: Mapping[str, Table] = field(default_factory=dict)
     roc: Mapping[str, Table] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class RunResult:
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes; none while there are no metrics."""
-        return tuple(self.metrics.get("classes", ()))
+        return tuple(self.metrics.classes) if self.metrics else ()
 
     @functools.cached_property
     def config_texts(self) -> dict[str, str]:
@@ -69,7 +69,7 @@ class RunResult:
     def shown(self) -> str:
         """A digest of all that a figure may show of the run."""
         facts = [self.name, self.model, self.status, self.config_texts, self.overrides]
-        digest = hashlib.sha256(json.dumps([*facts, self.metrics]).encode())
+        digest = hashlib.sha256(f"{facts} {self.metrics}".encode())
         for name, values in (*(self.epochs or {}).items(), *self.curves.items()):
             digest.update(f"{name} {values.dtype} {values.shape}".encode())
             digest.update(values.tobytes())
@@ -87,7 +87,7 @@ class RunResult:
 
     def measure(self, split: str, name: str) -> Any:
         """``metrics.json``'s ``name`` of ``split``, or ``None``."""
-        return self.metrics.get(split, {}).get(name)
+        return getattr(self.metrics.split(split), name) if self.metrics else None
 
     def without_tables(self) -> RunResult:
         """The same run, with what only the merged tables show let go."""

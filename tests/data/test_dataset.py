@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.dataset import load_dataset, load_indexed
-from xray_hpc.data.decode import decode, equalize
+from xray_hpc.data.decode import decode, decode_bytes, equalize
 from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
 
@@ -24,11 +25,11 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def packs(cache: Path) -> list[Path]:
+def stores(cache: Path) -> list[Path]:
     return sorted(cache.glob("images-*.h5"))
 
 
-def test_a_loaded_set_holds_every_image_with_its_label_and_patient(
+def test_load_dataset_returns_every_image_with_label_and_patient(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
     data = load_dataset(data_config(tree, channels=3), cache)
@@ -47,39 +48,43 @@ def test_a_loaded_set_holds_every_image_with_its_label_and_patient(
     assert data.patients[data.files.index("train/NORMAL/IM-0003-0002.jpeg")] == "IM-0003"
 
 
-def test_the_second_load_reads_the_pack_and_gives_the_same(
+def test_load_dataset_reuses_the_image_store(
     tree: Path, cache: Path, data_config: MakeConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
     first = load_dataset(data_config(tree), cache)
-    assert "packing images 48/48" in capfd.readouterr().err
-    written = packs(cache)[0].stat().st_mtime_ns
+    assert "decoding images 48/48" in capfd.readouterr().err
+    written = stores(cache)[0].stat().st_mtime_ns
     second = load_dataset(data_config(tree), cache)
     assert capfd.readouterr().err == ""
-    assert packs(cache)[0].stat().st_mtime_ns == written
+    assert stores(cache)[0].stat().st_mtime_ns == written
     np.testing.assert_array_equal(first.images, second.images)
     assert first.files == second.files
 
 
-def test_one_pack_serves_every_split(tree: Path, cache: Path, data_config: MakeConfig) -> None:
+def test_image_store_is_shared_by_all_splits(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
     for split in ("patient", "random", "folder"):
         load_dataset(data_config(tree, split=split), cache)
-    assert len(packs(cache)) == 1
+    assert len(stores(cache)) == 1
 
 
-def test_many_workers_keep_the_order(tree: Path, tmp_path: Path, data_config: MakeConfig) -> None:
+def test_load_dataset_order_is_independent_of_workers(
+    tree: Path, tmp_path: Path, data_config: MakeConfig
+) -> None:
     one = load_dataset(data_config(tree), tmp_path / "one", workers=1)
     many = load_dataset(data_config(tree), tmp_path / "many", workers=9)
     np.testing.assert_array_equal(one.images, many.images)
 
 
-def test_more_images_than_a_block_holds_are_packed_whole(
+def test_image_store_of_several_blocks(
     tree: Path,
     cache: Path,
     data_config: MakeConfig,
     make_tree: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("xray_hpc.data.array_store.BLOCK_BYTES", 64 * 8 * 8)
+    monkeypatch.setattr("xray_hpc.data.image_store.BLOCK_BYTES", 64 * 8 * 8)
     make_tree(tree, {"train/NORMAL": [f"IM-{n}-1.png" for n in range(1000, 1100)]})
     (tree / "train/NORMAL/IM-1050-1.png").write_bytes(b"")
     data = load_dataset(data_config(tree), cache)
@@ -88,54 +93,85 @@ def test_more_images_than_a_block_holds_are_packed_whole(
         np.testing.assert_array_equal(data.images[i], decode(tree / data.files[i], 8, 1))
 
 
-def test_unreadable_images_are_skipped_counted_and_named(
+def test_image_store_resumes_after_an_interrupt(
+    tree: Path, tmp_path: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of 4 images: 8 of the 40 decoded before the interrupt are not stored yet."""
+    monkeypatch.setattr("xray_hpc.data.image_store.BLOCK_BYTES", 4 * 8 * 8)
+    monkeypatch.setattr("xray_hpc.data.array_store.SYNC_SECONDS", 0)
+    for name in ("train/NORMAL/IM-0002-0001.jpeg", "train/PNEUMONIA/person9_virus_18.jpeg"):
+        (tree / name).write_bytes(b"")
+    config, cache = data_config(tree), tmp_path / "resumed"
+    whole = load_dataset(config, tmp_path / "whole")
+    decoded: list[Path] = []
+
+    def decode(data: bytes, path: Path, *args: Any) -> np.ndarray:
+        decoded.append(path)
+        if len(decoded) == 40:
+            raise KeyboardInterrupt
+        return decode_bytes(data, path, *args)
+
+    monkeypatch.setattr("xray_hpc.data.image_store.decode_bytes", decode)
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset(config, cache, workers=1)
+    assert stores(cache) == []
+    resumed = load_dataset(config, cache, workers=1)
+    assert len(decoded) < 40 + 48 - 30
+    np.testing.assert_array_equal(resumed.images, whole.images)
+    assert resumed.files == whole.files
+    assert resumed.skipped == whole.skipped
+    assert resumed.contents == whole.contents
+
+
+def test_load_dataset_skips_and_reports_unreadable_images(
     tree: Path, cache: Path, data_config: MakeConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
     names = [f"train/PNEUMONIA/person{n}_virus_{2 * n}.jpeg" for n in (1, 2, 3, 4)]
     for name in names:
         (tree / name).write_bytes(b"" if name == names[0] else b"no image")
     data = load_dataset(data_config(tree), cache)
-    note = (
-        f"{tree}: skipped 4 unreadable images ({names[0]!r}: empty file; "
-        f"{names[1]!r}: not an image; {names[2]!r}: not an image; ...)"
-    )
-    assert data.notes == [note]
+    (note,) = data.notes
+    assert f"4 unreadable images ({names[0]!r}: empty file; {names[1]!r}: not an image" in note
     assert f"warning: {note}\n" in capfd.readouterr().err
+    assert data.skipped == [
+        (names[0], "empty file"),
+        *((name, "not an image") for name in names[1:]),
+    ]
     assert len(data.images) == 44
     assert not set(names) & set(data.files)
     assert sorted(np.concatenate(list(data.splits.values()))) == list(range(44))
     assert load_dataset(data_config(tree), cache).notes == [note]
 
 
-def test_a_pack_is_not_made_without_the_images_that_another_installation_reads(
+def test_missing_decoder_is_an_error_not_a_skipped_image(
     tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would be kept, and the images left out when pydicom is there at last."""
+    """Otherwise the store would lack these images even after pydicom is installed."""
     monkeypatch.setitem(sys.modules, "pydicom", None)
     (tree / "train" / "NORMAL" / "IM-0001-0001.jpeg").rename(
         tree / "train" / "NORMAL" / "IM-0001-0001.dcm"
     )
     with pytest.raises(UserError, match=r"pip install 'xray_hpc\[dicom\]'"):
         load_dataset(data_config(tree), cache)
-    assert packs(cache) == []
+    assert stores(cache) == []
 
 
-def test_more_than_a_tenth_unreadable_is_refused_and_leaves_nothing(
+def test_more_than_ten_percent_unreadable_is_an_error(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
     for n in range(1, 6):
         (tree / f"train/NORMAL/IM-{n:04d}-0001.jpeg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"5 unreadable images \(.*\) of 48; more than 10% is too"):
+    with pytest.raises(UserError, match=r"5 unreadable images \(.*\) of 48"):
         load_dataset(data_config(tree), cache)
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
-def test_a_class_without_a_readable_image_is_refused(
+def test_class_without_readable_images_is_an_error(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
     for image in (tree / "test/NORMAL").iterdir():
         image.write_bytes(b"")
-    with pytest.raises(UserError, match=r"no readable image of class 'NORMAL' is left in test"):
+    with pytest.raises(UserError, match=r"'NORMAL' has no readable image in test"):
         load_dataset(data_config(tree), cache)
 
 
@@ -155,9 +191,9 @@ def flip_a_pixel(path: Path) -> None:
 
 
 def exchange_labels(path: Path) -> None:
-    """Those of two images, which are taken from the index."""
+    """Swap the positions of two images in the index, and so their labels."""
     with h5py.File(path, "r") as file:
-        place = file["kept"].id.get_chunk_info(0).byte_offset
+        place = file["positions"].id.get_offset()
     with path.open("r+b") as file:
         file.seek(place)
         first, second = file.read(8), file.read(8)
@@ -171,7 +207,7 @@ def empty(path: Path) -> None:
 
 def drop_a_part(path: Path) -> None:
     with h5py.File(path, "r+") as file:
-        del file["kept"]
+        del file["positions"]
 
 
 def other_data(path: Path) -> None:
@@ -182,11 +218,11 @@ def other_data(path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [cut, flip_a_pixel, exchange_labels, empty, drop_a_part, other_data]
 )
-def test_a_damaged_pack_is_made_again_with_a_warning(
+def test_damaged_image_store_is_rebuilt_with_a_warning(
     tree: Path, cache: Path, data_config: MakeConfig, damage: Callable[[Path], None]
 ) -> None:
     whole = load_dataset(data_config(tree), cache).images.copy()
-    damage(packs(cache)[0])
+    damage(stores(cache)[0])
     again = load_dataset(data_config(tree), cache)
     np.testing.assert_array_equal(whole, again.images)
     assert len(again.notes) == 1
@@ -194,27 +230,27 @@ def test_a_damaged_pack_is_made_again_with_a_warning(
     assert load_dataset(data_config(tree), cache).notes == []
 
 
-def test_a_loaded_set_is_a_mapping_of_its_pack_which_it_cannot_change(
+def test_images_are_a_read_only_map_of_the_store(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
-    """So that the runs on a node share the system's copy of the file."""
+    """The runs on a node share one copy of the mapped file."""
     data = load_dataset(data_config(tree), cache)
-    assert str(packs(cache)[0]) in Path("/proc/self/maps").read_text()
+    assert str(stores(cache)[0]) in Path("/proc/self/maps").read_text()
     with pytest.raises(ValueError, match="read-only"):
         data.images[0] = 0
 
 
-def test_a_loaded_set_keeps_its_images_when_another_pack_takes_their_name(
+def test_images_survive_replacement_of_the_store(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
     data = load_dataset(data_config(tree), cache)
-    before, pack = data.images.copy(), packs(cache)[0]
-    pack.with_name("other").write_bytes(bytes(pack.stat().st_size))
-    pack.with_name("other").rename(pack)
+    before, store = data.images.copy(), stores(cache)[0]
+    store.with_name("other").write_bytes(bytes(store.stat().st_size))
+    store.with_name("other").rename(store)
     np.testing.assert_array_equal(data.images, before)
 
 
-def test_a_changed_image_is_packed_anew(
+def test_changed_image_gets_a_new_store(
     tree: Path, cache: Path, data_config: MakeConfig, make_image: Callable[..., None]
 ) -> None:
     before = load_dataset(data_config(tree), cache)
@@ -223,7 +259,7 @@ def test_a_changed_image_is_packed_anew(
     assert not np.array_equal(before.images[0], after.images[0])
 
 
-def test_equal_contents_in_two_parts_are_reported(
+def test_same_contents_in_two_splits_are_reported(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
     copy = "test/NORMAL/IM-0050-0001.jpeg"
@@ -234,7 +270,7 @@ def test_equal_contents_in_two_parts_are_reported(
     ]
 
 
-def test_a_patient_in_train_and_test_is_reported(
+def test_patient_in_train_and_test_is_reported(
     tree: Path, cache: Path, data_config: MakeConfig, make_image: Callable[..., None]
 ) -> None:
     make_image(tree / "test/NORMAL/IM-0001-0009.jpeg")
@@ -242,7 +278,9 @@ def test_a_patient_in_train_and_test_is_reported(
     assert note.startswith("1 patient ('IM-0001') in both train and test: 1 of the 7 test images")
 
 
-def test_a_list_is_loaded_as_a_tree_is(tree: Path, cache: Path, data_config: MakeConfig) -> None:
+def test_csv_loads_the_same_images_as_the_folder(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
     rows = ["path,label,split"]
     rows += [f"{p.relative_to(tree)},{p.parts[-2]},{p.parts[-3]}" for p in tree.rglob("*.jpeg")]
     (tree / "list.csv").write_text("\n".join(rows))
@@ -252,15 +290,13 @@ def test_a_list_is_loaded_as_a_tree_is(tree: Path, cache: Path, data_config: Mak
     assert listed.classes == walked.classes
 
 
-def test_evened_contrast_has_a_pack_of_its_own(
-    tree: Path, cache: Path, data_config: MakeConfig
-) -> None:
+def test_clahe_has_its_own_store(tree: Path, cache: Path, data_config: MakeConfig) -> None:
     plain, even = (load_dataset(data_config(tree, clahe=limit), cache) for limit in (None, 2.0))
-    assert len(packs(cache)) == 2
+    assert len(stores(cache)) == 2
     np.testing.assert_array_equal(even.images[3], equalize(plain.images[3], 2.0))
 
 
-def test_images_that_are_not_drawn_are_in_no_part(
+def test_per_class_leaves_other_images_in_no_split(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
     data = load_dataset(data_config(tree, per_class=15, split="random"), cache)
@@ -270,7 +306,7 @@ def test_images_that_are_not_drawn_are_in_no_part(
     assert len(data.splits["test"]) == 6
 
 
-def test_a_class_too_small_for_the_subset_is_reported(
+def test_per_class_larger_than_a_class_is_reported(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
     assert load_dataset(data_config(tree, per_class=50), cache).notes == [
@@ -278,36 +314,36 @@ def test_a_class_too_small_for_the_subset_is_reported(
     ]
 
 
-def test_no_room_is_said_before_packing_and_leaves_nothing(
+def test_too_little_disk_space_is_an_error_before_decoding(
     tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tree)._replace(free=10)
     monkeypatch.setattr("xray_hpc.data.cache_folder.shutil.disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"no space left in .*cache for the packed images, which"):
+    with pytest.raises(UserError, match=r"no space left in .*cache for the decoded images, which"):
         load_dataset(data_config(tree), cache)
-    assert packs(cache) == []
+    assert stores(cache) == []
 
 
-def test_a_disk_that_fails_while_packing_leaves_nothing(
+def test_disk_failure_leaves_no_file(
     tree: Path, cache: Path, data_config: MakeConfig, largest_file: Callable[[int], None]
 ) -> None:
     largest_file(100_000)
-    with pytest.raises(UserError, match=r"cannot write the packed images: .*File too large"):
+    with pytest.raises(UserError, match=r"cannot write the decoded images: .*File too large"):
         load_dataset(data_config(tree, image_size=64), cache)
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
-def test_an_image_gone_since_the_index_stops_the_packing(
+def test_image_removed_after_indexing_is_an_error(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
     index = build_index(data_config(tree), cache)
     (tree / index.entries[3].path).unlink()
     with pytest.raises(UserError, match=r"cannot read .*IM-0002-0002.jpeg: No such file"):
         load_indexed(index, data_config(tree), cache)
-    assert packs(cache) == []
+    assert stores(cache) == []
 
 
-def test_processes_that_start_together_pack_once(
+def test_concurrent_processes_build_one_store(
     tree: Path, cache: Path, data_config: MakeConfig
 ) -> None:
     program = (
@@ -325,10 +361,10 @@ def test_processes_that_start_together_pack_once(
     results = [process.communicate(timeout=60) for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
     assert len({out for out, _ in results}) == 1
-    assert sum("packing images 48/48" in err for _, err in results) == 1
+    assert sum("decoding images 48/48" in err for _, err in results) == 1
 
 
-def test_loading_needs_no_tensorflow() -> None:
+def test_dataset_does_not_import_tensorflow() -> None:
     program = (
         "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None;"
         "import xray_hpc.data.dataset, xray_hpc.data.dataset_figures, xray_hpc.data.dataset_summary"

@@ -1,8 +1,9 @@
-"""Arrays in one HDF5 file, filled a block of rows at a time and read where they lie on the disk.
+"""HDF5 file of arrays that is written block by block and read as a memory map.
 
-Every array is contiguous, and has its place in the file before anything is in it. So a process that
-is killed while it fills them loses what it has not synced, another goes on from there, and readers
-map the file: those of one node share its pages.
+Every array is contiguous and has its place in the file from the start. A process that is killed
+while it writes loses only the blocks it has not synced, and another process resumes. Readers map
+the file, so that all processes on a node share its pages. A CRC-32 per block is checked when the
+file is opened.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,22 +24,21 @@ import numpy as np
 import numpy.typing as npt
 
 PAGE = 4096  # bytes
-BLOCK_BYTES = 4 * 2**20
 SYNC_SECONDS = 5.0
-CHECKSUMS, DONE = "crc32", "done"  # of each block; how many there are
+CHECKSUMS, WRITTEN = "crc32", "written"  # one value per block
 
 
 class DamagedStoreError(Exception):
-    """The file is cut short, damaged, or another than was asked for."""
+    """The file is truncated, corrupt, or was made for another key."""
 
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """An array of the file; ``rows`` of its first axis make a block, the last one may be short."""
+    """Shape and type of an array. ``block_rows`` rows make a block; the last may be shorter."""
 
     shape: tuple[int, ...]
     dtype: str
-    rows: int
+    block_rows: int
 
     @property
     def nbytes(self) -> int:
@@ -47,7 +46,7 @@ class ArraySpec:
 
 
 class Block(NamedTuple):
-    """Rows ``start`` to ``stop`` of an array; ``number`` counts over all arrays."""
+    """Rows ``start`` to ``stop`` of an array; ``number`` counts the blocks of all arrays."""
 
     number: int
     array: str
@@ -55,40 +54,45 @@ class Block(NamedTuple):
     stop: int
 
 
-def blocks(arrays: Mapping[str, ArraySpec]) -> list[Block]:
-    """The blocks of a file in the order in which they are filled."""
-    places = [
-        (name, start, min(start + array.rows, array.shape[0]))
-        for name, array in arrays.items()
-        for start in range(0, array.shape[0], array.rows)
+def blocks(specs: Mapping[str, ArraySpec]) -> list[Block]:
+    """Return the blocks of all arrays, in the order of ``specs``."""
+    ranges = [
+        (name, start, min(start + spec.block_rows, spec.shape[0]))
+        for name, spec in specs.items()
+        for start in range(0, spec.shape[0], spec.block_rows)
     ]
-    return [Block(number, *place) for number, place in enumerate(places)]
+    return [Block(number, *where) for number, where in enumerate(ranges)]
 
 
 class StoreWriter:
-    """A file that is being filled; it has its name when all blocks are written, and not before.
+    """Context manager that writes a store, and resumes one that was begun with the same ``key``.
 
-    A context manager. One process at a time: hold a lock. What an earlier process with the same
-    ``key`` has written stays.
+    The file has a temporary name until :meth:`finish`. Only one process may write at a time: hold
+    a lock.
+
+    Attributes:
+        blocks: all blocks of the store.
+        written: ``bool [blocks]``, the blocks already written.
 
     Raises:
         OSError: the file system failed.
     """
 
-    def __init__(self, path: Path, arrays: Mapping[str, ArraySpec], key: str) -> None:
+    def __init__(self, path: Path, specs: Mapping[str, ArraySpec], key: str) -> None:
         self.path = path
         self.partial = _partial(path)
-        self.blocks = blocks(arrays)
-        self._arrays = arrays
+        self.blocks = blocks(specs)
+        self._specs = specs
         try:
-            self._places = _places(self.partial, arrays, key)
+            self._offsets = _offsets(self.partial, specs, key)
         except (FileNotFoundError, DamagedStoreError):
             self.partial.unlink(missing_ok=True)
-            _create(self.partial, arrays, key)
-            self._places = _places(self.partial, arrays, key)
+            _create(self.partial, specs, key)
+            self._offsets = _offsets(self.partial, specs, key)
         self._file = os.open(self.partial, os.O_RDWR)
-        self.done = int(np.frombuffer(os.pread(self._file, 8, self._places[DONE]), np.int64)[0])
-        self._safe, self._synced = self.done, time.monotonic()
+        flags = os.pread(self._file, len(self.blocks), self._offsets[WRITTEN])
+        self.written = np.frombuffer(flags, np.bool_).copy()
+        self._last_sync, self.synced = time.monotonic(), True
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -99,185 +103,176 @@ class StoreWriter:
         os.close(self._file)
 
     @property
-    def left(self) -> Sequence[Block]:
-        """The blocks that are still to be written, in this order."""
-        return self.blocks[self.done :]
+    def done(self) -> int:
+        """The number of blocks already written."""
+        return int(self.written.sum())
 
     @property
-    def synced(self) -> bool:
-        """Whether all that was written is on the disk."""
-        return self._safe == self.done
+    def missing(self) -> list[Block]:
+        """The blocks that are not written yet."""
+        return [block for block in self.blocks if not self.written[block.number]]
 
     def dtype(self, block: Block) -> str:
-        """The type of the array that ``block`` is of."""
-        return self._arrays[block.array].dtype
+        """Return the type of the array of ``block``."""
+        return self._specs[block.array].dtype
 
     def write(self, block: Block, rows: npt.NDArray[Any]) -> None:
-        """Write the next block. It is safe from a crash of the node a few seconds later."""
-        assert block.number == self.done, "blocks are written in their order"
-        array = self._arrays[block.array]
-        rows = np.ascontiguousarray(rows, array.dtype)
-        assert rows.shape == (block.stop - block.start, *array.shape[1:])
+        """Write a block. It survives a crash of the node once ``synced`` is true again."""
+        rows = np.ascontiguousarray(rows, self.dtype(block))
+        assert rows.shape == (block.stop - block.start, *self._specs[block.array].shape[1:])
         data = rows.reshape(-1).view(np.uint8).data
-        row_bytes = array.nbytes // array.shape[0]
-        self._write(data, self._places[block.array] + block.start * row_bytes)
+        self._write(data, self._offset(block))
         checksum = np.array(zlib.crc32(data), np.uint32)
-        self._write(checksum.tobytes(), self._places[CHECKSUMS] + 4 * block.number)
-        self.done += 1
-        if time.monotonic() - self._synced >= SYNC_SECONDS:
+        self._write(checksum.tobytes(), self._offsets[CHECKSUMS] + 4 * block.number)
+        self.written[block.number], self.synced = True, False
+        if time.monotonic() - self._last_sync >= SYNC_SECONDS:
             self.sync()
 
+    def read(self, block: Block) -> npt.NDArray[Any]:
+        """Read a written block."""
+        spec = self._specs[block.array]
+        count = (block.stop - block.start) * (spec.nbytes // spec.shape[0])
+        data = os.pread(self._file, count, self._offset(block))
+        return np.frombuffer(data, spec.dtype).reshape(-1, *spec.shape[1:])
+
     def sync(self) -> None:
-        """Bring what was written to the disk, so that another process can go on from it."""
+        """Flush to the disk, so that another process can resume from here."""
         os.fsync(self._file)
-        self._write(np.array(self.done, np.int64).tobytes(), self._places[DONE])
-        self._safe, self._synced = self.done, time.monotonic()
+        self._write(self.written.tobytes(), self._offsets[WRITTEN])
+        self._last_sync, self.synced = time.monotonic(), True
 
     def finish(self) -> None:
-        """Give the file its name."""
-        assert not self.left, "blocks are missing"
+        """Give the complete file its name."""
+        assert self.written.all(), "blocks are missing"
         self.sync()
         os.fsync(self._file)
         os.replace(self.partial, self.path)
 
-    def _write(self, data: bytes | memoryview, place: int) -> None:
+    def discard(self) -> None:
+        """Remove the unfinished file."""
+        self.partial.unlink(missing_ok=True)
+
+    def _offset(self, block: Block) -> int:
+        spec = self._specs[block.array]
+        return self._offsets[block.array] + block.start * (spec.nbytes // spec.shape[0])
+
+    def _write(self, data: bytes | memoryview, offset: int) -> None:
         rest = memoryview(data)
         while rest:
-            written = os.pwrite(self._file, rest, place)
-            rest, place = rest[written:], place + written
+            count = os.pwrite(self._file, rest, offset)
+            rest, offset = rest[count:], offset + count
 
 
 def read_arrays(
-    path: Path, arrays: Mapping[str, ArraySpec], key: str
+    path: Path, specs: Mapping[str, ArraySpec], key: str
 ) -> dict[str, npt.NDArray[Any]]:
-    """Map the arrays of a finished file, read-only; every block is checked first.
+    """Map the arrays of a finished store read-only, after a check of every block.
 
-    The mapping holds the file that was there, also when another takes its name.
+    The map keeps the file that was opened, even when another file takes its name.
 
     Raises:
-        FileNotFoundError: there is none.
-        DamagedStoreError: it is not whole, or not that of ``key``.
+        FileNotFoundError: there is no such file.
+        DamagedStoreError: the file is truncated, corrupt, or was made for another key.
     """
-    places = _places(path, arrays, key)
-    found = {
-        name: np.memmap(path, array.dtype, "r", places[name], array.shape)
-        if array.nbytes
-        else np.empty(array.shape, array.dtype)
-        for name, array in arrays.items()
+    offsets = _offsets(path, specs, key)
+    arrays = {
+        name: np.memmap(path, spec.dtype, "r", offsets[name], spec.shape)
+        if spec.nbytes
+        else np.empty(spec.shape, spec.dtype)
+        for name, spec in specs.items()
     }
-    every = blocks(arrays)
+    every = blocks(specs)
     with path.open("rb") as file:
-        said = np.frombuffer(os.pread(file.fileno(), 4 * len(every), places[CHECKSUMS]), np.uint32)
-    for block in every:
-        rows = found[block.array][block.start : block.stop]
-        if zlib.crc32(rows.reshape(-1).view(np.uint8).data) != said[block.number]:
+        stored = os.pread(file.fileno(), 4 * len(every), offsets[CHECKSUMS])
+    for block, checksum in zip(every, np.frombuffer(stored, np.uint32), strict=True):
+        rows = arrays[block.array][block.start : block.stop]
+        if zlib.crc32(rows.reshape(-1).view(np.uint8).data) != checksum:
             raise DamagedStoreError(
-                f"{block.array} is damaged in rows {block.start} to {block.stop}"
+                f"{block.array}[{block.start}:{block.stop}] does not match its checksum"
             )
-    return found
+    return arrays
 
 
-def missing_bytes(path: Path, arrays: Mapping[str, ArraySpec]) -> int:
-    """How many bytes of the disk a file still takes; some blocks may be in place."""
-    whole = sum(array.nbytes for array in arrays.values())
+def missing_bytes(path: Path, specs: Mapping[str, ArraySpec]) -> int:
+    """Return how many bytes of disk the store still needs; part of it may be written."""
+    total = sum(spec.nbytes for spec in specs.values())
     try:
-        return max(whole - 512 * _partial(path).stat().st_blocks, 0)
+        return max(total - 512 * _partial(path).stat().st_blocks, 0)
     except FileNotFoundError:
-        return whole
+        return total
 
 
 def blocks_written(path: Path) -> int:
-    """How many blocks of a file that a process fills are safe; 0 where none does."""
+    """Return how many blocks of an unfinished store are synced; 0 if there is none."""
     try:
         with h5py.File(_partial(path), "r", locking=False) as file:
-            return int(file[DONE][0])
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError):  # it may just be made
+            return int(file[WRITTEN][:].sum())
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError):  # it may be half created
         return 0
 
 
-def block_rows(shape: Sequence[int], dtype: str) -> int:
-    """How many rows of an array make a block of about ``BLOCK_BYTES``."""
-    row = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
-    return max(1, BLOCK_BYTES // max(row, 1))
-
-
 def _partial(path: Path) -> Path:
-    """What a file is called while it is filled."""
     return path.with_name(f".{path.name}.partial")
 
 
-def _create(path: Path, arrays: Mapping[str, ArraySpec], key: str) -> None:
-    number = len(blocks(arrays))
-    with new_file(path) as (file, _):
-        file.attrs["key"] = key
-        file.attrs["arrays"] = _words(arrays)
-        for name, array in arrays.items():
-            _allocate(file, name, array.shape, np.dtype(array.dtype))
-        _allocate(file, CHECKSUMS, (number,), np.dtype(np.uint32))
-        file[DONE] = np.zeros(1, np.int64)
+def _create(path: Path, specs: Mapping[str, ArraySpec], key: str) -> None:
+    """Create a store in which no block is written; arrays of a page or more begin at a page."""
+    count = len(blocks(specs))
+    with _Target(path, "w+b") as target:
+        try:
+            with h5py.File(target, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+                file.attrs["key"] = key
+                file.attrs["arrays"] = _describe(specs)
+                for name, spec in specs.items():
+                    _allocate(file, name, spec.shape, spec.dtype)
+                _allocate(file, CHECKSUMS, (count,), "uint32")
+                file[WRITTEN] = np.zeros(count, np.uint8)
+            target.check()
+        except OSError as error:
+            path.unlink()
+            raise target.error or error from error
 
 
-def _allocate(
-    file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]
-) -> None:
-    """Give an array its place in the file, with nothing in it."""
-    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    how.set_layout(h5py.h5d.CONTIGUOUS)
-    how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    how.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+def _allocate(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> None:
+    """Reserve the place of a contiguous array without writing to it."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.CONTIGUOUS)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(shape)
-    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), space, how)
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(np.dtype(dtype)), space, plan)
 
 
-def _places(path: Path, arrays: Mapping[str, ArraySpec], key: str) -> dict[str, int]:
-    """Where each array begins in the file, in bytes."""
+def _offsets(path: Path, specs: Mapping[str, ArraySpec], key: str) -> dict[str, int]:
+    """Return the offset in bytes of each array in the file."""
     if not path.exists():
         raise FileNotFoundError(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
-            if file.attrs["key"] != key or file.attrs["arrays"] != _words(arrays):
-                raise DamagedStoreError("made of something else")
-            names = [*arrays, CHECKSUMS, DONE]
-            places = {name: file[name].id.get_offset() or 0 for name in names}
-            ends = [places[name] + file[name].nbytes for name in names]
+            if file.attrs["key"] != key or file.attrs["arrays"] != _describe(specs):
+                raise DamagedStoreError("made for another key")
+            names = [*specs, CHECKSUMS, WRITTEN]
+            offsets = {name: file[name].id.get_offset() or 0 for name in names}
+            ends = [offsets[name] + file[name].nbytes for name in names]
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the file system failed, or the file is another's: it is not damaged
+            raise  # the file system failed, or denies access: the file is not damaged
         raise DamagedStoreError(str(error).partition("\n")[0]) from error
     if path.stat().st_size < max(ends):
-        raise DamagedStoreError("cut short")
-    return places
+        raise DamagedStoreError("truncated")
+    return offsets
 
 
-def _words(arrays: Mapping[str, ArraySpec]) -> str:
-    return json.dumps({n: [list(a.shape), a.dtype, a.rows] for n, a in arrays.items()})
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """Yield a new HDF5 file, and a function that raises if writing it has failed so far.
-
-    When the HDF5 library itself meets a full disk it cannot close the file any more, and crashes
-    the interpreter on its way out. So the bytes go through Python here: a failed write is kept
-    from the library, and raised when the block asks or ends.
-
-    An array of a page or more begins with a page, for those who map it.
-
-    Raises:
-        OSError: a write failed.
-    """
-    with _Target(path, "w+b") as target:
-        try:
-            with h5py.File(target, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
-                yield file, target.check
-        except OSError:
-            target.check()
-            raise
-        target.check()
+def _describe(specs: Mapping[str, ArraySpec]) -> str:
+    return json.dumps({n: [list(s.shape), s.dtype, s.block_rows] for n, s in specs.items()})
 
 
 class _Target(io.FileIO):
-    """A file that remembers its first failed write, and pretends that all went well."""
+    """A file that remembers its first failed write instead of raising it.
+
+    If the HDF5 library itself met a full disk, it could not close the file and would crash the
+    interpreter at exit. Call :meth:`check` to raise the failure.
+    """
 
     error: OSError | None = None
 

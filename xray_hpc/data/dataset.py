@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig
+from xray_hpc.data.array_store import DamagedStoreError
 from xray_hpc.data.cache_folder import writing_to_cache
 from xray_hpc.data.image_store import (
-    WHAT,
-    DamagedStoreError,
+    CONTENT,
     ImageStore,
     build_image_store,
     describe_skipped,
@@ -80,9 +80,9 @@ def load_indexed(
     """:func:`load` for an index made before."""
     parts = split_images(index.entries, config)
     packed, notes = _packed(index, config, cache, workers)
-    entries = [index.entries[i] for i in packed.kept]
+    entries = [index.entries[i] for i in packed.positions]
     place = np.full(len(index.entries), -1, np.int64)
-    place[packed.kept] = np.arange(len(packed.kept))
+    place[packed.positions] = np.arange(len(packed.positions))
     splits = {name: place[rows][place[rows] >= 0] for name, rows in parts.items()}
     for name, rows in splits.items():
         if not len(rows):
@@ -129,13 +129,13 @@ def _packed(
     path = image_store_path(index, config, cache)
     try:
         return read_image_store(path, index, config), []
-    except (FileNotFoundError, DamagedStoreError):
+    except (OSError, DamagedStoreError):  # handled below, under the lock
         pass
     notes = []
-    message = f"waiting for another process to pack the images ({path})"
+    message = f"waiting for another process to decode the images ({path})"
     lock = path.with_name(f".{path.name}.lock")
     with (
-        writing_to_cache(cache, WHAT, image_store_size(index, config)),
+        writing_to_cache(cache, CONTENT, image_store_size(index, config)),
         file_lock(lock, message=message),
     ):
         try:
@@ -143,7 +143,7 @@ def _packed(
         except FileNotFoundError:
             pass
         except DamagedStoreError as error:
-            notes.append(f"{path} was damaged ({error}); packed the images again")
+            notes.append(f"{path} was damaged ({error}); decoded the images again")
         build_image_store(index, config, cache, workers)
         return read_image_store(path, index, config), notes
 

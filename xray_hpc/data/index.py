@@ -19,7 +19,7 @@ from xray_hpc.errors import ConfigError, DataError, nearest
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.records.atomic_files import file_lock
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 DEMO_IMAGE_BYTES = 16 * 2**10
 
 

@@ -51,8 +51,8 @@ def fill(
     Raises:
         UserError: 16 bits cannot hold the outputs.
     """
-    first = min(file.done for file in files)
-    todo = files[0].blocks[first:]
+    missing = {block for file in files for block in file.missing}
+    todo = [block for block in files[0].blocks if block in missing]
     forward = _forward(part, strategy, batch_of(config.data.input_size))
     replicas = strategy.num_replicas_in_sync
     workers = min(replicas, available_cores())
@@ -72,7 +72,7 @@ def fill(
             outputs = forward([pixels for _, pixels in group])
             for (block, _), of_block in zip(group, outputs, strict=True):
                 for file, rows in zip(files, of_block, strict=True):
-                    if block.number == file.done:
+                    if not file.written[block.number]:
                         file.write(block, _cast(rows, file.dtype(block)))
                 if all(file.synced for file in files):
                     told(min(file.done for file in files))

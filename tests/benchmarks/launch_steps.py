@@ -25,17 +25,17 @@ STEPS: dict[str, dict[str, tuple[str, ...]]] = {
     "compose the configurations": {"xray_hpc.launch": ("compose_all",)},
     "check them and name the runs": {"xray_hpc.launch": ("make_plan",)},
     "ask the cluster": {
-        "xray_hpc.launching.preflight.checks": ("check", "test_only"),
-        "xray_hpc.slurm.client": ("available", "queued_jobs"),
-        "xray_hpc.launching.on_slurm": ("limits",),
+        "xray_hpc.launching.preflight.checks": ("check", "check_script"),
+        "xray_hpc.slurm.client": ("is_available", "queued_jobs"),
+        "xray_hpc.launching.slurm_backend": ("query_submit_limits",),
     },
-    "look at the runs' folders": {"xray_hpc.launching.launch_sweep": ("decide_all",)},
+    "look at the runs' folders": {"xray_hpc.launching.launch_sweep": ("decide_runs",)},
     "record the code and the packages": {
-        "xray_hpc.launching.run_folders": ("code_state",),
-        "xray_hpc.records.code_state": ("record",),
+        "xray_hpc.launching.run_folders": ("current_code_state",),
+        "xray_hpc.records.code_state": ("write_code_state",),
     },
-    "write the runs' folders": {"xray_hpc.launching.launch_sweep": ("prepare",)},
-    "submit": {"xray_hpc.launching.on_slurm": ("send",)},
+    "write the runs' folders": {"xray_hpc.launching.launch_sweep": ("create_run_folders",)},
+    "submit": {"xray_hpc.launching.slurm_backend": ("submit_plan",)},
     REST: {"xray_hpc.launch": ("launch_sweep",)},
 }
 

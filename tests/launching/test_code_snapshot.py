@@ -1,5 +1,3 @@
-"""The copy of the code that jobs run from."""
-
 from __future__ import annotations
 
 import os
@@ -9,14 +7,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from xray_hpc.errors import UserError
-from xray_hpc.launching import code_snapshot
-from xray_hpc.launching.local import job_command
-from xray_hpc.launching.run_folders import prepare
+from tests.conftest import Composer
+from xray_hpc.errors import StorageError
+from xray_hpc.launching.code_snapshot import snapshot_environment, take_snapshot
+from xray_hpc.launching.run_folders import create_run_folders
 from xray_hpc.records.paths import RunPaths
 
 REPOSITORY = Path(__file__).parents[2]
@@ -31,7 +28,7 @@ def git(folder: Path, *words: str) -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The code in a folder that is no checkout."""
+    """The code in a folder that is not a git checkout."""
     folder = tmp_path / "source"
     for name in FOLDERS:
         ignored = shutil.ignore_patterns("__pycache__")
@@ -41,7 +38,7 @@ def installed(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def checkout(installed: Path) -> Path:
-    """The code in a checkout, with a folder that no job needs."""
+    """The code in a git checkout, with a folder that jobs do not need."""
     (installed / "tests").mkdir()
     (installed / "tests" / "test_x.py").touch()
     (installed / ".gitignore").write_text("__pycache__\n")
@@ -52,10 +49,11 @@ def checkout(installed: Path) -> Path:
 
 
 def take_of(source: Path, folder: Path) -> Path:
-    """The copy that the code in ``source`` takes of itself."""
+    """Take a snapshot with the code in ``source``, in a process of its own."""
     script = (
-        "import sys; from pathlib import Path; from xray_hpc.launching.code_snapshot import take\n"
-        "print(take(Path(sys.argv[1])))"
+        "import sys; from pathlib import Path\n"
+        "from xray_hpc.launching.code_snapshot import take_snapshot\n"
+        "print(take_snapshot(Path(sys.argv[1])))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder)],
@@ -70,7 +68,7 @@ def take_of(source: Path, folder: Path) -> Path:
 
 @pytest.fixture
 def take(checkout: Path, tmp_path: Path) -> Take:
-    """Take a copy of the checkout."""
+    """A function that takes a snapshot of the checkout."""
     return lambda: take_of(checkout, tmp_path / "code")
 
 
@@ -82,16 +80,16 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_it_holds_what_jobs_run_and_nothing_else(take: Take, checkout: Path) -> None:
+def test_take_snapshot_copies_what_jobs_execute_and_nothing_else(
+    take: Take, checkout: Path
+) -> None:
     copy = take()
     assert sorted(path.name for path in copy.iterdir()) == FOLDERS
     for name in FOLDERS:
         assert files(copy / name) == files(checkout / name)
 
 
-def test_files_are_copied_as_they_stand_not_as_they_were_committed(
-    take: Take, checkout: Path
-) -> None:
+def test_take_snapshot_copies_the_work_tree_not_the_commit(take: Take, checkout: Path) -> None:
     (checkout / "xray_hpc" / "metrics.py").write_text("edited = 1\n")
     (checkout / "xray_hpc" / "staged.py").write_text("new = 1\n")
     git(checkout, "add", "xray_hpc/staged.py")
@@ -104,7 +102,7 @@ def test_files_are_copied_as_they_stand_not_as_they_were_committed(
     assert "xray_hpc/untracked.py" not in copied
 
 
-def test_the_same_code_has_one_copy_and_other_code_another(take: Take, checkout: Path) -> None:
+def test_take_snapshot_reuses_the_snapshot_of_the_same_code(take: Take, checkout: Path) -> None:
     first = take()
     before = (first / "xray_hpc" / "cli.py").stat().st_ino
     assert take() == first
@@ -114,16 +112,15 @@ def test_the_same_code_has_one_copy_and_other_code_another(take: Take, checkout:
     assert sorted(first.parent.iterdir()) == sorted([first, second])
 
 
-def test_a_copy_takes_itself_for_its_copy(take: Take) -> None:
+def test_take_snapshot_of_a_snapshot_is_the_snapshot(take: Take) -> None:
     copy = take()
     assert take_of(copy, copy.parent) == copy
 
 
-def test_several_launches_at_once_end_with_one_copy(tmp_path: Path) -> None:
+def test_take_snapshot_by_several_launches_at_once_makes_one_copy(tmp_path: Path) -> None:
     copies: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: copies.append(code_snapshot.take(tmp_path)))
-        for _ in range(6)
+        threading.Thread(target=lambda: copies.append(take_snapshot(tmp_path))) for _ in range(6)
     ]
     for thread in threads:
         thread.start()
@@ -133,7 +130,7 @@ def test_several_launches_at_once_end_with_one_copy(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [copies[0]]
 
 
-def test_a_copy_that_fails_half_way_leaves_nothing(
+def test_take_snapshot_leaves_nothing_after_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
@@ -144,12 +141,12 @@ def test_a_copy_that_fails_half_way_leaves_nothing(
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"^cannot copy the code to .*No space left on device"):
-        code_snapshot.take(tmp_path / "code")
+    with pytest.raises(StorageError, match="No space left on device"):
+        take_snapshot(tmp_path / "code")
     assert list((tmp_path / "code").iterdir()) == []
 
 
-def test_of_an_installed_package_the_copy_looks_like_a_checkouts(
+def test_take_snapshot_of_an_installed_package_has_the_layout_of_a_checkout(
     installed: Path, tmp_path: Path
 ) -> None:
     site = tmp_path / "site-packages"
@@ -161,9 +158,9 @@ def test_of_an_installed_package_the_copy_looks_like_a_checkouts(
     assert files(take_of(site, tmp_path / "code")) == files(installed)
 
 
-def test_what_git_does_not_know_is_said(checkout: Path) -> None:
+def test_check_snapshot_notes_untracked_files(checkout: Path) -> None:
     (checkout / "xray_hpc" / "mine.py").touch()
-    script = "from xray_hpc.launching.code_snapshot import check; print(check())"
+    script = "from xray_hpc.launching.code_snapshot import check_snapshot; print(check_snapshot())"
     done = subprocess.run(
         [sys.executable, "-c", script],
         env=os.environ | {"PYTHONPATH": str(checkout)},
@@ -171,17 +168,17 @@ def test_what_git_does_not_know_is_said(checkout: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert "leaves out xray_hpc/mine.py, which git does not know: git add it" in done.stdout
+    assert "xray_hpc/mine.py" in done.stdout
 
 
-# Says where the job and its training have their modules from, and ends the training there.
+# Prints from where the job and its training import their modules, and ends the training there.
 WATCH = """
 import os, sys
 
 class Watch:
     def find_spec(self, name, path, target=None):
         if name in ("xray_hpc.worker.worker", "xray_hpc.training"):
-            print("found in", path[0], flush=True)
+            print("import from", path[0], flush=True)
         if name == "xray_hpc.training":
             os._exit(1)
 
@@ -189,21 +186,23 @@ sys.meta_path.insert(0, Watch())
 """
 
 
-NEEDS_SAFE_PATH = pytest.mark.skipif(sys.version_info < (3, 11), reason="refused there")
+NEEDS_SAFE_PATH = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="check_snapshot refuses this"
+)
 
 
 @pytest.mark.parametrize("where", ["elsewhere", pytest.param("checkout", marks=NEEDS_SAFE_PATH)])
-def test_a_job_and_its_training_import_all_from_the_copy(
+def test_a_job_and_its_training_import_only_from_the_snapshot(
     where: str,
-    composer: Any,
+    composer: Composer,
     installed: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Though this environment has the checkout installed, and the job may start in it."""
+    """Although this environment has the checkout installed, and the job may start in it."""
     plan = composer.plan([])
     (run,) = plan.runs
-    prepare(plan, ["x"], {run.name})
+    create_run_folders(plan, ["x"], {run.name})
     paths: RunPaths = plan.sweep.run(run.name)
     copy = take_of(installed, tmp_path / "code")
     site = tmp_path / "site"
@@ -211,11 +210,11 @@ def test_a_job_and_its_training_import_all_from_the_copy(
     (site / "sitecustomize.py").write_text(WATCH)
     monkeypatch.setenv("PYTHONPATH", str(site))
     done = subprocess.run(
-        job_command("run", str(paths.folder), code=copy),
-        env=os.environ | code_snapshot.environment(copy),
+        [sys.executable, "-u", str(copy / "jobs" / "run.py"), str(paths.folder)],
+        env=os.environ | snapshot_environment(copy),
         cwd=REPOSITORY if where == "checkout" else tmp_path,
         capture_output=True,
         text=True,
     )
-    found = [line for line in done.stdout.splitlines() if line.startswith("found in")]
-    assert found == [f"found in {copy}/xray_hpc/worker", f"found in {copy}/xray_hpc"]
+    found = [line for line in done.stdout.splitlines() if line.startswith("import from")]
+    assert found == [f"import from {copy}/xray_hpc/worker", f"import from {copy}/xray_hpc"]

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
+from tests.conftest import Composer
 from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.errors import UserError
 from xray_hpc.launching.launch_sweep import launch
@@ -15,8 +15,8 @@ from xray_hpc.records.run_record import Status, update_record
 
 
 @pytest.fixture
-def sweep(composer: Any, capsys: pytest.CaptureFixture[str]) -> SweepPaths:
-    """A sweep of two runs of which only the folders were made."""
+def sweep(composer: Composer, capsys: pytest.CaptureFixture[str]) -> SweepPaths:
+    """A sweep of two runs that have only their folders."""
     plan = composer.plan(["seed=1", "cluster.kind=none"], ["seed=2", "cluster.kind=none"])
     launch(plan, ["-m", "seed=1,2", "cluster=none"])
     capsys.readouterr()
@@ -24,7 +24,7 @@ def sweep(composer: Any, capsys: pytest.CaptureFixture[str]) -> SweepPaths:
     return paths
 
 
-def test_a_sweep_is_launched_again_from_its_folder(
+def test_resume_launches_the_sweep_from_its_folder(
     sweep: SweepPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, other = list(ledger.read(sweep).planned)
@@ -36,26 +36,23 @@ def test_a_sweep_is_launched_again_from_its_folder(
     ]
 
 
-def test_runs_with_a_feature_extractor_are_launched_again_too(
-    composer: Any, capsys: pytest.CaptureFixture[str]
+def test_resume_launches_runs_with_a_feature_extractor(
+    composer: Composer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of what the images are, its files do not say enough to tell how much is kept."""
+    """Its files do not tell how many images there are, so the cache's size is left out."""
     plan = composer.plan(["cluster.kind=none", "train.epochs=20"])
     launch(plan, ["cluster=none"])
     capsys.readouterr()
     assert resume(plan.sweep) == 0
-    line = (
-        r"cached features: one pass over the images for 1 run on 4 views of each image, about \d+ "
-    )
-    assert re.search(line + r"times less work \(train", capsys.readouterr().out)
+    assert re.search(r"cached features: .* about \d+ times less work \(", capsys.readouterr().out)
 
 
-def test_its_command_is_kept(sweep: SweepPaths) -> None:
+def test_resume_keeps_the_command_of_the_sweep(sweep: SweepPaths) -> None:
     resume(sweep)
     assert read_yaml(sweep.sweep_yaml)["command"] == ["-m", "seed=1,2", "cluster=none"]
 
 
-def test_where_it_runs_can_be_changed(sweep: SweepPaths) -> None:
+def test_resume_applies_overrides_of_the_cluster(sweep: SweepPaths) -> None:
     resume(sweep, ["cluster.mem=32G", "cluster.cpu_job.cpus=4", "cluster.on_failure.bug=requeue"])
     cluster = read_yaml(sweep.sweep_yaml)["cluster"]
     assert (cluster["mem"], cluster["cpu_job"]["cpus"], cluster["cpus"]) == ("32G", 4, 4)
@@ -63,53 +60,54 @@ def test_where_it_runs_can_be_changed(sweep: SweepPaths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
-        ("train.epochs=9", r"train.epochs=9 cannot be given with --resume, which changes no run"),
-        ("cluster=local", r"it takes cluster.KEY=VALUE, wait=true, dry_run=true"),
-        ("cluster.memm=1G", r"cluster.memm is unknown; did you mean 'mem'\?"),
-        ("wait=maybe", r"wait is maybe; it must be true or false"),
+        ("train.epochs=9", r"train\.epochs=9 is not valid with --resume"),
+        ("cluster=local", r"valid: cluster\.KEY=VALUE, wait=true, dry_run=true"),
+        ("cluster.memm=1G", r"cluster\.memm is unknown.*'mem'"),
+        ("wait=maybe", r"wait is maybe"),
         ("cluster.mem=[1", r"no viable alternative|mismatched input"),
-        ("cluster.gpus=-1", r"cluster.gpus is -1; it must be 0 or more"),
+        ("cluster.gpus=-1", r"cluster\.gpus is -1"),
     ],
 )
-def test_a_word_that_cannot_be_is_refused(sweep: SweepPaths, word: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_resume_refuses_an_invalid_override(sweep: SweepPaths, word: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         resume(sweep, [word])
 
 
-def test_a_dry_run_changes_nothing(sweep: SweepPaths, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_in_a_dry_run_changes_nothing(
+    sweep: SweepPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = sweep.sweep_yaml.read_bytes(), sweep.ledger.read_bytes()
     assert resume(sweep, ["dry_run=true", "cluster.mem=32G"]) == 0
-    assert "dry_run=true: nothing was made or submitted" in capsys.readouterr().out
+    assert "dry_run=true" in capsys.readouterr().out
     assert (sweep.sweep_yaml.read_bytes(), sweep.ledger.read_bytes()) == before
 
 
-def test_a_run_without_its_configuration_is_named(
+def test_resume_notes_a_run_without_its_configuration(
     sweep: SweepPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, other = list(ledger.read(sweep).planned)
     sweep.run(one).config.unlink()
     resume(sweep)
-    said = capsys.readouterr().out
-    assert f"note: {one}: " in said
-    assert "holds no config.yaml; only the sweep's own command makes it anew" in said
-    assert f"  {other}  run: never ran" in said
+    output = capsys.readouterr().out
+    assert re.search(rf"^note: {one}: .*config\.yaml", output, re.MULTILINE)
+    assert f"  {other}  run: never ran" in output
 
 
-def test_a_folder_that_was_never_launched_is_refused(sweep: SweepPaths) -> None:
+def test_resume_refuses_a_folder_that_was_never_launched(sweep: SweepPaths) -> None:
     sweep.sweep_yaml.unlink()
-    with pytest.raises(UserError, match=r"holds no sweep\.yaml; launch it again by its command"):
+    with pytest.raises(UserError, match=r"has no sweep\.yaml"):
         resume(sweep)
 
 
-def test_values_are_read_as_a_launch_reads_them(sweep: SweepPaths) -> None:
+def test_resume_parses_values_as_a_launch_does(sweep: SweepPaths) -> None:
     resume(sweep, ["cluster.time=12:00:00", "cluster.qos=on", "cluster.setup=[module load cuda]"])
     cluster = read_yaml(sweep.sweep_yaml)["cluster"]
     assert (cluster["time"], cluster["setup"]) == ("12:00:00", ["module load cuda"])
 
 
-def test_only_runs_that_wait_for_room_are_submitted_by_the_collect_job(
+def test_submit_waiting_launches_only_runs_above_the_submit_limit(
     sweep: SweepPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submit_waiting(sweep)

@@ -1,19 +1,20 @@
-"""Staying with a sweep, with a queue that is played."""
-
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.conftest import Composer
 from xray_hpc.launching import progress_view, wait
-from xray_hpc.launching.run_folders import prepare
+from xray_hpc.launching.run_folders import create_run_folders
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import Status, update_record
 
-# A squeue that plays a script: each call prints the next file of a folder, the last one for ever.
+Queue = Callable[..., None]
+
+# A fake squeue: each call prints the next file of a folder; the last file is printed for ever.
 SQUEUE = """\
 #!/bin/sh
 cd {folder} || exit 1
@@ -27,12 +28,12 @@ esac
 
 
 @pytest.fixture
-def sweep(composer: Any, monkeypatch: pytest.MonkeyPatch) -> SweepPaths:
+def sweep(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> SweepPaths:
     """Two runs, submitted as array 7 with a collect job 8."""
     monkeypatch.setattr(wait, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(progress_view, "LOG_EVERY_SECONDS", 0.0)
     plan = composer.plan(["seed=1"], ["seed=2"])
-    prepare(plan, [], {run.name for run in plan.runs})
+    create_run_folders(plan, [], {run.name for run in plan.runs})
     paths: SweepPaths = plan.sweep
     for name, kind, tasks, job in (
         ("a", "runs", [[run.name] for run in plan.runs], "7"),
@@ -44,8 +45,8 @@ def sweep(composer: Any, monkeypatch: pytest.MonkeyPatch) -> SweepPaths:
 
 
 @pytest.fixture
-def queue(sweep: SweepPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Say what squeue answers, call by call."""
+def queue(sweep: SweepPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    """Set the output of squeue, call by call."""
     folder = tmp_path / "answers"
     folder.mkdir()
     program = tmp_path / "bin" / "squeue"
@@ -54,96 +55,98 @@ def queue(sweep: SweepPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
 
-    def play(*answers: str) -> None:
+    def set_output(*answers: str) -> None:
         for index, answer in enumerate(answers):
             jobs = "" if answer == "fail" else answer.format(slurm=sweep.slurm)
             (folder / f"{index}.txt").write_text("fail" if answer == "fail" else jobs)
 
-    return play
+    return set_output
 
 
 BOTH = "7_0|RUNNING|None|n1|1:00|{slurm}/a/job.sh\n7_1|PENDING|Priority||1:00|{slurm}/a/job.sh\n"
 COLLECT = "8|PENDING|Dependency||1:00|{slurm}/b/job.sh\n"
 
 
-def finish(sweep: SweepPaths, statuses: list[Status], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the runs end so, with all files that a finished run has."""
+def set_statuses(
+    sweep: SweepPaths, statuses: list[Status], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set the status of each run; finished runs count as complete."""
     monkeypatch.setattr("xray_hpc.monitoring.run_state.find_damage", lambda paths, model: None)
     for name, status in zip(list(ledger.read(sweep).planned), statuses, strict=True):
         update_record(sweep.run(name), status=status)
 
 
-def test_it_stays_until_the_queue_holds_no_job_of_the_sweep(
+def test_wait_for_sweep_returns_when_the_queue_has_no_job_of_the_sweep(
     sweep: SweepPaths,
-    queue: Any,
+    queue: Queue,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     queue(BOTH + COLLECT, COLLECT, "99|RUNNING|None|n1|1:00|/other/job.sh\n")
-    finish(sweep, [Status.FINISHED, Status.FINISHED], monkeypatch)
-    assert wait.wait_for(sweep, list(ledger.read(sweep).planned)) == 0
+    set_statuses(sweep, [Status.FINISHED, Status.FINISHED], monkeypatch)
+    assert wait.wait_for_sweep(sweep, list(ledger.read(sweep).planned)) == 0
     assert "2 of 2 runs finished: " in capsys.readouterr().out
 
 
-def test_a_run_that_did_not_finish_makes_the_exit_code_1(
+def test_wait_for_sweep_returns_1_if_a_run_did_not_finish(
     sweep: SweepPaths,
-    queue: Any,
+    queue: Queue,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     queue(BOTH, "")
-    finish(sweep, [Status.FAILED, Status.FAILED], monkeypatch)
-    assert wait.wait_for(sweep, list(ledger.read(sweep).planned)) == 1
-    said = capsys.readouterr().out
+    set_statuses(sweep, [Status.FAILED, Status.FAILED], monkeypatch)
+    assert wait.wait_for_sweep(sweep, list(ledger.read(sweep).planned)) == 1
+    output = capsys.readouterr().out
     one, _ = list(ledger.read(sweep).planned)
-    assert f"[1/2] {one} failed" in said
-    assert "0 of 2 runs finished: " in said
+    assert f"[1/2] {one} failed" in output
+    assert "0 of 2 runs finished: " in output
 
 
-def test_a_slurm_that_is_silent_for_a_while_is_waited_for(
+def test_wait_for_sweep_waits_while_slurm_does_not_answer(
     sweep: SweepPaths,
-    queue: Any,
+    queue: Queue,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     queue(BOTH, "fail", "fail", "")
-    finish(sweep, [Status.FINISHED, Status.FAILED], monkeypatch)
-    assert wait.wait_for(sweep, list(ledger.read(sweep).planned)) == 1
+    set_statuses(sweep, [Status.FINISHED, Status.FAILED], monkeypatch)
+    assert wait.wait_for_sweep(sweep, list(ledger.read(sweep).planned)) == 1
     assert capsys.readouterr().err.count("still waiting") == 1
 
 
-def test_runs_that_wait_for_room_are_waited_for(
-    sweep: SweepPaths, queue: Any, monkeypatch: pytest.MonkeyPatch
+def test_wait_for_sweep_waits_for_runs_above_the_submit_limit(
+    sweep: SweepPaths, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue(COLLECT, COLLECT, COLLECT, "")
     one, other = list(ledger.read(sweep).planned)
-    finish(sweep, [Status.FINISHED, Status.CREATED], monkeypatch)
+    set_statuses(sweep, [Status.FINISHED, Status.CREATED], monkeypatch)
     ledger.append(sweep, "waiting", runs=[other])
     seen: list[int] = []
 
-    def look(*_: object) -> None:
+    def cancel_second_time(*_: object) -> None:
         seen.append(1)
         if len(seen) == 2:
             ledger.append(sweep, "cancelled", jobs=[], runs=[other])
 
-    monkeypatch.setattr(progress_view.ProgressView, "going", look)
-    assert wait.wait_for(sweep, [one, other]) == 1
+    monkeypatch.setattr(progress_view.ProgressView, "update", cancel_second_time)
+    assert wait.wait_for_sweep(sweep, [one, other]) == 1
     assert len(seen) >= 2
 
 
-def test_runs_that_nobody_will_submit_are_not_waited_for(
-    sweep: SweepPaths, queue: Any, monkeypatch: pytest.MonkeyPatch
+def test_wait_for_sweep_ignores_waiting_runs_without_a_collect_job(
+    sweep: SweepPaths, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue("")
     one, other = list(ledger.read(sweep).planned)
-    finish(sweep, [Status.FINISHED, Status.CREATED], monkeypatch)
+    set_statuses(sweep, [Status.FINISHED, Status.CREATED], monkeypatch)
     ledger.append(sweep, "waiting", runs=[other])
-    assert wait.wait_for(sweep, [one, other]) == 1
+    assert wait.wait_for_sweep(sweep, [one, other]) == 1
 
 
-def test_ctrl_c_in_a_pipe_leaves_the_jobs_and_says_how_to_cancel_them(
+def test_wait_for_sweep_on_ctrl_c_without_a_terminal_leaves_the_jobs(
     sweep: SweepPaths,
-    queue: Any,
+    queue: Queue,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -152,7 +155,7 @@ def test_ctrl_c_in_a_pipe_leaves_the_jobs_and_says_how_to_cancel_them(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress_view.ProgressView, "going", interrupt)
+    monkeypatch.setattr(progress_view.ProgressView, "update", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        wait.wait_for(sweep, list(ledger.read(sweep).planned))
-    assert "the jobs run on; python -m xray_hpc.cancel " in capsys.readouterr().out
+        wait.wait_for_sweep(sweep, list(ledger.read(sweep).planned))
+    assert "python -m xray_hpc.cancel " in capsys.readouterr().out

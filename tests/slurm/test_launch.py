@@ -136,10 +136,10 @@ def test_a_launch_names_the_sweep_its_jobs_and_how_to_watch(story: Story) -> Non
         f"  {ft}  run: new  (model=ft)",
         f"submitted job {first.array}: array of 2 runs "
         f"(stage job {first.stage} first, collect job {first.collect} last)",
-        "watch:",
+        "monitor:",
         "  python -m xray_hpc.status results/models --watch",
         f"  python -m xray_hpc.logs results/models/runs/{cnn} -f",
-        "when all have ended: results/models/report/report.md",
+        "report, when all have ended: results/models/report/report.md",
     ]
     assert first.errors == ""
 

@@ -63,7 +63,7 @@ def test_the_job_of_a_launch_that_was_killed_is_taken_over(launcher: Launcher) -
     first, sweep = held(launcher), launcher.sweep("held")
     forget(sweep, first.array)
     again = held(launcher)
-    assert f"note: a launch was killed here; its job {first.array} is taken over" in again.output
+    assert f"adopted its job {first.array} " in again.output
     for index, model in enumerate(("cnn", "tl")):
         decision = again.decision(run_of(sweep, model))
         assert decision.startswith(f"leave: pending as job {first.array}_{index} (")
@@ -127,9 +127,9 @@ def test_a_dry_run_shows_the_scripts_and_makes_nothing(launcher: Launcher) -> No
     assert done.code == 0, done.errors
     assert "sweep dry: 2 runs, 2 to run" in done.output
     assert [line for line in done.output.splitlines() if line.startswith("--- ")] == [
-        "--- the stage job",
-        "--- an array of 2 jobs",
-        "--- the collect job",
+        "--- stage job",
+        "--- array of 2 jobs",
+        "--- collect job",
     ]
     assert "#SBATCH --array=0-1%2" in done.output
     assert launcher.slurm.jobs() == before

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Composer
 from tests.fake_slurm import Site
 from tests.worker.fake_job import FakeScontrol, JobStarter
-from xray_hpc.launching.run_folders import prepare
+from xray_hpc.launching.run_folders import create_run_folders
 from xray_hpc.records.paths import RunPaths
 
 
@@ -18,7 +18,7 @@ from xray_hpc.records.paths import RunPaths
 def runs(composer: Composer) -> list[RunPaths]:
     """Three runs of a sweep, just created."""
     plan = composer.plan(*[[f"seed={seed}"] for seed in range(3)])
-    prepare(plan, ["model=ft"], {run.name for run in plan.runs})
+    create_run_folders(plan, ["model=ft"], {run.name for run in plan.runs})
     return [plan.sweep.run(run.name) for run in plan.runs]
 
 

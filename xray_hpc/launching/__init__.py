@@ -1,1 +1,1 @@
-"""From a composed sweep to run folders and submitted jobs."""
+"""Launch a sweep: plan its runs, create their folders, run them here or submit them to Slurm."""

@@ -1,4 +1,4 @@
-"""A copy of the code that a sweep's jobs run, so that later edits do not change them."""
+"""Copy the code for a sweep's jobs, so that later edits do not change what they execute."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from xray_hpc.records.code_state import CODE_FOLDERS, ROOT, git, is_checkout, un
 from xray_hpc.resources import resource
 
 
-def take(folder: Path) -> Path:
-    """Copy the code into a folder below ``folder``, named for its contents; give that.
+def take_snapshot(folder: Path) -> Path:
+    """Copy the code into a subfolder of ``folder`` named by its digest, and return that.
 
-    The tracked files are copied as they stand in the checkout, or the package's files where it
-    was installed. A job runs from the copy with its :func:`environment`.
+    In a git checkout the tracked files are copied as they are in the work tree; otherwise the
+    files of the installed package. A job executes the copy with :func:`snapshot_environment`.
 
     Raises:
-        UserError: it cannot be written.
+        StorageError: the copy cannot be written.
     """
     contents = {name: (path.read_bytes(), _mode(path)) for name, path in sorted(_files())}
     digest = hashlib.sha256()
@@ -42,34 +42,34 @@ def take(folder: Path) -> Path:
     return target
 
 
-def environment(copy: Path) -> dict[str, str]:
-    """What a process needs in its environment to import all from a copy, and so its children."""
-    places = [str(copy), os.environ.get("PYTHONPATH", "")]
-    # Otherwise `python -m`, with which a training is started, looks into its folder first.
-    return {"PYTHONPATH": os.pathsep.join(filter(None, places)), "PYTHONSAFEPATH": "1"}
+def snapshot_environment(snapshot: Path) -> dict[str, str]:
+    """Return the environment variables that make a process import the code of a snapshot."""
+    folders = [str(snapshot), os.environ.get("PYTHONPATH", "")]
+    # Without PYTHONSAFEPATH, `python -m` (as trainings start) searches the working folder first.
+    return {"PYTHONPATH": os.pathsep.join(filter(None, folders)), "PYTHONSAFEPATH": "1"}
 
 
-def check() -> list[str]:
-    """Note what a copy would lack that this process may have.
+def check_snapshot() -> list[str]:
+    """Return a note on files that a snapshot leaves out.
 
     Raises:
-        UserError: jobs would import the code in the folder of the launch, not the copy.
+        ConfigError: the jobs would import the code in the working folder, not the snapshot.
     """
     if sys.version_info < (3, 11) and Path("xray_hpc").is_dir():
         raise ConfigError(
-            "cluster.snapshot needs Python 3.11 for a launch in a folder that holds xray_hpc; "
+            "cluster.snapshot needs Python 3.11 or later in a folder that contains xray_hpc; "
             "launch from another folder"
         )
     if not (is_checkout() and (names := untracked_files())):
         return []
-    return [f"cluster.snapshot leaves out {', '.join(names)}, which git does not know: git add it"]
+    return [f"cluster.snapshot leaves out {', '.join(names)}, not tracked by git; use git add"]
 
 
 def _files() -> Iterator[tuple[str, Path]]:
-    """The files of the code, by their names in the copy."""
+    """Yield each code file's name in the snapshot and its path."""
     if is_checkout():
         for name in git("ls-files", "-z", "--", *CODE_FOLDERS).decode().split("\0"):
-            if name and (ROOT / name).is_file():  # it may be deleted
+            if name and (ROOT / name).is_file():  # a tracked file may be deleted
                 yield name, ROOT / name
         return
     inside = {
@@ -81,7 +81,7 @@ def _files() -> Iterator[tuple[str, Path]]:
             yield f"xray_hpc/{path.relative_to(package)}", path
     for name, folder in inside.items():
         yield from ((f"{name}/{path.relative_to(folder)}", path) for path in _below(folder))
-    # Other projects have theirs in the same folder.
+    # hydra_plugins is a namespace that other projects share.
     for path in (package.parent / "hydra_plugins").glob("xray_hpc_*.py"):
         yield f"hydra_plugins/{path.name}", path
 
@@ -104,7 +104,7 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move the folder in one step, unless another launch was faster with the same."""
+    """Rename the folder, unless another launch has created the same snapshot meanwhile."""
     try:
         source.rename(target)
     except OSError:

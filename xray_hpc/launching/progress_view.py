@@ -1,4 +1,4 @@
-"""A line on each run that goes or ends, for whoever waits for them."""
+"""Show the progress of running runs, and a line on each that ends."""
 
 from __future__ import annotations
 
@@ -15,58 +15,59 @@ from xray_hpc.records.run_record import Status, read_record
 
 REDRAW_SECONDS = 1.0
 LOG_EVERY_SECONDS = 15.0
-NAMED = 4
+NAMED_RUNS = 4
+CLEAR_LINE = "\r\x1b[K"
 
 
 class ProgressView:
-    """A line that is redrawn in a terminal; in a log a line each time something has changed."""
+    """A status line that is redrawn on a terminal; in a log, a new line after each change."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.terminal = sys.stdout.isatty()
         self.shown = ""
-        self.when = 0.0
+        self.shown_at = 0.0
 
-    def going(self, runs: Sequence[RunPaths], ended: int) -> None:
-        """Say how far ``runs`` are, now and then."""
-        pause = REDRAW_SECONDS if self.terminal else LOG_EVERY_SECONDS
-        if not runs or time.monotonic() - self.when < pause:
+    def update(self, runs: Sequence[RunPaths], ended: int) -> None:
+        """Show the progress of ``runs``, at most once per interval."""
+        interval = REDRAW_SECONDS if self.terminal else LOG_EVERY_SECONDS
+        if not runs or time.monotonic() - self.shown_at < interval:
             return
-        self.when = time.monotonic()
-        text = "; ".join(_where(paths) for paths in runs[:NAMED])
-        if len(runs) > NAMED:
-            text += f"; {len(runs) - NAMED} more"
+        self.shown_at = time.monotonic()
+        text = "; ".join(_progress(paths) for paths in runs[:NAMED_RUNS])
+        if len(runs) > NAMED_RUNS:
+            text += f"; {len(runs) - NAMED_RUNS} more"
         if text == self.shown:
             return
         self.shown = text
         line = f"[{ended}/{self.total}] {text}"
         if self.terminal:
             columns = os.get_terminal_size().columns
-            print("\r\x1b[K" + line[: columns - 1], end="", flush=True)
+            print(CLEAR_LINE + line[: columns - 1], end="", flush=True)
         else:
             print(line, flush=True)
 
-    def ended(self, paths: RunPaths, ended: int) -> None:
-        """Say how a run ended; ``ended`` counts it."""
-        self.say(_outcome(paths), ended)
+    def print_result(self, paths: RunPaths, ended: int) -> None:
+        """Print how a run ended; ``ended`` counts it."""
+        self.print_line(_result(paths), ended)
 
-    def say(self, line: str, ended: int) -> None:
-        """Print a line that stays."""
-        clear = "\r\x1b[K" if self.terminal else ""
+    def print_line(self, line: str, ended: int) -> None:
+        """Print a permanent line."""
+        clear = CLEAR_LINE if self.terminal else ""
         print(f"{clear}[{ended}/{self.total}] {line}", flush=True)
-        self.when = time.monotonic()
+        self.shown_at = time.monotonic()
 
 
-def _where(paths: RunPaths) -> str:
-    """``ft-1a2b3c4d epoch 3/8, validation accuracy 0.871``."""
+def _progress(paths: RunPaths) -> str:
+    """Return such as ``ft-1a2b3c4d epoch 3/8, validation accuracy 0.871``."""
     progress = read_progress(paths)
     if progress is None:
         return f"{paths.name} starting"
-    done = f"epoch {progress.done}/{progress.epochs}"
-    return f"{paths.name} {done}, validation accuracy {progress.val_accuracy:.3f}"
+    epochs = f"epoch {progress.done}/{progress.epochs}"
+    return f"{paths.name} {epochs}, validation accuracy {progress.val_accuracy:.3f}"
 
 
-def _outcome(paths: RunPaths) -> str:
+def _result(paths: RunPaths) -> str:
     try:
         return _describe(paths)
     except (UserError, OSError) as error:
@@ -74,12 +75,13 @@ def _outcome(paths: RunPaths) -> str:
 
 
 def _describe(paths: RunPaths) -> str:
+    """Return a line on a run's outcome, with its test metrics or its error."""
     record = read_record(paths)
     if record is None or record.status is not Status.FINISHED:
         status = record.status.value if record else "missing"
         error = record.error if record else None
-        why = f": {error['type']}: {error['message'][:120]}" if error else ""
-        return f"{paths.name} {status}{why} (see {paths.log})"
+        reason = f": {error['type']}: {error['message'][:120]}" if error else ""
+        return f"{paths.name} {status}{reason} (see {paths.log})"
     test = read_metrics(paths).test
     return (
         f"{paths.name} finished in {record.seconds:.0f} s: test accuracy "

@@ -1,4 +1,4 @@
-"""A sweep launched again from its own files, with nothing composed anew."""
+"""Launch a sweep again from its own files, without composing its configuration anew."""
 
 from __future__ import annotations
 
@@ -35,14 +35,17 @@ TRANSIENT = (SlurmUnavailableError, SubmitLimitError, LockedError, StorageError)
 
 
 def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
-    """Launch every run of the sweep that is not finished; give the exit code of a launch.
+    """Launch every run of the sweep that is not finished; return the exit code.
 
-    ``words`` change where and how it runs: ``cluster.mem=32G``, ``wait=true``, ``dry_run=true``.
+    Args:
+        words: overrides of where and how it runs, such as ``cluster.mem=32G`` or ``wait=true``.
 
     Raises:
-        UserError: there is no such sweep, a word is wrong, or the launch is refused.
+        ConfigError: there is no such sweep, or an override is invalid.
+        UserError: the launch fails, as in :func:`launch`.
     """
-    return launch(_plan(sweep, list(ledger.read(sweep).planned), words), _command(sweep))
+    plan = _read_plan(sweep, list(ledger.read(sweep).planned), words)
+    return launch(plan, list(read_yaml(sweep.sweep_yaml)["command"]))
 
 
 def submit_waiting(sweep: SweepPaths) -> None:
@@ -55,7 +58,7 @@ def submit_waiting(sweep: SweepPaths) -> None:
         if not (waiting := ledger.read(sweep).waiting):
             return
         try:
-            launch(_plan(sweep, waiting, ()), None, wait_for_lock=True)
+            launch(_read_plan(sweep, waiting, ()), None, wait_for_lock=True)
             return
         except TRANSIENT as error:
             if not left:
@@ -64,35 +67,31 @@ def submit_waiting(sweep: SweepPaths) -> None:
             time.sleep(RETRY_SECONDS)
 
 
-def _command(sweep: SweepPaths) -> list[str]:
-    return list(read_yaml(sweep.sweep_yaml)["command"])
-
-
-def _plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan:
+def _read_plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan:
+    """Plan the runs ``names`` from their frozen configurations; note those that are unreadable."""
     if not sweep.sweep_yaml.is_file():
-        raise ConfigError(f"{sweep.folder} holds no sweep.yaml; launch it again by its command")
-    runs, lost = list[FrozenRun](), dict[str, str]()
+        raise ConfigError(f"{sweep.folder} has no sweep.yaml; run the sweep's own command again")
+    runs, notes = list[FrozenRun](), list[str]()
     for name in names:
         try:
             runs.append(read_frozen_run(sweep.run(name)))
         except UserError as error:
-            lost[name] = str(error)
+            notes.append(f"{name}: {error}; run the sweep's own command to create it again")
     if not runs:
-        raise ConfigError(f"no run of {sweep.folder} can be read; launch it again by its command")
-    anew = "only the sweep's own command makes it anew"
-    notes = tuple(f"{name}: {why}; {anew}" for name, why in lost.items())
-    settings = _settings(sweep, runs[0], words)
-    return Plan(settings, tuple(runs), ledger.read(sweep).planned, notes)
+        raise ConfigError(f"{sweep.folder} has no readable run; run the sweep's own command again")
+    settings = _read_settings(sweep, runs[0], words)
+    return Plan(settings, tuple(runs), ledger.read(sweep).planned, tuple(notes))
 
 
-def _settings(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> SweepSettings:
-    before = read_yaml(sweep.sweep_yaml).get("cluster")
-    if not isinstance(before, Mapping):
-        raise ConfigError(f"{sweep.sweep_yaml} lacks 'cluster'; launch the sweep by its command")
-    given = _given(words)
-    values = _merged({"cluster": dict(before)}, given)
+def _read_settings(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> SweepSettings:
+    """Return the sweep's settings with the overrides ``words``."""
+    saved = read_yaml(sweep.sweep_yaml).get("cluster")
+    if not isinstance(saved, Mapping):
+        raise ConfigError(f"{sweep.sweep_yaml} has no 'cluster'; run the sweep's own command again")
+    overrides = _parse_overrides(words)
+    values = _merge({"cluster": dict(saved)}, overrides)
     cluster = build(ClusterConfig, values["cluster"], "cluster")
-    switches = {key: given.get(key, False) for key in SWITCHES}
+    switches = {key: overrides.get(key, False) for key in SWITCHES}
     for key, value in switches.items():
         check(isinstance(value, bool), key, value, "be true or false")
     return SweepSettings(
@@ -104,33 +103,35 @@ def _settings(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> SweepS
     )
 
 
-def _given(words: Sequence[str]) -> dict[str, Any]:
+def _parse_overrides(words: Sequence[str]) -> dict[str, Any]:
+    """Parse overrides as Hydra does, into nested mappings."""
     for word in words:
         key = word.partition("=")[0]
         if "=" not in word or not (key.startswith("cluster.") or key in SWITCHES):
-            known = ", ".join(f"{key}=true" for key in SWITCHES)
+            valid = ", ".join(f"{key}=true" for key in SWITCHES)
             raise ConfigError(
-                f"{word} cannot be given with --resume, which changes no run; it takes "
-                f"cluster.KEY=VALUE, {known}"
+                f"{word} is not valid with --resume, which does not change runs "
+                f"(valid: cluster.KEY=VALUE, {valid})"
             )
-    given: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     try:
         for override in OverridesParser.create().parse_overrides(list(words)):
             *above, last = override.key_or_group.split(".")
-            inner = given
+            inner = overrides
             for key in above:
                 inner = inner.setdefault(key, {})
             inner[last] = override.value()
     except HydraException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
-    return given
+    return overrides
 
 
-def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``overrides``, merging mappings at every depth."""
     merged = dict(base)
-    for key, value in given.items():
+    for key, value in overrides.items():
         inner = merged.get(key)
         if isinstance(inner, Mapping) and isinstance(value, Mapping):
-            value = _merged(inner, value)
+            value = _merge(inner, value)
         merged[key] = value
     return merged

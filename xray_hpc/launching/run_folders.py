@@ -1,4 +1,4 @@
-"""Making the folders of a planned sweep, before anything is started in them."""
+"""Create the folders of a planned sweep, before any run starts."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ WRITERS = 8
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it; ``UserError`` where that cannot be."""
+    """Create a folder and its parents; raise ``StorageError`` if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot make the folder {folder} ({error.strerror})") from error
+        raise StorageError(f"cannot create the folder {folder} ({error.strerror})") from error
 
 
-def prepare(plan: Plan, command: Sequence[str] | None, fresh: AbstractSet[str]) -> None:
+def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: AbstractSet[str]) -> None:
     """Write the sweep's files and its run folders.
 
-    ``command`` is what the user typed; without one ``sweep.yaml`` is left as it is. The
-    configuration of a run in ``fresh`` is written again (its cache or the path of its data may have
-    moved); other runs are left as they are.
+    Args:
+        command: the user's command line; ``None`` leaves ``sweep.yaml`` as it is.
+        todo: runs whose configuration is written, also if it exists: the cache or the path of the
+            data may have changed. Other runs are left as they are.
     """
     sweep = plan.sweep
     make_folder(sweep.runs)
@@ -45,11 +46,11 @@ def prepare(plan: Plan, command: Sequence[str] | None, fresh: AbstractSet[str]) 
     dirty = state.changes is not None
     git = None if state.commit is None else {"commit": state.commit, "dirty": dirty}
     code = write_code_state(sweep.code, state)
-    with ThreadPoolExecutor(WRITERS) as pool:  # each waits for the disk, which takes many at once
+    with ThreadPoolExecutor(WRITERS) as pool:  # writing waits for the file system
         created = [
-            pool.submit(_create, run, sweep, plan.overrides[run.name], git)
+            pool.submit(_create_run, run, sweep, plan.overrides[run.name], git)
             for run in plan.runs
-            if run.name in fresh
+            if run.name in todo
         ]
         for future in created:
             future.result()
@@ -65,11 +66,8 @@ def prepare(plan: Plan, command: Sequence[str] | None, fresh: AbstractSet[str]) 
         write_text(sweep.sweep_yaml, to_yaml(content))
 
 
-def _is_new(paths: RunPaths) -> bool:
-    """Whether a run that is to run has no record that it can go on from.
-
-    A record of a finished run whose files are lost or damaged is none.
-    """
+def _needs_record(paths: RunPaths) -> bool:
+    """Return whether a run to start has no record, or one of a finished run that is damaged."""
     try:
         record = read_record(paths)
     except UserError:
@@ -77,13 +75,14 @@ def _is_new(paths: RunPaths) -> bool:
     return record is None or record.status is Status.FINISHED
 
 
-def _create(
+def _create_run(
     run: FrozenRun, sweep: SweepPaths, overrides: Sequence[str], git: Mapping[str, object] | None
 ) -> None:
+    """Write a run's frozen configuration, an empty log and, for a new run, its record."""
     paths = sweep.run(run.name)
     write_frozen_run(paths, run)
-    paths.log.touch()  # so that it can be watched from now on
-    if _is_new(paths):
+    paths.log.touch()  # so that `xray_hpc.logs -f` can follow it already
+    if _needs_record(paths):
         write_record(
             paths,
             RunRecord(

@@ -1,4 +1,4 @@
-"""Staying with a sweep on Slurm until all of its runs have ended."""
+"""Wait for a sweep on Slurm until all of its runs have ended."""
 
 from __future__ import annotations
 
@@ -20,81 +20,88 @@ POLL_SECONDS = 5.0
 LIVE = (State.PENDING, State.RUNNING)
 
 
-def wait_for(sweep: SweepPaths, runs: Sequence[str]) -> int:
-    """Follow the runs until none is live and no job of the sweep is left in the queue.
+def wait_for_sweep(sweep: SweepPaths, runs: Sequence[str]) -> int:
+    """Show the progress of the runs until all have ended and the sweep has no job in the queue.
 
-    Gives 0 where all of them are finished, else 1. Ctrl-C asks whether to cancel the jobs.
+    On Ctrl-C, ask whether to cancel the jobs.
+
+    Returns:
+        0 if all runs finished, else 1.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; the jobs run on, or are cancelled if that was the answer.
+        KeyboardInterrupt: Ctrl-C, after the jobs were left running or cancelled.
     """
     try:
-        states = _follow(sweep, runs)
+        states = _wait(sweep, runs)
     except KeyboardInterrupt:
-        _ask_what_to_do(sweep)
+        _offer_to_cancel(sweep)
         raise
     finished = sum(state is State.FINISHED for state in states.values())
     print(f"{finished} of {len(runs)} runs finished: {display_path(sweep.report / 'report.md')}")
     return int(finished < len(runs))
 
 
-def _follow(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
-    view, ended, told = ProgressView(len(runs)), set[str](), ledger.read(sweep)
-    states = _states(sweep, runs, told, {})
-    ended.update(run for run, state in states.items() if state is State.FINISHED)
-    silent = False
+def _wait(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
+    """Poll until all runs have ended; return their states."""
+    view, reported, entries = ProgressView(len(runs)), set[str](), ledger.read(sweep)
+    states = _states(sweep, runs, entries, {})
+    reported.update(run for run, state in states.items() if state is State.FINISHED)
+    unavailable = False
     while True:
         try:
-            jobs, silent = slurm.queued_jobs(told.users()), False
+            jobs, unavailable = slurm.queued_jobs(entries.users()), False
         except SlurmUnavailableError as error:
-            if not silent:
-                print(f"{error}; still waiting", file=sys.stderr, flush=True)
-            silent = True
+            if not unavailable:
+                reason = f"Slurm does not answer ({error.reason})"
+                print(f"{reason}; still waiting", file=sys.stderr, flush=True)
+            unavailable = True
             time.sleep(POLL_SECONDS)
             continue
-        before, told = told, ledger.read(sweep)  # after the queue, whose jobs are in it by now
-        queue = slurm.jobs_of_submissions(told.submissions, jobs)
-        states = _states(sweep, runs, told, queue)
-        # What was submitted since the queue was asked still waits as far as that goes.
-        waiting = {*before.waiting, *told.waiting}
-        # With no job left that could submit them, runs that wait for room wait for nobody.
+        # Read the ledger after the queue: it then has every job that the queue shows.
+        before, entries = entries, ledger.read(sweep)
+        queue = slurm.jobs_of_submissions(entries.submissions, jobs)
+        states = _states(sweep, runs, entries, queue)
+        # Runs submitted after the queue was read are not in it: count them as waiting.
+        waiting = {*before.waiting, *entries.waiting}
+        # Without a job in the queue, nothing is left that would submit waiting runs.
         waiting &= {run for run in runs if queue and states[run] is not State.FINISHED}
-        over = [run for run in runs if states[run] not in LIVE and run not in waiting]
-        for run in over:
-            if run not in ended:
-                ended.add(run)
-                view.ended(sweep.run(run), len(ended))
-        if not queue and len(over) == len(runs):
+        ended = [run for run in runs if states[run] not in LIVE and run not in waiting]
+        for run in ended:
+            if run not in reported:
+                reported.add(run)
+                view.print_result(sweep.run(run), len(reported))
+        if not queue and len(ended) == len(runs):
             return states
-        going = [sweep.run(run) for run in runs if states[run] is State.RUNNING]
-        view.going(going, len(ended))
+        running = [sweep.run(run) for run in runs if states[run] is State.RUNNING]
+        view.update(running, len(reported))
         time.sleep(POLL_SECONDS)
 
 
 def _states(
-    sweep: SweepPaths, runs: Sequence[str], told: Ledger, queue: Mapping[str, QueuedJob]
+    sweep: SweepPaths, runs: Sequence[str], entries: Ledger, queue: Mapping[str, QueuedJob]
 ) -> dict[str, State]:
-    jobs = told.jobs()
+    jobs = entries.jobs()
     return {
         run: state_of(
-            gather_evidence(sweep.run(run), jobs.get(run), queue, told.cancelled.get(run))
+            gather_evidence(sweep.run(run), jobs.get(run), queue, entries.cancelled.get(run))
         )
         for run in runs
     }
 
 
-def _ask_what_to_do(sweep: SweepPaths) -> None:
-    """Ask on a terminal whether to cancel the sweep's jobs, and do so; else leave them."""
-    left = f"the jobs run on; python -m xray_hpc.cancel {display_path(sweep.folder)} cancels them"
+def _offer_to_cancel(sweep: SweepPaths) -> None:
+    """Ask on a terminal whether to cancel the sweep's jobs; without a terminal, leave them."""
+    command = f"python -m xray_hpc.cancel {display_path(sweep.folder)}"
+    hint = f"the jobs keep running; cancel them with {command}"
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print(f"\n{left}", flush=True)
+        print(f"\n{hint}", flush=True)
         return
     try:
         answer = input("\n[l]eave the jobs running, or [c]ancel them? ").strip().lower()
     except (EOFError, KeyboardInterrupt):
         answer = ""
     if not answer.startswith("c"):
-        print(left)
+        print(hint)
         return
-    found = cancel_runs.plan_cancel(sweep).execute()
-    print(f"cancelled {len(found.runs)} runs")
+    cancelled = cancel_runs.plan_cancel(sweep).execute()
+    print(f"cancelled {len(cancelled.runs)} runs")

@@ -1,5 +1,3 @@
-"""What jobs ask for, by whichever way it was said."""
-
 from __future__ import annotations
 
 from typing import Any
@@ -7,7 +5,7 @@ from typing import Any
 import pytest
 
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
-from xray_hpc.launching.preflight.resource_request import Demand, cpu_demand, runs_demand
+from xray_hpc.launching.preflight.resource_request import ResourceRequest, cpu_request, gpu_request
 
 
 @pytest.fixture(autouse=True)
@@ -16,20 +14,24 @@ def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def demand(**keys: Any) -> Demand:
-    return runs_demand(ClusterConfig("slurm", **keys))
+def request(**keys: Any) -> ResourceRequest:
+    return gpu_request(ClusterConfig("slurm", **keys))
 
 
-def test_what_the_configuration_says_is_asked_for() -> None:
-    asked = demand(partition="gpu", time="1-12", mem="16G", gpus=2, cpus=8)
-    assert (asked.partitions, asked.time, asked.memory) == (("gpu",), 36 * 60, 16 * 1024)
-    assert (asked.gpus, asked.gpu_type, asked.cpus) == (2, None, 8)
+def test_gpu_request_reads_the_configuration() -> None:
+    requested = request(partition="gpu", time="1-12", mem="16G", gpus=2, cpus=8)
+    assert (requested.partitions, requested.time, requested.memory) == (
+        ("gpu",),
+        36 * 60,
+        16 * 1024,
+    )
+    assert (requested.gpus, requested.gpu_type, requested.cpus) == (2, None, 8)
 
 
-def test_options_of_extra_stand_above_it_and_are_named() -> None:
-    asked = demand(partition="gpu", extra={"partition": "a,b", "time": 30, "cpus-per-task": 2})
-    assert (asked.partitions, asked.time, asked.cpus) == (("a", "b"), 30, 2)
-    assert asked.keys["partition"] == "cluster.extra.partition"
+def test_gpu_request_prefers_the_options_of_extra() -> None:
+    requested = request(partition="gpu", extra={"partition": "a,b", "time": 30, "cpus-per-task": 2})
+    assert (requested.partitions, requested.time, requested.cpus) == (("a", "b"), 30, 2)
+    assert requested.keys["partition"] == "cluster.extra.partition"
 
 
 @pytest.mark.parametrize(
@@ -42,9 +44,9 @@ def test_options_of_extra_stand_above_it_and_are_named() -> None:
         ({"gpus-per-node": None}, (0, None)),
     ],
 )
-def test_gpus_are_asked_for_in_slurms_ways(extra: dict[str, Any], gpus: Any) -> None:
-    asked = demand(extra=extra)
-    assert (asked.gpus, asked.gpu_type) == gpus
+def test_gpu_request_reads_all_gpu_options(extra: dict[str, Any], gpus: Any) -> None:
+    requested = request(extra=extra)
+    assert (requested.gpus, requested.gpu_type) == gpus
 
 
 @pytest.mark.parametrize(
@@ -58,31 +60,33 @@ def test_gpus_are_asked_for_in_slurms_ways(extra: dict[str, Any], gpus: Any) -> 
         ({"mem": None}, None),
     ],
 )
-def test_memory_is_that_of_a_node(extra: dict[str, Any], megabytes: int | None) -> None:
-    assert demand(extra=extra).memory == megabytes
+def test_gpu_request_converts_memory_to_mib_of_a_node(
+    extra: dict[str, Any], megabytes: int | None
+) -> None:
+    assert request(extra=extra).memory == megabytes
 
 
-def test_a_time_without_end_is_no_demand() -> None:
-    assert demand(extra={"time": "UNLIMITED"}).time is None
+def test_gpu_request_ignores_an_unlimited_time() -> None:
+    assert request(extra={"time": "UNLIMITED"}).time is None
 
 
-def test_what_sbatch_takes_from_the_environment_stands_above_all(
+def test_gpu_request_prefers_sbatchs_environment_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SBATCH_PARTITION", "mine")
-    asked = demand(partition="gpu")
-    assert (asked.partitions, asked.keys["partition"]) == (("mine",), "SBATCH_PARTITION")
+    requested = request(partition="gpu")
+    assert (requested.partitions, requested.keys["partition"]) == (("mine",), "SBATCH_PARTITION")
 
 
-def test_but_not_that_of_a_surrounding_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_request_ignores_the_environment_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SBATCH_PARTITION", "mine")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    assert demand(partition="gpu").partitions == ("gpu",)
+    assert request(partition="gpu").partitions == ("gpu",)
 
 
-def test_a_job_that_packs_asks_for_no_gpu_and_has_its_own_partition() -> None:
+def test_cpu_request_has_its_own_partition_and_no_gpu() -> None:
     job = CpuJobConfig(partition="cpu", time=20, cpus=3, mem="1G")
-    asked = cpu_demand(ClusterConfig("slurm", partition="gpu", constraint="a100", cpu_job=job))
-    assert (asked.partitions, asked.gpus, asked.constraint) == (("cpu",), 0, None)
-    assert (asked.time, asked.cpus, asked.memory) == (20, 3, 1024)
-    assert asked.keys["partition"] == "cluster.cpu_job.partition"
+    requested = cpu_request(ClusterConfig("slurm", partition="gpu", constraint="a100", cpu_job=job))
+    assert (requested.partitions, requested.gpus, requested.constraint) == (("cpu",), 0, None)
+    assert (requested.time, requested.cpus, requested.memory) == (20, 3, 1024)
+    assert requested.keys["partition"] == "cluster.cpu_job.partition"

@@ -1,1 +1,1 @@
-"""Checks of a sweep against the cluster before anything is submitted."""
+"""Check a sweep against the cluster before anything is submitted."""

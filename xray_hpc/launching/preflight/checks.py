@@ -1,52 +1,51 @@
-"""Whether the jobs of a sweep can run on the cluster, found out before anything is made.
+"""Check that a sweep's jobs can run on the cluster, before anything is created.
 
-What Slurm would leave in the queue for ever (a time limit above the partition's) is refused here;
-what only Slurm can judge, ``sbatch --test-only`` is asked.
+Requests that Slurm would leave in the queue for ever (a time limit above the partition's) are
+refused here; ``sbatch --test-only`` checks the rest.
 """
 
 from __future__ import annotations
 
-from xray_hpc.errors import (
-    NodeUnavailableError,
-    SlurmError,
-    SlurmUnavailableError,
-)
-from xray_hpc.launching import code_snapshot, job_python
+from xray_hpc.errors import NodeUnavailableError, SlurmError, SlurmUnavailableError
+from xray_hpc.launching.code_snapshot import check_snapshot
 from xray_hpc.launching.plan import Plan
-from xray_hpc.launching.preflight import disk_space, node_fit, permissions
-from xray_hpc.launching.preflight.resource_request import cpu_demand, runs_demand
+from xray_hpc.launching.preflight import disk_space, job_python, node_fit, permissions
+from xray_hpc.launching.preflight.resource_request import cpu_request, gpu_request
 from xray_hpc.slurm.client import run_command, submission_environment
 from xray_hpc.slurm.sacctmgr import read_accounting
 from xray_hpc.slurm.scontrol import nodes, partitions, settings
 
 
 def check(plan: Plan, tasks: int) -> list[str]:
-    """Check what ``tasks`` jobs of this plan need; give notes on what may go wrong.
+    """Check what ``tasks`` jobs of this plan need; return notes on what may go wrong.
 
     Raises:
-        UserError: something is not there, not allowed or not enough; or Slurm does not answer.
+        ConfigError: a requested resource does not exist, is not allowed or is too small.
+        StorageError: the disk lacks space.
+        SlurmUnavailableError: Slurm does not answer.
     """
     cluster = plan.settings.cluster
     notes: list[str] = []
-    said, there, machines = settings(), partitions(), nodes()
-    allowed = read_accounting(said)
-    for demand in (runs_demand(cluster), cpu_demand(cluster)):
-        usable = permissions.partitions(demand, there, said, allowed)
-        notes += node_fit.check(demand, usable, machines)
+    config, known, machines = settings(), partitions(), nodes()
+    accounting = read_accounting(config)
+    for request in (gpu_request(cluster), cpu_request(cluster)):
+        usable = permissions.usable_partitions(request, known, config, accounting)
+        notes += node_fit.check(request, usable, machines)
     runs = min(len(plan.runs), tasks * cluster.runs_per_job)
     notes += disk_space.check(plan.settings, [run.config for run in plan.runs[:runs]])
     if not plan.settings.dry_run:
         notes += job_python.check(cluster)
     if cluster.snapshot:
-        notes += code_snapshot.check()
+        notes += check_snapshot()
     return list(dict.fromkeys(notes))
 
 
-def test_only(script: str) -> None:
-    """Ask Slurm whether it would take a batch script; nothing is submitted.
+def check_script(script: str) -> None:
+    """Ask Slurm whether it would accept a batch script, without submitting it.
 
     Raises:
-        UserError: it would not, or does not answer.
+        SlurmError: Slurm would refuse it.
+        SlurmUnavailableError: Slurm does not answer.
     """
     try:
         with submission_environment():

@@ -1,4 +1,4 @@
-"""Whether the results of a sweep fit on the disk."""
+"""Check that the results of a sweep fit on the disk, in a folder that the nodes share."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from xray_hpc.errors import StorageError
 from xray_hpc.models.registry import BACKBONES
 
 FILES_PER_RUN = 40
-BYTES_PER_RUN = 20_000_000  # tables and figures, generously
-LEAST_PER_RUN = 2_000_000
+MAX_BYTES_PER_RUN = 20_000_000  # tables and figures
+MIN_BYTES_PER_RUN = 2_000_000
 BYTES_PER_WEIGHT = 4
-PLAIN_WEIGHTS = 5_000_000  # of a network without a backbone: the largest (vgg) at 150 pixels
-# While a run trains it has two checkpoints, each with the weights, the best ones so far and the
-# optimizer's two moments of what is not frozen; then its model remains.
-TIMES_TRAINING, TIMES_KEPT = 8, 1
-AT_ONCE = 50  # that many runs may train at once where cluster.parallel does not say
-GONE_WITH_THE_NODE = ("tmpfs", "ramfs")
+PLAIN_WEIGHTS = 5_000_000  # the largest network without a backbone: vgg at 150 pixels
+# A training run has two checkpoints, each with the weights, the best weights and the optimizer's
+# two moments of the trainable ones; a finished run has only its model.
+WEIGHTS_WHILE_TRAINING, WEIGHTS_WHEN_FINISHED = 8, 1
+DEFAULT_PARALLEL = 50
+MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
 LOCAL_FOLDERS = (Path("/tmp"), Path("/var/tmp"))
 
 
 def check(settings: SweepSettings, runs: Sequence[RunConfig]) -> list[str]:
-    """Check that there is room for these runs; notes say what may yet go wrong.
+    """Check that there is room for these runs; return notes on what may go wrong.
 
     Raises:
-        UserError: there are surely too few bytes or files free.
+        StorageError: less is free than the runs need at least.
     """
-    kept = [_weights(run.model) for run in runs]
-    least = len(runs) * LEAST_PER_RUN + TIMES_KEPT * sum(kept)
-    sizes = sorted((size or BYTES_PER_WEIGHT * PLAIN_WEIGHTS for size in kept), reverse=True)
-    most = len(runs) * BYTES_PER_RUN + TIMES_KEPT * sum(sizes)
-    training = sizes[: settings.cluster.parallel or AT_ONCE]
-    most += (TIMES_TRAINING - TIMES_KEPT) * sum(training)
+    weights = [_backbone_bytes(run.model) for run in runs]
+    least = len(runs) * MIN_BYTES_PER_RUN + WEIGHTS_WHEN_FINISHED * sum(weights)
+    sizes = sorted((size or BYTES_PER_WEIGHT * PLAIN_WEIGHTS for size in weights), reverse=True)
+    most = len(runs) * MAX_BYTES_PER_RUN + WEIGHTS_WHEN_FINISHED * sum(sizes)
+    training = sizes[: settings.cluster.parallel or DEFAULT_PARALLEL]
+    most += (WEIGHTS_WHILE_TRAINING - WEIGHTS_WHEN_FINISHED) * sum(training)
     results, cache = _existing(settings.folder), _existing(settings.cache)
     _check_room(results, "results", least, len(runs) * FILES_PER_RUN)
     _check_room(cache, "cache", 0, 1)
@@ -43,8 +43,7 @@ def check(settings: SweepSettings, runs: Sequence[RunConfig]) -> list[str]:
     notes = list(_notes("results", settings.results, types))
     if (free := _free(results)) <= most:
         notes.append(
-            f"{results} has {_readable(free)} free, and these runs may come to need "
-            f"{_readable(most)}"
+            f"{results} has {_readable(free)} free, but these runs may need {_readable(most)}"
         )
     if settings.results not in settings.cache.parents:
         notes += _notes("cache", settings.cache, types)
@@ -52,7 +51,7 @@ def check(settings: SweepSettings, runs: Sequence[RunConfig]) -> list[str]:
 
 
 def file_systems(mounts: Path) -> dict[Path, str]:
-    """The type of the file system at each mount point; empty where the system does not say."""
+    """Return the file system type of each mount point; empty if the list cannot be read."""
     try:
         lines = [line.split() for line in mounts.read_text(errors="replace").splitlines()]
     except OSError:
@@ -60,8 +59,8 @@ def file_systems(mounts: Path) -> dict[Path, str]:
     return {Path(words[1]): words[2] for words in lines if len(words) > 2}
 
 
-def _weights(model: ModelConfig) -> int:
-    """About how many bytes the weights of the model's backbones are."""
+def _backbone_bytes(model: ModelConfig) -> int:
+    """Return the approximate size of the weights of the model's backbones."""
     return BYTES_PER_WEIGHT * sum(BACKBONES[name].parameters for name in model.backbone_weights)
 
 
@@ -71,7 +70,7 @@ def _free(folder: Path) -> int:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that there is."""
+    """Return the folder or its nearest existing parent."""
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
@@ -79,27 +78,28 @@ def _check_room(folder: Path, key: str, needed: int, files: int) -> None:
     free, room = os.statvfs(folder), _free(folder)
     if room <= needed:
         raise StorageError(
-            f"{key}: {folder} has {_readable(room)} free, but about {_readable(needed)} are "
-            "needed; remove what is not needed there, or put it elsewhere"
+            f"{key}: {folder} has {_readable(room)} free, but the runs need about "
+            f"{_readable(needed)}; free some space, or set {key} to another folder"
         )
-    # A file system that makes them as needed says that there are none at all.
+    # A file system that allocates inodes on demand reports a total of 0.
     if free.f_files and free.f_favail < files:
         raise StorageError(
-            f"{key}: {folder} has room for {free.f_favail} files, but about {files} are needed; "
-            "remove what is not needed there, or put it elsewhere"
+            f"{key}: {folder} has room for {free.f_favail} files, but the runs need about {files}; "
+            f"remove some files, or set {key} to another folder"
         )
 
 
 def _notes(key: str, folder: Path, types: dict[Path, str]) -> Iterable[str]:
+    """Yield a note if the folder is probably not shared with the nodes."""
     mount = next((path for path in (folder, *folder.parents) if path in types), None)
-    if mount is not None and types[mount] in GONE_WITH_THE_NODE:
-        yield f"{key} is in {folder}, in the memory of this machine; nodes may see another"
+    if mount is not None and types[mount] in MEMORY_FILE_SYSTEMS:
+        yield f"{key} is in {folder}, in this machine's memory; the nodes may not see it"
     elif any(local in (folder, *folder.parents) for local in LOCAL_FOLDERS):
-        yield f"{key} is in {folder}, which most nodes have each for itself"
+        yield f"{key} is in {folder}, which nodes usually do not share"
 
 
 def _readable(size: int) -> str:
-    """Bytes in the decimal unit that fits."""
+    """Format bytes in the largest fitting decimal unit."""
     for unit, power in (("TB", 12), ("GB", 9), ("MB", 6)):
         if size >= 10**power:
             return f"{size / 10**power:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""What the jobs of a sweep ask of Slurm, whichever way it was said."""
+"""The resources that a sweep's jobs request, from the configuration and the environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from xray_hpc.config.cluster_config import ClusterConfig, minutes
 from xray_hpc.slurm.units import parse_mebibytes
 
-# What sbatch takes from the environment stands above what a script says.
+# sbatch prefers these environment variables to the options in a script.
 VARIABLES = {
     "partition": "SBATCH_PARTITION",
     "account": "SBATCH_ACCOUNT",
@@ -24,12 +24,14 @@ UNLIMITED = ("0", "-1", "UNLIMITED", "INFINITE")
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What a job asks for; ``None`` where it asks for nothing.
+class ResourceRequest:
+    """The resources that a job requests; ``None`` where it requests none.
 
-    ``partitions`` is empty for the cluster's default one; ``time`` is in minutes, ``memory`` in
-    megabytes of a node. ``keys`` says which key (or variable) a value was given with, by the name
-    of its field.
+    Attributes:
+        partitions: empty for the cluster's default partition.
+        time: the time limit in minutes.
+        memory: the memory per node in MiB.
+        keys: for each field, the configuration key or environment variable that set it.
     """
 
     partitions: tuple[str, ...]
@@ -44,11 +46,11 @@ class Demand:
     keys: Mapping[str, str]
 
 
-def runs_demand(cluster: ClusterConfig) -> Demand:
-    """What the jobs that train ask for.
+def gpu_request(cluster: ClusterConfig) -> ResourceRequest:
+    """Return the request of the jobs that train.
 
     Raises:
-        UserError: a time is none.
+        ConfigError: a time limit is invalid.
     """
     given = {
         "partition": ("cluster.partition", cluster.partition),
@@ -59,11 +61,11 @@ def runs_demand(cluster: ClusterConfig) -> Demand:
         "gpus-per-node": ("cluster.gpus", cluster.gpus),
     }
     extra = {name: (f"cluster.extra.{name}", at) for name, at in (cluster.extra or {}).items()}
-    return _demand(_common(cluster) | given | extra)
+    return _request(_common(cluster) | given | extra)
 
 
-def cpu_demand(cluster: ClusterConfig) -> Demand:
-    """What the jobs that pack and collect ask for."""
+def cpu_request(cluster: ClusterConfig) -> ResourceRequest:
+    """Return the request of the stage and collect jobs."""
     job = cluster.cpu_job
     given = {
         "partition": ("cluster.cpu_job.partition", job.partition),
@@ -73,7 +75,7 @@ def cpu_demand(cluster: ClusterConfig) -> Demand:
     }
     if job.partition is None:
         given["partition"] = ("cluster.partition", cluster.partition)
-    return _demand(_common(cluster) | given)
+    return _request(_common(cluster) | given)
 
 
 _Options = Mapping[str, tuple[str, Any]]
@@ -83,9 +85,9 @@ def _common(cluster: ClusterConfig) -> dict[str, tuple[str, Any]]:
     return {"account": ("cluster.account", cluster.account), "qos": ("cluster.qos", cluster.qos)}
 
 
-def _demand(script: _Options) -> Demand:
-    """The demand of sbatch's options by their long names, each with the key it was given with."""
-    options = {**script, **_of_environment()}
+def _request(script: _Options) -> ResourceRequest:
+    """Build a request from sbatch's long options, each given as (configuration key, value)."""
+    options = {**script, **_environment_options()}
     keys = {name: key for name, (key, _) in options.items()}
     text = {name: None if at is None else str(at) for name, (_, at) in options.items()}
     cpus_text = text["cpus-per-task"] or ""
@@ -95,7 +97,7 @@ def _demand(script: _Options) -> Demand:
     time = text["time"]
     bounded = time is not None and time.upper() not in UNLIMITED
     account, qos = text["account"], text["qos"]
-    return Demand(
+    return ResourceRequest(
         partitions=tuple((text["partition"] or "").split(",")) if text["partition"] else (),
         account=account and account.lower(),
         qos=qos and qos.lower(),
@@ -111,8 +113,8 @@ def _demand(script: _Options) -> Demand:
     )
 
 
-def _of_environment() -> dict[str, tuple[str, str]]:
-    """What the environment asks for; a launch from inside a job hides that of the job."""
+def _environment_options() -> dict[str, tuple[str, str]]:
+    """Return the options from the environment; inside a job these are the job's, so none."""
     if "SLURM_JOB_ID" in os.environ:
         return {}
     found = {name: (variable, os.environ.get(variable)) for name, variable in VARIABLES.items()}
@@ -120,9 +122,9 @@ def _of_environment() -> dict[str, tuple[str, str]]:
 
 
 def _gpus(options: Mapping[str, str | None]) -> tuple[str, int, str | None]:
-    """The option that asks for GPUs, how many, and of which type."""
-    asking = ((name, options.get(name) or "") for name in reversed(GPU_OPTIONS))
-    for name, text in asking:
+    """Return the option that requests GPUs, their number and their type."""
+    candidates = ((name, options.get(name) or "") for name in reversed(GPU_OPTIONS))
+    for name, text in candidates:
         pattern = r"(?:^|,)gpu(?::([^:,\d][^:,]*))?(?::(\d+))?(?=,|$)"
         if name != "gres":
             pattern = r"^(?:([^:,]+):)?(\d+)$"
@@ -132,8 +134,8 @@ def _gpus(options: Mapping[str, str | None]) -> tuple[str, int, str | None]:
 
 
 def _memory(options: Mapping[str, str | None], cpus: int, gpus: int) -> tuple[str, int | None]:
-    """The option that asks for memory, and how many megabytes that are."""
+    """Return the option that requests memory, and the memory per node in MiB."""
     for name, times in (("mem-per-cpu", cpus), ("mem-per-gpu", gpus), ("mem", 1)):
         if (size := parse_mebibytes(options.get(name) or "")) is not None:
-            return name, size * times or None  # 0 is all that a node has
+            return name, size * times or None  # 0 requests all memory of a node
     return "mem", None

@@ -1,7 +1,8 @@
-"""A sweep on this machine, without Slurm, from the command line to the comparison."""
+"""A sweep on this machine, from the command line to the report."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,30 +47,30 @@ def first(folder: Path) -> subprocess.CompletedProcess[str]:
 def with_a_failure(
     folder: Path, first: subprocess.CompletedProcess[str]
 ) -> subprocess.CompletedProcess[str]:
-    """The same sweep with one more value, which only training itself finds out to be impossible."""
+    """The same sweep with a batch size that only the training refuses."""
     assert first.returncode == 0
     return launch(folder, "train.batch_size=8,40")
 
 
-def test_every_run_has_its_lines_and_the_comparison_comes_last(
+def test_launch_prints_every_run_and_then_the_report(
     first: subprocess.CompletedProcess[str],
 ) -> None:
     assert first.returncode == 0, first.stderr
     lines = first.stdout.splitlines()
-    assert lines[0] == "note: model.head_units does not apply to cnn; left out"
+    assert re.match("note: model.head_units .* cnn", lines[0])
     assert "sweep pair: 2 runs, 2 to run, in results/pair" in lines
     assert sum("finished in" in line for line in lines) == 2
     assert "2 runs: 2 finished" in lines
     assert any(line.endswith("results/pair/report/report.md") for line in lines)
 
 
-def test_the_report_has_every_run(folder: Path, first: subprocess.CompletedProcess[str]) -> None:
+def test_report_has_every_run(folder: Path, first: subprocess.CompletedProcess[str]) -> None:
     runs = pd.read_csv(folder / "results" / "pair" / "report" / "runs.csv")
     assert set(runs["model"]) >= {"cnn", "ft"}
     assert (runs["status"][runs["model"] == "cnn"] == "finished").any()
 
 
-def test_index_and_figures_of_the_data_are_in_the_sweep(
+def test_sweep_has_the_index_and_figures_of_its_data(
     folder: Path, first: subprocess.CompletedProcess[str]
 ) -> None:
     (data,) = (folder / "results" / "pair" / "data").iterdir()
@@ -78,20 +79,20 @@ def test_index_and_figures_of_the_data_are_in_the_sweep(
     assert {path.name for path in data.glob("*.png")} >= {"class_bars.png", "class_pies.png"}
 
 
-def test_a_failing_run_does_not_stop_the_others_and_is_told(
+def test_a_failing_run_does_not_stop_the_others(
     folder: Path, with_a_failure: subprocess.CompletedProcess[str]
 ) -> None:
     assert with_a_failure.returncode == 1
     out = with_a_failure.stdout
     assert out.count("leave: finished") == 2
-    told = [line for line in out.splitlines() if line.startswith("[") and " failed: " in line]
-    assert len(told) == 2
-    assert all("train.batch_size is 40, but there are only 38 training images" in t for t in told)
+    failures = [line for line in out.splitlines() if line.startswith("[") and " failed: " in line]
+    assert len(failures) == 2
+    assert all("train.batch_size is 40" in line for line in failures)
     runs = pd.read_csv(folder / "results" / "pair" / "report" / "runs.csv")
     assert sorted(runs["status"]) == ["failed", "failed", "finished", "finished"]
 
 
-def test_launching_again_leaves_what_is_finished(
+def test_launching_again_skips_finished_runs(
     folder: Path, with_a_failure: subprocess.CompletedProcess[str]
 ) -> None:
     again = launch(folder)

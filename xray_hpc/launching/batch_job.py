@@ -1,0 +1,142 @@
+"""A batch job of a sweep: its Slurm options and the text of its batch script."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xray_hpc.config.cluster_config import ClusterConfig, minutes
+from xray_hpc.records.paths import EXIT_CODE, SweepPaths
+from xray_hpc.resources import resource
+
+FEATURES_SIGNAL_SECONDS = 30  # before its time limit; each block of features is saved at once
+FEATURES_STARTS = 10
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """A job, or an array of jobs, to submit.
+
+    Attributes:
+        kind: ``stage``, ``features``, ``runs`` or ``collect``.
+        arguments: the command-line arguments of the kind's script in ``jobs/``.
+        tasks: for ``runs``, the names of the runs of each array task.
+        after: ids of the jobs that must end first, in whatever state.
+        throttle: how many array tasks may run at once; ``None`` for all.
+        code: the code snapshot to execute; ``None`` for this installation.
+        begin: the earliest start, as ``sbatch --begin`` takes it.
+    """
+
+    sweep: SweepPaths
+    kind: str
+    cluster: ClusterConfig
+    arguments: tuple[str, ...] = ()
+    tasks: tuple[tuple[str, ...], ...] = ((),)
+    after: tuple[str, ...] = ()
+    throttle: int | None = None
+    code: Path | None = None
+    begin: str | None = None
+
+    @property
+    def title(self) -> str:
+        """A short description for messages."""
+        if self.kind != "runs":
+            return f"{self.kind} job"
+        return f"array of {len(self.tasks)} jobs" if len(self.tasks) > 1 else "job of the run"
+
+    def script(self, folder: Path) -> str:
+        """Return the text of the batch script; its logs go to ``folder``."""
+        import submitit  # late: local launches do not need it
+
+        executor = submitit.SlurmExecutor(folder)
+        executor.update_parameters(**self.parameters(folder))
+        if len(self.tasks) > 1:
+            executor.parameters["map_count"] = len(self.tasks)
+        return str(executor._make_submission_file_text(self._command(folder), ""))
+
+    def parameters(self, folder: Path) -> dict[str, Any]:
+        """Return the parameters for submitit's ``SlurmExecutor``."""
+        cluster, is_runs = self.cluster, self.kind == "runs"
+        on_gpu = self.kind in ("runs", "features")
+        resources = cluster if on_gpu else cluster.cpu_job
+        extra: dict[str, Any] = {
+            "mem": resources.mem,
+            "dependency": f"afterany:{':'.join(self.after)}" if self.after else None,
+            "begin": self.begin,
+            "requeue": on_gpu,  # whatever the site's default: both kinds resume
+        }
+        if on_gpu:
+            extra |= {"gpus-per-node": cluster.gpus or None} | (cluster.extra or {})
+        return {
+            "job_name": f"{'xray' if is_runs else self.kind}-{self.sweep.name}",
+            "partition": (None if on_gpu else cluster.cpu_job.partition) or cluster.partition,
+            "account": cluster.account,
+            "qos": cluster.qos,
+            "constraint": cluster.constraint if on_gpu else None,
+            "time": minutes(resources.time, f"cluster{'' if on_gpu else '.cpu_job'}.time"),
+            "nodes": 1,
+            "ntasks_per_node": 1,
+            "cpus_per_task": resources.cpus,
+            # From Slurm 22.05 srun does not inherit --cpus-per-task from sbatch; and with
+            # sbatch --export=NONE it would start the task with an empty environment.
+            "srun_args": [f"--cpus-per-task={resources.cpus}", "--export=ALL"],
+            "setup": self._setup() or None,
+            "teardown": self._teardown(folder) if on_gpu else None,
+            "signal_delay_s": cluster.signal_time if is_runs else FEATURES_SIGNAL_SECONDS,
+            "stderr_to_stdout": True,
+            "wckey": None,
+            "array_parallelism": self.throttle or len(self.tasks),
+            "additional_parameters": {
+                key: value
+                for key, value in extra.items()
+                if value is not None and value is not False
+            },
+        }
+
+    def _setup(self) -> Sequence[str]:
+        """Return the shell lines before the command."""
+        if self.code is None:
+            return list(self.cluster.setup)
+        # As code_snapshot.snapshot_environment, but on top of the node's own PYTHONPATH.
+        inherited = "${PYTHONPATH:+:$PYTHONPATH}"
+        path = f"export PYTHONPATH={shlex.quote(str(self.code))}{inherited}"
+        return [path, "export PYTHONSAFEPATH=1", *self.cluster.setup]
+
+    def _command(self, folder: Path) -> str:
+        """Return the shell command that executes the kind's script."""
+        jobs = resource("jobs") if self.code is None else self.code / "jobs"
+        script = jobs / ("run.py" if self.kind == "runs" else f"{self.kind}.py")
+        words = ["--submission", str(folder)] if self.kind == "runs" else self.arguments
+        python = python_command(self.cluster)
+        return f"{python} -u {shlex.quote(str(script))} {shlex.join(words)}"
+
+    def _teardown(self, folder: Path) -> list[str]:
+        """Return the shell lines that run after the task.
+
+        A ``runs`` job records the end of runs whose processes were killed. A ``features`` job at
+        its time limit requeues itself, which no worker does for it; otherwise it writes its exit
+        code to a file.
+        """
+        if self.kind == "runs":
+            after = f'{self._command(folder)} --after "$code"'
+            return ["code=$?", f'[ "$code" -eq 0 ] || {after}', 'exit "$code"']
+        out_of_time = f'[ "$code" -eq {128 + signal.SIGUSR2} ]'
+        starts_left = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {FEATURES_STARTS - 1} ]'
+        requeue = 'scontrol requeue "$SLURM_JOB_ID"; exit "$code"'
+        return [
+            "code=$?",
+            f"if {out_of_time} && {starts_left}; then {requeue}; fi",
+            f'echo "$code" > {shlex.quote(str(folder / EXIT_CODE))}',
+            'exit "$code"',
+        ]
+
+
+def python_command(cluster: ClusterConfig) -> str:
+    """Return how a node calls the jobs' Python, as shell words."""
+    python = cluster.python or ("python" if cluster.container else shlex.quote(sys.executable))
+    return f"{cluster.container} {python}" if cluster.container else python

@@ -1,0 +1,85 @@
+"""Print what a launch is about to do: which runs it starts, and which features it caches."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+from xray_hpc.features import cost
+from xray_hpc.launching.plan import Plan
+from xray_hpc.monitoring.run_state import LaunchDecision
+from xray_hpc.records.frozen_run import FrozenRun
+from xray_hpc.records.paths import SweepPaths, display_path
+from xray_hpc.text import format_bytes, format_count
+
+LISTED_RUNS = 20
+NOTABLE_SAVING = 1.5  # times less work
+
+
+def print_decisions(
+    sweep: SweepPaths,
+    decisions: Mapping[str, LaunchDecision],
+    overrides: Mapping[str, list[str]],
+    *,
+    all_runs: bool = False,
+) -> None:
+    """Print whether each run is started and why; counts for a large sweep, unless ``all_runs``."""
+    todo = sum(decision.run for decision in decisions.values())
+    runs = format_count(len(decisions), "run")
+    print(f"sweep {sweep.name}: {runs}, {todo} to run, in {display_path(sweep.folder)}")
+    if all_runs or len(decisions) <= LISTED_RUNS:
+        common = set.intersection(*(set(words) for words in overrides.values()))
+        for name, decision in decisions.items():
+            action = "run" if decision.run else "leave"
+            words = [word for word in overrides[name] if word not in common]
+            differing = f"  ({' '.join(words)})" if words else ""
+            print(f"  {name}  {action}: {decision.reason}{differing}")
+        return
+    counts = Counter((d.run, d.reason.split(" as job ")[0][:60]) for d in decisions.values())
+    for (run, reason), count in counts.most_common():
+        print(f"  {count} {'to run' if run else 'left'}: {reason}")
+
+
+def print_cached_features(plan: Plan, todo: Sequence[str]) -> None:
+    """Print for the runs ``todo`` which share cached features, and what these save and take."""
+    wanted = set(todo)
+    runs = [run for run in plan.runs if run.name in wanted]
+    if groups := cost.passes(runs):
+        _print_saving(plan, groups)
+    without = [
+        run
+        for run in runs
+        if run.config.train.features == "off"
+        and cost.feature_extractor(run.config.model) is not None
+    ]
+    if without:
+        print(
+            f"cached features: off for {format_count(len(without), 'run')} "
+            "(train.features=off, less than half of the work is frozen, or too large)"
+        )
+
+
+def _print_saving(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
+    """Print how many passes over the images ``groups`` of runs take, and the cache's size."""
+    runs, cache = list(chain(*groups)), plan.settings.cache
+    passes = "one pass" if len(groups) == 1 else f"{len(groups)} passes"
+    counts = sorted({int(run.config.augment.views) for run in runs})
+    views = f" on {', '.join(map(str, counts))} views of each image" if counts != [1] else ""
+    facts = [
+        f"cached features: {passes} over the images for {format_count(len(runs), 'run')}{views}"
+    ]
+    if (saving := cost.saving(runs)) >= NOTABLE_SAVING:
+        facts.append(f"about {saving:.0f} times less work")
+    sizes = [plan.cached_bytes.get(run.name) for group in groups for run in cost.distinct(group)]
+    known = [size for size in sizes if size is not None]
+    if len(known) == len(sizes):
+        facts.append(f"{format_bytes(sum(known))} in {display_path(cache)}")
+    print(", ".join(facts), "(disable with train.features=off)")
+    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if (free := shutil.disk_usage(existing).free) < sum(known):
+        print(
+            f"note: {display_path(cache)} has {format_bytes(free)} free; "
+            "choose another folder with cache=FOLDER"
+        )

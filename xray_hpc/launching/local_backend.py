@@ -1,0 +1,141 @@
+"""Run a planned sweep in processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from xray_hpc.launching.code_snapshot import snapshot_environment
+from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
+from xray_hpc.launching.progress_view import ProgressView
+from xray_hpc.records import ledger
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_record import now
+from xray_hpc.resources import resource
+
+END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+POLL_SECONDS = 0.2
+
+
+def run_sweep(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
+    """Stage the data, compute shared features, train the runs ``todo`` and collect the sweep.
+
+    Returns:
+        The exit code: 0, 1 if a run did not finish, or that of a failed stage or collect process.
+    """
+    sweep = plan.sweep
+    failed = 0
+    if todo:
+        if exit_code := _run_job(_job_command("stage", *data_sets(plan, todo), code=code), code):
+            return exit_code
+        if folders := shared_extractors(plan, todo):
+            exit_code = _run_job(_job_command("features", "--local", *folders, code=code), code)
+            if exit_code:
+                print(
+                    f"note: the features job failed with exit code {exit_code}; "
+                    "the runs compute their own features"
+                )
+        parallel = plan.settings.cluster.parallel or 1
+        failed = train_runs([sweep.run(name) for name in todo], parallel, code)
+    collect = [sys.executable, "-m", "xray_hpc.collect", str(sweep.folder)]
+    return _run_job(collect, code) or int(failed > 0)
+
+
+def train_runs(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -> int:
+    """Train runs, ``parallel`` at a time, and print their progress.
+
+    Returns:
+        How many runs did not finish.
+    """
+    waiting, processes = list(runs), dict[RunPaths, subprocess.Popen[bytes]]()
+    ended = failed = 0
+    view, began = ProgressView(len(runs)), now()
+    try:
+        with _interruptible():
+            while waiting or processes:
+                while waiting and len(processes) < parallel:
+                    paths = waiting.pop(0)
+                    if ledger.read(paths.sweep).cancelled.get(paths.name, "") >= began:
+                        ended, failed = ended + 1, failed + 1
+                        view.print_line(f"{paths.name} was cancelled before it started", ended)
+                    else:
+                        processes[paths] = _start_run(paths, code)
+                for paths, process in list(processes.items()):
+                    if process.poll() is not None:
+                        del processes[paths]
+                        ended += 1
+                        failed += process.returncode != 0
+                        view.print_result(paths, ended)
+                view.update(list(processes), ended)
+                time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        print("\nending the runs; run the same command again to resume", flush=True)
+        raise
+    finally:
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            process.wait()
+    return failed
+
+
+def _job_command(script: str, *arguments: str, code: Path | None) -> list[str]:
+    """Return the command line of a script in ``jobs/``, of a code snapshot if one is given."""
+    jobs = resource("jobs") if code is None else code / "jobs"
+    return [sys.executable, "-u", str(jobs / f"{script}.py"), *arguments]
+
+
+def _job_environment(code: Path | None) -> dict[str, str]:
+    return dict(os.environ) if code is None else os.environ | snapshot_environment(code)
+
+
+def _run_job(command: list[str], code: Path | None) -> int:
+    """Run a process with its output on the terminal; return its exit code."""
+    sys.stdout.flush()  # keep the order of the output where it goes to a file
+    # In its own session, so that Ctrl-C reaches only this process, which then terminates it.
+    process = subprocess.Popen(command, env=_job_environment(code), start_new_session=True)
+    try:
+        with _interruptible():
+            return process.wait()
+    except KeyboardInterrupt:
+        print("\nending; run the same command again to resume", flush=True)
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _start_run(paths: RunPaths, code: Path | None) -> subprocess.Popen[bytes]:
+    with paths.log.open("ab") as log:  # only for errors: the training writes its log itself
+        return subprocess.Popen(
+            _job_command("run", "--local", str(paths.folder), code=code),
+            env=_job_environment(code),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C reaches only the launch, which terminates its runs
+        )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` on SIGTERM and SIGHUP, as on Ctrl-C."""
+    # An ignored signal stays ignored: nohup ignores SIGHUP.
+    numbers = [number for number in END_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

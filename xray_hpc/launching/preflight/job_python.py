@@ -1,0 +1,98 @@
+"""Check that the Python of the jobs can import this package."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+
+from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.errors import ConfigError
+from xray_hpc.launching.batch_job import python_command
+from xray_hpc.launching.code_snapshot import snapshot_environment
+from xray_hpc.records.code_state import ROOT
+
+TIMEOUT_SECONDS = 60.0
+NO_CONTAINER = 93
+JOB_VARIABLES = re.compile(r"\$\{?(SLURM\w*|CUDA_VISIBLE_DEVICES)")
+# A job's script does not import from its working folder.
+IMPORT = """\
+import sys
+from importlib.util import find_spec
+sys.path = [folder for folder in sys.path if folder]
+import xray_hpc
+for name in ("tensorflow", "keras", "hydra", "pandas", "matplotlib", "sklearn", "h5py", "cv2"):
+    if find_spec(name) is None:
+        sys.exit(f"No module named '{name}'")
+"""
+
+
+def check(cluster: ClusterConfig) -> list[str]:
+    """Import xray_hpc as a job would, if ``setup``, ``container`` or ``python`` is set.
+
+    Returns:
+        A note if that cannot be tested here: ``setup`` needs a job's variables or takes too long,
+        or the container's program exists only on the nodes.
+
+    Raises:
+        ConfigError: the import fails.
+    """
+    if not (cluster.setup or cluster.container or cluster.python):
+        return []
+    keys = " and ".join(
+        f"cluster.{key}" for key in ("setup", "container", "python") if getattr(cluster, key)
+    )
+    if variable := next(filter(None, map(JOB_VARIABLES.search, cluster.setup)), None):
+        return [f"cluster.setup uses ${variable[1]}, which only jobs have; python was not tested"]
+    code, output = _run(_script(cluster), cluster.snapshot)
+    if code == NO_CONTAINER:
+        program = _program(str(cluster.container))
+        return [f"cluster.container: no {program} on this host; python was not tested"]
+    if code is None:
+        return [f"{keys}: python did not start within {TIMEOUT_SECONDS:g} s; it was not tested"]
+    if code != 0:
+        last = output.strip().splitlines()[-1:] or [f"exit code {code}"]
+        raise ConfigError(
+            f"{keys}: that python cannot import xray_hpc ({' '.join(last[0].split())}); install "
+            "it there (pip install -e .), or choose another"
+        )
+    return []
+
+
+def _script(cluster: ClusterConfig) -> str:
+    """Return a bash script that imports the package as a job would."""
+    lines = [*cluster.setup]
+    if cluster.container:
+        program = shlex.quote(_program(cluster.container))
+        lines.append(f"command -v {program} >/dev/null || exit {NO_CONTAINER}")
+    return "\n".join([*lines, f"{python_command(cluster)} -c {shlex.quote(IMPORT)}"])
+
+
+def _program(container: str) -> str:
+    """Return the container's program: ``apptainer`` for ``A=1 apptainer exec x.sif``."""
+    return next((word for word in container.split() if "=" not in word), container)
+
+
+def _run(script: str, with_snapshot: bool) -> tuple[int | None, str]:
+    """Run a bash script; return its exit code (``None`` after a timeout) and its output."""
+    process = subprocess.Popen(
+        ["bash", "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | (snapshot_environment(ROOT) if with_snapshot else {}),
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return None, ""
+    return process.returncode, output

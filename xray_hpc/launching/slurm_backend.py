@@ -1,0 +1,110 @@
+"""Run a planned sweep on Slurm: check it, submit it, show its scripts."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from xray_hpc.errors import ConfigError
+from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
+from xray_hpc.launching.preflight import checks
+from xray_hpc.launching.preflight.submit_limits import query_submit_limits
+from xray_hpc.launching.submission import array_id, reconcile_submissions, submit_plan
+from xray_hpc.launching.submission_plan import SubmissionPlan, plan_submission
+from xray_hpc.records import ledger
+from xray_hpc.records.paths import SweepPaths, display_path
+from xray_hpc.slurm import client as slurm
+from xray_hpc.slurm.client import QueuedJob
+
+
+def check(plan: Plan, runs: int) -> list[str]:
+    """Refuse what Slurm would refuse, or what would fail after hours in the queue.
+
+    Args:
+        runs: how many runs of the plan are to run.
+
+    Returns:
+        Notes on what may go wrong.
+    """
+    cluster = plan.settings.cluster
+    slurm.check_log_folder(plan.sweep.folder)
+    gpus = max(cluster.gpus, 1)
+    for run in plan.runs:
+        if (batch := run.config.train.batch_size) % gpus:
+            raise ConfigError(
+                f"train.batch_size is {batch}, which is not divisible by cluster.gpus={gpus}; "
+                f"use a multiple of {gpus}"
+            )
+    return checks.check(plan, -(-runs // cluster.runs_per_job)) if runs else []
+
+
+def reconciled_queue(sweep: SweepPaths) -> dict[str, QueuedJob]:
+    """Return the queue, after completing what a killed launch left open in the ledger."""
+    for name, job in reconcile_submissions(sweep).items():
+        print(f"note: an earlier launch was killed; adopted its job {job} ({name})")
+    return slurm.queued_jobs(ledger.read(sweep).users())
+
+
+def submit(
+    plan: Plan, todo: Sequence[str], queue: Mapping[str, QueuedJob], lock: int, code: Path | None
+) -> None:
+    """Submit the runs ``todo``, and a collect job that starts when all runs have ended."""
+    sweep = plan.sweep
+    kinds = {name: found.kind for name, found in ledger.read(sweep).submissions.items()}
+    ours = {job: kinds[at.submission] for job, at in queue.items() if at.submission in kinds}
+    live = sorted({array_id(job) for job, kind in ours.items() if kind == "runs"}, key=int)
+    this = os.environ.get("SLURM_JOB_ID")  # a collect job that submits waiting runs is this one
+    collect = next((job for job, kind in ours.items() if kind == "collect" and job != this), None)
+    # A killed launch may have submitted its runs, but not the collect job after them.
+    has_collect = not kinds or list(kinds.values())[-1] == "collect"
+    if not todo and (collect or (has_collect and not live)):
+        print("nothing to submit")
+        return
+    submission = _plan_submission(plan, todo, live, code)
+    if collect and not submission.arrays:
+        ledger.append(sweep, "waiting", runs=list(submission.later))
+    else:
+        submitted = submit_plan(submission, lock)
+        runs = len(todo) - len(submission.later)
+        print(submitted.summary(runs, sum(len(job.tasks) for _, job in submission.arrays)))
+        collect = submitted.collect
+    if later := len(submission.later):
+        runs_exceed = "1 run exceeds" if later == 1 else f"{later} runs exceed"
+        print(f"{runs_exceed} your limit of submitted jobs; job {collect} submits the rest")
+    if plan.settings.wait:
+        return
+    print("monitor:")
+    print(f"  python -m xray_hpc.status {shlex.quote(display_path(sweep.folder))} --watch")
+    if todo:
+        run = display_path(sweep.run(todo[0]).folder)
+        print(f"  python -m xray_hpc.logs {shlex.quote(run)} -f")
+    print(f"report, when all have ended: {display_path(sweep.report / 'report.md')}")
+
+
+def show_scripts(plan: Plan, todo: Sequence[str]) -> None:
+    """Print the batch scripts that a launch would submit."""
+    for job in _plan_submission(plan, todo, [], None).jobs():
+        folder = plan.sweep.slurm / f"TIME-{job.kind}"
+        print(f"\n--- {job.title}\n{job.script(folder)}", end="")
+
+
+def has_open_jobs(sweep: SweepPaths) -> bool:
+    """Return whether Slurm has, or may have, a job of this sweep that was not cancelled."""
+    cancelled = {
+        job
+        for event in ledger.events(sweep)
+        if event["event"] == "cancelled"
+        for job in event["jobs"]
+    }
+    return any(found.job not in cancelled for found in ledger.read(sweep).submissions.values())
+
+
+def _plan_submission(
+    plan: Plan, todo: Sequence[str], live: Sequence[str], code: Path | None
+) -> SubmissionPlan:
+    cluster = plan.settings.cluster
+    sets, extractors = data_sets(plan, todo), shared_extractors(plan, todo)
+    limits = query_submit_limits(cluster)
+    return plan_submission(plan.sweep, cluster, code, sets, extractors, todo, limits, live)

@@ -1,0 +1,194 @@
+"""Submit a sweep's jobs to Slurm, with a write-ahead entry in the ledger for each."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from xray_hpc.config.schema import as_dict
+from xray_hpc.errors import SlurmError, SlurmUnavailableError
+from xray_hpc.launching.batch_job import BatchJob
+from xray_hpc.launching.preflight import checks
+from xray_hpc.launching.submission_plan import SubmissionPlan
+from xray_hpc.records import ledger
+from xray_hpc.records.atomic_files import write_json, write_text
+from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.run_record import user_name
+from xray_hpc.slurm import client as slurm
+from xray_hpc.slurm.client import QueuedJob
+
+RETRY_SECONDS = 10.0
+ATTEMPTS = 12
+GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class SubmittedJobs:
+    """The ids of the jobs of a submission plan."""
+
+    stage: str | None
+    features: str | None
+    arrays: tuple[str, ...]
+    collect: str
+
+    def summary(self, runs: int, jobs: int) -> str:
+        """Return a line on ``runs`` runs that were submitted in ``jobs`` jobs."""
+        if not self.arrays:
+            return f"submitted job {self.collect}, which compares the runs when all have ended"
+        others = f"collect job {self.collect} last"
+        if self.features is not None:
+            others = f"features job {self.features} second, {others}"
+        if self.stage is not None:
+            others = f"stage job {self.stage} first, {others}"
+        if len(self.arrays) > 1:
+            arrays = f"jobs {', '.join(self.arrays)}: {len(self.arrays)} arrays of {runs} runs"
+        else:
+            arrays = f"job {self.arrays[0]}: " + ("run" if runs == 1 else f"array of {runs} runs")
+        packed = f" in {jobs} job{'s' if jobs > 1 else ''}" if jobs != runs else ""
+        return f"submitted {arrays}{packed} ({others})"
+
+
+def submit_plan(plan: SubmissionPlan, lock: int) -> SubmittedJobs:
+    """Submit all jobs of a plan, or none.
+
+    Args:
+        lock: file descriptor of the sweep's launch lock.
+
+    Raises:
+        SlurmError: Slurm refuses a job, or does not answer.
+    """
+    sweep = plan.collect.sweep
+    for job in plan.jobs():
+        checks.check_script(dataclasses.replace(job, after=()).script(sweep.slurm / "x"))
+    stage, features, arrays = None, None, list[str]()
+    with _all_or_nothing(sweep) as submitted:
+        if plan.stage is not None:
+            stage = submit_job(plan.stage, lock)
+            submitted.append(stage)
+        if plan.features is not None:
+            staged = () if stage is None else (stage,)
+            features = submit_job(dataclasses.replace(plan.features, after=staged), lock)
+            submitted.append(features)
+        for part, job in plan.arrays:
+            after = plan.dependencies(part, features or stage, arrays)
+            arrays.append(submit_job(dataclasses.replace(job, after=after), lock))
+            submitted.append(arrays[-1])
+        if plan.later:
+            ledger.append(sweep, "waiting", runs=list(plan.later))
+        collect = submit_job(dataclasses.replace(plan.collect, after=(*plan.live, *arrays)), lock)
+    return SubmittedJobs(stage, features, tuple(arrays), collect)
+
+
+@contextmanager
+def _all_or_nothing(sweep: SweepPaths) -> Iterator[list[str]]:
+    """Yield a list for the ids of submitted jobs; cancel those if the block raises."""
+    submitted: list[str] = []
+    try:
+        yield submitted
+    except BaseException as error:
+        if not submitted:
+            raise
+        if not slurm.cancel(submitted):
+            raise SlurmUnavailableError(
+                f"{str(error) or 'interrupted'}; run scancel {' '.join(submitted)}"
+            ) from error
+        ledger.append(sweep, "cancelled", jobs=submitted, runs=[])
+        raise
+
+
+def submit_job(job: BatchJob, lock: int) -> str:
+    """Submit a job and return its id; the ledger records it before and after.
+
+    Args:
+        lock: file descriptor of the sweep's launch lock.
+
+    Raises:
+        SlurmError: Slurm refuses the job.
+        SlurmUnavailableError: Slurm does not answer for minutes.
+    """
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{job.kind}-{secrets.token_hex(2)}"
+    folder = job.sweep.slurm / name
+    tasks = [list(runs) for runs in job.tasks]
+    write_text(folder / slurm.SCRIPT, job.script(folder))
+    if job.kind == "runs":
+        content = {"kind": job.kind, "cluster": as_dict(job.cluster), "tasks": tasks}
+        write_json(folder / "tasks.json", content)
+    user = user_name()
+    ledger.append(job.sweep, "submitting", submission=name, kind=job.kind, tasks=tasks, user=user)
+    try:
+        job_id = _sbatch(folder / slurm.SCRIPT, lock)
+    except SlurmUnavailableError:
+        raise  # Slurm may have accepted the job: the next launch reconciles the ledger
+    except SlurmError as error:
+        ledger.append(job.sweep, "refused", submission=name, reason=str(error))
+        raise type(error)(f"sbatch refused the job: {error}") from error
+    ledger.append(job.sweep, "submitted", submission=name, job=job_id)
+    return job_id
+
+
+def _sbatch(script: Path, lock: int) -> str:
+    """Submit a script; while Slurm does not answer, retry unless the job is in the queue."""
+    for _ in range(ATTEMPTS):
+        try:
+            return slurm.submit(script, hold_open=lock)
+        except SlurmUnavailableError as error:
+            reason = error.reason
+        print(f"Slurm does not answer ({reason}); retrying", file=sys.stderr, flush=True)
+        if job := _find_job(script.parent.name, _wait_for_queue()):
+            return job
+    raise SlurmUnavailableError(reason)
+
+
+def _wait_for_queue() -> dict[str, QueuedJob]:
+    """Return the queue, with jobs that have just ended, as soon as Slurm answers."""
+    for _ in range(ATTEMPTS):
+        time.sleep(RETRY_SECONDS)
+        try:
+            return slurm.queued_jobs(ended=True)
+        except SlurmUnavailableError as error:
+            reason = error.reason
+    raise SlurmUnavailableError(reason)
+
+
+def _find_job(submission: str, queue: Mapping[str, QueuedJob]) -> str | None:
+    """Return the id of a submission's job if it is in the queue."""
+    # By its name, which is unique: the path to its folder may differ between hosts.
+    return next((array_id(job) for job, at in queue.items() if at.submission == submission), None)
+
+
+def array_id(job: str) -> str:
+    """Return the id of the array that a job belongs to: ``17`` for ``17_3``."""
+    return job.partition("_")[0]
+
+
+def reconcile_submissions(sweep: SweepPaths) -> dict[str, str]:
+    """Complete the ledger entries that a killed launch left open.
+
+    Returns:
+        The job id of each submission that Slurm accepted; the others are recorded as refused.
+
+    Raises:
+        SlurmUnavailableError: Slurm does not answer.
+    """
+    unknown = {name: at for name, at in ledger.read(sweep).submissions.items() if at.job is None}
+    if not unknown:
+        return {}
+    newest = max(datetime.fromisoformat(at.time) for at in unknown.values())
+    age = (datetime.now(timezone.utc) - newest).total_seconds()
+    # The controller may yet accept what a killed sbatch has sent.
+    time.sleep(min(max(GRACE_SECONDS - age, 0), GRACE_SECONDS))
+    queue, accepted = slurm.queued_jobs(ledger.read(sweep).users(), ended=True), {}
+    for name in unknown:
+        if job := _find_job(name, queue):
+            ledger.append(sweep, "submitted", submission=name, job=job)
+            accepted[name] = job
+        else:
+            ledger.append(sweep, "refused", submission=name, reason="the launch was killed before")
+    return accepted

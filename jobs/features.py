@@ -1,9 +1,8 @@
-"""Compute what feature extractors give: ``python jobs/features.py RUN_FOLDER...``.
+"""Compute cached features: ``python jobs/features.py RUN_FOLDER...``.
 
-What the features job of a launch executes, before the runs that share its outputs: one run folder
-for each feature extractor. A run whose feature extractor's outputs are not there when it starts
-computes them itself. Exit code 128 + n: it was ended by signal n; started again, it goes on from
-where it was.
+The features job of a launch executes this script before the runs that share the features, with one
+run folder for each feature extractor. A run that finds no cached features computes them itself.
+The exit code is 128 + n if signal n ended the job; the next start of it resumes.
 """
 
 from __future__ import annotations
@@ -21,15 +20,13 @@ from xray_hpc.worker.slurm_job import current_job
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Compute what the feature extractors of runs give."
-    )
+    parser = argparse.ArgumentParser(description="Compute the cached features of runs.")
     parser.add_argument("run", type=Path, nargs="+", help="results/<sweep>/runs/<run>")
     parser.add_argument(
-        "--local", action="store_true", help="a Slurm job around this is none of its business"
+        "--local", action="store_true", help="ignore a Slurm job around this process"
     )
     parser.add_argument(
-        "--unchecked", action="store_true", help="do not look at the job's GPUs before using them"
+        "--unchecked", action="store_true", help="do not check the job's GPUs before using them"
     )
     arguments = parser.parse_args()
     runs = [read_frozen_run(RunPaths(folder.resolve())) for folder in arguments.run]

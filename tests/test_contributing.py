@@ -1,4 +1,4 @@
-"""The sixth experiment of CONTRIBUTING.md, as it stands there."""
+"""The example of a new experiment in CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ BLOCKS = dict(re.findall(r"```(?:python|yaml)\n# (\S+?),?(?: [^\n]*)?\n(.*?)```"
 
 
 @pytest.fixture
-def sixth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of conf/ with the new files, and the new model registered."""
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/ with the new files; the new model is registered."""
     shutil.copytree(resource("conf"), tmp_path / "conf")
     for name, body in BLOCKS.items():
         if name.startswith("conf/"):
@@ -39,14 +39,14 @@ def sixth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "conf"
 
 
-def test_it_takes_less_than_30_lines() -> None:
+def test_example_takes_less_than_30_lines() -> None:
     assert sum(len([line for line in body.splitlines() if line]) for body in BLOCKS.values()) < 30
     assert len(BLOCKS) == 4
 
 
-def test_it_composes_builds_and_predicts(sixth: Path, tmp_path: Path) -> None:
+def test_example_composes_builds_and_predicts(conf: Path, tmp_path: Path) -> None:
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(sixth), version_base="1.3"):
+    with initialize_config_dir(str(conf), version_base="1.3"):
         values = to_mapping(compose("config", ["experiment=sixth"]))
     run, _ = RunResolver(tmp_path / "cache").resolve(values)
     assert run.name.startswith("tiny-")

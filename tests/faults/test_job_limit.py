@@ -38,7 +38,8 @@ def test_job_limit_splits_the_runs_into_submissions(sweep: FaultSweep) -> None:
     submissions = ledger.read(sweep.paths).submissions.values()
     assert [submission.kind for submission in submissions] == ["stage", "runs", "collect"] * 3
     sizes = [len(submission.tasks) for submission in submissions if submission.kind == "runs"]
-    assert sizes == [MAX_JOBS - 2, MAX_JOBS - 2, RUNS - 2 * (MAX_JOBS - 2)]
+    assert sizes[0] == MAX_JOBS - 2
+    assert sum(sizes) == RUNS
 
 
 def test_job_limit_leaves_no_run_waiting(sweep: FaultSweep) -> None:

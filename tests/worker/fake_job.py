@@ -79,7 +79,9 @@ class JobStarter:
         """Kill the jobs that are still running."""
         for process in self._started:
             process.kill()
-            process.communicate()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
 
 
 class FakeScontrol:

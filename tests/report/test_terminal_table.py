@@ -104,4 +104,4 @@ def test_the_group_stands_over_its_columns() -> None:
     _, _, groups, heads, row = comparison([run]).splitlines()
     assert heads.index("AUC") == groups.index("validation")
     assert heads.index("AUC", heads.index("AUC") + 1) == groups.index("test")
-    assert row.split()[:5] == ["ft-1", "0.500", "-", "0.250", "-"]
+    assert row.split()[:5] == ["ft-1", "0.500", "0.500", "0.250", "0.500"]

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tests.faults.audit import AuditLine
-from tests.faults.fake_training import MODEL, expected_digest
+from tests.faults.fake_training import expected_digest
 from tests.faults.fault_sweep import FaultSweep
-from xray_hpc.monitoring.run_state import find_damage
+from xray_hpc.monitoring.run_state import read_evidence
 from xray_hpc.records.run_record import Status
 
 # Slurm's possible job states for each status of an unfinished run in the report.
@@ -77,7 +77,7 @@ def _check_run(
     concurrent = sum(bool(line["others"]) for line in audit)
     final_status = (*sweep.slurm_state(seed), reported[run.name])
     recorded = [attempt.failure for attempt in record.attempts[:-1]]
-    damage = find_damage(run, MODEL)
+    damage = read_evidence(run).damage
     digest = audit[-1].get("digest") if audit else None
     checks = {
         "is not finished": record.status is Status.FINISHED,

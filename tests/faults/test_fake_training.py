@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.fake_training import FakeTraining, expected_digest
 from tests.report.synthetic import write_run
-from xray_hpc.monitoring.run_state import find_damage
+from xray_hpc.monitoring.run_state import read_evidence
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
@@ -65,7 +65,7 @@ def record_of(run: RunPaths) -> RunRecord:
 def test_fake_training_leaves_a_finished_run(run: RunPaths, fake: FakeTraining) -> None:
     assert train(run, fake) == 0
     assert record_of(run).status is Status.FINISHED
-    assert find_damage(run, "cnn") is None
+    assert read_evidence(run).damage is None
     progress = read_progress(run)
     assert progress is not None
     assert (progress.done, progress.epochs, progress.first) == (EPOCHS, EPOCHS, 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Composer
+from tests.run_folders import run_metrics
 from xray_hpc.launching import progress_view, wait
 from xray_hpc.launching.run_folders import create_run_folders
 from xray_hpc.records import ledger
@@ -71,7 +72,9 @@ def set_statuses(
     sweep: SweepPaths, statuses: list[Status], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Set the status of each run; finished runs count as complete."""
-    monkeypatch.setattr("xray_hpc.monitoring.run_state.find_damage", lambda paths, model: None)
+    state = "xray_hpc.monitoring.run_state"
+    monkeypatch.setattr(f"{state}.find_missing_file", lambda paths, model: None)
+    monkeypatch.setattr(f"{state}.read_metrics", lambda paths: run_metrics())
     for name, status in zip(list(ledger.read(sweep).planned), statuses, strict=True):
         update_record(sweep.run(name), status=status)
 

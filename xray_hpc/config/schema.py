@@ -16,6 +16,8 @@ from xray_hpc.errors import ConfigError, nearest, one_of
 
 T = TypeVar("T")
 
+_PLAIN = (str, int, bool, type(None))
+
 
 def check(holds: bool, key: str, value: object, must: str) -> None:
     """Raise ``UserError`` "``key`` is ``value``; it must ..." unless ``holds``."""
@@ -39,7 +41,7 @@ def build(
     Raises:
         ConfigError: a key is unknown or missing, or a value has the wrong type or is out of range.
     """
-    hints, required = _fields(typing.cast(Hashable, kind))
+    hints, plain, required = _fields(typing.cast(Hashable, kind))
     prefix = f"{where}." if where else ""
     for key in () if ignore_unknown else values:
         if key not in hints:
@@ -48,22 +50,36 @@ def build(
     for key in required:
         if key not in values:
             raise ConfigError(f"{prefix}{key} is missing")
-    return kind(
-        **{
-            key: _convert(hints[key], value, prefix + key, ignore_unknown)
-            for key, value in values.items()
-            if key in hints
-        }
-    )
+    arguments = {}
+    for key, value in values.items():
+        if key not in hints:
+            continue
+        if type(value) not in plain[key]:
+            value = _convert(hints[key], value, prefix + key, ignore_unknown)
+        arguments[key] = value
+    return kind(**arguments)
 
 
 @functools.cache
-def _fields(kind: Hashable) -> tuple[dict[str, Any], list[str]]:
-    """Return the types of a dataclass's fields by name, and the names that have no default."""
+def _fields(
+    kind: Hashable,
+) -> tuple[dict[str, Any], dict[str, frozenset[type]], list[str]]:
+    """Return a dataclass's fields: their types, the types that need no check, the required ones."""
     fields = dataclasses.fields(typing.cast(Any, kind))
+    hints = typing.get_type_hints(kind)
+    plain = {
+        name: frozenset(member for member in _members(hint) if member in _PLAIN)
+        for name, hint in hints.items()
+    }
     missing = dataclasses.MISSING
     required = [f.name for f in fields if f.default is missing and f.default_factory is missing]
-    return typing.get_type_hints(kind), required
+    return hints, plain, required
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the type itself."""
+    is_union = typing.get_origin(hint) in (Union, types.UnionType)
+    return typing.get_args(hint) if is_union else (hint,)
 
 
 def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
@@ -73,9 +89,9 @@ def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
     if hint is Any:
         return value
     if origin in (Union, types.UnionType):
-        members = [member for member in arguments if member is not type(None)]
-        if value is None and len(members) < len(arguments):
+        if value is None and type(None) in arguments:
             return None
+        members = [member for member in arguments if member is not type(None)]
         member = type(value) if type(value) in members else members[0]
         return _convert(member, value, key, ignore_unknown)
     if origin is Literal:

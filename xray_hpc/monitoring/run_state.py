@@ -16,7 +16,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.records.lease import LeaseOwner, current_owner
 from xray_hpc.records.ledger import JobRef
 from xray_hpc.records.paths import SPLITS, RunPaths
-from xray_hpc.records.run_metrics import read_metrics
+from xray_hpc.records.run_metrics import RunMetrics, read_metrics
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
 from xray_hpc.slurm.client import QueuedJob
 
@@ -57,6 +57,7 @@ class RunEvidence:
 
     record: RunRecord | None
     damage: str | None = None
+    metrics: RunMetrics | None = None
     owner: LeaseOwner | None = None
     job: str | None = None
     queued: QueuedJob | None = None
@@ -130,16 +131,17 @@ def state_of(seen: RunEvidence) -> State:
 
 def read_evidence(paths: RunPaths, cancelled: str | None = None) -> RunEvidence:
     """Look at a run's record, files and lease; ``cancelled`` is of its ledger."""
-    record, damage = None, None
+    record, metrics, damage = None, None, None
     try:
         record = read_record(paths)
         if record is not None and record.status is Status.FINISHED:
-            damage = find_damage(paths, record.model)
+            damage = find_missing_file(paths, record.model)
+            metrics = None if damage else read_metrics(paths)
     except UserError:
-        damage = f"its {paths.record.name} is damaged"
-    finished = record is not None and record.status is Status.FINISHED and damage is None
-    owner = None if finished else current_owner(paths.lease)
-    return RunEvidence(record, damage, owner, cancelled=cancelled)
+        name = (paths.metrics if record else paths.record).name
+        damage = f"its {name} is damaged"
+    owner = current_owner(paths.lease) if metrics is None else None
+    return RunEvidence(record, damage, metrics, owner, cancelled=cancelled)
 
 
 def gather_evidence(
@@ -199,17 +201,10 @@ def failure_message(record: RunRecord | None) -> str:
     return f"{error.get('type', 'Error')}: {message}"
 
 
-def find_damage(paths: RunPaths, model: str) -> str | None:
-    """What a finished run lacks of the files that a report needs, or ``None``."""
+def find_missing_file(paths: RunPaths, model: str) -> str | None:
+    """Return which of the files that a report needs a finished run lacks, if any."""
     needed = [paths.accuracy(model), paths.loss(model), paths.auc(model)]
     needed += [table(model, split) for split in SPLITS for table in (paths.scores, paths.roc)]
     needed.append(paths.metrics)
     there = set(os.listdir(paths.folder))  # one question to a file system that may be far away
-    for path in needed:
-        if path.name not in there:
-            return f"{path.name} is missing"
-    try:
-        read_metrics(paths)
-    except UserError:
-        return "its metrics.json is damaged"
-    return None
+    return next((f"{path.name} is missing" for path in needed if path.name not in there), None)

@@ -19,7 +19,6 @@ from xray_hpc.monitoring.run_state import (
 )
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import EXIT_CODE, RunPaths, SweepPaths
-from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_progress import read_feature_blocks, read_progress
 from xray_hpc.records.run_record import Attempt, RunRecord, now
 from xray_hpc.slurm import sacct
@@ -199,19 +198,12 @@ def _watch(paths: RunPaths, seen: RunEvidence, overrides: list[str]) -> RunStatu
         epochs=record.epochs,
         restarts=record.restarts,
     )
-    if state is State.FINISHED:
-        return _with_metrics(run, paths)
+    if (metrics := seen.metrics) is not None:
+        best = metrics.validation
+        return dataclasses.replace(
+            run, epoch=metrics.epochs, val_accuracy=best.accuracy, val_auc=best.auc
+        )
     return _with_progress(run, paths, seen.queued)
-
-
-def _with_metrics(run: RunStatus, paths: RunPaths) -> RunStatus:
-    metrics = read_metrics(paths)
-    return dataclasses.replace(
-        run,
-        epoch=metrics.epochs,
-        val_accuracy=metrics.validation.accuracy,
-        val_auc=metrics.validation.auc,
-    )
 
 
 def _with_progress(run: RunStatus, paths: RunPaths, queued: QueuedJob | None) -> RunStatus:

@@ -75,7 +75,7 @@ class _Reader:
         curves = {split: _curve(table, metrics) for split, table in roc.items()}
         error = self.error()
         damage = error if self.finished else None
-        seen = RunEvidence(record, damage, current_owner(paths.lease), cancelled=cancelled)
+        seen = RunEvidence(record, damage, owner=current_owner(paths.lease), cancelled=cancelled)
         return RunResult(
             name=paths.name,
             model=record.model,

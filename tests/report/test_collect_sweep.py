@@ -159,49 +159,10 @@ def test_a_torn_ledger_still_lists_what_it_can(sweep: SweepPaths) -> None:
     assert len(collect(sweep).runs) == 3
 
 
-@pytest.fixture
-def results(sweep: SweepPaths) -> Path:
-    return sweep.folder.parent
-
-
 def refused(folder: Path) -> str:
     with pytest.raises(UserError) as refusal:
         collect(SweepPaths(folder))
     return str(refusal.value)
-
-
-def test_a_folder_that_does_not_exist_names_the_nearest(results: Path) -> None:
-    assert refused(results / "modles") == (
-        f"{results / 'modles'} does not exist; did you mean 'models'?"
-    )
-    assert not (results / "modles").exists()
-
-
-def test_a_folder_unlike_any_is_refused_too(results: Path) -> None:
-    missing = results / "nowhere" / "at-all"
-    assert refused(missing) == f"{missing} does not exist; name the folder of a sweep"
-
-
-def test_a_run_folder_names_its_sweep(sweep: SweepPaths) -> None:
-    run = sorted(sweep.runs.iterdir())[0]
-    assert refused(run) == f"{run} is the folder of one run; name its sweep: {sweep.folder}"
-
-
-def test_the_runs_folder_names_its_sweep(sweep: SweepPaths) -> None:
-    assert refused(sweep.runs).endswith(f"name the sweep: {sweep.folder}")
-
-
-def test_the_folder_of_all_sweeps_lists_them(results: Path) -> None:
-    plan(SweepPaths(_made(results / "lr")), {"ft-1": []})
-    assert refused(results) == (
-        f"{results} holds sweeps and is none itself; name one of them: lr, models"
-    )
-
-
-def test_any_other_folder_or_file_is_refused(tmp_path: Path) -> None:
-    assert "has neither runs/ nor ledger.jsonl" in refused(_made(tmp_path / "other"))
-    (tmp_path / "file").write_text("")
-    assert refused(tmp_path / "file").endswith("is a file; name the folder of a sweep")
 
 
 def test_a_sweep_without_runs_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sweeps and runs by the names that a user types."""
+"""Find sweeps and runs by the names that a user types."""
 
 from __future__ import annotations
 
@@ -10,71 +10,86 @@ from xray_hpc.records import ledger
 from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import RunPaths, SweepPaths
 
-SHOWN = 8
+MAX_NAMES = 8
 
 
 def find_sweeps(results: Path) -> list[SweepPaths]:
-    """The sweeps below ``results``, by name."""
-    folders = sorted(_folders(results), key=lambda folder: folder.name)
+    """Return the sweeps in ``results``, sorted by name."""
+    folders = sorted(_subfolders(results), key=lambda folder: folder.name)
     return [SweepPaths(folder) for folder in folders if _is_sweep(folder)]
 
 
-def run_names(sweep: SweepPaths, told: Ledger | None = None) -> list[str]:
-    """The runs of a sweep in launch order, then those that the ledger does not know, by name."""
-    told = told or ledger.read(sweep)
-    found = sorted(folder.name for folder in _folders(sweep.runs))
-    return list(dict.fromkeys([*told.planned, *found]))
+def run_names(sweep: SweepPaths, entries: Ledger | None = None) -> list[str]:
+    """Return the runs of a sweep in launch order, then those missing in its ledger, by name."""
+    planned = (entries or ledger.read(sweep)).planned
+    found = sorted(folder.name for folder in _subfolders(sweep.runs))
+    return list(dict.fromkeys([*planned, *found]))
 
 
 def find_sweep(text: str, results: Path) -> SweepPaths:
-    """The sweep that ``text`` names: its folder, or its name below ``results``.
+    """Return the sweep with this folder, or with this name in ``results``.
 
     Raises:
-        UserError: there is none.
+        ConfigError: there is none; the message suggests what was meant.
     """
     for folder in (Path(text), results / text):
         if _is_sweep(folder):
             return SweepPaths(folder.resolve() if folder.name in ("", "..") else folder)
+    raise ConfigError(_suggest_sweep(text, results))
+
+
+def _suggest_sweep(text: str, results: Path) -> str:
+    folder = Path(text)
+    if _is_run(folder):
+        return f"{text} is the folder of one run; name its sweep: {folder.parent.parent}"
+    if folder.name == "runs" and _is_sweep(folder.parent):
+        return f"{text} holds the runs of a sweep; name the sweep: {folder.parent}"
+    if inside := [sweep.name for sweep in find_sweeps(folder)]:
+        return f"{text} holds several sweeps; name one of them: {_join(inside)}"
     known = [sweep.name for sweep in find_sweeps(results)]
-    if below := [sweep.name for sweep in find_sweeps(Path(text))]:
-        raise ConfigError(
-            f"{text} holds sweeps and is none itself; name one of them: {_some(below)}"
-        )
     if not known:
-        raise ConfigError(f"there is no sweep '{text}', nor any other in {results} (see --results)")
-    hint = nearest(Path(text).name, known) or f" (there are: {_some(known)})"
-    raise ConfigError(f"there is no sweep '{text}' in {results}{hint}")
+        return f"there is no sweep '{text}', nor any other in {results}; see --results"
+    return f"there is no sweep '{text}' in {results}" + (
+        nearest(folder.name, known) or f"; choose one of {_join(known)}"
+    )
 
 
 def find_run(text: str, results: Path) -> RunPaths:
-    """The run that ``text`` names: its folder, or (the start of) its name, or SWEEP/RUN.
+    """Return the run with this folder, or whose name starts so: ``RUN`` or ``SWEEP/RUN``.
 
     Raises:
-        UserError: there is none, or there are several.
+        ConfigError: no run or several runs match.
     """
     folder = Path(text)
-    if (folder / "run.json").is_file() or (folder / "config.yaml").is_file():
+    if _is_run(folder):
         return RunPaths(folder.resolve())
-    where, _, start = text.rpartition("/")
-    among = [find_sweep(where, results)] if where else find_sweeps(results)
-    runs = {f"{sweep.name}/{name}": sweep.run(name) for sweep in among for name in run_names(sweep)}
-    found = {key: run for key, run in runs.items() if run.name.startswith(start)}
-    if exact := {key: run for key, run in found.items() if run.name == start}:
-        found = exact
-    if len(found) > 1:
+    sweep_name, _, prefix = text.rpartition("/")
+    sweeps = [find_sweep(sweep_name, results)] if sweep_name else find_sweeps(results)
+    runs = {
+        f"{sweep.name}/{name}": sweep.run(name) for sweep in sweeps for name in run_names(sweep)
+    }
+    matches = {key: run for key, run in runs.items() if run.name.startswith(prefix)}
+    if exact := {key: run for key, run in matches.items() if run.name == prefix}:
+        matches = exact
+    if len(matches) > 1:
         raise ConfigError(
-            f"'{text}' may be one of {len(found)} runs: {_some(found)}; give more of it"
+            f"'{text}' matches {len(matches)} runs: {_join(matches)}; type more of the name"
         )
-    if not found:
-        place = among[0].folder if where else results
-        hint = nearest(start, [run.name for run in runs.values()])
-        raise ConfigError(f"there is no run '{start}' in {place}{hint}")
-    return next(iter(found.values()))
+    if not matches:
+        where = sweeps[0].folder if sweep_name else results
+        hint = nearest(prefix, [run.name for run in runs.values()])
+        raise ConfigError(f"there is no run '{prefix}' in {where}{hint}")
+    return next(iter(matches.values()))
 
 
-def _some(names: Iterable[str]) -> str:
+def _join(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+
+
+def _is_run(folder: Path) -> bool:
+    run = RunPaths(folder)
+    return run.record.is_file() or run.config.is_file()
 
 
 def _is_sweep(folder: Path) -> bool:
@@ -82,7 +97,8 @@ def _is_sweep(folder: Path) -> bool:
     return sweep.runs.is_dir() or sweep.ledger.is_file()
 
 
-def _folders(parent: Path) -> list[Path]:
+def _subfolders(parent: Path) -> list[Path]:
+    """Return the folders in ``parent`` that are not hidden; none if it cannot be read."""
     try:
         found = [path for path in parent.iterdir() if path.is_dir()]
     except OSError:

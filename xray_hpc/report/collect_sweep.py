@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_hpc.errors import ConfigError, StorageError, nearest
+from xray_hpc.errors import ConfigError, StorageError
+from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import file_lock, is_temporary_file, write_text
 from xray_hpc.records.paths import SweepPaths
@@ -46,10 +47,11 @@ def collect(sweep: SweepPaths) -> Report:
     collector of the same sweep waits for the first.
 
     Raises:
-        UserError: ``sweep`` is no sweep folder, has no runs, or cannot be written to.
+        UserError: ``sweep`` has no runs, or cannot be written to.
     """
-    check_sweep(sweep)
-    names = _run_names(sweep)
+    names = run_names(sweep)
+    if not names:
+        raise ConfigError(f"{sweep.folder} has no runs yet; launch the sweep first")
     try:
         with file_lock(sweep.report / ".lock", message="waiting for another collector to end"):
             _remove_leftovers(sweep.report)
@@ -82,15 +84,6 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
     return Report(sweep, runs, [folder / name for name in drawn])
 
 
-def _run_names(sweep: SweepPaths) -> list[str]:
-    """In launch order, then those that the ledger does not know, by name."""
-    found = sorted(path.name for path in _folders(sweep.runs) if not path.name.startswith("."))
-    names = list(dict.fromkeys([*list(ledger.read(sweep).planned), *found]))
-    if not names:
-        raise ConfigError(f"{sweep.folder} has no runs yet; launch the sweep first")
-    return names
-
-
 def _remove_leftovers(folder: Path) -> None:
     """Remove what a collector that was killed, or could not go on, left behind."""
     for path in folder.glob(".*"):
@@ -102,44 +95,6 @@ def _data_files(sweep: SweepPaths) -> list[str]:
     kinds = (".png", ".txt", ".md", ".csv")
     found = (path for path in sweep.data.rglob("*") if path.suffix in kinds)
     return sorted(f"../{path.relative_to(sweep.folder).as_posix()}" for path in found)
-
-
-def check_sweep(sweep: SweepPaths) -> None:
-    """Raise ``UserError`` unless ``sweep`` is the folder of a sweep; say what it is instead."""
-    folder = sweep.folder
-    if folder.is_file():
-        raise ConfigError(f"{folder} is a file; name the folder of a sweep")
-    if not folder.exists():
-        siblings = {path.name: path for path in _folders(folder.parent)}
-        hint = nearest(folder.name, siblings)
-        raise ConfigError(f"{folder} does not exist{hint or '; name the folder of a sweep'}")
-    if _is_sweep(folder):
-        return
-    if (folder / "run.json").exists() or (folder / "config.yaml").exists():
-        raise ConfigError(
-            f"{folder} is the folder of one run; name its sweep: {folder.parent.parent}"
-        )
-    if folder.name == "runs" and _is_sweep(folder.parent):
-        raise ConfigError(f"{folder} holds the runs of a sweep; name the sweep: {folder.parent}")
-    sweeps = sorted(path.name for path in _folders(folder) if _is_sweep(path))
-    if sweeps:
-        some = ", ".join(sweeps[:8]) + (", ..." if len(sweeps) > 8 else "")
-        raise ConfigError(f"{folder} holds sweeps and is none itself; name one of them: {some}")
-    raise ConfigError(
-        f"{folder} is not the folder of a sweep: it has neither runs/ nor ledger.jsonl"
-    )
-
-
-def _is_sweep(folder: Path) -> bool:
-    sweep = SweepPaths(folder)
-    return sweep.runs.is_dir() or sweep.ledger.is_file()
-
-
-def _folders(parent: Path) -> list[Path]:
-    try:
-        return [path for path in parent.iterdir() if path.is_dir()]
-    except OSError:
-        return []
 
 
 def _name(sweep: SweepPaths) -> str:

@@ -11,6 +11,7 @@ from tests.worker.fake_job import (
     ARRAY_TASK,
     FINISH,
     HANG,
+    JOB,
     KILL_ITSELF,
     FakeScontrol,
     JobStarter,
@@ -19,9 +20,14 @@ from tests.worker.fake_job import (
     wait_for_training,
     write_submission,
 )
+from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_record import Status, update_record
+from xray_hpc.records.run_record import Failure, Status
+from xray_hpc.worker import attempt
+from xray_hpc.worker.node_check import NodeProblem
+from xray_hpc.worker.slurm_job import SlurmJob
+from xray_hpc.worker.worker import run_worker
 
 
 def test_task_trains_all_of_its_runs(
@@ -80,14 +86,19 @@ def test_task_that_is_preempted_leaves_unstarted_runs_to_its_next_start(
 
 
 def test_task_is_requeued_despite_a_bug_in_handling_one_run(
-    job: JobStarter, runs: list[RunPaths], scontrol: FakeScontrol
+    runs: list[RunPaths], scontrol: FakeScontrol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update_record(runs[0], job_ids=None)  # which no launch writes
-    folder = write_submission(runs[:2])
-    code, output = job.run(KILL_ITSELF, "--submission", folder, **ARRAY_TASK)
-    assert code == 1
-    assert "Traceback" in output
-    assert scontrol.requests == ["requeue 17_1"]
+    def check_node(folder: Path, job: SlurmJob | None) -> NodeProblem:
+        if folder == runs[0].folder:
+            raise RuntimeError("a bug")
+        return NodeProblem(Failure.NODE_FAILURE, "an unfit node")
+
+    monkeypatch.setattr(attempt, "check_node", check_node)
+    for name, value in JOB.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run_worker(runs[:2], ClusterConfig("slurm", runs_per_job=2))
+    assert scontrol.requests == ["requeue 17", "update JobId=17 ExcNodeList=node1"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xray_hpc.config.cluster_config import Action, ClusterConfig
-from xray_hpc.errors import UserError
+from xray_hpc.errors import NodeError, StorageError, UserError
 from xray_hpc.records import exit_codes
 from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.frozen_run import read_frozen_run
@@ -59,23 +59,16 @@ REQUEUED_BY_SLURM = (Failure.PREEMPTED, Failure.NODE_FAILURE)
 class AttemptRunner:
     """Run the attempts of one job.
 
-    Attributes:
-        cluster: The settings that the runs were launched with.
-        job: The Slurm job, if any.
-        signals: Forwards termination signals to the training processes.
-        leases: Receives the leases; the caller releases them after it has decided about the job.
-        parallel: How many runs train at the same time.
-        cpus: The number of CPUs for each of them; ``None`` for all.
-        superseded: Set when a later start of the same job, whose node Slurm took for lost, requests
-            one of the runs; it then takes over all of them.
+    ``superseded`` is set when a later start of the same job, whose node Slurm took for lost,
+    requests one of the runs; it then takes over all of them.
     """
 
     cluster: ClusterConfig
     job: SlurmJob | None
     signals: JobSignals
-    leases: ExitStack
-    parallel: int = 1
-    cpus: int | None = None
+    leases: ExitStack  # the caller releases them after it has decided about the job
+    parallel: int = 1  # how many runs train at the same time
+    cpus: int | None = None  # for each of them; None for all
     superseded: threading.Event = field(default_factory=threading.Event)
 
     def run(self, paths: RunPaths) -> AttemptOutcome:
@@ -135,9 +128,10 @@ class AttemptRunner:
         problem = check_node(paths.folder, self.job) if self.cluster.check_node else None
         if problem is not None:
             logger.error(problem.message)
-            error = {"type": "Unfit", "message": problem.message}
-            unfit = problem.failure is Failure.NODE_FAILURE
-            code = exit_codes.BAD_NODE if unfit else exit_codes.STORAGE_ERROR
+            is_storage = problem.failure is Failure.STORAGE
+            code = exit_codes.STORAGE_ERROR if is_storage else exit_codes.BAD_NODE
+            kind = StorageError if is_storage else NodeError
+            error = {"type": kind.__name__, "message": problem.message}
             return finish_attempt(paths, code, problem.failure, self.cluster, lease, error=error)
         return self._train(paths, lease)
 

@@ -93,10 +93,7 @@ def node_name(job: SlurmJob | None) -> str:
 
 def has_unrecorded_end(record: RunRecord) -> bool:
     """Return whether the last attempt has no recorded end: its worker died, or it still runs."""
-    if not record.attempts:
-        return False
-    last = record.attempts[-1]
-    return last.ended is None and not last.failure
+    return any(last.ended is None and not last.failure for last in record.attempts[-1:])
 
 
 def start_attempt(paths: RunPaths, record: RunRecord, job: SlurmJob | None) -> None:
@@ -185,14 +182,9 @@ def finish_attempt(
     A file system that is full or unreachable is tried again for a while, unless the lease is lost.
 
     Args:
-        paths: The run.
         code: The exit code of ``process``; ``-n`` if signal n killed it.
-        failure: Why the attempt ended.
-        cluster: The settings with the failure policy.
-        lease: The lease of the run.
         error: Type and message that the training recorded; ``None`` to derive them from the code.
         used: Fields of the attempt to set, such as its resource usage.
-        process: What ended with ``code``, for messages.
     """
     old = _with_patience(paths, lease, lambda: require_record(paths))
     record = end_attempt(paths, old, failure, **used or {})

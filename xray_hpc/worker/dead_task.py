@@ -49,25 +49,27 @@ def handle_dead_task(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int
         return
     state = job.state(KILL_WAIT)
     requeued = state is not None and state.restarts > job.restarts
-    if requeued and state is not None and state.state == "RUNNING":
+    if state is not None and requeued and state.state == "RUNNING":
         return  # a later start of the job has the runs; Slurm took this node for lost
-    task = _DeadTask(job, cluster, state, code)
+    signed_code, failure = _classify(job, state, code, cluster)
     open_runs = [run for run in runs if _is_open(run, job)]
     started = [run for run in open_runs if _has_attempt(run, job)]
     if not started:
-        if requeued or task.failure is Failure.CANCELLED:
+        if requeued or failure is Failure.CANCELLED:
             return
         if not any(_has_attempt(run, job) for run in runs):
             started = open_runs[:1]
+    unstarted = policy_decision(cluster.on_failure, failure)
     with JobSignals(job, cluster.signal_time) as signals, ExitStack() as leases:
         outcomes = []
         for run in open_runs:
+            if run not in started:
+                exit_code = shell_exit_code(signed_code)
+                outcomes.append(AttemptOutcome(run, exit_code, failure, unstarted))
+                continue
             try:
-                if run in started:
-                    lease = leases.enter_context(acquire_lease(run, job, signals))
-                    outcomes.append(task.finish(run, lease))
-                else:
-                    outcomes.append(task.skip(run))
+                lease = leases.enter_context(acquire_lease(run, job, signals))
+                outcomes.append(_finish(run, lease, job, signed_code, failure, cluster))
             except (LeaseError, UserError) as error:  # a later start of this job trains the run
                 logger.info(f"{run.name}: {error}")
             except OSError as error:
@@ -77,45 +79,38 @@ def handle_dead_task(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int
             requeue_job(outcomes, job, cluster, signals.slurm_patience)
 
 
-class _DeadTask:
-    """A task of a job that ended without recording why."""
+def _classify(
+    job: SlurmJob, state: JobState | None, code: int, cluster: ClusterConfig
+) -> tuple[int, Failure]:
+    """Return the exit code of the task, ``-n`` if signal n killed it, and why it ended."""
+    out_of_memory = job_ran_out_of_memory(memory_cgroup())
+    if code in KILLED_CODES or out_of_memory:
+        code = -signal.SIGKILL
+    # The batch shell runs this, so the job is still running unless Slurm is ending it.
+    ending = state is not None and (state.state != "RUNNING" or state.restarts > job.restarts)
+    evidence = ExitEvidence(
+        code,
+        received=signal.SIGTERM if ending else None,
+        in_job=True,
+        job=state,
+        restarts=job.restarts,
+        signal_time=cluster.signal_time,
+        oom_kills=int(out_of_memory),
+    )
+    return code, classify(evidence)
 
-    def __init__(
-        self, job: SlurmJob, cluster: ClusterConfig, state: JobState | None, code: int
-    ) -> None:
-        self._job, self._cluster = job, cluster
-        out_of_memory = job_ran_out_of_memory(memory_cgroup())
-        self._code = -signal.SIGKILL if code in KILLED_CODES or out_of_memory else code
-        # The batch shell runs this, so the job is still running unless Slurm is ending it.
-        ending = state is not None and (state.state != "RUNNING" or state.restarts > job.restarts)
-        evidence = ExitEvidence(
-            self._code,
-            received=signal.SIGTERM if ending else None,
-            in_job=True,
-            job=state,
-            restarts=job.restarts,
-            signal_time=cluster.signal_time,
-            oom_kills=int(out_of_memory),
-        )
-        self.failure = classify(evidence)
 
-    def skip(self, run: RunPaths) -> AttemptOutcome:
-        """Return the outcome of a run that had not started."""
-        decision = policy_decision(self._cluster.on_failure, self.failure)
-        return AttemptOutcome(run, shell_exit_code(self._code), self.failure, decision)
-
-    def finish(self, run: RunPaths, lease: Lease) -> AttemptOutcome:
-        """Record the end of the run's attempt; a failure that the training recorded stands."""
-        record = require_record(run)
-        failure, error = self.failure, None
-        if not _has_attempt(run, self._job):
-            start_attempt(run, record, self._job)
-        elif record.status is Status.FAILED and record.failure:
-            failure, error = Failure(record.failure), record.error
-        process = "the task of its job"
-        return finish_attempt(
-            run, self._code, failure, self._cluster, lease, error=error, process=process
-        )
+def _finish(
+    run: RunPaths, lease: Lease, job: SlurmJob, code: int, failure: Failure, cluster: ClusterConfig
+) -> AttemptOutcome:
+    """Record the end of the run's attempt; a failure that the training recorded stands."""
+    record, error = require_record(run), None
+    if not _has_attempt(run, job):
+        start_attempt(run, record, job)
+    elif record.status is Status.FAILED and record.failure:
+        failure, error = Failure(record.failure), record.error
+    process = "the task of its job"
+    return finish_attempt(run, code, failure, cluster, lease, error=error, process=process)
 
 
 def _is_open(run: RunPaths, job: SlurmJob) -> bool:

@@ -14,12 +14,7 @@ SAMPLE_SECONDS = 30.0
 
 
 class GpuUsage:
-    """Sample the utilization of the job's GPUs in a thread; a context manager.
-
-    Args:
-        enabled: Whether the job has GPUs; otherwise nothing is sampled.
-        every: Seconds between two samples.
-    """
+    """Sample the utilization of the job's GPUs every so many seconds; a context manager."""
 
     def __init__(self, enabled: bool, every: float = SAMPLE_SECONDS) -> None:
         self._enabled = enabled and has_nvidia_smi()

@@ -25,10 +25,8 @@ class JobSignals:
     """Forward termination signals to the training processes instead of ending this process.
 
     A context manager, entered for as long as a record may say ``running``, so that the record is
-    corrected whenever a signal arrives. Ignored signals stay ignored.
-
-    Attributes:
-        received: The first termination signal that arrived.
+    corrected whenever a signal arrives. ``received`` is the first one. Ignored signals remain
+    ignored.
     """
 
     def __init__(self, job: SlurmJob | None, signal_time: int) -> None:

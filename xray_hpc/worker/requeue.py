@@ -30,11 +30,7 @@ def requeue_job(
 ) -> None:
     """Requeue the job if one of its runs needs another attempt and none was cancelled.
 
-    Args:
-        outcomes: How the runs of the job ended.
-        job: The job; ``None`` outside of Slurm, where nothing is done.
-        cluster: The settings with the failure policy.
-        patience: How many seconds to wait for an unreachable controller.
+    An unreachable controller is retried for ``patience`` seconds.
     """
     if job is None:
         return

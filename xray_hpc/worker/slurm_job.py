@@ -56,7 +56,7 @@ class SlurmJob:
     def state(self, patience: float = 0) -> JobState | None:
         """Return the present state of the job; ``None`` if Slurm does not report it.
 
-        An unreachable controller is requeued for ``patience`` seconds.
+        An unreachable controller is retried for ``patience`` seconds.
         """
         shown = _show(self.id, patience)
         if "JobState" not in shown:
@@ -88,18 +88,12 @@ class SlurmJob:
     def requeue(
         self, *, memory: int | None = None, exclude: Sequence[str] = (), patience: float = 0
     ) -> str | None:
-        """Requeue the job, with changed requirements if given.
+        """Requeue the job; return ``None``, or Slurm's reason if the job is not requeued.
 
-        Slurm sends SIGTERM to the job at once. Slurm's commands ignore it here, because they still
-        have to update the job, and so does this process until it installs other handlers.
-
-        Args:
-            memory: MiB to request from now on.
-            exclude: Nodes to exclude from now on.
-            patience: For how many seconds an unreachable controller is requeued.
-
-        Returns:
-            ``None``, or Slurm's reason if the job is not requeued.
+        From now on the job requests ``memory`` MiB and excludes the nodes ``exclude``. Slurm sends
+        SIGTERM to it at once. Slurm's commands ignore that here, because they still have to update
+        the job, and so does this process until it installs other handlers. An unreachable
+        controller is retried for ``patience`` seconds.
         """
         if not self.batch:
             return "it has no batch script"
@@ -181,7 +175,7 @@ def _show(job: str, patience: float = 0) -> dict[str, str]:
 
 
 def _ask_with_patience(command: list[str], patience: float) -> str:
-    """Return the output of a Slurm command, requeued while the controller is unreachable.
+    """Return the output of a Slurm command, retried while the controller is unreachable.
 
     Raises:
         SlurmError: The command failed, or the controller did not answer for ``patience`` seconds.

@@ -26,13 +26,9 @@ class TrainingProcess:
     """``python -m xray_hpc.training RUN_FOLDER``, started on construction.
 
     The process holds one end of a pipe, whose number is in ``XRAY_HPC_PARENT``, and ends when this
-    process does. ``terminate`` may be called from signal handlers and from any thread, even after
-    the process has ended.
-
-    Args:
-        paths: The run to train.
-        environment: Variables to add to this process's environment.
-        label: Prefix for each line that is copied to stdout; ``None`` to copy the output as it is.
+    process does. ``environment`` is added to this process's own. A ``label`` prefixes each line
+    that is copied to stdout. ``terminate`` may be called from signal handlers and from any thread,
+    even after the process has ended.
     """
 
     def __init__(
@@ -148,10 +144,6 @@ class RunLog:
 
     Of a progress bar, which redraws its line, only the last state is written. If the file cannot be
     written, that is logged once: the output of the job has the same lines.
-
-    Args:
-        paths: The run.
-        heading: The first line of this attempt's part.
     """
 
     def __init__(self, paths: RunPaths, heading: str) -> None:

@@ -218,7 +218,7 @@ def test_an_empty_sweep_is_refused(composer: Any) -> None:
         ("model.backbone=resnet152", r"did you mean 'resnet152v2'\?"),
         ("model.name=fft", r"model 'fft' is unknown; did you mean 'ft'\?"),
         ("model.weights=imagenet", r"model\.weights of demo 'imagenet' is unknown"),
-        ("model.weights=/no/such.h5", r"no such file"),
+        ("model.weights=/no/such.h5", r"/no/such\.h5"),
         ("train.batch_size=49", r"batch_size is 49, but there are only 48 images to train"),
         ("results=", r"results is not set; give it a value"),
         ("train.optimiser=adam", r"train\.optimiser is unknown; did you mean 'optimizer'\?"),

@@ -37,7 +37,7 @@ def stacked(**weights: Any) -> ModelConfig:
 
 
 def test_check_model_rejects_images_that_are_too_small() -> None:
-    with pytest.raises(ConfigError, match=r"image_size is 29 .* cnn; .* 30 pixels"):
+    with pytest.raises(ConfigError, match=r"image_size is 29, .* cnn; .* 30 pixels"):
         check_model(run(ModelConfig("cnn"), image_size=29), 2)
 
 
@@ -48,7 +48,7 @@ def test_check_model_compares_the_cropped_side() -> None:
 
 
 def test_check_model_compares_the_minimum_of_each_backbone() -> None:
-    with pytest.raises(ConfigError, match=r"image_size is 31 .* demo; .* 32 pixels"):
+    with pytest.raises(ConfigError, match=r"image_size is 31, .* demo; .* 32 pixels"):
         check_model(run(stacked(demo="none", mobilenet_v2="none"), image_size=31), 2)
 
 

@@ -32,16 +32,16 @@ def main() -> None:
     runs = [read_frozen_run(RunPaths(folder.resolve())) for folder in arguments.run]
     exit_on_signals()
     with quiet_start():
+        from xray_hpc.features.precompute import precompute_features
         from xray_hpc.training.gpu_check import check_gpus
-        from xray_hpc.training.precompute import compute_features
-        from xray_hpc.training.strategy import make_strategy
-        from xray_hpc.training.train_run import prepare_devices
+        from xray_hpc.training.strategy import gpu_names, make_strategy
+        from xray_hpc.training.train_run import load_run_data, prepare_devices
     job = None if arguments.local else current_job()
     gpus = job.gpus if job else None
     prepare_devices(gpus)
     if gpus and not arguments.unchecked and has_nvidia_smi():
         check_gpus(gpus)
-    compute_features(runs, make_strategy())
+    precompute_features(runs, make_strategy(), load_run_data, gpu_names())
 
 
 if __name__ == "__main__":

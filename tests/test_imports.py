@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "synthetic": {"synthetic", "records"},
     "data": COMMON | {"data", "synthetic"},
     "models": COMMON | {"models", "synthetic"},
-    "features": COMMON | {"features", "models", "data", "training"},
+    "features": COMMON | {"features", "models", "data"},
     "training": COMMON | {"training", "features", "models", "data"},
     "prediction": COMMON | {"prediction", "models", "data"},
     "slurm": COMMON | {"slurm"},

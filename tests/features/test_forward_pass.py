@@ -1,4 +1,4 @@
-"""One pass of the images through a feature extractor."""
+"""Features against those of the extractor called directly."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ import keras
 import numpy as np
 import pytest
 
-from tests.training.computing import (
+from tests.features.small_features import (
     CONFIG,
-    PLACES,
+    CUTS,
     assert_equal,
+    cached_model,
     changed,
     compute,
-    model_of,
-    noise,
+    random_data,
     strategy,
 )
 from xray_hpc.data.augmentation import center_crop, draw_augmentations
 from xray_hpc.data.image_transform import apply_augmentation
 from xray_hpc.errors import UserError
-from xray_hpc.features.cut import extractor_model
-from xray_hpc.features.forward_pass import batch_of
-from xray_hpc.features.store import Arrays, features, load
+from xray_hpc.features.feature_store import FeatureArrays, cached_features, load_or_compute
+from xray_hpc.features.forward_pass import replica_batch_size
+from xray_hpc.features.model_cut import extractor_model
 from xray_hpc.models.build_model import build_run_model
 from xray_hpc.training.train_run import prepare_devices
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _as_in_a_run() -> Iterator[None]:
+def _prepared_devices() -> Iterator[None]:
     prepare_devices()
     yield
-    model_of.cache_clear()
+    cached_model.cache_clear()
 
 
 @pytest.fixture(scope="module")
-def computed(tmp_path_factory: pytest.TempPathFactory) -> Arrays:
+def computed(tmp_path_factory: pytest.TempPathFactory) -> FeatureArrays:
     return compute(tmp_path_factory.mktemp("cache"))
 
 
-def test_large_images_come_in_small_batches() -> None:
-    assert [batch_of(side) for side in (32, 224, 448, 512, 1024)] == [64, 64, 16, 8, 8]
+def test_replica_batch_size_decreases_for_large_images() -> None:
+    assert [replica_batch_size(side) for side in (32, 224, 448, 512, 1024)] == [64, 64, 16, 8, 8]
 
 
-def test_the_views_of_all_images_follow_one_another(computed: Arrays) -> None:
-    data, augment = noise(), CONFIG.augment
+def test_training_features_are_ordered_by_view_then_image(computed: FeatureArrays) -> None:
+    data, augment = random_data(), CONFIG.augment
     images = data.images[data.splits["train"]]
     views = [
         apply_augmentation(
@@ -54,59 +54,63 @@ def test_the_views_of_all_images_follow_one_another(computed: Arrays) -> None:
         )
         for view in range(2)
     ]
-    expected = extractor_model(model_of(CONFIG.model), PLACES[1:2])(np.concatenate(views))
+    expected = extractor_model(cached_model(CONFIG.model), CUTS[1:2])(np.concatenate(views))
     assert computed["train"].shape == (100, 2, 2, 128)
     np.testing.assert_allclose(computed["train"], expected, rtol=1e-5, atol=1e-6)
     assert np.abs(computed["train"][:50] - computed["train"][50:]).max() > 0.1
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_images_that_do_not_train_are_not_changed(computed: Arrays, split: str) -> None:
-    data = noise()
+def test_evaluation_features_are_those_of_unaugmented_images(
+    computed: FeatureArrays, split: str
+) -> None:
+    data = random_data()
     images = center_crop(data.images[data.splits[split]], 32)
-    expected = extractor_model(model_of(CONFIG.model), PLACES[1:2])(images)
+    expected = extractor_model(cached_model(CONFIG.model), CUTS[1:2])(images)
     np.testing.assert_allclose(computed[split], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_float16_rounds_those_that_train_alone(tmp_path: Path, computed: Arrays) -> None:
+def test_float16_applies_to_training_features_only(tmp_path: Path, computed: FeatureArrays) -> None:
     halves = compute(tmp_path, changed(train_features="float16"))
     train = computed["train"].astype(np.float16)
     assert_equal(halves, {**computed, "train": train})
 
 
-def test_outputs_too_large_for_float16_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_features_beyond_the_range_of_float16_are_rejected(tmp_path: Path) -> None:
     model = build_run_model(CONFIG, 2, strategy())
     scale = model.get_layer("demo_backbone").get_layer("stage3_down_bn").gamma
     scale.assign(1e6 * scale)
     halves, whole = (
-        features(changed(train_features=kept), noise(), model, PLACES[1], tmp_path)
-        for kept in ("float16", "float32")
+        cached_features(changed(train_features=dtype), random_data(), model, CUTS[1], tmp_path, [])
+        for dtype in ("float16", "float32")
     )
-    line = r"up to \S+e\+06, .* use train.features=float32"
+    line = r"e\+06, .* float16; use train\.features=float32"
     with pytest.raises(UserError, match=line):
-        load([halves], CONFIG, noise(), model, strategy())
-    load([whole], CONFIG, noise(), model, strategy())
+        load_or_compute([halves], CONFIG, random_data(), model, strategy())
+    load_or_compute([whole], CONFIG, random_data(), model, strategy())
 
 
-def test_weights_that_are_no_numbers_are_left_to_the_training_to_tell(tmp_path: Path) -> None:
-    """As without outputs that are kept: its loss is no number then."""
+def test_nan_weights_are_left_to_the_training_to_report(tmp_path: Path) -> None:
+    """The loss of the training is NaN then, as without cached features."""
     model = build_run_model(CONFIG, 2, strategy())
     model.get_layer("demo_backbone").get_layer("stem_conv").kernel.assign(
         np.full((3, 3, 1, 16), np.nan)
     )
-    keeps = features(changed(train_features="float16"), noise(), model, PLACES[1], tmp_path)
-    (arrays,) = load([keeps], CONFIG, noise(), model, strategy())
+    file = cached_features(
+        changed(train_features="float16"), random_data(), model, CUTS[1], tmp_path, []
+    )
+    (arrays,) = load_or_compute([file], CONFIG, random_data(), model, strategy())
     assert np.isnan(arrays["train"]).all()
 
 
-def test_what_float16_cannot_compute_is_told_as_such(tmp_path: Path) -> None:
+def test_features_beyond_the_range_of_mixed_float16_are_rejected(tmp_path: Path) -> None:
     config = changed(train_precision="mixed_float16")
     try:
         model = build_run_model(config, 2, strategy())
         scale = model.get_layer("demo_backbone").get_layer("stage3_down_bn").gamma
         scale.assign(1e6 * scale)
-        keeps = features(config, noise(), model, PLACES[1], tmp_path)
-        with pytest.raises(UserError, match=r"more than mixed_float16 can compute"):
-            load([keeps], config, noise(), model, strategy())
+        file = cached_features(config, random_data(), model, CUTS[1], tmp_path, [])
+        with pytest.raises(UserError, match=r"mixed_float16; use train\.precision=mixed_bfloat16"):
+            load_or_compute([file], config, random_data(), model, strategy())
     finally:
         keras.config.set_dtype_policy("float32")

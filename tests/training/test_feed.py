@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.training.computing import CONFIG, noise
+from tests.features.small_features import CONFIG, noise
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.augmentation import epoch_order
 from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed

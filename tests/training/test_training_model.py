@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.training.computing import CONFIG, noise, strategy
+from tests.features.small_features import CONFIG, noise, strategy
 from xray_hpc.config.run_config import ModelConfig, RunConfig, TrainConfig
 from xray_hpc.data.augmentation import center_crop
 from xray_hpc.errors import UserError

@@ -237,7 +237,7 @@ class TrainConfig:
     kept at the end, or ``last``; ``save_best`` also writes them to ``checkpoints/`` in each epoch
     that is the best so far. ``features`` is how the cached features are kept for all
     epochs and runs, ``off`` not at all; ``auto`` is chosen when a run is planned (see
-    features.cost). ``checkpoint`` is not part of a run's identity.
+    features.feature_plan). ``checkpoint`` is not part of a run's identity.
     """
 
     epochs: int

@@ -1,4 +1,4 @@
-"""Compute features: one pass of all images through the feature extractor, in blocks."""
+"""Compute features in one pass over all images, block by block."""
 
 from __future__ import annotations
 
@@ -19,63 +19,66 @@ from xray_hpc.data.augmentation import center_crop, draw_augmentations
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.image_transform import Pixels, apply_augmentation
 from xray_hpc.errors import ConfigError
-from xray_hpc.features.cost import SIDE
+from xray_hpc.features.extractor_table import REFERENCE_SIDE
 from xray_hpc.progress_bar import ProgressBar
 from xray_hpc.thread_map import available_cores, bounded_thread_map
 
-BATCH = 64  # images, fewer of large ones
+MAX_BATCH = 64  # images of REFERENCE_SIDE pixels or less
+
+ForwardPass = Callable[[Sequence[Pixels]], list[list[npt.NDArray[Any]]]]
+"""From blocks of images, one per replica at most, to the features of each block at each cut."""
 
 
-def batch_of(side: int) -> int:
-    """How many images of ``side`` pixels a replica is given at a time: a block of the files."""
-    return max(8, min(BATCH, BATCH * SIDE**2 // side**2 // 8 * 8))
+def replica_batch_size(side: int) -> int:
+    """Return the batch of one replica for images of ``side`` pixels, also the rows of a block."""
+    return max(8, min(MAX_BATCH, MAX_BATCH * REFERENCE_SIDE**2 // side**2 // 8 * 8))
 
 
-def fill(
-    files: Sequence[StoreWriter],
+def compute_blocks(
+    writers: Sequence[StoreWriter],
     config: RunConfig,
     data: Dataset,
-    part: keras.Model,
+    extractor: keras.Model,
     strategy: tf.distribute.Strategy,
-    told: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> None:
-    """Compute the blocks that any of ``files`` lacks, each for all of them at once.
+    """Compute the missing blocks of all files, each block for all of them at once.
 
-    Every replica computes whole blocks, so that their number changes no output.
+    Every replica computes whole blocks, so that the number of replicas changes no feature.
 
     Args:
-        files: they have the same blocks, and one output of ``part`` each.
-        part: the feature extractors as one model.
-        told: see ``features.load``.
+        writers: files with the same blocks, one per output of ``extractor``.
+        config: the run.
+        data: its data set.
+        extractor: the feature extractors as one model.
+        strategy: the devices.
+        on_progress: see ``feature_store.load_or_compute``.
 
     Raises:
-        UserError: 16 bits cannot hold the outputs.
+        ConfigError: the features exceed the range of 16-bit numbers.
     """
-    missing = {block for file in files for block in file.missing}
-    todo = [block for block in files[0].blocks if block in missing]
-    forward = _forward(part, strategy, batch_of(config.data.input_size))
+    missing = {block for writer in writers for block in writer.missing}
+    todo = [block for block in writers[0].blocks if block in missing]
+    forward = _forward_pass(extractor, strategy, replica_batch_size(config.data.input_size))
     replicas = strategy.num_replicas_in_sync
     workers = min(replicas, available_cores())
     total, left = (
-        sum(block.stop - block.start for block in blocks) for blocks in (files[0].blocks, todo)
+        sum(block.stop - block.start for block in blocks) for blocks in (writers[0].blocks, todo)
     )
+    reading = bounded_thread_map(_image_reader(config, data), todo, workers, ahead=2 * replicas)
     with (
-        ProgressBar(
-            "computing the cached features of images", total, begun=total - left
-        ) as progress,
-        closing(
-            bounded_thread_map(_pixels(config, data), todo, workers, ahead=2 * replicas)
-        ) as images,
+        ProgressBar("computing features of images", total, begun=total - left) as progress,
+        closing(reading) as images,
     ):
         pairs = zip(todo, images, strict=True)
         while group := list(islice(pairs, replicas)):
-            outputs = forward([pixels for _, pixels in group])
-            for (block, _), of_block in zip(group, outputs, strict=True):
-                for file, rows in zip(files, of_block, strict=True):
-                    if not file.written[block.number]:
-                        file.write(block, _cast(rows, file.dtype(block)))
-                if all(file.synced for file in files):
-                    told(min(file.done for file in files))
+            features = forward([pixels for _, pixels in group])
+            for (block, _), block_features in zip(group, features, strict=True):
+                for writer, rows in zip(writers, block_features, strict=True):
+                    if not writer.written[block.number]:
+                        writer.write(block, _cast(rows, writer.dtype(block)))
+                if all(writer.synced for writer in writers):
+                    on_progress(min(writer.done for writer in writers))
                 progress.advance(block.stop - block.start)
 
 
@@ -84,74 +87,71 @@ def _cast(rows: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
         cast = rows.astype(dtype)
     if rows.dtype == np.float16 and not np.isfinite(rows).all():
         raise ConfigError(
-            "the cached features are more than mixed_float16 can compute; "
-            "use train.precision=mixed_bfloat16"
+            "the features exceed the range of mixed_float16; use train.precision=mixed_bfloat16"
         )
     if np.isfinite(rows).all() and not np.isfinite(cast).all():
-        most = np.abs(rows).max()
         raise ConfigError(
-            f"the cached features are up to {most:g}, which {dtype} cannot hold; "
+            f"the features reach {np.abs(rows).max():g}, which exceeds the range of {dtype}; "
             "use train.features=float32"
         )
     return cast
 
 
-def _pixels(config: RunConfig, data: Dataset) -> Callable[[Block], Pixels]:
-    """A function that gives the images of a block: ``uint8 [B, s, s, C]``."""
-    train, size, cut = data.splits["train"], config.data.image_size, config.data.input_size
+def _image_reader(config: RunConfig, data: Dataset) -> Callable[[Block], Pixels]:
+    """Return a function from a block to its images, ``uint8 [B, S, S, C]``."""
+    train, size, side = data.splits["train"], config.data.image_size, config.data.input_size
 
     @functools.lru_cache(maxsize=2)
-    def changes(view: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        return draw_augmentations(len(train), size, cut, config.augment, config.seed, view)
+    def augmentations(view: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        return draw_augmentations(len(train), size, side, config.augment, config.seed, view)
 
-    def trained(rows: npt.NDArray[np.int64]) -> Pixels:
-        view, row = divmod(rows, len(train))
+    def read_training(rows: npt.NDArray[np.int64]) -> Pixels:
+        views, indices = divmod(rows, len(train))
         parts = []
-        for number in np.unique(view):
-            transforms, brightness = changes(int(number))
-            own = row[view == number]
+        for view in np.unique(views):
+            transforms, brightness = augmentations(int(view))
+            own = indices[views == view]
             images = data.images[train[own]]
             parts.append(
-                apply_augmentation(images, transforms[own], brightness[own], config.augment, cut)
+                apply_augmentation(images, transforms[own], brightness[own], config.augment, side)
             )
         return np.concatenate(parts)
 
-    def images(block: Block) -> Pixels:
+    def read(block: Block) -> Pixels:
         rows = np.arange(block.start, block.stop)
         if block.array == "train":
-            return trained(rows)
-        return center_crop(data.images[data.splits[block.array][rows]], cut)
+            return read_training(rows)
+        return center_crop(data.images[data.splits[block.array][rows]], side)
 
-    return images
+    return read
 
 
-def _forward(
-    part: keras.Model, strategy: tf.distribute.Strategy, batch: int
-) -> Callable[[Sequence[Pixels]], list[list[npt.NDArray[Any]]]]:
-    """A function from blocks of images to the outputs of ``part`` for each of them.
-
-    It takes a block a replica at most, each of ``batch`` images or fewer.
-    """
+def _forward_pass(
+    extractor: keras.Model, strategy: tf.distribute.Strategy, batch: int
+) -> ForwardPass:
+    """Compile the forward pass for blocks of ``batch`` images or fewer."""
     compute = tf.function(
         lambda pixels: strategy.run(
-            lambda own: keras.tree.flatten(part(own, training=False)), [pixels]
+            lambda own: keras.tree.flatten(extractor(own, training=False)), [pixels]
         )
     )
 
-    def forward(given: Sequence[Pixels]) -> list[list[npt.NDArray[Any]]]:
-        full = [
+    def forward(blocks: Sequence[Pixels]) -> list[list[npt.NDArray[Any]]]:
+        padded = [
             np.concatenate([pixels, np.repeat(pixels[-1:], batch - len(pixels), axis=0)])
-            for pixels in given
+            for pixels in blocks
         ]
 
-        def of(context: Any) -> tf.Tensor:
-            return tf.convert_to_tensor(full[min(context.replica_id_in_sync_group, len(full) - 1)])
+        def replica_input(context: Any) -> tf.Tensor:
+            return tf.convert_to_tensor(
+                padded[min(context.replica_id_in_sync_group, len(padded) - 1)]
+            )
 
-        outputs = compute(strategy.experimental_distribute_values_from_function(of))
+        outputs = compute(strategy.experimental_distribute_values_from_function(replica_input))
         by_replica = [strategy.experimental_local_results(output) for output in outputs]
         return [
-            [parts[number].numpy()[: len(pixels)] for parts in by_replica]
-            for number, pixels in enumerate(given)
+            [parts[replica].numpy()[: len(pixels)] for parts in by_replica]
+            for replica, pixels in enumerate(blocks)
         ]
 
     return forward

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from xray_hpc.features import cost
+from xray_hpc.features.extractor_table import feature_extractor
+from xray_hpc.features.feature_plan import distinct_extractors, estimate_speedup, group_by_pass
 from xray_hpc.launching.plan import Plan
 from xray_hpc.monitoring.run_state import LaunchDecision
 from xray_hpc.records.frozen_run import FrozenRun
@@ -46,13 +47,12 @@ def print_cached_features(plan: Plan, todo: Sequence[str]) -> None:
     """Print for the runs ``todo`` which share cached features, and what these save and take."""
     wanted = set(todo)
     runs = [run for run in plan.runs if run.name in wanted]
-    if groups := cost.passes(runs):
+    if groups := group_by_pass(runs):
         _print_saving(plan, groups)
     without = [
         run
         for run in runs
-        if run.config.train.features == "off"
-        and cost.feature_extractor(run.config.model) is not None
+        if run.config.train.features == "off" and feature_extractor(run.config.model) is not None
     ]
     if without:
         print(
@@ -70,9 +70,11 @@ def _print_saving(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
     facts = [
         f"cached features: {passes} over the images for {format_count(len(runs), 'run')}{views}"
     ]
-    if (saving := cost.saving(runs)) >= NOTABLE_SAVING:
+    if (saving := estimate_speedup(runs)) >= NOTABLE_SAVING:
         facts.append(f"about {saving:.0f} times less work")
-    sizes = [plan.cached_bytes.get(run.name) for group in groups for run in cost.distinct(group)]
+    sizes = [
+        plan.cached_bytes.get(run.name) for group in groups for run in distinct_extractors(group)
+    ]
     known = [size for size in sizes if size is not None]
     if len(known) == len(sizes):
         facts.append(f"{format_bytes(sum(known))} in {display_path(cache)}")

@@ -15,7 +15,7 @@ from xray_hpc.config.sweep_settings import (
     read_sweep_settings,
 )
 from xray_hpc.errors import ConfigError
-from xray_hpc.features import cost
+from xray_hpc.features.feature_plan import distinct_extractors, group_by_pass
 from xray_hpc.launching.resolve_run import RunResolver
 from xray_hpc.records.frozen_run import FrozenRun
 from xray_hpc.records.paths import SweepPaths
@@ -143,10 +143,10 @@ def shared_extractors(plan: Plan, names: Sequence[str]) -> list[str]:
     itself.
     """
     wanted = set(names)
-    groups = cost.passes(run for run in plan.runs if run.name in wanted)
+    groups = group_by_pass(run for run in plan.runs if run.name in wanted)
     return [
         str(plan.sweep.run(run.name).folder)
         for group in groups
         if len(group) > 1
-        for run in cost.distinct(group)
+        for run in distinct_extractors(group)
     ]

@@ -14,7 +14,8 @@ from xray_hpc.data.augmentation import needs_interpolation
 from xray_hpc.data.index import Survey, survey
 from xray_hpc.data.splits import check_folder_split, count_trainable
 from xray_hpc.errors import ConfigError
-from xray_hpc.features import cost
+from xray_hpc.features.extractor_table import feature_extractor
+from xray_hpc.features.feature_plan import cached_bytes, resolve_features
 from xray_hpc.models.resolve_model import check_model, output_activation, resolve_model
 from xray_hpc.models.weights_files import weights_digests
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
@@ -49,9 +50,9 @@ class RunResolver:
         model = dataclasses.replace(model, output=output_activation(model, found.classes))
         config = RunConfig(data, model, augment, config.train, config.seed)
         check_model(config, found.classes)
-        if cost.feature_extractor(model) is None and config.train.features not in ("auto", "off"):
+        if feature_extractor(model) is None and config.train.features not in ("auto", "off"):
             ignored.append("train.features")
-        config = cost.resolve(config, images)
+        config = resolve_features(config, images)
         if config.train.batch_size > images:
             raise ConfigError(
                 f"train.batch_size is {config.train.batch_size}, but there are only {images} "
@@ -63,7 +64,7 @@ class RunResolver:
     def cached_bytes(self, run: FrozenRun) -> int:
         """Return the size in bytes of the features that a run caches."""
         images, data = self._survey(run.config.data).images, run.config.data
-        return cost.kept_bytes(run.config, count_trainable(images, data), sum(images["test"]))
+        return cached_bytes(run.config, count_trainable(images, data), sum(images["test"]))
 
     def _survey(self, data: DataConfig) -> Survey:
         key = (data.source, data.root, data.demo_images, data.demo_seed, data.demo_classes)

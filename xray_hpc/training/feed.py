@@ -22,7 +22,7 @@ from xray_hpc.data.input_pipeline import (
     training_batches,
 )
 from xray_hpc.data.tf_callbacks import callback_guard
-from xray_hpc.features.store import Arrays
+from xray_hpc.features.feature_store import FeatureArrays
 from xray_hpc.models.resolve_model import output_activation
 
 
@@ -87,7 +87,7 @@ class FeatureFeed:
 
     config: RunConfig
     data: Dataset
-    arrays: Arrays
+    arrays: FeatureArrays
 
     def training(self, epochs: range, first_step: int = 0) -> tf.data.Dataset:
         config, views, classes = self.config, self.config.augment.views, len(self.data.classes)

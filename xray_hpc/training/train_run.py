@@ -47,8 +47,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     if asked:
         check_gpus(asked)
     remove_leftovers(paths)
-    data = load_dataset(run.config.data, run.cache)
-    check_inputs(run, data)
+    data = load_run_data(run)
     strategy = make_strategy()
     replicas = strategy.num_replicas_in_sync
     gpus = gpu_names()
@@ -116,6 +115,17 @@ def prepare_devices(gpus: int | None = None) -> None:
     if cpus := os.environ.get("XRAY_HPC_CPUS") or os.environ.get("SLURM_CPUS_PER_TASK"):
         tf.config.threading.set_intra_op_parallelism_threads(int(cpus))
     tf.config.experimental.enable_op_determinism()
+
+
+def load_run_data(run: FrozenRun) -> Dataset:
+    """Load the data set of a run and check that it and the weights are those of its creation.
+
+    Raises:
+        UserError: the images cannot be read, or they or the initial weights have changed.
+    """
+    data = load_dataset(run.config.data, run.cache)
+    check_inputs(run, data)
+    return data
 
 
 def check_inputs(run: FrozenRun, data: Dataset) -> None:

@@ -11,13 +11,14 @@ import tensorflow as tf
 
 from xray_hpc.config.run_config import RunConfig, TrainConfig
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.features.cut import find_cut, trainable_head
-from xray_hpc.features.store import features, load
+from xray_hpc.features.feature_store import cached_features, load_or_compute
+from xray_hpc.features.model_cut import find_cut, trainable_head
 from xray_hpc.metrics import Floats, probabilities
 from xray_hpc.models.build_model import build_run_model
 from xray_hpc.models.resolve_model import output_activation
 from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed
 from xray_hpc.training.predictor import Predictor
+from xray_hpc.training.strategy import gpu_names
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def make_training_model(
     data: Dataset,
     strategy: tf.distribute.Strategy,
     cache: Path,
-    told: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int], None] = lambda blocks: None,
 ) -> TrainingModel:
     """Build and compile the model, and compute its cached features if it uses them.
 
@@ -63,7 +64,7 @@ def make_training_model(
         data: its data set.
         strategy: the devices.
         cache: the folder of cached features.
-        told: see ``features.store.load``.
+        on_progress: see ``feature_store.load_or_compute``.
 
     Raises:
         UserError: the model does not fit the images, or the cache cannot hold the features.
@@ -73,14 +74,12 @@ def make_training_model(
         trained = keras.Model(model.input, model.output, name=model.name)
     feed: Feed = ImageFeed(config, data)
     if config.train.features not in ("auto", "off") and isinstance(config.augment.views, int):
-        place = find_cut(model)
-        assert place is not None, "the plan uses cached features only where a model has a cut"
+        cut = find_cut(model)
+        assert cut is not None, "the plan uses cached features only where a model has a cut"
         with strategy.scope():
-            wanted, trained = (
-                features(config, data, model, place, cache),
-                trainable_head(model, place),
-            )
-        (arrays,) = load([wanted], config, data, model, strategy, told)
+            file = cached_features(config, data, model, cut, cache, gpu_names())
+            trained = trainable_head(model, cut)
+        (arrays,) = load_or_compute([file], config, data, model, strategy, on_progress)
         feed = FeatureFeed(config, data, arrays)
     with strategy.scope():
         _compile(trained, config, len(data.classes))

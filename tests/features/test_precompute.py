@@ -1,26 +1,28 @@
-"""What several runs share is computed in one pass, and is what each of them would compute."""
+"""Features of several runs, computed in one pass, equal those that each run computes itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from tests.training.computing import (
+from tests.features.small_features import (
     CONFIG,
     assert_equal,
+    cached_model,
     changed,
     compute,
-    model_of,
-    noise,
+    features_file,
+    random_data,
     strategy,
-    wanted,
 )
 from xray_hpc.config.run_config import ModelConfig, RunConfig
-from xray_hpc.features import store
+from xray_hpc.features import feature_store
+from xray_hpc.features.forward_pass import compute_blocks
+from xray_hpc.features.precompute import precompute_features
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
-from xray_hpc.training import precompute
 from xray_hpc.training.train_run import prepare_devices
 
 TL = ModelConfig("tl", "demo", "demo", head_units=4, head_dropout=0.1)
@@ -35,31 +37,20 @@ CONFIGS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _as_in_a_run() -> Iterator[None]:
+def _prepared_devices() -> Iterator[None]:
     prepare_devices()
     yield
-    model_of.cache_clear()
+    cached_model.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache after one call for all runs, and how many passes that were."""
-    cache, passes = tmp_path_factory.mktemp("shared"), 0
-    fill = store.fill
-
-    def counted(*words: object) -> None:
-        nonlocal passes
-        passes += 1
-        fill(*words)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(precompute, "load_data", lambda config, cache: noise())
-        patch.setattr(precompute, "check_inputs", lambda run, data: None)
-        patch.setattr(store, "fill", counted)
-        precompute.compute_features(
-            [frozen(config, cache) for config in CONFIGS.values()], strategy()
-        )
-    assert passes == 3  # for the first four runs one
+    """The cache folder after one call for all runs."""
+    cache = tmp_path_factory.mktemp("shared")
+    runs = [frozen(config, cache) for config in CONFIGS.values()]
+    with patch.object(feature_store, "compute_blocks", wraps=compute_blocks) as one_pass:
+        precompute_features(runs, strategy(), lambda run: random_data(), gpus=())
+    assert one_pass.call_count == 3  # one for the first four runs
     return cache
 
 
@@ -69,8 +60,8 @@ def frozen(config: RunConfig, cache: Path) -> FrozenRun:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_each_run_finds_what_it_would_compute_itself(
+def test_precomputed_features_equal_those_of_a_single_run(
     tmp_path: Path, shared: Path, name: str
 ) -> None:
     config = CONFIGS[name]
-    assert_equal(wanted(shared, config).read(), compute(tmp_path, config))
+    assert_equal(features_file(shared, config).read(), compute(tmp_path, config))

@@ -1,4 +1,4 @@
-"""A small model, noise for images, and processes that compute the cached features."""
+"""A small run on random images, and processes that compute its cached features."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from xray_hpc import job_logging
 from xray_hpc.config.run_config import (
     AugmentConfig,
     DataConfig,
@@ -26,8 +27,13 @@ from xray_hpc.config.run_config import (
 )
 from xray_hpc.data import array_store
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.features.cut import find_cut
-from xray_hpc.features.store import Arrays, CachedFeatures, features, load
+from xray_hpc.features.feature_store import (
+    CachedFeatures,
+    FeatureArrays,
+    cached_features,
+    load_or_compute,
+)
+from xray_hpc.features.model_cut import find_cut
 from xray_hpc.models.build_model import build_run_model
 from xray_hpc.training.strategy import make_strategy
 
@@ -48,13 +54,13 @@ CONFIG = RunConfig(
     seed=3,
 )
 
-PLACES = [("pool",), ("demo_backbone", "stage3_down_relu"), ("demo_backbone", "stage2_relu")]
+CUTS = [("pool",), ("demo_backbone", "stage3_down_relu"), ("demo_backbone", "stage2_relu")]
 
-Then = Literal["go on", "be killed", "wait"]
+AfterTwoBlocks = Literal["continue", "die", "wait"]
 
 
 def changed(**changes: Any) -> RunConfig:
-    """The configuration with these keys changed, such as ``augment_zoom=0.2``."""
+    """Return ``CONFIG`` with other values, given like ``augment_zoom=0.2``."""
     config = CONFIG
     for key, value in changes.items():
         part, _, name = key.partition("_")
@@ -64,15 +70,15 @@ def changed(**changes: Any) -> RunConfig:
     return config
 
 
-def assert_equal(arrays: Arrays, expected: Arrays) -> None:
+def assert_equal(arrays: FeatureArrays, expected: FeatureArrays) -> None:
     assert arrays.keys() == expected.keys()
     for name, values in expected.items():
         assert arrays[name].dtype == values.dtype
         np.testing.assert_array_equal(arrays[name], values, err_msg=name)
 
 
-def noise() -> Dataset:
-    """Ninety images, of which fifty train: two blocks of two views. The others are two blocks."""
+def random_data() -> Dataset:
+    """Return 90 random images: 50 for training (two blocks with two views), 20 and 20."""
     rng = np.random.default_rng(1)
     rows = rng.permutation(90)
     return Dataset(
@@ -85,7 +91,7 @@ def noise() -> Dataset:
         fingerprint="",
         notes=[],
         skipped=[],
-        contents="noise",
+        contents="random",
     )
 
 
@@ -95,51 +101,58 @@ def strategy() -> tf.distribute.Strategy:
 
 
 @functools.cache
-def model_of(config: ModelConfig) -> keras.Model:
+def cached_model(config: ModelConfig) -> keras.Model:
     return build_run_model(replace(CONFIG, model=config), 2, strategy())
 
 
-def wanted(cache: Path, config: RunConfig = CONFIG, data: Dataset | None = None) -> CachedFeatures:
-    """What a run of ``config`` keeps."""
-    model = model_of(config.model)
-    place = find_cut(model)
-    assert place is not None
-    return features(config, data or noise(), model, place, cache)
+def features_file(
+    cache: Path, config: RunConfig = CONFIG, data: Dataset | None = None, gpus: Sequence[str] = ()
+) -> CachedFeatures:
+    """Return the file of cached features of a run."""
+    model = cached_model(config.model)
+    cut = find_cut(model)
+    assert cut is not None
+    return cached_features(config, data or random_data(), model, cut, cache, gpus)
 
 
 def compute(
-    cache: Path, config: RunConfig = CONFIG, told: Callable[[int], None] = lambda done: None
-) -> Arrays:
-    """What it keeps, computed if it is not there yet."""
-    keeps = [wanted(cache, config)]
-    (arrays,) = load(keeps, config, noise(), model_of(config.model), strategy(), told)
+    cache: Path,
+    config: RunConfig = CONFIG,
+    on_progress: Callable[[int], None] = lambda blocks: None,
+) -> FeatureArrays:
+    """Return the features of a run, computed if the file does not exist."""
+    file, model = features_file(cache, config), cached_model(config.model)
+    (arrays,) = load_or_compute([file], config, random_data(), model, strategy(), on_progress)
     return arrays
 
 
-def started(said: Path, cache: Path, then: Then = "go on") -> ForkServerProcess:
-    """Compute in another process; the import of TensorFlow is shared among them.
+def start_process(
+    log: Path, cache: Path, after_two_blocks: AfterTwoBlocks = "continue"
+) -> ForkServerProcess:
+    """Compute the features in another process, which shares the import of TensorFlow.
 
-    It says how many blocks it has computed, each of which it syncs, and what it prints, in the file
-    ``said``. After two blocks it may be killed, or wait until there is a file ``go`` beside that.
+    The process writes its output and the number of blocks on the disk to ``log``. After two blocks
+    it continues, kills itself, or waits until a file ``go`` exists beside the log.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["xray_hpc.training.training_model"])
-    process = context.Process(target=_compute, args=(said, cache, then))
+    process = context.Process(target=_compute, args=(log, cache, after_two_blocks))
     process.start()
     return process
 
 
-def _compute(said: Path, cache: Path, then: Then) -> None:
-    with said.open("wb", buffering=0) as file:
+def _compute(log: Path, cache: Path, after_two_blocks: AfterTwoBlocks) -> None:
+    with log.open("wb", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    array_store.SYNC_SECONDS = 0
+    array_store.SYNC_SECONDS = 0  # every block is on the disk before the next
+    job_logging.configure()
 
-    def told(done: int) -> None:
-        print("blocks:", done, flush=True)
-        if done == 2 and then == "be killed":
+    def on_progress(blocks: int) -> None:
+        print("blocks:", blocks, flush=True)
+        if blocks == 2 and after_two_blocks == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        while done == 2 and then == "wait" and not said.with_name("go").exists():
+        while blocks == 2 and after_two_blocks == "wait" and not log.with_name("go").exists():
             time.sleep(0.05)
 
-    compute(cache, told=told)
+    compute(cache, on_progress=on_progress)

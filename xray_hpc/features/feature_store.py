@@ -1,0 +1,234 @@
+"""Store of cached features: computed once for all epochs and all runs.
+
+Each feature extractor, data set and set of views has one file in the cache folder. The first
+process that needs a file computes it under a lock; if that process is killed, the next one resumes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from xray_hpc.code_digest import software_identity
+from xray_hpc.config.run_config import RunConfig
+from xray_hpc.config.schema import as_dict
+from xray_hpc.data import array_store
+from xray_hpc.data.array_store import ArraySpec, DamagedStoreError, StoreWriter
+from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
+from xray_hpc.data.dataset import Dataset
+from xray_hpc.errors import LockedError
+from xray_hpc.features.forward_pass import compute_blocks, replica_batch_size
+from xray_hpc.features.model_cut import (
+    LayerPath,
+    extractor_layers,
+    extractor_model,
+    feature_shape,
+)
+from xray_hpc.records.atomic_files import file_lock
+
+FeatureArrays = Mapping[str, npt.NDArray[Any]]
+"""Features by split: ``train`` ``[views * T, ...]``, ``validation`` and ``test`` ``[N, ...]``."""
+
+CONTENT = "the cached features"
+POLL_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CachedFeatures:
+    """A file of cached features, which need not exist yet.
+
+    Attributes:
+        cut: the layer at which the feature extractor ends.
+        key: a hash of everything that the features depend on.
+        path: the file.
+        arrays: ``train`` holds the first view of all training images in the order of their split,
+            then the second view, and so on; ``validation`` and ``test`` are in float32.
+    """
+
+    cut: LayerPath
+    key: str
+    path: Path
+    arrays: Mapping[str, ArraySpec]
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all arrays in bytes."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def read(self) -> FeatureArrays:
+        """Map the file into memory; see ``array_store.read_arrays``."""
+        return array_store.read_arrays(self.path, self.arrays, self.key)
+
+
+def cached_features(
+    config: RunConfig,
+    data: Dataset,
+    model: keras.Model,
+    cut: LayerPath,
+    cache: Path,
+    gpus: Sequence[str],
+) -> CachedFeatures:
+    """Return the file of cached features of a run.
+
+    Args:
+        config: the run.
+        data: its data set.
+        model: its full model.
+        cut: where the feature extractor of ``model`` ends.
+        cache: the cache folder.
+        gpus: the names of the GPUs: each kind rounds products differently, so that features
+            computed on another kind are not used.
+    """
+    shape = feature_shape(model, cut)
+    views = config.augment.views
+    assert isinstance(views, int)
+    rows = {split: len(data.splits[split]) for split in ("train", "validation", "test")}
+    batch = replica_batch_size(config.data.input_size)
+    arrays = {
+        "train": ArraySpec((views * rows["train"], *shape), config.train.features, batch),
+        "validation": ArraySpec((rows["validation"], *shape), "float32", batch),
+        "test": ArraySpec((rows["test"], *shape), "float32", batch),
+    }
+    key = _feature_key(config, data, model, cut, gpus)
+    return CachedFeatures(cut, key, cache / f"features-{key[:16]}.h5", arrays)
+
+
+def load_or_compute(
+    files: Sequence[CachedFeatures],
+    config: RunConfig,
+    data: Dataset,
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    on_progress: Callable[[int], None] = lambda blocks: None,
+) -> list[FeatureArrays]:
+    """Return the features of each file; files that do not exist are computed in one pass.
+
+    Args:
+        files: cached features of ``model`` at different cuts.
+        config: a run that uses them.
+        data: its data set.
+        model: its full model.
+        strategy: the devices.
+        on_progress: called with the number of blocks that are safely on the disk, now and then.
+
+    Raises:
+        UserError: the disk is full, or float16 cannot hold the features.
+    """
+    found = {file.path: arrays for file in files if (arrays := _read(file)) is not None}
+    if missing := [file for file in files if file.path not in found]:
+        found |= _compute(missing, config, data, model, strategy, on_progress)
+    return [found[file.path] for file in files]
+
+
+def _compute(
+    files: Sequence[CachedFeatures],
+    config: RunConfig,
+    data: Dataset,
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    on_progress: Callable[[int], None],
+) -> dict[Path, FeatureArrays]:
+    """Lock the files, compute those that no other process has computed meanwhile, and read all."""
+    cache = files[0].path.parent
+    needed = sum(file.nbytes for file in files)
+    with writing_to_cache(cache, CONTENT, needed), ExitStack() as stack:
+        for file in sorted(files, key=lambda file: file.path):
+            stack.enter_context(_locked(file, on_progress))
+        found = {file.path: _read(file, delete_damaged=True) for file in files}
+        missing = [file for file in files if found[file.path] is None]
+        if missing:
+            content = f"{CONTENT} (train.features=off caches none)"
+            needed = sum(array_store.missing_bytes(file.path, file.arrays) for file in missing)
+            check_free_space(cache, content, needed)
+            writers = [
+                stack.enter_context(StoreWriter(file.path, file.arrays, file.key))
+                for file in missing
+            ]
+            extractor = extractor_model(model, [file.cut for file in missing])
+            compute_blocks(writers, config, data, extractor, strategy, on_progress)
+            for writer in writers:
+                writer.finish()
+        return {file.path: found[file.path] or file.read() for file in files}
+
+
+@contextmanager
+def _locked(file: CachedFeatures, on_progress: Callable[[int], None]) -> Iterator[None]:
+    """Hold the lock of a file; while another process holds it, report that process's progress.
+
+    Without the reports, a run that waits for hours would be taken for one without progress.
+    """
+    lock, waiting, reported = file.path.with_name(f".{file.path.name}.lock"), False, 0
+    while True:
+        try:
+            with file_lock(lock, wait=False):
+                yield
+                return
+        except LockedError:
+            if not waiting:
+                logger.info("waiting for another process to compute %s", file.path)
+            waiting = True
+        if (written := array_store.blocks_written(file.path)) > reported:
+            on_progress(written)
+            reported = written
+        time.sleep(POLL_SECONDS)
+
+
+def _read(file: CachedFeatures, *, delete_damaged: bool = False) -> FeatureArrays | None:
+    """Return the content of a file; None if it does not exist or is damaged.
+
+    Hold the lock to delete a damaged file.
+    """
+    try:
+        return file.read()
+    except FileNotFoundError:
+        return None
+    except DamagedStoreError as error:
+        if delete_damaged:
+            logger.warning("%s is damaged (%s); computing it again", file.path, error)
+            file.path.unlink()
+        return None
+
+
+def _feature_key(
+    config: RunConfig, data: Dataset, model: keras.Model, cut: LayerPath, gpus: Sequence[str]
+) -> str:
+    """Hash everything that the features depend on."""
+    augmentation = None if config.augment.identity else [as_dict(config.augment), config.seed]
+    images = config.data
+    splits = {
+        name: hashlib.sha256("\n".join(data.files[i] for i in rows).encode()).hexdigest()
+        for name, rows in data.splits.items()
+    }
+    content = [
+        [data.contents, images.image_size, images.channels, images.clahe, images.input_size],
+        [splits, augmentation],
+        [sorted(config.model.backbone_weights), config.model.preprocessing, cut],
+        [_weights_digest(extractor_layers(model, cut))],
+        [config.train.features, config.train.precision],
+        [software_identity(), sorted(set(gpus))],
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _weights_digest(layers: Iterable[keras.Layer]) -> str:
+    """Return the SHA-256 of all weights of ``layers``."""
+    digest = hashlib.sha256()
+    for weight in (weight for layer in layers for weight in layer.weights):
+        value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value))
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(value.data)
+    return digest.hexdigest()

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.features.small_features import CONFIG, noise
+from tests.features.small_features import CONFIG, random_data
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.augmentation import epoch_order
 from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed
 
 VIEWS = 3
 # Of fifty images that train, ten are of the second class.
-DATA = replace(noise(), labels=np.zeros(90, np.int64))
+DATA = replace(random_data(), labels=np.zeros(90, np.int64))
 DATA.labels[DATA.splits["train"][::5]] = 1
 LABELS = DATA.labels[DATA.splits["train"]]
 

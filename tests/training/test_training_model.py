@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.features.small_features import CONFIG, noise, strategy
+from tests.features.small_features import CONFIG, random_data, strategy
 from xray_hpc.config.run_config import ModelConfig, RunConfig, TrainConfig
 from xray_hpc.data.augmentation import center_crop
 from xray_hpc.errors import UserError
@@ -38,7 +38,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def kept(cache: Path) -> TrainingModel:
     """Of a run that keeps cached features."""
-    return make_training_model(CONFIG, noise(), strategy(), cache)
+    return make_training_model(CONFIG, random_data(), strategy(), cache)
 
 
 def keeping(features: Any, views: int | str = 2) -> RunConfig:
@@ -50,7 +50,7 @@ def keeping(features: Any, views: int | str = 2) -> RunConfig:
 def test_a_run_that_keeps_nothing_trains_the_whole_model_on_images(
     cache: Path, config: RunConfig
 ) -> None:
-    training_model = make_training_model(config, noise(), strategy(), cache)
+    training_model = make_training_model(config, random_data(), strategy(), cache)
     assert training_model.trained_model.input_shape == training_model.full_model.input_shape
     assert isinstance(training_model.feed, ImageFeed)
 
@@ -75,7 +75,7 @@ def test_both_ways_start_from_the_same_weights(kept: TrainingModel, cache: Path)
 
 
 def test_a_split_has_the_scores_of_the_whole_model(kept: TrainingModel) -> None:
-    data = noise()
+    data = random_data()
     images = center_crop(data.images[data.splits["test"]], 32)
     expected = probabilities(kept.full_model.predict(images, verbose=0))
     scores = kept.predict("test")
@@ -86,7 +86,7 @@ def test_a_split_has_the_scores_of_the_whole_model(kept: TrainingModel) -> None:
 @pytest.mark.parametrize(("output", "loss"), [("sigmoid", "binary"), ("softmax", "categorical")])
 def test_the_loss_is_that_of_the_output(cache: Path, output: Any, loss: str) -> None:
     config = replace(keeping("off"), model=ModelConfig("lung", output=output))
-    training_model = make_training_model(config, noise(), strategy(), cache)
+    training_model = make_training_model(config, random_data(), strategy(), cache)
     assert training_model.trained_model.loss == f"{loss}_crossentropy"
 
 
@@ -105,7 +105,7 @@ def test_with_mixed_precision_the_tail_computes_in_16_bits_and_trains_float32(
     train = replace(CONFIG.train, precision=f"mixed_{computed}")
     try:
         training_model = make_training_model(
-            replace(CONFIG, train=train), noise(), strategy(), cache
+            replace(CONFIG, train=train), random_data(), strategy(), cache
         )
     finally:
         keras.config.set_dtype_policy("float32")
@@ -121,4 +121,4 @@ def test_with_mixed_precision_the_tail_computes_in_16_bits_and_trains_float32(
 def test_a_model_that_does_not_fit_the_images_is_refused(cache: Path) -> None:
     small = replace(CONFIG, data=replace(CONFIG.data, crop=0.5))
     with pytest.raises(UserError, match=r"too small for demo"):
-        make_training_model(small, noise(), strategy(), cache)
+        make_training_model(small, random_data(), strategy(), cache)

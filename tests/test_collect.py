@@ -6,11 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.hold import Hold
 from tests.report.synthetic import three_models, write_run
 from xray_hpc.records.atomic_files import file_lock
 from xray_hpc.records.paths import SweepPaths
@@ -108,19 +108,27 @@ def test_a_second_collector_waits_for_the_first(sweep: SweepPaths) -> None:
     assert (sweep.report / "report.md").exists()
 
 
-def test_killed_at_any_moment_it_leaves_old_files_or_new_and_the_next_one_mends_all(
-    sweep: SweepPaths,
+def test_killed_between_two_files_it_leaves_old_files_or_new_and_the_next_one_mends_all(
+    sweep: SweepPaths, tmp_path: Path
 ) -> None:
     hidden, run = sweep.folder / "hidden", sorted(sweep.runs.iterdir())[0]
     run.rename(hidden)
     old = report(sweep)
     hidden.rename(run)
     left = []
-    for seconds in (0.4, 0.8, 1.6):
+    for name in ("epochs.csv", "runs.csv", "report.md"):
+        hold = Hold(tmp_path / f"{name}.hold", "xray_hpc.collect", f"/{name}")
+        hold.begin()
         command = [sys.executable, *VERB, str(sweep.folder)]
-        with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as killed:
-            time.sleep(seconds)
-            killed.kill()
+        with subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=os.environ | hold.environment,
+            stdout=subprocess.DEVNULL,
+        ) as collect:
+            hold.wait_for(collect)
+            collect.kill()
+        hold.release()
         left.append(shown(sweep))
     new = report(sweep)
     assert all(files[name] in (old[name], new[name]) for files in left for name in files)

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.data.test_dicom import write
+from tests.hold import Hold
 from xray_hpc import predict
 from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
@@ -384,14 +384,24 @@ def test_an_interrupt_leaves_the_old_file_and_no_half_of_a_new_one(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_command_that_is_ended_has_written_nothing(
-    here: Path, model: Path, number: signal.Signals, code: int
+    here: Path,
+    model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    number: signal.Signals,
+    code: int,
 ) -> None:
-    for i in range(3000):
-        (here / "images" / f"copy{i}.png").hardlink_to(here / "images" / "dark.png")
-    with subprocess.Popen([*VERB, str(model), "images"], stderr=subprocess.DEVNULL) as command:
-        while command.poll() is None and not list(here.glob(".*.predictions.csv")):
-            time.sleep(0.01)
+    folder = tmp_path_factory.mktemp("hold")
+    hold = Hold(folder / "hold", "xray_hpc.predict", "images/dark.png", event="open")
+    hold.begin()
+    with subprocess.Popen(
+        [*VERB, str(model), "images"],
+        env=os.environ | hold.environment,
+        stderr=subprocess.DEVNULL,
+    ) as command:
+        hold.wait_for(command)
+        assert list(here.glob(".*.predictions.csv"))
         command.send_signal(number)
+        hold.release()
         assert command.wait() == code
     assert [path.name for path in here.iterdir()] == ["images"]
 

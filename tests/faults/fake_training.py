@@ -86,6 +86,21 @@ class FakeTraining:
         """Return the duration of an epoch."""
         return float(read_json(self.folder / "epoch_seconds.json")["seconds"])
 
+    def hold(self, epoch: int) -> None:
+        """Hold every run in this epoch and later ones until :meth:`release`."""
+        write_json(self.folder / "hold.json", {"epoch": epoch})
+
+    def release(self) -> None:
+        """Let held runs continue."""
+        (self.folder / "hold.json").unlink(missing_ok=True)
+
+    def is_held(self, epoch: int) -> bool:
+        """Return whether runs are held in this epoch."""
+        try:
+            return bool(epoch >= read_json(self.folder / "hold.json")["epoch"])
+        except FileNotFoundError:
+            return False
+
     def order(self, seed: int, action: str, *, epoch: int, amount: int = 0) -> None:
         """Let the run ``raise``, ``exit`` with ``amount`` or ``allocate`` that many MiB."""
         write_json(self._order(seed), {"action": action, "epoch": epoch, "amount": amount})
@@ -113,6 +128,8 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     for epoch in range(first, epochs):
         fake.audit.append(config.seed, event="begin", epoch=epoch)
         obey(fake.ordered(config.seed, epoch))
+        while fake.is_held(epoch):
+            time.sleep(0.02)
         seconds = fake.epoch_seconds()
         time.sleep(seconds)
         digest = next_digest(epoch, digest)

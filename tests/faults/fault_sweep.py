@@ -249,7 +249,8 @@ class FaultSweep:
             time.sleep(0.1)
 
     def launch_and_train(self) -> None:
-        """Launch, and wait until every run has reached its third epoch."""
+        """Launch, and hold every run in its third epoch until the fault is injected."""
+        self.training.hold(2)
         self.launch()
 
         def reached() -> bool:

@@ -59,6 +59,7 @@ def inject(fault: Fault, times: int) -> FaultResult:
                 sweeps.append(dataclasses.replace(first, name=f"{first.name}{number}"))
             for sweep in sweeps:
                 fault.inject(sweep)
+                sweep.training.release()
             for sweep in sweeps:
                 _finish(result, sweep)
     except FaultError as error:

@@ -23,6 +23,7 @@ UNWRITTEN = (Failure.STORAGE, Failure.KILLED)
 def disk_full(sweep: FaultSweep) -> None:
     sweep.launch_and_train()
     ballast = loop_filesystem.fill(sweep.results)
+    sweep.training.release()
     sweep.wait_until_idle()
     ballast.unlink()
     collect(sweep)
@@ -37,6 +38,7 @@ def disk_full(sweep: FaultSweep) -> None:
 def read_only(sweep: FaultSweep) -> None:
     sweep.launch_and_train()
     loop_filesystem.make_read_only(sweep.results)
+    sweep.training.release()
     sweep.wait_until_idle()
     loop_filesystem.make_writable(sweep.results)
     runs = sweep.runs.values()

@@ -87,7 +87,7 @@ def test_a_failing_run_does_not_stop_the_others(
     assert out.count("leave: finished") == 2
     failures = [line for line in out.splitlines() if line.startswith("[") and " failed: " in line]
     assert len(failures) == 2
-    assert all("train.batch_size is 40" in line for line in failures)
+    assert all("train.batch_size=40" in line for line in failures)
     runs = pd.read_csv(folder / "results" / "pair" / "report" / "runs.csv")
     assert sorted(runs["status"]) == ["failed", "failed", "finished", "finished"]
 

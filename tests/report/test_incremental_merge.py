@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -249,17 +248,3 @@ def test_killed_between_two_files_it_leaves_each_old_or_new(sweep: SweepPaths, f
     assert all(left[file] in (old[file], new[file]) for file in BY_RUN)
     assert sum(left[file] == new[file] for file in BY_RUN) == max(min(files, 4) - 1, 0)
     assert merged(sweep) == new
-
-
-def test_killed_at_any_moment_it_leaves_a_report_that_the_next_one_mends(sweep: SweepPaths) -> None:
-    whole = merged(sweep, sweep.folder / "whole")
-    for moment in (0.2, 0.3, 0.4, 0.5):
-        command = [sys.executable, "-c", KILLED, str(sweep.folder), "99"]
-        with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
-            time.sleep(moment)
-            process.kill()
-        for file in BY_RUN:
-            assert not (sweep.report / file).exists() or (
-                (sweep.report / file).read_bytes() == whole[file]
-            )
-    assert merged(sweep) == whole

@@ -24,8 +24,10 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_pool, "available_cpus", lambda: 2)
 
 
-def slept(given: tuple[float, bytes]) -> int:
-    time.sleep(given[0])
+def size_when_released(given: tuple[str, bytes]) -> int:
+    """Wait until a file exists."""
+    while not os.path.exists(given[0]):
+        time.sleep(0.01)
     return len(given[1])
 
 
@@ -54,13 +56,12 @@ def test_an_error_of_a_call_is_raised_here(two: None) -> None:
         list(spread(int, ["1"] * WORTH + ["one"]))
 
 
-def test_to_begin_waits_for_no_process(two: None) -> None:
+def test_to_begin_waits_for_no_process(two: None, tmp_path: Path) -> None:
     """A pipe holds little, and a process that sleeps, or is importing yet, reads none of it."""
-    given = [(0.5, bytes(10**6))] * 4
-    with Pool(slept) as pool:
-        began = time.monotonic()
-        found = pool.begin(given, worth=2, chunk=1)
-        assert time.monotonic() - began < 0.5
+    release = tmp_path / "release"
+    with Pool(size_when_released) as pool:
+        found = pool.begin([(str(release), bytes(10**6))] * 4, worth=2, chunk=1)
+        release.touch()
         assert list(found) == [10**6] * 4
 
 

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from tests.hold import Hold
 from tests.slurm.client import Slurm
 from tests.slurm.launching import PATIENCE
-from tests.slurm.processes import commands, kill_and_wait
+from tests.slurm.processes import alive, commands, kill_and_wait
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Status, read_record
 from xray_hpc.training.checkpoint_store import Position
 
-LIMIT = 240  # minutes
+TIME_LIMIT = 240  # minutes
 
 
-class Interrupted:
-    """The run of a sweep of one, in ``job``, to be interrupted each time that it has got further.
+class InterruptedRun:
+    """A run whose training is held in its second epoch in each attempt, to be interrupted there.
 
-    ``left`` has, for each time, where its checkpoints were before it went on, the newest last.
+    Attributes:
+        left: the positions of its checkpoints after each interruption, the newest last.
     """
 
-    def __init__(self, slurm: Slurm, run: RunPaths, job: str) -> None:
+    def __init__(self, slurm: Slurm, run: RunPaths, job: str, hold: Hold) -> None:
         assert slurm.cluster is not None
         self.slurm, self.cluster = slurm, slurm.cluster
-        self.run, self.job = run, job
+        self.run, self.job, self.hold = run, job, hold
         self.left: list[list[Position]] = []
 
     @property
@@ -40,22 +40,25 @@ class Interrupted:
         """Its whole checkpoints, the newest last."""
         return sorted(self.run.checkpoint_folder.glob("epoch-*.npz"))
 
-    def get_further(self) -> None:
-        """Wait until it has a new checkpoint since it was interrupted."""
-        aim = self.left[-1][-1] if self.left else Position(0, 0)
-        self.until(lambda: max(self._places(), default=aim) > aim, f"a checkpoint behind {aim}")
+    def wait_until_held(self) -> None:
+        """Wait until the attempt is held and has saved a checkpoint; block further attempts."""
+        last = self.left[-1][-1] if self.left else Position(0, 0)
+        self.until(lambda: self.hold.held() > len(self.left), "its training to be held")
+        self.until(lambda: max(self._positions(), default=last) > last, "a new checkpoint")
+        self.hold.block_starts()
 
-    def come_back(self) -> None:
-        """Wait until the job is put back, and what ran in it has ended."""
-        self.until(lambda: self.is_back(len(self.left) + 1), "a restart")
-        self.left.append(self._places())
+    def wait_until_requeued(self) -> None:
+        """Wait until Slurm has requeued the job; then let its next attempt train."""
+        self.until(self.is_requeued, "a restart")
+        self.left.append(self._positions())
+        self.hold.allow_starts()
 
-    def is_back(self, restarts: int) -> bool:
-        """Whether it has been put back so often, and waits or runs again."""
-        said = self.slurm.job(self.job)
-        return said["Restarts"] == str(restarts) and said["JobState"] in ("PENDING", "RUNNING")
+    def is_requeued(self) -> bool:
+        """Return whether the job is pending or running again since the last interruption."""
+        job, restarts = self.slurm.job(self.job), len(self.left) + 1
+        return job["Restarts"] == str(restarts) and job["JobState"] in ("PENDING", "RUNNING")
 
-    def _places(self) -> list[Position]:
+    def _positions(self) -> list[Position]:
         return [Position(*map(int, re.findall(r"\d+", path.name))) for path in self.checkpoints()]
 
     def processes(self) -> Iterator[tuple[int, str]]:
@@ -93,7 +96,7 @@ class Interrupted:
 # What happens to runs
 
 
-def preempted(*runs: Interrupted) -> None:
+def preempted(*runs: InterruptedRun) -> None:
     """A job of higher priority takes their nodes."""
     nodes = ",".join({run.node for run in runs})
     job = ("--exclusive", "--output=/dev/null", "--wrap=true")
@@ -101,55 +104,38 @@ def preempted(*runs: Interrupted) -> None:
     slurm.run("sbatch", "--wait", "--partition=high", f"--nodelist={nodes}", *job, timeout=PATIENCE)
 
 
-def requeued(run: Interrupted) -> None:
+def requeued(run: InterruptedRun) -> None:
     run.slurm.run("scontrol", "requeue", run.job)
 
 
-def near_its_limit(run: Interrupted) -> None:
-    """Its time limit is two minutes away at most, of which Slurm tells it within 30 seconds."""
-    with held_until_told(run):
-        hours, minutes, _ = run.slurm.job(run.job)["RunTime"].split(":")
-        set_limit(run, 60 * int(hours) + int(minutes) + 2)
-    run.until(lambda: run.is_back(len(run.left) + 1), "a restart")
-    set_limit(run, LIMIT)
+def near_time_limit(run: InterruptedRun) -> None:
+    """Move the time limit to within two minutes; Slurm sends its signal within 30 seconds."""
+    hours, minutes, _ = run.slurm.job(run.job)["RunTime"].split(":")
+    set_time_limit(run, 60 * int(hours) + int(minutes) + 2)
+    run.until(run.is_requeued, "a restart")
+    set_time_limit(run, TIME_LIMIT)
 
 
-@contextmanager
-def held_until_told(run: Interrupted) -> Iterator[None]:
-    """Hold its training still from here until it is told to end: it would be finished by then."""
-    (training,) = run.python("xray_hpc.training")
-    os.kill(training, signal.SIGSTOP)
-    yield
-    run.until(lambda: has_pending_signals(training), "a signal")
-    os.kill(training, signal.SIGCONT)
-
-
-def set_limit(run: Interrupted, minutes: int) -> None:
+def set_time_limit(run: InterruptedRun, minutes: int) -> None:
     run.slurm.run("scontrol", "update", f"jobid={run.job}", f"timelimit={minutes}")
 
 
-def has_pending_signals(pid: int) -> bool:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    pending = (line.split()[1] for line in lines if line.startswith(("SigPnd", "ShdPnd")))
-    return any(int(mask, 16) for mask in pending)
-
-
-def training_killed(run: Interrupted) -> None:
+def training_killed(run: InterruptedRun) -> None:
     kill_and_wait(run.python("xray_hpc.training"))
 
 
-def worker_killed(run: Interrupted) -> None:
+def worker_killed(run: InterruptedRun) -> None:
     kill_and_wait(run.python("run.py --submission"))
 
 
-def killed_and_torn(run: Interrupted) -> None:
+def killed_and_torn(run: InterruptedRun) -> None:
     """Its training is killed, and of its newest checkpoint only a half is left."""
     training_killed(run)
     newest = run.checkpoints()[-1]
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
 
 
-def node_died(run: Interrupted) -> None:
+def node_died(run: InterruptedRun) -> None:
     """The node fails with all that runs on it, and comes back empty."""
     node = run.node
     run.cluster.kill_node(node)
@@ -160,9 +146,9 @@ def node_died(run: Interrupted) -> None:
     run.cluster.restore(node)
 
 
-def node_lost(run: Interrupted) -> None:
-    """Slurm has lost the node, and starts the run on another one; its first copy lives on."""
-    node = run.node
-    with held_until_told(run):
-        run.cluster.kill_node(node)
-        run.cluster.down(node)
+def node_lost(run: InterruptedRun) -> None:
+    """Slurm loses the node and starts the run on another one; the first copy still runs."""
+    node, (training,) = run.node, run.python("xray_hpc.training")
+    run.cluster.kill_node(node)
+    run.cluster.down(node)
+    run.until(lambda: not alive(training), "the first copy to end")

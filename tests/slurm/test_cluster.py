@@ -103,10 +103,12 @@ def test_a_node_that_is_set_down_loses_its_jobs_to_another(own: Slurm, shared: P
 
 def test_a_restarted_controller_knows_its_jobs(own: Slurm, shared: Path) -> None:
     assert own.cluster is not None
-    job = own.submit("--mem=100M", f"--output={shared}/out", "--wrap=sleep 2")
+    wait = f"--wrap=until [ -e {shared}/go ]; do sleep 0.1; done"
+    job = own.submit("--mem=100M", f"--output={shared}/out", wait)
     own.wait_for(job, "RUNNING")
     own.cluster.stop_controller()
     own.cluster.start_controller()
+    (shared / "go").touch()
     assert own.wait(job) == {job: "COMPLETED"}
 
 
@@ -114,7 +116,7 @@ def test_accounting_knows_of_a_job_that_has_ended(accounted: Slurm, shared: Path
     job = accounted.submit("--mem=100M", f"--output={shared}/out", "--wrap=exit 3")
     accounted.wait(job)
     ask = ("sacct", "-X", "--noheader", "--parsable2", "-j", job, "-o", "State,ExitCode")
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while "FAILED" not in (said := accounted.run(*ask).stdout):
         assert time.monotonic() < end, said
         time.sleep(0.2)
@@ -170,7 +172,7 @@ def test_a_killed_session_leaves_nothing_running() -> None:
             pids = [int(step.stdout.readline())]
             pids += [int(path.read_text()) for path in cluster.folder.glob("*.pid")]
             process.send_signal(signal.SIGKILL)
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while any(map(alive, pids)) and time.monotonic() < end:
                 time.sleep(0.05)
             step.kill()

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.hold import Hold
 from tests.slurm import interrupting
 from tests.slurm.client import Slurm
-from tests.slurm.interrupting import Interrupted
+from tests.slurm.interrupting import InterruptedRun
 from tests.slurm.launching import PATIENCE, Launch, Launcher, record, run_of
 from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import RunPaths
@@ -32,12 +33,12 @@ WORDS = (
     "cluster.on_failure.retries=10",
 )
 # What is done, what the run's record calls it, and whether the training hears of it.
-WAYS: tuple[tuple[Callable[[Interrupted], None], Failure, bool], ...] = (
+WAYS: tuple[tuple[Callable[[InterruptedRun], None], Failure, bool], ...] = (
     (interrupting.preempted, Failure.PREEMPTED, True),
     (interrupting.training_killed, Failure.KILLED, False),
     (interrupting.requeued, Failure.PREEMPTED, True),
     (interrupting.killed_and_torn, Failure.KILLED, False),
-    (interrupting.near_its_limit, Failure.TIME_LIMIT, True),
+    (interrupting.near_time_limit, Failure.TIME_LIMIT, True),
     (interrupting.worker_killed, Failure.KILLED, False),
     (interrupting.requeued, Failure.PREEMPTED, True),
     (interrupting.node_died, Failure.NODE_FAILURE, False),
@@ -89,28 +90,45 @@ def story(file_slurm: Slurm, file_shared: Path, packed: Path) -> Story:
     launcher = Launcher(file_slurm, file_shared, file_shared / "results", packed)
     node = file_slurm.nodes[-1]
     apart = f"cluster.extra={{exclude: {node}}}"
+    holds = {name: hold(file_shared / f"{name}.hold") for name in ("graced", "often")}
     launches = {
         "alone": launch(launcher, "alone", f"cluster.extra={{nodelist: {node}}}"),
-        "graced": launch(launcher, "graced", "cluster.partition=graced", apart),
-        "often": launch(launcher, "often", apart),
+        "graced": launch(
+            launcher, "graced", "cluster.partition=graced", apart, setup(holds["graced"])
+        ),
+        "often": launch(launcher, "often", apart, setup(holds["often"])),
     }
     graced, often = (
-        Interrupted(file_slurm, only_run(launcher, name), launches[name].array)
+        InterruptedRun(file_slurm, only_run(launcher, name), launches[name].array, holds[name])
         for name in ("graced", "often")
     )
     for run in (graced, often):
-        run.get_further()
+        run.wait_until_held()
     interrupting.preempted(graced, often)
     for run in (graced, often):
-        run.come_back()
+        run.wait_until_requeued()
+    graced.hold.release()
     for interrupt, _, _ in WAYS[1:]:
-        often.get_further()
+        often.wait_until_held()
         interrupt(often)
-        often.come_back()
+        often.wait_until_requeued()
+    often.hold.release()
     for launched in launches.values():
         file_slurm.wait(launched.collect, PATIENCE)
     left = [[place.describe(MOST_EPOCHS, STEPS) for place in places] for places in often.left]
     return Story(*(ended(launcher, name) for name in ("alone", "graced", "often")), left)
+
+
+def hold(file: Path) -> Hold:
+    """Hold a training at the end of the second epoch that an attempt completes."""
+    made = Hold(file, "xray_hpc.training", "_accuracy_per_epoch.csv", count=2)
+    made.begin()
+    return made
+
+
+def setup(hold: Hold) -> str:
+    lines = ",".join(f"'{line}'" for line in hold.shell_lines)
+    return f"cluster.setup=[{lines}]"
 
 
 def launch(launcher: Launcher, name: str, *words: str) -> Launch:
@@ -148,12 +166,12 @@ def differing(run: Ended, other: Ended) -> list[str]:
 
 def told_after(said: str) -> str | None:
     """What was done when it was told to end, if it was: ``epoch 2/60, step 3/9``."""
-    found = re.search(r"^Received SIG\w+; checkpoint saved at (.*)\.$", said, re.MULTILINE)
+    found = re.search(r"Received SIG\w+; checkpoint saved at (.*)\.$", said, re.MULTILINE)
     return found[1] if found else None
 
 
 def went_on_after(said: str) -> str | None:
-    found = re.search(r"^Resuming from (.*)\.$", said, re.MULTILINE)
+    found = re.search(r"Resuming from (.*)\.$", said, re.MULTILINE)
     return found[1] if found else None
 
 
@@ -200,7 +218,7 @@ def test_it_goes_on_after_its_newest_checkpoint_where_it_does_not(
 
 def test_it_goes_on_after_the_checkpoint_before_a_torn_one_with_a_warning(story: Story) -> None:
     said = story.often.said[TORN + 1]
-    assert re.search(r"^warning: .*damaged.*previous checkpoint", said, re.MULTILINE)
+    assert re.search(r"WARNING .*damaged.*previous checkpoint", said, re.MULTILINE)
     assert went_on_after(said) == story.left[TORN][-2]
 
 

@@ -26,6 +26,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from xray_hpc import job_logging
 from xray_hpc.models.registry import MODELS
 from xray_hpc.records.paths import RunPaths
 
@@ -95,14 +96,21 @@ class Trainer:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def train(self, paths: RunPaths, end: End | None = None, replicas: int = 0) -> Ended:
+    def train(
+        self, paths: RunPaths, end: End | None = None, replicas: int = 0, *, wait: bool = False
+    ) -> Ended:
         """Train a run, until it ends or is ended.
 
-        ``replicas`` of two logical devices; 0 leaves the devices as they are.
+        Args:
+            paths: the run.
+            end: where the training is ended, if it is.
+            replicas: how many of two logical devices to use; 0 leaves the devices as they are.
+            wait: whether training waits for each checkpoint, so that it saves them at known steps.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        order = {"folder": str(paths.folder), "end": end and asdict(end), "replicas": replicas}
+        order = {"folder": str(paths.folder), "end": end and asdict(end)}
+        order |= {"replicas": replicas, "wait": wait}
         print(json.dumps(order), file=self._process.stdin, flush=True)
         code, events, output = json.loads(self._process.stdout.readline())
         return Ended(code, [Event(*event) for event in events], output)
@@ -113,7 +121,8 @@ def serve() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         end = order["end"] and End(**order["end"])
-        print(json.dumps(start(Path(order["folder"]), end, order["replicas"])), flush=True)
+        ended = start(Path(order["folder"]), end, order["replicas"], order["wait"])
+        print(json.dumps(ended), flush=True)
 
 
 def load() -> None:
@@ -131,7 +140,7 @@ def load() -> None:
     software_identity()  # the code may be changed while this process, which has read it, goes on
 
 
-def start(folder: Path, end: End | None, replicas: int) -> Ended:
+def start(folder: Path, end: End | None, replicas: int, wait: bool) -> Ended:
     """Train in a child, and wait for its end."""
     heard, told = os.pipe()
     with tempfile.TemporaryFile("w+") as output:
@@ -140,7 +149,7 @@ def start(folder: Path, end: End | None, replicas: int) -> Ended:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
             os.close(heard)
-            Child(RunPaths(folder), told, end).run(replicas)
+            Child(RunPaths(folder), told, end).run(replicas, wait)
         os.close(told)
         events, counted = [], 0
         with os.fdopen(heard) as lines:
@@ -169,13 +178,20 @@ class Child:
         self.counted = 0
         self.lock = threading.Lock()
 
-    def run(self, replicas: int) -> NoReturn:
+    def run(self, replicas: int, wait: bool) -> NoReturn:
         code = 1
         try:
             from xray_hpc.training.__main__ import execute_run
             from xray_hpc.training.signals import exit_on_signals
 
+            job_logging.configure()
             exit_on_signals()
+            if wait:
+                import pytest
+
+                from tests.training.small_runs import wait_for_checkpoints
+
+                wait_for_checkpoints(pytest.MonkeyPatch())
             self.listen(replicas)
             code = execute_run(self.paths)
         except BaseException:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from xray_hpc.config.run_config import (
     AugmentConfig,
@@ -25,6 +26,7 @@ from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, writ
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import RunRecord, Status, read_record, write_record
+from xray_hpc.training.checkpoint import CheckpointCallback
 
 HEAD = {"head_units": 8, "head_dropout": 0.3}
 MODELS = {
@@ -87,6 +89,17 @@ def new_run(results: Path, config: RunConfig) -> RunPaths:
     epochs = config.train.epochs
     write_record(paths, RunRecord(run.name, sweep.name, config.model.name, epochs=epochs))
     return paths
+
+
+def wait_for_checkpoints(patch: pytest.MonkeyPatch) -> None:
+    """Have training wait for each checkpoint, so that it saves them at known steps."""
+
+    def wait(callback: CheckpointCallback) -> bool:
+        if callback._write is not None:
+            callback._write.result()
+        return True
+
+    patch.setattr(CheckpointCallback, "_idle", wait)
 
 
 def contents(paths: RunPaths) -> dict[str, bytes]:

@@ -64,7 +64,7 @@ def test_a_run_killed_on_some_replicas_goes_on_with_others(
     trainer: Trainer, results: Path, on_two: RunPaths, first: int, then: int
 ) -> None:
     paths = new_run(results, checkpointed(REPLICATED, steps=1))
-    assert trainer.train(paths, End("step", 6, "before"), replicas=first).code == -9
+    assert trainer.train(paths, End("step", 6, "before"), replicas=first, wait=True).code == -9
     ended = trainer.train(paths, replicas=then)
     assert "Resuming from epoch " in ended.output
     mine, expected = weights(paths), weights(on_two)

@@ -168,13 +168,14 @@ def told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("told")
 def test_a_training_told_to_end_writes_its_step_first(
-    files: Files, model: keras.Model, capsys: pytest.CaptureFixture[str]
+    files: Files, model: keras.Model, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "xray_hpc")
     with checkpointing(files, model) as callback, pytest.raises(EndedError):
         go(callback)
     assert files.positions == [(0, 1)]
-    line = capsys.readouterr().out
-    assert line == f"Received SIGTERM; checkpoint saved at epoch 1/{EPOCHS}, step 1/{STEPS}.\n"
+    line = f"Received SIGTERM; checkpoint saved at epoch 1/{EPOCHS}, step 1/{STEPS}."
+    assert caplog.messages == [line]
 
 
 @pytest.mark.usefixtures("told")
@@ -182,7 +183,7 @@ def test_where_it_cannot_be_written_that_is_said(
     files: Files,
     model: keras.Model,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(self: CheckpointStore, state: Checkpoint) -> None:
         raise OSError(28, "No space left on device")
@@ -190,8 +191,7 @@ def test_where_it_cannot_be_written_that_is_said(
     monkeypatch.setattr(Files, "save", fail)
     with checkpointing(files, model) as callback, pytest.raises(EndedError):
         go(callback)
-    line = capsys.readouterr().err
-    assert "[Errno 28] No space left on device" in line
+    assert "[Errno 28] No space left on device" in caplog.text
 
 
 @pytest.mark.usefixtures("told")

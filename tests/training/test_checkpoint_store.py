@@ -90,20 +90,20 @@ def test_a_training_from_the_first_epoch_leaves_none_of_the_earlier_one(tmp_path
 
 
 def test_a_torn_one_falls_back_to_the_one_before_with_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for epochs in (1, 2):
         files(tmp_path).save(state(epochs))
     torn = tmp_path / "epoch-0002-step-000000.npz"
     torn.write_bytes(torn.read_bytes()[:-100])
     assert_same(files(tmp_path).load_newest(), state(1))
-    line = capsys.readouterr().err
+    line = caplog.messages[-1]
     assert str(torn) in line
     assert "previous checkpoint" in line
     last = tmp_path / "epoch-0001-step-000000.npz"
     last.write_bytes(b"")
     assert files(tmp_path).load_newest() is None
-    line = capsys.readouterr().err
+    line = caplog.messages[-1]
     assert str(last) in line
     assert "epoch 1" in line
 

@@ -52,7 +52,7 @@ KILLS = {
     "between two tables": End("tables", 0, "os.remove temporary cnn_loss"),
     "between two epochs": End("training", 0, "os.rename temporary progress.json"),
     "in the middle of a prediction": End("evaluation", 0, "after predict_batch"),
-    "a half-written model": End("export_model", 0, "os.rename temporary model.keras", torn=0.5),
+    "a half-written model": End("export", 0, "os.rename temporary model.keras", torn=0.5),
     "after the last file": End("before finished", 0, "open run.json"),
     "just finished": End("finished", 0, "run.json says so"),
     "half of the checkpoints removed": End("finished", 0, "os.remove epoch"),
@@ -179,7 +179,7 @@ def test_a_run_killed_in_each_place_of_all_ends_with_the_same_files(
 ) -> None:
     paths = new_run(results, checkpointed(SMALL, steps=2))
     for where, end in KILLS.items():
-        ended = trainer.train(paths, end)
+        ended = trainer.train(paths, end, wait=True)
         assert ended.code == -9, f"{where}: {ended.output}"
         assert end.counts(ended.events[-1]), where
         assert is_finished(paths) == (end.place == "finished"), where

@@ -16,7 +16,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.small_runs import SMALL, assert_same_files, new_run
+from tests.hold import Hold
+from tests.training.small_runs import (
+    SMALL,
+    assert_same_files,
+    new_run,
+    wait_for_checkpoints,
+)
 from xray_hpc.config.run_config import CheckpointConfig, EarlyStoppingConfig
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import RunPaths
@@ -48,6 +54,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("results")
 
 
+@pytest.fixture(autouse=True)
+def _log_states(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "xray_hpc")
+
+
 @pytest.fixture
 def paths(results: Path) -> RunPaths:
     return new_run(results, CONFIG)
@@ -70,6 +81,7 @@ def train_until(paths: RunPaths, name: str) -> None:
             raise Interrupted
 
     with pytest.MonkeyPatch.context() as patch:
+        wait_for_checkpoints(patch)
         patch.setattr(os, "replace", replace_and_die)
         with pytest.raises(Interrupted):
             train_run(paths)
@@ -88,16 +100,15 @@ def test_the_run_is_one_that_could_go_on_differently(uninterrupted: RunPaths) ->
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
-    paths: RunPaths, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, uninterrupted: RunPaths, caplog: pytest.LogCaptureFixture
 ) -> None:
     train_until(paths, "epoch-0002-step-000001.npz")
     damaged = paths.checkpoint_folder / "epoch-0002-step-000001.npz"
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
-    capsys.readouterr()
     train_run(paths)
-    output, errors = capsys.readouterr()
-    assert f"Resuming from epoch 2/{CONFIG.train.epochs}, step 2/4.\n" in output
-    assert errors.count("warning") == 1
+    assert f"Resuming from epoch 2/{CONFIG.train.epochs}, step 2/4." in caplog.messages
+    warnings = [line for line in caplog.records if line.levelname == "WARNING"]
+    assert len(warnings) == 1
     assert_same_files(paths, uninterrupted)
     progress = read_progress(paths)
     assert progress is not None
@@ -108,7 +119,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
 
 
 def test_a_checkpoint_of_another_run_is_refused_in_one_line(
-    paths: RunPaths, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, caplog: pytest.LogCaptureFixture
 ) -> None:
     train_until(paths, "epoch-0001-step-000002.npz")
     run = read_frozen_run(paths)
@@ -116,7 +127,7 @@ def test_a_checkpoint_of_another_run_is_refused_in_one_line(
     edited = FrozenRun(dataclasses.replace(CONFIG, train=longer), run.inputs, run.cache)
     write_frozen_run(paths, edited)
     assert execute_run(paths) == 2
-    line = capsys.readouterr().err.splitlines()[-1]
+    line = caplog.messages[-1]
     assert f"another run (run {run.name} then, {edited.name} now)" in line
 
 
@@ -128,57 +139,62 @@ def test_a_checkpoint_more_or_less_often_is_no_other_run(paths: RunPaths) -> Non
 
 
 def test_a_full_disk_is_a_failure_of_the_storage_in_one_line(
-    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     train_on_full_disk(paths, lambda target: target.parent == paths.checkpoint_folder, monkeypatch)
     record = read_record(paths)
     assert record is not None
     assert (record.status, record.failure) == (Status.FAILED, "storage")
-    assert "error: [Errno 28] No space left on device" in capsys.readouterr().err.splitlines()
+    assert "[Errno 28] No space left on device" in caplog.messages
     assert not list(paths.checkpoint_folder.iterdir())
 
 
 def test_a_disk_too_full_for_run_json_is_told_all_the_same(
-    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     train_on_full_disk(paths, lambda target: True, monkeypatch)
     record = read_record(paths)
     assert record is not None
     assert record.status is Status.CREATED
-    assert "No space left on device" in capsys.readouterr().err
+    assert "No space left on device" in caplog.text
 
 
 def test_a_training_told_to_end_goes_on_at_that_very_step(
-    paths: RunPaths, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths,
+    uninterrupted: RunPaths,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     run = read_frozen_run(paths)
     never = dataclasses.replace(CONFIG.train, checkpoint=CheckpointConfig(seconds=None))
     write_frozen_run(
         paths, dataclasses.replace(run, config=dataclasses.replace(CONFIG, train=never))
     )
-    command = [sys.executable, "-u", "-m", "xray_hpc.training", str(paths.folder)]
+    hold = Hold(tmp_path / "hold", "xray_hpc.training", paths.accuracy("cnn").name, count=2)
+    hold.begin()
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-u", "-m", "xray_hpc.training", str(paths.folder)],
+        env=os.environ | hold.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch 1/"):
-                break
+        hold.wait_for(process)
         process.terminate()
-        said = process.stdout.read()
+        said, _ = process.communicate()
     assert process.returncode == 143
-    place = re.search(r"checkpoint saved at (.*)\.\n", said)
+    place = re.search(r"Received SIGTERM; checkpoint saved at (.*)\.\n", said)
     assert place is not None
     record = read_record(paths)
     assert record is not None
     assert (record.status, record.failure, record.error) == (Status.CREATED, None, None)
     assert execute_run(paths) == 0
-    assert f"Resuming from {place[1]}.\n" in capsys.readouterr().out
+    assert f"Resuming from {place[1]}." in caplog.messages
     assert paths.model.read_bytes() == uninterrupted.model.read_bytes()
 
 
 def test_a_node_without_the_gpus_is_told_from_a_run_that_fails(
-    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XRAY_HPC_GPUS", "64")
     installed = tf.test.is_built_with_gpu_support()
@@ -186,7 +202,7 @@ def test_a_node_without_the_gpus_is_told_from_a_run_that_fails(
     record = read_record(paths)
     assert record is not None
     assert record.failure == ("node_failure" if installed else "bad_data")
-    assert capsys.readouterr().err.splitlines()[-1].startswith("error: the job ")
+    assert caplog.messages[-1].startswith("the job ")
 
 
 def train_on_full_disk(

@@ -14,7 +14,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from tests.training.small_runs import assert_same_files, checkpointed, contents, new_run
+from tests.training.small_runs import (
+    assert_same_files,
+    checkpointed,
+    contents,
+    new_run,
+    wait_for_checkpoints,
+)
 from xray_hpc import figure_files
 from xray_hpc.config.run_config import (
     AugmentConfig,
@@ -221,6 +227,7 @@ def interrupted(paths: RunPaths, owner: Any, name: str, ends: Callable[..., bool
         return function(*args)
 
     with pytest.MonkeyPatch.context() as patch:
+        wait_for_checkpoints(patch)
         patch.setattr(array_store, "SYNC_SECONDS", 0)
         patch.setattr(owner, name, until)
         with pytest.raises(Interrupted):
@@ -228,8 +235,9 @@ def interrupted(paths: RunPaths, owner: Any, name: str, ends: Callable[..., bool
 
 
 def test_a_run_interrupted_as_it_computes_and_as_it_trains_ends_with_the_same_files(
-    tmp_path: Path, uninterrupted: RunPaths, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, uninterrupted: RunPaths, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "xray_hpc")
     paths = whole_run(tmp_path)
     interrupted(
         paths, array_store.StoreWriter, "write", lambda file, block, rows: block.number == 1
@@ -239,5 +247,5 @@ def test_a_run_interrupted_as_it_computes_and_as_it_trains_ends_with_the_same_fi
     interrupted(paths, EpochTables, "on_epoch_end", lambda table, epoch, logs: epoch == 1)
     assert [path.suffix for path in tmp_path.glob(".cache/features-*")] == [".h5"]
     train_run(paths)
-    assert "Resuming from epoch 2/3, step 2/4.\n" in capsys.readouterr().out
+    assert "Resuming from epoch 2/3, step 2/4." in caplog.messages
     assert_same_files(paths, uninterrupted)

@@ -21,10 +21,11 @@ if pipe := os.environ.get("XRAY_HPC_PARENT"):
     exit_with_parent(int(pipe))
 """
 SLEEP = "print('ready', flush=True); time.sleep(600)"
-WRITE = """
+SAVE = """
 with UNSAVED_WORK:
     print("ready", flush=True)
-    time.sleep(1)
+    while not received_signal():
+        time.sleep(0.01)
     Path(sys.argv[1]).write_text("whole")
 time.sleep(600)
 """
@@ -83,7 +84,7 @@ def test_a_signal_that_was_ignored_from_the_start_is_ignored(tmp_path: Path) -> 
 
 def test_a_checkpoint_that_is_being_written_is_finished_first(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
-    with started(WRITE, path) as process:
+    with started(SAVE, path) as process:
         process.terminate()
         assert ended(process) == (143, "")
     assert path.read_text() == "whole"
@@ -97,7 +98,7 @@ def test_what_is_not_saved_is_saved_first(tmp_path: Path) -> None:
     assert path.read_text() == "whole"
 
 
-@pytest.mark.parametrize("code", [SLEEP, WRITE])
+@pytest.mark.parametrize("code", [SLEEP, SAVE])
 def test_it_ends_at_once_when_its_worker_is_dead(tmp_path: Path, code: str) -> None:
     path = tmp_path / "checkpoint"
     ours, workers = os.pipe()

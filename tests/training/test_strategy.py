@@ -76,10 +76,10 @@ def test_a_run_takes_its_share_of_the_jobs_cores() -> None:
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_both_numbers() -> None:
-    with pytest.raises(UserError, match=r"batch_size is 32.*3 replicas.*such as 33"):
+    with pytest.raises(UserError, match=r"batch_size=32.*3 replicas.*such as 33"):
         check_batch(32, 3, images=1000)
 
 
 def test_a_batch_larger_than_the_training_set_is_refused() -> None:
-    with pytest.raises(UserError, match="batch_size is 64, but there are only 50"):
+    with pytest.raises(UserError, match=r"batch_size=64.*50 training images"):
         check_batch(64, 1, images=50)

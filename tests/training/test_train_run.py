@@ -208,14 +208,14 @@ def test_a_run_that_was_cut_off_is_trained_again_and_counted(again: RunPaths) ->
 def test_images_that_changed_since_the_launch_are_noticed(
     folder: Path,
     trained: RunPaths,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     run = read_frozen_run(trained)
     changed = FrozenRun(run.config, Inputs("0" * 64, run.inputs.weights), run.cache)
     paths = RunPaths(folder / "changed" / "runs" / "ft-changed")
     copied(trained, paths, "created", changed)
     assert execute_run(paths) == 2
-    assert "have changed since this run was created" in capsys.readouterr().err
+    assert "have changed since this run was created" in caplog.text
     record = read_record(paths)
     assert record is not None
     assert (record.status, record.failure) == (Status.FAILED, "bad_data")

@@ -1,1 +1,1 @@
-"""Training one run in its folder, with TensorFlow."""
+"""Train one run in its folder, with TensorFlow."""

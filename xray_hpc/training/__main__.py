@@ -1,10 +1,11 @@
-"""The training process of a run: ``python -m xray_hpc.training RUN_FOLDER``.
+"""Train a run: ``python -m xray_hpc.training RUN_FOLDER``.
 
-It is started by ``jobs/run.py``, which holds the run and watches over this process.
+``jobs/run.py``, which holds the lease of the run, starts and monitors this process.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -20,33 +21,34 @@ from xray_hpc.records.run_record import Failure, Status, now, read_record, updat
 from xray_hpc.training.failure_class import classify_failure
 from xray_hpc.training.signals import exit_on_signals, exit_with_parent
 
+logger = logging.getLogger(__name__)
+
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """Hold back what libraries write to stderr while they are imported, unless that fails.
+    """Suppress what libraries write to stderr during their import, unless the import fails.
 
-    TensorFlow's lines about CPU features and absent GPU drivers come before any of its settings
-    for logging have an effect.
+    TensorFlow reports CPU features and missing GPU drivers before its own logging settings apply.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         except Exception:
-            os.dup2(kept, 2)
-            held.seek(0)
-            sys.stderr.buffer.write(held.read())
+            os.dup2(stderr, 2)
+            buffer.seek(0)
+            sys.stderr.buffer.write(buffer.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def main() -> int:
-    """Train the run of the folder that the command line names; give the exit code."""
+    """Train the run whose folder is on the command line; return the exit code."""
     job_logging.configure()
     exit_on_signals()
     if pipe := os.environ.get("XRAY_HPC_PARENT"):
@@ -55,39 +57,42 @@ def main() -> int:
 
 
 def execute_run(paths: RunPaths) -> int:
-    """Train the run; whatever goes wrong is in ``run.json`` before the exit code is given.
+    """Train the run, record a failure in ``run.json``, and return the exit code.
 
-    0: it is finished; 2: its input is wrong; 74: its files cannot be written or read; 75: this
-    node is unfit; 1: it failed otherwise. A bug is raised.
+    Returns:
+        0: finished; 2: invalid input; 74: storage error; 75: unfit node; 1: any other failure.
+
+    Raises:
+        Exception: an unexpected error (a bug).
     """
     try:
         with quiet_start():
             from xray_hpc.training.train_run import train_run
         train_run(paths, bar=os.environ.get("XRAY_HPC_BAR") == "1")
     except Exception as error:
-        return _fail(paths, error)
+        return _record_failure(paths, error)
     return 0
 
 
-def _fail(paths: RunPaths, error: Exception) -> int:
-    line = " ".join(str(error).split()) or type(error).__name__
+def _record_failure(paths: RunPaths, error: Exception) -> int:
+    message = " ".join(str(error).split()) or type(error).__name__
     try:
         record = read_record(paths)
-        verdict = classify_failure(error, on_gpu=bool(record and record.gpus))
+        failure = classify_failure(error, on_gpu=bool(record and record.gpus))
         update_record(
             paths,
             status=Status.FAILED,
             ended=now(),
-            failure=verdict.failure.value,
-            error={"type": type(error).__name__, "message": line[:500]},
+            failure=failure.failure.value,
+            error={"type": type(error).__name__, "message": message[:500]},
         )
-    except (OSError, UserError) as unwritten:
-        print(f"error: {line}; nor can it be recorded: {unwritten}", file=sys.stderr)
+    except (OSError, UserError) as write_error:
+        logger.error("%s (run.json cannot be updated: %s)", message, write_error)
         return exit_codes.STORAGE_ERROR
-    if verdict.failure is Failure.BUG:
+    if failure.failure is Failure.BUG:
         raise error
-    print("error:", line, file=sys.stderr)
-    return verdict.code
+    logger.error("%s", message)
+    return failure.code
 
 
 if __name__ == "__main__":

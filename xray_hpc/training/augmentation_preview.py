@@ -1,4 +1,4 @@
-"""A picture of what the network gets of a few training images, epoch after epoch."""
+"""Draw what the network receives of a few training images in the first epochs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ EPOCHS = ("first epoch", "second", "third", "fourth", "fifth")
 
 
 def draw_augmentation_preview(dataset: Dataset, config: RunConfig) -> Figure:
-    """The same training images as packed and as the first epochs get them, to the pixel.
+    """Return a figure of some training images, unaugmented and exactly as in the first epochs.
 
-    Where ``train.balance`` is ``sampling``, an epoch leaves out some images of large classes; they
-    are shown as it would get them.
+    With ``train.balance=sampling`` an epoch may skip some of these images; they are drawn with the
+    augmentation that they would get.
     """
     views = config.augment.views
-    most = config.train.epochs if isinstance(views, str) else min(views, config.train.epochs)
+    epochs = config.train.epochs if isinstance(views, str) else min(views, config.train.epochs)
     rows, train = sample_rows(dataset), dataset.splits["train"]
     originals = dataset.images[train[rows]]
     size, input_size = config.data.image_size, config.data.input_size
     columns = [original_column(list(originals), config.data)]
-    for epoch, name in enumerate(EPOCHS[:most]):
+    for epoch, name in enumerate(EPOCHS[:epochs]):
         transforms, brightness = draw_augmentations(
             len(train), size, input_size, config.augment, config.seed, epoch
         )

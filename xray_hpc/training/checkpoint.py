@@ -7,6 +7,7 @@ the seed and the epoch.
 from __future__ import annotations
 
 import copy
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.training import signals
 from xray_hpc.training.callbacks import BestWeights, Logs
 from xray_hpc.training.checkpoint_store import Arrays, Checkpoint, CheckpointStore, Position
+
+logger = logging.getLogger(__name__)
 
 # Attributes to save, by callback class. Not all of them: min_delta, for one, changes its sign each
 # time that a callback starts.
@@ -178,13 +181,13 @@ class CheckpointCallback(keras.callbacks.Callback):
         try:
             self._save()
         except OSError as error:
-            print(
-                f"error: Received {signal.name}; the checkpoint at {position} cannot be written "
-                f"({error}), so training resumes from the previous one.",
-                file=sys.stderr,
+            logger.error(
+                "Received %s; the checkpoint at %s cannot be written (%s), so training resumes "
+                "from the previous one.",
+                *(signal.name, position, error),
             )
         else:
-            print(f"Received {signal.name}; checkpoint saved at {position}.", flush=True)
+            logger.info("Received %s; checkpoint saved at %s.", signal.name, position)
         self._unsaved = False
         signals.exit_after_signal()
 

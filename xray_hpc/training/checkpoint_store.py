@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ import numpy.typing as npt
 from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import atomic_write
 from xray_hpc.records.run_progress import checkpoint_name
+
+logger = logging.getLogger(__name__)
 
 RETAINED_FILES = 2
 METADATA = "metadata"
@@ -126,9 +128,9 @@ class CheckpointStore:
             except Exception as error:  # damaged bytes can raise nearly anything
                 if isinstance(error, MemoryError) or getattr(error, "errno", None):
                     raise
-                fallback = "using the previous checkpoint" if files else "restarting at epoch 1"
-                print(f"warning: removed damaged checkpoint {path}; {fallback}", file=sys.stderr)
                 path.unlink()
+                fallback = "the previous checkpoint" if files else "epoch 1"
+                logger.warning("Removed the damaged %s; using %s.", path, fallback)
                 continue
             self._check_identity(identity)
             return checkpoint

@@ -1,4 +1,4 @@
-"""What a trained model is worth: the scores, metrics and figures of its run."""
+"""Evaluate a trained model: the scores, metrics and figures of its run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xray_hpc.training.fit import FitResult
 
 
 def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
-    """Predict validation and test once each, and write scores, ROC, metrics and figures."""
+    """Predict the validation and test images once, and write scores, ROC, metrics and figures."""
     measured = {split: _evaluate_split(fitted, config, data, paths, split) for split in SPLITS}
     name, title = config.model.name, MODELS[config.model.name].title
     for what in ("accuracy", "loss", "auc"):
@@ -74,9 +74,9 @@ def _evaluate_split(
 def build_scores_table(
     data: Dataset, indices: npt.NDArray[np.int64], scores: Floats
 ) -> pd.DataFrame:
-    """One row an image: its label, its scores, its file and its patient.
+    """Return a table of the images: label, scores, file and patient.
 
-    Of two classes ``y_scores`` is the score of the second; of more there is a column a class.
+    With two classes, ``y_scores`` is the score of the second; with more, each class has a column.
     """
     if len(data.classes) == 2:
         columns = {"y_scores": scores[:, 1]}
@@ -93,16 +93,16 @@ def build_scores_table(
 
 
 def format_report(split: str, measured: SplitMetrics) -> str:
-    """What the log says of a split: one line, and each class's precision, recall and F1."""
+    """Return the log lines of a split: a summary, then precision, recall and F1 by class."""
     line = f"{split}: accuracy {measured.accuracy:.3f}"
     if measured.false_negatives is None:
-        line += f", AUC {_figure(measured.auc)}"
+        line += f", AUC {_format(measured.auc)}"
     else:
         line += f", false negatives {measured.false_negatives}"
         line += f", false positives {measured.false_positives}"
     blocks = measured.per_class
-    known = [block.precision for block in blocks.values() if block.precision is not None]
-    precision, recall = sum(known) / len(known), measured.balanced_accuracy
+    defined = [block.precision for block in blocks.values() if block.precision is not None]
+    precision, recall = sum(defined) / len(defined), measured.balanced_accuracy
     rows: list[tuple[str, Any, Any, Any, int]] = [
         (name, block.precision, block.recall, block.f1, block.images)
         for name, block in blocks.items()
@@ -115,13 +115,13 @@ def format_report(split: str, measured: SplitMetrics) -> str:
     width = max(len(name) for name, *_ in rows)
     head = f"  {'':{width}} {'precision':>9} {'recall':>9} {'f1':>9} {'images':>9}"
     lines = [
-        f"  {name:{width}} " + " ".join(f"{_figure(value):>9}" for value in values)
+        f"  {name:{width}} " + " ".join(f"{_format(value):>9}" for value in values)
         for name, *values in rows
     ]
     return "\n".join([line, head, *lines])
 
 
-def _figure(value: float | str | None) -> str:
+def _format(value: float | str | None) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else f"{value}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ from xray_hpc.training.loop import run_epochs
 from xray_hpc.training.progress_callbacks import ProgressFile, ProgressLine
 from xray_hpc.training.save_model import BestWeightsWriter
 from xray_hpc.training.training_model import TrainingModel
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -146,9 +149,9 @@ def resume_position(checkpoint: Checkpoint | None, epochs: int, steps: int) -> P
         return Position(0, 0)
     position = checkpoint.position.describe(epochs, steps)
     if checkpoint.stopped or checkpoint.position.epoch == epochs:
-        print(f"Training was completed at {position}.", flush=True)
+        logger.info("Training was completed at %s.", position)
         return Position(epochs, 0)
-    print(f"Resuming from {position}.", flush=True)
+    logger.info("Resuming from %s.", position)
     return checkpoint.position
 
 

@@ -1,4 +1,4 @@
-"""The GPUs of a job: as many as were asked for, and able to count."""
+"""Check the GPUs of a job: their number, and that each computes correctly."""
 
 from __future__ import annotations
 
@@ -16,48 +16,54 @@ SIDE = 256
 Product = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], tf.Tensor]
 
 
-def check_gpus(asked: int) -> None:
-    """Check that TensorFlow sees as many GPUs as the job ``asked`` for, and that each can count.
+def check_gpus(requested: int) -> None:
+    """Check that TensorFlow finds all ``requested`` GPUs and that each computes correctly.
 
     Raises:
-        UserError: this TensorFlow can use none.
-        NodeError: they are not there, or one gives wrong results.
+        ConfigError: this TensorFlow cannot use GPUs.
+        NodeError: GPUs are missing, or one computes wrong results.
     """
     try:
         names = [device.name for device in tf.config.list_logical_devices("GPU")]
     except (RuntimeError, tf.errors.OpError) as error:
-        raise NodeError(f"the GPUs of this node cannot be started: {_words(error)}") from error
-    check_count(asked, len(names), tf.test.is_built_with_gpu_support(), driver_gpus)
+        raise NodeError(
+            f"the GPUs of this node cannot be initialized: {_shorten(error)}"
+        ) from error
+    check_count(requested, len(names), tf.test.is_built_with_gpu_support(), driver_gpus)
     check_products(names)
 
 
-def check_count(asked: int, seen: int, gpu_support: bool, driver: Callable[[], int]) -> None:
-    """Compare the GPUs that TensorFlow has ``seen`` with those that were ``asked`` for.
+def check_count(requested: int, found: int, gpu_support: bool, driver: Callable[[], int]) -> None:
+    """Compare the number of GPUs that TensorFlow ``found`` with the ``requested`` number.
 
-    ``driver`` tells how many the node's driver has: GPUs that it has and TensorFlow does not see
-    are a fault of what is installed, which no other node would mend.
+    Args:
+        requested: GPUs of the job.
+        found: GPUs of TensorFlow.
+        gpu_support: whether TensorFlow was built for GPUs.
+        driver: returns the number of GPUs of the node's driver. GPUs that it has and TensorFlow
+            does not find indicate a broken installation, which another node would not repair.
 
     Raises:
-        UserError: TensorFlow was built without GPUs, or does not find the libraries for them.
-        NodeError: they are not there.
+        ConfigError: TensorFlow was built without GPU support, or lacks its libraries.
+        NodeError: GPUs are missing.
     """
-    if seen == asked:
+    if found == requested:
         return
-    if not gpu_support or (not seen and driver() >= asked):
+    if not gpu_support or (not found and driver() >= requested):
         raise ConfigError(
-            f"the job has {_gpus(asked)}, but this TensorFlow cannot use any; "
-            "install xray-hpc[gpu] (TF_CPP_MIN_LOG_LEVEL=0 shows what it lacks)"
+            f"the job has {_gpus(requested)}, but this TensorFlow cannot use any; "
+            "install xray-hpc[gpu] (TF_CPP_MIN_LOG_LEVEL=0 shows what is missing)"
         )
-    raise NodeError(f"the job asked for {_gpus(asked)}, but TensorFlow sees {seen}")
+    raise NodeError(f"the job requested {_gpus(requested)}, but TensorFlow finds {found}")
 
 
 def check_products(devices: Sequence[str], product: Product = tf.matmul) -> None:
-    """Have each of ``devices`` multiply two matrices, and compare with NumPy's result.
+    """Multiply two matrices on each of ``devices`` and compare the result with NumPy's.
 
     Raises:
-        NodeError: one cannot, or its result is another.
+        NodeError: a device cannot multiply them, or the result is wrong.
     """
-    # Small whole numbers, for which every precision that a GPU may choose is exact.
+    # Small integers, which are exact in every precision that a GPU may choose.
     rng = np.random.default_rng(0)
     left, right = rng.integers(-4, 5, (2, SIDE, SIDE)).astype(np.float32)
     for name in devices:
@@ -65,13 +71,13 @@ def check_products(devices: Sequence[str], product: Product = tf.matmul) -> None
             with tf.device(name):
                 result = product(left, right).numpy()
         except (RuntimeError, tf.errors.OpError) as error:
-            raise NodeError(f"{name} cannot multiply matrices: {_words(error)}") from error
+            raise NodeError(f"{name} cannot multiply matrices: {_shorten(error)}") from error
         if not np.array_equal(result, left @ right):
             raise NodeError(f"{name} multiplies two matrices wrongly")
 
 
 def driver_gpus() -> int:
-    """How many GPUs NVIDIA's driver has for this process; 0 where there is no driver."""
+    """Return the number of GPUs that NVIDIA's driver has for this process; 0 without a driver."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -86,5 +92,5 @@ def _gpus(count: int) -> str:
     return f"{count} GPU{'' if count == 1 else 's'}"
 
 
-def _words(error: Exception) -> str:
+def _shorten(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""The figures of one run: learning curves, ROC curves and confusion matrices."""
+"""Draw the figures of one run: learning curves, ROC curves and confusion matrices."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from xray_hpc import figure_files
 from xray_hpc.metrics import MACRO, MICRO, Curve
 from xray_hpc.records.paths import RunPaths
 
-# Okabe and Ito's palette, safe for colour-blind eyes, without the two that are pale on white.
+# Okabe and Ito's palette for colour-blind readers, without its two colours that are pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TRAIN, VALIDATION = COLOURS[:2]
 AVERAGES = {MICRO: ("0.45", ":"), MACRO: ("black", "--")}
 NAMES = {"auc": "AUC"}
 
 
-def learning_curve(history: pd.DataFrame, what: str, title: str, best_epoch: int) -> Figure:
-    """Draw ``train_<what>`` (where there is one) and ``val_<what>``; the kept epoch is marked."""
+def learning_curve(history: pd.DataFrame, metric: str, title: str, best_epoch: int) -> Figure:
+    """Draw ``train_<metric>`` (if recorded) and ``val_<metric>``; mark the selected epoch."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     for column, label, colour in (
-        (f"train_{what}", "training", TRAIN),
-        (f"val_{what}", "validation", VALIDATION),
+        (f"train_{metric}", "training", TRAIN),
+        (f"val_{metric}", "validation", VALIDATION),
     ):
         if column in history:
             axes.plot(history["epoch"], history[column], color=colour, label=label, marker=".")
     axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"kept: epoch {best_epoch}")
-    name = NAMES.get(what, what)
+    name = NAMES.get(metric, metric)
     axes.set(
         xlabel="Epoch", ylabel=name[0].upper() + name[1:], title=f"{title}: {name} in training"
     )
@@ -44,10 +44,10 @@ def learning_curve(history: pd.DataFrame, what: str, title: str, best_epoch: int
 
 
 def roc(curves: Mapping[str, Curve], areas: Mapping[str, float | None], title: str) -> Figure:
-    """Draw the curves of :func:`xray_hpc.metrics.roc_curves` over the line of chance.
+    """Draw the curves of :func:`xray_hpc.metrics.roc_curves` and the diagonal of chance.
 
-    ``areas`` holds the area under each, ``None`` where the split cannot tell it. The legend names
-    the curves where there are several.
+    ``areas`` holds the area under each curve, ``None`` if it is undefined. The legend names the
+    curves if there are several.
     """
     side = 5.0 if len(curves) == 1 else 6.0
     figure = Figure(figsize=(side, side), layout="constrained")
@@ -57,8 +57,8 @@ def roc(curves: Mapping[str, Curve], areas: Mapping[str, float | None], title: s
         style = COLOURS[number % len(COLOURS)], ("-", "-.")[round_ % 2]
         colour, line = AVERAGES.get(name, style)
         area = areas[name]
-        words = "not defined" if area is None else f"AUC {area:.3f}"
-        label = words if len(curves) == 1 else f"{figure_files.escape_dollars(name)}: {words}"
+        text = "not defined" if area is None else f"AUC {area:.3f}"
+        label = text if len(curves) == 1 else f"{figure_files.escape_dollars(name)}: {text}"
         axes.plot(fpr, tpr, color=colour, linestyle=line, linewidth=2, label=label)
     axes.plot([0, 1], [0, 1], color="0.75", linewidth=1, label="chance")
     axes.set(xlabel="False positive rate", ylabel="True positive rate", title=title, aspect="equal")
@@ -69,9 +69,9 @@ def roc(curves: Mapping[str, Curve], areas: Mapping[str, float | None], title: s
 
 
 def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Figure:
-    """Draw ``counts`` ``[K][K]`` (a row a true class) as a heat map of the rows' shares.
+    """Draw ``counts`` ``[K][K]``, one row per true class, as a heat map.
 
-    Each cell holds its count and, smaller, its share of the images of the true class.
+    Each cell shows its count and its share of the images of the true class.
     """
     matrix = np.asarray(counts)
     images = matrix.sum(axis=1, keepdims=True)
@@ -106,5 +106,5 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: st
 
 
 def save(paths: RunPaths, name: str, figure: Figure) -> None:
-    """Write ``figures/<name>.png`` in one step, with no date in it."""
+    """Write ``figures/<name>.png`` atomically, without a date in it."""
     figure_files.save_figure(figure, paths.figures / f"{name}.png", dpi=150)

@@ -1,4 +1,4 @@
-"""Saving what was trained: the same files, byte for byte, for the same run."""
+"""Save the trained model: the same run gives the same files, byte for byte."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from xray_hpc.training import run_figures
 
 
 class BestWeightsWriter:
-    """``checkpoints/epoch-NNNN.weights.h5``: the weights of each epoch that was the best so far.
+    """Save ``checkpoints/epoch-NNNN.weights.h5``: the weights of each best epoch so far.
 
-    They fit ``model.keras``, on however many replicas they were found: they are those of ``model``
-    in plain layers. Those of an earlier attempt at the run are removed first, from the epoch
-    ``first`` on that this one begins with.
+    The files fit ``model.keras``, whatever the number of replicas: they hold the weights of
+    ``model`` in plain Keras layers. Files of an earlier attempt from epoch ``first`` on, where this
+    attempt starts, are removed.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class BestWeightsWriter:
         self.paths = paths
         self.model = model
         self.plain = plain_keras_model(model, config, len(data.classes))
-        kept = {paths.epoch_weights(epoch) for epoch in range(first)}
-        for path in paths.weights_folder.glob("*"):  # half-written ones too
-            if path not in kept:
+        retained = {paths.epoch_weights(epoch) for epoch in range(first)}
+        for path in paths.weights_folder.glob("*"):  # including temporary files
+            if path not in retained:
                 path.unlink()
 
     def __call__(self, epoch: int) -> None:
@@ -51,7 +51,7 @@ class BestWeightsWriter:
 
 
 def plain_keras_model(model: keras.Model, config: RunConfig, classes: int) -> keras.Model:
-    """``model``, or one like it of plain Keras layers where it was built for several replicas."""
+    """Return ``model``, or an equal model of plain Keras layers if it was built for replicas."""
     replicated = any(
         isinstance(layer, GlobalBatchDropout) or getattr(layer, "synchronized", False)
         for layer in flat_layers(model)
@@ -59,19 +59,19 @@ def plain_keras_model(model: keras.Model, config: RunConfig, classes: int) -> ke
     return build_plain_model(config, classes) if replicated else model
 
 
-def copy_weights(model: keras.Model, to: keras.Model) -> None:
-    """Give ``to`` the weights of ``model``, unless they are the same."""
-    if to is not model:
-        to.set_weights(model.get_weights())
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copy the weights of ``source`` to ``target``, unless they are the same model."""
+    if target is not source:
+        target.set_weights(source.get_weights())
 
 
 def build_plain_model(config: RunConfig, classes: int) -> keras.Model:
-    """The run's model with random weights, of plain Keras layers alone."""
+    """Return the run's model in plain Keras layers, with random weights."""
     return build_model(resolve_model(config.model)[0], config.data.input_shape, classes)
 
 
 def export_model(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
-    """Write ``model.keras``, which takes raw pixels 0..255, and show it in words and a picture."""
+    """Write ``model.keras``, which takes raw pixels 0..255, its summary and its diagram."""
     saved = plain_keras_model(model, config, len(data.classes))
     copy_weights(model, saved)
     write_text(paths.summary, model_summary(saved))
@@ -93,39 +93,39 @@ def save_model(path: Path, model: keras.Model, card: ModelCard) -> None:
     """Write ``model`` and its card as a Keras archive."""
     with atomic_write(path) as temporary:
         model.save(temporary)
-        _settle(temporary)
+        _normalize_archive(temporary)
         add_card(temporary, card)
 
 
-def _settle(archive: Path) -> None:
-    """Take out of a Keras archive what differs from one save to the next of the same model.
+def _normalize_archive(archive: Path) -> None:
+    """Remove what differs between two saves of the same model from a Keras archive.
 
-    These are the time of saving, and the memory addresses by which it numbers shared objects.
+    This is the time of saving, and the memory addresses that identify shared objects.
     """
     with (
-        atomic_write(archive) as settled,
+        atomic_write(archive) as normalized,
         zipfile.ZipFile(archive) as source,
-        zipfile.ZipFile(settled, "w") as target,
+        zipfile.ZipFile(normalized, "w") as target,
     ):
         for name in source.namelist():
             with (
-                source.open(name) as given,
-                target.open(zipfile.ZipInfo(name, ZIP_EPOCH), "w", force_zip64=True) as kept,
+                source.open(name) as member,
+                target.open(zipfile.ZipInfo(name, ZIP_EPOCH), "w", force_zip64=True) as output,
             ):
                 if name.endswith(".json"):
-                    kept.write(_settled_json(given.read()))
+                    output.write(_normalize_json(member.read()))
                 else:
-                    shutil.copyfileobj(given, kept)
+                    shutil.copyfileobj(member, output)
 
 
-def _settled_json(text: bytes) -> bytes:
+def _normalize_json(text: bytes) -> bytes:
     numbers: dict[Any, int] = {}
 
-    def settle_object(value: dict[str, Any]) -> dict[str, Any]:
+    def normalize_object(value: dict[str, Any]) -> dict[str, Any]:
         value.pop("date_saved", None)
         if "shared_object_id" in value:
             address = value["shared_object_id"]
             value["shared_object_id"] = numbers.setdefault(address, len(numbers))
         return value
 
-    return json.dumps(json.loads(text, object_hook=settle_object)).encode()
+    return json.dumps(json.loads(text, object_hook=normalize_object)).encode()

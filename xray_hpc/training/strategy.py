@@ -1,4 +1,4 @@
-"""The devices that a run trains on."""
+"""Choose the devices of a training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from xray_hpc.errors import ConfigError
 
 
 def make_strategy(devices: Sequence[str] | None = None) -> tf.distribute.MirroredStrategy:
-    """A ``MirroredStrategy`` over every visible GPU, or over the CPU where there is none.
+    """Return a ``MirroredStrategy`` over all visible GPUs, or over the CPU if there are none.
 
-    ``devices`` names others, such as ``["CPU:0", "CPU:1"]``. GPU memory is taken as it is needed,
-    so that several processes can share one GPU.
+    ``devices`` selects others, such as ``["CPU:0", "CPU:1"]``.
     """
     if devices is None:
         gpus = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")[:1]
@@ -22,13 +21,13 @@ def make_strategy(devices: Sequence[str] | None = None) -> tf.distribute.Mirrore
 
 
 def enable_memory_growth() -> None:
-    """Have TensorFlow take GPU memory as it is needed; to be called before any is used."""
+    """Let processes share a GPU: allocate its memory as needed. Call it before the first use."""
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def gpu_names() -> list[str]:
-    """The visible GPUs as their vendor calls them."""
+    """Return the product names of the visible GPUs."""
     gpus = tf.config.get_visible_devices("GPU")
     return [
         str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))
@@ -37,19 +36,19 @@ def gpu_names() -> list[str]:
 
 
 def check_batch(batch_size: int, replicas: int, images: int) -> None:
-    """Check that every global batch is whole and divides among the replicas.
+    """Check that the global batch divides among the replicas and is not larger than the data.
 
     Raises:
-        UserError: it does not.
+        ConfigError: it does not divide, or is larger.
     """
     if batch_size % replicas:
-        fitting = max(replicas, round(batch_size / replicas) * replicas)
+        nearest = max(replicas, round(batch_size / replicas) * replicas)
         raise ConfigError(
-            f"train.batch_size is {batch_size}, which does not divide among {replicas} replicas "
-            f"(GPUs); use a multiple of {replicas}, such as {fitting}"
+            f"train.batch_size={batch_size} does not divide among {replicas} replicas (GPUs); use "
+            f"a multiple of {replicas}, such as {nearest}"
         )
     if batch_size > images:
         raise ConfigError(
-            f"train.batch_size is {batch_size}, but there are only {images} training images; "
-            "use a smaller one"
+            f"train.batch_size={batch_size} is larger than the {images} training images; use a "
+            "smaller one"
         )

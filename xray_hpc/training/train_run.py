@@ -1,7 +1,8 @@
-"""Training the run of one folder, from its frozen configuration to its last file."""
+"""Train the run of one folder, from its frozen configuration to its last file."""
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import suppress
@@ -29,43 +30,49 @@ from xray_hpc.training.save_model import export_model
 from xray_hpc.training.strategy import check_batch, enable_memory_growth, gpu_names, make_strategy
 from xray_hpc.training.training_model import make_training_model
 
+logger = logging.getLogger(__name__)
+
 
 def train_run(paths: RunPaths, *, bar: bool = False) -> None:
-    """Train the run, and write everything that belongs into its folder.
+    """Train a run and write all files of its folder.
 
-    A run that was interrupted goes on from its last checkpoint, to the same result. ``run.json``
-    says ``finished`` last, when every other file is in place.
+    An interrupted run resumes from its newest checkpoint and gives the same result. ``run.json`` is
+    marked finished last, after every other file is written.
+
+    Args:
+        paths: the run folder.
+        bar: whether to show a progress bar.
 
     Raises:
-        UserError: the data, the weights or the devices do not allow it.
-        NodeError: the node's GPUs are not those that were asked for, or not fit.
-        TrainingDivergedError: the loss is no number any more.
+        UserError: the data, the weights or the devices cannot be used.
+        NodeError: GPUs of this node are missing or faulty.
+        TrainingDivergedError: the training diverged.
     """
     run = read_frozen_run(paths)
-    asked = requested_gpus()
-    prepare_devices(asked)
-    if asked:
-        check_gpus(asked)
+    requested = requested_gpus()
+    prepare_devices(requested)
+    if requested:
+        check_gpus(requested)
     remove_leftovers(paths)
     data = load_run_data(run)
     strategy = make_strategy()
     replicas = strategy.num_replicas_in_sync
     gpus = gpu_names()
-    if asked is None and not gpus and gpus_allocated():
-        print(
-            "warning: this job was given GPUs, but TensorFlow sees none and trains on the CPU; "
-            "TF_CPP_MIN_LOG_LEVEL=0 shows why"
+    if requested is None and not gpus and gpus_allocated():
+        logger.warning(
+            "The job has GPUs, but TensorFlow finds none and trains on the CPU; set "
+            "TF_CPP_MIN_LOG_LEVEL=0 to see why."
         )
     update_record(paths, gpus=gpus, replicas=replicas, versions=library_versions())
     check_batch(run.config.train.batch_size, replicas, len(data.splits["train"]))
-    print(describe(run.config, data, replicas), flush=True)
+    logger.info("%s", describe(run.config, data, replicas))
     if not run.config.augment.identity:
         run_figures.save(paths, "augmented", draw_augmentation_preview(data, run.config))
-    states = CheckpointStore(paths.checkpoint_folder, {"run": run.name, **software_identity()})
+    store = CheckpointStore(paths.checkpoint_folder, {"run": run.name, **software_identity()})
     training_model = make_training_model(
         run.config, data, strategy, run.cache, partial(_record_feature_blocks, paths)
     )
-    fitted = fit(run.config, data, training_model, paths, states, bar=bar)
+    fitted = fit(run.config, data, training_model, paths, store, bar=bar)
     began = time.monotonic()
     evaluate(fitted, run.config, data, paths)
     export_model(fitted.model, run.config, data, paths)
@@ -81,33 +88,33 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
 
 
 def _record_feature_blocks(paths: RunPaths, blocks: int) -> None:
-    with suppress(OSError):  # a note, for which nothing else is to end
+    with suppress(OSError):  # progress only
         write_feature_blocks(paths, blocks)
 
 
 def remove_leftovers(paths: RunPaths) -> None:
-    """Remove what a killed training left half-written; the worker minds ``run.json`` itself."""
-    ours = (".csv", ".keras", ".png", ".txt", "metrics.json", "progress.json")
+    """Remove temporary files of a killed training, except those of ``run.json`` (the worker's)."""
+    suffixes = (".csv", ".keras", ".png", ".txt", "metrics.json", "progress.json")
     for path in paths.folder.rglob(".*"):
-        if path.name.endswith(ours):
+        if path.name.endswith(suffixes):
             path.unlink()
 
 
 def requested_gpus() -> int | None:
-    """How many GPUs this process is to use; ``None`` where its worker did not say."""
-    asked = os.environ.get("XRAY_HPC_GPUS")
-    return int(asked) if asked else None
+    """Return how many GPUs the worker assigned to this process; ``None`` if it did not say."""
+    count = os.environ.get("XRAY_HPC_GPUS")
+    return int(count) if count else None
 
 
 def gpus_allocated() -> bool:
-    """Whether the environment gives this process GPUs."""
+    """Return whether the environment assigns GPUs to this process."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") not in (None, "", "-1", "NoDevFiles")
 
 
 def prepare_devices(gpus: int | None = None) -> None:
-    """Set what must be set before TensorFlow touches a device: memory, threads, determinism.
+    """Configure memory, threads and determinism, before TensorFlow initializes a device.
 
-    With ``gpus=0`` no GPU is used: a node may show a job GPUs that are not the job's.
+    With ``gpus=0`` all GPUs are hidden: a node may show GPUs that do not belong to the job.
     """
     if gpus == 0:
         tf.config.set_visible_devices([], "GPU")
@@ -129,35 +136,35 @@ def load_run_data(run: FrozenRun) -> Dataset:
 
 
 def check_inputs(run: FrozenRun, data: Dataset) -> None:
-    """Check that the files still are those that the run was created for.
+    """Check that images and weights are the same as when the run was created.
 
     Raises:
-        UserError: the images or the starting weights have changed.
+        DataError: the images or the initial weights have changed.
     """
     if data.fingerprint != run.inputs.data:
         raise DataError(
             f"the images under {run.config.data.root} have changed since this run was created; "
-            "launch the sweep again to make runs of the images as they are now"
+            "launch the sweep again to create runs for the current images"
         )
     if weights_digests(run.config.model) != run.inputs.weights:
         files = ", ".join(map(str, weights_files(run.config.model).values()))
         raise DataError(
             f"the weights in {files} have changed since this run was created; "
-            "launch the sweep again"
+            "launch the sweep again to create runs for the current weights"
         )
 
 
 def describe(config: RunConfig, data: Dataset, replicas: int) -> str:
-    """One line on what is about to be trained."""
+    """Return one line that describes the training, for the log."""
     counts = ", ".join(f"{len(indices)} {split}" for split, indices in data.splits.items())
     return (
-        f"{MODELS[config.model.name].title}: {counts} images of {sides(config.data)}, "
+        f"{MODELS[config.model.name].title}: {counts} images of {image_sides(config.data)}, "
         f"{replicas} replica{'s' if replicas > 1 else ''}, batch {config.train.batch_size}, "
         f"learning rate {config.train.learning_rate:g}"
     )
 
 
-def sides(data: DataConfig) -> str:
-    """The side of the images, and of what the network sees of them."""
-    cut = "" if data.crop == 1 else f" cut to {data.input_size} px"
-    return f"{data.image_size} px{cut}"
+def image_sides(data: DataConfig) -> str:
+    """Return the side of the stored images, and of the crop that the network receives."""
+    crop = "" if data.crop == 1 else f" cropped to {data.input_size} px"
+    return f"{data.image_size} px{crop}"

@@ -124,7 +124,7 @@ def test_image_store_resumes_after_an_interrupt(
 
 
 def test_load_dataset_skips_and_reports_unreadable_images(
-    tree: Path, cache: Path, data_config: MakeConfig, capfd: pytest.CaptureFixture[str]
+    tree: Path, cache: Path, data_config: MakeConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = [f"train/PNEUMONIA/person{n}_virus_{2 * n}.jpeg" for n in (1, 2, 3, 4)]
     for name in names:
@@ -132,7 +132,7 @@ def test_load_dataset_skips_and_reports_unreadable_images(
     data = load_dataset(data_config(tree), cache)
     (note,) = data.notes
     assert f"4 unreadable images ({names[0]!r}: empty file; {names[1]!r}: not an image" in note
-    assert f"warning: {note}\n" in capfd.readouterr().err
+    assert caplog.messages == [note]
     assert data.skipped == [
         (names[0], "empty file"),
         *((name, "not an image") for name in names[1:]),

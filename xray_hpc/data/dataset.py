@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sys
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +30,8 @@ from xray_hpc.data.splits import shared_patients, small_classes, split_images
 from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import file_lock
 from xray_hpc.text import format_count
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def load_indexed(
     files = [entry.path for entry in entries]
     notes += shared_contents(packed.digests, files, splits)
     for note in notes:
-        print(f"warning: {note}", file=sys.stderr, flush=True)
+        logger.warning(note)
     return Dataset(
         images=packed.images,
         labels=np.array([entry.label for entry in entries], np.int64),

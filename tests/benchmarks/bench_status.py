@@ -17,7 +17,8 @@ from tests.benchmarks.timing import Sample, heavy_imports, progress, python, tim
 from tests.run_folders import run_metrics
 from xray_hpc.records import ledger
 from xray_hpc.records.json_record import write_json_record
-from xray_hpc.records.lease import Lease, LeaseOwner, current_owner
+from xray_hpc.records.lease import Lease
+from xray_hpc.records.lease_file import LeaseOwner, current_owner
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_progress import TrainingProgress
 from xray_hpc.records.run_record import Attempt, Status, now, read_record

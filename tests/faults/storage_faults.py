@@ -7,7 +7,7 @@ import sys
 from tests.faults import loop_filesystem
 from tests.faults.fault import fault
 from tests.faults.fault_sweep import FaultError, FaultSweep
-from xray_hpc.records.lease import current_owner
+from xray_hpc.records.lease_file import current_owner
 from xray_hpc.records.run_record import Failure
 
 # A record that cannot be written has no failure; the next attempt takes it for a killed one.

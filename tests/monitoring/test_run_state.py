@@ -17,7 +17,8 @@ from xray_hpc.monitoring.run_state import (
     state_of,
 )
 from xray_hpc.records.json_record import write_json_record
-from xray_hpc.records.lease import Lease, LeaseOwner
+from xray_hpc.records.lease import Lease
+from xray_hpc.records.lease_file import LeaseOwner
 from xray_hpc.records.ledger import JobRef
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_record import Attempt, Failure, RunRecord, Status, write_record

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xray_hpc.records.lease import Lease, LeaseError, current_owner, request_lease
+from xray_hpc.records.lease import Lease, LeaseError
+from xray_hpc.records.lease_file import current_owner, request_lease
 
 BEAT, EXPIRY = 0.05, 0.6
 HOLD = """

@@ -20,7 +20,7 @@ from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.monitoring.run_state import COMPLETING, RunEvidence, State, read_evidence, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.launch_lock import launch_lock, launch_running_since
-from xray_hpc.records.lease import LeaseOwner, current_owner, is_local
+from xray_hpc.records.lease_file import LeaseOwner, current_owner, is_local
 from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.slurm import client as slurm

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from xray_hpc.errors import UserError
-from xray_hpc.records.lease import LeaseOwner, current_owner
+from xray_hpc.records.lease_file import LeaseOwner, current_owner
 from xray_hpc.records.ledger import JobRef
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_metrics import RunMetrics, read_metrics

@@ -12,7 +12,7 @@ from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.errors import DataError, UserError
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.monitoring.run_state import RunEvidence, State, state_of
-from xray_hpc.records.lease import current_owner
+from xray_hpc.records.lease_file import current_owner
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_metrics import RunMetrics, read_metrics
 from xray_hpc.records.run_progress import read_progress

@@ -21,7 +21,8 @@ from xray_hpc.errors import NodeError, StorageError, UserError
 from xray_hpc.records import exit_codes
 from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.frozen_run import read_frozen_run
-from xray_hpc.records.lease import EXPIRY_SECONDS, Lease, LeaseError, LeaseOwner, request_lease
+from xray_hpc.records.lease import Lease, LeaseError
+from xray_hpc.records.lease_file import EXPIRY_SECONDS, LeaseOwner, request_lease
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import remove_checkpoints
 from xray_hpc.records.run_record import Failure, RunRecord, Status, now, write_record

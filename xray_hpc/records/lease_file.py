@@ -1,0 +1,180 @@
+"""The files of a lease, and the process that owns it.
+
+A lease is a folder of numbered files, readable on any file system that nodes share. The highest
+number belongs to the current owner, which renews the modification time of its file. A process that
+finds this owner dead creates the next number, which the file system lets only one process do.
+Numbers are never reused, so that a process that is slow to decide cannot take a lease that has
+changed hands in the meantime. A released lease has the modification time 0. A process that needs
+the lease leaves a request, ``wanted.<job>.<restart>``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from xray_hpc.records.process_identity import boot_id, pid_namespace, start_time
+from xray_hpc.records.run_record import now, user_name
+
+EXPIRY_SECONDS = 60.0
+RETRY_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class LeaseOwner:
+    """A process that holds a lease.
+
+    Attributes:
+        host: name of its host.
+        user: name of its user.
+        pid: its process id.
+        since: when it acquired the lease, in UTC.
+        job: its Slurm job; ``None`` without Slurm.
+        node: its Slurm node; ``None`` without Slurm.
+        boot: identifier of the host's boot.
+        namespace: identifier of its process namespace.
+        began: when the process started, in clock ticks since the boot.
+        restarts: how often Slurm had requeued its job.
+    """
+
+    host: str
+    user: str
+    pid: int
+    since: str
+    job: str | None = None
+    node: str | None = None
+    boot: str | None = None
+    namespace: str | None = None
+    began: int | None = None
+    restarts: int = 0
+
+    def __str__(self) -> str:
+        job = f", job {self.job}" if self.job else ""
+        return f"process {self.pid} of {self.user} on {self.node or self.host}{job}"
+
+
+UNKNOWN_OWNER = LeaseOwner(host="an unknown host", user="an unknown user", pid=0, since="")
+
+
+@dataclass(frozen=True)
+class LeaseState:
+    """The newest file of a lease.
+
+    Attributes:
+        number: its number; 0 if there is none.
+        renewed: its modification time in nanoseconds; 0 if the lease was released.
+        owner: the process that wrote it; ``None`` if it is released or not yet written.
+    """
+
+    number: int = 0
+    renewed: int = 0
+    owner: LeaseOwner | None = None
+
+    @property
+    def alive(self) -> bool | None:
+        """Whether the owner is alive; ``None`` if only its heartbeats can tell."""
+        if self.renewed == 0:
+            return False
+        if self.owner is None or not is_local(self.owner):
+            return None
+        return self.owner.began is not None and start_time(self.owner.pid) == self.owner.began
+
+
+def read_lease(path: Path) -> LeaseState:
+    """Return the state of the lease in the folder ``path``."""
+    while numbers := lease_numbers(path):
+        try:
+            # Opening the file makes a file system that caches times fetch the current one.
+            with (path / str(max(numbers))).open(encoding="utf-8") as file:
+                renewed = os.fstat(file.fileno()).st_mtime_ns
+                owner = _parse_owner(file.read()) if renewed else None
+                return LeaseState(max(numbers), renewed, owner)
+        except FileNotFoundError:  # the lease has just changed hands
+            time.sleep(RETRY_SECONDS)
+    return LeaseState()
+
+
+def current_owner(path: Path, *, expiry: float = EXPIRY_SECONDS) -> LeaseOwner | None:
+    """Return the owner of the lease in ``path`` if it is alive.
+
+    For an owner on another host this is an estimate, which needs the clocks to agree roughly;
+    :meth:`Lease.acquire <xray_hpc.records.lease.Lease.acquire>` does not depend on it.
+    """
+    state = read_lease(path)
+    alive = state.alive
+    if alive is None:
+        alive = time.time() - state.renewed / 1e9 < expiry
+    return (state.owner or UNKNOWN_OWNER) if alive else None
+
+
+def lease_numbers(path: Path) -> list[int]:
+    """Return the numbers of the files in ``path``, which may not exist."""
+    try:
+        return [int(name) for name in os.listdir(path) if name.isdigit()]
+    except FileNotFoundError:
+        return []
+
+
+def request_lease(path: Path, job: str, restarts: int) -> int:
+    """Request the lease in ``path`` from an earlier start of the same job.
+
+    Returns:
+        The number of starts of the job that have requested it since the job last held it.
+    """
+    (path / f"wanted.{job}.{restarts}").touch()
+    return len(lease_requests(os.listdir(path), job))
+
+
+def lease_requests(names: Iterable[str], job: str | None) -> dict[str, int]:
+    """Return the restart count of each request of ``job``, by file name."""
+    matches = ((name, re.fullmatch(r"wanted\.(.+)\.(\d+)", name)) for name in names)
+    return {name: int(match[2]) for name, match in matches if match and match[1] == job}
+
+
+def write_owner(file: Path, job: str | None, restarts: int) -> None:
+    """Create a lease file that names this process as the owner.
+
+    Raises:
+        FileExistsError: another process created it first.
+    """
+    owner = LeaseOwner(
+        host=socket.gethostname(),
+        user=user_name(),
+        pid=os.getpid(),
+        since=now(),
+        job=job,
+        node=os.environ.get("SLURMD_NODENAME"),
+        boot=boot_id(),
+        namespace=pid_namespace(),
+        began=start_time(os.getpid()),
+        restarts=restarts,
+    )
+    with file.open("x", encoding="utf-8") as opened:
+        try:
+            opened.write(json.dumps(dataclasses.asdict(owner)) + "\n")
+            opened.flush()
+            os.fsync(opened.fileno())  # an empty file would not tell whose it is
+        except OSError:
+            file.unlink()
+            raise
+
+
+def _parse_owner(text: str) -> LeaseOwner | None:
+    """Return the owner that a file names; ``None`` if it is not fully written yet."""
+    try:
+        return LeaseOwner(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
+def is_local(owner: LeaseOwner) -> bool:
+    """Return whether this process can see the owner among the processes of its host."""
+    mine = (boot_id(), pid_namespace(), user_name())
+    return None not in mine and (owner.boot, owner.namespace, owner.user) == mine

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A shell, or one command, on a GPU node of a Slurm cluster. Run it on the login node, in the folder
-# that you want to work in.
+# Open a shell, or run one command, on a GPU node of a Slurm cluster. Run this on the login node, in
+# the folder that you want to work in.
 set -eu
 
 usage() {
@@ -8,18 +8,18 @@ usage() {
 usage: slurm_templates/interactive.sh [srun option ...] [command [argument ...]]
 
     slurm_templates/interactive.sh                                  a shell on a GPU node
-    slurm_templates/interactive.sh --partition=NAME --account=NAME  where the site wants them
+    slurm_templates/interactive.sh --partition=NAME --account=NAME  where the site requires them
     slurm_templates/interactive.sh python -m xray_hpc.train model=ft
 
-Write each srun option as one word, with "=". What it asks for, unless an option or the environment
-says otherwise:
+Write each srun option as one word, with "=". The defaults, unless an option or the environment
+overrides them:
 
-    XRAY_HPC_GPUS=1         GPUs; 0 asks for none
+    XRAY_HPC_GPUS=1         GPUs; 0 for none
     XRAY_HPC_CPUS=4         CPUs
     XRAY_HPC_MEM=16G        memory of the node
     XRAY_HPC_TIME=01:00:00  hours:minutes:seconds
 
-The session ends with the shell or the command, and its exit code is the command's.
+The exit code is that of the shell or the command.
 END
 }
 
@@ -43,9 +43,9 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-command -v srun >/dev/null || stop "no srun here; run this on a login node of a Slurm cluster"
-[ -z "${SLURM_JOB_ID:-}" ] || stop "this is job $SLURM_JOB_ID already; run the command right here"
-# A command of a script or a pipe has no terminal to hand on.
+command -v srun >/dev/null || stop "No Slurm cluster found on this host; run this on a login node"
+[ -z "${SLURM_JOB_ID:-}" ] || stop "already in job $SLURM_JOB_ID; run the command directly"
+# srun --pty fails without a terminal.
 if [ -t 0 ] && [ -t 1 ]; then options+=(--pty); fi
 if [ $# -eq 0 ]; then set -- bash -l; fi
 exec srun "${options[@]}" "$@"

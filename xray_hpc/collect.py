@@ -23,9 +23,9 @@ def main() -> None:
     )
     parser.add_argument("sweep", metavar="SWEEP", help="its folder, or its name below results/")
     sweep = find_sweep(parser.parse_args().sweep, Path("results"))
-    from xray_hpc.report.collect_sweep import collect  # takes a second: not for --help
+    from xray_hpc.report.collect_sweep import collect_sweep  # takes a second to import
 
-    report = collect(sweep)
+    report = collect_sweep(sweep)
     print(report.table())
     print()
     for path in report.paths:

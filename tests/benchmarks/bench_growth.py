@@ -16,7 +16,7 @@ from tests.benchmarks.markdown_table import Table, number
 from tests.benchmarks.timing import REPOSITORY, progress
 from tests.benchmarks.training_methods import Task, Training, ours, theirs
 from xray_hpc.figure_files import save_figure
-from xray_hpc.report.figure_style import DPI, PALETTE, look
+from xray_hpc.report.figure_style import DPI, PALETTE, report_style
 
 FIGURE = REPOSITORY / "results" / "example" / "growth.png"
 SIZE = 64
@@ -117,7 +117,7 @@ SMALL = 7.5
 def draw(grown: Mapping[str, Mapping[str, Points]]) -> Figure:
     """A panel for each thing that grows."""
     fixed = {"runs": f"{RUNS} run", "epochs": f"{EPOCHS} epochs", "images": f"{IMAGES:,} images"}
-    with look():
+    with report_style():
         figure = Figure(figsize=(7.4, 3.1))
         for axes, what in zip(figure.subplots(1, 3), OURS, strict=True):
             for way, points in grown.items():

@@ -34,7 +34,7 @@ from PIL import Image
 from tests.benchmarks.timing import REPOSITORY, progress, python
 from xray_hpc.figure_files import save_figure
 from xray_hpc.records.paths import RunPaths, SweepPaths
-from xray_hpc.report.figure_style import DPI, PALETTE, look
+from xray_hpc.report.figure_style import DPI, PALETTE, report_style
 
 FIGURE = REPOSITORY / "results" / "example" / "interrupted.png"
 MODEL, EPOCHS, KILLS = "cnn", 16, 10
@@ -174,7 +174,7 @@ OPAQUE: dict[str, Any] = {"frameon": True, "framealpha": 1, "edgecolor": "white"
 
 def draw(story: Story) -> Figure:
     """The accuracy of both runs over the epochs, above what each process did of the one killed."""
-    with look():
+    with report_style():
         figure = Figure(figsize=(7, 4.4))
         curves, attempts = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
         draw_curves(curves, story)

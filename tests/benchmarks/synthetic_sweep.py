@@ -22,7 +22,7 @@ EPOCHS = 50
 
 def make(folder: Path, size: int, more: int = 0) -> tuple[SweepPaths, list[str]]:
     """A sweep of ``size`` runs, and the names of ``more`` that :func:`finish` can add to it."""
-    from tests.report.synthetic import plan
+    from tests.report.fake_sweeps import write_ledger
     from xray_hpc.records.paths import SweepPaths
 
     sweep = SweepPaths(folder)
@@ -30,7 +30,7 @@ def make(folder: Path, size: int, more: int = 0) -> tuple[SweepPaths, list[str]]
     words = sweep_commands.jobs(-(-(size + more) // 100) * 100)[: size + more]
     names = [f"ft-{number:08x}" for number in range(size + more)]
     runs = dict(zip(names, words, strict=True))
-    plan(sweep, {name: runs[name] for name in names[:size]})
+    write_ledger(sweep, {name: runs[name] for name in names[:size]})
     for name in names:
         _copy(sweep.run(name), runs[name])
     for name in names[size:]:
@@ -65,7 +65,7 @@ def _with(line: str, values: Mapping[str, str]) -> str:
 
 @functools.cache
 def _drawn(folder: Path) -> list[RunPaths]:
-    from tests.report.synthetic import Drawn, write_run
+    from tests.report.fake_runs import FakeRun, write_run
     from xray_hpc.records.paths import SweepPaths
 
     sweep = SweepPaths(folder)
@@ -73,7 +73,7 @@ def _drawn(folder: Path) -> list[RunPaths]:
         write_run(
             sweep,
             "ft",
-            Drawn(skill=1 + seed % 20 / 10, epochs=EPOCHS, images=IMAGES, seed=seed),
+            FakeRun(skill=1 + seed % 20 / 10, epochs=EPOCHS, images=IMAGES, seed=seed),
             train__epochs=EPOCHS,
             seed=seed,
         )

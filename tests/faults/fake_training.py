@@ -53,8 +53,8 @@ class FakeTraining:
     def prepare(self, *, seconds: float, epochs: int) -> None:
         """Create the folder, for runs of so many epochs that take ``seconds`` each."""
         # Here, because the fake training itself does without pandas.
-        from tests.report.synthetic import (
-            Drawn,
+        from tests.report.fake_runs import (
+            FakeRun,
             write_run,
         )
 
@@ -63,7 +63,7 @@ class FakeTraining:
         (self.folder / "sitecustomize.py").write_text(site)
         self.set_epoch_seconds(seconds)
         with tempfile.TemporaryDirectory() as made:
-            drawn = write_run(SweepPaths(Path(made)), MODEL, Drawn(epochs=epochs))
+            drawn = write_run(SweepPaths(Path(made)), MODEL, FakeRun(epochs=epochs))
             for path in (drawn.config, drawn.record, drawn.log):
                 path.unlink()
             shutil.copytree(drawn.folder, self.result_files)

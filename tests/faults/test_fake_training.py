@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fake_training import FakeTraining, expected_digest
-from tests.report.synthetic import write_run
+from tests.report.fake_runs import write_run
 from xray_hpc.monitoring.run_state import read_evidence
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.records.run_progress import read_progress

@@ -1,4 +1,4 @@
-"""Sweeps to report on, written by synthetic.py."""
+"""Fixtures of sweeps to report on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.synthetic import three_models
+from tests.report.fake_sweeps import three_model_sweep
 from xray_hpc.records.paths import SweepPaths
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> SweepPaths:
-    """Three finished runs, one of each model."""
-    return three_models(tmp_path / "results" / "models")
+    """Three finished runs, one per model."""
+    return three_model_sweep(tmp_path / "results" / "models")

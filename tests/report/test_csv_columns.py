@@ -1,4 +1,4 @@
-"""CSV files made into typed columns, cell for cell."""
+"""Tests of parsing and formatting CSV files."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.report.csv_columns import _any_cells, _plain_cells, csv_lines, read_cells, typed
+from xray_hpc.report.csv_columns import (
+    _parse_any,
+    _parse_unquoted,
+    csv_lines,
+    parse_csv,
+    typed_columns,
+)
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1)
 
 
 @given(st.lists(st.tuples(names, st.integers(0, 2**60), st.floats(allow_nan=False))))
-def test_what_was_written_is_read_to_the_last_digit(drawn: list[tuple[str, int, float]]) -> None:
+def test_parsing_returns_the_exact_written_values(drawn: list[tuple[str, int, float]]) -> None:
     table = pd.DataFrame(drawn, columns=["file", "y_true", "y_scores"])
     out = io.StringIO()
     table.to_csv(out, index=False, lineterminator="\n")
-    kinds = {"y_scores": "float64", "file": "str", "y_true": "int64"}
-    read = typed(read_cells(out.getvalue().encode()), kinds)
-    assert list(read) == list(kinds)
+    dtypes = {"y_scores": "float64", "file": "str", "y_true": "int64"}
+    read = typed_columns(parse_csv(out.getvalue().encode()), dtypes)
+    assert list(read) == list(dtypes)
     assert list(zip(read["file"], read["y_true"], read["y_scores"], strict=True)) == drawn
 
 
@@ -35,46 +41,49 @@ def test_what_was_written_is_read_to_the_last_digit(drawn: list[tuple[str, int, 
         (b"a,b\n1,2\n3\n", "has 1 cells for 2 columns in row 3"),
         (b"a,c\n1,2\n", "has no column b"),
         (b"a,b\n,2\n", "has empty cells"),
-        (b"a,b\none,2\n", "has a a that is no number"),
-        (b'a,b\n1,"2\n', "is no CSV: unexpected end of data"),
+        (b"a,b\none,2\n", "has a a that is not a number"),
+        (b'a,b\n1,"2\n', "is not a valid CSV file: unexpected end of data"),
         (b"a,b\n\xff,2\n", "'utf-8' codec can't decode"),
     ],
 )
-def test_what_is_odd_is_refused(raw: bytes, reason: str) -> None:
+def test_malformed_files_raise_value_error(raw: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        typed(read_cells(raw), {"a": "int64", "b": "str"})
+        typed_columns(parse_csv(raw), {"a": "int64", "b": "str"})
 
 
-def test_an_empty_number_is_nan_where_it_may_be() -> None:
-    cells = read_cells(b"epoch,val_auc\n0,\n1,0.5\n")
-    kinds = {"epoch": "int64", "val_auc": "float64"}
-    assert np.isnan(typed(cells, kinds, empty_cells=True)["val_auc"]).tolist() == [True, False]
+def test_empty_number_is_nan_where_allowed() -> None:
+    cells = parse_csv(b"epoch,val_auc\n0,\n1,0.5\n")
+    dtypes = {"epoch": "int64", "val_auc": "float64"}
+    assert np.isnan(typed_columns(cells, dtypes, empty_cells=True)["val_auc"]).tolist() == [
+        True,
+        False,
+    ]
 
 
-def test_a_patient_may_be_unknown() -> None:
-    cells = read_cells(b"file,patient\na.png,\n")
-    assert typed(cells, {"file": "str", "patient": "str"})["patient"].tolist() == [""]
+def test_patient_may_be_empty() -> None:
+    cells = parse_csv(b"file,patient\na.png,\n")
+    assert typed_columns(cells, {"file": "str", "patient": "str"})["patient"].tolist() == [""]
 
 
 cells = st.text(st.sampled_from('ab,"\r\n\0 '), max_size=3)
 
 
 @given(st.lists(st.lists(cells, min_size=1, max_size=3)), st.booleans())
-def test_the_quick_way_finds_what_the_careful_one_finds(rows: list[list[str]], quote: bool) -> None:
+def test_fast_parser_agrees_with_the_csv_module(rows: list[list[str]], quote: bool) -> None:
     text = "".join(f"{','.join(row)}\n" for row in rows).replace('"', '"' * quote)
     try:
-        careful = dict(_any_cells(text))
+        expected = dict(_parse_any(text))
     except ValueError:
-        careful = None
-    quick = _plain_cells(text) if text.endswith("\n") else None
-    assert quick is None or {head: tuple(cells) for head, cells in quick.items()} == careful
+        expected = None
+    fast = _parse_unquoted(text) if text.endswith("\n") else None
+    assert fast is None or {head: tuple(cells) for head, cells in fast.items()} == expected
 
 
-def test_a_usual_table_is_read_the_quick_way() -> None:
-    assert _plain_cells("a,b\n1,2\n3,4\n") == {"a": ["1", "3"], "b": ["2", "4"]}
+def test_fast_parser_accepts_text_without_quotes() -> None:
+    assert _parse_unquoted("a,b\n1,2\n3,4\n") == {"a": ["1", "3"], "b": ["2", "4"]}
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"))  # pandas leaves it bare
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"))  # pandas does not quote it
 written = st.one_of(st.none(), st.integers(), st.floats(), texts)
 
 

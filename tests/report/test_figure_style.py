@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tests.report.drawing import draw_curves, draw_roc, runs_of
+from tests.report.figure_helpers import draw_curves, draw_roc, read_runs
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.figure_style import PALETTE
-from xray_hpc.report.run_groups import ranked
+from xray_hpc.report.run_groups import rank_runs
 
 
 def test_a_run_has_one_colour_in_all_figures(sweep: SweepPaths) -> None:
-    runs = ranked(runs_of(sweep))
+    runs = rank_runs(read_runs(sweep))
     drawn_all = [draw_curves(runs, what) for what in ("accuracy", "loss", "auc")]
     for figure in (draw_roc(runs), *drawn_all):
         assert figure is not None

@@ -1,4 +1,4 @@
-"""Collecting step by step gives what collecting at once gives, and reads what changed only."""
+"""Tests that merging incrementally equals merging at once, and reads only changed runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.report.synthetic import LUNGS, Drawn, write_run
+from tests.report.fake_runs import THREE_CLASSES, FakeRun, write_run
 from xray_hpc.records.atomic_files import write_json
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.report import incremental_merge
-from xray_hpc.report.incremental_merge import FACTS, FILES, INDEX, RunSource, merge, read_piece
-from xray_hpc.report.merged_tables import BY_RUN
+from xray_hpc.report.incremental_merge import (
+    CACHED_RUNS,
+    FILES,
+    INDEX,
+    RunSource,
+    merge_runs,
+    read_lines,
+)
+from xray_hpc.report.merged_tables import RUN_TABLES
 from xray_hpc.report.read_run import read_run
-from xray_hpc.report.run_cache import facts_of, file_version, run_of
+from xray_hpc.report.run_cache import file_version, run_from_json, run_to_json
 from xray_hpc.report.run_result import RunResult
 
 SMALL = {"validation": 5, "test": 4}
@@ -30,9 +37,12 @@ SMALL = {"validation": 5, "test": 4}
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> SweepPaths:
-    """Runs that tests take copies of: of two classes, of three, without a result, damaged."""
+    """Runs for tests to copy: binary, with three classes, without a result, damaged."""
     sweep = SweepPaths(tmp_path_factory.mktemp("drawn"))
-    two, three = Drawn(epochs=2, images=SMALL), Drawn(epochs=2, images=SMALL, classes=LUNGS)
+    two, three = (
+        FakeRun(epochs=2, images=SMALL),
+        FakeRun(epochs=2, images=SMALL, classes=THREE_CLASSES),
+    )
     write_run(sweep, "cnn", two)
     write_run(sweep, "ft", two, train__learning_rate=0.5)
     write_run(sweep, "lung", three)
@@ -43,8 +53,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> SweepPaths:
 
 @pytest.fixture
 def sweep(drawn: SweepPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepPaths:
-    """All of the runs, whose files have long been the same."""
-    monkeypatch.setattr(incremental_merge, "SETTLED_SECONDS", -3600)
+    """A copy of all runs, whose files count as settled."""
+    monkeypatch.setattr(incremental_merge, "SETTLING_SECONDS", -3600)
     shutil.copytree(drawn.folder, tmp_path / "sweep")
     return SweepPaths(tmp_path / "sweep")
 
@@ -54,36 +64,36 @@ def names(sweep: SweepPaths) -> list[str]:
 
 
 def merged(sweep: SweepPaths, report: Path | None = None) -> dict[str, bytes]:
-    """What the tables are after they were merged once more."""
+    """Merge the runs, and return the tables."""
     folder = report or sweep.report
-    merge(folder, [RunSource(sweep.run(name)) for name in names(sweep)])
-    return {file: (folder / file).read_bytes() for file in BY_RUN}
+    merge_runs(folder, [RunSource(sweep.run(name)) for name in names(sweep)])
+    return {file: (folder / file).read_bytes() for file in RUN_TABLES}
 
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the runs that are read from now on."""
+    """The models of the runs that are read during the test."""
     found: list[str] = []
 
-    def noting(asked: RunSource) -> incremental_merge.Piece:
-        found.append(asked.paths.name.split("-")[0])
-        return read_piece(asked)
+    def recording(source: RunSource) -> incremental_merge.RunLines:
+        found.append(source.paths.name.split("-")[0])
+        return read_lines(source)
 
-    monkeypatch.setattr(incremental_merge, "read_piece", noting)
+    monkeypatch.setattr(incremental_merge, "read_lines", recording)
     return found
 
 
 @settings(max_examples=25, deadline=None)
 @given(steps=st.lists(st.tuples(st.sampled_from("+-~*"), st.integers(0, 9)), max_size=6))
-def test_step_by_step_gives_the_same_bytes_as_at_once(
+def test_incremental_merge_equals_merge_at_once(
     drawn: SweepPaths, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:
-    """``+`` a run is added, ``-`` removed, ``~`` changed, ``*`` the tables are merged."""
+    """``+`` adds a run, ``-`` removes and ``~`` changes one; ``*`` merges the tables."""
     folder = tmp_path_factory.mktemp("steps")
     sweep = SweepPaths(folder)
     sweep.runs.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(incremental_merge, "SETTLED_SECONDS", -3600)
+        patch.setattr(incremental_merge, "SETTLING_SECONDS", -3600)
         for step, number in steps:
             run = sweep.run(names(drawn)[number % len(names(drawn))])
             if step == "*":
@@ -103,7 +113,7 @@ def _change(run: RunPaths, step: str, number: int) -> None:
         path.write_bytes(path.read_bytes().replace(b"0.", b"0.1", 1))
 
 
-def test_only_finished_runs_are_not_read_again(sweep: SweepPaths, read: list[str]) -> None:
+def test_finished_runs_are_not_read_again(sweep: SweepPaths, read: list[str]) -> None:
     first = merged(sweep)
     assert read == ["cnn", "ft", "lung", "tl", "vgg"]
     read.clear()
@@ -111,29 +121,29 @@ def test_only_finished_runs_are_not_read_again(sweep: SweepPaths, read: list[str
     assert read == ["tl", "vgg"]
 
 
-def test_a_run_that_was_not_read_is_what_it_was(sweep: SweepPaths) -> None:
-    asked = [RunSource(sweep.run(name)) for name in names(sweep)]
-    once, again = merge(sweep.report, asked), merge(sweep.report, asked)
-    assert list(map(plain, again)) == list(map(plain, once))
-    assert [run.finished for run in again] == [True, True, True, False, False]
+def test_cached_run_equals_the_run_that_was_read(sweep: SweepPaths) -> None:
+    sources = [RunSource(sweep.run(name)) for name in names(sweep)]
+    first, second = merge_runs(sweep.report, sources), merge_runs(sweep.report, sources)
+    assert list(map(plain, second)) == list(map(plain, first))
+    assert [run.finished for run in second] == [True, True, True, False, False]
 
 
 def plain(run: RunResult) -> dict[str, Any]:
-    """A run without arrays, which do not compare."""
+    """Return the fields of a run with arrays as lists, which can be compared."""
     epochs = {name: column.tolist() for name, column in (run.epochs or {}).items()}
     curves = {split: points.tolist() for split, points in run.curves.items()}
     return vars(run) | {"epochs": epochs, "curves": curves}
 
 
-def test_a_removed_run_takes_its_rows_along(sweep: SweepPaths) -> None:
+def test_rows_of_a_removed_run_are_removed(sweep: SweepPaths) -> None:
     merged(sweep)
-    (gone,) = (name for name in names(sweep) if name.startswith("ft"))
-    shutil.rmtree(sweep.run(gone).folder)
-    assert not any(gone.encode() in table for table in merged(sweep).values())
+    (removed,) = (name for name in names(sweep) if name.startswith("ft"))
+    shutil.rmtree(sweep.run(removed).folder)
+    assert not any(removed.encode() in table for table in merged(sweep).values())
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["rewritten", "replaced"])
-def test_a_file_of_the_same_size_and_time_is_another(
+def test_rewritten_file_of_equal_size_and_mtime_is_read_again(
     sweep: SweepPaths, read: list[str], *, replaced: bool
 ) -> None:
     merged(sweep)
@@ -149,24 +159,24 @@ def test_a_file_of_the_same_size_and_time_is_another(
     assert "ft" in read
 
 
-def test_what_has_just_changed_is_looked_at_again(
+def test_recently_changed_runs_are_read_again(
     sweep: SweepPaths, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another change in the same tick of the clock would not show."""
-    monkeypatch.setattr(incremental_merge, "SETTLED_SECONDS", 3600)
+    """A second change within the resolution of the clock would not be noticed."""
+    monkeypatch.setattr(incremental_merge, "SETTLING_SECONDS", 3600)
     merged(sweep)
     read.clear()
     merged(sweep)
     assert len(read) == 5
 
 
-def _older(sweep: SweepPaths) -> None:
+def _set_other_code_version(sweep: SweepPaths) -> None:
     index = json.loads((sweep.report / INDEX).read_text())
-    write_json(sweep.report / INDEX, index | {"code": "of another version"})
+    write_json(sweep.report / INDEX, index | {"code": "another version"})
 
 
-def _foreign(sweep: SweepPaths) -> None:
-    """The report of a copy of the sweep, in which a number is another."""
+def _replace_by_copy(sweep: SweepPaths) -> None:
+    """Replace the report by a copy in which a number differs."""
     other = sweep.report.rename(sweep.report.with_name("other"))
     shutil.copytree(other, sweep.report)
     path = sweep.report / "scores.csv"
@@ -174,10 +184,10 @@ def _foreign(sweep: SweepPaths) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "invalidate",
     [
-        pytest.param(_older, id="older"),
-        pytest.param(_foreign, id="foreign"),
+        pytest.param(_set_other_code_version, id="other code"),
+        pytest.param(_replace_by_copy, id="copy"),
         *(
             pytest.param(lambda sweep, file=file: (sweep.report / file).unlink(), id=f"no {file}")
             for file in (*FILES, INDEX)
@@ -190,42 +200,42 @@ def _foreign(sweep: SweepPaths) -> None:
         ),
     ],
 )
-def test_a_report_that_is_not_to_be_trusted_is_made_anew(
-    sweep: SweepPaths, read: list[str], spoil: Any
+def test_invalid_index_causes_all_runs_to_be_read(
+    sweep: SweepPaths, read: list[str], invalidate: Any
 ) -> None:
     whole = merged(sweep)
-    spoil(sweep)
+    invalidate(sweep)
     read.clear()
     assert merged(sweep) == whole
     assert len(read) == 5
 
 
-def test_facts_that_make_no_sense_are_read_anew(sweep: SweepPaths, read: list[str]) -> None:
+def test_invalid_cached_runs_are_read_again(sweep: SweepPaths, read: list[str]) -> None:
     whole = merged(sweep)
     index = json.loads((sweep.report / INDEX).read_text())
-    facts = sweep.report / FACTS
-    facts.write_bytes(b"x" * facts.stat().st_size)
-    index["files"][FILES.index(FACTS)] = file_version(facts)
+    cached = sweep.report / CACHED_RUNS
+    cached.write_bytes(b"x" * cached.stat().st_size)
+    index["files"][FILES.index(CACHED_RUNS)] = file_version(cached)
     write_json(sweep.report / INDEX, index)
     read.clear()
     assert merged(sweep) == whole
     assert len(read) == 5
 
 
-def test_a_config_that_json_would_change_is_not_kept(sweep: SweepPaths) -> None:
+def test_config_that_json_cannot_represent_is_not_cached(sweep: SweepPaths) -> None:
     (name,) = (name for name in names(sweep) if name.startswith("ft"))
     run = sweep.run(name)
-    assert (facts := facts_of(read_run(run)))
-    assert plain(run_of(facts)) == plain(read_run(run).without_tables())
-    for odd in ("{1: a}", "2026-11-22", ".nan", "!!set {a}"):
-        run.config.write_text(f"data: {{list: [{odd}]}}\n")
-        assert facts_of(read_run(run)) is None
+    assert (line := run_to_json(read_run(run)))
+    assert plain(run_from_json(line)) == plain(read_run(run).without_tables())
+    for value in ("{1: a}", "2026-11-22", ".nan", "!!set {a}"):
+        run.config.write_text(f"data: {{list: [{value}]}}\n")
+        assert run_to_json(read_run(run)) is None
 
 
 KILLED = """
 import os, sys; from pathlib import Path
 from xray_hpc.records.paths import SweepPaths
-from xray_hpc.report.incremental_merge import RunSource, merge
+from xray_hpc.report.incremental_merge import RunSource, merge_runs
 sweep, last = SweepPaths(Path(sys.argv[1])), int(sys.argv[2])
 replace, done = os.replace, []
 def dying(*paths):
@@ -233,18 +243,18 @@ def dying(*paths):
     done.append(replace(*paths))
 os.replace = dying
 names = sorted(path.name for path in sweep.runs.iterdir())
-merge(sweep.report, [RunSource(sweep.run(name)) for name in names])
+merge_runs(sweep.report, [RunSource(sweep.run(name)) for name in names])
 """
 
 
 @pytest.mark.parametrize("files", range(5))
-def test_killed_between_two_files_it_leaves_each_old_or_new(sweep: SweepPaths, files: int) -> None:
+def test_kill_between_files_leaves_each_file_old_or_new(sweep: SweepPaths, files: int) -> None:
     old = merged(sweep)
     shutil.rmtree(sweep.run(names(sweep)[0]).folder)
     command = [sys.executable, "-c", KILLED, str(sweep.folder), str(files)]
     assert subprocess.run(command, cwd=Path(__file__).parents[2]).returncode == -signal.SIGKILL
-    left = {file: (sweep.report / file).read_bytes() for file in BY_RUN}
+    left = {file: (sweep.report / file).read_bytes() for file in RUN_TABLES}
     new = merged(sweep, sweep.folder / "anew")
-    assert all(left[file] in (old[file], new[file]) for file in BY_RUN)
-    assert sum(left[file] == new[file] for file in BY_RUN) == max(min(files, 4) - 1, 0)
+    assert all(left[file] in (old[file], new[file]) for file in RUN_TABLES)
+    assert sum(left[file] == new[file] for file in RUN_TABLES) == max(min(files, 4) - 1, 0)
     assert merged(sweep) == new

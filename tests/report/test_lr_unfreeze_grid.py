@@ -1,4 +1,4 @@
-"""Where runs lie on the grid of learning rates and unfreeze depths."""
+"""Tests of the grid of learning rates and unfreeze depths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.run_folders import run_metrics
-from xray_hpc.report.lr_unfreeze_grid import PANELS, Cell, Panel, grid
+from xray_hpc.report.lr_unfreeze_grid import MAX_PANELS, Cell, Panel, lr_unfreeze_grid
 from xray_hpc.report.run_result import RunResult
 
 
@@ -26,44 +26,44 @@ def run(depth: Any, rate: Any, auc: float | None = 0.9, **others: Any) -> RunRes
 SQUARE = [run(2, 1e-5, 0.8), run(2, 1e-4, 0.7), run(13, 1e-5, 0.9), run(13, 1e-4, 0.6)]
 
 
-def test_a_cell_has_the_mean_of_its_runs() -> None:
-    found = grid([*SQUARE, run(2, 1e-5, 0.6)])
-    assert found is not None
-    assert (found.depths, found.rates) == ([2, 13], [1e-5, 1e-4])
-    (panel,) = found.panels
+def test_cell_is_the_mean_of_its_runs() -> None:
+    grid = lr_unfreeze_grid([*SQUARE, run(2, 1e-5, 0.6)])
+    assert grid is not None
+    assert (grid.depths, grid.rates) == ([2, 13], [1e-5, 1e-4])
+    (panel,) = grid.panels
     assert panel.title == "ft"
     cells = {(cell.depth, cell.rate): (cell.auc, cell.runs) for cell in panel.cells}
     assert cells[2, 1e-5] == (pytest.approx(0.7), 2)
     assert cells[13, 1e-4] == (0.6, 1)
 
 
-def test_a_cell_without_a_finished_run_is_not_there() -> None:
-    found = grid([*SQUARE[:3], run(13, 1e-4, None)])
-    assert found is not None
-    assert [(cell.depth, cell.rate) for cell in found.panels[0].cells] == [
+def test_cell_without_a_metric_is_absent() -> None:
+    grid = lr_unfreeze_grid([*SQUARE[:3], run(13, 1e-4, None)])
+    assert grid is not None
+    assert [(cell.depth, cell.rate) for cell in grid.panels[0].cells] == [
         *((2, 1e-5), (2, 1e-4), (13, 1e-5)),
     ]
 
 
 @pytest.mark.parametrize("runs", [SQUARE[:2], SQUARE[::2], [], [run("2", 1e-5), *SQUARE[:2]]])
-def test_one_axis_is_no_grid(runs: list[RunResult]) -> None:
-    assert grid(runs) is None
+def test_single_axis_has_no_grid(runs: list[RunResult]) -> None:
+    assert lr_unfreeze_grid(runs) is None
 
 
-def test_the_best_of_equal_cells_has_the_least_depth_and_rate() -> None:
+def test_best_cell_breaks_ties_by_depth_then_rate() -> None:
     cells = [Cell(13, 1e-5, 0.9, 1), Cell(2, 1e-4, 0.9, 1), Cell(2, 1e-5, 0.9, 1)]
     assert Panel("ft", cells).best == cells[2]
 
 
-def test_of_many_panels_those_with_the_best_cells_are_left_best_first() -> None:
-    sizes = range(PANELS + 2)
+def test_grid_keeps_the_best_panels_in_order() -> None:
+    sizes = range(MAX_PANELS + 2)
     runs = [
         run(depth, rate, size / 100, **{"train.batch_size": size})
         for size in sizes
         for depth, rate in ((2, 1e-5), (13, 1e-4))
     ]
-    found = grid(runs)
-    assert found is not None
-    assert [panel.title for panel in found.panels] == [
+    grid = lr_unfreeze_grid(runs)
+    assert grid is not None
+    assert [panel.title for panel in grid.panels] == [
         f"ft, batch_size {size}" for size in reversed(sizes[2:])
     ]

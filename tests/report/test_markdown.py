@@ -1,4 +1,4 @@
-"""Markdown that shows text as it is, whatever it holds."""
+"""Tests of Markdown escaping, links and tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xray_hpc.report.markdown import escape, link, table
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "escaped"),
     [
         ("learning_rate", "learning_rate"),
         ("_private_", r"\_private\_"),
@@ -18,15 +18,15 @@ from xray_hpc.report.markdown import escape, link, table
         ("two\nlines", "two lines"),
     ],
 )
-def test_markdown_shows_text_unchanged(text: str, shown: str) -> None:
-    assert escape(text) == shown
+def test_escape_special_characters(text: str, escaped: str) -> None:
+    assert escape(text) == escaped
 
 
-def test_links_survive_odd_names() -> None:
+def test_link_quotes_special_characters() -> None:
     assert link("a b", "../runs/a (b)|c/log") == "[a b](../runs/a%20%28b%29%7Cc/log)"
 
 
-def test_a_table_aligns_its_first_columns_left() -> None:
+def test_table_aligns_first_columns_left() -> None:
     assert table(["a|b", "n", "m"], [["x", "1", "2"]], left=2) == (
         "| a\\|b | n | m |\n| --- | --- | --: |\n| x | 1 | 2 |"
     )

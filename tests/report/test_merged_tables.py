@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing doubled when records are merged."""
+"""Tests that merging records neither loses nor duplicates rows."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.report.synthetic import LUNGS, PNEUMONIA, Drawn, plan, write_run
+from tests.report.fake_runs import PNEUMONIA, THREE_CLASSES, FakeRun, write_run
+from tests.report.fake_sweeps import write_ledger
 from tests.run_folders import run_metrics
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_record import RunRecord
-from xray_hpc.report.csv_columns import csv_lines, height
+from xray_hpc.report.csv_columns import csv_lines, row_count
 from xray_hpc.report.merged_tables import (
-    BY_RUN,
     CLASS_COLUMNS,
+    RUN_TABLES,
     class_rows,
-    lines_of,
+    csv_text,
     long_scores,
+    run_lines,
     runs_rows,
-    table_text,
 )
 from xray_hpc.report.read_run import read_run
 from xray_hpc.report.run_result import RunResult
@@ -36,27 +37,30 @@ Rows = list[dict[str, str]]
 
 
 def rows(path: Path) -> Rows:
-    return rows_in(path.read_text())
+    return parse_rows(path.read_text())
 
 
-def rows_in(text: str) -> Rows:
+def parse_rows(text: str) -> Rows:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def merged(file: str, runs: Iterable[RunResult]) -> Rows:
-    """What the table ``file`` has of these runs."""
-    head = csv_lines([name] for name in BY_RUN[file])
-    return rows_in((head + b"".join(lines_of(run)[file] for run in runs)).decode())
+    """Return the rows of the table ``file`` for these runs."""
+    head = csv_lines([name] for name in RUN_TABLES[file])
+    return parse_rows((head + b"".join(run_lines(run)[file] for run in runs)).decode())
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> SweepPaths:
     sweep = SweepPaths(tmp_path_factory.mktemp("small") / "sweep")
     images = {"validation": 12, "test": 11}
-    two, three = Drawn(epochs=3, images=images), Drawn(epochs=3, images=images, classes=LUNGS)
+    two, three = (
+        FakeRun(epochs=3, images=images),
+        FakeRun(epochs=3, images=images, classes=THREE_CLASSES),
+    )
     drawn = {"cnn": two, "tl": two, "lung": three}
-    runs = [write_run(sweep, model, of_model) for model, of_model in drawn.items()]
-    plan(sweep, {run.name: [] for run in runs})
+    runs = [write_run(sweep, model, fake) for model, fake in drawn.items()]
+    write_ledger(sweep, {run.name: [] for run in runs})
     return sweep
 
 
@@ -105,7 +109,7 @@ def test_every_row_of_every_readable_file_is_merged_once(
 
 
 def long_rows(run: RunPaths, model: str, split: str) -> Rows:
-    """What scores.csv must hold of a run's own table: its positive class only metrics name."""
+    """Return the expected rows of scores.csv; only metrics name the positive class."""
     positive = PNEUMONIA if run.metrics.exists() else ""
     found = []
     for row in rows(run.scores(model, split)):
@@ -114,7 +118,7 @@ def long_rows(run: RunPaths, model: str, split: str) -> Rows:
             scores = {"y_true": row["y_true"], "y_scores": row["y_scores"]}
             found.append({"class": positive, **image, **scores})
             continue
-        for label, name in enumerate(LUNGS):
+        for label, name in enumerate(THREE_CLASSES):
             truth = str(int(int(row["y_true"]) == label))
             scores = {"y_true": truth, "y_scores": row[f"y_scores_{name}"]}
             found.append({"class": name, **image, **scores})
@@ -136,55 +140,57 @@ def test_scores_of_many_classes_come_back_from_their_long_form(
     for i, name in enumerate(classes):
         wide[f"y_scores_{name}"] = drawn[:, i]
     long = long_scores(wide, classes)
-    assert height(long) == len(labels) * len(classes)
+    assert row_count(long) == len(labels) * len(classes)
     assert long["class"].tolist() == classes * len(labels)
     assert long["y_scores"].reshape(-1, 4).tolist() == drawn.tolist()
     assert long["y_true"].reshape(-1, 4).argmax(axis=1).tolist() == labels
     assert long["y_true"].sum() == len(labels)
 
 
-def test_the_average_curves_stand_beside_the_classes(small: SweepPaths) -> None:
+def test_roc_table_includes_average_curves(small: SweepPaths) -> None:
     points = merged("roc.csv", [read_run(small.run(path.name)) for path in small.runs.iterdir()])
     found = {
         row["model"]: {p["class"] for p in points if p["model"] == row["model"]} for row in points
     }
     averages = {"macro average", "micro average"}
-    assert found == {"cnn": {PNEUMONIA}, "tl": {PNEUMONIA}, "lung": {*LUNGS, *averages}}
+    assert found == {"cnn": {PNEUMONIA}, "tl": {PNEUMONIA}, "lung": {*THREE_CLASSES, *averages}}
 
 
-def test_a_run_without_files_adds_nothing() -> None:
+def test_run_without_files_has_no_lines() -> None:
     run = RunResult("ft-1", "ft", "missing")
-    assert not any(lines_of(run).values())
-    assert table_text(CLASS_COLUMNS, class_rows([run])) == ",".join(CLASS_COLUMNS) + "\n"
+    assert not any(run_lines(run).values())
+    assert csv_text(CLASS_COLUMNS, class_rows([run])) == ",".join(CLASS_COLUMNS) + "\n"
 
 
-def text_of(runs: list[RunResult]) -> str:
-    """``runs.csv`` of these runs."""
+def runs_csv(runs: list[RunResult]) -> str:
+    """Return ``runs.csv`` of these runs."""
     rows = runs_rows(runs)
-    return table_text(list(rows[0]), rows)
+    return csv_text(list(rows[0]), rows)
 
 
-def test_missing_stays_empty_and_zero_stays_zero() -> None:
+def test_missing_values_are_empty_and_zeros_are_kept() -> None:
     record = RunRecord("ft-1", "s", "ft", restarts=0)
     metrics = run_metrics(test={"auc": None, "false_negatives": 0}, best_epoch=0)
-    (row,) = rows_in(text_of([RunResult("ft-1", "ft", "finished", record=record, metrics=metrics)]))
+    (row,) = parse_rows(
+        runs_csv([RunResult("ft-1", "ft", "finished", record=record, metrics=metrics)])
+    )
     zero = {key for key, value in row.items() if value == "0"}
     assert zero == {"best_epoch", "test_false_negatives", "restarts", "attempts"}
     assert {row[key] for key in ("test_auc", "test_f1", "seconds", "node", "error")} == {""}
 
 
-def test_whole_numbers_stay_whole_beside_empty_cells() -> None:
+def test_integers_stay_integers_beside_empty_cells() -> None:
     metrics = run_metrics(epochs=10)
     runs = [
         RunResult("ft-1", "ft", "finished", config={"model.unfreeze": 4}, metrics=metrics),
         RunResult("cnn-2", "cnn", "finished", config={"model.unfreeze": None}),
     ]
-    assert table_text(["model.unfreeze", "epochs"], runs_rows(runs)) == (
+    assert csv_text(["model.unfreeze", "epochs"], runs_rows(runs)) == (
         "model.unfreeze,epochs\n4,10\n,\n"
     )
 
 
-def test_a_run_that_never_began_shows_what_was_planned() -> None:
+def test_run_without_a_config_shows_its_planned_overrides() -> None:
     runs = [
         RunResult("ft-1", "ft", "finished", config={"seed": 1, "train.learning_rate": 1e-3}),
         RunResult("ft-2", "ft", "finished", config={"seed": 2, "train.learning_rate": 1e-4}),
@@ -194,20 +200,20 @@ def test_a_run_that_never_began_shows_what_was_planned() -> None:
     assert found == [(1e-3, 1), (1e-4, 2), ("1e-05", None)]
 
 
-def test_what_a_run_used_has_columns(small: SweepPaths) -> None:
+def test_resource_usage_has_columns(small: SweepPaths) -> None:
     (run,) = (read_run(small.run(path.name)) for path in small.runs.glob("lung-*"))
     (row,) = runs_rows([run])
-    assert {key: row[key] for key in ("attempts", "waiting_seconds", "gpu_use", "cpu_use")} == {
-        **{"attempts": 1, "waiting_seconds": 60, "gpu_use": 0.62, "cpu_use": 0.5}
+    assert {key: row[key] for key in ("attempts", "queue_seconds", "gpu_use", "cpu_use")} == {
+        **{"attempts": 1, "queue_seconds": 60, "gpu_use": 0.62, "cpu_use": 0.5}
     }
-    assert (row["peak_memory_mb"], row["asked_memory_mb"]) == (4096, 16384)
+    assert (row["peak_memory_mb"], row["requested_memory_mb"]) == (4096, 16384)
     assert row["gpu_hours"] == pytest.approx(100 / 3600)
     assert row["failure"] is None
 
 
-def test_the_table_survives_a_round_trip(small: SweepPaths, tmp_path: Path) -> None:
+def test_runs_csv_survives_a_round_trip(small: SweepPaths, tmp_path: Path) -> None:
     runs = [read_run(small.run(path.name)) for path in sorted(small.runs.iterdir())]
-    (tmp_path / "runs.csv").write_text(text_of(runs))
+    (tmp_path / "runs.csv").write_text(runs_csv(runs))
     back = pd.read_csv(tmp_path / "runs.csv")
     for run, auc in zip(runs, back["validation_auc"], strict=True):
         metrics = json.loads(small.run(run.name).metrics.read_text())

@@ -1,4 +1,4 @@
-"""Calls in other processes give what they give in this one, whatever happens to the processes."""
+"""Tests that calls in processes return the same results, even if processes die."""
 
 from __future__ import annotations
 
@@ -12,93 +12,95 @@ from pathlib import Path
 import pytest
 
 from xray_hpc.report import process_pool
-from xray_hpc.report.process_pool import WORTH, Pool, available_cpus, spread
+from xray_hpc.report.process_pool import MIN_CALLS, ProcessPool, available_cpus, parallel_map
 
-HERE = Path(__file__).parents[2]
-PATHS = [f"/{i}" for i in range(WORTH + 5)]
+REPOSITORY = Path(__file__).parents[2]
+PATHS = [f"/{i}" for i in range(MIN_CALLS + 5)]
 
 
 @pytest.fixture
-def two(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes, whatever the machine has."""
+def two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the pool use two processes."""
     monkeypatch.setattr(process_pool, "available_cpus", lambda: 2)
 
 
-def size_when_released(given: tuple[str, bytes]) -> int:
+def size_when_released(argument: tuple[str, bytes]) -> int:
     """Wait until a file exists."""
-    while not os.path.exists(given[0]):
+    while not os.path.exists(argument[0]):
         time.sleep(0.01)
-    return len(given[1])
+    return len(argument[1])
 
 
-def test_results_come_in_order(two: None) -> None:
-    assert list(spread(os.path.basename, PATHS)) == [path[1:] for path in PATHS]
+def test_results_are_in_order(two_cpus: None) -> None:
+    assert list(parallel_map(os.path.basename, PATHS)) == [path[1:] for path in PATHS]
 
 
-def test_few_calls_and_one_cpu_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_pool, "Worker", None)
+def test_few_calls_or_one_cpu_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_pool, "WorkerProcess", None)
     monkeypatch.setattr(process_pool, "available_cpus", lambda: 2)
-    assert list(spread(abs, [-1, 2])) == [1, 2]
+    assert list(parallel_map(abs, [-1, 2])) == [1, 2]
     monkeypatch.setattr(process_pool, "available_cpus", lambda: 1)
-    assert list(spread(abs, range(-WORTH, 0))) == list(range(WORTH, 0, -1))
+    assert list(parallel_map(abs, range(-MIN_CALLS, 0))) == list(range(MIN_CALLS, 0, -1))
 
 
-def test_what_a_dead_process_leaves_is_done_here(two: None) -> None:
-    found = spread(os.path.basename, PATHS)
+def test_calls_of_a_killed_process_are_repeated_here(two_cpus: None) -> None:
+    found = parallel_map(os.path.basename, PATHS)
     first = next(found)
     for child in children():
         os.kill(child, signal.SIGKILL)
     assert [first, *found] == [path[1:] for path in PATHS]
 
 
-def test_an_error_of_a_call_is_raised_here(two: None) -> None:
+def test_exception_of_a_call_is_raised_here(two_cpus: None) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
-        list(spread(int, ["1"] * WORTH + ["one"]))
+        list(parallel_map(int, ["1"] * MIN_CALLS + ["one"]))
 
 
-def test_to_begin_waits_for_no_process(two: None, tmp_path: Path) -> None:
-    """A pipe holds little, and a process that sleeps, or is importing yet, reads none of it."""
+def test_map_returns_before_processes_read_their_input(two_cpus: None, tmp_path: Path) -> None:
+    """A pipe's buffer is small, and a process that imports or sleeps does not read it."""
     release = tmp_path / "release"
-    with Pool(size_when_released) as pool:
-        found = pool.begin([(str(release), bytes(10**6))] * 4, worth=2, chunk=1)
+    with ProcessPool(size_when_released) as pool:
+        found = pool.map([(str(release), bytes(10**6))] * 4, min_calls=2, chunk_size=1)
         release.touch()
         assert list(found) == [10**6] * 4
 
 
-def test_a_process_that_was_started_before_is_given_what_is_too_little_for_one(two: None) -> None:
-    others = set(children())  # of tests before this one
-    with Pool(os.path.basename) as pool:
+def test_started_process_is_used_for_few_calls(two_cpus: None) -> None:
+    others = set(children())  # from earlier tests
+    with ProcessPool(os.path.basename) as pool:
         pool.start()
         (started,) = set(children()) - others
-        assert list(pool.begin(["/a", "/b"], chunk=1)) == ["a", "b"]
+        assert list(pool.map(["/a", "/b"], chunk_size=1)) == ["a", "b"]
         assert set(children()) - others == {started}
 
 
-def test_a_process_that_cannot_load_what_it_needs_leaves_its_part_to_this_one(
-    two: None, capfd: pytest.CaptureFixture[str]
+def test_calls_of_a_process_that_fails_to_import_are_repeated_here(
+    two_cpus: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with Pool(os.path.basename, loads="no.such.module") as pool:
+    with ProcessPool(os.path.basename, preload="no.such.module") as pool:
         pool.start()
-        assert list(pool.begin(["/a"])) == ["a"]
+        assert list(pool.map(["/a"])) == ["a"]
     assert capfd.readouterr().err == ""
 
 
-def test_no_process_outlives_its_use(two: None) -> None:
-    others = set(children())  # of tests before this one
-    found = spread(abs, range(WORTH))
+def test_closing_the_results_kills_the_processes(two_cpus: None) -> None:
+    others = set(children())  # from earlier tests
+    found = parallel_map(abs, range(MIN_CALLS))
     next(found)
     assert len(set(children()) - others) == 2
     found.close()
     assert set(children()) <= others
 
 
-def test_a_process_ends_with_the_one_that_started_it() -> None:
+def test_worker_ends_when_its_parent_is_killed() -> None:
     code = (
-        "import os, signal; from xray_hpc.report.process_pool import Worker\n"
-        "worker = Worker(abs); worker.begin([[1]]); worker.next()\n"
+        "import os, signal; from xray_hpc.report.process_pool import WorkerProcess\n"
+        "worker = WorkerProcess(abs); worker.start([[1]]); worker.next_results()\n"
         "print(worker._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY
+    )
     process = Path("/proc") / done.stdout.strip()
     end = time.monotonic() + 30
     while process.exists() and "State:\tZ" not in (process / "status").read_text():
@@ -106,17 +108,18 @@ def test_a_process_ends_with_the_one_that_started_it() -> None:
         time.sleep(0.02)
 
 
-def test_ctrl_c_ends_all_of_it_quietly() -> None:
+def test_ctrl_c_ends_all_processes_quietly() -> None:
     code = (
         "import time; from xray_hpc import cli; from xray_hpc.report import process_pool\n"
         "process_pool.available_cpus = lambda: 2\n"
         "def main():\n"
-        "    for _ in process_pool.spread(time.sleep, [0.01] * 10_000): print('one', flush=True)\n"
+        "    for _ in process_pool.parallel_map(time.sleep, [0.01] * 10_000):\n"
+        "        print('one', flush=True)\n"
         "cli.run(main)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],
-        cwd=HERE,
+        cwd=REPOSITORY,
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -126,13 +129,13 @@ def test_ctrl_c_ends_all_of_it_quietly() -> None:
         process.stdout.readline()
         started = children(process.pid)
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate()
-    assert (process.returncode, said) == (130, "")
+        _, stderr = process.communicate()
+    assert (process.returncode, stderr) == (130, "")
     assert len(started) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
-def test_the_cpus_are_those_of_the_process_and_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_available_cpus_respect_affinity_and_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
     assert available_cpus() == 8
@@ -141,6 +144,6 @@ def test_the_cpus_are_those_of_the_process_and_of_its_job(monkeypatch: pytest.Mo
 
 
 def children(pid: int | str = "self") -> list[int]:
-    """The processes that one started and has not waited for; by default this one."""
-    listed = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for file in listed for child in file.read_text().split()]
+    """Return the child processes of a process, by default of this one."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]

@@ -1,4 +1,4 @@
-"""A run folder in every state it may be found in."""
+"""Tests of reading complete, incomplete and damaged run folders."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.report.synthetic import LUNGS, PNEUMONIA, Drawn, hold, one_attempt, write_run
+from tests.report.fake_runs import (
+    PNEUMONIA,
+    THREE_CLASSES,
+    FakeRun,
+    ended_attempt,
+    hold_lease,
+    write_run,
+)
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.records.run_record import write_record
-from xray_hpc.report.csv_columns import height
+from xray_hpc.report.csv_columns import row_count
 from xray_hpc.report.read_run import flatten, read_run
-from xray_hpc.report.resource_usage import usage
+from xray_hpc.report.resource_usage import resource_usage
 
-Spoil = Callable[[RunPaths], object]
+Damage = Callable[[RunPaths], object]
 
 
 @pytest.fixture
@@ -32,32 +39,32 @@ def run(tmp_path: Path) -> RunPaths:
 
 
 @pytest.fixture
-def lung(tmp_path: Path) -> RunPaths:
-    """A run of three classes."""
-    return write_run(SweepPaths(tmp_path), "lung", Drawn(classes=LUNGS))
+def three_class_run(tmp_path: Path) -> RunPaths:
+    """A finished run with three classes."""
+    return write_run(SweepPaths(tmp_path), "lung", FakeRun(classes=THREE_CLASSES))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
-    """A finished run that tests copy before they spoil it."""
+    """A finished run for tests to copy and damage."""
     folder = tmp_path_factory.mktemp("whole")
     return write_run(
-        SweepPaths(folder), "cnn", Drawn(epochs=3, images={"validation": 9, "test": 7})
+        SweepPaths(folder), "cnn", FakeRun(epochs=3, images={"validation": 9, "test": 7})
     )
 
 
 def results(paths: RunPaths) -> list[Path]:
-    """Every file that a finished run owes to the report."""
+    """Return the files that the report needs of a finished run."""
     tables = [paths.accuracy("cnn"), paths.loss("cnn"), paths.auc("cnn")]
     tables += [table("cnn", split) for split in SPLITS for table in (paths.scores, paths.roc)]
     return [paths.config, paths.metrics, *tables]
 
 
-def test_a_finished_run_is_read_whole(run: RunPaths) -> None:
+def test_read_finished_run(run: RunPaths) -> None:
     read = read_run(run)
     assert (read.status, read.error, read.finished) == ("finished", None, True)
     assert read.config["train.learning_rate"] == 0.001
-    assert read.measure("test", "images") == height(read.scores["test"]) == 80
+    assert read.metric("test", "images") == row_count(read.scores["test"]) == 80
     assert read.epochs is not None
     assert list(read.epochs) == [
         *("epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_auc"),
@@ -66,33 +73,33 @@ def test_a_finished_run_is_read_whole(run: RunPaths) -> None:
     assert set(read.roc["test"]["class"]) == {PNEUMONIA}
 
 
-def test_a_run_of_three_classes_is_read_whole(lung: RunPaths) -> None:
-    read = read_run(lung)
+def test_read_run_of_three_classes(three_class_run: RunPaths) -> None:
+    read = read_run(three_class_run)
     assert (read.status, read.error) == ("finished", None)
-    assert read.classes == LUNGS
-    heads = [f"y_scores_{name}" for name in LUNGS]
+    assert read.classes == THREE_CLASSES
+    heads = [f"y_scores_{name}" for name in THREE_CLASSES]
     assert list(read.scores["test"]) == ["file", "patient", "y_true", *heads]
-    assert set(read.roc["test"]["class"]) == {*LUNGS, "micro average", "macro average"}
-    assert read.measure("test", "sensitivity") is None
-    assert list(read.measure("test", "per_class")) == list(LUNGS)
+    assert set(read.roc["test"]["class"]) == {*THREE_CLASSES, "micro average", "macro average"}
+    assert read.metric("test", "sensitivity") is None
+    assert list(read.metric("test", "per_class")) == list(THREE_CLASSES)
 
 
-def test_without_metrics_the_scores_themselves_name_the_classes(lung: RunPaths) -> None:
-    lung.metrics.unlink()
-    read = read_run(lung)
+def test_classes_are_read_from_scores_without_metrics(three_class_run: RunPaths) -> None:
+    three_class_run.metrics.unlink()
+    read = read_run(three_class_run)
     assert read.error == "metrics.json is missing"
-    assert list(read.scores["test"])[3:] == [f"y_scores_{name}" for name in LUNGS]
+    assert list(read.scores["test"])[3:] == [f"y_scores_{name}" for name in THREE_CLASSES]
     assert "macro average" in set(read.roc["test"]["class"])
 
 
-def test_classes_may_have_commas_and_quotes(tmp_path: Path) -> None:
+def test_class_names_may_contain_commas_and_quotes(tmp_path: Path) -> None:
     odd = ('Covid, "PCR"', "Normal", "y_scores")
-    read = read_run(write_run(SweepPaths(tmp_path), "lung", Drawn(classes=odd)))
+    read = read_run(write_run(SweepPaths(tmp_path), "lung", FakeRun(classes=odd)))
     assert read.finished
     assert list(read.scores["test"])[3:] == [f"y_scores_{name}" for name in odd]
 
 
-def test_an_undefined_auc_of_an_epoch_is_an_empty_cell(run: RunPaths) -> None:
+def test_undefined_auc_of_an_epoch_is_nan(run: RunPaths) -> None:
     table = pd.read_csv(run.auc("cnn"))
     table.loc[2, "val_auc"] = float("nan")
     write_csv(run.auc("cnn"), table)
@@ -102,12 +109,12 @@ def test_an_undefined_auc_of_an_epoch_is_an_empty_cell(run: RunPaths) -> None:
     assert np.isnan(read.epochs["val_auc"]).tolist() == [i == 2 for i in range(8)]
 
 
-def test_what_was_planned_stands_for_a_run_that_is_missing(tmp_path: Path) -> None:
+def test_missing_run_has_its_planned_overrides(tmp_path: Path) -> None:
     read = read_run(SweepPaths(tmp_path).run("ft-00000000"), ["model=ft", "++seed=2", "~data"])
     assert read.overrides == {"model": "ft", "seed": "2"}
 
 
-def test_numbers_keep_every_digit(run: RunPaths) -> None:
+def test_numbers_are_read_exactly(run: RunPaths) -> None:
     value = 0.1234567890123456789
     table = pd.DataFrame({"epoch": range(8), "train_loss": value, "val_loss": 1e-300})
     write_csv(run.loss("cnn"), table)
@@ -117,7 +124,7 @@ def test_numbers_keep_every_digit(run: RunPaths) -> None:
     assert read.epochs["val_loss"].tolist() == [1e-300] * 8
 
 
-def test_names_that_look_like_missing_values_stay_names(run: RunPaths) -> None:
+def test_text_that_looks_like_a_missing_value_is_kept(run: RunPaths) -> None:
     path = run.scores("cnn", "test")
     table = pd.read_csv(path).assign(file='NA, "null".jpeg', patient="nan")
     write_csv(path, table)
@@ -126,36 +133,34 @@ def test_names_that_look_like_missing_values_stay_names(run: RunPaths) -> None:
     assert set(scores["patient"]) == {"nan"}
 
 
-def test_a_planned_run_without_a_folder_is_missing(tmp_path: Path) -> None:
+def test_planned_run_without_a_folder_is_missing(tmp_path: Path) -> None:
     read = read_run(SweepPaths(tmp_path).run("ft-00000000"))
-    assert (read.model, read.status, read.error) == ("ft", "missing", "there is no folder")
+    assert (read.model, read.status, read.error) == ("ft", "missing", "folder is missing")
 
 
-def test_a_folder_without_a_record_is_missing(tmp_path: Path) -> None:
+def test_folder_without_a_record_is_missing(tmp_path: Path) -> None:
     paths = SweepPaths(tmp_path).run("ft-00000000")
     paths.folder.mkdir(parents=True)
-    assert read_run(paths).error == "there is no run.json"
+    assert read_run(paths).error == "run.json is missing"
 
 
 @pytest.mark.parametrize("status", ["created", "running", "interrupted"])
-def test_an_unfinished_run_is_not_damaged_by_what_it_has_not_written(
-    tmp_path: Path, status: str
-) -> None:
+def test_unfinished_run_without_results_is_not_damaged(tmp_path: Path, status: str) -> None:
     paths = write_run(SweepPaths(tmp_path), "tl", status=status)
     if status == "running":
-        hold(paths)
+        hold_lease(paths)
     read = read_run(paths)
     assert (read.status, read.error, read.metrics, read.scores) == (status, None, None, {})
     assert (read.epochs is None) == (status == "created")
 
 
-def test_a_failed_run_says_why_in_one_line(tmp_path: Path) -> None:
+def test_failed_run_has_a_one_line_error(tmp_path: Path) -> None:
     error = {"type": "ValueError", "message": "no such\nlayer"}
     paths = write_run(SweepPaths(tmp_path), "tl", status="failed", record={"error": error})
     assert read_run(paths).error == "ValueError: no such layer"
 
 
-def test_a_diverged_loss_is_an_empty_cell_and_no_damage(run: RunPaths) -> None:
+def test_diverged_loss_is_nan_and_not_damage(run: RunPaths) -> None:
     table = pd.read_csv(run.loss("cnn"))
     table.loc[3:, "train_loss"] = float("nan")
     write_csv(run.loss("cnn"), table)
@@ -165,23 +170,23 @@ def test_a_diverged_loss_is_an_empty_cell_and_no_damage(run: RunPaths) -> None:
     assert np.isnan(read.epochs["train_loss"]).sum() == 5
 
 
-def test_one_class_only_leaves_the_roc_and_the_auc_empty(run: RunPaths) -> None:
+def test_split_with_one_class_has_no_roc_and_auc(run: RunPaths) -> None:
     points = {"fpr": [None, None], "tpr": [0.0, 1.0], "thresholds": [float("inf"), 0.2]}
     write_csv(run.roc("cnn", "test"), pd.DataFrame(points))
     change_json(run.metrics, lambda value: value["test"].update(auc=None, specificity=None))
     read = read_run(run)
     assert read.finished
-    assert read.measure("test", "auc") is None
+    assert read.metric("test", "auc") is None
 
 
-def test_a_deleted_model_is_no_damage(run: RunPaths) -> None:
+def test_deleted_model_is_not_damage(run: RunPaths) -> None:
     assert not run.model.exists()
     assert read_run(run).finished
 
 
 @settings(max_examples=40, deadline=None)
 @given(removed=st.sets(st.integers(0, 8)))
-def test_whatever_is_missing_is_named_and_the_rest_is_read(
+def test_missing_files_are_named_and_the_others_are_read(
     whole: RunPaths, tmp_path_factory: pytest.TempPathFactory, removed: set[int]
 ) -> None:
     copy = RunPaths(tmp_path_factory.mktemp("copy") / whole.name)
@@ -203,7 +208,7 @@ def test_whatever_is_missing_is_named_and_the_rest_is_read(
 
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_a_table_cut_anywhere_is_damage(
+def test_truncated_table_is_damage(
     whole: RunPaths, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     copy = RunPaths(tmp_path_factory.mktemp("copy") / whole.name)
@@ -221,13 +226,13 @@ def test_a_table_cut_anywhere_is_damage(
     garbage=st.binary(max_size=200),
     which=st.integers(0, 9),
 )
-def test_no_content_of_a_file_makes_it_crash(
+def test_arbitrary_file_content_does_not_raise(
     whole: RunPaths, tmp_path_factory: pytest.TempPathFactory, garbage: bytes, which: int
 ) -> None:
     copy = RunPaths(tmp_path_factory.mktemp("copy") / whole.name)
     shutil.copytree(whole.folder, copy.folder)
     [*results(copy), copy.record][which].write_bytes(garbage)
-    assert read_run(copy).status in ("damaged", "finished")  # a config may be any mapping
+    assert read_run(copy).status in ("damaged", "finished")  # any mapping is a valid config
 
 
 def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -243,7 +248,7 @@ def replace_text(path: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("damage", "reason"),
     [
         (lambda run: run.record.write_text("{"), "run.json is not JSON"),
         (lambda run: run.record.write_text("[]"), "run.json holds no JSON object"),
@@ -285,11 +290,11 @@ def replace_text(path: Path, old: str, new: str) -> None:
         ),
         (
             lambda run: replace_text(run.scores("cnn", "test"), "0,0.", "zero,0."),
-            "cnn_test_yscores.csv has a y_true that is no number",
+            "cnn_test_yscores.csv has a y_true that is not a number",
         ),
         (
             lambda run: replace_text(run.scores("cnn", "test"), ".jpeg,", ","),
-            None,  # another name, but a name
+            None,  # a different file name is valid
         ),
         (
             lambda run: replace_text(run.scores("cnn", "test"), ".jpeg,", ".jpeg,a,"),
@@ -297,7 +302,7 @@ def replace_text(path: Path, old: str, new: str) -> None:
         ),
         (
             lambda run: replace_text(run.loss("cnn"), "\n3,", "\n2,"),
-            "cnn_loss_per_epoch.csv does not count its epochs from 0",
+            "cnn_loss_per_epoch.csv does not count epochs from 0",
         ),
         (
             lambda run: replace_text(run.auc("cnn"), "epoch,val_auc", "epoch,auc"),
@@ -313,15 +318,15 @@ def replace_text(path: Path, old: str, new: str) -> None:
         ),
     ],
 )
-def test_damage_is_named(run: RunPaths, spoil: Spoil, reason: str | None) -> None:
-    spoil(run)
+def test_damage_is_reported(run: RunPaths, damage: Damage, reason: str | None) -> None:
+    damage(run)
     read = read_run(run)
     assert read.status == ("finished" if reason is None else "damaged")
     assert (read.error or "").startswith(reason or "")
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("damage", "reason"),
     [
         (
             lambda run: replace_text(run.scores("lung", "test"), "_Normal,", "_Healthy,"),
@@ -344,15 +349,15 @@ def test_damage_is_named(run: RunPaths, spoil: Spoil, reason: str | None) -> Non
         ),
     ],
 )
-def test_damage_of_a_run_of_three_classes_is_named(
-    lung: RunPaths, spoil: Spoil, reason: str
+def test_damage_of_a_run_of_three_classes_is_reported(
+    three_class_run: RunPaths, damage: Damage, reason: str
 ) -> None:
-    spoil(lung)
-    read = read_run(lung)
+    damage(three_class_run)
+    read = read_run(three_class_run)
     assert (read.status, read.error) == ("damaged", reason)
 
 
-def test_damage_of_an_unfinished_run_leaves_its_status(tmp_path: Path) -> None:
+def test_damage_of_an_unfinished_run_keeps_its_status(tmp_path: Path) -> None:
     paths = write_run(SweepPaths(tmp_path), "tl", status="interrupted")
     paths.loss("tl").write_text("epoch,tr")
     read = read_run(paths)
@@ -362,9 +367,9 @@ def test_damage_of_an_unfinished_run_leaves_its_status(tmp_path: Path) -> None:
     assert list(read.epochs) == ["epoch", "train_accuracy", "val_accuracy", "val_auc"]
 
 
-def test_a_table_that_is_an_epoch_ahead_is_read_whole(tmp_path: Path) -> None:
-    """The run was read between two of its files."""
-    paths = write_run(SweepPaths(tmp_path), "tl", Drawn(epochs=3), status="running")
+def test_table_that_is_an_epoch_ahead_is_read(tmp_path: Path) -> None:
+    """The run wrote one of its tables while it was read."""
+    paths = write_run(SweepPaths(tmp_path), "tl", FakeRun(epochs=3), status="running")
     write_csv(paths.auc("tl"), pd.read_csv(paths.auc("tl"))[:2])
     read = read_run(paths)
     assert read.error is None
@@ -373,31 +378,31 @@ def test_a_table_that_is_an_epoch_ahead_is_read_whole(tmp_path: Path) -> None:
     assert np.isnan(read.epochs["val_auc"]).tolist() == [False, False, True]
 
 
-def test_a_run_that_nobody_holds_is_lost_whatever_its_record_says(tmp_path: Path) -> None:
+def test_running_run_without_a_lease_is_lost(tmp_path: Path) -> None:
     paths = write_run(SweepPaths(tmp_path), "tl", status="running")
     assert read_run(paths).status == "lost"
-    hold(paths)
+    hold_lease(paths)
     assert read_run(paths).status == "running"
 
 
-def test_a_run_is_cancelled_by_the_ledger_until_it_starts_again(tmp_path: Path) -> None:
+def test_run_is_cancelled_until_it_starts_again(tmp_path: Path) -> None:
     paths = write_run(SweepPaths(tmp_path), "tl", status="interrupted")
     assert read_run(paths, cancelled="2026-11-23T00:00:00+00:00").status == "cancelled"
     assert read_run(paths, cancelled="2026-11-01T00:00:00+00:00").status == "interrupted"
 
 
-@pytest.mark.parametrize("attempts", [[{"started": 1, "node": "n"}], [{"node": "n"}], ["try"]])
-def test_tries_that_make_no_sense_are_damage(run: RunPaths, attempts: list[Any]) -> None:
+@pytest.mark.parametrize("attempts", [[{"started": 1, "node": "n"}], [{"node": "n"}], ["attempt"]])
+def test_invalid_attempts_are_damage(run: RunPaths, attempts: list[Any]) -> None:
     change_json(run.record, lambda value: value.update(attempts=attempts))
     assert read_run(run).status == "damaged"
 
 
-def test_what_a_run_used_is_read_from_its_tries(run: RunPaths) -> None:
-    assert read_run(run).usage == usage([one_attempt("12_0")])
+def test_usage_is_computed_from_attempts(run: RunPaths) -> None:
+    assert read_run(run).usage == resource_usage([ended_attempt("12_0")])
 
 
 @pytest.mark.parametrize("done", ["3", None, True])
-def test_progress_that_makes_no_sense_is_passed_over(tmp_path: Path, done: Any) -> None:
+def test_invalid_progress_is_ignored(tmp_path: Path, done: Any) -> None:
     paths = write_run(SweepPaths(tmp_path), "tl", status="running")
     progress = TrainingProgress(3, 8, 0, 20.0, 2, 0.7, 0.6, None)
     write_progress(paths, progress)
@@ -414,9 +419,9 @@ def test_flatten_joins_keys_with_dots() -> None:
     }
 
 
-def test_a_record_written_by_a_newer_version_is_read(run: RunPaths) -> None:
+def test_record_with_unknown_keys_is_read(run: RunPaths) -> None:
     change_json(run.record, lambda value: value.update(new_key=1))
     read = read_run(run)
     assert read.finished
     assert read.record is not None
-    write_record(run, read.record)  # what was read can be written
+    write_record(run, read.record)  # the record can be written again

@@ -1,1 +1,1 @@
-"""What a sweep's records add up to: merged tables, figures and the report."""
+"""The sweep report: load the runs' records, compare them, render tables and figures."""

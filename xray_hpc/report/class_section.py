@@ -1,67 +1,69 @@
-"""The report's section on classes: how well each is told from the others, and from which not."""
+"""The report's section on per-class metrics and the most frequent misclassifications."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from xray_hpc.report.formatting import count, ratio
+from xray_hpc.report.formatting import format_integer, format_ratio
 from xray_hpc.report.markdown import escape, table
-from xray_hpc.report.run_groups import Group
+from xray_hpc.report.run_groups import RunGroup
 from xray_hpc.report.run_result import RunResult
 
-FEW = 3  # so many runs of a data set are all shown; of more the best
-MISTAKES = 10
+MAX_RUNS_SHOWN = 3  # of larger groups only the best run is shown
+MAX_CONFUSIONS = 10
 SPLIT = "test"
 
-MEANT = (
-    "Precision is the share of the images called so that are, recall the share of those that are "
-    "that are called so, F1 their harmonic mean; AUC is that of the class against the rest."
+DEFINITIONS = (
+    "Precision = TP / (TP + FP), Recall = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN), each with "
+    "the row's class as positive; AUC is one-vs-rest."
 )
 
 
-def classes_section(found: Sequence[Group]) -> list[str]:
-    """The section's paragraphs: the classes' measures, then what was taken for what."""
-    shown = [run for group in found for run in _few(group)]
-    every = len(shown) == sum(len(group.runs) for group in found)
-    best = "the best run by validation AUC" + (" on each data set" if len(found) > 1 else "")
-    whose = "every run" if every else best
+def class_section(groups: Sequence[RunGroup]) -> list[str]:
+    """Return the section's paragraphs: a table of per-class metrics, then misclassifications."""
+    shown = [run for group in groups for run in _shown_runs(group)]
+    all_shown = len(shown) == sum(len(group.runs) for group in groups)
+    best = "the best run by validation AUC" + (" on each data set" if len(groups) > 1 else "")
     heads = ("run", "class", "images", "precision", "recall", "F1", "AUC")
-    rows = [row for run in shown for row in _classes(run)]
+    rows = [row for run in shown for row in _class_rows(run)]
     parts = [
-        "## Classes",
-        f"How {whose} tells the test images apart. {MEANT}",
+        "## Per-class metrics",
+        f"Metrics of {'every run' if all_shown else best} on the test images. {DEFINITIONS}",
         table(heads, rows, left=2),
     ]
-    for group in found:
-        if not group.two_classes:
-            parts += _mistakes(group.runs[0])
+    for group in groups:
+        if not group.is_binary:
+            parts += _misclassifications(group.runs[0])
     return parts
 
 
-def _few(group: Group) -> Sequence[RunResult]:
-    return group.runs if len(group.runs) <= FEW else group.runs[:1]
+def _shown_runs(group: RunGroup) -> Sequence[RunResult]:
+    return group.runs if len(group.runs) <= MAX_RUNS_SHOWN else group.runs[:1]
 
 
-def _classes(run: RunResult) -> Iterator[list[str]]:
-    for name, of_class in run.measure(SPLIT, "per_class").items():
-        measures = map(ratio, (of_class.precision, of_class.recall, of_class.f1, of_class.auc))
-        yield [escape(run.name), escape(name), count(of_class.images), *measures]
+def _class_rows(run: RunResult) -> Iterator[list[str]]:
+    for name, metrics in run.metric(SPLIT, "per_class").items():
+        ratios = (metrics.precision, metrics.recall, metrics.f1, metrics.auc)
+        cells = [format_integer(metrics.images), *map(format_ratio, ratios)]
+        yield [escape(run.name), escape(name), *cells]
 
 
-def _mistakes(run: RunResult) -> list[str]:
-    """What the run took for what, the most frequent first."""
-    rows = run.measure(SPLIT, "confusion")
-    mistakes = [
-        (-n, run.classes[true], run.classes[called], n / sum(row))
-        for true, row in enumerate(rows)
-        for called, n in enumerate(row)
-        if n and called != true
+def _misclassifications(run: RunResult) -> list[str]:
+    """Return a table of pairs of true and predicted class, most frequent first."""
+    pairs = [
+        (-n, run.classes[true], run.classes[predicted], n / sum(row))
+        for true, row in enumerate(run.metric(SPLIT, "confusion"))
+        for predicted, n in enumerate(row)
+        if n and predicted != true
     ]
-    if not mistakes:
-        return [f"{escape(run.name)} took no test image for another class."]
+    if not pairs:
+        return [f"{escape(run.name)} classified every test image correctly."]
     cells = [
-        [escape(true), escape(called), count(-n), f"{share:.1%}"]
-        for n, true, called, share in sorted(mistakes)[:MISTAKES]
+        [escape(true), escape(predicted), format_integer(-n), f"{share:.1%}"]
+        for n, true, predicted, share in sorted(pairs)[:MAX_CONFUSIONS]
     ]
-    heads = ("true class", "taken for", "images", "of the class")
-    return [f"What {escape(run.name)} took for what:", table(heads, cells, left=2)]
+    heads = ("true class", "predicted class", "images", "share of true class")
+    return [
+        f"Most frequent misclassifications of {escape(run.name)}:",
+        table(heads, cells, left=2),
+    ]

@@ -1,4 +1,4 @@
-"""How every figure of the report looks."""
+"""The common style of the report's figures."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from xray_hpc.text import format_count
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette without its yellow, which is lost on white, and with Paul Tol's wine.
+# The palette of Okabe and Ito, with Paul Tol's wine instead of yellow, which is faint on white.
 PALETTE = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
     *("#E69F00", "#56B4E9", "#000000", "#882255"),
 )
-REST = "#B5B5B5"  # the runs that are not among the named
-OTHERS = 200  # so many of those are drawn; more make a mere stain
-GUIDE = "#8A8A8A"
+OTHER_RUNS_COLOR = "#B5B5B5"
+MAX_OTHER_RUNS = 200  # more lines are indistinguishable
+GUIDE_COLOR = "#8A8A8A"
 DPI = 200
 
-LOOK = {
+RC_PARAMS = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
@@ -52,25 +52,27 @@ LOOK = {
 
 
 @contextmanager
-def look() -> Iterator[None]:
-    """Draw in the report's style, whatever the user's matplotlibrc says."""
-    from matplotlib import style  # takes a second: not where only colours are chosen
+def report_style() -> Iterator[None]:
+    """Apply the report's style, independent of the user's matplotlibrc."""
+    from matplotlib import style  # takes a second to import; callers may only want colors
 
-    with style.context(["default", LOOK]):
+    with style.context(["default", RC_PARAMS]):
         yield
 
 
 def run_colors(runs: Sequence[RunResult]) -> dict[str, str]:
-    """A colour for each of the first ``len(PALETTE)`` runs, by name, for every figure."""
+    """Assign a color to each of the first ``len(PALETTE)`` runs, by name."""
     return {run.name: color for run, color in zip(runs, PALETTE, strict=False)}
 
 
-def rest_label(drawn: int) -> str:
-    """What a legend calls the runs without a colour."""
-    return format_count(drawn, "other run") if drawn < OTHERS else f"{OTHERS} of the other runs"
+def other_runs_label(drawn: int) -> str:
+    """Return the legend entry of the runs without a color of their own."""
+    if drawn < MAX_OTHER_RUNS:
+        return format_count(drawn, "other run")
+    return f"{MAX_OTHER_RUNS} of the other runs"
 
 
-def square(axes: Axes) -> None:
-    """The unit square of two rates, with equal scales and a little air for the lines."""
+def set_unit_square(axes: Axes) -> None:
+    """Set both axes to 0..1 with equal scales and a small margin for the lines."""
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xticks=ticks, yticks=ticks, aspect="equal")

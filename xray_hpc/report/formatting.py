@@ -1,11 +1,11 @@
-"""Numbers and statuses in words, for the terminal and the report alike."""
+"""Format numbers, statuses and failure reasons for the terminal and the report."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from xray_hpc.report.csv_columns import height
+from xray_hpc.report.csv_columns import row_count
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.text import format_count
 
@@ -13,28 +13,28 @@ STATUSES = (
     *("finished", "running", "created", "interrupted", "cancelled", "failed", "lost"),
     *("damaged", "missing"),
 )
-UNEXPLAINED = {
+DEFAULT_REASONS = {
     "running": "running",
     "created": "not started",
-    "interrupted": "stopped before its end",
+    "interrupted": "stopped before it finished",
     "cancelled": "cancelled",
-    "lost": "nothing runs it any more",
-    "failed": "failed, and left no reason",
+    "lost": "no process holds the run",
+    "failed": "failed without an error message",
 }
 
 
-def ratio(value: float | None) -> str:
-    """Three decimals; ``-`` for what is undefined."""
+def format_ratio(value: float | None) -> str:
+    """Format with three decimals; ``-`` if undefined."""
     return "-" if value is None else f"{value:.3f}"
 
 
-def count(value: float | None) -> str:
-    """A whole number with thousands separated; ``-`` for what is not known."""
+def format_integer(value: float | None) -> str:
+    """Format an integer with thousands separators; ``-`` if unknown."""
     return "-" if value is None else f"{value:,.0f}"
 
 
-def duration(seconds: float | None) -> str:
-    """Two or three digits in the unit that suits: ``12 s``, ``3.4 min``, ``1.2 h``."""
+def format_duration(seconds: float | None) -> str:
+    """Format a duration with a suitable unit: ``12 s``, ``3.4 min``, ``1.2 h``."""
     if seconds is None:
         return "-"
     if seconds < 100:
@@ -42,80 +42,83 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
-def hours(value: float | None) -> str:
-    """Hours in three digits, with thousands separated: ``0.0251``, ``4.2``, ``1,250``."""
+def format_hours(value: float | None) -> str:
+    """Format hours with three significant digits: ``0.0251``, ``4.2``, ``1,250``."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def memory(mib: float | None) -> str:
-    """MiB in two or three digits, as Slurm has them: ``350M``, ``3.1G``."""
+def format_mib(mib: float | None) -> str:
+    """Format MiB in Slurm's notation: ``350M``, ``3.1G``."""
     if mib is None:
         return "-"
     return f"{mib:.0f}M" if mib < 1024 else f"{mib / 1024:.3g}G"
 
 
-def percent(share: float | None) -> str:
-    """A share in whole percent: ``0.5`` is ``50%``."""
+def format_percent(share: float | None) -> str:
+    """Format a share as a whole percentage: ``50%`` for 0.5."""
     return "-" if share is None else f"{share:.0%}"
 
 
-def causes(counts: Mapping[str, int]) -> str:
-    """Failure classes and how often: ``2 preempted, 1 time limit``; the most frequent first."""
-    said = sorted((-n, name.replace("_", " ")) for name, n in counts.items() if n)
-    return ", ".join(f"{-n:,} {name}" for n, name in said)
+def format_failures(counts: Mapping[str, int]) -> str:
+    """Format counts of failure classes, most frequent first: ``2 preempted, 1 time limit``."""
+    ordered = sorted((-n, name.replace("_", " ")) for name, n in counts.items() if n)
+    return ", ".join(f"{-n:,} {name}" for n, name in ordered)
 
 
-def kept_epoch(run: RunResult) -> str:
-    """Which epoch's weights were kept, counted from 1 for people: ``10 of 10`` is the last."""
+def format_best_epoch(run: RunResult) -> str:
+    """Format the epoch of the final weights, counted from 1: ``10 of 10`` is the last."""
     if run.metrics is None:
         return "- of -"
-    return f"{count(run.metrics.best_epoch + 1)} of {count(run.metrics.epochs)}"
+    return f"{format_integer(run.metrics.best_epoch + 1)} of {format_integer(run.metrics.epochs)}"
 
 
-def misses(run: RunResult, split: str, kind: str) -> str:
-    """The misses among the images that could be missed so: ``3 of 80``.
+def format_errors(run: RunResult, split: str, kind: str) -> str:
+    """Format classification errors with their maximum: ``3 of 80``.
 
-    ``kind`` is ``false_negatives`` (of the positive images) or ``false_positives``.
+    Args:
+        run: a run of two classes.
+        split: ``validation`` or ``test``.
+        kind: ``false_negatives`` (of the positive images) or ``false_positives`` (of the negative).
     """
-    hit = "true_positives" if kind == "false_negatives" else "true_negatives"
-    missed, hits = run.measure(split, kind), run.measure(split, hit)
-    if missed is None or hits is None:
+    complement = "true_positives" if kind == "false_negatives" else "true_negatives"
+    wrong, right = run.metric(split, kind), run.metric(split, complement)
+    if wrong is None or right is None:
         return "-"
-    return f"{count(missed)} of {count(missed + hits)}"
+    return f"{format_integer(wrong)} of {format_integer(wrong + right)}"
 
 
-def standing(runs: Sequence[RunResult]) -> str:
-    """How many runs stand where: ``4 runs: 2 finished, 1 failed, 1 missing``."""
+def status_summary(runs: Sequence[RunResult]) -> str:
+    """Count runs by status: ``4 runs: 2 finished, 1 failed, 1 missing``."""
     counts = Counter(run.status for run in runs)
     parts = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]
     return f"{format_count(len(runs), 'run')}: {', '.join(parts)}"
 
 
-def unfinished(runs: Iterable[RunResult]) -> list[RunResult]:
-    """Runs without a result to compare, in the order given."""
+def unfinished_runs(runs: Iterable[RunResult]) -> list[RunResult]:
+    """Return the runs without a result to compare, in the given order."""
     return [run for run in runs if not run.finished]
 
 
-def reason(run: RunResult) -> str:
-    """Why a run has no result, in one line."""
-    said = run.error or UNEXPLAINED[run.status]
-    before, failure = causes(run.usage.restarts), run.record and run.record.failure
-    attempts = [f"in try {run.usage.attempts} (before it: {before})"] if before else []
+def status_reason(run: RunResult) -> str:
+    """Explain in one line why a run has no result."""
+    reason = run.error or DEFAULT_REASONS[run.status]
+    earlier, failure = format_failures(run.usage.restarts), run.record and run.record.failure
+    attempt = [f"in attempt {run.usage.attempts} (previously {earlier})"] if earlier else []
     if run.status in ("running", "created", "lost"):
-        return ", ".join([said, *_whereabouts(run), *attempts])
+        return ", ".join([reason, *_progress(run), *attempt])
     if failure:
-        return " ".join([failure.replace("_", " "), *attempts]) + f": {said}"
-    return ", ".join([said, *attempts])
+        return " ".join([failure.replace("_", " "), *attempt]) + f": {reason}"
+    return ", ".join([reason, *attempt])
 
 
-def _whereabouts(run: RunResult) -> list[str]:
-    said = []
+def _progress(run: RunResult) -> list[str]:
+    parts = []
     if run.epochs is not None:
-        done, of = height(run.epochs), run.config.get("train.epochs")
-        said.append(f"{done} of {of} epochs" if of else f"{done} epochs")
+        done, planned = row_count(run.epochs), run.config.get("train.epochs")
+        parts.append(f"{done} of {planned} epochs" if planned else f"{done} epochs")
     if run.record:
-        said += [f"on {run.record.node}"] if run.record.node else []
-        said += [f"job {run.record.job_id}"] if run.record.job_id else []
-    return said
+        parts += [f"on {run.record.node}"] if run.record.node else []
+        parts += [f"job {run.record.job_id}"] if run.record.job_id else []
+    return parts

@@ -1,4 +1,4 @@
-"""The map of learning rate and unfreeze depth: where on the grid the best runs lie."""
+"""Draw a heatmap of validation AUC over learning rate and unfreeze depth."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from matplotlib.patches import Rectangle
 
 from xray_hpc.figure_files import escape_dollars
 from xray_hpc.report.lr_unfreeze_grid import Grid, Panel
-from xray_hpc.report.swept_keys import show_value
+from xray_hpc.report.swept_keys import format_value
 
-SIDE = 0.62  # inches, of a cell
+CELL_SIZE = 0.62  # inches
 COLORS = "cividis"
 
 
-def lr_unfreeze_map(grid: Grid | None) -> Figure | None:
-    """Draw the validation AUC over the grid of learning rates and unfreeze depths.
+def lr_unfreeze_heatmap(grid: Grid | None) -> Figure | None:
+    """Draw the validation AUC over the grid; return ``None`` without a grid.
 
-    A cell shows the mean of its runs and, from two on, how many they are; one without a finished
-    run is hatched. The best cell of a panel is bold.
+    A cell shows the mean over its runs, and their number if there are several. Cells without a
+    finished run are hatched; the best cell of a panel is bold.
     """
     if grid is None:
         return None
@@ -35,18 +35,18 @@ def lr_unfreeze_map(grid: Grid | None) -> Figure | None:
     rows = math.ceil(len(grid.panels) / columns)
     figure = Figure(
         figsize=(
-            columns * (SIDE * 1.25 * len(grid.rates) + 0.8) + 1.0,
-            rows * (SIDE * len(grid.depths) + 0.9) + 0.3,
+            columns * (CELL_SIZE * 1.25 * len(grid.rates) + 0.8) + 1.0,
+            rows * (CELL_SIZE * len(grid.depths) + 0.9) + 0.3,
         )
     )
-    places = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax, panel in zip(places, grid.panels, strict=False):
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, panel in zip(axes, grid.panels, strict=False):
         _draw(ax, panel, grid, scale)
         ax.set_title(escape_dollars(panel.title))
-    for ax in places[len(grid.panels) :]:
+    for ax in axes[len(grid.panels) :]:
         ax.set_axis_off()
     colors = matplotlib.cm.ScalarMappable(scale, COLORS)
-    bar = figure.colorbar(colors, ax=list(places), label="Validation AUC", shrink=0.9, aspect=18)
+    bar = figure.colorbar(colors, ax=list(axes), label="Validation AUC", shrink=0.9, aspect=18)
     bar.outline.set_visible(False)
     return figure
 
@@ -58,9 +58,9 @@ def _draw(ax: Axes, panel: Panel, grid: Grid, scale: Normalize) -> None:
         for x, rate in enumerate(grid.rates):
             cell = cells.get((depth, rate))
             if cell is None:
-                absent = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="white", edgecolor="#C8C8C8")
-                absent.set_hatch("////")
-                ax.add_patch(absent)
+                empty = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="white", edgecolor="#C8C8C8")
+                empty.set_hatch("////")
+                ax.add_patch(empty)
                 _write(ax, x, y, "—", backgroundcolor="white")
                 continue
             means[y, x] = cell.auc
@@ -68,20 +68,20 @@ def _draw(ax: Axes, panel: Panel, grid: Grid, scale: Normalize) -> None:
             ink = "white" if scale(cell.auc) < 0.55 else "black"
             bold = "bold" if cell == panel.best else "normal"
             _write(ax, x, y, f"{cell.auc:.3f}{number}", color=ink, weight=bold)
-    ax.set_xticks(range(len(grid.rates)), [show_value(rate) for rate in grid.rates])
-    ax.set_yticks(range(len(grid.depths)), [show_value(depth) for depth in grid.depths])
+    ax.set_xticks(range(len(grid.rates)), [format_value(rate) for rate in grid.rates])
+    ax.set_yticks(range(len(grid.depths)), [format_value(depth) for depth in grid.depths])
     ax.set(xlabel="Learning rate", ylabel="Unfrozen layers")
     ax.grid(visible=False)
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    edges = (np.arange(len(side) + 1) - 0.5 for side in (grid.rates, grid.depths))
-    known = np.ma.masked_invalid(means)
-    mesh = ax.pcolormesh(*edges, known, cmap=COLORS, norm=scale, edgecolors="white", linewidth=1)
+    edges = (np.arange(len(values) + 1) - 0.5 for values in (grid.rates, grid.depths))
+    masked = np.ma.masked_invalid(means)
+    mesh = ax.pcolormesh(*edges, masked, cmap=COLORS, norm=scale, edgecolors="white", linewidth=1)
     mesh.set_zorder(0.5)
     ax.set(xlim=(-0.5, len(grid.rates) - 0.5), ylim=(-0.5, len(grid.depths) - 0.5))
 
 
-def _write(ax: Axes, x: int, y: int, text: str, **how: Any) -> None:
-    written = ax.text(x, y, text, ha="center", va="center", **how)
-    written.set_in_layout(False)  # it is within its cell: not to be measured, a hundred times
+def _write(ax: Axes, x: int, y: int, text: str, **style: Any) -> None:
+    label = ax.text(x, y, text, ha="center", va="center", **style)
+    label.set_in_layout(False)  # within its cell; the layout engine need not measure it

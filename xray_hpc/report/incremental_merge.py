@@ -1,9 +1,9 @@
-"""The tables that hold every run's lines, put together from those of the last report.
+"""Merge the runs' tables, copying the lines of unchanged runs from the previous report.
 
-A finished run whose files are still those that the last report was made of is not read again: its
-lines are copied, and the rest of it comes from ``.facts.jsonl``, one more such file. The file
-``.index.json`` says where which run's lines are. It is of the very files that it was written for,
-and of the code that made them: with any others it counts for nothing, and all runs are read.
+A finished run whose files have not changed since the previous report is not read again. Its lines
+are copied from the previous tables, and everything else is loaded from ``.facts.jsonl``.
+``.index.json`` stores which lines belong to which run. The index is valid only for the exact files
+that it was written with and for unchanged code; otherwise all runs are read.
 """
 
 from __future__ import annotations
@@ -23,22 +23,28 @@ from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import atomic_write, read_json, write_text
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.report.csv_columns import csv_lines
-from xray_hpc.report.merged_tables import BY_RUN, lines_of
-from xray_hpc.report.process_pool import spread
+from xray_hpc.report.merged_tables import RUN_TABLES, run_lines
+from xray_hpc.report.process_pool import parallel_map
 from xray_hpc.report.read_run import read_run
-from xray_hpc.report.run_cache import facts_of, file_version, run_of, signature
+from xray_hpc.report.run_cache import (
+    file_version,
+    folder_signature,
+    run_from_json,
+    run_to_json,
+)
 from xray_hpc.report.run_result import RunResult
 
-FACTS, INDEX = ".facts.jsonl", ".index.json"
-FILES = (*BY_RUN, FACTS)
-# Two changes of a file so soon after each other may have the same time: some clocks are coarse.
-SETTLED_SECONDS = 2.0
-BLOCK = 1 << 20
+CACHED_RUNS, INDEX = ".facts.jsonl", ".index.json"
+FILES = (*RUN_TABLES, CACHED_RUNS)
+# Two changes of a file within the resolution of a file system's clock have the same ctime, so a
+# file that changed this recently is not cached.
+SETTLING_SECONDS = 2.0
+COPY_BLOCK_SIZE = 1 << 20
 
 
 @dataclass(frozen=True)
 class RunSource:
-    """A run to read, and what the ledger says of it: see :func:`read_run`."""
+    """A run folder and the facts of the ledger about it; see :func:`read_run`."""
 
     paths: RunPaths
     planned: Sequence[str] = ()
@@ -46,10 +52,10 @@ class RunSource:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A run without its tables, and its lines of each of ``FILES``.
+class RunLines:
+    """A run without its large tables, and its lines in each of ``FILES``.
 
-    ``signature`` is that of the files it was read from, the last of which had ``changed`` then.
+    ``signature`` identifies the files that were read, the newest of which changed at ``changed``.
     """
 
     run: RunResult
@@ -58,103 +64,117 @@ class Piece:
     changed: float
 
 
-def read_piece(asked: RunSource) -> Piece:
-    """Read a run folder."""
-    signed, changed = signature(asked.paths)  # first: what is changed meanwhile has another
-    run = read_run(asked.paths, asked.planned, asked.cancelled)
-    lines = lines_of(run) | {FACTS: facts_of(run) or b""}
-    return Piece(run.without_tables(), lines, signed, changed)
+def read_lines(source: RunSource) -> RunLines:
+    """Read a run folder and format its lines."""
+    # The signature is taken first, so that a change during reading invalidates it.
+    signature, changed = folder_signature(source.paths)
+    run = read_run(source.paths, source.planned, source.cancelled)
+    lines = run_lines(run) | {CACHED_RUNS: run_to_json(run) or b""}
+    return RunLines(run.without_tables(), lines, signature, changed)
 
 
-def merge(
-    folder: Path, asked: Sequence[RunSource], when_new: Callable[[], None] = lambda: None
+def merge_runs(
+    folder: Path, sources: Sequence[RunSource], on_new_run: Callable[[], None] = lambda: None
 ) -> list[RunResult]:
-    """Write the tables of these runs, in this order, and give the runs without them.
+    """Write the merged tables of the runs to ``folder``, in the given order.
 
-    The scores of the few runs that are being read are held at a time. ``when_new`` is called as
-    soon as a finished run was read that the last report did not have.
+    Only the scores of the few runs that are being read are in memory at a time.
+
+    Args:
+        folder: the report's folder.
+        sources: the runs.
+        on_new_run: called when a finished run was read that the previous report did not have.
+
+    Returns:
+        The runs without their large tables.
     """
     with ExitStack() as stack:
-        last = PreviousReport(folder, stack)
-        recalled = [last.recall(one.paths) for one in asked]
-        missing = [one for one, run in zip(asked, recalled, strict=True) if run is None]
-        read = stack.enter_context(closing(spread(read_piece, missing)))
-        made = [stack.enter_context(atomic_write(folder / file)) for file in FILES]
+        previous = PreviousReport(folder, stack)
+        cached = [previous.load(source.paths) for source in sources]
+        uncached = [source for source, run in zip(sources, cached, strict=True) if run is None]
+        read = stack.enter_context(closing(parallel_map(read_lines, uncached)))
+        paths = [stack.enter_context(atomic_write(folder / file)) for file in FILES]
         tables = [
-            _Table(stack.enter_context(path.open("wb")), last.files.get(file), head_of(file))
-            for path, file in zip(made, FILES, strict=True)
+            _TableWriter(
+                stack.enter_context(path.open("wb")), previous.files.get(file), table_head(file)
+            )
+            for path, file in zip(paths, FILES, strict=True)
         ]
-        settled = os.stat(made[0]).st_ctime - SETTLED_SECONDS  # by the file system's clock
-        runs, places = [], {}
-        for one, run in zip(asked, recalled, strict=True):
-            name = one.paths.name
+        settled = os.stat(paths[0]).st_ctime - SETTLING_SECONDS  # by the file system's clock
+        runs, locations = [], {}
+        for source, run in zip(sources, cached, strict=True):
+            name = source.paths.name
             if run is not None:
-                place = last.places[name]
-                spans = [table.copy(*s) for table, s in zip(tables, place.spans, strict=True)]
-                places[name] = Place(place.signature, spans)
-            else:
-                piece = next(read)
-                run, lines = piece.run, piece.lines
-                if run.finished:
-                    when_new()
+                location = previous.locations[name]
                 spans = [
-                    table.write(lines[file]) for table, file in zip(tables, FILES, strict=True)
+                    table.copy(*span) for table, span in zip(tables, location.spans, strict=True)
                 ]
-                if lines[FACTS] and piece.changed < settled:
-                    places[name] = Place(piece.signature, spans)
+                locations[name] = LineLocation(location.signature, spans)
+            else:
+                new = next(read)
+                run = new.run
+                if run.finished:
+                    on_new_run()
+                spans = [
+                    table.write(new.lines[file]) for table, file in zip(tables, FILES, strict=True)
+                ]
+                if new.lines[CACHED_RUNS] and new.changed < settled:
+                    locations[name] = LineLocation(new.signature, spans)
             runs.append(run)
         for table in tables:
-            table.end()
-    _write_index(folder, places)
+            table.flush()
+    _write_index(folder, locations)
     return runs
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run's lines are: their first byte and the one behind them in each of ``FILES``."""
+class LineLocation:
+    """The byte range ``[start, end)`` of a run's lines in each of ``FILES``."""
 
     signature: str
     spans: Sequence[Sequence[int]]
 
 
 class PreviousReport:
-    """The files of the last report, and ``places``: which of their lines are which run's."""
+    """The files of the previous report, and the locations of each run's lines in them."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.files: dict[str, BinaryIO] = {}
-        self.places: dict[str, Place] = {}
+        self.locations: dict[str, LineLocation] = {}
         try:
             index = read_json(folder / INDEX)
             for file in FILES:
                 self.files[file] = stack.enter_context((folder / file).open("rb"))
             versions = [file_version(folder / file) for file in FILES]
-            if index["code"] == _code() and index["files"] == versions:
-                self.places = {name: Place(*place) for name, place in index["runs"].items()}
+            if index["code"] == _code_digest() and index["files"] == versions:
+                self.locations = {
+                    name: LineLocation(*location) for name, location in index["runs"].items()
+                }
         except (OSError, UserError, LookupError, TypeError, AttributeError):
-            return  # there is none, or none of this code's
+            return  # there is no report, or one of other code
 
-    def recall(self, paths: RunPaths) -> RunResult | None:
-        """The run without its tables; ``None`` where it has to be read."""
-        place = self.places.get(paths.name)
-        if place is None or signature(paths)[0] != place.signature:
+    def load(self, paths: RunPaths) -> RunResult | None:
+        """Return the run without its large tables, or ``None`` if it must be read again."""
+        location = self.locations.get(paths.name)
+        if location is None or folder_signature(paths)[0] != location.signature:
             return None
-        start, end = place.spans[FILES.index(FACTS)]
+        start, end = location.spans[FILES.index(CACHED_RUNS)]
         try:
-            return run_of(os.pread(self.files[FACTS].fileno(), end - start, start))
+            return run_from_json(os.pread(self.files[CACHED_RUNS].fileno(), end - start, start))
         except (ValueError, LookupError, TypeError):
             return None
 
 
-def _write_index(folder: Path, places: Mapping[str, Place]) -> None:
+def _write_index(folder: Path, locations: Mapping[str, LineLocation]) -> None:
     versions = [file_version(folder / file) for file in FILES]
-    runs = {name: [place.signature, place.spans] for name, place in places.items()}
-    index = {"code": _code(), "files": versions, "runs": runs}
+    runs = {name: [location.signature, location.spans] for name, location in locations.items()}
+    index = {"code": _code_digest(), "files": versions, "runs": runs}
     write_text(folder / INDEX, json.dumps(index))
 
 
 @functools.cache
-def _code() -> str:
-    """A digest of the code that reads runs and makes their lines."""
+def _code_digest() -> str:
+    """Return a digest of the code that reads runs and formats their lines."""
     package = Path(__file__).parents[1]
     files = sorted(
         (
@@ -168,47 +188,47 @@ def _code() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def head_of(file: str) -> bytes:
-    """The first line of a table."""
-    return csv_lines([name] for name in BY_RUN.get(file, ()))
+def table_head(file: str) -> bytes:
+    """Return the header line of a table."""
+    return csv_lines([name] for name in RUN_TABLES.get(file, ()))
 
 
-class _Table:
-    """A file that is written of new lines, and of lines of the one that it replaces."""
+class _TableWriter:
+    """Writes a table from new lines and from lines of the table that it replaces."""
 
     def __init__(self, new: BinaryIO, old: BinaryIO | None, head: bytes) -> None:
         self._new = new
         self._old = old
-        self._copied = (0, 0)  # what is to be copied before anything else is written
+        self._pending = (0, 0)  # range of the old file to copy before anything else is written
         self._length = 0
         self.write(head)
 
     def write(self, lines: bytes) -> tuple[int, int]:
-        """Add new lines; where they are then."""
-        self.end()
+        """Append new lines; return their byte range."""
+        self.flush()
         self._new.write(lines)
-        return self._grown(len(lines))
+        return self._advance(len(lines))
 
     def copy(self, start: int, end: int) -> tuple[int, int]:
-        """Add lines of the old file; where they are then."""
-        if start != self._copied[1]:
-            self.end()
-            self._copied = (start, start)
-        self._copied = (self._copied[0], end)
-        return self._grown(end - start)
+        """Append a range of the old file; return its range in the new file."""
+        if start != self._pending[1]:
+            self.flush()
+            self._pending = (start, start)
+        self._pending = (self._pending[0], end)
+        return self._advance(end - start)
 
-    def end(self) -> None:
-        """Copy what is to be copied: lines that follow each other there at once."""
-        start, end = self._copied
-        self._copied = (end, end)
+    def flush(self) -> None:
+        """Copy the pending range; adjacent ranges are copied at once."""
+        start, end = self._pending
+        self._pending = (end, end)
         if start < end and self._old is not None:
             self._old.seek(start)
-            while start < end and (block := self._old.read(min(BLOCK, end - start))):
+            while start < end and (block := self._old.read(min(COPY_BLOCK_SIZE, end - start))):
                 self._new.write(block)
                 start += len(block)
             if start < end:
-                raise OSError(errno.EIO, "a table was cut short while it was read", self._old.name)
+                raise OSError(errno.EIO, "the file was truncated while being read", self._old.name)
 
-    def _grown(self, by: int) -> tuple[int, int]:
-        self._length += by
-        return self._length - by, self._length
+    def _advance(self, length: int) -> tuple[int, int]:
+        self._length += length
+        return self._length - length, self._length

@@ -1,4 +1,4 @@
-"""Learning curves of many runs, in one colour a run."""
+"""Draw the learning curves of many runs, one color per run."""
 
 from __future__ import annotations
 
@@ -13,33 +13,40 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from xray_hpc.figure_files import escape_dollars
-from xray_hpc.report.csv_columns import height
-from xray_hpc.report.figure_style import REST, rest_label
-from xray_hpc.report.roc_figure import draw_rest
+from xray_hpc.report.csv_columns import row_count
+from xray_hpc.report.figure_style import OTHER_RUNS_COLOR, other_runs_label
+from xray_hpc.report.roc_figure import draw_other_runs
 from xray_hpc.report.run_result import Points, RunResult
-from xray_hpc.report.swept_keys import SEED, compared_keys, short, show_value, value
+from xray_hpc.report.swept_keys import (
+    SEED,
+    compared_keys,
+    config_value,
+    format_value,
+    short_name,
+)
 
 DASHED = (0, (3, 2))
-KEPT: dict[str, Any] = {
+BEST_EPOCH: dict[str, Any] = {
     **{"linestyle": "", "marker": "o", "markersize": 6},
     **{"markerfacecolor": "white", "markeredgewidth": 1.6},
 }
 NAMES = {"accuracy": "Accuracy", "loss": "Loss", "auc": "AUC"}
-ONE_PANEL = 4  # so many runs share a panel of learning curves; more are spread over several
-MOST_PANELS = 9
-LOG_SPAN = 30  # a loss that spans so many times its least value is drawn on a log scale
+MAX_RUNS_IN_ONE_PANEL = 4
+MAX_PANELS = 9
+LOG_SCALE_RATIO = 30  # a loss whose maximum exceeds this multiple of its minimum has a log scale
 
 
 def learning_curves(
-    runs: Sequence[RunResult], what: str, colors: Mapping[str, str], labels: Mapping[str, str]
+    runs: Sequence[RunResult], quantity: str, colors: Mapping[str, str], labels: Mapping[str, str]
 ) -> Figure | None:
-    """Draw ``accuracy``, ``loss`` or ``auc`` over the epochs; ``None`` if no run has any.
+    """Draw ``accuracy``, ``loss`` or ``auc`` over the epochs; return ``None`` without data.
 
-    Validation is solid with the kept epoch marked, training (which has no AUC) is dashed. Runs
-    without a colour are thin and grey, validation only. Many runs, and those on different data,
-    get a panel for each model, or for each value of a swept key where there is one model only.
+    Validation curves are solid with the best epoch marked; training curves (there is no training
+    AUC) are dashed. Runs without a color have thin grey validation curves only. Many runs, or runs
+    on different data, are split into a panel per model, or per value of a swept key if all runs
+    have the same model.
     """
-    drawn = [run for run in runs if run.epochs is not None and f"val_{what}" in run.epochs]
+    drawn = [run for run in runs if run.epochs is not None and f"val_{quantity}" in run.epochs]
     if not drawn:
         return None
     panels = _panels(drawn)
@@ -49,28 +56,31 @@ def learning_curves(
     figure = Figure(figsize=size)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for ax, (title, members) in zip(grid, panels.items(), strict=False):
-        rest = [_curve(run, f"val_{what}") for run in members if run.name not in colors]
-        draw_rest(ax, rest)
+        others = [_curve(run, f"val_{quantity}") for run in members if run.name not in colors]
+        draw_other_runs(ax, others)
         for run in members:
             if run.name in colors:
-                _draw(ax, run, what, colors[run.name])
+                _draw(ax, run, quantity, colors[run.name])
         ax.set_title(escape_dollars(title))
     for ax in grid[len(panels) :]:
         ax.set_axis_off()
-    _scale(grid[0], what, drawn, colors)
+    _set_limits(grid[0], quantity, drawn, colors)
     for i, ax in enumerate(grid[: len(panels)]):
         if i % columns == 0:
             log = " (log scale)" if ax.get_yscale() == "log" else ""
-            ax.set_ylabel(NAMES[what] + log)
+            ax.set_ylabel(NAMES[quantity] + log)
         if i + columns >= len(panels):
             ax.set_xlabel("Epoch")
             ax.tick_params(labelbottom=True)
-    _legends(figure, drawn, colors, labels, training=_has_training(drawn, what))
+    _legends(figure, drawn, colors, labels, training=_has_training(drawn, quantity))
     return figure
 
 
 def _panels(runs: Sequence[RunResult]) -> dict[str, list[RunResult]]:
-    if len(runs) <= ONE_PANEL and len({run.config.get("inputs.data") for run in runs}) == 1:
+    if (
+        len(runs) <= MAX_RUNS_IN_ONE_PANEL
+        and len({run.config.get("inputs.data") for run in runs}) == 1
+    ):
         return {"": list(runs)}
     panels: dict[str, list[RunResult]] = {}
     if len({run.model for run in runs}) > 1:
@@ -78,22 +88,24 @@ def _panels(runs: Sequence[RunResult]) -> dict[str, list[RunResult]]:
             panels.setdefault(run.model, []).append(run)
         return panels
     values = {
-        key: {show_value(value(run, key)) for run in runs}
+        key: {format_value(config_value(run, key)) for run in runs}
         for key in compared_keys(runs)
         if key != SEED
     }
-    few = [key for key, seen in values.items() if 1 < len(seen) <= MOST_PANELS]
-    if not few:
+    candidates = [key for key, found in values.items() if 1 < len(found) <= MAX_PANELS]
+    if not candidates:
         return {"": list(runs)}
-    key = min(few, key=lambda key: len(values[key]))
-    ordered = sorted(runs, key=lambda run: _sortable(value(run, key)))
+    key = min(candidates, key=lambda key: len(values[key]))
+    ordered = sorted(runs, key=lambda run: _sort_key(config_value(run, key)))
     for run in ordered:
-        panels.setdefault(f"{short(key)} {show_value(value(run, key))}", []).append(run)
+        panels.setdefault(f"{short_name(key)} {format_value(config_value(run, key))}", []).append(
+            run
+        )
     return panels
 
 
-def _sortable(value: object) -> tuple[bool, float, str]:
-    """Numbers by size, before texts."""
+def _sort_key(value: object) -> tuple[bool, float, str]:
+    """Sort numbers by value, before texts."""
     number = isinstance(value, int | float)
     return (not number, float(value) if isinstance(value, int | float) else 0.0, str(value))
 
@@ -103,42 +115,45 @@ def _curve(run: RunResult, column: str) -> Points:
     return np.stack([run.epochs["epoch"], run.epochs[column]], axis=1)
 
 
-def _has_training(runs: Sequence[RunResult], what: str) -> bool:
-    return any(run.epochs is not None and f"train_{what}" in run.epochs for run in runs)
+def _has_training(runs: Sequence[RunResult], quantity: str) -> bool:
+    return any(run.epochs is not None and f"train_{quantity}" in run.epochs for run in runs)
 
 
-def _draw(ax: Axes, run: RunResult, what: str, color: str) -> None:
-    validation = _curve(run, f"val_{what}")
-    dot = "." if len(validation) == 1 else ""  # a line of one epoch has no length
-    if _has_training([run], what):
-        train = _curve(run, f"train_{what}")
-        ax.plot(*train.T, color=color, linewidth=1.1, linestyle=DASHED, marker=dot, zorder=2)
-    ax.plot(*validation.T, color=color, marker=dot, zorder=3)
-    kept = validation[validation[:, 0] == (run.metrics and run.metrics.best_epoch)]
-    ax.plot(*kept.T, color=color, zorder=4, **KEPT)
+def _draw(ax: Axes, run: RunResult, quantity: str, color: str) -> None:
+    validation = _curve(run, f"val_{quantity}")
+    marker = "." if len(validation) == 1 else ""  # a line through one point is invisible
+    if _has_training([run], quantity):
+        train = _curve(run, f"train_{quantity}")
+        ax.plot(*train.T, color=color, linewidth=1.1, linestyle=DASHED, marker=marker, zorder=2)
+    ax.plot(*validation.T, color=color, marker=marker, zorder=3)
+    best = validation[validation[:, 0] == (run.metrics and run.metrics.best_epoch)]
+    ax.plot(*best.T, color=color, zorder=4, **BEST_EPOCH)
 
 
-def _scale(ax: Axes, what: str, runs: Sequence[RunResult], colors: Mapping[str, str]) -> None:
-    """Limits that show every named curve whole; the panels of a figure share them.
+def _set_limits(
+    ax: Axes, quantity: str, runs: Sequence[RunResult], colors: Mapping[str, str]
+) -> None:
+    """Set limits that include all colored curves; the panels of a figure share them.
 
-    Grey curves may widen them to twice the span, no further: one diverged run must not flatten
-    all others.
+    Grey curves may extend the range to at most twice its size, so that one diverged run does not
+    flatten all others.
     """
-    named = _values([run for run in runs if run.name in colors] or runs, what, "train_", "val_")
-    every = np.concatenate([named, _values(runs, what, "val_")])
-    last = max(height(run.epochs) for run in runs if run.epochs is not None) - 1
+    colored = [run for run in runs if run.name in colors] or runs
+    named = _values(colored, quantity, "train_", "val_")
+    every = np.concatenate([named, _values(runs, quantity, "val_")])
+    last = max(row_count(run.epochs) for run in runs if run.epochs is not None) - 1
     ax.set_xlim(-0.02 * max(last, 1) - 0.05, 1.02 * last + 0.05 + (last == 0))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     if not len(named):
         return
     low, high = float(named.min()), float(named.max())
     span = high - low
-    if what != "loss":
+    if quantity != "loss":
         low = max(float(every.min()), low - span)
         ax.set_ylim(max(low - 0.05 * (1 - low) - 0.005, 0), 1.005)
         return
     high = min(float(every.max()), high + span)
-    if low > 0 and high > LOG_SPAN * low:
+    if low > 0 and high > LOG_SCALE_RATIO * low:
         ax.set_yscale("log")
         ax.set_ylim(low / 1.2, high * 1.2)
         ax.yaxis.set_major_formatter(ScalarFormatter())
@@ -147,8 +162,8 @@ def _scale(ax: Axes, what: str, runs: Sequence[RunResult], colors: Mapping[str, 
         ax.set_ylim(0, 1.05 * high or 1)
 
 
-def _values(runs: Sequence[RunResult], what: str, *which: str) -> Points:
-    columns = [f"{prefix}{what}" for prefix in which]
+def _values(runs: Sequence[RunResult], quantity: str, *prefixes: str) -> Points:
+    columns = [f"{prefix}{quantity}" for prefix in prefixes]
     tables = [
         run.epochs[column]
         for run in runs
@@ -167,23 +182,23 @@ def _legends(
     *,
     training: bool,
 ) -> None:
-    """What the strokes mean, above the panels; whose colour is whose, below them."""
-    strokes = [
+    """Add a legend of line styles above the panels, and one of colors below them."""
+    styles = [
         Line2D([], [], color="black", label="validation"),
         Line2D([], [], color="black", linestyle=DASHED, linewidth=1.1, label="training"),
-        Line2D([], [], color="black", label="kept epoch", **KEPT),
+        Line2D([], [], color="black", label="best epoch", **BEST_EPOCH),
     ]
     if not training:
-        del strokes[1]
-    figure.legend(handles=strokes, loc="outside upper right", ncols=3, handlelength=2.2)
+        del styles[1]
+    figure.legend(handles=styles, loc="outside upper right", ncols=3, handlelength=2.2)
     handles = []
     for run in runs:
         if run.name in colors:
             label = escape_dollars(labels[run.name]) + ("" if run.finished else f" ({run.status})")
             handles.append(Line2D([], [], color=colors[run.name], linewidth=2.4, label=label))
-    if rest := len(runs) - len(handles):
-        label = rest_label(rest)
-        handles.append(Line2D([], [], color=REST, linewidth=0.8, label=label))
+    if others := len(runs) - len(handles):
+        label = other_runs_label(others)
+        handles.append(Line2D([], [], color=OTHER_RUNS_COLOR, linewidth=0.8, label=label))
     longest = max(len(str(handle.get_label())) for handle in handles)
     fitting = int(figure.get_figwidth() / (0.55 + 0.068 * longest))
     columns = max(1, min(len(handles), fitting, 4 if len(handles) == 8 else 5))

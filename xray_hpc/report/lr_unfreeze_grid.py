@@ -1,4 +1,4 @@
-"""Where the runs lie on the grid of learning rates and unfreeze depths, and how good they are."""
+"""Arrange runs on the grid of learning rates and unfreeze depths, with their validation AUC."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from xray_hpc.report.swept_keys import (
     SEED,
     UNFREEZE,
     compared_keys,
-    short,
-    show_value,
-    value,
+    config_value,
+    format_value,
+    short_name,
 )
 
-PANELS = 12  # at most: those with the best cells
+MAX_PANELS = 12  # those with the best cells
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The mean validation AUC of ``runs`` finished runs with one depth and learning rate."""
+    """The mean validation AUC of ``runs`` finished runs at one depth and learning rate."""
 
     depth: int
     rate: float
@@ -35,41 +35,41 @@ class Cell:
 
 @dataclass(frozen=True)
 class Panel:
-    """The cells of runs that are otherwise alike, but for their seeds."""
+    """The cells of runs that are equal in everything else but their seeds."""
 
     title: str
     cells: Sequence[Cell]
 
     @property
     def best(self) -> Cell:
-        """The cell with the largest AUC; of several the one with the least depth and rate."""
+        """The cell with the largest AUC; ties go to the smallest depth, then the smallest rate."""
         return max(self.cells, key=lambda cell: (cell.auc, -cell.depth, -cell.rate))
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The ``depths`` and ``rates`` that were swept, in order; the best panel first."""
+    """The swept ``depths`` and ``rates``, ascending, and the panels, best first."""
 
     depths: Sequence[int]
     rates: Sequence[float]
     panels: Sequence[Panel]
 
 
-def grid(runs: Sequence[RunResult]) -> Grid | None:
-    """The grid of these runs; ``None`` unless both were swept and a run has finished.
+def lr_unfreeze_grid(runs: Sequence[RunResult]) -> Grid | None:
+    """Return the grid, or ``None`` unless both axes were swept and a run has finished.
 
-    What else varies (the model, the batch size) gets a panel for each combination.
+    Each combination of other swept values, such as model and batch size, has its own panel.
     """
-    placed = {run.name: place for run in runs if (place := _place(run)) is not None}
-    depths = sorted({depth for depth, _ in placed.values()})
-    rates = sorted({rate for _, rate in placed.values()})
-    panels = _panels([run for run in runs if run.name in placed], placed)
+    points = {run.name: point for run in runs if (point := _grid_point(run)) is not None}
+    depths = sorted({depth for depth, _ in points.values()})
+    rates = sorted({rate for _, rate in points.values()})
+    panels = _panels([run for run in runs if run.name in points], points)
     return Grid(depths, rates, panels) if len(rates) > 1 and len(depths) > 1 and panels else None
 
 
-def _place(run: RunResult) -> tuple[int, float] | None:
+def _grid_point(run: RunResult) -> tuple[int, float] | None:
     depth, rate = run.config.get(UNFREEZE), run.config.get(LEARNING_RATE)
-    if not _is_number(depth) or not _is_number(rate):  # a config may be any YAML
+    if not _is_number(depth) or not _is_number(rate):  # a config may be any YAML mapping
         return None
     return cast(tuple[int, float], (depth, rate))
 
@@ -79,16 +79,16 @@ def _is_number(value: object) -> bool:
     return is_number and math.isfinite(cast(float, value))
 
 
-def _panels(runs: Sequence[RunResult], placed: dict[str, tuple[int, float]]) -> list[Panel]:
+def _panels(runs: Sequence[RunResult], points: dict[str, tuple[int, float]]) -> list[Panel]:
     others = [key for key in compared_keys(runs) if key not in (LEARNING_RATE, UNFREEZE, SEED)]
     found: dict[str, dict[tuple[int, float], list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        auc = run.measure("validation", "auc")
+        auc = run.metric("validation", "auc")
         if run.finished and auc is not None:
-            said = [f"{short(key)} {show_value(value(run, key))}" for key in others]
-            found[", ".join([run.model, *said])][placed[run.name]].append(auc)
+            values = [f"{short_name(key)} {format_value(config_value(run, key))}" for key in others]
+            found[", ".join([run.model, *values])][points[run.name]].append(auc)
     panels = [
-        Panel(title, [Cell(*place, statistics.fmean(a), len(a)) for place, a in cells.items()])
+        Panel(title, [Cell(*point, statistics.fmean(a), len(a)) for point, a in cells.items()])
         for title, cells in found.items()
     ]
-    return sorted(panels, key=lambda panel: (-panel.best.auc, panel.title))[:PANELS]
+    return sorted(panels, key=lambda panel: (-panel.best.auc, panel.title))[:MAX_PANELS]

@@ -1,4 +1,4 @@
-"""Markdown: text shown unchanged, links and tables."""
+"""Build Markdown: escaped text, links, images and tables."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from urllib.parse import quote
 
 
 def escape(text: str) -> str:
-    """``text`` as Markdown shows it unchanged, in a table cell too."""
+    """Escape ``text`` so that Markdown shows it unchanged, also in a table cell."""
     text = re.sub(r"([\\`*\[\]<>|#~&])", r"\\\1", " ".join(text.split()))
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\_", text)
 
 
 def link(text: str, path: str) -> str:
-    """A link to a relative path, whatever characters it has."""
+    """Return a link to a relative path, which may contain any character."""
     return f"[{escape(text)}]({quote(path)})"
 
 
-def picture(text: str, path: str) -> str:
-    """A picture at a relative path; ``text`` stands for it where it cannot be shown."""
+def image(text: str, path: str) -> str:
+    """Return an image at a relative path with an alternative text."""
     return f"!{link(text, path)}"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A table of cells that are Markdown already.
+    """Return a table of cells that are Markdown already.
 
-    The first ``left`` columns are aligned left, the others right.
+    The first ``left`` columns are left-aligned, the others right-aligned.
     """
     lines = [[escape(head) for head in heads]]
     lines += [["---"] * left + ["--:"] * (len(heads) - left)]

@@ -1,4 +1,4 @@
-"""Calls spread over processes, their results in order and few of them at a time."""
+"""Map a function over many arguments in processes, with ordered results and bounded memory."""
 
 from __future__ import annotations
 
@@ -17,129 +17,143 @@ from typing import Any, Generic, TypeVar
 
 from xray_hpc.thread_map import available_cores
 
-Given = TypeVar("Given")
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-MOST = 4  # a login node is for everyone, and one process writes what all the others read
-CHUNK = 16  # calls that a process is given at once
-AHEAD = 2  # chunks of a process whose results nobody has asked for yet
-WORTH = 128  # so many calls are worth the start of processes
-GONE = (EOFError, OSError, pickle.UnpicklingError)
+MAX_PROCESSES = 4  # login nodes are shared, and one process writes what all others read
+CHUNK_SIZE = 16  # calls that a process receives at once
+CHUNKS_AHEAD = 2  # chunks per process whose results have not been consumed
+MIN_CALLS = 128  # fewer calls do not justify starting processes
+PROCESS_DIED = (EOFError, OSError, pickle.UnpicklingError)
 
 
-def spread(
-    call: Callable[[Given], Result],
-    given: Sequence[Given],
+def parallel_map(
+    function: Callable[[Argument], Result],
+    arguments: Sequence[Argument],
     *,
-    worth: int = WORTH,
-    chunk: int = CHUNK,
+    min_calls: int = MIN_CALLS,
+    chunk_size: int = CHUNK_SIZE,
 ) -> Generator[Result, None, None]:
-    """What ``call``, a function of a module, gives of each; in the order of ``given``.
+    """Yield ``function(argument)`` for each argument, in order.
 
-    A process that dies, as one that the system kills for want of memory, leaves its part to this
-    one. So does one whose call raises: the error is then raised here.
+    If a process dies, for example for lack of memory, or if a call raises, its calls are repeated
+    in this process, so that the exception is raised here.
+
+    Args:
+        function: a module-level function.
+        arguments: its arguments.
+        min_calls: the number of calls from which processes are started.
+        chunk_size: the number of calls that a process receives at once.
     """
-    with Pool(call) as pool:
-        yield from pool.begin(given, worth=worth, chunk=chunk)
+    with ProcessPool(function) as pool:
+        yield from pool.map(arguments, min_calls=min_calls, chunk_size=chunk_size)
 
 
-class Pool(Generic[Given, Result]):
-    """The processes of :func:`spread`, one of which may be started before there is what to do.
+class ProcessPool(Generic[Argument, Result]):
+    """Processes for one :meth:`map`, which may be started before its arguments are known.
 
-    ``loads`` is a module that takes long to import: they do so as soon as they are started.
+    Unlike ``concurrent.futures``, the workers do not import the main module, results are bounded
+    in number, and calls of a process that was killed are repeated.
+
+    Args:
+        function: a module-level function.
+        preload: a module that the processes import when they start.
     """
 
-    def __init__(self, call: Callable[[Given], Result], loads: str = __name__) -> None:
-        self._call = call
-        self._loads = loads
-        self._workers: list[Worker[Given, Result]] = []
+    def __init__(self, function: Callable[[Argument], Result], preload: str = __name__) -> None:
+        self._function = function
+        self._preload = preload
+        self._workers: list[WorkerProcess[Argument, Result]] = []
 
-    def __enter__(self) -> Pool[Given, Result]:
+    def __enter__(self) -> ProcessPool[Argument, Result]:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop them, whatever they are at."""
+        """Kill the processes."""
         for worker in self._workers:
-            worker.end()
+            worker.kill()
 
     def start(self, processes: int = 1) -> None:
-        """Start so many in all, one a CPU at most; none where there is but one, which is busy.
+        """Start processes until there are ``processes``, at most one per CPU.
 
-        Fewer where the system lets this user start no more.
+        None are started on a single CPU, and fewer if the system does not allow more.
         """
         cpus = available_cpus()
-        while cpus > 1 and len(self._workers) < min(processes, cpus, MOST):
+        while cpus > 1 and len(self._workers) < min(processes, cpus, MAX_PROCESSES):
             try:
-                self._workers.append(Worker(self._call, self._loads))
-            except (OSError, RuntimeError):  # of a process, or of a thread
+                self._workers.append(WorkerProcess(self._function, self._preload))
+            except (OSError, RuntimeError):  # no more processes or threads
                 return
 
-    def begin(
-        self, given: Sequence[Given], *, worth: int = WORTH, chunk: int = CHUNK
+    def map(
+        self,
+        arguments: Sequence[Argument],
+        *,
+        min_calls: int = MIN_CALLS,
+        chunk_size: int = CHUNK_SIZE,
     ) -> Iterator[Result]:
-        """Begin with these calls, once only; their results, as for :func:`spread`."""
-        chunks = [given[i : i + chunk] for i in range(0, len(given), chunk)]
-        if len(given) >= worth:
+        """Start the calls, and return their results as :func:`parallel_map`. Call this once."""
+        chunks = [arguments[i : i + chunk_size] for i in range(0, len(arguments), chunk_size)]
+        if len(arguments) >= min_calls:
             self.start(len(chunks))
         for i, worker in enumerate(self._workers):
-            worker.begin(chunks[i :: len(self._workers)])
+            worker.start(chunks[i :: len(self._workers)])
         return self._results(chunks)
 
-    def _results(self, chunks: Sequence[Sequence[Given]]) -> Iterator[Result]:
+    def _results(self, chunks: Sequence[Sequence[Argument]]) -> Iterator[Result]:
         if not self._workers:
-            yield from map(self._call, itertools.chain(*chunks))
+            yield from map(self._function, itertools.chain(*chunks))
             return
         for _, worker in zip(chunks, itertools.cycle(self._workers), strict=False):
-            yield from worker.next()
+            yield from worker.next_results()
 
 
 def available_cpus() -> int:
-    """How many CPUs this process may use: those that it is bound to, and no more than its job's."""
+    """Return the number of CPUs of this process's affinity mask, or of its job if that is less."""
     bound = available_cores()
     job = os.environ.get("SLURM_CPUS_ON_NODE", "")
     return min(bound, int(job)) if job.isdigit() and int(job) else bound
 
 
-class Worker(Generic[Given, Result]):
-    """A process that makes a call of everything in some chunks, and knows but the next of them.
+class WorkerProcess(Generic[Argument, Result]):
+    """A process that calls the function for its chunks of arguments.
 
-    It is a new interpreter (a fork would copy the locks of threads that it does not copy), which
-    knows nothing of this one's main module, as those of ``multiprocessing`` do. It has a session
-    of its own, for Ctrl-C is not for it, and ends when this process does.
+    It is a new interpreter, because a fork would copy locks that other threads hold. It has its
+    own session, so that Ctrl-C does not reach it, and it ends when this process ends.
     """
 
-    def __init__(self, call: Callable[[Given], Result], loads: str = __name__) -> None:
-        self._call = call
-        self._coming: Iterator[Sequence[Given]] = iter(())
-        self._asked: deque[Sequence[Given]] = deque()
-        paths = f"import sys; sys.path[:] = {sys.path!r}"
-        code = f"{paths}; from {__name__} import serve; serve({loads!r})"
+    def __init__(self, function: Callable[[Argument], Result], preload: str = __name__) -> None:
+        self._function = function
+        self._remaining: Iterator[Sequence[Argument]] = iter(())
+        self._in_progress: deque[Sequence[Argument]] = deque()
+        path = f"import sys; sys.path[:] = {sys.path!r}"
+        code = f"{path}; from {__name__} import serve; serve({preload!r})"
         pipe = subprocess.PIPE
-        words = [sys.executable, "-c", code]
-        self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, start_new_session=True)
+        command = [sys.executable, "-c", code]
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
         self._unsent: SimpleQueue[bytes | None] = SimpleQueue()
         self._sender = threading.Thread(target=self._send_all, daemon=True)
         self._sender.start()
-        self._send(call)
+        self._send(function)
 
-    def begin(self, chunks: Iterable[Sequence[Given]]) -> None:
-        """Ask for the results of these chunks."""
-        self._coming = iter(chunks)
-        for _ in range(AHEAD):
-            self._ask()
+    def start(self, chunks: Iterable[Sequence[Argument]]) -> None:
+        """Start the calls of these chunks."""
+        self._remaining = iter(chunks)
+        for _ in range(CHUNKS_AHEAD):
+            self._send_chunk()
 
-    def next(self) -> list[Result]:
-        """The results of the next chunk."""
+    def next_results(self) -> list[Result]:
+        """Return the results of the next chunk."""
         assert self._process.stdout
         results: list[Result] | None = None
-        with suppress(*GONE):
+        with suppress(*PROCESS_DIED):
             results = pickle.load(self._process.stdout)
-        self._ask()
-        chunk = self._asked.popleft()
-        return [self._call(one) for one in chunk] if results is None else results
+        self._send_chunk()
+        chunk = self._in_progress.popleft()
+        return [self._function(argument) for argument in chunk] if results is None else results
 
-    def end(self) -> None:
-        """Stop it, whatever it is at."""
+    def kill(self) -> None:
+        """Kill the process."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.kill()
@@ -147,35 +161,36 @@ class Worker(Generic[Given, Result]):
         self._unsent.put(None)
         self._sender.join()
         self._process.stdout.close()
-        with suppress(OSError):  # what it was not told any more
+        with suppress(OSError):  # unsent data in the buffer
             self._process.stdin.close()
 
-    def _ask(self) -> None:
-        for chunk in itertools.islice(self._coming, 1):
-            self._asked.append(chunk)
+    def _send_chunk(self) -> None:
+        for chunk in itertools.islice(self._remaining, 1):
+            self._in_progress.append(chunk)
             self._send(chunk)
 
-    def _send(self, what: object) -> None:
-        self._unsent.put(pickle.dumps(what, protocol=5))
+    def _send(self, value: object) -> None:
+        self._unsent.put(pickle.dumps(value, protocol=5))
 
     def _send_all(self) -> None:
-        """Write what is to be sent, of which a pipe holds but little until the other end reads."""
+        """Write queued data; a pipe blocks until the other end reads."""
         assert self._process.stdin
-        with suppress(OSError):  # that it is gone shows when its results are asked for
-            for what in iter(self._unsent.get, None):
-                self._process.stdin.write(what)
+        with suppress(OSError):  # a dead process is noticed when its results are read
+            for data in iter(self._unsent.get, None):
+                self._process.stdin.write(data)
                 self._process.stdin.flush()
 
 
-def serve(loads: str) -> None:
-    """The whole life of a worker: until nobody is at the other end of the pipe, or a call raises.
+def serve(preload: str) -> None:
+    """Run a worker until the pipe closes or a call raises.
 
-    Whoever asked calls again then, and sees the error.
+    The parent repeats a call that raised, and so sees the exception.
     """
-    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    requests, responses = sys.stdin.buffer, sys.stdout.buffer
     with suppress(Exception):
-        importlib.import_module(loads)
-        call: Callable[[Any], Any] = pickle.load(asked)
+        importlib.import_module(preload)
+        function: Callable[[Any], Any] = pickle.load(requests)
         while True:
-            pickle.dump([call(one) for one in pickle.load(asked)], answers, protocol=5)
-            answers.flush()
+            results = [function(argument) for argument in pickle.load(requests)]
+            pickle.dump(results, responses, protocol=5)
+            responses.flush()

@@ -1,7 +1,7 @@
-"""Which figures a report has, and of what; only those that show something new are drawn.
+"""Define the figures of a report, and redraw those whose content changed.
 
-To draw takes longer than all else when little has changed, and so does to import what draws: here
-nothing does that before there is something to draw.
+Importing matplotlib and drawing take longer than everything else of an unchanged report. Nothing
+here imports matplotlib before a figure has to be drawn.
 """
 
 from __future__ import annotations
@@ -20,145 +20,153 @@ from typing import Any, TypeAlias
 
 from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import read_json, write_text
-from xray_hpc.report.figure_style import OTHERS, PALETTE, run_colors
-from xray_hpc.report.formatting import unfinished
-from xray_hpc.report.lr_unfreeze_grid import Grid, grid
-from xray_hpc.report.process_pool import Pool
+from xray_hpc.report.figure_style import MAX_OTHER_RUNS, PALETTE, run_colors
+from xray_hpc.report.formatting import unfinished_runs
+from xray_hpc.report.lr_unfreeze_grid import Grid, lr_unfreeze_grid
+from xray_hpc.report.process_pool import ProcessPool
 from xray_hpc.report.run_cache import file_version
-from xray_hpc.report.run_groups import Group, groups, leading
+from xray_hpc.report.run_groups import RunGroup, group_runs, interleave_groups
 from xray_hpc.report.run_result import RunResult
-from xray_hpc.report.swept_keys import compared_keys, labels
+from xray_hpc.report.swept_keys import compared_keys, run_labels
 
-MATRICES = 6
-MANY = 100  # figures of so many runs take long enough to be drawn side by side
-WORTH = 4  # if there are so many of them: every process needs a second before it can draw
+MAX_CONFUSION_MATRICES = 6
+MANY_RUNS = 100  # figures of this many runs take long enough to be drawn in parallel
+MIN_FIGURES_FOR_PROCESSES = 4  # of many runs; a process takes a second to start
 INDEX = ".figures.json"
 
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """A figure: its file, and what the function that draws it is given."""
+    """A figure: its file, and the arguments of the function that draws it."""
 
     file: str
-    of: Mapping[str, Any]
+    arguments: Mapping[str, Any]
 
     def digest(self) -> str:
-        """The same for what looks the same."""
-        text = json.dumps([self.file, self.of, _drawer()], default=_plain)
+        """Return a digest that is equal for figures that look the same."""
+        text = json.dumps([self.file, self.arguments, _code_digest()], default=_to_json)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def wanted(runs: Sequence[RunResult]) -> list[FigureSpec]:
-    """The figures of all runs, each of the runs that are seen in it."""
-    found = groups(runs)
-    best = leading(found)
-    going = [run for run in unfinished(runs) if run.epochs is not None]
-    colors = run_colors([*best, *going][: len(PALETTE)])
-    said = labels(runs, compared_keys(runs))
-    named = {"colors": colors, "labels": {name: said[name] for name in colors}}
-    thin = [dataclasses.replace(group, runs=thinned(group.runs, colors)) for group in found]
-    first = {run.name for run in best[:MATRICES]}
-    matrices = [run for group in found for run in group.runs if run.name in first]
-    curves = thinned([*best, *going], colors)
+def figure_specs(runs: Sequence[RunResult]) -> list[FigureSpec]:
+    """Return the figures of a report, each with the runs that it shows."""
+    groups = group_runs(runs)
+    finished = interleave_groups(groups)
+    unfinished = [run for run in unfinished_runs(runs) if run.epochs is not None]
+    colors = run_colors([*finished, *unfinished][: len(PALETTE)])
+    labels = run_labels(runs, compared_keys(runs))
+    style = {"colors": colors, "labels": {name: labels[name] for name in colors}}
+    sampled = [
+        dataclasses.replace(group, runs=sample_other_runs(group.runs, colors)) for group in groups
+    ]
+    best = {run.name for run in finished[:MAX_CONFUSION_MATRICES]}
+    matrices = [run for group in groups for run in group.runs if run.name in best]
+    curves = sample_other_runs([*finished, *unfinished], colors)
     return [
-        FigureSpec("roc_validation.png", {"groups": thin, **named}),
-        FigureSpec("roc_test.png", {"groups": thin, **named}),
+        FigureSpec("roc_validation.png", {"groups": sampled, **style}),
+        FigureSpec("roc_test.png", {"groups": sampled, **style}),
         FigureSpec(
             "confusion_test.png",
-            {"runs": matrices, "labels": {run.name: said[run.name] for run in matrices}},
+            {"runs": matrices, "labels": {run.name: labels[run.name] for run in matrices}},
         ),
         *(
-            FigureSpec(f"{what}.png", {"runs": curves, **named})
-            for what in ("accuracy", "loss", "auc")
+            FigureSpec(f"{quantity}.png", {"runs": curves, **style})
+            for quantity in ("accuracy", "loss", "auc")
         ),
-        FigureSpec("learning_rate_unfreeze.png", {"grid": grid(runs)}),
+        FigureSpec("learning_rate_unfreeze.png", {"grid": lr_unfreeze_grid(runs)}),
     ]
 
 
-def thinned(runs: Sequence[RunResult], colors: Mapping[str, str]) -> list[RunResult]:
-    """The runs with a colour, and ``OTHERS`` of the rest, in the order given.
+def sample_other_runs(runs: Sequence[RunResult], colors: Mapping[str, str]) -> list[RunResult]:
+    """Return all runs with a color and at most ``MAX_OTHER_RUNS`` others, in the given order.
 
-    Which ones these are is drawn by lot of their names: a run more changes it seldom.
+    The sample depends on hashes of the names, so that an additional run rarely changes it.
     """
-    lots = sorted(_lot(run) for run in runs if run.name not in colors)[:OTHERS]
-    return [run for run in runs if run.name in colors or (lots and _lot(run) <= lots[-1])]
+    hashes = sorted(_name_hash(run) for run in runs if run.name not in colors)[:MAX_OTHER_RUNS]
+    return [run for run in runs if run.name in colors or (hashes and _name_hash(run) <= hashes[-1])]
 
 
-def _lot(run: RunResult) -> bytes:
+def _name_hash(run: RunResult) -> bytes:
     return hashlib.sha256(run.name.encode()).digest()
 
 
-def draw(
-    folder: Path, figures: Sequence[FigureSpec], pool: Drawers, *, many: bool = False
+def draw_figures(
+    folder: Path, figures: Sequence[FigureSpec], pool: FigurePool, *, many_runs: bool = False
 ) -> Iterator[str]:
-    """Draw what changed into ``folder``; the files of all that there are, in order.
+    """Draw the figures that changed into ``folder``, and remove those without content.
 
-    Processes of ``pool`` begin at once, if there are any or the figures show ``many`` runs, and all
-    is done when the last of the files was given. A figure that there is nothing for is removed.
+    Drawing starts at once, in processes of ``pool`` if it has any or if the figures show
+    ``many_runs``. It is complete when the returned iterator is exhausted.
+
+    Returns:
+        The files of all figures of the report, in order.
     """
     digests = {figure.file: figure.digest() for figure in figures}
-    known = _known(folder)
-    new = [figure for figure in figures if known.get(figure.file) != digests[figure.file]]
-    tasks = [Task(figure, folder / f".{secrets.token_hex(8)}.{figure.file}") for figure in new]
-    if new:
+    known = _current_digests(folder)
+    changed = [figure for figure in figures if known.get(figure.file) != digests[figure.file]]
+    tasks = [
+        DrawTask(figure, folder / f".{secrets.token_hex(8)}.{figure.file}") for figure in changed
+    ]
+    if changed:
         (folder / INDEX).unlink(missing_ok=True)
-    begun = pool.begin(tasks, worth=WORTH if many else len(tasks) + 1, chunk=1)
+    threshold = MIN_FIGURES_FOR_PROCESSES if many_runs else len(tasks) + 1
+    results = pool.map(tasks, min_calls=threshold, chunk_size=1)
 
-    def end() -> Iterator[str]:
-        for task, there in zip(tasks, begun, strict=True):
+    def finish() -> Iterator[str]:
+        for task, drawn in zip(tasks, results, strict=True):
             path = folder / task.figure.file
-            if there:
+            if drawn:
                 os.replace(task.path, path)
             else:
                 path.unlink(missing_ok=True)
-        drawn = {file: file_version(folder / file) for file in digests}
-        if new:
-            index = {file: [digests[file], drawn[file]] for file in digests}
+        versions = {file: file_version(folder / file) for file in digests}
+        if changed:
+            index = {file: [digests[file], versions[file]] for file in digests}
             write_text(folder / INDEX, json.dumps(index))
-        yield from (file for file, there in drawn.items() if there)
+        yield from (file for file, found in versions.items() if found)
 
-    return end()
+    return finish()
 
 
 @dataclass(frozen=True)
-class Task:
-    """A figure, and where it is drawn: whoever holds the report's lock puts it in its place."""
+class DrawTask:
+    """A figure and its temporary path; the process that holds the report's lock renames it."""
 
     figure: FigureSpec
     path: Path
 
 
-Drawers: TypeAlias = Pool[Task, bool]
+FigurePool: TypeAlias = ProcessPool[DrawTask, bool]
 
 
-def draw_one(task: Task) -> bool:
-    """Draw a figure; whether there was anything to draw."""
-    from xray_hpc.report import figure_renderer  # takes a second
+def draw_figure(task: DrawTask) -> bool:
+    """Draw a figure; return whether there was anything to draw."""
+    from xray_hpc.report import figure_renderer  # takes a second to import
 
-    return figure_renderer.draw(task.figure.file, task.figure.of, task.path)
-
-
-def drawers() -> Drawers:
-    """Processes that draw; they import what they need for that when they are started."""
-    return Pool(draw_one, loads="xray_hpc.report.figure_renderer")
+    return figure_renderer.render_figure(task.figure.file, task.figure.arguments, task.path)
 
 
-def _known(folder: Path) -> dict[str, str]:
-    """The digests of the figures that are as they were drawn."""
+def figure_pool() -> FigurePool:
+    """Return a pool whose processes import the renderer when they start."""
+    return ProcessPool(draw_figure, preload="xray_hpc.report.figure_renderer")
+
+
+def _current_digests(folder: Path) -> dict[str, str]:
+    """Return the digests of the figures that are unchanged since they were drawn."""
     try:
         index = read_json(folder / INDEX)
         return {
             file: digest
-            for file, (digest, seen) in index.items()
-            if seen == file_version(folder / file)
+            for file, (digest, drawn) in index.items()
+            if drawn == file_version(folder / file)
         }
     except (OSError, UserError, TypeError, ValueError):
         return {}
 
 
 @functools.cache
-def _drawer() -> str:
-    """A digest of the code that draws."""
+def _code_digest() -> str:
+    """Return a digest of the code that draws."""
     report = Path(__file__).parent
     others = report.parent / "figure_files.py", report.parent / "metrics.py"
     files = [*sorted(report.glob("*.py")), *others]
@@ -166,10 +174,10 @@ def _drawer() -> str:
     return hashlib.sha256(version("matplotlib").encode() + code).hexdigest()
 
 
-def _plain(value: object) -> Any:
+def _to_json(value: object) -> Any:
     if isinstance(value, RunResult):
-        return value.shown
-    if isinstance(value, Group):
+        return value.figure_digest
+    if isinstance(value, RunGroup):
         return [value.title, value.runs]
     if isinstance(value, Grid):
         return dataclasses.asdict(value)

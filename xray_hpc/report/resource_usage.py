@@ -1,4 +1,4 @@
-"""What runs used of a cluster, from the tries in their records."""
+"""Compute what runs used of a cluster from the attempts in their records."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from xray_hpc.records.run_record import Attempt
 
 @dataclass(frozen=True)
 class TimedAttempt:
-    """A try that ended, or is taken to have, and the time from its start until then."""
+    """An attempt with a known start and a known or estimated end."""
 
-    of: Attempt
+    attempt: Attempt
     start: datetime
     end: datetime
 
@@ -27,127 +27,144 @@ class TimedAttempt:
 
     @property
     def busy_cpus(self) -> float | None:
-        """How many CPUs its training kept busy, on average; ``None`` where it is not known."""
-        used = self.of.cpu_seconds
-        return None if used is None or not self.seconds else used / self.seconds
+        """The mean number of CPUs that the training kept busy; ``None`` if unknown."""
+        cpu_seconds = self.attempt.cpu_seconds
+        return None if cpu_seconds is None or not self.seconds else cpu_seconds / self.seconds
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What one run used; ``None`` is not known.
+class ResourceUsage:
+    """The resources that one run used; ``None`` is unknown.
 
-    ``unended`` counts tries of which neither an end nor a sign of life is known: no time holds
-    them. ``seconds`` are those of all tries, ``waiting`` those in the queue before them. Memory is
-    in MiB: the most of any try, and what the last one asked for. ``gpu_use`` and ``cpu_use`` are
-    means over the time, 1 is all of what a try had; ``time_use`` is the longest try's share of its
-    time limit. ``restarts`` counts by cause why a try ended that was not the last.
+    Attributes:
+        attempts: number of attempts.
+        unknown_end: number of attempts whose end is unknown; no time includes them.
+        seconds: wall-clock time of all attempts.
+        gpu_hours: GPU-hours of all attempts.
+        queue_seconds: time in the queue before the attempts.
+        peak_memory: the maximum over the attempts, in MiB.
+        requested_memory: the last request, in MiB.
+        gpu_use: mean utilization of the allocated GPUs over time, 0..1.
+        cpu_use: mean utilization of the allocated CPUs over time, 0..1.
+        time_use: the longest attempt as a share of its time limit.
+        restarts: number of restarts by failure class of the preceding attempt.
     """
 
     attempts: int = 0
-    unended: int = 0
+    unknown_end: int = 0
     seconds: float | None = None
     gpu_hours: float | None = None
-    waiting: float | None = None
+    queue_seconds: float | None = None
     peak_memory: int | None = None
-    asked_memory: int | None = None
+    requested_memory: int | None = None
     gpu_use: float | None = None
     cpu_use: float | None = None
     time_use: float | None = None
     restarts: Counter[str] = field(default_factory=Counter)
 
 
-def usage(attempts: Sequence[Attempt], progress: TrainingProgress | None = None) -> Usage:
-    """Add up the tries of one run, in the order of their starts."""
-    known = stretches(attempts, progress)
-    asked = [one.memory for one in attempts if one.memory is not None]
-    return Usage(
+def resource_usage(
+    attempts: Sequence[Attempt], progress: TrainingProgress | None = None
+) -> ResourceUsage:
+    """Add up the attempts of one run, given in the order of their starts."""
+    timed = timed_attempts(attempts, progress)
+    requests = [attempt.memory for attempt in attempts if attempt.memory is not None]
+    peaks = [attempt.peak_memory for attempt in attempts if attempt.peak_memory]
+    return ResourceUsage(
         attempts=len(attempts),
-        unended=len(attempts) - len(known),
-        seconds=sum(one.seconds for one in known) if known else None,
-        gpu_hours=hours_of(known),
-        waiting=waiting(attempts),
-        peak_memory=max((one.peak_memory for one in attempts if one.peak_memory), default=None),
-        asked_memory=asked[-1] if asked else None,
-        gpu_use=_gpu_use(known),
-        cpu_use=_cpu_use(known),
+        unknown_end=len(attempts) - len(timed),
+        seconds=sum(one.seconds for one in timed) if timed else None,
+        gpu_hours=total_gpu_hours(timed),
+        queue_seconds=queue_seconds(attempts),
+        peak_memory=max(peaks, default=None),
+        requested_memory=requests[-1] if requests else None,
+        gpu_use=_mean_gpu_use(timed),
+        cpu_use=_mean_cpu_use(timed),
         time_use=max(
-            (one.seconds / (60 * one.of.time_limit) for one in known if one.of.time_limit),
+            (
+                one.seconds / (60 * one.attempt.time_limit)
+                for one in timed
+                if one.attempt.time_limit
+            ),
             default=None,
         ),
-        restarts=Counter(one.failure or "unknown" for one in attempts[:-1]),
+        restarts=Counter(attempt.failure or "unknown" for attempt in attempts[:-1]),
     )
 
 
-def stretches(
+def timed_attempts(
     attempts: Sequence[Attempt], progress: TrainingProgress | None = None
 ) -> list[TimedAttempt]:
-    """The tries of one run whose time is known.
+    """Return the attempts of one run whose start and end are known.
 
-    The last one, if it has no end (yet), counts until the last epoch that ``progress`` tells of.
-    Any other that has no end was killed, and nobody knows when.
+    If the last attempt has no end (yet), it counts until the last epoch in ``progress``. An
+    earlier attempt without an end was killed at an unknown time and is left out.
     """
-    found = []
-    for number, one in enumerate(attempts):
-        start, end = moment(one.started), moment(one.ended)
+    timed = []
+    for i, attempt in enumerate(attempts):
+        start, end = parse_time(attempt.started), parse_time(attempt.ended)
         if start is None:
             continue
-        if number == len(attempts) - 1:
-            end = end or _last_sign(attempts, start, progress)
+        if i == len(attempts) - 1:
+            end = end or _last_epoch_end(attempts, start, progress)
         if end is not None:
-            end = max(start, end)
-            found.append(TimedAttempt(dataclasses.replace(one, ended=end.isoformat()), start, end))
-    return found
+            end = max(start, end)  # clocks of different hosts may disagree
+            ended = dataclasses.replace(attempt, ended=end.isoformat())
+            timed.append(TimedAttempt(ended, start, end))
+    return timed
 
 
-def _last_sign(
+def _last_epoch_end(
     attempts: Sequence[Attempt], start: datetime, progress: TrainingProgress | None
 ) -> datetime | None:
-    """When the last try ended its last epoch, where ``progress`` is of that try."""
-    before = attempts[-2].checkpoint if len(attempts) > 1 else None
-    if progress is None or progress.first != (before or [0])[0]:
+    """Estimate when the last attempt finished its last epoch, if ``progress`` belongs to it."""
+    checkpoint = attempts[-2].checkpoint if len(attempts) > 1 else None
+    if progress is None or progress.first != (checkpoint or [0])[0]:
         return None
     return start + timedelta(seconds=progress.seconds_per_epoch * (progress.done - progress.first))
 
 
-def hours_of(known: Sequence[TimedAttempt]) -> float | None:
-    """GPU-hours of any runs' tries, shared ones once; ``None`` where no time is known."""
-    return gpu_hours(part.of for part in known) if known else None
+def total_gpu_hours(timed: Sequence[TimedAttempt]) -> float | None:
+    """Return the GPU-hours of attempts of any runs, counting shared GPUs once."""
+    return gpu_hours(one.attempt for one in timed) if timed else None
 
 
-def waiting(attempts: Iterable[Attempt]) -> float | None:
-    """Seconds in the queue before any runs' tries; ``None`` where none is known.
+def queue_seconds(attempts: Iterable[Attempt]) -> float | None:
+    """Return the seconds that attempts of any runs spent in the queue; ``None`` if unknown.
 
-    The queue is left when a job starts its first run: a run that waits for another of its job
-    adds nothing.
+    A job leaves the queue when it starts its first run. Runs that start later in the same job add
+    nothing.
     """
     waits: dict[tuple[str | None, datetime], float] = {}
-    for one in attempts:
-        queued, start = moment(one.queued), moment(one.started)
+    for attempt in attempts:
+        queued, start = parse_time(attempt.queued), parse_time(attempt.started)
         if queued and start:
-            wait, job = max((start - queued).total_seconds(), 0), (one.job_id, queued)
+            wait, job = max((start - queued).total_seconds(), 0), (attempt.job_id, queued)
             waits[job] = min(wait, waits.get(job, wait))
     return sum(waits.values()) if waits else None
 
 
-def _gpu_use(known: Iterable[TimedAttempt]) -> float | None:
-    measured = [(one.of.gpu_use, one.seconds) for one in known if one.of.gpu_use is not None]
-    seconds = sum(length for _, length in measured)
-    return sum(use * length for use, length in measured) / seconds / 100 if seconds else None
+def _mean_gpu_use(timed: Iterable[TimedAttempt]) -> float | None:
+    measured = [
+        (one.attempt.gpu_use, one.seconds) for one in timed if one.attempt.gpu_use is not None
+    ]
+    total = sum(seconds for _, seconds in measured)
+    return sum(use * seconds for use, seconds in measured) / total / 100 if total else None
 
 
-def _cpu_use(known: Iterable[TimedAttempt]) -> float | None:
+def _mean_cpu_use(timed: Iterable[TimedAttempt]) -> float | None:
     used = available = 0.0
-    for one in known:
-        if one.of.cpu_seconds is not None and one.of.cpus:
-            used += one.of.cpu_seconds
-            available += one.seconds * one.of.cpus
+    for one in timed:
+        if one.attempt.cpu_seconds is not None and one.attempt.cpus:
+            used += one.attempt.cpu_seconds
+            available += one.seconds * one.attempt.cpus
     return used / available if available else None
 
 
-def moment(text: str | None) -> datetime | None:
-    """A time of a record; ``None`` for what is none, or has no zone."""
+def parse_time(text: str | None) -> datetime | None:
+    """Parse a time of a record; return ``None`` if it is invalid or has no time zone."""
     try:
-        found = datetime.fromisoformat(text) if text else None
+        time = datetime.fromisoformat(text) if text else None
     except ValueError:
         return None
-    return found if found is not None and found.tzinfo else None
+    return time if time is not None and time.tzinfo else None

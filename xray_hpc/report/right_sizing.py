@@ -1,11 +1,11 @@
-"""What the runs of a sweep could have asked less of, and how much would have done.
+"""Recommend smaller resource requests, based on what the runs of a sweep used.
 
-A request is spoken of where it was more than twice the most that any of the runs used, and that is
-known of all that finished. What would do is that most and a quarter more, rounded up:
+A request is reported if it exceeds twice the maximum that any run used, provided that the usage of
+all finished runs is known. The recommendation is that maximum plus 25 %, rounded up:
 
-- memory to a multiple of a quarter of the power of two below it, of 256 MiB at least;
-- time to a multiple of 5 minutes, of 15 from an hour and of 60 from four hours; 10 at least;
-- CPUs and GPUs, whose use is a mean over the time, to whole ones.
+- memory to a multiple of a quarter of the largest power of two below it, at least of 256 MiB
+- time to a multiple of 5 minutes (15 from one hour, 60 from four hours), at least 10 minutes
+- CPUs and GPUs, whose usage is a mean over time, to integers
 """
 
 from __future__ import annotations
@@ -16,196 +16,220 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from xray_hpc.records.run_record import Failure
-from xray_hpc.report.formatting import duration, memory, percent
+from xray_hpc.report.formatting import format_duration, format_mib, format_percent
 from xray_hpc.report.resource_usage import TimedAttempt
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.slurm.units import format_memory
 
 HEADROOM = 1.25
-WASTE = 2.0
-TWO_A_GPU = (
-    "The GPUs were {} busy at most: `cluster.runs_per_job=2 cluster.runs_per_gpu=2` would train "
-    "two runs at once on each, where its memory holds both."
+REPORTED_RATIO = 2.0  # of requested to used
+TWO_RUNS_PER_GPU = (
+    "GPU use was at most {}: `cluster.runs_per_job=2 cluster.runs_per_gpu=2` trains two runs at "
+    "once on each GPU, if its memory holds both."
 )
 
 
 @dataclass(frozen=True)
 class JobAllocation:
-    """What a job did between two visits to the queue: ``parts`` are tries of ``runs``.
+    """One allocation of a job: the time between leaving the queue and ending or being requeued.
 
-    ``finished``: whether it finished one of them.
+    Attributes:
+        runs: the runs of the ``attempts``.
+        attempts: the attempts that the job made.
+        finished: whether the job finished one of the runs.
     """
 
     runs: Sequence[RunResult]
-    parts: Sequence[TimedAttempt]
+    attempts: Sequence[TimedAttempt]
     finished: bool
 
-    def asked(self, what: str) -> int | None:
-        """The job's ``memory`` (MiB), ``time_limit`` (minutes), ``cpus`` or ``gpus``."""
-        known = [value for part in self.parts if (value := getattr(part.of, what)) is not None]
+    def requested(self, resource: str) -> int | None:
+        """Return the requested ``memory`` (MiB), ``time_limit`` (minutes), ``cpus`` or ``gpus``."""
+        known = [
+            value
+            for timed in self.attempts
+            if (value := getattr(timed.attempt, resource)) is not None
+        ]
         return max(known, default=None)
 
-    def at_once(self, of: Callable[[TimedAttempt], float | None]) -> float | None:
-        """The most that tries side by side had of something; ``None`` if one's is not known."""
-        values = [of(part) for part in self.parts]
+    def concurrent_maximum(self, usage: Callable[[TimedAttempt], float | None]) -> float | None:
+        """Return the largest sum over concurrent attempts; ``None`` if a value is unknown."""
+        values = [usage(timed) for timed in self.attempts]
         known = [value for value in values if value is not None]
         if len(known) < len(values):
             return None
-        # The sum grows only where a try starts.
+        # The sum can only increase where an attempt starts.
         return max(
             sum(
                 value
-                for other, value in zip(self.parts, known, strict=True)
-                if other is part or other.start <= part.start < other.end
+                for other, value in zip(self.attempts, known, strict=True)
+                if other is timed or other.start <= timed.start < other.end
             )
-            for part in self.parts
+            for timed in self.attempts
         )
 
 
-def stays(runs: Iterable[RunResult]) -> list[JobAllocation]:
-    """The stays of Slurm jobs that tried the runs, the newest last."""
-    found: dict[object, list[tuple[RunResult, TimedAttempt]]] = defaultdict(list)
+def job_allocations(runs: Iterable[RunResult]) -> list[JobAllocation]:
+    """Return the Slurm allocations in which the runs were attempted, oldest first."""
+    attempts: dict[object, list[tuple[RunResult, TimedAttempt]]] = defaultdict(list)
     for run in runs:
-        for part in run.stretches:
-            if part.of.job_id is not None:
-                found[part.of.job_id, part.of.node, part.of.queued].append((run, part))
-    known = [
+        for timed in run.timed_attempts:
+            attempt = timed.attempt
+            if attempt.job_id is not None:
+                attempts[attempt.job_id, attempt.node, attempt.queued].append((run, timed))
+    allocations = [
         JobAllocation(
             [run for run, _ in members],
-            [part for _, part in members],
-            any(run.finished and part.of.failure is None for run, part in members),
+            [timed for _, timed in members],
+            any(run.finished and timed.attempt.failure is None for run, timed in members),
         )
-        for members in found.values()
+        for members in attempts.values()
     ]
-    return sorted(known, key=lambda stay: min(part.start for part in stay.parts))
+    return sorted(allocations, key=lambda job: min(timed.start for timed in job.attempts))
 
 
-def _memory(stay: JobAllocation) -> float | None:
-    """What was measured, and all that there was where that was too little."""
-    short = any(part.of.failure == Failure.OUT_OF_MEMORY.value for part in stay.parts)
-    peak = stay.at_once(lambda part: part.of.peak_memory)
-    return max(peak or 0, stay.asked("memory") or 0) if short else peak
+def _used_memory(job: JobAllocation) -> float | None:
+    """Return the peak in MiB; after an out-of-memory failure at least the requested memory."""
+    failures = {timed.attempt.failure for timed in job.attempts}
+    peak = job.concurrent_maximum(lambda timed: timed.attempt.peak_memory)
+    if Failure.OUT_OF_MEMORY.value in failures:
+        return max(peak or 0, job.requested("memory") or 0)
+    return peak
 
 
-def _minutes(stay: JobAllocation) -> float | None:
-    """Those of the stay, or of the longest of its runs if that was tried several times."""
-    if any(run.usage.unended for run in stay.runs):
+def _used_minutes(job: JobAllocation) -> float | None:
+    """Return the duration, or the total time of the longest run if it had several attempts."""
+    if any(run.usage.unknown_end for run in job.runs):
         return None
-    whole = max(part.end for part in stay.parts) - min(part.start for part in stay.parts)
-    return max(whole.total_seconds(), *(run.usage.seconds or 0 for run in stay.runs)) / 60
+    start = min(timed.start for timed in job.attempts)
+    end = max(timed.end for timed in job.attempts)
+    return max((end - start).total_seconds(), *(run.usage.seconds or 0 for run in job.runs)) / 60
 
 
-def _cpus(stay: JobAllocation) -> float | None:
-    return stay.at_once(lambda part: part.busy_cpus)
+def _used_cpus(job: JobAllocation) -> float | None:
+    return job.concurrent_maximum(lambda timed: timed.busy_cpus)
 
 
-def _gpus(stay: JobAllocation) -> float | None:
-    used = [part.of.gpu_use for part in stay.parts]
-    if None in used:
+def _used_gpus(job: JobAllocation) -> float | None:
+    use = [timed.attempt.gpu_use for timed in job.attempts]
+    if None in use:
         return None
-    return max(use for use in used if use is not None) / 100 * (stay.asked("gpus") or 0)
+    return max(one for one in use if one is not None) / 100 * (job.requested("gpus") or 0)
 
 
-def enough_memory(used: float) -> int:
-    """MiB to ask for where so many were used."""
-    wanted = HEADROOM * used
-    return _up(wanted, max(2 ** math.floor(math.log2(max(wanted, 1))) // 4, 256))
+def recommended_memory(used: float) -> int:
+    """Return the MiB to request for a usage in MiB."""
+    target = HEADROOM * used
+    return _round_up(target, max(2 ** math.floor(math.log2(max(target, 1))) // 4, 256))
 
 
-def enough_minutes(used: float) -> int:
-    """Minutes to ask for where so many were used."""
-    wanted = max(HEADROOM * used, 10)
-    return _up(wanted, 5 if wanted < 60 else 15 if wanted < 240 else 60)
+def recommended_minutes(used: float) -> int:
+    """Return the minutes to request for a usage in minutes."""
+    target = max(HEADROOM * used, 10)
+    return _round_up(target, 5 if target < 60 else 15 if target < 240 else 60)
 
 
-def enough_devices(used: float) -> int:
-    """CPUs or GPUs to ask for where so many were busy."""
+def recommended_devices(used: float) -> int:
+    """Return the CPUs or GPUs to request for a mean number of busy ones."""
     return max(math.ceil(HEADROOM * used), 1)
 
 
-def _up(value: float, step: int) -> int:
+def _round_up(value: float, step: int) -> int:
     return math.ceil(value / step) * step
 
 
 @dataclass(frozen=True)
-class Request:
-    """A key of ``cluster``, and how what a try had and used of it is found and told.
+class ResourceRequest:
+    """A key of ``cluster`` and how to compare its value with the usage.
 
-    ``asked`` is the field of :class:`~xray_hpc.records.run_record.Attempt`; ``enough`` gives what
-    would do for what was used, ``shown`` the command line's word for it.
+    Attributes:
+        key: the key below ``cluster``.
+        field: the field of :class:`~xray_hpc.records.run_record.Attempt` with the request.
+        used: computes the usage of an allocation.
+        recommended: computes the value to request from the usage.
+        format_used: formats a usage for a sentence.
+        format_value: formats a request as on the command line.
     """
 
     key: str
-    asked: str
+    field: str
     used: Callable[[JobAllocation], float | None]
-    enough: Callable[[float], int]
-    told: Callable[[float], str]
-    shown: Callable[[int], str] = str
+    recommended: Callable[[float], int]
+    format_used: Callable[[float], str]
+    format_value: Callable[[int], str] = str
 
 
 REQUESTS = (
-    Request(
-        *("mem", "memory", _memory, enough_memory),
-        lambda x: f"{memory(x)} was the most used",
+    ResourceRequest(
+        *("mem", "memory", _used_memory, recommended_memory),
+        lambda used: f"{format_mib(used)} used at most",
         format_memory,
     ),
-    Request(
-        *("time", "time_limit", _minutes, enough_minutes),
-        lambda x: f"the longest took {duration(60 * x)}",
+    ResourceRequest(
+        *("time", "time_limit", _used_minutes, recommended_minutes),
+        lambda used: f"{format_duration(60 * used)} used at most",
     ),
-    Request("cpus", "cpus", _cpus, enough_devices, lambda x: f"{x:.2g} were busy at most"),
-    Request("gpus", "gpus", _gpus, enough_devices, lambda x: f"{x:.2g} were busy at most"),
+    ResourceRequest(
+        *("cpus", "cpus", _used_cpus, recommended_devices),
+        lambda used: f"{used:.2g} busy at most",
+    ),
+    ResourceRequest(
+        *("gpus", "gpus", _used_gpus, recommended_devices),
+        lambda used: f"{used:.2g} busy at most",
+    ),
 )
 
 
-def advice(runs: Sequence[RunResult]) -> list[str]:
-    """A sentence of Markdown for each request that was too large, for all the runs that made it.
+def recommendations(runs: Sequence[RunResult]) -> list[str]:
+    """Return a Markdown sentence for each request that was too large.
 
-    What is true of the whole sweep is said once; what is true of one model's runs, of those.
+    A recommendation for the whole sweep is given once; others are given for each model.
     """
-    known = stays(runs)
-    said = dict(_advice(known))
-    lines = [f"{sentence}." for sentence in said.values()]
-    if (use := _share_of_a_gpu(known)) and 2 * HEADROOM * use <= 1:
-        lines.append(TWO_A_GPU.format(percent(use)))
+    jobs = job_allocations(runs)
+    general = dict(_recommendations(jobs))
+    lines = [f"{sentence}." for sentence in general.values()]
+    if (use := _single_gpu_use(jobs)) and 2 * HEADROOM * use <= 1:
+        lines.append(TWO_RUNS_PER_GPU.format(format_percent(use)))
     for model in dict.fromkeys(run.model for run in runs):
-        of_model = [stay for stay in known if any(run.model == model for run in stay.runs)]
+        model_jobs = [job for job in jobs if any(run.model == model for run in job.runs)]
         lines += [
             f"{sentence} for `model={model}`."
-            for key, sentence in _advice(of_model)
-            if key not in said
+            for key, sentence in _recommendations(model_jobs)
+            if key not in general
         ]
     return lines
 
 
-def _advice(known: Sequence[JobAllocation]) -> Iterator[tuple[str, str]]:
+def _recommendations(jobs: Sequence[JobAllocation]) -> Iterator[tuple[str, str]]:
     for request in REQUESTS:
-        asked = known[-1].asked(request.asked) if known else None
-        most = _most(request, known)
-        if not asked or most is None:
+        requested = jobs[-1].requested(request.field) if jobs else None
+        used = _maximum_usage(request, jobs)
+        if not requested or used is None:
             continue
-        would = request.enough(most)
-        if asked > WASTE * most and would < asked:
+        recommended = request.recommended(used)
+        if requested > REPORTED_RATIO * used and recommended < requested:
             key = f"cluster.{request.key}"
-            yield (
-                key,
-                (
-                    f"`{key}={request.shown(asked)}` was asked for, {request.told(most)}: "
-                    f"`{key}={request.shown(would)}` would do"
-                ),
+            sentence = (
+                f"`{key}={request.format_value(requested)}` requested, "
+                f"{request.format_used(used)}: "
+                f"`{key}={request.format_value(recommended)}` recommended"
             )
+            yield key, sentence
 
 
-def _most(request: Request, known: Sequence[JobAllocation]) -> float | None:
-    """The most that any stay used; ``None`` if that of one which finished a run is not known."""
-    if None in (finished := [request.used(stay) for stay in known if stay.finished]):
+def _maximum_usage(request: ResourceRequest, jobs: Sequence[JobAllocation]) -> float | None:
+    """Return the maximum over jobs; ``None`` if unknown for a job that finished a run."""
+    finished = [request.used(job) for job in jobs if job.finished]
+    if None in finished:
         return None
-    others = [request.used(stay) for stay in known if not stay.finished]
+    others = [request.used(job) for job in jobs if not job.finished]
     values = [value for value in (*finished, *others) if value is not None]
     return max(values) if finished else None
 
 
-def _share_of_a_gpu(known: Sequence[JobAllocation]) -> float | None:
-    """The most that any run had of the one GPU that it had to itself."""
-    alone = all(stay.asked("gpus") == 1 and stay.at_once(lambda _: 1) == 1 for stay in known)
-    return _most(REQUESTS[-1], known) if alone and len(known) > 1 else None
+def _single_gpu_use(jobs: Sequence[JobAllocation]) -> float | None:
+    """Return the maximum utilization if every run had exactly one GPU to itself."""
+    alone = all(
+        job.requested("gpus") == 1 and job.concurrent_maximum(lambda _: 1) == 1 for job in jobs
+    )
+    return _maximum_usage(REQUESTS[-1], jobs) if alone and len(jobs) > 1 else None

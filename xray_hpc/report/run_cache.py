@@ -1,7 +1,4 @@
-"""What a report needs of a finished run besides its lines of the tables, as a line of JSON.
-
-And the signature of the files that it was read from, by which a change of them is noticed.
-"""
+"""Serialize finished runs to JSON lines, and detect changes of the files they were read from."""
 
 from __future__ import annotations
 
@@ -20,82 +17,87 @@ from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_metrics import RunMetrics
 from xray_hpc.records.run_progress import TrainingProgress
 from xray_hpc.records.run_record import RunRecord, Status
-from xray_hpc.report.read_run import by_key
+from xray_hpc.report.read_run import parse_overrides
 from xray_hpc.report.run_result import RunResult
 
-READ = (".json", ".yaml", ".csv")
-NANOSECONDS = 1e9
+RECORD_SUFFIXES = (".json", ".yaml", ".csv")
+NANOSECONDS_PER_SECOND = 1e9
 
 
-def facts_of(run: RunResult) -> bytes | None:
-    """A finished run as one line; ``None`` of any other, and where JSON would change a value."""
+def run_to_json(run: RunResult) -> bytes | None:
+    """Return a finished run without its large tables as a JSON line.
+
+    ``None`` is returned for unfinished runs, and if JSON cannot represent a value exactly.
+    """
     if not run.finished or run.record is None or run.metrics is None or run.epochs is None:
         return None
-    facts = {
+    values = {
         "config": run.config,
         "record": dataclasses.asdict(run.record),
         "progress": run.progress and dataclasses.asdict(run.progress),
         "metrics": dataclasses.asdict(run.metrics),
-        "epochs": {name: _packed(run.epochs[name]) for name in run.epochs},
-        "curves": {split: _packed(points) for split, points in run.curves.items()},
+        "epochs": {name: _encode_array(run.epochs[name]) for name in run.epochs},
+        "curves": {split: _encode_array(points) for split, points in run.curves.items()},
     }
     try:
-        line = json.dumps(facts)
+        line = json.dumps(values)
     except (TypeError, ValueError):  # a config may be any YAML
         return None
-    return line.encode() + b"\n" if json.loads(line) == facts else None
+    return line.encode() + b"\n" if json.loads(line) == values else None
 
 
-def run_of(line: bytes) -> RunResult:
-    """The run of a line of :func:`facts_of`, without its scores and ROC tables.
+def run_from_json(line: bytes) -> RunResult:
+    """Return the run of a line of :func:`run_to_json`, without scores and ROC tables.
 
     Raises:
-        ValueError, KeyError, TypeError: it is no such line.
+        ValueError, KeyError, TypeError: the line is invalid.
     """
-    facts = json.loads(line)
-    record = build(RunRecord, facts["record"])
+    values = json.loads(line)
+    record = build(RunRecord, values["record"])
     return RunResult(
         name=record.run,
         model=record.model,
         status=Status.FINISHED.value,
-        config=facts["config"],
-        overrides=by_key(record.overrides),
+        config=values["config"],
+        overrides=parse_overrides(record.overrides),
         record=record,
-        progress=facts["progress"] and build(TrainingProgress, facts["progress"]),
-        metrics=build(RunMetrics, facts["metrics"]),
-        epochs={name: _unpacked(packed) for name, packed in facts["epochs"].items()},
-        curves={split: _unpacked(packed) for split, packed in facts["curves"].items()},
+        progress=values["progress"] and build(TrainingProgress, values["progress"]),
+        metrics=build(RunMetrics, values["metrics"]),
+        epochs={name: _decode_array(encoded) for name, encoded in values["epochs"].items()},
+        curves={split: _decode_array(encoded) for split, encoded in values["curves"].items()},
     )
 
 
-def _packed(values: np.ndarray[Any, Any]) -> list[Any]:
-    """Their type and shape, and the bytes: every digit, and in a tenth of the time of a text."""
+def _encode_array(values: np.ndarray[Any, Any]) -> list[Any]:
+    """Encode dtype, shape and bytes; exact, and ten times faster than text."""
     text = base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
     return [values.dtype.str, list(values.shape), text]
 
 
-def _unpacked(packed: list[Any]) -> np.ndarray[Any, Any]:
-    kind, shape, text = packed
-    return np.frombuffer(base64.b64decode(text), dtype=kind).reshape(shape)
+def _decode_array(encoded: list[Any]) -> np.ndarray[Any, Any]:
+    dtype, shape, text = encoded
+    return np.frombuffer(base64.b64decode(text), dtype=dtype).reshape(shape)
 
 
-def signature(paths: RunPaths) -> tuple[str, float]:
-    """Which files those are that a run is read from; and when the last of them changed.
+def folder_signature(paths: RunPaths) -> tuple[str, float]:
+    """Return a digest of the identity of a run's record files, and their latest change time.
 
-    A file that is written anew, or put in another's place, has another time of its last change
-    (which, unlike that of its contents, nobody can set) or another number.
+    Rewriting or replacing a file changes its ctime (which, unlike the mtime, cannot be set) or its
+    inode number.
     """
     try:
         with os.scandir(paths.folder) as entries:
-            found = sorted(_stat(entry) for entry in entries if entry.name.endswith(READ))
+            files = sorted(
+                _stat(entry) for entry in entries if entry.name.endswith(RECORD_SUFFIXES)
+            )
     except OSError:
-        found = []
-    newest = max((changed for *_, changed in found), default=0)
-    return hashlib.sha256(repr(found).encode()).hexdigest(), newest / NANOSECONDS
+        files = []
+    newest = max((ctime for *_, ctime in files), default=0)
+    return hashlib.sha256(repr(files).encode()).hexdigest(), newest / NANOSECONDS_PER_SECOND
 
 
 def file_version(path: Path) -> list[int] | None:
-    """Which of all files that were ever at ``path`` is there now; ``None`` if none is."""
+    """Return an identifier of the file now at ``path``, or ``None`` if there is no file."""
     try:
         stat = path.stat()
     except FileNotFoundError:

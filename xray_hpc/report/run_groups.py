@@ -1,4 +1,4 @@
-"""Which runs may be ranked against each other: those measured on the same images."""
+"""Group finished runs by data set, and rank them within a group."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from xray_hpc.report.run_result import RunResult
 
-# What decides which of the training images a run is validated on.
-HELD_OUT = ("data.split", "data.split_seed", "data.validation_fraction", "data.per_class")
+# Keys that determine which training images a run is validated on.
+VALIDATION_KEYS = ("data.split", "data.split_seed", "data.validation_fraction", "data.per_class")
 
 
 @dataclass(frozen=True)
-class Group:
-    """Finished runs of one data set and its classes, best first."""
+class RunGroup:
+    """Finished runs on one data set with the same classes, best first."""
 
     title: str
     runs: Sequence[RunResult]
@@ -27,56 +27,58 @@ class Group:
         return self.runs[0].classes
 
     @property
-    def two_classes(self) -> bool:
+    def is_binary(self) -> bool:
         return len(self.classes) == 2
 
 
-def groups(runs: Iterable[RunResult]) -> list[Group]:
-    """The finished runs by their data's fingerprint and classes, in the order of the first runs.
+def group_runs(runs: Iterable[RunResult]) -> list[RunGroup]:
+    """Group finished runs by data fingerprint and classes, in order of first appearance.
 
-    A group is titled by its data and number of classes, as ``demo, 3 classes``; groups that would
-    share a title get their fingerprints added.
+    The title of a group is like ``demo, 3 classes``; fingerprints are appended to equal titles.
     """
     found: dict[Any, list[RunResult]] = {}
     for run in runs:
         if run.finished:
             found.setdefault((run.config.get("inputs.data"), run.classes), []).append(run)
     titles = [
-        f"{data_name(members[0])}, {len(members[0].classes)} classes" for members in found.values()
+        f"{dataset_name(members[0])}, {len(members[0].classes)} classes"
+        for members in found.values()
     ]
-    times = Counter(titles)
+    counts = Counter(titles)
     return [
-        Group(title if times[title] == 1 else f"{title} ({str(key[0])[:6]})", ranked(members))
+        RunGroup(
+            title if counts[title] == 1 else f"{title} ({str(key[0])[:6]})", rank_runs(members)
+        )
         for title, (key, members) in zip(titles, found.items(), strict=True)
     ]
 
 
-def ranked(runs: Iterable[RunResult]) -> list[RunResult]:
-    """Finished runs, best first: by validation AUC, then validation loss, then name."""
+def rank_runs(runs: Iterable[RunResult]) -> list[RunResult]:
+    """Sort finished runs best first: by validation AUC, then validation loss, then name."""
 
-    def order(run: RunResult) -> tuple[float, float, str]:
-        auc, loss = run.measure("validation", "auc"), run.measure("validation", "loss")
+    def rank(run: RunResult) -> tuple[float, float, str]:
+        auc, loss = run.metric("validation", "auc"), run.metric("validation", "loss")
         return (
             float("inf") if auc is None else -auc,
             float("inf") if loss is None else loss,
             run.name,
         )
 
-    return sorted((run for run in runs if run.finished), key=order)
+    return sorted((run for run in runs if run.finished), key=rank)
 
 
-def leading(found: Sequence[Group]) -> list[RunResult]:
-    """All their runs, the groups taking turns: each one's best, then their second best, ..."""
-    turns = zip_longest(*(group.runs for group in found))
+def interleave_groups(groups: Sequence[RunGroup]) -> list[RunResult]:
+    """Return all runs in turns: the best of each group, then the second best of each, ..."""
+    turns = zip_longest(*(group.runs for group in groups))
     return [run for turn in turns for run in turn if run is not None]
 
 
-def data_name(run: RunResult) -> str:
-    """``demo``, or the last part of ``data.root``."""
+def dataset_name(run: RunResult) -> str:
+    """Return ``demo`` or the last part of ``data.root``."""
     root = run.config.get("data.root")
     return PurePath(str(root)).name if root else str(run.config.get("data.source"))
 
 
-def same_validation(runs: Iterable[RunResult]) -> bool:
-    """Whether runs on the same data hold out the same images to validate on."""
-    return len({tuple(run.config.get(key) for key in HELD_OUT) for run in runs}) <= 1
+def share_validation_split(runs: Iterable[RunResult]) -> bool:
+    """Return whether runs on the same data are validated on the same images."""
+    return len({tuple(run.config.get(key) for key in VALIDATION_KEYS) for run in runs}) <= 1

@@ -1,4 +1,4 @@
-"""A run as the report has it."""
+"""The result of a run as the report uses it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,38 @@ from xray_hpc.records.run_metrics import RunMetrics
 from xray_hpc.records.run_progress import TrainingProgress
 from xray_hpc.records.run_record import RunRecord
 from xray_hpc.report.csv_columns import Table
-from xray_hpc.report.resource_usage import TimedAttempt, Usage, stretches, usage
+from xray_hpc.report.resource_usage import (
+    ResourceUsage,
+    TimedAttempt,
+    resource_usage,
+    timed_attempts,
+)
 
 Points: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run folder holds.
+    """The contents of a run folder; tables that cannot be read are absent.
 
-    ``status`` is a :class:`~xray_hpc.monitoring.run_state.State`, as the folder alone tells it.
-    ``damaged``: finished by its record, but files are absent or make no sense; or the record
-    itself makes none. ``error`` says what is wrong, in one line. ``config`` is flat: dotted key
-    to value. ``overrides`` are the command line's words for it, key to text.
-    Tables that could not be read are absent.
-
-    ``scores`` have the columns ``file``, ``patient``, ``y_true`` and one of scores (two classes)
-    or one a class; ``roc`` has a column ``class``. ``curves`` are the ROC points ``[P, 2]`` that
-    figures show: of more than two classes the macro average; none where a split has one class only.
+    Attributes:
+        name: name of the folder.
+        model: name of the model.
+        status: a :class:`~xray_hpc.monitoring.run_state.State`, determined from the folder alone.
+            A run is ``damaged`` if its record is invalid, or says finished while files are missing
+            or invalid.
+        error: the problem, in one line.
+        config: values by dotted key.
+        overrides: overrides of the command line, text by key.
+        record: the record in ``run.json``.
+        progress: the progress of the training.
+        metrics: the contents of ``metrics.json``.
+        epochs: accuracy, loss and AUC per epoch.
+        scores: by split, a table with ``file``, ``patient``, ``y_true`` and one column of scores
+            (two classes) or one per class.
+        roc: by split, a table of ROC points with a column ``class``.
+        curves: by split, the ROC points ``[P, 2]`` that figures show (the macro average of more
+            than two classes); none for a split with images of one class only.
     """
 
     name: str
@@ -57,38 +71,45 @@ class RunResult:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes; none while there are no metrics."""
+        """The names of the classes; empty without metrics."""
         return tuple(self.metrics.classes) if self.metrics else ()
 
     @functools.cached_property
     def config_texts(self) -> dict[str, str]:
-        """The config's values as texts that tell ``1`` from ``1.0`` and ``true``."""
+        """The config's values as texts that distinguish ``1``, ``1.0`` and ``true``."""
         return {key: repr(value) for key, value in self.config.items()}
 
     @functools.cached_property
-    def shown(self) -> str:
-        """A digest of all that a figure may show of the run."""
-        facts = [self.name, self.model, self.status, self.config_texts, self.overrides]
-        digest = hashlib.sha256(f"{facts} {self.metrics}".encode())
-        for name, values in (*(self.epochs or {}).items(), *self.curves.items()):
-            digest.update(f"{name} {values.dtype} {values.shape}".encode())
-            digest.update(values.tobytes())
+    def figure_digest(self) -> str:
+        """A digest of everything that figures may show of the run."""
+        values = [self.name, self.model, self.status, self.config_texts, self.overrides]
+        digest = hashlib.sha256(f"{values} {self.metrics}".encode())
+        for name, array in (*(self.epochs or {}).items(), *self.curves.items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
         return digest.hexdigest()
 
-    @functools.cached_property
-    def usage(self) -> Usage:
-        """What the run used of the cluster."""
-        return usage(self.record.attempts, self.progress) if self.record else Usage()
+    @property
+    def training_seconds(self) -> float | None:
+        """The duration of the training, or ``None``."""
+        return self.record.seconds if self.record else None
 
     @functools.cached_property
-    def stretches(self) -> list[TimedAttempt]:
-        """The run's tries whose time is known."""
-        return stretches(self.record.attempts, self.progress) if self.record else []
+    def usage(self) -> ResourceUsage:
+        """The resources that the run used."""
+        if self.record is None:
+            return ResourceUsage()
+        return resource_usage(self.record.attempts, self.progress)
 
-    def measure(self, split: str, name: str) -> Any:
-        """``metrics.json``'s ``name`` of ``split``, or ``None``."""
+    @functools.cached_property
+    def timed_attempts(self) -> list[TimedAttempt]:
+        """The run's attempts with known start and end."""
+        return timed_attempts(self.record.attempts, self.progress) if self.record else []
+
+    def metric(self, split: str, name: str) -> Any:
+        """Return a metric of ``split`` from ``metrics.json``, or ``None``."""
         return getattr(self.metrics.split(split), name) if self.metrics else None
 
     def without_tables(self) -> RunResult:
-        """The same run, with what only the merged tables show let go."""
+        """Return a copy without the large tables, which only the merged tables need."""
         return dataclasses.replace(self, scores={}, roc={})

@@ -1,4 +1,4 @@
-"""What the runs of a sweep differ in, and short labels that tell them apart."""
+"""Find the config keys in which the runs of a sweep differ, and label runs by them."""
 
 from __future__ import annotations
 
@@ -13,107 +13,109 @@ UNFREEZE = "model.unfreeze"
 SEED = "seed"
 EXPERIMENT = "experiment"
 
-# What a run computes; where its files are kept and their hashes are no swept values.
+# Sections that define what a run computes. Paths and input hashes are not swept values.
 SECTIONS = ("data", "model", "augment", "train", "seed")
-# Words that say nothing of it: a sweep's parts are words themselves, the model has a column.
-ASIDE = ("cluster", "results", "cache", "name", "hydra", "sweep", "model")
-# Words without a dot choose a group. These decide the keys below them; others, as an experiment
-# or the data (which bring a scale), may decide any.
-ONLY_THEIR_OWN = ("augment", "train", "seed")
-SHORT = {LEARNING_RATE: "lr"}
-FEATURES = "train.features"  # follows from the model, and changes no result that is shown
+# Overrides that do not describe a run: where it is executed and stored. The model has its own
+# column, and the axes of a `sweep` file are overrides themselves.
+IGNORED_OVERRIDES = ("cluster", "results", "cache", "name", "hydra", "sweep", "model")
+# An override without a dot selects a config group. These groups set only keys below them; others,
+# such as an experiment or a data set (which brings a scale), may set any key.
+OWN_SECTION_ONLY = ("augment", "train", "seed")
+SHORT_NAMES = {LEARNING_RATE: "lr"}
+FEATURES = "train.features"  # resolved from the model; changes no result that is shown
 
 
 def swept_keys(runs: Sequence[RunResult]) -> list[str]:
-    """What runs differ in: the groups that they choose, then dotted keys in the config's order.
+    """Return what the runs differ in: config groups first, then dotted keys in config order.
 
-    The model's name is left out (it has a column of its own). A run without a readable config
-    says nothing.
+    The model's name is left out, because it has a column of its own. Runs without a readable
+    config are ignored.
     """
     known = [run for run in runs if run.config]
-    differing = _differing(known)
-    words = _swept_words(known, differing)
-    return [*(word for word in words if word not in differing), *differing]
+    differing = _differing_keys(known)
+    overrides = _swept_overrides(known, differing)
+    return [*(key for key in overrides if key not in differing), *differing]
 
 
 def compared_keys(runs: Sequence[RunResult]) -> list[str]:
-    """What the sweep compares: those of :func:`swept_keys` that the command line varied.
+    """Return the :func:`swept_keys` that the command line varied.
 
-    And those in which runs of one model differ though the words that may decide them are the
-    same, as when a sweep went on after a file in ``conf/`` was changed.
+    Also returned are keys that differ between runs of the same model and the same overrides, for
+    example because a file in ``conf/`` changed before the sweep was resumed.
     """
     known = [run for run in runs if run.config]
-    differing = _differing(known)
-    words = _swept_words(known, differing)
+    differing = _differing_keys(known)
+    overrides = _swept_overrides(known, differing)
     return [
-        *(word for word in words if word not in differing),
+        *(key for key in overrides if key not in differing),
         *(
             key
             for key in differing
-            if key in words or (key != FEATURES and _unexplained(key, known, words))
+            if key in overrides or (key != FEATURES and _is_unexplained(key, known, overrides))
         ),
     ]
 
 
-def value(run: RunResult, key: str) -> Any:
-    """The run's value of a config key, or the option that it chose of a group.
+def config_value(run: RunResult, key: str) -> Any:
+    """Return the run's value of a config key or its option of a config group.
 
-    ``None`` where the key does not apply to it. A run without a config gives what was planned.
+    ``None`` means that the key does not apply to the run. A run without a config has the value of
+    its planned overrides.
     """
-    known, word = run.config.get(key), run.overrides.get(key)
-    if known is not None or (key in run.config and word != "null"):
-        return known
-    return word
+    value, override = run.config.get(key), run.overrides.get(key)
+    if value is not None or (key in run.config and override != "null"):
+        return value
+    return override
 
 
-def _differing(runs: Sequence[RunResult]) -> list[str]:
+def _differing_keys(runs: Sequence[RunResult]) -> list[str]:
     texts = [run.config_texts for run in runs]
-    # Of a thousand runs' keys nearly all are the same; sets find the others at once.
-    unlike = {key for one in texts for key, _ in one.items() ^ texts[0].items()}
+    # Set operations skip the keys that all runs share, which are nearly all in a large sweep.
+    candidates = {key for text in texts for key, _ in text.items() ^ texts[0].items()}
     return [
         key
         for key in dict.fromkeys(key for run in runs for key in run.config)
-        if key in unlike
+        if key in candidates
         and key.split(".")[0] in SECTIONS
         and key != "model.name"
-        and len({one.get(key, "None") for one in texts}) > 1
+        and len({text.get(key, "None") for text in texts}) > 1
     ]
 
 
-def _swept_words(runs: Sequence[RunResult], differing: Sequence[str]) -> list[str]:
-    """Keys of the command line whose words differ between runs, and with them the configs."""
+def _swept_overrides(runs: Sequence[RunResult], differing: Sequence[str]) -> list[str]:
+    """Return override keys whose values differ between runs and change their configs."""
     return [
-        word
-        for word in dict.fromkeys(word for run in runs for word in run.overrides)
-        if (word.startswith("model.") or word.split(".")[0] not in ASIDE)
-        and len({run.overrides.get(word) for run in runs}) > 1
-        and any(_may_decide(word, key) for key in differing)
+        override
+        for override in dict.fromkeys(override for run in runs for override in run.overrides)
+        if (override.startswith("model.") or override.split(".")[0] not in IGNORED_OVERRIDES)
+        and len({run.overrides.get(override) for run in runs}) > 1
+        and any(_may_set(override, key) for key in differing)
     ]
 
 
-def _may_decide(word: str, key: str) -> bool:
-    if "." in word or word in ONLY_THEIR_OWN:
-        return key == word or key.startswith(f"{word}.")
+def _may_set(override: str, key: str) -> bool:
+    if "." in override or override in OWN_SECTION_ONLY:
+        return key == override or key.startswith(f"{override}.")
     return True
 
 
-def _unexplained(key: str, runs: Sequence[RunResult], words: Sequence[str]) -> bool:
-    """Whether runs differ in ``key`` that share their model and all words that may decide it."""
-    deciding = [word for word in words if _may_decide(word, key)]
+def _is_unexplained(key: str, runs: Sequence[RunResult], overrides: Sequence[str]) -> bool:
+    """Return whether ``key`` differs between runs of equal model and equal relevant overrides."""
+    relevant = [override for override in overrides if _may_set(override, key)]
     values = defaultdict(set)
     for run in runs:
-        alike = (run.model, *(run.overrides.get(word) for word in deciding))
-        values[alike].add(run.config_texts.get(key, "None"))
-    return any(len(seen) > 1 for seen in values.values())
+        group = (run.model, *(run.overrides.get(override) for override in relevant))
+        values[group].add(run.config_texts.get(key, "None"))
+    return any(len(distinct) > 1 for distinct in values.values())
 
 
-def short(key: str) -> str:
-    """A key's name for table heads and legends: ``train.learning_rate`` is ``lr``."""
-    return SHORT.get(key, key.rpartition(".")[2])
+def short_name(key: str) -> str:
+    """Return a key's name in table heads and legends: ``lr`` for ``train.learning_rate``."""
+    return SHORT_NAMES.get(key, key.rpartition(".")[2])
 
 
-def show_value(value: Any) -> str:
-    """A config value as the command line has it: ``1e-05``, ``null``, ``true``."""
+def format_value(value: Any) -> str:
+    """Format a config value as on the command line: ``1e-05``, ``null``, ``true``."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -121,24 +123,25 @@ def show_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def labels(runs: Sequence[RunResult], keys: Sequence[str]) -> dict[str, str]:
-    """A label for each run's name: its model and its values of ``keys``.
+def run_labels(runs: Sequence[RunResult], keys: Sequence[str]) -> dict[str, str]:
+    """Return a unique label for each run's name: its model and its values of ``keys``.
 
-    An experiment is called by its name alone, and not at all where the model has the same. Runs
-    that would share a label get their names added.
+    An experiment appears by its name alone, or not at all if the model has the same name. The hash
+    of the run is appended where labels would be equal.
     """
-    said = {run.name: _label(run, keys) for run in runs}
-    times = Counter(said.values())
+    labels = {run.name: _label(run, keys) for run in runs}
+    counts = Counter(labels.values())
     return {
-        name: label if times[label] == 1 else f"{label} ({name.rpartition('-')[2]})"
-        for name, label in said.items()
+        name: label if counts[label] == 1 else f"{label} ({name.rpartition('-')[2]})"
+        for name, label in labels.items()
     }
 
 
 def _label(run: RunResult, keys: Sequence[str]) -> str:
     parts = [run.model]
     for key in keys:
-        if (shown := value(run, key)) is None or (key == EXPERIMENT and shown == run.model):
+        value = config_value(run, key)
+        if value is None or (key == EXPERIMENT and value == run.model):
             continue
-        parts.append(shown if key == EXPERIMENT else f"{short(key)} {show_value(shown)}")
+        parts.append(value if key == EXPERIMENT else f"{short_name(key)} {format_value(value)}")
     return ", ".join(parts)

@@ -36,7 +36,7 @@ from xray_hpc.worker.attempt_record import (
     start_attempt,
 )
 from xray_hpc.worker.cgroup_memory import memory_cgroup, oom_kill_count
-from xray_hpc.worker.failure_classification import ExitEvidence, classify, termination_signal
+from xray_hpc.worker.exit_classification import ExitEvidence, classify_exit, termination_signal
 from xray_hpc.worker.failure_policy import FailureDecision, policy_decision
 from xray_hpc.worker.gpu_usage import GpuUsage, has_nvidia_smi
 from xray_hpc.worker.job_signals import JobSignals
@@ -112,7 +112,7 @@ class AttemptRunner:
         record = require_record(paths)
         if record.status is Status.FINISHED:
             return AttemptOutcome(paths, 0)
-        failure = classify(self._evidence(-received))
+        failure = classify_exit(self._evidence(-received))
         # This start of the job made no attempt, so the run's earlier attempts do not count.
         decision = policy_decision(self.cluster.on_failure, failure)
         return AttemptOutcome(paths, 128 + received, failure, decision)
@@ -194,7 +194,7 @@ class AttemptRunner:
             error = record.error
         else:
             error, code = None, -(evidence.received or termination_signal(code) or -code)
-        failure = classify(evidence)
+        failure = classify_exit(evidence)
         return finish_attempt(paths, code, failure, self.cluster, lease, error=error, used=used)
 
     def _check_lease(self, lease: Lease, process: TrainingProcess) -> None:

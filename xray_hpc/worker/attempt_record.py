@@ -51,14 +51,14 @@ class AttemptOutcome:
 
     ``code`` is what the job would exit with if this were its only run. ``failure`` and ``decision``
     are ``None`` if the run is finished, or if there is nothing for this process to decide.
-    ``recorded`` is whether ``run.json`` has an attempt of this job, which has ended.
+    ``has_attempt`` is whether ``run.json`` has an attempt of this job, which has ended.
     """
 
     paths: RunPaths
     code: int
     failure: Failure | None = None
     decision: FailureDecision | None = None
-    recorded: bool = False
+    has_attempt: bool = False
 
     @property
     def action(self) -> Action | None:
@@ -200,7 +200,7 @@ def finish_attempt(
     )
     _with_patience(paths, lease, lambda: write_record(paths, record))
     decision = decide(cluster.on_failure, failure, record)
-    return AttemptOutcome(paths, shell_exit_code(code), failure, decision, recorded=True)
+    return AttemptOutcome(paths, shell_exit_code(code), failure, decision, has_attempt=True)
 
 
 def _with_patience(paths: RunPaths, lease: Lease, action: Callable[[], T]) -> T:

@@ -24,7 +24,7 @@ from xray_hpc.worker.attempt_record import (
     valid_record,
 )
 from xray_hpc.worker.cgroup_memory import job_ran_out_of_memory, memory_cgroup
-from xray_hpc.worker.failure_classification import ExitEvidence, classify
+from xray_hpc.worker.exit_classification import ExitEvidence, classify_exit
 from xray_hpc.worker.failure_policy import policy_decision
 from xray_hpc.worker.job_signals import JobSignals
 from xray_hpc.worker.requeue import log_unwritable_folder, requeue_job
@@ -97,7 +97,7 @@ def _classify(
         signal_time=cluster.signal_time,
         oom_kills=int(out_of_memory),
     )
-    return code, classify(evidence)
+    return code, classify_exit(evidence)
 
 
 def _finish(

@@ -9,7 +9,7 @@ import time
 from types import FrameType
 from typing import Any
 
-from xray_hpc.worker.failure_classification import TERMINATION_SIGNALS
+from xray_hpc.worker.exit_classification import TERMINATION_SIGNALS
 from xray_hpc.worker.slurm_job import SlurmJob, kill_wait
 from xray_hpc.worker.training_process import TrainingProcess
 

@@ -51,11 +51,11 @@ def requeue_job(
     for outcome in to_retry:
         if outcome.action == "exclude_node":
             excluded |= {job.node, *require_record(outcome.paths).bad_nodes}
-    _mark_retried(to_retry, True)
+    _mark_requeued(to_retry, True)
     refusal = job.requeue(memory=memory, exclude=sorted(excluded), patience=patience)
     if refusal is not None:
         logger.error(f"job {job.id} was not requeued ({refusal}); launch the sweep again")
-        _mark_retried(to_retry, False)
+        _mark_requeued(to_retry, False)
 
 
 def _without_more_memory(outcome: AttemptOutcome, job: SlurmJob) -> AttemptOutcome:
@@ -75,9 +75,9 @@ def _next_memory(job: SlurmJob, cluster: ClusterConfig) -> int | None:
     return max(min(wanted, largest), job.memory)
 
 
-def _mark_retried(outcomes: Sequence[AttemptOutcome], requeued: bool) -> None:
+def _mark_requeued(outcomes: Sequence[AttemptOutcome], requeued: bool) -> None:
     for outcome in outcomes:
-        if outcome.recorded:
+        if outcome.has_attempt:
             try:
                 mark_requeued(outcome.paths, requeued)
             except OSError as error:
@@ -95,10 +95,12 @@ def was_given_up(run: RunPaths, runs: Sequence[RunPaths], job: SlurmJob | None) 
     """Return whether an earlier start of the job stopped this run, and was requeued for others."""
     if job is None or job.restarts == 0:
         return False
-    return _was_retried(run, job) is False and any(_was_retried(other, job) for other in runs)
+    return _was_requeued_for(run, job) is False and any(
+        _was_requeued_for(other, job) for other in runs
+    )
 
 
-def _was_retried(run: RunPaths, job: SlurmJob) -> bool | None:
+def _was_requeued_for(run: RunPaths, job: SlurmJob) -> bool | None:
     """Return whether the job was requeued for the run; ``None`` if it ended no attempt at it."""
     record = valid_record(run)
     if record is None or record.status is Status.FINISHED or not record.attempts:

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from xray_hpc.records.run_record import Failure
-from xray_hpc.worker.failure_classification import ExitEvidence, classify
+from xray_hpc.worker.exit_classification import ExitEvidence, classify_exit
 from xray_hpc.worker.slurm_job import JobState
 
 
@@ -54,8 +54,8 @@ TERM, USR2, INT = signal.SIGTERM, signal.SIGUSR2, signal.SIGINT
         (ExitEvidence(-15), Failure.CANCELLED),
     ],
 )
-def test_classify_a_terminated_training(evidence: ExitEvidence, failure: Failure) -> None:
-    assert classify(evidence) is failure
+def test_classify_exit_of_a_terminated_training(evidence: ExitEvidence, failure: Failure) -> None:
+    assert classify_exit(evidence) is failure
 
 
 @pytest.mark.parametrize(
@@ -74,16 +74,18 @@ def test_classify_a_terminated_training(evidence: ExitEvidence, failure: Failure
         (ExitEvidence(0), Failure.BUG),
     ],
 )
-def test_classify_a_training_that_ended_by_itself(evidence: ExitEvidence, failure: Failure) -> None:
-    assert classify(evidence) is failure
+def test_classify_exit_of_a_training_that_ended_by_itself(
+    evidence: ExitEvidence, failure: Failure
+) -> None:
+    assert classify_exit(evidence) is failure
 
 
-def test_classify_a_training_that_was_terminated_without_its_job() -> None:
+def test_classify_exit_of_a_training_that_was_terminated_without_its_job() -> None:
     job = JobState("RUNNING", 0, 3600)
-    assert classify(ExitEvidence(-15, in_job=True, job=job)) is Failure.KILLED
+    assert classify_exit(ExitEvidence(-15, in_job=True, job=job)) is Failure.KILLED
 
 
-def test_classify_a_training_whose_batch_script_was_killed() -> None:
+def test_classify_exit_of_a_training_whose_batch_script_was_killed() -> None:
     job = JobState("COMPLETING", 0, 3600, killed=True)
     evidence = ExitEvidence(143, received=TERM, in_job=True, job=job)
-    assert classify(evidence) is Failure.KILLED
+    assert classify_exit(evidence) is Failure.KILLED

@@ -42,7 +42,7 @@ def termination_signal(code: int) -> signal.Signals | None:
     return next((known for known in TERMINATION_SIGNALS if known == number), None)
 
 
-def classify(evidence: ExitEvidence) -> Failure:
+def classify_exit(evidence: ExitEvidence) -> Failure:
     """Return the cause of an attempt's end."""
     # Slurm signals every process of a job, and the training may have received it first.
     received = evidence.received

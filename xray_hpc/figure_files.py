@@ -1,4 +1,4 @@
-"""Figures as PNG files that appear whole, and names in them as they are."""
+"""Atomic writing of figures as PNG files, and literal text in figures."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ from xray_hpc.records.atomic_files import atomic_write
 
 
 def escape_dollars(text: str) -> str:
-    """``text`` with dollar signs shown as they are, not read as mathematics."""
+    """Escape dollar signs, which matplotlib would otherwise parse as mathematics."""
     return text.replace("$", r"\$")
 
 
 def save_figure(
     figure: Figure, path: Path, *, dpi: int, trim: bool = False, grey: bool = False
 ) -> None:
-    """Write ``figure`` to ``path`` in one step; the same figure gives the same bytes.
+    """Write ``figure`` to ``path`` atomically; the same figure gives the same bytes.
 
-    ``trim`` takes off empty margins. ``grey`` halves the file of a figure without colours.
+    Args:
+        trim: remove empty margins.
+        grey: write a greyscale image, half the size of a colour one.
     """
     with atomic_write(path) as temporary, warnings.catch_warnings():
-        # A name may be in a script that the font lacks: boxes are shown for it.
+        # A class name may use a script that the font lacks; it is shown as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         if trim:
             figure.savefig(temporary, dpi=dpi, metadata={"Software": None}, bbox_inches="tight")
             return
-        # Figure.savefig lays a figure out and draws it, to lay it out, before it draws it.
+        # Figure.savefig would draw the figure twice, once for its layout.
         canvas = FigureCanvasAgg(figure)
         figure.set_dpi(dpi)
         canvas.draw()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Work done by threads ahead of whoever uses it, a bounded amount at a time."""
+"""Map a function over items in threads, with a bounded number of results in advance."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ class _Raised(NamedTuple):
 def bounded_thread_map(
     function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int
 ) -> Generator[R, None, None]:
-    """``map(function, items)`` by ``workers`` threads, at most ``ahead`` results ahead.
+    """Yield ``function(item)`` for each item in order, computed by threads.
 
-    Close it when it is left early (``contextlib.closing``): what has not begun is then dropped.
-    An exception of ``function`` is raised in its item's place.
+    At most ``ahead`` results are computed before they are used. Close the generator when you
+    leave it early (``contextlib.closing``); pending items are then dropped. An exception raised by
+    ``function`` is raised in place of its result.
 
-    Ctrl-C may come at any moment. The locks of ``concurrent.futures`` and of ``threading.Thread``
-    are taken in Python, where an interrupt can leave one locked for ever: its threads then never
-    end, nor does the process. Those of ``SimpleQueue`` are not, and no one waits for these threads.
+    This does not use ``concurrent.futures``, because Ctrl-C can come at any moment: about one
+    interrupt in 2,000 there leaves a lock of ``threading.Condition`` in a wrong state, which
+    raises ``RuntimeError`` or blocks the exit of the process. ``SimpleQueue`` is written in C and
+    has no such state, and nothing joins these threads.
     """
     tasks: SimpleQueue[tuple[T, SimpleQueue[R | _Raised]] | None] = SimpleQueue()
 
     def work() -> None:
         while (task := tasks.get()) is not None:
-            item, answer = task
+            item, result = task
             try:
-                answer.put(function(item))
+                result.put(function(item))
             except BaseException as error:
-                answer.put(_Raised(error))
+                result.put(_Raised(error))
 
     rest = iter(items)
     waiting: deque[SimpleQueue[R | _Raised]] = deque()
@@ -68,7 +70,7 @@ def bounded_thread_map(
 
 
 def available_cores() -> int:
-    """The cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

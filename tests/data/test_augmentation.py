@@ -151,8 +151,8 @@ def test_draws_stay_within_what_was_asked_for(
 def test_draws_fill_what_was_asked_for() -> None:
     moves = draw_geometry(2000, 32, 24, EVERYTHING, seed=1, epoch=0)
     assert moves.rotation.min() < -38 < 38 < moves.rotation.max()
-    assert moves.mirror.mean() == pytest.approx(0.5, abs=0.05)
-    np.testing.assert_allclose(np.bincount(moves.turns) / 2000, 0.25, atol=0.05)
+    assert moves.flip.mean() == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_allclose(np.bincount(moves.quarter_turns) / 2000, 0.25, atol=0.05)
     assert np.unique(moves.corner).tolist() == list(range(9))
 
 
@@ -250,7 +250,7 @@ def test_everything_is_keras_affine_transform_cut_turned_and_mirrored(seed: int)
             [[zx, 0, 0], [0, zy, 0], [0, 0, 1]],
             [[1, 0, -15.5], [0, 1, -15.5], [0, 0, 1]],
             [[1, 0, left], [0, 1, top], [0, 0, 1]],
-            *[[[0, -1, 23], [1, 0, 0], [0, 0, 1]]] * int(moves.turns[i]),
-            *[[[-1, 0, 23], [0, 1, 0], [0, 0, 1]]] * int(moves.mirror[i]),
+            *[[[0, -1, 23], [1, 0, 0], [0, 0, 1]]] * int(moves.quarter_turns[i]),
+            *[[[-1, 0, 23], [0, 1, 0], [0, 0, 1]]] * int(moves.flip[i]),
         ]
         np.testing.assert_allclose(matrix, np.linalg.multi_dot([np.eye(3), *steps]), atol=1e-4)

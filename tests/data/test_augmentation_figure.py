@@ -14,9 +14,9 @@ from xray_hpc.config.run_config import AugmentConfig, DataConfig
 from xray_hpc.data.augmentation_figure import (
     DPI,
     NamedAugmentation,
-    changed,
+    augment_rows,
+    augmentation_figure,
     describe_augmentation,
-    figure,
     sample_rows,
 )
 from xray_hpc.data.dataset import Dataset
@@ -76,7 +76,7 @@ def test_a_class_without_training_images_has_no_row() -> None:
 
 
 def test_a_column_shows_each_set_with_what_it_does(config: DataConfig) -> None:
-    drawn = figure(
+    drawn = augmentation_figure(
         dataset(),
         config,
         [NamedAugmentation("larcc", LARCC, 1), NamedAugmentation("mine", EVERYTHING, 1)],
@@ -84,10 +84,10 @@ def test_a_column_shows_each_set_with_what_it_does(config: DataConfig) -> None:
     )
     assert texts(drawn) == [
         *("Augmented training images", "in the first epoch, seed=7"),
-        "as packed",
+        "stored",
         *("larcc", "zoom ±10 %", "shift ±10 %", "fill: reflect"),
         *("mine", "rotation ±40°", "zoom ±30 %", "shear ±20°", "height shift ±20 %"),
-        *("width shift ±10 %", "random crop", "quarter turns", "mirror", "brightness ±30 %"),
+        *("width shift ±10 %", "random crop", "rot90", "horizontal flip", "brightness ±30 %"),
         *("fill: reflect", "(data.crop=0.85)"),
         *("NORMAL", "PNEUMONIA"),
     ]
@@ -96,20 +96,20 @@ def test_a_column_shows_each_set_with_what_it_does(config: DataConfig) -> None:
 
 def test_the_first_column_is_as_packed_and_the_others_are_not(config: DataConfig) -> None:
     data = dataset()
-    shown = pictures(figure(data, config, [NamedAugmentation("larcc", LARCC, 1)], 0))
+    shown = pictures(augmentation_figure(data, config, [NamedAugmentation("larcc", LARCC, 1)], 0))
     packed = {data.images[i].tobytes() for i in data.splits["train"]}
     assert [image.tobytes() in packed for image in shown] == [True] * 4 + [False] * 4
 
 
 def test_a_crop_that_all_have_is_marked_on_the_packed_images(config: DataConfig) -> None:
     cut = replace(config, crop=0.5)
-    drawn = figure(
+    drawn = augmentation_figure(
         dataset(),
         cut,
         [NamedAugmentation("none", AugmentConfig(), 0.5), NamedAugmentation("r", REDUCED, 0.5)],
         0,
     )
-    assert texts(drawn)[2:7] == ["as packed", "dashed:", "data.crop=0.5", "none", "the centre"]
+    assert texts(drawn)[2:7] == ["stored", "dashed:", "data.crop=0.5", "none", "center crop"]
     squares = [axes.patches[0].get_bbox().bounds for axes in drawn.axes if axes.patches]
     assert squares == [(4.5, 4.5, 10, 10)] * 4
     packed, centre = pictures(drawn)[0], pictures(drawn)[4]
@@ -117,7 +117,7 @@ def test_a_crop_that_all_have_is_marked_on_the_packed_images(config: DataConfig)
 
 
 def test_crops_that_differ_are_told_in_words(config: DataConfig) -> None:
-    drawn = figure(
+    drawn = augmentation_figure(
         dataset(),
         config,
         [NamedAugmentation("a", LARCC, 1.0), NamedAugmentation("b", LARCC, 0.5)],
@@ -133,7 +133,7 @@ def test_what_is_drawn_is_what_a_training_gets(channels: int) -> None:
 
     data, rows = dataset(channels=channels), np.array([3, 0, 9, 12])
     train = data.splits["train"]
-    drawn = changed(list(data.images[train[rows]]), rows, 40, 16, EVERYTHING, seed=1)
+    drawn = augment_rows(list(data.images[train[rows]]), rows, 40, 16, EVERYTHING, seed=1)
     ((got, _),) = training_batches(
         data.images, data.labels, train, targets="sigmoid", classes=2, batch_size=40,
         input_size=16, augment=EVERYTHING, balance="none", seed=1, epochs=range(1),
@@ -143,7 +143,7 @@ def test_what_is_drawn_is_what_a_training_gets(channels: int) -> None:
 
 def test_nothing_is_said_of_what_is_off() -> None:
     assert describe_augmentation(AugmentConfig()) == []
-    assert describe_augmentation(REDUCED) == ["random crop", "quarter turns", "mirror"]
+    assert describe_augmentation(REDUCED) == ["random crop", "rot90", "horizontal flip"]
 
 
 def test_the_same_figure_is_the_same_grey_file(tmp_path: Path, config: DataConfig) -> None:
@@ -151,7 +151,7 @@ def test_the_same_figure_is_the_same_grey_file(tmp_path: Path, config: DataConfi
     files = [tmp_path / "one.png", tmp_path / "two.png"]
     for file in files:
         save_figure(
-            figure(data, config, [NamedAugmentation("larcc", LARCC, 1)], 0),
+            augmentation_figure(data, config, [NamedAugmentation("larcc", LARCC, 1)], 0),
             file,
             dpi=DPI,
             grey=True,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.data.csv_index import read_table
+from xray_hpc.data.csv_index import read_csv_index
 from xray_hpc.errors import UserError
 
 HEADER = "path,label,split\n"
@@ -25,7 +25,7 @@ def csv(tmp_path: Path, make_tree: Callable[..., Path]) -> Callable[[str], Path]
 
 
 def test_a_list_gives_classes_and_images(csv: Callable[[str], Path]) -> None:
-    classes, entries = read_table(csv(HEADER + ROWS))
+    classes, entries = read_csv_index(csv(HEADER + ROWS))
     assert classes == ("sick", "well")
     assert [(entry.path, entry.label, entry.split) for entry in entries] == [
         ("a.png", 0, "train"),
@@ -43,7 +43,7 @@ def test_the_patient_is_the_column_or_else_read_off_the_name(csv: Callable[[str]
         "50,,test,sick,person3_virus_4.jpeg\n"
         "50,bob,test,well,d.png\n"
     )
-    patients = {entry.path: entry.patient for entry in read_table(file)[1]}
+    patients = {entry.path: entry.patient for entry in read_csv_index(file)[1]}
     assert patients == {
         "a.png": "ann",
         "b.png": "b.png",
@@ -53,7 +53,7 @@ def test_the_patient_is_the_column_or_else_read_off_the_name(csv: Callable[[str]
 
 
 def test_a_byte_order_mark_and_val_are_understood(csv: Callable[[str], Path]) -> None:
-    _, entries = read_table(csv("\ufeff" + HEADER + ROWS + "person3_virus_4.jpeg,sick,val\n"))
+    _, entries = read_csv_index(csv("\ufeff" + HEADER + ROWS + "person3_virus_4.jpeg,sick,val\n"))
     assert [entry.split for entry in entries].count("validation") == 1
 
 
@@ -62,7 +62,7 @@ def test_quoted_names_with_commas_and_line_ends_are_read(
 ) -> None:
     make_image(tmp_path / "x,\ny.png")
     file = csv(HEADER + ROWS + '"x,\ny.png",sick,train\n')
-    assert "x,\ny.png" in [entry.path for entry in read_table(file)[1]]
+    assert "x,\ny.png" in [entry.path for entry in read_csv_index(file)[1]]
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_quoted_names_with_commas_and_line_ends_are_read(
         ("", r"line 1: no column 'path' \(found: nothing"),
         ("path;label;split\n", r"line 1: no column 'path'.*separated by commas"),
         ("Path,label,split\n", r"line 1: no column 'path'; did you mean 'Path'\?"),
-        (HEADER + "a.png,sick,trian\n", r"line 2: split 'trian' is none .*did you mean 'train'"),
-        (HEADER + ROWS + "\n./a.png,sick,test\n", r"line 7: 'a.png' is in line 2 already"),
+        (HEADER + "a.png,sick,trian\n", r"line 2: split 'trian' .*did you mean 'train'"),
+        (HEADER + ROWS + "\n./a.png,sick,test\n", r"line 7: 'a.png' .*line 2"),
         (HEADER + "a.png,,train\n", r"line 2: 'label' is empty"),
         (HEADER + "a.png\n", r"line 2: 'label' is empty"),
         (HEADER + ROWS + "e.png,sick,test\n", r"line 6: cannot find 'e.png'"),
         (HEADER + ROWS + ".,sick,test\n", r"line 6: '.' is not a file"),
-        (HEADER + '"a.png,sick,train\n', r"is no CSV file in UTF-8"),
+        (HEADER + '"a.png,sick,train\n', r"is not a UTF-8 CSV file"),
         (HEADER + "a.png,sick,train\nb.png,well,train\n", r"class 'sick' is in train but not in t"),
     ],
 )
@@ -85,17 +85,17 @@ def test_a_list_that_will_not_do_is_refused_with_its_line(
     csv: Callable[[str], Path], text: str, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        read_table(csv(text))
+        read_csv_index(csv(text))
 
 
 def test_line_numbers_count_the_lines_of_quoted_names(csv: Callable[[str], Path]) -> None:
     text = HEADER + '"x\ny.png",sick,train\nb.png,well,tst\n'
     with pytest.raises(UserError, match=r"line 4: split 'tst'.*did you mean 'test'"):
-        read_table(csv(text))
+        read_csv_index(csv(text))
 
 
 def test_bytes_that_are_not_utf8_are_refused(csv: Callable[[str], Path]) -> None:
     file = csv("")
     file.write_bytes(HEADER.encode() + b"\xff.png,sick,train\n")
-    with pytest.raises(UserError, match="is no CSV file in UTF-8"):
-        read_table(file)
+    with pytest.raises(UserError, match="is not a UTF-8 CSV file"):
+        read_csv_index(file)

@@ -8,7 +8,13 @@ import pytest
 
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.dataset import Dataset, load_indexed
-from xray_hpc.data.dataset_summary import counts, frame, ignored_line, text, write_index
+from xray_hpc.data.dataset_summary import (
+    count_table,
+    ignored_line,
+    index_table,
+    summary_text,
+    write_index,
+)
 from xray_hpc.data.index import Index, build_index
 from xray_hpc.data.index_entry import IgnoredFiles
 
@@ -25,7 +31,7 @@ def loaded(
 
 
 def test_the_counts_are_by_split_and_class(loaded: tuple[Dataset, Index]) -> None:
-    table = counts(loaded[0])
+    table = count_table(loaded[0])
     assert table.columns.tolist() == ["train", "validation", "test", "all"]
     assert table.loc["NORMAL"].tolist() == [19, 1, 3, 23]
     assert table.loc["PNEUMONIA"].tolist() == [20, 1, 3, 24]
@@ -35,7 +41,7 @@ def test_the_counts_are_by_split_and_class(loaded: tuple[Dataset, Index]) -> Non
 
 def test_the_text_shows_counts_and_what_was_left_out(loaded: tuple[Dataset, Index]) -> None:
     data, index = loaded
-    assert text(data, index) == (
+    assert summary_text(data, index) == (
         f"{index.root}  (8x8 pixels, 1 channel, fingerprint {data.fingerprint[:12]})\n"
         "\n"
         "           train  validation  test  all\n"
@@ -55,8 +61,8 @@ def test_images_that_were_not_drawn_are_counted(
     config = data_config(tree, per_class=18, split="folder")
     index = build_index(config, tmp_path)
     data = load_indexed(index, config, tmp_path)
-    assert "not drawn   4 images (data.per_class)\n" in text(data, index)
-    assert (frame(data)["split"] == "").sum() == 4
+    assert "unused      4 images (data.per_class)\n" in summary_text(data, index)
+    assert (index_table(data)["split"] == "").sum() == 4
 
 
 def test_ignored_files_are_counted_by_reason() -> None:
@@ -83,4 +89,4 @@ def test_the_index_has_a_row_an_image(loaded: tuple[Dataset, Index], tmp_path: P
         "train",
     ]
     assert written["split"].value_counts().to_dict() == {"train": 39, "test": 6, "validation": 2}
-    pd.testing.assert_frame_equal(written, frame(loaded[0]), check_dtype=False)
+    pd.testing.assert_frame_equal(written, index_table(loaded[0]), check_dtype=False)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from xray_hpc.data.image_files import (
     ImageFile,
     describe_ignored,
+    describe_missing,
     find_image_files,
-    missing,
     read_list,
 )
 from xray_hpc.errors import UserError
@@ -48,10 +48,7 @@ def test_hidden_files_and_archive_junk_are_left_out(here: Path) -> None:
 def test_other_files_in_a_folder_are_counted_with_an_example(here: Path) -> None:
     touch("x/a.png", "x/b.txt", "x/c")
     _, ignored = find_image_files(["x"])
-    assert (
-        describe_ignored(ignored)
-        == "passed over 2 files without an image's suffix, such as x/b.txt"
-    )
+    assert describe_ignored(ignored) == "ignored 2 files without an image suffix, such as x/b.txt"
 
 
 def test_a_file_is_taken_whatever_its_name(here: Path) -> None:
@@ -75,7 +72,7 @@ def test_what_is_broken_inside_a_folder_is_a_file_with_an_error(here: Path) -> N
     found, _ = find_image_files(["x"])
     assert found == [
         ImageFile("x/a.png"),
-        ImageFile("x/b.png", "a link to nothing"),
+        ImageFile("x/b.png", "a broken link"),
         ImageFile("x/c.png", "neither a file nor a folder"),
     ]
 
@@ -91,14 +88,14 @@ def test_a_misspelt_folder_far_up_is_the_one_that_is_named(here: Path) -> None:
     touch("chest_xray/test/a.png")
     with pytest.raises(UserError, match=f"no 'chets_xray' in {here}; did you mean 'chest_xray'"):
         find_image_files(["chets_xray/test/a.png"])
-    assert missing("chest_xray/tset").endswith(
+    assert describe_missing("chest_xray/tset").endswith(
         "no 'tset' in {}; did you mean 'test'?".format(here / "chest_xray")
     )
 
 
 def test_no_images_at_all_is_a_mistake(here: Path) -> None:
     touch("x/.hidden.png")
-    with pytest.raises(UserError, match=r"there are no images in x, standard input$"):
+    with pytest.raises(UserError, match=r"no images in x, standard input$"):
         find_image_files(["x", "-"])
 
 

@@ -60,22 +60,27 @@ def test_no_augmentation_is_the_identity() -> None:
 
 
 @pytest.mark.parametrize("interpolated", [False, True])
-@given(turns=st.integers(0, 3), mirror=st.booleans(), left=st.integers(0, 5), top=st.integers(0, 5))
+@given(
+    quarter_turns=st.integers(0, 3),
+    flip=st.booleans(),
+    left=st.integers(0, 5),
+    top=st.integers(0, 5),
+)
 @settings(max_examples=20)
 def test_crop_turn_and_mirror_are_numpys_to_the_byte(
-    interpolated: bool, turns: int, mirror: bool, left: int, top: int
+    interpolated: bool, quarter_turns: int, flip: bool, left: int, top: int
 ) -> None:
     """Beside a rotation or zoom that happens to be none, too."""
     augment = AugmentConfig(
         crop=True, rot90=True, horizontal_flip=True, zoom=0.1 if interpolated else 0.0
     )
-    changed = moves(turns=turns, mirror=mirror, corner=(left, top))
-    expected = np.rot90(IMAGES[:, top : top + 11, left : left + 11], turns, axes=(1, 2))
-    expected = expected[:, :, ::-1] if mirror else expected
+    changed = moves(quarter_turns=quarter_turns, flip=flip, corner=(left, top))
+    expected = np.rot90(IMAGES[:, top : top + 11, left : left + 11], quarter_turns, axes=(1, 2))
+    expected = expected[:, :, ::-1] if flip else expected
     np.testing.assert_array_equal(applied(changed, IMAGES, augment, 11), expected)
 
 
-@pytest.mark.parametrize(("change_of", "times"), [({"mirror": True}, 2), ({"turns": 1}, 4)])
+@pytest.mark.parametrize(("change_of", "times"), [({"flip": True}, 2), ({"quarter_turns": 1}, 4)])
 @pytest.mark.parametrize("size", [15, 16])
 def test_two_mirrors_and_four_quarter_turns_are_the_identity(
     change_of: dict[str, Any], times: int, size: int

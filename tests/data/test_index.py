@@ -76,7 +76,7 @@ def test_relabelling_a_list_changes_its_fingerprint(
         ("xray", "folder", r"xray' does not exist: no 'xray' in .*; did you mean 'xrays'\?"),
         ("Xrays/train", "folder", r"no 'Xrays' in .*; did you mean 'xrays'\?"),
         ("xrays", "csv", r"xrays' is a folder; data.source=csv needs a CSV file"),
-        ("list.csv", "folder", r"list.csv' is not a folder; name the folder that holds train/"),
+        ("list.csv", "folder", r"list.csv' is not a folder"),
     ],
 )
 def test_a_root_that_will_not_do_is_refused(
@@ -92,7 +92,7 @@ def test_a_class_may_not_be_called_as_the_curves_of_all_are(
 ) -> None:
     for split in tree.iterdir():
         (split / "NORMAL").rename(split / "macro average")
-    with pytest.raises(UserError, match="has a class 'macro average': so a curve of all classes"):
+    with pytest.raises(UserError, match="has a class 'macro average'"):
         build_index(data_config(tree), tmp_path)
 
 

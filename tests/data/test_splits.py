@@ -108,7 +108,7 @@ def test_the_pool_of_the_patient_split_includes_val(
 @pytest.mark.parametrize("kind", ["patient", "random"])
 def test_a_fraction_that_cannot_be_met_is_refused(kind: str) -> None:
     entries = entries_of([("a", 0, 2), ("b", 1, 2)])
-    with pytest.raises(UserError, match=r"data.validation_fraction 0.2 .*(fraction|larger one)"):
+    with pytest.raises(UserError, match=r"data.validation_fraction 0.2 "):
         split_images(entries, config(kind))
 
 
@@ -241,9 +241,9 @@ def test_patients_in_two_parts_are_counted_with_the_images_they_spoil() -> None:
     }
     assert shared_patients(patients, parts) == [
         "1 patient ('ann') in both train and validation: 1 of the 2 validation images; "
-        "validation results will look too good",
+        "validation results are too optimistic",
         "2 patients ('ann', 'bob') in both train and test: 2 of the 2 test images; "
-        "test results will look too good",
+        "test results are too optimistic",
         "1 patient ('ann') in both validation and test: 1 of the 2 test images; "
-        "test results will look too good",
+        "test results are too optimistic",
     ]

@@ -71,6 +71,6 @@ def test_there_is_a_column_for_each_of_the_first_epochs(epochs: int, columns: in
     said = [text.get_text() for text in drawn.texts]
     assert said[:2] == [
         "Augmented training images",
-        "rotation ±30°, zoom ±20 %, shift ±10 %, mirror, fill: reflect",
+        "rotation ±30°, zoom ±20 %, shift ±10 %, horizontal flip, fill: reflect",
     ]
     assert said[2:6] == ["as packed", "dashed:", "data.crop=0.75", "first epoch"]

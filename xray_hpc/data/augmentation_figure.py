@@ -1,4 +1,4 @@
-"""Pictures of what augmentation does to training images, drawn without TensorFlow."""
+"""Figure of augmented training images, drawn without TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.image_transform import Pixels, apply_augmentation
 from xray_hpc.figure_files import escape_dollars
 
-ROWS = 4  # at least one a class, and at most MOST_ROWS
-MOST_ROWS = 6
-CROP = 0.85  # shown for a set that crops, where the data are not cut
+ROWS = 4  # at least one per class, at most MAX_ROWS
+MAX_ROWS = 6
+CROP = 0.85  # shown for random crops if data.crop is 1
 DPI = 130
 # Inches.
 SIDE, GAP, GROUP_GAP, MARGIN = 1.12, 0.06, 0.16, 0.12
 LABELS, TITLE, NOTE, HEAD, LINE = 0.3, 0.24, 0.3, 0.22, 0.16
-LETTERS = 130  # of size 1, in an inch
+LETTERS = 130  # letters of size 1 per inch
 
 
 @dataclass(frozen=True)
 class NamedAugmentation:
-    """A column: what is done to the images, under which name, seeing which share of the side."""
+    """An augmentation with its name, and the ``data.crop`` it is used with."""
 
     name: str
     augment: AugmentConfig
@@ -36,9 +36,9 @@ class NamedAugmentation:
 
 @dataclass(frozen=True)
 class ImageColumn:
-    """Images ``[rows]`` of a figure under a name and lines of small print.
+    """A column of a figure: images ``[rows]`` under a title and lines of small print.
 
-    ``outline`` is the side in pixels of a central square that is marked in each.
+    ``outline`` is the side in pixels of a central square to mark in each image.
     """
 
     name: str
@@ -47,13 +47,13 @@ class ImageColumn:
     outline: int | None = None
 
 
-def figure(
+def augmentation_figure(
     dataset: Dataset, config: DataConfig, shown: Sequence[NamedAugmentation], seed: int
 ) -> Figure:
-    """The same training images as packed and through each augmentation of ``shown``.
+    """Draw the same training images unchanged and with each augmentation of ``shown``.
 
-    What is shown is what the first epoch of a training with ``seed`` gets. A set that crops is
-    shown with ``data.crop`` 0.85 where the images are not cut otherwise.
+    The augmented images are those of the first epoch of a training with ``seed``. Random crops are
+    shown with ``data.crop=0.85`` if the data is not cropped.
     """
     crops = {item.crop for item in shown}
     most = replace(config, crop=crops.pop() if len(crops) == 1 else 1.0)
@@ -62,27 +62,29 @@ def figure(
     columns = [original_column(originals, most)]
     for item in shown:
         crop = CROP if item.augment.crop and item.crop == 1 else item.crop
-        lines = describe_augmentation(item.augment) or ["the centre"]
+        lines = describe_augmentation(item.augment) or ["center crop"]
         if crop != most.crop:
             lines.append(f"(data.crop={crop:g})")
         size = replace(config, crop=crop).input_size
-        images = changed(originals, rows, len(dataset.splits["train"]), size, item.augment, seed)
+        images = augment_rows(
+            originals, rows, len(dataset.splits["train"]), size, item.augment, seed
+        )
         columns.append(ImageColumn(item.name, lines, images))
     note = f"in the first epoch, seed={seed}"
     return image_grid("Augmented training images", note, class_names_of(dataset, rows), columns)
 
 
 def original_column(images: Sequence[Pixels], config: DataConfig) -> ImageColumn:
-    """The images as they are, with the square marked that is cut out of them."""
+    """Return the column of the stored images, with the central crop outlined."""
     if config.crop == 1:
-        return ImageColumn("as packed", (), images)
+        return ImageColumn("stored", (), images)
     return ImageColumn(
-        "as packed", ["dashed:", f"data.crop={config.crop:g}"], images, config.input_size
+        "stored", ["dashed:", f"data.crop={config.crop:g}"], images, config.input_size
     )
 
 
 def sample_rows(dataset: Dataset) -> IntArray:
-    """Which rows of the training split stand for it, class by class, evenly spaced."""
+    """Choose evenly spaced rows of each class from the training split."""
     train = dataset.splits["train"]
     each = max(1, ROWS // len(dataset.classes))
     rows = []
@@ -91,15 +93,15 @@ def sample_rows(dataset: Dataset) -> IntArray:
         members = members[np.argsort(train[members])]
         picked = (np.arange(each) + 0.5) / each * len(members)
         rows.append(members[np.unique(picked.astype(int))] if len(members) else members)
-    return np.concatenate(rows)[:MOST_ROWS]
+    return np.concatenate(rows)[:MAX_ROWS]
 
 
 def class_names_of(dataset: Dataset, rows: IntArray) -> list[str]:
-    """The class of each row of the training split."""
+    """Return the class names of ``rows`` of the training split."""
     return [dataset.classes[label] for label in dataset.labels[dataset.splits["train"][rows]]]
 
 
-def changed(
+def augment_rows(
     images: Sequence[Pixels],
     rows: IntArray,
     count: int,
@@ -107,7 +109,7 @@ def changed(
     augment: AugmentConfig,
     seed: int,
 ) -> list[Pixels]:
-    """What the first epoch makes of the images in ``rows`` of ``count`` that train."""
+    """Augment ``images``, the ``rows`` of ``count`` training images, as in the first epoch."""
     transforms, brightness = draw_augmentations(
         count, images[0].shape[0], input_size, augment, seed, 0
     )
@@ -115,7 +117,7 @@ def changed(
 
 
 def describe_augmentation(augment: AugmentConfig) -> list[str]:
-    """What a set of augmentation does, an operation a line."""
+    """Describe each operation of an augmentation in a line."""
     lines = []
     if augment.rotation:
         lines.append(f"rotation ±{augment.rotation:g}°")
@@ -133,8 +135,8 @@ def describe_augmentation(augment: AugmentConfig) -> list[str]:
         name
         for name, on in (
             ("random crop", augment.crop),
-            ("quarter turns", augment.rot90),
-            ("mirror", augment.horizontal_flip),
+            ("rot90", augment.rot90),
+            ("horizontal flip", augment.horizontal_flip),
         )
         if on
     ]
@@ -148,7 +150,7 @@ def describe_augmentation(augment: AugmentConfig) -> list[str]:
 def image_grid(
     title: str, note: str, classes: Sequence[str], columns: Sequence[ImageColumn]
 ) -> Figure:
-    """Draw ``columns`` of square images; ``classes`` names the class of each row."""
+    """Draw ``columns`` of square images, with the class of each row on the left."""
     tops, y = [], MARGIN + TITLE + NOTE + HEAD + LINE * max(len(column.lines) for column in columns)
     for row, name in enumerate(classes):
         y += GROUP_GAP - GAP if row and name != classes[row - 1] else 0
@@ -194,7 +196,7 @@ def image_grid(
 
 
 def _fit(text: str, size: float, room: float = SIDE + GAP) -> float:
-    """The size of ``text`` in points, at most ``size``, that goes into ``room`` inches."""
+    """Return the font size, at most ``size``, at which ``text`` fits into ``room`` inches."""
     return min(size, room * LETTERS / max(len(text), 1))
 
 

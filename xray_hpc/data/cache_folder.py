@@ -1,4 +1,4 @@
-"""Writing into the cache folder, and what to say when that fails."""
+"""Error messages for a full or failing cache folder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from xray_hpc.text import format_bytes
 
 @contextmanager
 def writing_to_cache(cache: Path, what: str, needed: int) -> Iterator[None]:
-    """Make the folder ``cache``, and word what goes wrong while ``what`` is written into it.
+    """Create the folder ``cache``, and turn an ``OSError`` of the block into a message.
 
-    ``needed`` is the space in bytes that it takes.
+    Args:
+        what: a plural noun phrase for the content, such as ``"the decoded images"``.
+        needed: its size in bytes.
 
     Raises:
-        UserError: the disk or the quota is full, or the file system failed.
+        StorageError: the disk or the quota is full, or the file system failed.
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -34,7 +36,7 @@ def writing_to_cache(cache: Path, what: str, needed: int) -> Iterator[None]:
 
 
 def check_free_space(cache: Path, what: str, needed: int) -> None:
-    """Raise ``UserError`` before the work if the disk has no room for its result."""
+    """Raise ``StorageError`` if the disk has less than ``needed`` bytes free."""
     free = shutil.disk_usage(cache).free
     if free < needed:
         raise StorageError(f"{_no_space(cache, what, needed)} ({format_bytes(free)} are free)")

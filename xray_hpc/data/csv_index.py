@@ -1,4 +1,4 @@
-"""A list of images: a CSV of ``path,label,split`` and, where it is known, ``patient``."""
+"""Index of a CSV file with the columns ``path,label,split`` and optionally ``patient``."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ SPLITS: dict[str, SplitName] = {
 }
 
 
-def read_table(file: Path) -> tuple[tuple[str, ...], list[IndexEntry]]:
-    """List the images of a CSV file with a header.
+def read_csv_index(file: Path) -> tuple[tuple[str, ...], list[IndexEntry]]:
+    """Read the images of a CSV file with a header.
 
-    Columns: ``path`` (relative to the CSV's folder), ``label`` (the class), ``split`` (train,
-    validation or test) and optionally ``patient``; an empty patient, or none, is read off the
-    file's name. Other columns are not read.
+    ``path`` is relative to the folder of the CSV, ``label`` is the class, ``split`` is train,
+    validation or test. A missing or empty ``patient`` is derived from the file name. Other columns
+    are ignored.
 
     Returns:
-        the classes, sorted; the images, by split, class, and path.
+        The sorted classes, and the images ordered by split, class and path.
 
     Raises:
-        UserError: naming the line that does not do.
+        DataError: a line is invalid; the message names it.
     """
     try:
         rows = _rows(file)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is no CSV file in UTF-8 ({error}); save it as one") from error
+        raise DataError(f"{file} is not a UTF-8 CSV file ({error}); save it as one") from error
     except OSError as error:
-        raise StorageError(f"cannot read {file}: {error.strerror}; mend it") from error
+        raise StorageError(f"cannot read {file}: {error.strerror}") from error
     images: dict[str, Counter[str]] = {origin: Counter() for origin in SPLIT_NAMES}
     for _, row in rows:
         images[SPLITS[row["split"]]][row["label"]] += 1
@@ -82,13 +82,13 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
             if row["split"] not in SPLITS:
                 hint = nearest(row["split"], SPLITS)
                 raise DataError(
-                    f"{where}: split {row['split']!r} is none of train, validation, test{hint}"
+                    f"{where}: split {row['split']!r} is not train, validation or test{hint}"
                 )
             row["path"] = posixpath.normpath(row["path"])
             if row["path"] in first:
                 raise DataError(
-                    f"{where}: {row['path']!r} is in line {first[row['path']]} already; "
-                    "keep one of them"
+                    f"{where}: {row['path']!r} is already in line {first[row['path']]}; "
+                    "remove one of them"
                 )
             first[row["path"]] = line
             rows.append((line, row))

@@ -1,4 +1,4 @@
-"""A data set in memory, split and ready for training."""
+"""Data set of images, labels and splits, ready for training."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Dataset:
     Attributes:
         images: ``uint8 [N, size, size, channels]``, 0..255.
         labels: ``int64 [N]``, positions in ``classes``.
-        files: N paths, relative to the set's root.
+        files: N paths, relative to the root of the index.
         patients: N names.
-        classes: the class names, sorted.
-        splits: positions in the N, ``int64``, for ``train``, ``validation`` and ``test``; images
-            that ``data.per_class`` does not take are in none of them.
+        classes: the sorted class names.
+        splits: ``int64`` positions of the ``train``, ``validation`` and ``test`` images; images
+            left out by ``data.per_class`` are in none.
         fingerprint: the data's part of a run's identity (see ``Index``).
-        notes: the warnings that were shown when the set was loaded.
-        skipped: (path, reason) of the files that could not be read.
-        contents: a hash of all files' contents.
+        notes: the warnings printed when the set was loaded.
+        skipped: (path, reason) of the unreadable files.
+        contents: a hash of the contents of all files.
     """
 
     images: npt.NDArray[np.uint8]
@@ -65,13 +65,12 @@ class Dataset:
 
 
 def load_dataset(config: DataConfig, cache: Path, workers: int | None = None) -> Dataset:
-    """The data set of ``config``; packs its images into ``cache`` the first time.
+    """Load the data set of ``config``; its images are decoded into ``cache`` the first time.
 
-    One process packs, others wait for it. Warnings go to standard error, a line each, and into
-    ``Dataset.notes``.
+    One process decodes, others wait for it. Warnings go to standard error and ``Dataset.notes``.
 
     Raises:
-        UserError: the data cannot be used; the line says why.
+        UserError: the data is invalid.
     """
     return load_indexed(build_index(config, cache), config, cache, workers)
 
@@ -79,29 +78,29 @@ def load_dataset(config: DataConfig, cache: Path, workers: int | None = None) ->
 def load_indexed(
     index: Index, config: DataConfig, cache: Path, workers: int | None = None
 ) -> Dataset:
-    """:func:`load` for an index made before."""
+    """Load the data set of an index, as :func:`load_dataset` does."""
     parts = split_images(index.entries, config)
-    packed, notes = _packed(index, config, cache, workers)
-    entries = [index.entries[i] for i in packed.positions]
-    place = np.full(len(index.entries), -1, np.int64)
-    place[packed.positions] = np.arange(len(packed.positions))
-    splits = {name: place[rows][place[rows] >= 0] for name, rows in parts.items()}
+    store, notes = _image_store(index, config, cache, workers)
+    entries = [index.entries[i] for i in store.positions]
+    row_of = np.full(len(index.entries), -1, np.int64)
+    row_of[store.positions] = np.arange(len(store.positions))
+    splits = {name: row_of[rows][row_of[rows] >= 0] for name, rows in parts.items()}
     for name, rows in splits.items():
         if not len(rows):
-            raise DataError(f"{index.root}: no readable {name} images are left; mend the files")
+            raise DataError(f"{index.root}: no readable {name} image; repair the files")
     patients = [entry.patient for entry in entries]
     notes += small_classes(count_by_class(index.entries, len(index.classes)), index.classes, config)
-    if packed.skipped:
-        notes.append(f"{index.root}: skipped {describe_skipped(packed.skipped)}")
+    if store.skipped:
+        notes.append(f"{index.root}: skipped {describe_skipped(store.skipped)}")
     if config.split == "patient":
         notes += _unknown_patients(entries)
     notes += shared_patients(patients, splits)
     files = [entry.path for entry in entries]
-    notes += shared_contents(packed.digests, files, splits)
+    notes += shared_contents(store.digests, files, splits)
     for note in notes:
         logger.warning(note)
     return Dataset(
-        images=packed.images,
+        images=store.images,
         labels=np.array([entry.label for entry in entries], np.int64),
         files=files,
         patients=patients,
@@ -109,23 +108,23 @@ def load_indexed(
         splits=splits,
         fingerprint=index.fingerprint,
         notes=notes,
-        skipped=packed.skipped,
-        contents=hashlib.sha256("".join(packed.digests).encode()).hexdigest(),
+        skipped=store.skipped,
+        contents=hashlib.sha256("".join(store.digests).encode()).hexdigest(),
     )
 
 
 def _unknown_patients(entries: Sequence[IndexEntry]) -> list[str]:
-    """A note where file names do not tell whose image it is, so that each counts as a patient."""
+    """Return a note if file names do not identify patients, so that each counts as one."""
     alone = sum(entry.path.endswith(entry.patient) for entry in entries)
     if not alone:
         return []
     return [
-        f"{alone:,} of {len(entries):,} file names carry no patient; the split takes each as a "
-        "patient of its own (data=csv takes patients from a column)"
+        f"{alone:,} of {len(entries):,} file names do not identify a patient; each counts as "
+        "one (data=csv reads patients from a column)"
     ]
 
 
-def _packed(
+def _image_store(
     index: Index, config: DataConfig, cache: Path, workers: int | None
 ) -> tuple[ImageStore, list[str]]:
     path = image_store_path(index, config, cache)
@@ -153,7 +152,7 @@ def _packed(
 def shared_contents(
     digests: Sequence[str], files: Sequence[str], splits: Mapping[str, npt.NDArray[np.int64]]
 ) -> list[str]:
-    """One line if files of equal contents lie in different parts, with the first of them."""
+    """Return a note if files with the same contents are in different splits."""
     where: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for name, rows in splits.items():
         for row in rows:

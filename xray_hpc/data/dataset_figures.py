@@ -1,4 +1,4 @@
-"""Pictures of a data set: samples of each class, and how many images each class has."""
+"""Figures of a data set: sample images and image counts of each class."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.figure_files import escape_dollars, save_figure
 from xray_hpc.text import format_count
 
-# Okabe and Ito's colours, which readers with any colour vision can tell apart.
+# The colour-blind safe palette of Okabe and Ito.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 ON_COLORS = ("white", "black", "white", "black", "black", "white", "black", "black")
 ROWS, COLUMNS = 3, 4
 DPI = 150
 TITLE, LABEL, SMALL = 15, 12, 11
 WIDEST = 20  # inches
-NARROW = 0.12  # a share whose label stands outside the pie
-LETTERS = 9.5  # of size LABEL, in an inch
+NARROW = 0.12  # up to this share, the label is outside the pie
+LETTERS = 9.5  # letters of size LABEL per inch
 
 
 def sample_grid(dataset: Dataset, split: str, label: int) -> Figure:
-    """Twelve images of one class, evenly spaced over the split's files; fewer if it has fewer."""
+    """Draw up to twelve images of one class, evenly spaced over the files of the split."""
     members = np.sort(dataset.splits[split])
     members = members[dataset.labels[members] == label]
     wanted = min(ROWS * COLUMNS, len(members))
@@ -50,9 +50,9 @@ def sample_grid(dataset: Dataset, split: str, label: int) -> Figure:
 
 
 def class_bars(dataset: Dataset) -> Figure:
-    """Images of each class, a panel for training data and one for the test set.
+    """Draw the number of images of each class, in one panel for training and one for test data.
 
-    Training data is what the test set leaves; the lighter part on top is held out to validate.
+    The lighter part of a training bar is the validation split.
     """
     width = min(3.4 + 2.8 * len(dataset.classes), WIDEST)
     figure = Figure(figsize=(width, 4.8), layout=_layout(0.12))
@@ -86,7 +86,7 @@ def class_bars(dataset: Dataset) -> Figure:
 
 
 def class_pies(dataset: Dataset) -> Figure:
-    """Share of each class, a pie for training data (with validation) and one for the test set."""
+    """Draw the share of each class, in one pie for training and validation and one for test."""
     figure = Figure(figsize=(9, 4.8), layout=_layout(0.12))
     left, right = figure.subplots(1, 2)
     both = _count(dataset, "train") + _count(dataset, "validation")
@@ -121,10 +121,10 @@ def class_pies(dataset: Dataset) -> Figure:
 
 
 def write_figures(dataset: Dataset, folder: Path) -> list[Path]:
-    """Write every figure as a PNG, and return the files.
+    """Write every figure as PNG and return the paths.
 
-    ``{train,test}_samples_{class}.png``, ``class_bars.png`` and ``class_pies.png``. The same data
-    gives the same bytes.
+    They are ``{train,test}_samples_{class}.png``, ``class_bars.png`` and ``class_pies.png``. The
+    same data gives the same bytes.
     """
     figures = {"class_bars": class_bars(dataset), "class_pies": class_pies(dataset)}
     for label, name in enumerate(file_names(dataset.classes)):
@@ -139,7 +139,7 @@ def write_figures(dataset: Dataset, folder: Path) -> list[Path]:
 
 
 def file_names(classes: tuple[str, ...]) -> list[str]:
-    """The classes as parts of file names: ``"Viral Pneumonia"`` is ``"viral_pneumonia"``."""
+    """Convert class names for file names: ``"Viral Pneumonia"`` to ``"viral_pneumonia"``."""
     names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in classes]
     if len(set(names)) < len(names) or not all(names):
         return [f"{name}{label}" for label, name in enumerate(names)]

@@ -1,4 +1,4 @@
-"""What is in a data set, for people: counts, and what was noticed."""
+"""Summary of a data set: counts per class and split, ignored and unreadable files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.text import format_count
 
 
-def counts(dataset: Dataset) -> pd.DataFrame:
-    """Images a class, images and patients: one row each, with a column a split and ``all``."""
+def count_table(dataset: Dataset) -> pd.DataFrame:
+    """Count images per class, all images and patients (rows) by split and in total (columns)."""
     rows: dict[str, list[int]] = {name: [] for name in (*dataset.classes, "images", "patients")}
     everyone: set[str] = set()
     for split in SPLIT_NAMES:
@@ -33,9 +33,9 @@ def counts(dataset: Dataset) -> pd.DataFrame:
     return table
 
 
-def text(dataset: Dataset, index: Index) -> str:
-    """The counts as a table, then files left out, a line each; loading has shown the warnings."""
-    table = counts(dataset)
+def summary_text(dataset: Dataset, index: Index) -> str:
+    """Format the counts as a table, followed by the ignored, unreadable and unused files."""
+    table = count_table(dataset)
     cells = [["", *table.columns]]
     cells += [[name, *(f"{value:,}" for value in row)] for name, row in table.iterrows()]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -54,12 +54,12 @@ def text(dataset: Dataset, index: Index) -> str:
     ]
     unused = len(dataset.files) - sum(map(len, dataset.splits.values()))
     if unused:
-        lines.append(f"not drawn   {format_count(unused, 'image')} (data.per_class)")
+        lines.append(f"unused      {format_count(unused, 'image')} (data.per_class)")
     return "\n".join(lines) + "\n"
 
 
 def ignored_line(ignored: Mapping[str, IgnoredFiles]) -> str:
-    """``"3 files: 2 macOS metadata ('.DS_Store', ...), 1 no image suffix ('README.md')"``."""
+    """Format as ``"3 files: 2 macOS metadata ('.DS_Store', ...), 1 no image suffix (...)"``."""
     if not ignored:
         return "none"
     parts = []
@@ -71,8 +71,8 @@ def ignored_line(ignored: Mapping[str, IgnoredFiles]) -> str:
     return f"{format_count(total, 'file')}: {', '.join(parts)}"
 
 
-def frame(dataset: Dataset) -> pd.DataFrame:
-    """One row an image: file, label, class, patient, split."""
+def index_table(dataset: Dataset) -> pd.DataFrame:
+    """Return one row per image: file, label, class, patient, split."""
     split = pd.Series("", index=range(len(dataset.files)))
     for name, rows in dataset.splits.items():
         split.iloc[rows] = name
@@ -88,5 +88,5 @@ def frame(dataset: Dataset) -> pd.DataFrame:
 
 
 def write_index(dataset: Dataset, path: Path) -> None:
-    """Write :func:`frame` as a CSV file."""
-    write_csv(path, frame(dataset))
+    """Write :func:`index_table` as a CSV file."""
+    write_csv(path, index_table(dataset))

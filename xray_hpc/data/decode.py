@@ -1,4 +1,4 @@
-"""One image file to one square array of bytes."""
+"""Decoding of an image file to a square ``uint8`` array."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from PIL import Image, UnidentifiedImageError
 
 from xray_hpc.data import dicom
 
-# About 9,400 pixels square, Pillow's own limit: radiographs have less than a third of that.
+# Pillow's own limit, about 9,400 pixels square; X-rays have less than a third of that.
 MAX_PIXELS = 89_478_485
-MIN_SIDE = 8  # less shows no chest
-# JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves this many times the pixels needed: the
-# final filter still averages over neighbours, and the result is all but the same.
+MIN_SIDE = 8
+# JPEG is decoded at 1/2, 1/4 or 1/8 scale if that leaves this many times the pixels needed per
+# side: the final filter still averages over neighbours, and the result is nearly the same.
 DRAFT_GAP = 2
 TILES = (8, 8)
 
 
 class UnreadableImageError(Exception):
-    """A file that is no whole image: ``path`` and, in a few words, ``reason``."""
+    """The file ``path`` is not a complete image, for a short ``reason``."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -36,7 +36,7 @@ class UnreadableImageError(Exception):
 
 
 class MissingDecoderError(UnreadableImageError):
-    """A file that another installation would read."""
+    """Decoding the file needs a package that is not installed."""
 
 
 def decode(
@@ -44,22 +44,23 @@ def decode(
 ) -> npt.NDArray[np.uint8]:
     """Read an image as ``uint8 [size, size, channels]``.
 
-    It is stretched to the square with an antialiased bilinear filter. 16-bit grey is scaled from
-    0..65535 to 0..255, transparency is dropped, and an EXIF orientation is not applied. DICOM is
-    shown as its header says (see ``dicom.pixels``). ``clahe`` is the clip limit of a histogram
-    equalization of the square, after it was resized (see ``contrast.equalize``).
+    The image is resized to the square with an antialiased bilinear filter. 16-bit grey values are
+    scaled from 0..65535 to 0..255, transparency is dropped, and EXIF orientation is ignored. DICOM
+    is displayed as its header specifies (see ``dicom.pixels``).
+
+    Args:
+        clahe: clip limit of a histogram equalization after resizing (see :func:`equalize`).
 
     Raises:
-        UnreadableImageError: the file is not a whole image, may not be read, or is too large.
-        MissingDecoderError: it is DICOM, and what reads it is not installed.
-        UserError: ``clahe`` needs OpenCV, which is not installed.
+        UnreadableImageError: the file is incomplete, too large, or access is denied.
+        MissingDecoderError: the file is DICOM and its reader is not installed.
         OSError: the file system failed.
     """
     return decode_bytes(read_bytes(path), path, size, channels, clahe)
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read the file; no permission makes it an unreadable image."""
+    """Read the file; a denied access raises ``UnreadableImageError``."""
     try:
         return path.read_bytes()
     except PermissionError as error:
@@ -69,10 +70,10 @@ def read_bytes(path: Path) -> bytes:
 def decode_bytes(
     data: bytes, path: Path, size: int, channels: int, clahe: float | None = None
 ) -> npt.NDArray[np.uint8]:
-    """:func:`decode` for contents already read; ``path`` is for messages."""
+    """Decode the contents of a file, as :func:`decode` does; ``path`` is for messages."""
     if not data:
         raise UnreadableImageError(path, "empty file")
-    with _quiet():
+    with _warnings_suppressed():
         try:
             square = _square(data, path, size, "L" if channels == 1 else "RGB")
         except (UnreadableImageError, MemoryError):
@@ -94,7 +95,7 @@ def decode_bytes(
 
 
 def _square(data: bytes, path: Path, size: int, mode: str) -> npt.NDArray[Any]:
-    """The pixels of ``mode`` at ``size``; floats for grey of more than 8 bits."""
+    """Return the resized pixels in ``mode``, as floats for grey of more than 8 bits."""
     if dicom.is_dicom(data, path):
         header = dicom.read_header(data)
         _check_size(path, header.Columns, header.Rows)
@@ -105,7 +106,7 @@ def _square(data: bytes, path: Path, size: int, mode: str) -> npt.NDArray[Any]:
         _check_size(path, image.width, image.height)
         drafted = image.draft(mode, (DRAFT_GAP * size, DRAFT_GAP * size))
         plain = _plain(image, path, mode)
-        # A draft rounds its size up; the box is what of it the image fills.
+        # A draft rounds its size up; the box is the part that the image fills.
         box = drafted[1] if drafted else None
         return np.asarray(plain.resize((size, size), Image.Resampling.BILINEAR, box))
 
@@ -118,25 +119,25 @@ def _check_size(path: Path, width: int, height: int) -> None:
 
 
 def _plain(image: Image.Image, path: Path, mode: str) -> Image.Image:
-    """The image as ``L`` or ``RGB``; 16-bit grey as ``F`` in 0..255."""
+    """Convert to ``L`` or ``RGB``, and 16-bit grey to ``F`` in 0..255."""
     if image.mode.startswith("I"):
         return Image.fromarray(np.asarray(image).astype(np.float32) / 257)
     if image.mode == "F":
-        raise UnreadableImageError(path, "floating-point pixels, whose range is not known")
+        raise UnreadableImageError(path, "floating-point pixels of unknown range")
     if image.mode == mode:
         return image
-    if image.mode not in ("1", "L", "LA", "RGB"):  # not all of the others have a way to grey
+    if image.mode not in ("1", "L", "LA", "RGB"):  # the other modes cannot all be converted to grey
         image = image.convert("RGB")
     return image.convert(mode)
 
 
 def equalize(image: npt.NDArray[np.uint8], clip_limit: float) -> npt.NDArray[np.uint8]:
-    """Contrast-limited adaptive histogram equalization (Zuiderveld, Graphics Gems IV, 1994).
+    """Apply contrast-limited adaptive histogram equalization (Zuiderveld, Graphics Gems IV, 1994).
 
-    A grey image ``[S, S, 1]`` is equalized as it is; of an RGB image ``[S, S, 3]`` the lightness
-    (L of CIELAB), so that its colours stay. The image is cut into 8 by 8 tiles; ``clip_limit``
-    is how many times the mean count a bin of a tile's histogram may hold. OpenCV rounds that down
-    to whole pixels, 1 at the least: in small images neighbouring limits do the same.
+    A grey image ``[S, S, 1]`` is equalized directly, an RGB image ``[S, S, 3]`` in its lightness
+    (L of CIELAB), which preserves its colours. The image is divided into 8 by 8 tiles;
+    ``clip_limit`` is the largest count of a histogram bin relative to the mean. OpenCV rounds the
+    count down to whole pixels, at least 1, so that close limits are equivalent for small images.
     """
     clahe = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=TILES)
     if image.shape[2] == 1:
@@ -152,11 +153,11 @@ _caught: warnings.catch_warnings[None] | None = None
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings (odd EXIF, large images) from the user.
+def _warnings_suppressed() -> Iterator[None]:
+    """Suppress Pillow's warnings about EXIF and large images.
 
-    ``warnings.catch_warnings`` changes the whole process, and threads that enter and leave it in
-    turn can leave it changed: the first one in does it here, and the last one out undoes it.
+    ``warnings.catch_warnings`` changes the whole process, and interleaved threads could leave it
+    changed. So the first thread to enter changes it, and the last one to leave restores it.
     """
     global _inside, _caught
     with _lock:

@@ -1,4 +1,4 @@
-"""Radiographs as they come from the hospital's archive: DICOM, read by pydicom (an extra)."""
+"""DICOM files, read by pydicom (an optional dependency)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
 class NoDecoderError(Exception):
-    """This machine lacks what reads the file; the message says what to install."""
+    """A package that reads the file is not installed; the message names it."""
 
 
 def is_dicom(data: bytes, path: Path) -> bool:
-    """Whether a file's contents or its name say that it is DICOM."""
+    """Return whether the contents or the name of a file identify it as DICOM."""
     return data[128:132] == b"DICM" or path.suffix.lower() in SUFFIXES
 
 
 def read_header(data: bytes) -> Dataset:
-    """Read the contents of a file; ``Rows`` and ``Columns`` are in it.
+    """Parse the contents of a file with one picture; ``Rows`` and ``Columns`` are its size.
 
     Raises:
         NoDecoderError: pydicom is not installed.
-        ValueError: this is no DICOM file with one picture in it; the message is a short reason.
+        ValueError: the file is not DICOM or has no single picture; the message is a short reason.
     """
     try:
         from pydicom import dcmread
@@ -52,16 +52,15 @@ def read_header(data: bytes) -> Dataset:
 
 
 def pixels(header: Dataset) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
-    """The picture as it is meant to be seen, 0 black to 255 white.
+    """Return the picture as it should be displayed, from 0 (black) to 255 (white).
 
-    Grey (``float32 [height, width]``) goes through the modality's rescaling or table, and through
-    the first window or table of values of interest (DICOM PS3.3, C.11.1 and C.11.2); without one
-    the picture's own range becomes 0..255. ``MONOCHROME1`` is inverted. Colours are
-    ``uint8 [height, width, 3]``.
+    A grey picture is ``float32 [height, width]``. The modality transform is applied, then the first
+    VOI window or table (DICOM PS3.3, C.11.1 and C.11.2), or else the range of the values is scaled
+    to 0..255. ``MONOCHROME1`` is inverted. A colour picture is ``uint8 [height, width, 3]``.
 
     Raises:
-        NoDecoderError: nothing that is installed decodes its compression.
-        ValueError: its colours have more than 8 bits; the message is a short reason.
+        NoDecoderError: no installed package decodes its compression.
+        ValueError: colours have more than 8 bits; the message is a short reason.
     """
     from pydicom.pixels.processing import apply_modality_lut
     from pydicom.pixels.utils import pixel_array
@@ -77,14 +76,14 @@ def pixels(header: Dataset) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
         if stored.dtype != np.uint8:
             raise ValueError(f"DICOM in colours of {stored.dtype.itemsize * 8} bits")
         return np.asarray(stored, np.uint8)
-    shown = _values_of_interest(apply_modality_lut(stored, header), header)
+    shown = _apply_voi(apply_modality_lut(stored, header), header)
     share = np.clip(shown, 0, 1) * 255
     inverted = header.PhotometricInterpretation == "MONOCHROME1"
     return np.asarray(255 - share if inverted else share, np.float32)
 
 
-def _values_of_interest(values: npt.NDArray[Any], header: Dataset) -> npt.NDArray[np.float64]:
-    """The values as shares of the way from black to white."""
+def _apply_voi(values: npt.NDArray[Any], header: Dataset) -> npt.NDArray[np.float64]:
+    """Apply the VOI transform; 0 is black and 1 is white."""
     from pydicom.pixels.processing import apply_voi
 
     if header.get("VOILUTSequence"):
@@ -103,7 +102,7 @@ def _values_of_interest(values: npt.NDArray[Any], header: Dataset) -> npt.NDArra
 
 
 def _first(value: Any) -> float | None:
-    """A number, or the first of several."""
+    """Return a number, or the first of several."""
     if value is None or value == "":
         return None
     return float(value) if not hasattr(value, "__len__") else _first(value[0] if value else None)

@@ -1,4 +1,4 @@
-"""A folder of images: ``root/{train,test[,val]}/<CLASS>/*``, as Kaggle lays it out."""
+"""Index of an image folder in Kaggle's layout: ``root/{train,test[,val]}/<CLASS>/*``."""
 
 from __future__ import annotations
 
@@ -19,57 +19,63 @@ from xray_hpc.data.index_entry import (
 )
 from xray_hpc.errors import DataError, StorageError, nearest
 
-# Keras's own list, and TIFF and DICOM, in which radiographs of more than 8 bits come.
+# Keras's list, plus TIFF and DICOM, which store X-rays of more than 8 bits.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *dicom.SUFFIXES)
 FOLDERS: dict[str, SplitName] = {"train": "train", "val": "validation", "test": "test"}
 MACOS = "__MACOSX"
 SYSTEM = {"thumbs.db", "desktop.ini"}
 
 
-def read_tree(
+def read_folder_index(
     given: Path,
 ) -> tuple[Path, tuple[str, ...], list[IndexEntry], dict[str, IgnoredFiles]]:
-    """List the images under ``given``, or under the one folder in it that holds the tree.
+    """List the images under ``given``, or under the only folder in it that has train and test.
 
-    Images in folders inside a class folder belong to the class, as in Keras. Links to folders
+    As in Keras, images in subfolders of a class folder belong to the class. Links to folders
     inside a class folder are not followed.
 
     Returns:
-        the tree's root; the classes, sorted; the images, by split, class, and path; the files
-        passed over, by reason.
+        The root; the sorted classes; the images ordered by split, class and path; the ignored
+        files by reason.
 
     Raises:
-        UserError: no such tree, or one whose classes do not do (see ``check_classes``).
+        DataError: there is no such folder, or its classes are invalid (see ``check_classes``).
     """
     try:
         root = _find_root(given)
         return _read(root, given)
     except OSError as error:
-        raise StorageError(f"cannot read {error.filename}: {error.strerror}; mend it") from error
+        raise StorageError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def _find_root(given: Path) -> Path:
-    if _is_tree(given):
+    if _is_data_set(given):
         return given
-    inside = [Path(item.path) for item in _entries(given) if item.is_dir() and not junk(item.name)]
-    trees = [folder for folder in inside if _is_tree(folder)]
-    if len(trees) > 1:
-        names = ", ".join(repr(folder.name) for folder in trees)
-        raise DataError(f"{given} holds several trees ({names}); name one of them in data.root")
-    if trees:
-        return trees[0]
+    inside = [
+        Path(item.path)
+        for item in _entries(given)
+        if item.is_dir() and not ignore_reason(item.name)
+    ]
+    data_sets = [folder for folder in inside if _is_data_set(folder)]
+    if len(data_sets) > 1:
+        names = ", ".join(repr(folder.name) for folder in data_sets)
+        raise DataError(
+            f"{given} contains several data sets ({names}); set data.root to one of them"
+        )
+    if data_sets:
+        return data_sets[0]
     found = [folder.name for folder in inside]
     for missing in ("train", "test"):
         if missing not in found:
             hint = nearest(missing, found)
             raise DataError(
-                f"{given} has no folder {missing!r}{hint}; data.root must hold train/ and test/ "
-                "with a folder for each class in them"
+                f"{given} has no folder {missing!r}{hint}; data.root must contain train/ and test/ "
+                "with a folder per class"
             )
-    raise AssertionError("a folder with train and test is a tree")
+    raise AssertionError("a folder with train and test is a data set")
 
 
-def _is_tree(folder: Path) -> bool:
+def _is_data_set(folder: Path) -> bool:
     return (folder / "train").is_dir() and (folder / "test").is_dir()
 
 
@@ -87,8 +93,8 @@ def _read(
             continue
         for item in _entries(root / folder):
             name = f"{folder}/{item.name}"
-            if not item.is_dir() or junk(item.name):
-                reason = junk(item.name) or "outside the class folders"
+            if not item.is_dir() or ignore_reason(item.name):
+                reason = ignore_reason(item.name) or "outside the class folders"
                 ignored[reason].add(name, _files(item))
                 continue
             images[origin][item.name] += 0
@@ -115,7 +121,7 @@ def _read(
 
 
 def order_within_class(entry: IndexEntry) -> tuple[str, str]:
-    """Folder and name inside the class folder: the order in which Keras lists a class."""
+    """Return folder and name inside the class folder: Keras sorts the files of a class by these."""
     inner = entry.path.split("/", 2)[2]
     folder, _, name = inner.rpartition("/")
     return folder, name
@@ -126,8 +132,8 @@ def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
         return sorted(items, key=lambda item: item.name)
 
 
-def junk(name: str) -> str | None:
-    """Why a file or folder of this name is passed over; None if it is not."""
+def ignore_reason(name: str) -> str | None:
+    """Return why a file or folder of this name is ignored, or ``None`` if it is not."""
     if name == MACOS or name.startswith("._") or name == ".DS_Store":
         return "macOS metadata"
     if name.startswith(".") or name.lower() in SYSTEM:
@@ -138,10 +144,10 @@ def junk(name: str) -> str | None:
 def _images(
     folder: str, inside: str, shown: str, ignored: defaultdict[str, IgnoredFiles]
 ) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """The images in a class folder, each with its path inside the class folder."""
+    """Yield the images in a class folder with their paths inside the class folder."""
     for item in _entries(folder):
         name = f"{shown}/{item.name}"
-        if reason := junk(item.name):
+        if reason := ignore_reason(item.name):
             ignored[reason].add(name, _files(item))
         elif item.is_dir(follow_symlinks=False):
             yield from _images(item.path, f"{inside}{item.name}/", name, ignored)
@@ -156,12 +162,12 @@ def _images(
 def _ignore_all(
     folder: Path, ignored: defaultdict[str, IgnoredFiles], keep: set[str], given: Path
 ) -> None:
-    """Count all the files in ``folder`` but those in the subfolders ``keep``."""
+    """Count the files in ``folder`` as ignored, except those in the subfolders ``keep``."""
     for item in _entries(folder):
         if item.name in keep and item.is_dir():
             continue
-        reason = junk(item.name) or "outside train, val and test"
-        if item.is_dir() and not junk(item.name) and _is_tree(Path(item.path)):
+        reason = ignore_reason(item.name) or "outside train, val and test"
+        if item.is_dir() and not ignore_reason(item.name) and _is_data_set(Path(item.path)):
             reason = "nested copy of the tree"
         if files := _files(item):
             ignored[reason].add(Path(item.path).relative_to(given).as_posix(), files)
@@ -171,3 +177,12 @@ def _files(item: os.DirEntry[str]) -> int:
     if not item.is_dir(follow_symlinks=False):
         return 1
     return sum(len(files) for _, _, files in os.walk(item.path))
+
+
+def missing_part(path: Path) -> str:
+    """Describe the first part of ``path`` that does not exist, and a similar name there."""
+    whole = Path(os.path.abspath(path))
+    parent = next(parent for parent in whole.parents if parent.is_dir())
+    part = whole.relative_to(parent).parts[0]
+    names = os.listdir(parent) if os.access(parent, os.R_OK) else []
+    return f"no {part!r} in {parent}{nearest(part, names)}"

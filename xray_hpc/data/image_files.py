@@ -1,4 +1,4 @@
-"""The image files that a user names: files, folders, and lists of both."""
+"""Image files named on the command line: files, folders, and lists of both."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from xray_hpc.data.folder_index import SUFFIXES, junk
+from xray_hpc.data.folder_index import SUFFIXES, ignore_reason, missing_part
 from xray_hpc.data.index_entry import IgnoredFiles
-from xray_hpc.errors import DataError, nearest
+from xray_hpc.errors import DataError
+from xray_hpc.text import format_count
 
 
 class ImageFile(NamedTuple):
-    """One file to read; ``error`` says why it cannot be, where that is known already."""
+    """An image file to read, or the reason why it cannot be read."""
 
     path: str
     error: str | None = None
@@ -23,16 +24,18 @@ class ImageFile(NamedTuple):
 def find_image_files(
     named: Sequence[str], listed: Iterable[str] = ()
 ) -> tuple[list[ImageFile], IgnoredFiles]:
-    """The files that ``named`` stands for, in this order, and those passed over in folders.
+    """Expand ``named`` into image files, in order.
 
-    A file is taken whatever its name. A folder stands for the files in it and in its folders, in
-    the order of their names, that end as an image's do (``tree.SUFFIXES``); hidden files, the
-    junk that macOS leaves and links to folders are left out. ``-`` stands for the paths ``listed``
-    (what ends a line is not part of them). What cannot be read is a mistake if it was ``named``,
-    and a file with an error if it was ``listed`` or is inside a folder.
+    A file is taken whatever its name. A folder is searched recursively, in the order of names, for
+    files with an image suffix (``SUFFIXES``); hidden files, macOS metadata and links to folders
+    are ignored. ``-`` stands for the paths ``listed``. An unreadable path is an error if it was
+    ``named``, and an :class:`ImageFile` with an error if it was ``listed`` or inside a folder.
+
+    Returns:
+        The files, and those ignored in folders.
 
     Raises:
-        UserError: something named is not there or cannot be read, or no file is found at all.
+        DataError: a named path does not exist or cannot be read, or there is no image at all.
     """
     found: list[ImageFile] = []
     ignored = IgnoredFiles()
@@ -47,12 +50,12 @@ def find_image_files(
         found += here
     if not found:
         where = ", ".join("standard input" if name == "-" else name for name in named)
-        raise DataError(f"there are no images in {where}{describe_ignored(ignored, '; ')}")
+        raise DataError(f"no images in {where}{describe_ignored(ignored, '; ')}")
     return found, ignored
 
 
 def read_list(content: bytes) -> list[str]:
-    """The paths in ``content``, one a line, or with NUL behind each as ``find -print0`` has it."""
+    """Parse a list of paths, separated by newlines or, as by ``find -print0``, by NUL bytes."""
     if b"\0" in content:
         lines = content.split(b"\0")
     else:
@@ -61,28 +64,24 @@ def read_list(content: bytes) -> list[str]:
 
 
 def describe_ignored(ignored: IgnoredFiles, prefix: str = "") -> str:
-    """``"3 files passed over, whose names ..."``; empty if there are none."""
+    """Format as ``"ignored 3 files without an image suffix, such as ..."``; empty if none."""
     if not ignored.count:
         return ""
-    files = "1 file" if ignored.count == 1 else f"{ignored.count:,} files"
-    return f"{prefix}passed over {files} without an image's suffix, such as {ignored.examples[0]}"
+    files = format_count(ignored.count, "file")
+    return f"{prefix}ignored {files} without an image suffix, such as {ignored.examples[0]}"
 
 
-def missing(path: str) -> str:
-    """Say from where on a ``path`` that does not exist does not, and what there is named alike."""
-    whole = Path(os.path.abspath(path))
-    there = next(parent for parent in whole.parents if os.path.isdir(parent))
-    part = whole.relative_to(there).parts[0]
-    names = os.listdir(there) if os.access(there, os.R_OK) else []
-    return f"no such file or folder: no {part!r} in {there}{nearest(part, names)}"
+def describe_missing(path: str) -> str:
+    """Describe a ``path`` that does not exist."""
+    return f"no such file or folder: {missing_part(Path(path))}"
 
 
 def _expand(path: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
-    """The files that one path stands for."""
+    """Yield the files of one path."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        yield ImageFile(path, "a link to nothing" if os.path.islink(path) else missing(path))
+        yield ImageFile(path, "a broken link" if os.path.islink(path) else describe_missing(path))
         return
     except OSError as error:
         yield ImageFile(path, _reason(error))
@@ -103,7 +102,7 @@ def _inside(folder: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
         yield ImageFile(folder, f"unreadable folder: {_reason(error)}")
         return
     for item in entries:
-        if junk(item.name) or (item.is_symlink() and item.is_dir()):
+        if ignore_reason(item.name) or (item.is_symlink() and item.is_dir()):
             continue
         if item.is_dir():
             yield from _inside(item.path, ignored)

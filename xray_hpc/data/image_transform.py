@@ -1,7 +1,7 @@
-"""Moving and lighting images, each in its own way, with OpenCV.
+"""Application of the augmentation to images, with OpenCV.
 
-An image is read through one affine map, whatever is done to it. What becomes of it does not depend
-on the images beside it, nor on the number of threads.
+Each image is warped once, by one affine transform. The result does not depend on the other images
+of the batch or on the number of threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BORDERS = {
     "wrap": cv2.BORDER_WRAP,
 }
 
-cv2.setNumThreads(1)  # batches are made side by side: more threads for an image are in the way
+cv2.setNumThreads(1)  # batches are made in parallel, so threads per image only cost time
 
 
 def apply_augmentation(
@@ -36,13 +36,14 @@ def apply_augmentation(
     size: int,
     result: Pixels | None = None,
 ) -> Pixels:
-    """Move and light images as ``augment.draw_augmentations`` says; only what ``augment`` has on.
+    """Warp images and scale their brightness, as far as ``augment`` enables it.
 
     Args:
-        images: B times ``[S, S, C]``, of one channel or three.
-        transforms: ``[B, 8]``, a transform each.
-        brightness: ``[B]``, a factor each.
-        result: where to put what becomes of them.
+        images: B images ``[S, S, C]`` with one or three channels.
+        transforms: ``[B, 8]``, see ``augmentation.affine_transforms``.
+        brightness: ``[B]`` factors.
+        size: side of the result in pixels.
+        result: array to write the result to.
 
     Returns:
         ``[B, size, size, C]``, rounded and clipped.
@@ -50,25 +51,25 @@ def apply_augmentation(
     side, _, channels = images[0].shape
     if result is None:
         result = np.empty((len(images), size, size, channels), np.uint8)
-    beyond = border_widths(transforms, side, size)
-    for image, transform, margin, factor, changed in zip(
-        images, transforms, beyond, brightness, result, strict=True
+    borders = border_widths(transforms, side, size)
+    for image, transform, border, factor, output in zip(
+        images, transforms, borders, brightness, result, strict=True
     ):
         if changes_geometry(augment):
-            warped = _warp(image, transform, margin, augment, size)
+            warped = _warp(image, transform, border, augment, size)
         else:
             warped = center_crop(image[None], size)[0]
         if augment.brightness:
-            cv2.convertScaleAbs(warped, dst=changed, alpha=float(factor))
+            cv2.convertScaleAbs(warped, dst=output, alpha=float(factor))
         else:
-            changed[:] = warped.reshape(changed.shape)  # OpenCV drops an axis of one channel
+            output[:] = warped.reshape(output.shape)  # OpenCV drops an axis of one channel
     return result
 
 
 def border_widths(transforms: FloatArray, side: int, size: int) -> IntArray:
-    """How far each image is read beyond its edges: ``[B, 4]``, top, bottom, left and right.
+    """Return how far each transform reads beyond the image: ``[B, 4]`` top, bottom, left, right.
 
-    Of images of ``side`` pixels through ``transforms``, for results of ``size`` pixels.
+    The images have ``side`` pixels, the results ``size`` pixels.
     """
     last = size - 1
     corners = np.array([[0, 0, 1], [last, 0, 1], [0, last, 1], [last, last, 1]])
@@ -79,14 +80,16 @@ def border_widths(transforms: FloatArray, side: int, size: int) -> IntArray:
 
 
 def _warp(
-    image: Pixels, transform: FloatArray, margin: IntArray, augment: AugmentConfig, size: int
+    image: Pixels, transform: FloatArray, border: IntArray, augment: AugmentConfig, size: int
 ) -> npt.NDArray[Any]:
     """Warp one image by its transform; as floats if its brightness changes, to round only once."""
     padded: npt.NDArray[Any]
-    top, bottom, left, right = margin.tolist()
-    # Filled first, then read: OpenCV is fast where it does not meet an edge.
+    top, bottom, left, right = border.tolist()
+    # Padding first: OpenCV warps faster if it never reads beyond an edge.
     padded = cv2.copyMakeBorder(image, top, bottom, left, right, BORDERS[augment.fill_mode])
-    if image.shape[2] == 3:  # and, from version 5 on, faster with four channels than with three
+    if (
+        image.shape[2] == 3
+    ):  # from version 5 on, OpenCV is faster with four channels than with three
         padded = cv2.cvtColor(padded, cv2.COLOR_RGB2RGBA)
     if augment.brightness:
         padded = padded.astype(np.float32)

@@ -1,10 +1,9 @@
-"""Which images there are, with their classes and patients, and what identifies the set."""
+"""Index of a data set: its images, classes and patients, and its fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,10 +11,10 @@ from pathlib import Path
 
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
-from xray_hpc.data.csv_index import read_table
-from xray_hpc.data.folder_index import read_tree
+from xray_hpc.data.csv_index import read_csv_index
+from xray_hpc.data.folder_index import missing_part, read_folder_index
 from xray_hpc.data.index_entry import ClassCounts, IgnoredFiles, IndexEntry, count_by_class
-from xray_hpc.errors import ConfigError, DataError, nearest
+from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.records.atomic_files import file_lock
 
@@ -27,9 +26,14 @@ DEMO_IMAGE_BYTES = 16 * 2**10
 class Index:
     """The images of one data set.
 
-    ``fingerprint`` is the data's part of a run's identity: a SHA-256 over every image's relative
-    path, size in bytes, class, patient and split. Moving or copying the set does not change it.
-    The demo's is made of its version, number of images, seed and classes alone.
+    Attributes:
+        root: the folder that the paths are relative to.
+        classes: the sorted class names.
+        entries: the images, ordered by split, class and path.
+        fingerprint: the data's part of a run's identity, a SHA-256 of the relative path, size,
+            class, patient and split of every image. It does not change when the set is moved or
+            copied. The demo's depends only on its version, number of images, seed and classes.
+        ignored: the ignored files by reason.
     """
 
     root: Path
@@ -39,41 +43,44 @@ class Index:
     ignored: Mapping[str, IgnoredFiles] = field(default_factory=dict)
 
     def store_key(self, config: DataConfig) -> str:
-        """Name the packed file: changes with the images, their times, and how they are packed."""
+        """Return the key of the image store: a hash of images, times and format."""
         times = [(entry.path, entry.mtime_ns) for entry in self.entries]
         how = (config.image_size, config.channels, config.clahe)
         return _hash([STORE_VERSION, self.fingerprint, how, times])
 
 
 def build_index(config: DataConfig, cache: Path) -> Index:
-    """List the images that ``config`` asks for; the demo's are drawn into ``cache`` if need be.
+    """Index the images of ``config``; the demo's are drawn into ``cache`` the first time.
 
     Raises:
-        UserError: the root is not there, or does not hold what it should; the line says what.
+        UserError: the root does not exist or its content is invalid.
     """
     if config.source == "demo":
         folder = _demo(config, cache)
-        root, classes, entries, ignored = read_tree(folder)
+        root, classes, entries, ignored = read_folder_index(folder)
         return Index(root, classes, tuple(entries), _demo_fingerprint(config), ignored)
     given = Path(config.root or "").expanduser()
     _check_root(given, config.source)
     if config.source == "csv":
-        root, (classes, entries), ignored = given.parent, read_table(given), {}
+        root, (classes, entries), ignored = given.parent, read_csv_index(given), {}
     else:
-        root, classes, entries, ignored = read_tree(given)
+        root, classes, entries, ignored = read_folder_index(given)
     if taken := {MICRO, MACRO}.intersection(classes):
         raise DataError(
-            f"data.root {str(given)!r} has a class {taken.pop()!r}: so a curve of all classes "
-            "together is called in ROC tables; give the class another name"
+            f"data.root {str(given)!r} has a class {taken.pop()!r}, a name that ROC tables use for "
+            "averages; rename the class"
         )
     return Index(root, classes, tuple(entries), _fingerprint(classes, entries), ignored)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a launch must know of a data set.
+    """Facts about a data set that a launch needs.
 
-    ``fingerprint`` is the index's, ``classes`` the number of classes.
+    Attributes:
+        fingerprint: that of the index.
+        classes: the number of classes.
+        images: the number of images of each class, by split.
     """
 
     fingerprint: str
@@ -82,10 +89,10 @@ class Survey:
 
 
 def survey(config: DataConfig, cache: Path) -> Survey:
-    """Identify and count the images that ``config`` asks for; the demo's without drawing them.
+    """Identify and count the images of ``config``; the demo's are not drawn.
 
     Raises:
-        UserError: as :func:`scan`.
+        UserError: as :func:`build_index`.
     """
     if config.source == "demo":
         from xray_hpc.synthetic import demo_dataset
@@ -113,18 +120,13 @@ def _hash(value: object) -> str:
 
 def _check_root(given: Path, source: str) -> None:
     if not given.exists():
-        there = next(parent for parent in given.absolute().parents if parent.is_dir())
-        missing = given.absolute().relative_to(there).parts[0]
-        hint = nearest(missing, os.listdir(there))
-        raise ConfigError(
-            f"data.root {str(given)!r} does not exist: no {missing!r} in {there}{hint}"
-        )
+        raise ConfigError(f"data.root {str(given)!r} does not exist: {missing_part(given)}")
     if source == "csv" and given.is_dir():
         raise ConfigError(f"data.root {str(given)!r} is a folder; data.source=csv needs a CSV file")
     if source == "folder" and not given.is_dir():
         raise ConfigError(
-            f"data.root {str(given)!r} is not a folder; name the folder that holds train/ and "
-            "test/ (a CSV file needs data.source=csv)"
+            f"data.root {str(given)!r} is not a folder; it must contain train/ and test/ "
+            "(a CSV file needs data.source=csv)"
         )
 
 
@@ -136,7 +138,7 @@ def _demo_fingerprint(config: DataConfig) -> str:
 
 
 def _demo(config: DataConfig, cache: Path) -> Path:
-    """The folder of the demo's images, drawn by whoever comes first."""
+    """Return the folder of the demo images; the first process to need it draws them."""
     from xray_hpc.synthetic import demo_dataset
 
     assert config.demo_images is not None

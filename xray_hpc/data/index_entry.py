@@ -1,4 +1,20 @@
-"""What the index holds: one entry an image, and the files that were passed over."""
+"""Entries of the data index: path, class, patient and split of each image.
+
+Kermany's chest X-rays (and Kaggle's copy) number their patients in the file names:
+
+======================================  ====================
+``person1_bacteria_2.jpeg``             ``person1_bacteria``
+``person447_virus_921_1.jpeg``          ``person447_virus``
+``IM-0187-0001-0002.jpeg``              ``IM-0187``
+``NORMAL2-IM-1427-0001.jpeg``           ``NORMAL2-IM-1427``
+``BACTERIA-1008087-0001.jpeg``          ``BACTERIA-1008087``
+======================================  ====================
+
+The demo's Covid patients follow the same scheme, ``person3_covid_5.jpeg``. A number is unique only
+within its series: ``person1_virus`` and ``person1_bacteria`` are two patients, and so are
+``IM-0115`` and ``NORMAL2-IM-0115``. Read this way, the published train and test sets share no
+patient; read as one series, the normal ones would share 94 numbers.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +38,15 @@ _DISEASE = re.compile(r"(normal|bacteria|virus)-(\d+)-\d", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One image. ``path`` is relative to the index's root, with ``/`` between its parts.
+    """One image.
 
-    ``split`` is where the image came from: its folder, or its row's split column. ``size`` is in
-    bytes, ``mtime_ns`` the time of the file's last change.
+    Attributes:
+        path: relative to the root of the index, with ``/`` as separator.
+        label: position of its class in the index.
+        patient: name of the patient.
+        split: where the image came from: its folder, or the split column of its row.
+        size: file size in bytes.
+        mtime_ns: modification time of the file.
     """
 
     path: str
@@ -38,24 +59,24 @@ class IndexEntry:
 
 @dataclass
 class IgnoredFiles:
-    """Files passed over for one reason: how many, and the first few names."""
+    """Files that were ignored for one reason: their number and the first few names."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, name: str, count: int = 1) -> None:
-        """Count ``count`` more files, found at ``name``."""
+        """Add ``count`` files at ``name``."""
         self.count += count
         if len(self.examples) < EXAMPLES:
             self.examples.append(name)
 
 
 ClassCounts = Mapping[SplitName, Sequence[int]]
-"""Images of each class, in the order of the classes, by where they come from."""
+"""Number of images of each class, in the order of the classes, by split."""
 
 
 def count_by_class(entries: Sequence[IndexEntry], classes: int) -> ClassCounts:
-    """Count the images by origin and class: ``{"train": (90, 60), "validation": ...}``."""
+    """Return the number of images by split and class: ``{"train": (90, 60), ...}``."""
     found = Counter((entry.split, entry.label) for entry in entries)
     return {
         origin: tuple(found[origin, label] for label in range(classes)) for origin in SPLIT_NAMES
@@ -63,7 +84,7 @@ def count_by_class(entries: Sequence[IndexEntry], classes: int) -> ClassCounts:
 
 
 def check_utf8(path: str) -> None:
-    """Refuse a name that is not UTF-8: the records could not hold it."""
+    """Raise ``DataError`` for a path that is not UTF-8, which JSON and CSV files cannot store."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
@@ -71,11 +92,11 @@ def check_utf8(path: str) -> None:
 
 
 def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, ...]:
-    """The classes, sorted; ``images`` counts them by split (``train``, ``test``) and class.
+    """Return the sorted classes of ``images``, which counts images by split and class.
 
     Raises:
-        UserError: train and test differ in their classes, a class has no images, or there are
-            fewer than two.
+        UserError: train and test have different classes, a class has no images, or there are
+            fewer than two classes.
     """
     train, test = images["train"], images["test"]
     for here, there, names, others in (
@@ -91,7 +112,7 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
         found = ", ".join(repr(name) for name in classes) or "none"
         raise DataError(
             f"{where}: found {format_count(len(classes), 'class', 'classes')} ({found}); "
-            "it takes two or more to tell apart"
+            "at least two are needed"
         )
     for split, counts in (("train", train), ("test", test)):
         for name in classes:
@@ -101,10 +122,10 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
 
 
 def patient_from_filename(filename: str, folder: str) -> str:
-    """Name the patient of the image ``filename``.
+    """Return the name of the patient whose image is ``filename``.
 
-    A name of no known form makes a patient of its own, ``folder/filename``; ``folder`` is where
-    the file lies (it may be empty), and keeps equal names in two folders apart.
+    A file name of another form counts as a patient of its own, ``folder/filename``; the folder,
+    which may be empty, distinguishes equal names.
     """
     if match := _PERSON.match(filename):
         return f"person{match[1]}_{match[2].lower()}"

@@ -1,9 +1,9 @@
-"""Batches for Keras, from images in memory.
+"""Input pipeline: batches for Keras from images in memory.
 
-An epoch is a function of (seed, epoch): the order of the images and what is done to each of them
-are drawn for both (see ``augment.py``), never from a state that a restart would lose. Batches are
-made with NumPy and OpenCV, by as many threads as TensorFlow finds useful, and out of the images
-where they lie: a large set is in memory once.
+An epoch is a function of (seed, epoch): order and augmentation of the images are drawn from these
+(see :mod:`xray_hpc.data.augmentation`), never from a state that a restart would lose. NumPy and
+OpenCV make the batches, in as many threads as TensorFlow chooses, directly from the images, so
+that a large data set is in memory only once.
 """
 
 from __future__ import annotations
@@ -44,30 +44,31 @@ def training_batches(
     epochs: range,
     first_step: int = 0,
 ) -> tf.data.Dataset:
-    """Shuffled and augmented batches of every epoch in ``epochs``, one after another.
-
-    The first of these epochs begins with its step ``first_step``.
+    """Return the shuffled and augmented batches of all ``epochs`` in sequence.
 
     Args:
-        images: ``[N, S, S, C]`` raw pixels, of which ``indices`` train.
+        images: ``[N, S, S, C]`` raw pixels.
         labels: ``[N]``, 0 to ``classes - 1``.
-        indices: ``[T]``; an epoch gives ``T // batch_size`` whole batches and leaves out the rest
-            of its order, so that every batch divides among the replicas.
-        targets: the output that is trained: labels as they are, or one-hot.
-        input_size: the side s of the square that is cut out of each image.
+        indices: ``[T]`` positions of the training images. An epoch has ``T // batch_size`` full
+            batches and drops the rest of its order, so that every batch divides among replicas.
+        targets: the output activation: labels as they are, or one-hot.
+        input_size: side s of the crop of each image.
+        first_step: step at which the first epoch starts.
 
     Returns:
         A data set of ``(uint8 [B, s, s, C], float32 [B, 1])``, or ``float32 [B, classes]`` for
-        softmax. ``balance="class_weights"`` adds the images' weights, ``float32 [B]``.
+        softmax. ``balance="class_weights"`` adds sample weights, ``float32 [B]``.
     """
-    own = labels[indices]
-    answers = encode_targets(own, targets, classes)
-    weights = sample_weights(own)
+    train_labels = labels[indices]
+    encoded = encode_targets(train_labels, targets, classes)
+    weights = sample_weights(train_labels)
 
     def plan(epoch: int) -> tuple[npt.NDArray[Any], ...]:
-        order = epoch_order(own, balance, seed, epoch)
-        changes = epoch_augmentations(order, images.shape[1], input_size, augment, seed, epoch)
-        return indices[order], *changes, answers[order], weights[order]
+        order = epoch_order(train_labels, balance, seed, epoch)
+        augmentations = epoch_augmentations(
+            order, images.shape[1], input_size, augment, seed, epoch
+        )
+        return indices[order], *augmentations, encoded[order], weights[order]
 
     pixels = _reader(images, batch_size, input_size, augment)
 
@@ -75,10 +76,10 @@ def training_batches(
         rows: tf.Tensor,
         transforms: tf.Tensor,
         brightness: tf.Tensor,
-        answer: tf.Tensor,
+        target: tf.Tensor,
         weight: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        drawn = pixels(rows, transforms, brightness), answer
+        drawn = pixels(rows, transforms, brightness), target
         return (*drawn, weight) if balance == "class_weights" else drawn
 
     rows = planned_batches(plan, epochs, batch_size, first_step)
@@ -88,7 +89,7 @@ def training_batches(
 def encode_targets(
     labels: IntArray, targets: Literal["sigmoid", "softmax"], classes: int
 ) -> FloatArray:
-    """What is to be learnt of labels ``[T]``: themselves, ``[T, 1]``, or one-hot."""
+    """Encode labels ``[T]`` as targets: ``[T, 1]`` for sigmoid, one-hot ``[T, classes]`` else."""
     columns = labels[:, None] if targets == "sigmoid" else np.eye(classes)[labels]
     return columns.astype(np.float32)
 
@@ -99,10 +100,11 @@ def planned_batches(
     batch_size: int,
     first_step: int = 0,
 ) -> tf.data.Dataset:
-    """The whole batches of every epoch's plan, one after another.
+    """Return the full batches of all epochs in sequence.
 
-    ``plan(epoch)`` gives arrays ``[T, ...]``, a row an image; the first epoch begins with its step
-    ``first_step``.
+    Args:
+        plan: a function of the epoch that returns arrays ``[T, ...]`` with one row per image.
+        first_step: step at which the first epoch starts.
     """
     like = plan(epochs.start)
     steps = len(like[0]) // batch_size
@@ -115,8 +117,8 @@ def planned_batches(
         )
 
     def guarded(epoch: np.int64) -> tuple[npt.NDArray[Any], ...]:
-        with callback_guard() as useful:
-            return batches(epoch) if useful else tuple(part[:0] for part in like)
+        with callback_guard() as needed:
+            return batches(epoch) if needed else tuple(part[:0] for part in like)
 
     def slices(epoch: tf.Tensor) -> tf.data.Dataset:
         types = [part.dtype for part in like]
@@ -131,21 +133,23 @@ def planned_batches(
 def evaluation_batches(
     images: Pixels, indices: IntArray, batch_size: int, input_size: int
 ) -> tf.data.Dataset:
-    """The images of a split in their order, ``uint8 [B, s, s, C]``, in whole batches.
+    """Return the central crops of a split in order, in full batches ``uint8 [B, s, s, C]``.
 
-    Of each the central square of ``input_size`` pixels. The last image is repeated to fill the
-    last batch: drop the predictions behind ``len(indices)``. A short batch would leave a replica
-    without images, which breaks BatchNormalization, and would have Keras trace its graph once more.
+    The last image is repeated to fill the last batch; drop the predictions after
+    ``len(indices)``. A short batch would leave a replica without images, which breaks
+    BatchNormalization, and would make Keras trace its graph again.
     """
     rows = padded_batches(indices, batch_size)
-    still = np.zeros((batch_size, 8), np.float32), np.ones(batch_size, np.float32)
+    no_change = np.zeros((batch_size, 8), np.float32), np.ones(batch_size, np.float32)
     pixels = _reader(images, batch_size, input_size, AugmentConfig())
     batches = tf.data.Dataset.from_tensor_slices(rows)
-    return prefetch_unsharded(batches.map(lambda own: pixels(own, *still), tf.data.AUTOTUNE))
+    return prefetch_unsharded(
+        batches.map(lambda batch: pixels(batch, *no_change), tf.data.AUTOTUNE)
+    )
 
 
 def padded_batches(indices: IntArray, batch_size: int) -> IntArray:
-    """A row a batch, ``[batches, batch_size]``; the last index fills up the last one."""
+    """Reshape indices to ``[batches, batch_size]``; the last one is repeated to fill up."""
     padding = np.repeat(indices[-1:], -len(indices) % batch_size)
     return np.concatenate([indices, padding]).reshape(-1, batch_size)
 
@@ -153,18 +157,18 @@ def padded_batches(indices: IntArray, batch_size: int) -> IntArray:
 def _reader(
     images: Pixels, batch_size: int, input_size: int, augment: AugmentConfig
 ) -> Callable[[tf.Tensor, TensorLike, TensorLike], tf.Tensor]:
-    """A function of a graph that reads a batch of ``images`` and changes it (see ``change``).
+    """Return a graph function that reads and augments a batch of ``images``.
 
-    Several threads may run it, as it only reads; it says so, because TensorFlow would have them
-    wait for each other otherwise where operations are to be deterministic.
+    It is declared stateless (it only reads), because TensorFlow would otherwise run its calls one
+    at a time when operations must be deterministic.
     """
     shape = batch_size, input_size, input_size, images.shape[3]
     pool = BufferPool(shape)
 
     def read(rows: IntArray, transforms: FloatArray, brightness: FloatArray) -> Pixels:
         batch = pool.take()
-        with callback_guard() as useful:
-            if useful:
+        with callback_guard() as needed:
+            if needed:
                 apply_augmentation(
                     [images[i] for i in rows], transforms, brightness, augment, input_size, batch
                 )
@@ -179,7 +183,7 @@ def _reader(
 
 
 def prefetch_unsharded(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Prefetch, and let a strategy split each batch among its replicas, not the data set."""
+    """Prefetch batches, and let a strategy split each batch among replicas, not the data set."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)

@@ -1,4 +1,4 @@
-"""Which images train, which validate, and which test."""
+"""Split of a data set into training, validation and test images."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from xray_hpc.text import format_count
 
 Indices = npt.NDArray[np.int64]
 
-# A validation set by patient may miss the fraction asked for by half of it, not by more.
+# The share of a validation set split by patient may differ from the requested one by half.
 TOLERANCE = 0.5
 
 
 def split_images(entries: Sequence[IndexEntry], config: DataConfig) -> dict[str, Indices]:
-    """Divide the images: positions in ``entries`` for ``train``, ``validation`` and ``test``.
+    """Return the positions in ``entries`` of the ``train``, ``validation`` and ``test`` images.
 
-    The test set is always the one that came with the data. The others share the pool of all
-    other images, except with ``config.split`` ``folder``. Of the pool (of the training images,
-    with ``folder``) ``config.per_class`` takes so many of each class; the rest is in no part.
+    The test set is the one that comes with the data. All other images are split into training and
+    validation, unless ``config.split`` is ``folder``. With ``config.per_class``, that many images
+    of each class are drawn first (with ``folder``: of the training images); the rest is unused.
 
     Raises:
-        UserError: a part would be empty, or the fraction cannot be met.
+        UserError: a split would be empty, or the validation fraction cannot be met.
     """
     origins = np.array([entry.split for entry in entries])
     test = np.flatnonzero(origins == "test")
@@ -46,7 +46,7 @@ def split_images(entries: Sequence[IndexEntry], config: DataConfig) -> dict[str,
 
 
 def check_folder_split(config: DataConfig, validation: int) -> None:
-    """Raise ``UserError`` where the data's own split is asked for and it has no such images."""
+    """Raise ``UserError`` if ``data.split=folder`` and the data has no validation images."""
     if config.split == "folder" and not validation:
         raise ConfigError(
             "data.split is folder, but the data has no validation images (a folder val/, or rows "
@@ -55,7 +55,7 @@ def check_folder_split(config: DataConfig, validation: int) -> None:
 
 
 def count_trainable(images: ClassCounts, config: DataConfig) -> int:
-    """How many images there are to train and validate on, of a set that has ``images``."""
+    """Return the number of training and validation images of a set with ``images``."""
     given = sum(images["train"]) + sum(images["validation"])
     if config.per_class is None:
         return given
@@ -64,7 +64,7 @@ def count_trainable(images: ClassCounts, config: DataConfig) -> int:
 
 
 def small_classes(images: ClassCounts, classes: Sequence[str], config: DataConfig) -> list[str]:
-    """One line if a class has fewer images than ``config.per_class``."""
+    """Return a note if a class has fewer images than ``config.per_class``."""
     sizes = _pool_sizes(images, config)
     if config.per_class is None or min(sizes) >= config.per_class:
         return []
@@ -77,7 +77,7 @@ def small_classes(images: ClassCounts, classes: Sequence[str], config: DataConfi
 
 
 def _pool(config: DataConfig) -> list[SplitName]:
-    """Where the images come from that are split, or that train where there is no splitting."""
+    """Return the origins of the images that ``per_class`` and the split apply to."""
     return ["train"] if config.split == "folder" else ["train", "validation"]
 
 
@@ -88,7 +88,7 @@ def _pool_sizes(images: ClassCounts, config: DataConfig) -> list[int]:
 def _balanced(entries: Sequence[IndexEntry], pool: Indices, per_class: int, seed: int) -> Indices:
     """Draw ``per_class`` images of each class, or as many as the smallest class has.
 
-    The draw hangs on the seed and the images' paths alone, and a smaller one is part of a larger.
+    The draw depends only on the seed and the paths; a smaller draw is a subset of a larger one.
     """
     of_class: defaultdict[int, list[int]] = defaultdict(list)
     for i in sorted(pool.tolist(), key=lambda i: entries[i].path):
@@ -102,11 +102,11 @@ def _balanced(entries: Sequence[IndexEntry], pool: Indices, per_class: int, seed
 def _random(
     entries: Sequence[IndexEntry], pool: Indices, config: DataConfig
 ) -> tuple[Indices, Indices]:
-    """The split, and the order, of Keras's ``image_dataset_from_directory``.
+    """Split like Keras's ``image_dataset_from_directory``, in the same order.
 
-    Keras lists the classes one after the other, each sorted by folder and name, shuffles the
-    list with ``RandomState(seed)`` and validates on its last ``int(fraction * n)`` images. A
-    ``val/`` folder takes part as if its files lay in ``train/``.
+    Keras lists the classes in order, each sorted by folder and name, shuffles the list with
+    ``RandomState(seed)`` and holds out the last ``int(fraction * n)`` images. Files in ``val/``
+    are treated as if they were in ``train/``.
     """
 
     def place(i: int) -> tuple[int, tuple[str, str]]:
@@ -120,7 +120,7 @@ def _random(
     if held_out == 0:
         raise ConfigError(
             f"data.validation_fraction {config.validation_fraction:g} of "
-            f"{format_count(len(listed), 'image')} is none; give a larger one"
+            f"{format_count(len(listed), 'image')} is 0 images; increase it"
         )
     return listed[:-held_out], listed[-held_out:]
 
@@ -128,11 +128,11 @@ def _random(
 def _by_patient(
     entries: Sequence[IndexEntry], pool: Indices, config: DataConfig
 ) -> tuple[Indices, Indices]:
-    """Hold out whole patients until each class is as near to the fraction as they allow.
+    """Hold out whole patients so that each class comes close to the validation fraction.
 
-    The patients come in an order drawn from the seed; one is held out when that brings the
-    held-out images closer to the fraction, summed over the classes. Patients of one class leave
-    that class off by at most half of the images of its largest patient.
+    Patients are visited in random order. One is held out if that brings the held-out images closer
+    to the fraction, summed over the classes. If every patient has one class, the error per class
+    is at most half of the images of its largest patient.
     """
     patients: defaultdict[str, list[int]] = defaultdict(list)
     for i in pool.tolist():
@@ -158,7 +158,7 @@ def _by_patient(
         ]
         raise ConfigError(
             f"data.validation_fraction {fraction:g} cannot be met by patient: the classes have "
-            f"{_listed(map(str, of_class))} patients, and the nearest shares are "
+            f"{_listed(map(str, of_class))} patients, and the closest shares are "
             f"{_listed(f'{share:.0%}' for share in shares)}; change the fraction, or use "
             "data.split=random"
         )
@@ -167,15 +167,15 @@ def _by_patient(
 
 
 def _listed(words: Iterable[str]) -> str:
-    """``"1, 2 and 3"``."""
+    """Join as ``"1, 2 and 3"``."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def shared_patients(patients: Sequence[str], splits: Mapping[str, Indices]) -> list[str]:
-    """One line for each two parts that hold images of the same patient; none is the rule.
+    """Return a note for each pair of splits with images of the same patient.
 
-    Two such parts are not independent: results on the second of them come out too good.
+    Such splits are not independent: results on the second are too optimistic.
     """
     lines = []
     people = {name: {patients[i] for i in rows} for name, rows in splits.items()}
@@ -187,6 +187,6 @@ def shared_patients(patients: Sequence[str], splits: Mapping[str, Indices]) -> l
             lines.append(
                 f"{format_count(len(shared), 'patient')} ({named}{', ...' * (len(shared) > 3)}) "
                 f"in both {one} and {other}: {images:,} of the {len(splits[other]):,} {other} "
-                f"images; {other} results will look too good"
+                f"images; {other} results are too optimistic"
             )
     return lines

@@ -1,4 +1,4 @@
-"""Packing a data set ahead of the runs, and showing what is in it."""
+"""Prepare a data set before the runs: decode its images, write its index and figures."""
 
 from __future__ import annotations
 
@@ -28,36 +28,37 @@ def stage_data(
     shown: Sequence[NamedAugmentation],
     seed: int,
 ) -> Path:
-    """Pack the images of ``config``, print what is in them, and write index and figures.
+    """Decode the images of ``config``, print a summary, and write index and figures.
 
-    ``augmentations.png`` shows what the augmentations of ``shown`` draw with ``seed``, if any of
-    them changes anything.
+    Args:
+        shown: the augmentations of ``augmentations.png``, which is omitted if none has an effect.
+        seed: the seed of their random draws.
 
     Returns:
-        The folder of the index and the figures, one a data set: ``results/<sweep>/data/<key>/``.
+        The folder of index and figures, ``results/<sweep>/data/<key>/``.
 
     Raises:
-        UserError: the data cannot be used; the line says why.
+        UserError: the data is invalid.
     """
     index = build_index(config, cache)
     dataset = load_indexed(index, config, cache)
-    print(dataset_summary.text(dataset, index), flush=True)
+    print(dataset_summary.summary_text(dataset, index), flush=True)
     folder = sweep.data / _key(index, config)
     dataset_summary.write_index(dataset, folder / "index.csv")
     dataset_figures.write_figures(dataset, folder)
     changing = [item for item in shown if item.crop < 1 or not item.augment.identity]
     if changing:
-        drawn = augmentation_figure.figure(dataset, config, changing, seed)
+        drawn = augmentation_figure.augmentation_figure(dataset, config, changing, seed)
         save_figure(drawn, folder / "augmentations.png", dpi=augmentation_figure.DPI, grey=True)
     print(f"index and figures: {folder}", flush=True)
     return folder
 
 
 def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[NamedAugmentation]:
-    """What the runs of the sweep on the same images as ``run`` do to them, each once.
+    """Return the distinct augmentations of the sweep's runs on the same images as ``run``.
 
-    Under the name of the file in ``conf/augment`` that says the same, if there is one. A run whose
-    configuration cannot be read is passed over: it is no concern of the others'.
+    Each has the name of its file in ``conf/augment``, or ``"as given"``. Runs whose configuration
+    cannot be read are ignored.
     """
     files = sorted((resource("conf") / "augment").glob("*.yaml"))
     names = {build(AugmentConfig, read_yaml(file), "augment"): file.stem for file in files}
@@ -76,6 +77,6 @@ def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[NamedAugmentat
 
 
 def _key(index: Index, config: DataConfig) -> str:
-    """Name the images and how they are split."""
+    """Return a short hash of the images and their split."""
     drawn = (config.split, config.validation_fraction, config.split_seed, config.per_class)
     return hashlib.sha256(f"{index.store_key(config)} {drawn}".encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""Python functions that TensorFlow's threads call in ``tf.data``: their buffers, and their end."""
+"""Buffers and shutdown of the Python functions that ``tf.data`` calls from its threads."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 QUIET_SECONDS = 0.2
-MOST_SECONDS = 10.0
+MAX_SECONDS = 10.0
 
 
 class BufferPool:
-    """Lends arrays ``uint8`` of one shape, with anything in them.
+    """Pool of uninitialized ``uint8`` arrays of one shape, whose memory is reused.
 
-    To get fresh memory from the system, page by page, takes several times as long as to copy a
-    batch of images into it. The memory begins with a page, so that TensorFlow takes an array as it
-    is, and lets go of it with the tensor.
+    Fresh memory costs a page fault per page, several times the cost of copying a batch of images
+    into it. The memory is page-aligned, so TensorFlow uses an array without a copy and releases it
+    with the tensor.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -33,40 +33,47 @@ class BufferPool:
         self._free: deque[mmap.mmap] = deque()
 
     def take(self) -> npt.NDArray[np.uint8]:
-        """An array that is nobody else's, as long as it, or a view of it, is anywhere."""
+        """Return an array; its memory is reused once the array and all its views are gone."""
         try:
             memory = self._free.popleft()
         except IndexError:
             memory = mmap.mmap(-1, math.prod(self._shape))
-        # NumPy lets views forget the array they are of, but not this.
+        # NumPy views may drop the array they come from, but they keep this object alive.
         holder = (ctypes.c_uint8 * len(memory)).from_buffer(memory)
         weakref.finalize(holder, self._free.append, memory).atexit = False
         return np.frombuffer(memoryview(holder), np.uint8).reshape(self._shape)
 
 
-_ending = threading.Event()
-_inside: deque[None] = deque()
-_entered = 0.0
+_exiting = threading.Event()
+_running: deque[None] = deque()
+_last_start = 0.0
 
 
 @contextmanager
 def callback_guard() -> Iterator[bool]:
-    """Around what a thread of TensorFlow does in Python: whether there is any use in it still."""
-    global _entered
-    _entered = time.monotonic()
-    _inside.append(None)
+    """Mark a Python callback of a TensorFlow thread; yield whether its result is still needed.
+
+    A thread that enters Python while the interpreter shuts down is ended by it. Inside C++ code
+    such as TensorFlow's or OpenCV's, that aborts the process and replaces its exit code. So the
+    exit waits for running callbacks, and later ones return at once.
+    """
+    global _last_start
+    _last_start = time.monotonic()
+    _running.append(None)
     try:
-        yield not _ending.is_set()
+        yield not _exiting.is_set()
     finally:
-        _inside.pop()
+        _running.pop()
 
 
 @atexit.register
-def _wait() -> None:
-    """Have the threads fill what they fill with nothing, and wait until none comes any more."""
-    _ending.set()
-    if not _entered:
+def _wait_for_callbacks() -> None:
+    """Wait until no callback runs, and none has started for ``QUIET_SECONDS``."""
+    _exiting.set()
+    if not _last_start:
         return
-    until = time.monotonic() + MOST_SECONDS
-    while time.monotonic() < until and (_inside or time.monotonic() - _entered < QUIET_SECONDS):
+    deadline = time.monotonic() + MAX_SECONDS
+    while time.monotonic() < deadline and (
+        _running or time.monotonic() - _last_start < QUIET_SECONDS
+    ):
         time.sleep(QUIET_SECONDS / 4)

@@ -11,8 +11,8 @@ from pathlib import Path
 from xray_hpc.data.image_files import (
     ImageFile,
     describe_ignored,
+    describe_missing,
     find_image_files,
-    missing,
     read_list,
 )
 from xray_hpc.data.index_entry import IgnoredFiles
@@ -86,7 +86,7 @@ def model_file(given: Path) -> Path:
         run = RunPaths(given)
         record = read_record(run)
     except FileNotFoundError:
-        raise ConfigError(f"{given}: {missing(str(given))}") from None
+        raise ConfigError(f"{given}: {describe_missing(str(given))}") from None
     except OSError as error:
         raise StorageError(f"cannot read {error.filename}: {error.strerror}") from error
     if record is None:
@@ -136,6 +136,6 @@ def _check_output(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise ConfigError(f"--output is {path}, which is there and is not a file; name another")
     if not path.parent.is_dir():
-        raise ConfigError(f"--output is {path}: {missing(str(path.parent))}")
+        raise ConfigError(f"--output is {path}: {describe_missing(str(path.parent))}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigError(f"--output is {path}: no permission to write there; name another folder")

@@ -251,7 +251,7 @@ def replace_text(path: Path, old: str, new: str) -> None:
     ("damage", "reason"),
     [
         (lambda run: run.record.write_text("{"), "run.json is not JSON"),
-        (lambda run: run.record.write_text("[]"), "run.json holds no JSON object"),
+        (lambda run: run.record.write_text("[]"), "run.json is not a JSON object"),
         (lambda run: run.record.write_text("{}"), "run.json: run is missing"),
         (
             lambda run: change_json(run.record, lambda value: value.update(gpus=None)),

@@ -107,7 +107,7 @@ def test_a_second_launch_at_once_is_refused_and_told_whose_the_first_is(
         done = launcher.launch("-m", "model=cnn,tl", "name=held", HELD)
     assert done.code == 2
     assert done.errors.count("\n") == 1
-    assert f"another launch is at work on {sweep.folder} (" in done.errors
+    assert f"another launch of {sweep.folder} is running (" in done.errors
     assert f", process {process}, since " in done.errors
     assert ledger.read(sweep).submissions == {}
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and a lock between processes."""
+"""Write files atomically, and lock files between processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# A file system that is full, read-only, gone, not for this user, or that does not answer.
+# The file system is full, read-only, unmounted, not permitted or does not answer.
 STORAGE_ERRORS = frozenset(
     {
         errno.ENOSPC,
@@ -39,7 +39,7 @@ STORAGE_ERRORS = frozenset(
 
 
 def is_storage_failure(folder: Path, error: OSError) -> bool:
-    """Whether ``error`` says that ``folder`` cannot be read or written, or is gone."""
+    """Return whether ``error`` means that ``folder`` cannot be read or written, or is gone."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return not folder.is_dir()
     return error.errno in STORAGE_ERRORS
@@ -47,16 +47,16 @@ def is_storage_failure(folder: Path, error: OSError) -> bool:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; move it there when the block ends well.
+    """Yield a temporary path next to ``path``, and rename it to ``path`` after the block.
 
-    The file is synced before it is moved and its folder after it, so that a crash leaves the old
-    file or the new one, never a part, and the new one once the block has been left. When the block
-    raises, the temporary file is removed. The temporary name ends in the whole name (Keras and
-    matplotlib choose the format by its end).
+    The file is synced before the rename and its folder afterwards: a crash leaves the old or the
+    new file, never a part of it, and after the block the new one. If the block raises, the
+    temporary file is removed. The temporary name ends with the name of ``path``, because Keras and
+    matplotlib choose the format by the suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
-    temporary.open("xb").close()  # with the rights of any new file here, as tempfile's have not
+    temporary.open("xb").close()  # with the default permissions, unlike tempfile
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -68,7 +68,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def is_temporary_file(path: Path) -> bool:
-    """Whether it is what :func:`atomic_write` leaves of a process that is killed meanwhile."""
+    """Return whether ``path`` is a file that :func:`atomic_write` left when it was killed."""
     return re.fullmatch(r"\.[0-9a-f]{16}\..+", path.name) is not None
 
 
@@ -77,48 +77,59 @@ def _sync_folder(folder: Path) -> None:
     try:
         os.fsync(opened)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that has nothing to sync there
+        if error.errno != errno.EINVAL:  # this file system cannot sync a folder
             raise
     finally:
         os.close(opened)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` in one step, in UTF-8 with LF line ends."""
+    """Write ``text`` to ``path`` atomically, in UTF-8 with LF line endings."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write ``value`` as indented JSON; NaN and infinity are refused with a ``ValueError``."""
+    """Write ``value`` as indented JSON; raise ``ValueError`` for NaN and infinity."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write ``frame`` without its index; floats keep every digit."""
+    """Write ``frame`` without its index, and floats with every digit."""
     with atomic_write(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; ``UserError`` names the file when it holds none."""
+    """Read a JSON object.
+
+    Raises:
+        DataError: the file is not a JSON object.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not JSON ({error}); remove it and run again") from error
     if not isinstance(value, dict):
-        raise DataError(f"{path} holds no JSON object; remove it and run again")
+        raise DataError(f"{path} is not a JSON object; remove it and run again")
     return value
 
 
 @contextmanager
 def file_lock(path: Path, *, wait: bool = True, message: str | None = None) -> Iterator[int]:
-    """Hold an exclusive ``flock`` on ``path`` (made if absent) while the block runs.
+    """Hold an exclusive ``flock`` on ``path`` during the block, and yield its file descriptor.
 
-    The lock goes with the process, however that ends; a child that is given the file descriptor
-    that is yielded holds it too. ``message`` is printed once when another
-    process holds it and this one waits; with ``wait=False`` ``LockedError`` is raised instead.
-    A file system without locks raises ``UserError``.
+    The lock is released when the process ends, however it does. A child that inherits the file
+    descriptor holds the lock too.
+
+    Args:
+        path: file to lock; created if missing.
+        wait: whether to wait for another process that holds the lock.
+        message: printed to standard error before waiting.
+
+    Raises:
+        LockedError: another process holds the lock, and ``wait`` is false.
+        StorageError: the file system does not support locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as handle:
@@ -132,7 +143,7 @@ def file_lock(path: Path, *, wait: bool = True, message: str | None = None) -> I
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError as error:
             raise StorageError(
-                f"the file system of {path} has no locks ({error.strerror}); put the results on "
-                "another, or have it mounted with flock"
+                f"the file system of {path} does not support locks ({error.strerror}); put the "
+                "results on another one, or mount it with flock"
             ) from error
         yield handle.fileno()

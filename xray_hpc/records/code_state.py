@@ -1,4 +1,4 @@
-"""Which code a sweep was launched from, and with what installed."""
+"""Record the code and the installed packages that a sweep was launched with."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ from xray_hpc.records.atomic_files import atomic_write, read_json, write_json
 from xray_hpc.records.run_record import user_name
 
 ROOT = Path(__file__).resolve().parents[2]
-# What jobs run; the rest of the checkout is tests and documents.
+# The code that jobs run; the rest of the checkout is tests and documentation.
 CODE_FOLDERS = ("xray_hpc", "hydra_plugins", "jobs", "conf", "slurm_templates")
 DIFF_LIMIT = 1_000_000
-CUT_OFF = b"\n... cut off here: the whole diff has %d bytes\n"
+TRUNCATED = b"\n... truncated: the whole diff has %d bytes\n"
 
 
 @dataclass(frozen=True)
 class CodeState:
     """The code of a launch.
 
-    ``commit`` is ``None`` outside of a checkout. ``changes`` is a digest of how the tracked files
-    differ from it, ``None`` where they do not, and ``diff`` that itself, as ``git apply`` takes
-    it, or its first ``DIFF_LIMIT`` bytes and a line that says so. ``untracked`` are files of the
-    code that git does not know. ``packages`` are the versions of all that is installed.
+    Attributes:
+        commit: commit of the checkout; ``None`` for an installed package.
+        changes: digest of ``diff``; ``None`` without changes.
+        untracked: untracked files in ``CODE_FOLDERS``.
+        packages: versions of the installed packages, by name.
+        python: version of Python.
+        host: host of the launch.
+        user: user who launched.
+        diff: changes of tracked files since the commit, for ``git apply``; at most ``DIFF_LIMIT``
+            bytes and a line that says so.
     """
 
     commit: str | None
@@ -51,7 +57,11 @@ class CodeState:
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit of this checkout and whether files differ from it; ``None`` if it is none."""
+    """Return the commit of this checkout, and whether tracked files differ from it.
+
+    Returns:
+        ``{"commit": ..., "dirty": ...}``; ``None`` outside of a checkout.
+    """
     try:
         if not is_checkout():
             return None
@@ -63,10 +73,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def is_checkout() -> bool:
-    """Whether this package runs from a checkout of its own.
-
-    It may be installed somewhere inside another project's.
-    """
+    """Return whether this package runs from its own checkout, and not inside another project's."""
     try:
         return Path(git("rev-parse", "--show-toplevel").decode().strip()) == ROOT
     except (OSError, subprocess.SubprocessError):
@@ -74,18 +81,18 @@ def is_checkout() -> bool:
 
 
 def git(*arguments: str) -> bytes:
-    """What git prints in the folder that this package runs from.
+    """Return the output of a git command in the folder that this package runs from.
 
     Raises:
-        OSError, SubprocessError: there is no git, it fails, or takes more than 20 s.
+        OSError, SubprocessError: git is missing, fails or takes more than 20 s.
     """
-    # Many jobs ask at once, and none is to lock the index of somebody at work.
+    # Many jobs run git at once; none may lock the index of a user who is working in the checkout.
     command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
     return subprocess.run(command, capture_output=True, check=True, timeout=20).stdout
 
 
 def current_code_state() -> CodeState:
-    """Look at the checkout and at what is installed."""
+    """Return the state of the checkout and of the installed packages."""
     state = git_state() or {"commit": None, "dirty": False}
     diff = _diff() if state["dirty"] else b""
     return CodeState(
@@ -96,16 +103,15 @@ def current_code_state() -> CodeState:
         python=platform.python_version(),
         host=socket.gethostname(),
         user=user_name(),
-        diff=diff if len(diff) <= DIFF_LIMIT else diff[:DIFF_LIMIT] + CUT_OFF % len(diff),
+        diff=diff if len(diff) <= DIFF_LIMIT else diff[:DIFF_LIMIT] + TRUNCATED % len(diff),
     )
 
 
 def write_code_state(folder: Path, state: CodeState) -> str:
-    """Write the state into ``folder``; give the name of its files, without their ends.
+    """Write ``<name>.json``, and ``<name>.diff`` if the code was changed, and return the name.
 
-    ``<name>.json`` and, where the code was changed, ``<name>.diff``. The same state is written
-    once; where another of the same code is there (other packages, another host), the name gets a
-    number.
+    An equal state is not written again. A different state of the same code (other packages or
+    another host) gets a number appended to its name.
     """
     content = dataclasses.asdict(state)
     del content["diff"]
@@ -124,24 +130,24 @@ def write_code_state(folder: Path, state: CodeState) -> str:
 
 
 def untracked_files() -> list[str]:
-    """Files of the code, in a checkout, that git does not know and does not ignore."""
+    """Return the files in ``CODE_FOLDERS`` that git neither tracks nor ignores."""
     names = git("ls-files", "-z", "--others", "--exclude-standard", "--", *CODE_FOLDERS)
     return [name for name in names.decode(errors="replace").split("\0") if name]
 
 
 def installed_packages() -> dict[str, str]:
-    """The version of each distribution that is installed, by name."""
+    """Return the version of each installed distribution, by name."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
-        # Reading the two lines takes a tenth of the time of having all the metadata parsed.
+        # Reading the two lines takes a tenth of the time of parsing all metadata.
         text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-        said = dict(re.findall(r"^(Name|Version): *(\S+)", text, re.MULTILINE))
-        if len(said) == 2:
-            found.setdefault(said["Name"], said["Version"])  # the first on the path is imported
+        headers = dict(re.findall(r"^(Name|Version): *(\S+)", text, re.MULTILINE))
+        if len(headers) == 2:
+            found.setdefault(headers["Name"], headers["Version"])  # Python imports the first one
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def _diff() -> bytes:
-    """What the tracked files differ from the commit, whatever the user's settings of git."""
+    """Return the changes of tracked files, whatever the user's git configuration."""
     plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
     return git("diff", "HEAD", "--binary", *plain)

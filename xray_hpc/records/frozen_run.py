@@ -1,4 +1,4 @@
-"""``config.yaml``: a run's configuration, frozen when the run was created."""
+"""``config.yaml``: the resolved configuration of a run, frozen when the run was created."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from xray_hpc.records.paths import RunPaths
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads, named by content: ``Index.fingerprint`` and the weights' SHA-256.
+    """The inputs of a run, identified by their content.
 
-    ``weights`` has an entry for each backbone that starts from a file.
+    Attributes:
+        data: fingerprint of the data index.
+        weights: SHA-256 of the weights file of each backbone that starts from one, by name.
     """
 
     data: str
@@ -29,7 +31,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class FrozenRun:
-    """Everything a job needs to know. ``cache`` is where packed images are kept."""
+    """All that a job needs to know about a run; ``cache`` is the folder of shared caches."""
 
     config: RunConfig
     inputs: Inputs
@@ -37,7 +39,7 @@ class FrozenRun:
 
     @functools.cached_property
     def name(self) -> str:
-        """``<model>-<hash>`` of what the run computes, wherever its files are and it runs."""
+        """``<model>-<hash>`` of what the run computes, independent of where its files are."""
         content = as_dict(self.config)
         del content["data"]["root"], content["train"]["checkpoint"]
         model, digests = content["model"], self.inputs.weights
@@ -52,7 +54,7 @@ class FrozenRun:
 
 
 def write_frozen_run(paths: RunPaths, run: FrozenRun) -> None:
-    """Write ``config.yaml`` in one step."""
+    """Write ``config.yaml``."""
     content = as_dict(run.config) | {"inputs": as_dict(run.inputs), "cache": str(run.cache)}
     write_text(paths.config, to_yaml(content))
 
@@ -61,7 +63,7 @@ def read_frozen_run(paths: RunPaths) -> FrozenRun:
     """Read ``config.yaml``.
 
     Raises:
-        UserError: there is none, or it is not a run's configuration.
+        ConfigError, DataError: the file is missing or not the configuration of a run.
     """
     if not paths.config.is_file():
         raise DataError(f"{paths.folder} is not a run folder: it holds no config.yaml")

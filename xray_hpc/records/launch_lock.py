@@ -1,4 +1,4 @@
-"""One launch at a time on a sweep."""
+"""A lock that lets one launch at a time work on a sweep."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from xray_hpc.records.run_record import now, user_name
 
 @contextmanager
 def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
-    """Hold the sweep's lock, with this process's name in it; give its file descriptor.
+    """Hold the sweep's lock, which names this process, and yield its file descriptor.
 
     Raises:
-        UserError: another launch holds it, and ``wait`` is false; the message names its user, host
-            and process. Or the lock cannot be opened.
+        LockedError: another launch holds it, and ``wait`` is false; the message names its user,
+            host and process.
+        StorageError: the file system does not support locks.
     """
-    waiting = f"waiting for a launch that is at work on {sweep.folder}"
+    waiting = f"waiting for another launch of {sweep.folder}"
     try:
         with file_lock(sweep.lock, wait=wait, message=waiting) as lock:
             me = f"{user_name()} on {socket.gethostname()}, process {os.getpid()}"
@@ -30,14 +31,14 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
             os.pwrite(lock, f"{me}, since {now()}".encode(), 0)
             yield lock
     except LockedError:
-        owner = sweep.lock.read_text(errors="replace") or "somebody"
+        owner = sweep.lock.read_text(errors="replace") or "unknown"
         raise LockedError(
-            f"another launch is at work on {sweep.folder} ({owner}); wait for it"
+            f"another launch of {sweep.folder} is running ({owner}); wait until it ends"
         ) from None
 
 
 def launch_running_since(sweep: SweepPaths) -> str | None:
-    """Since when a launch is at work on the sweep, in UTC; ``None``: there is none."""
+    """Return since when a launch has held the sweep's lock, in UTC; ``None`` if none does."""
     if not sweep.lock.exists():
         return None
     try:

@@ -1,22 +1,22 @@
-"""The sweep's ledger: which runs were planned, and what was said to Slurm about them.
+"""The ledger of a sweep: a write-ahead log of the planned runs and their submissions to Slurm.
 
-One JSON object a line, appended and synced, never rewritten. The events:
+One JSON object per line, appended and synced, never rewritten. The events:
 
 ``{"event": "planned", "time": ..., "runs": {"ft-1a2b3c4d": ["model=ft"], ...}}``
-    a launch put these runs into the sweep, with the overrides that made them
+    a launch added these runs to the sweep, with their overrides
 ``{"event": "submitting", "time": ..., "submission": "...", "kind": "runs", "tasks": [[...], ...],
 "user": "..."}``
-    written before ``sbatch`` is called; ``submission`` is the folder below ``slurm/`` with the
-    batch script, ``kind`` is ``stage``, ``features``, ``runs`` or ``collect``, and ``tasks`` are
-    the runs that each task of the array works through (of one task: a job that is no array)
+    written before ``sbatch`` is called: ``submission`` is the folder in ``slurm/`` with the batch
+    script, ``kind`` is ``stage``, ``features``, ``runs`` or ``collect``, and ``tasks`` lists
+    the runs of each array task (a single task is a job without an array)
 ``{"event": "submitted", "time": ..., "submission": "...", "job": "17"}``
-    written after it, with the id of the job or array
-``{"event": "refused", "time": ..., "submission": "...", "why": "..."}``
-    or with what ``sbatch`` said instead
+    ``sbatch`` accepted it, with the id of the job or array
+``{"event": "refused", "time": ..., "submission": "...", "reason": "..."}``
+    ``sbatch`` refused it, with its error message
 ``{"event": "waiting", "time": ..., "runs": ["ft-1a2b3c4d", ...]}``
-    runs for which Slurm had no room; the job that collects the others submits them
+    runs beyond Slurm's job limits; the collect job submits them later
 ``{"event": "cancelled", "time": ..., "jobs": ["17_0"], "runs": ["ft-1a2b3c4d"]}``
-    jobs that were taken back, and the runs that they would have worked on
+    cancelled jobs and their runs
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from xray_hpc.records.run_record import now
 
 
 def append(sweep: SweepPaths, event: str, **fields: Any) -> None:
-    """Append one event and sync it to the disk."""
+    """Append one event, and sync it to disk."""
     line = json.dumps({"event": event, "time": now(), **fields}) + "\n"
     sweep.folder.mkdir(parents=True, exist_ok=True)
     with sweep.ledger.open("ab") as handle:
@@ -52,7 +52,7 @@ def _ends_a_line(sweep: SweepPaths) -> bool:
 
 
 def events(sweep: SweepPaths) -> Iterator[Mapping[str, Any]]:
-    """Read the events, oldest first; a line torn by a crash is passed over."""
+    """Yield the events, oldest first; skip a line that a crash cut off."""
     if not sweep.ledger.exists():
         return
     for line in sweep.ledger.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -66,9 +66,15 @@ def events(sweep: SweepPaths) -> Iterator[Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class Submission:
-    """What was asked of Slurm; ``job`` is ``None`` until it is known that Slurm took it.
+    """A job or array that a launch submitted to Slurm.
 
-    ``time`` is when it was asked, ``user`` who did.
+    Attributes:
+        name: its folder in ``slurm/``.
+        kind: ``stage``, ``features``, ``runs`` or ``collect``.
+        tasks: the runs of each array task.
+        time: when ``sbatch`` was called, in UTC.
+        user: who called it.
+        job: id of the job; ``None`` while it is unknown whether Slurm accepted it.
     """
 
     name: str
@@ -79,7 +85,7 @@ class Submission:
     job: str | None = None
 
     def job_ids(self) -> dict[str, str]:
-        """Each run's job id as ``squeue`` writes it, ``17`` or ``17_3``."""
+        """Return the job id of each run, as ``squeue`` prints it (``17``, in an array ``17_3``)."""
         array = len(self.tasks) > 1
         return {
             run: f"{self.job}_{index}" if array else str(self.job)
@@ -90,10 +96,9 @@ class Submission:
 
 @dataclass(frozen=True)
 class JobRef:
-    """A job that works on a run: its ``id`` as ``squeue`` writes it, and the submission's name.
+    """The job of a run: its ``id`` as ``squeue`` prints it, and the name of its submission.
 
-    An id alone says little: Slurm gives it again when it starts anew, and another cluster has
-    its own.
+    The id alone is ambiguous: Slurm reuses ids after a reset, and every cluster has its own.
     """
 
     id: str
@@ -102,12 +107,13 @@ class JobRef:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a ledger says by now.
+    """The current content of a ledger.
 
-    ``planned`` are the runs ever planned with their overrides, in launch order; ``submissions``
-    what was asked of Slurm and not refused, by name, oldest first; ``waiting`` the runs that wait
-    to be submitted when others have ended, in launch order; ``cancelled`` when the runs that were
-    cancelled, and not submitted again since, were cancelled.
+    Attributes:
+        planned: overrides of every run ever planned, in launch order.
+        submissions: the submissions that Slurm did not refuse, by name, oldest first.
+        waiting: runs to submit once other runs have ended, in launch order.
+        cancelled: when each cancelled run was cancelled, unless it was submitted again since.
     """
 
     planned: dict[str, list[str]]
@@ -116,21 +122,21 @@ class Ledger:
     cancelled: dict[str, str]
 
     def jobs(self) -> dict[str, JobRef]:
-        """The newest job of every run that was submitted."""
+        """Return the latest job of every submitted run."""
         return {
-            run: JobRef(job, found.name)
-            for found in self.submissions.values()
-            if found.kind == "runs" and found.job is not None
-            for run, job in found.job_ids().items()
+            run: JobRef(job, submission.name)
+            for submission in self.submissions.values()
+            if submission.kind == "runs" and submission.job is not None
+            for run, job in submission.job_ids().items()
         }
 
     def users(self) -> set[str]:
-        """Who submitted jobs of this sweep."""
-        return {found.user for found in self.submissions.values()} - {""}
+        """Return the users who submitted jobs of this sweep."""
+        return {submission.user for submission in self.submissions.values()} - {""}
 
 
 def read(sweep: SweepPaths) -> Ledger:
-    """Read a sweep's ledger; an empty one where there is none."""
+    """Return the content of a sweep's ledger; empty if it does not exist."""
     planned: dict[str, list[str]] = {}
     submissions: dict[str, Submission] = {}
     waiting: dict[str, None] = {}
@@ -140,8 +146,10 @@ def read(sweep: SweepPaths) -> Ledger:
         if kind == "planned":
             planned.update(event.get("runs", {}))
         elif kind == "submitting":
-            when, who, tasks = event["time"], event.get("user", ""), event["tasks"]
-            submissions[name] = Submission(name, event["kind"], tasks, when, who)
+            tasks = event["tasks"]
+            submissions[name] = Submission(
+                name, event["kind"], tasks, event["time"], event.get("user", "")
+            )
             for run in itertools.chain.from_iterable(tasks):
                 waiting.pop(run, None)
                 cancelled.pop(run, None)
@@ -156,23 +164,3 @@ def read(sweep: SweepPaths) -> Ledger:
                 waiting.pop(run, None)
                 cancelled[run] = event["time"]
     return Ledger(planned, submissions, list(waiting), cancelled)
-
-
-def planned(sweep: SweepPaths) -> dict[str, list[str]]:
-    """Runs ever planned in this sweep with their overrides, in launch order."""
-    return read(sweep).planned
-
-
-def expected_runs(sweep: SweepPaths) -> list[str]:
-    """Names of the runs ever planned in this sweep, in launch order."""
-    return list(planned(sweep))
-
-
-def submissions(sweep: SweepPaths) -> dict[str, Submission]:
-    """What was asked of Slurm and not refused, oldest first, by name."""
-    return read(sweep).submissions
-
-
-def waiting(sweep: SweepPaths) -> list[str]:
-    """Runs that wait to be submitted when others have ended, in launch order."""
-    return read(sweep).waiting

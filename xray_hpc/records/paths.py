@@ -1,4 +1,4 @@
-"""Every path of a sweep and of a run, in one place."""
+"""The paths of the files of a sweep and of a run."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class SweepPaths:
 
 
 def display_path(path: Path) -> str:
-    """The path from here where it lies below, else the whole of it."""
+    """Return a path relative to the current folder if it is inside it, else as it is."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

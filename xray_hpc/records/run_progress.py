@@ -1,4 +1,4 @@
-"""How far the training of a run has come: ``progress.json``, and the names of its checkpoints."""
+"""The progress of a run: ``progress.json``, its checkpoints and its cached features."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ FEATURE_BLOCKS = "feature_blocks"
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """What the training process says after each epoch.
+    """The contents of ``progress.json``, which training writes after each epoch.
 
-    ``done`` of ``epochs`` are over; ``first`` were done before this process started.
-    ``best_epoch`` counts from 0. ``seconds_per_epoch`` is the mean of this process's epochs.
+    Attributes:
+        done: number of completed epochs.
+        epochs: number of epochs to train.
+        first: number of epochs that were complete when this attempt started.
+        seconds_per_epoch: mean over the epochs of this attempt.
+        best_epoch: best epoch so far, from 0.
+        val_accuracy: validation accuracy of the best epoch.
+        val_loss: validation loss of the best epoch.
+        val_auc: validation AUC of the best epoch.
     """
 
     done: int
@@ -33,12 +40,12 @@ class TrainingProgress:
 
 
 def write_progress(paths: RunPaths, progress: TrainingProgress) -> None:
-    """Write ``progress.json`` in one step."""
+    """Write ``progress.json``."""
     write_json_record(paths.progress, progress)
 
 
 def read_progress(paths: RunPaths) -> TrainingProgress | None:
-    """Read ``progress.json``; ``None`` where there is none, or none that makes sense."""
+    """Read ``progress.json``; ``None`` if it is missing or damaged."""
     try:
         return read_json_record(TrainingProgress, paths.progress)
     except (OSError, UserError):
@@ -46,20 +53,22 @@ def read_progress(paths: RunPaths) -> TrainingProgress | None:
 
 
 def checkpoint_name(epoch: int, step: int) -> str:
-    """What a checkpoint after ``epoch`` epochs and ``step`` steps of the next is called.
+    """Return the name of a checkpoint, without its suffix; names sort by progress.
 
-    Without its suffix; of two, the one that sorts last is farther.
+    Args:
+        epoch: number of completed epochs.
+        step: number of completed steps of the next epoch.
     """
     return f"epoch-{epoch:04}-step-{step:06}"
 
 
 def write_feature_blocks(paths: RunPaths, blocks: int) -> None:
-    """Note how many blocks of the cached features are safe while the run computes them."""
+    """Write how many blocks of the cached features the run has stored so far."""
     write_text(paths.checkpoint_folder / FEATURE_BLOCKS, f"{blocks}\n")
 
 
 def read_feature_blocks(paths: RunPaths) -> int | None:
-    """What :func:`write_feature_blocks` noted last."""
+    """Return the number that :func:`write_feature_blocks` wrote; ``None`` if there is none."""
     try:
         return int((paths.checkpoint_folder / FEATURE_BLOCKS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -67,12 +76,12 @@ def read_feature_blocks(paths: RunPaths) -> int | None:
 
 
 def remove_checkpoints(paths: RunPaths) -> None:
-    """Remove what a finished run needs no more."""
+    """Remove the checkpoints of a finished run."""
     shutil.rmtree(paths.checkpoint_folder, ignore_errors=True)
 
 
 def latest_checkpoint(paths: RunPaths) -> list[int] | None:
-    """The epochs and steps of the farthest checkpoint; ``None`` where there is none."""
+    """Return the epochs and steps of the latest checkpoint; ``None`` if there is none."""
     found = (
         re.match(r"epoch-(\d+)-step-(\d+)\.", path.name)
         for path in paths.checkpoint_folder.glob("e*")

@@ -1,4 +1,4 @@
-"""``run.json``: what happened to a run."""
+"""``run.json``: the status of a run and its attempts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xray_hpc.records.paths import RunPaths
 
 
 class Status(str, Enum):
-    """Where a run stands, as its own record says."""
+    """Status of a run according to its own record."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -27,7 +27,7 @@ class Status(str, Enum):
 
 
 class Failure(str, Enum):
-    """Why a try of a run ended before the run was finished."""
+    """Why an attempt ended before the run was finished."""
 
     OUT_OF_MEMORY = "out_of_memory"
     GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
@@ -43,12 +43,12 @@ class Failure(str, Enum):
 
 
 def now() -> str:
-    """This moment in UTC, ISO 8601, to the second."""
+    """Return the current time in UTC, ISO 8601 with seconds."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def user_name() -> str:
-    """The name of this process's user; the number where nobody knows the name (in a container)."""
+    """Return the name of this process's user, or the number if it has no name (in a container)."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -57,15 +57,27 @@ def user_name() -> str:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of a run: where, with what, how it ended and what it used.
+    """One attempt at a run; unknown values are ``None``.
 
-    ``queued`` is when Slurm took the job (or took it back into the queue), ``memory`` and
-    ``peak_memory`` are MiB, ``time_limit`` minutes, ``cpu_seconds`` those of the training process,
-    ``gpu_use`` the mean percentage of the GPUs that was busy, ``epochs`` how many epochs of the
-    run were done when the try ended, ``checkpoint`` where the next one can go on (so many epochs,
-    and steps of the next), ``feature_blocks`` how many blocks of the cached features it had
-    computed, ``restarts`` how often Slurm had put the job back when it began. What is not known is
-    ``None``.
+    Attributes:
+        started: start time in UTC.
+        node: node or host.
+        job_id: Slurm job.
+        queued: when Slurm queued or requeued the job, in UTC.
+        ended: end time in UTC.
+        failure: why it ended before the run was finished, a value of :class:`Failure`.
+        requeued: whether the job requeued itself afterwards.
+        epochs: number of completed epochs of the run at its end.
+        checkpoint: where the next attempt can resume: completed epochs, and steps of the next.
+        feature_blocks: number of blocks of the cached features at its end.
+        gpus: number of GPUs.
+        cpus: number of CPUs.
+        memory: memory of the job, in MiB.
+        time_limit: time limit of the job, in minutes.
+        peak_memory: most memory in use at a time, in MiB.
+        cpu_seconds: CPU time of the training process.
+        gpu_use: mean utilization of the GPUs, in percent.
+        restarts: how often Slurm had requeued the job at its start.
     """
 
     started: str
@@ -94,10 +106,33 @@ class Attempt:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The contents of ``run.json``; what is not known (yet) is ``None``.
+    """The contents of ``run.json``; unknown values are ``None``.
 
-    ``failure`` is a value of :class:`Failure`, that of the last try; ``epochs`` is how many the
-    configuration asks for. ``bad_nodes`` are those that a try found unfit.
+    Attributes:
+        run: name of the run.
+        sweep: name of the sweep.
+        model: name of the model.
+        status: status of the run.
+        created: when the run folder was created, in UTC.
+        started: start of the last attempt, in UTC.
+        ended: end of the last attempt, in UTC.
+        seconds: duration of the training process that finished the run.
+        seconds_per_epoch: mean duration of its epochs.
+        node: node or host of the last attempt.
+        gpus: names of its GPUs.
+        replicas: number of model replicas.
+        job_id: its Slurm job.
+        job_ids: the Slurm jobs of all attempts.
+        restarts: number of attempts before the last one.
+        versions: versions of the libraries that decide a result.
+        git: commit of the checkout, and whether it was modified.
+        overrides: overrides that define the run.
+        epochs: number of epochs to train.
+        failure: why the last attempt ended before the run was finished, a value of
+            :class:`Failure`.
+        error: ``type`` and ``message`` of the error that ended the last attempt.
+        attempts: all attempts, oldest first.
+        bad_nodes: nodes that attempts found unfit.
     """
 
     run: str
@@ -129,7 +164,7 @@ class RunRecord:
 
 
 def write_record(paths: RunPaths, record: RunRecord) -> None:
-    """Write ``run.json`` in one step."""
+    """Write ``run.json``."""
     write_json_record(paths.record, record)
 
 
@@ -146,10 +181,14 @@ def read_record(paths: RunPaths) -> RunRecord | None:
 
 
 def update_record(paths: RunPaths, **changes: Any) -> RunRecord:
-    """Change some fields of ``run.json``; ``UserError`` where there is none."""
+    """Change some fields of ``run.json``.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
     record = read_record(paths)
     if record is None:
-        raise DataError(f"{paths.record} is missing; launch the sweep again to make the run anew")
+        raise DataError(f"{paths.record} is missing; launch the sweep again to recreate the run")
     record = dataclasses.replace(record, **changes)
     write_record(paths, record)
     return record

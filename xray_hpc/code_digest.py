@@ -1,4 +1,9 @@
-"""The software on which it depends whether a training that goes on gives the same result."""
+"""Identify the software that a result depends on.
+
+Checkpoints and cached features are used again only with the same software: the versions of the
+libraries, and a digest of the modules of this package that compute numbers. Figures, messages and
+progress are in other modules, so that a change there does not invalidate anything.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import functools
 import hashlib
 import platform
 from pathlib import Path
+from typing import Any
 
 import cv2
 import keras
@@ -16,12 +22,31 @@ import tensorflow as tf
 import xray_hpc
 from xray_hpc import __version__
 
-# Whatever draws, reads, computes, decides or writes in a training is in one of these.
-DECIDING = ("data", "features", "models", "synthetic", "training", "metrics.py")
+COMPUTING_MODULES = {
+    "": ("metrics",),
+    "data": (
+        *("array_store", "augmentation", "csv_index", "dataset", "decode", "dicom"),
+        *("folder_index", "image_store", "image_transform", "index"),
+        *("index_entry", "input_pipeline", "splits"),
+    ),
+    "features": ("feature_store", "forward_pass", "model_cut"),
+    "models": (
+        *("backbones", "build_model", "cnn", "conv", "custom_layers", "layer_graph", "lung"),
+        *("preprocessing", "registry", "resolve_model", "stacked", "transfer", "vgg"),
+    ),
+    "synthetic": (*("anatomy", "demo_backbone", "demo_dataset", "film", "opacities", "shapes"),),
+    "training": (
+        *("callbacks", "checkpoint", "feed", "fit", "loop", "predictor", "strategy"),
+        *("training_model",),
+    ),
+}
+"""The modules that compute numbers, by package."""
+
+LOGGING_CALLS = {"print", "debug", "info", "warning", "error"}
 
 
 def library_versions() -> dict[str, str]:
-    """The versions that decide a result."""
+    """Return the versions of Python and of the libraries that compute numbers."""
     return {
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
@@ -32,33 +57,48 @@ def library_versions() -> dict[str, str]:
 
 
 def software_identity() -> dict[str, str]:
-    """What has to be the same for a training to go on: versions, and a digest of our own code.
+    """Return what must be the same for a result to be the same: versions, and our own code.
 
-    Of Python the first two numbers: the digest is of what it makes of the code.
+    Of Python's version only major and minor number: the syntax tree is the same within them.
     """
-    own = {"xray_hpc": __version__, "code": code_digest(Path(xray_hpc.__file__).parent)}
+    package = Path(xray_hpc.__file__).parent
+    own = {"xray_hpc": __version__, "code": code_digest(package)}
     return own | library_versions() | {"python": "{}.{}".format(*platform.python_version_tuple())}
 
 
 @functools.cache
 def code_digest(package: Path) -> str:
-    """A digest of the code in ``package`` that a training's result can depend on.
+    """Return a digest of the ``COMPUTING_MODULES`` below ``package``.
 
-    Comments, docstrings and the layout of lines have no part in it.
+    Comments, docstrings, the layout of lines and the messages of errors and logs do not count.
     """
     digest = hashlib.sha256()
-    for name in DECIDING:
-        path = package / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(package)}\n{_code(file)}\n".encode())
+    for folder, names in COMPUTING_MODULES.items():
+        for name in names:
+            tree = _WithoutMessages().visit(
+                ast.parse((package / folder / f"{name}.py").read_bytes())
+            )
+            digest.update(f"{folder}/{name}\n{ast.dump(tree)}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _code(file: Path) -> str:
-    tree = ast.parse(file.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
-            del node.body[0]
-    return ast.dump(tree)
+class _WithoutMessages(ast.NodeTransformer):
+    """Remove docstrings, log calls and the arguments of exceptions from a syntax tree."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        call = node.value
+        if isinstance(call, ast.Constant):
+            return ast.Pass()
+        if isinstance(call, ast.Call) and _name(call.func) in LOGGING_CALLS:
+            return ast.Pass()
+        return self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        if isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
+        return self.generic_visit(node)
+
+
+def _name(function: Any) -> str | None:
+    """Return the last part of a function's name: ``info`` of ``logger.info``."""
+    return getattr(function, "attr", getattr(function, "id", None))

@@ -1,7 +1,7 @@
 """Score images with a trained model: ``python -m xray_hpc.predict RUN_OR_MODEL IMAGE...``.
 
-Prints a table and writes ``predictions.csv``: path, a score a class, label, error. An image that
-cannot be read is a row with its error.
+Prints a table and writes ``predictions.csv`` with the columns path, score_<class>, label, error. An
+image that cannot be read is a row with its error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import closing
 from xray_hpc import cli
 from xray_hpc.training.__main__ import quiet_start
 
-SCREEN = (100, 40)  # columns and rows where there is no terminal
+DEFAULT_SIZE = (100, 40)  # columns and lines without a terminal
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,14 +29,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "model",
         metavar="RUN_OR_MODEL",
-        help="the folder of a finished run, or the model.keras of one",
+        help="the folder of a finished run, or its model.keras",
     )
     parser.add_argument(
         "images",
         metavar="IMAGE",
         nargs="+",
-        help="an image (DICOM too, where pydicom is installed); a folder, for all images in it and "
-        "its folders; or - to read paths from standard input, one a line",
+        help="an image (DICOM if pydicom is installed), a folder (all images in it and in its "
+        "subfolders), or - to read paths from standard input, one per line",
     )
     parser.add_argument(
         "-o",
@@ -50,34 +50,41 @@ def _parser() -> argparse.ArgumentParser:
         "--threshold",
         metavar="T",
         type=float,
-        help="of two classes, call the second where its score is above T (default: the run's)",
+        help="of two classes, predict the second if its score exceeds T (default: the run's)",
     )
     return parser
 
 
 def main() -> int:
-    """The command."""
-    given = _parser().parse_intermixed_args()
-    # From here on NumPy is loaded, and TensorFlow when the rest is known to be right.
-    from xray_hpc.prediction.predict_files import predict
-    from xray_hpc.prediction.prediction_table import PredictionTable, csv_rows
-    from xray_hpc.prediction.request import STDOUT, check_request
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_intermixed_args()
+    # NumPy is imported after the arguments are parsed, TensorFlow after they are checked.
+    from xray_hpc.prediction.predict_images import predict_images
+    from xray_hpc.prediction.prediction_csv import STDOUT, csv_writer
+    from xray_hpc.prediction.prediction_request import check_request
+    from xray_hpc.prediction.prediction_table import PredictionTable
     from xray_hpc.progress_bar import ProgressBar
     from xray_hpc.thread_map import available_cores
 
-    listed = sys.stdin.buffer.read() if "-" in given.images else b""
-    request = check_request(given.model, given.images, given.output, given.threshold, listed)
+    stdin = sys.stdin.buffer.read() if "-" in arguments.images else b""
+    request = check_request(
+        arguments.model, arguments.images, arguments.output, arguments.threshold, stdin
+    )
     print(request.describe(), file=sys.stderr, flush=True)
     with quiet_start():
         from xray_hpc.models.load_scorer import load_scorer
         from xray_hpc.training.strategy import enable_memory_growth
     enable_memory_growth()
     score = load_scorer(request.keras_file, request.card)
-    table = PredictionTable(request.card.classes, request.output, *shutil.get_terminal_size(SCREEN))
-    results = predict(request.found, request.card, score, request.threshold, available_cores())
+    table = PredictionTable(
+        request.card.classes, request.output, *shutil.get_terminal_size(DEFAULT_SIZE)
+    )
+    results = predict_images(
+        request.files, request.card, score, request.threshold, available_cores()
+    )
     with (
-        csv_rows(request.output, request.card.classes) as write,
-        ProgressBar("scoring images", len(request.found)) as progress,
+        csv_writer(request.output, request.card.classes) as write,
+        ProgressBar("scoring images", len(request.files)) as progress,
         closing(results),
     ):
         for prediction in results:
@@ -88,12 +95,12 @@ def main() -> int:
         print(f"{table.text()}\n\n{table.counts()}\n{request.output}")
     if table.failed:
         print(table.failures(), file=sys.stderr)
-    return 1 if table.failed == len(request.found) else 0
+    return 1 if table.failed == len(request.files) else 0
 
 
 def entry() -> None:
-    """The installed command ``xray-predict``."""
-    # Ended by Slurm it leaves nothing half done either.
+    """Run the installed command ``xray-predict``."""
+    # When Slurm ends the job, the context managers still remove temporary files.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     cli.run(main)
 

@@ -1,1 +1,1 @@
-"""Scoring images with a trained model."""
+"""Score images with a trained model."""

@@ -1,4 +1,4 @@
-"""Scoring files in batches: order, labels, and how much is in memory at a time."""
+"""Prediction in batches: order, labels, and memory."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from PIL import Image
 from xray_hpc.data import decode
 from xray_hpc.data.image_files import ImageFile
 from xray_hpc.models.model_card import ModelCard
-from xray_hpc.prediction import predict_files
-from xray_hpc.prediction.predict_files import batch_size, predict, read_image
+from xray_hpc.prediction import predict_images as module
+from xray_hpc.prediction.predict_images import batch_size, predict_images, read_image
 
 CARD = ModelCard("cnn-1a2b3c4d", "cnn", ("NORMAL", "PNEUMONIA"), 0.5, 8, 1.0, 1, None)
 CARD_OF_THREE = ModelCard("lung-1a2b3c4d", "lung", ("A", "B", "C"), None, 8, 1.0, 1, None)
 
 
 def first_pixel(batch: np.ndarray) -> np.ndarray:
-    """The scores of two classes: the second's is the first pixel in 256ths."""
+    """Score two classes; the score of the second is the first pixel / 256."""
     p = batch[:, 0, 0, 0] / 256
     return np.stack([1 - p, p], axis=1)
 
 
 @contextmanager
-def files_named_by_their_grey() -> Iterator[None]:
-    """Read no files: the name of each is the grey that it shows."""
+def images_from_file_names() -> Iterator[None]:
+    """Read no files: each image has the grey level that is its file name."""
 
     def read(path: str, card: ModelCard) -> np.ndarray:
         return np.full(card.input_shape, int(path), np.uint8)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict_files, "read_image", read)
-        patch.setattr(predict_files, "LARGEST_BATCH", 16)
+        patch.setattr(module, "read_image", read)
+        patch.setattr(module, "MAX_BATCH", 16)
         yield
 
 
@@ -47,13 +47,13 @@ def files_named_by_their_grey() -> Iterator[None]:
     threshold=st.floats(0, 1),
     workers=st.integers(1, 4),
 )
-def test_every_file_gets_its_own_score_in_its_place(
+def test_predict_images_preserves_the_order_of_files(
     greys: list[int | None], threshold: float, workers: int
 ) -> None:
-    found = [ImageFile(str(grey), "broken" if grey is None else None) for grey in greys]
-    with files_named_by_their_grey():
-        results = list(predict(found, CARD, first_pixel, threshold, workers))
-    assert [result.path for result in results] == [item.path for item in found]
+    files = [ImageFile(str(grey), "broken" if grey is None else None) for grey in greys]
+    with images_from_file_names():
+        results = list(predict_images(files, CARD, first_pixel, threshold, workers))
+    assert [result.path for result in results] == [file.path for file in files]
     for grey, result in zip(greys, results, strict=True):
         if grey is None:
             assert (result.scores, result.label, result.error) == (None, None, "broken")
@@ -65,34 +65,34 @@ def test_every_file_gets_its_own_score_in_its_place(
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 1)] * 3), min_size=1, max_size=40))
-def test_of_three_classes_the_first_of_the_highest_scores_is_called(
+def test_predict_images_takes_the_first_of_the_highest_scores(
     scores: list[tuple[float, float, float]],
 ) -> None:
     def score(batch: np.ndarray) -> np.ndarray:
         return np.array([scores[i] for i in batch[:, 0, 0, 0]])
 
-    with files_named_by_their_grey():
-        found = [ImageFile(str(i)) for i in range(len(scores))]
-        results = list(predict(found, CARD_OF_THREE, score, None, workers=1))
+    with images_from_file_names():
+        files = [ImageFile(str(i)) for i in range(len(scores))]
+        results = list(predict_images(files, CARD_OF_THREE, score, None, workers=1))
     for row, result in zip(scores, results, strict=True):
         assert result.scores == row
         assert result.label == "ABC"[row.index(max(row))]
 
 
 @given(st.integers(1, 100))
-def test_every_batch_has_the_same_size(number: int) -> None:
+def test_predict_images_scores_batches_of_equal_size(number: int) -> None:
     shapes = set()
 
     def score(batch: np.ndarray) -> np.ndarray:
         shapes.add(batch.shape)
         return first_pixel(batch)
 
-    with files_named_by_their_grey():
-        list(predict([ImageFile("7")] * number, CARD, score, 0.5, workers=2))
+    with images_from_file_names():
+        list(predict_images([ImageFile("7")] * number, CARD, score, 0.5, workers=2))
     assert shapes == {(min(number, 16), 8, 8, 1)}
 
 
-def test_large_images_come_in_small_batches_and_one_image_alone() -> None:
+def test_batch_size_decreases_for_large_images() -> None:
     def card(size: int) -> ModelCard:
         return ModelCard("x", "x", ("A", "B"), 0.5, size, 1.0, 3, None)
 
@@ -101,13 +101,13 @@ def test_large_images_come_in_small_batches_and_one_image_alone() -> None:
     assert batch_size(card(224), 1) == 1
 
 
-def test_a_folder_of_any_size_takes_the_memory_of_a_few_batches(
+def test_predict_images_holds_only_a_few_batches_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("L", (16, 16), 128).save(tmp_path / "0.png")
     for i in range(1, 500):
         (tmp_path / f"{i}.png").hardlink_to(tmp_path / "0.png")
-    found = [ImageFile(str(tmp_path / f"{i}.png")) for i in range(500)]
+    files = [ImageFile(str(tmp_path / f"{i}.png")) for i in range(500)]
     decoded: list[weakref.ref[np.ndarray]] = []
     alive: list[int] = []
 
@@ -117,34 +117,34 @@ def test_a_folder_of_any_size_takes_the_memory_of_a_few_batches(
         alive.append(sum(image() is not None for image in list(decoded)))
         return pixels
 
-    monkeypatch.setattr(predict_files, "decode", decode_and_count)
-    monkeypatch.setattr(predict_files, "LARGEST_BATCH", 16)
-    results = list(predict(found, CARD, first_pixel, 0.4, workers=3))
+    monkeypatch.setattr(module, "decode", decode_and_count)
+    monkeypatch.setattr(module, "MAX_BATCH", 16)
+    results = list(predict_images(files, CARD, first_pixel, 0.4, workers=3))
     assert [result.label for result in results] == ["PNEUMONIA"] * 500
     assert len(alive) == 500
     assert 16 <= max(alive) <= 4 * 16
 
 
-def test_nothing_is_read_any_more_when_it_is_left_early(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_images_stops_reading_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
     def decode(path: Path, *_: object) -> np.ndarray:
         read.append(str(path))
         return np.zeros((8, 8, 1), np.uint8)
 
-    monkeypatch.setattr(predict_files, "decode", decode)
-    results = predict([ImageFile("x")] * 1000, CARD, first_pixel, 0.5, workers=2)
+    monkeypatch.setattr(module, "decode", decode)
+    results = predict_images([ImageFile("x")] * 1000, CARD, first_pixel, 0.5, workers=2)
     next(results)
     results.close()
     assert len(read) <= 3 * 64
 
 
-def test_the_network_sees_the_centre_of_the_image(tmp_path: Path) -> None:
+def test_read_image_crops_the_center(tmp_path: Path) -> None:
     pixels = np.arange(100, dtype=np.uint8).reshape(10, 10)
     Image.fromarray(pixels).save(tmp_path / "x.png")
     card = ModelCard("x", "x", ("A", "B"), 0.5, 10, 0.7, 1, None)
-    seen = read_image(str(tmp_path / "x.png"), card)
-    np.testing.assert_array_equal(seen, pixels[1:8, 1:8, None])
+    pixels_read = read_image(str(tmp_path / "x.png"), card)
+    np.testing.assert_array_equal(pixels_read, pixels[1:8, 1:8, None])
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_the_network_sees_the_centre_of_the_image(tmp_path: Path) -> None:
         (decode.UnreadableImageError(Path("x"), "two\nlines"), "two lines"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_one_with_a_reason(
+def test_read_image_returns_the_reason_for_an_unreadable_file(
     monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     def decode(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(predict_files, "decode", decode)
+    monkeypatch.setattr(module, "decode", decode)
     assert read_image("x", CARD) == reason

@@ -1,4 +1,4 @@
-"""Image files to scores and labels, a batch at a time, however many there are."""
+"""Decode image files and score them, one batch at a time."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from xray_hpc.thread_map import bounded_thread_map
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Scorer: TypeAlias = Callable[[Pixels], npt.NDArray[np.float64]]
 
-LARGEST_BATCH = 64
-BATCH_PIXELS = 2**21  # 41 images of 224 pixels square: what a network makes of them fits anywhere
+MAX_BATCH = 64
+MAX_BATCH_PIXELS = 2**21  # 41 images of 224 x 224: the activations fit into any memory
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one file: ``scores`` of the K classes and ``label``, or ``error``."""
+    """The result for one file: scores of the K classes and the predicted label, or an error."""
 
     path: str
     scores: tuple[float, ...] | None
@@ -35,49 +35,51 @@ class Prediction:
     error: str | None
 
 
-def predict(
-    found: Sequence[ImageFile],
+def predict_images(
+    files: Sequence[ImageFile],
     card: ModelCard,
     score: Scorer,
     threshold: float | None,
     workers: int,
 ) -> Generator[Prediction, None, None]:
-    """One prediction a file, in their order; a file that cannot be read is one with its error.
-
-    Images are decoded exactly as for training, by ``workers`` threads, at most two batches ahead.
+    """Yield a prediction for each file, in their order; for an unreadable file, its error.
 
     Args:
-        score: gives ``[B, K]`` probabilities of ``uint8 [B, S, S, C]`` raw pixels; it always gets
-            batches of the same size B, of which the last images may be left over from before.
-        threshold: what the second class's score must exceed; None calls the highest score.
+        files: the images, decoded exactly as for training and at most two batches ahead.
+        card: how to use the model.
+        score: the model, from raw pixels ``uint8 [B, S, S, C]`` to probabilities ``[B, K]``. All
+            batches have the same size B, so the end of the last one may hold earlier images.
+        threshold: the score above which the second class is predicted; None for the class with
+            the highest score.
+        workers: the number of decoding threads.
     """
-    batch = np.zeros((batch_size(card, len(found)), *card.input_shape), np.uint8)
+    batch = np.zeros((batch_size(card, len(files)), *card.input_shape), np.uint8)
 
-    def read(item: ImageFile) -> Pixels | str:
-        return item.error or read_image(item.path, card)
+    def read(file: ImageFile) -> Pixels | str:
+        return file.error or read_image(file.path, card)
 
-    with closing(bounded_thread_map(read, found, workers, 2 * len(batch))) as read_images:
-        results = zip(found, read_images, strict=True)
+    with closing(bounded_thread_map(read, files, workers, 2 * len(batch))) as read_images:
+        results = zip(files, read_images, strict=True)
         while items := list(islice(results, len(batch))):
             images = [image for _, image in items if not isinstance(image, str)]
             if images:
                 batch[: len(images)] = images
-                scored = iter(score(batch))
-            for item, image in items:
+                scores = iter(score(batch))
+            for file, image in items:
                 if isinstance(image, str):
-                    yield Prediction(item.path, None, None, image)
+                    yield Prediction(file.path, None, None, image)
                 else:
-                    yield _prediction(item.path, next(scored), card.classes, threshold)
+                    yield _prediction(file.path, next(scores), card.classes, threshold)
 
 
 def batch_size(card: ModelCard, images: int) -> int:
-    """How many images are scored at once: no more than there are, and than memory holds."""
+    """Return the batch size for a number of images of the model's size."""
     height, width, _ = card.input_shape
-    return max(1, min(images, LARGEST_BATCH, BATCH_PIXELS // (height * width)))
+    return max(1, min(images, MAX_BATCH, MAX_BATCH_PIXELS // (height * width)))
 
 
 def read_image(path: str, card: ModelCard) -> Pixels | str:
-    """What the network sees of one file, ``[S, S, C]``, or why it cannot be read."""
+    """Return the network's input for one file, ``[S, S, C]``, or why the file cannot be read."""
     try:
         pixels = decode(Path(path), card.image_size, card.channels, card.clahe)
     except UnreadableImageError as error:
@@ -93,6 +95,6 @@ def _prediction(
     path: str, scores: npt.NDArray[np.float64], classes: Sequence[str], threshold: float | None
 ) -> Prediction:
     if not np.isfinite(scores).all():
-        return Prediction(path, None, None, "the model's score is not a number")
+        return Prediction(path, None, None, "the model's score is not finite")
     label = classes[int(predicted_labels(scores[None], threshold)[0])]
     return Prediction(path, tuple(scores.tolist()), label, None)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from xray_hpc.errors import StorageError
+from xray_hpc.prediction.predict_images import Prediction
+from xray_hpc.prediction.prediction_csv import csv_writer
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+
+
+def scored(path: str, p: float = 0.75) -> Prediction:
+    return Prediction(path, (1 - p, p), CLASSES[p > 0.5], None)
+
+
+def test_csv_writer_preserves_all_digits_and_escapes_names(tmp_path: Path) -> None:
+    rows = [
+        scored('a "b", c\n.png', 1 / 3),
+        scored("caf\udce9.png"),
+        Prediction("größe.png", None, None, "empty file"),
+    ]
+    with csv_writer(str(tmp_path / "out.csv"), CLASSES) as write:
+        for row in rows:
+            write(row)
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        head, *cells = csv.reader(file)
+    assert head == ["path", "score_NORMAL", "score_PNEUMONIA", "label", "error"]
+    assert cells[0] == ['a "b", c\n.png', repr(1 - 1 / 3), repr(1 / 3), "NORMAL", ""]
+    assert cells[1][0] == r"caf\udce9.png"
+    assert cells[2] == ["größe.png", "", "", "", "empty file"]
+
+
+def test_csv_writer_reports_a_full_disk(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StorageError, match=r"out\.csv: No space left on device"),
+        csv_writer(str(tmp_path / "out.csv"), CLASSES),
+    ):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_writer_writes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    with csv_writer("-", CLASSES) as write:
+        write(scored("a.png"))
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["label"] == "PNEUMONIA"

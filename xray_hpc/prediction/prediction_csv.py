@@ -1,0 +1,58 @@
+"""Write predictions to a CSV file or to standard output."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from xray_hpc.errors import StorageError
+from xray_hpc.prediction.predict_images import Prediction
+from xray_hpc.records.atomic_files import atomic_write
+
+STDOUT = "-"
+
+
+@contextmanager
+def csv_writer(output: str, classes: Sequence[str]) -> Iterator[Callable[[Prediction], None]]:
+    """Yield a function that writes one row; the file appears when the block ends without error.
+
+    The columns are path, score_<class> for each class, label, error. Bytes of a path that are not
+    UTF-8 are written as escapes.
+
+    Args:
+        output: the file, or ``STDOUT``.
+        classes: the class names.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    with _open_output(output) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["path", *(f"score_{name}" for name in classes), "label", "error"])
+
+        def write(prediction: Prediction) -> None:
+            scores = prediction.scores or [None] * len(classes)
+            rows.writerow([prediction.path, *scores, prediction.label, prediction.error])
+
+        yield write
+
+
+@contextmanager
+def _open_output(output: str) -> Iterator[TextIO]:
+    if output == STDOUT:
+        yield sys.stdout
+        return
+    try:
+        with (
+            atomic_write(Path(output)) as temporary,
+            temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+        ):
+            yield file
+    except BrokenPipeError:  # of the terminal, not of the file
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot write {output}: {error.strerror}") from error

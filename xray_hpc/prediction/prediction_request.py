@@ -1,0 +1,156 @@
+"""A request for predictions, checked before TensorFlow is loaded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xray_hpc.data.image_files import (
+    ImageFile,
+    describe_ignored,
+    describe_missing,
+    find_image_files,
+    read_list,
+)
+from xray_hpc.data.index_entry import IgnoredFiles
+from xray_hpc.errors import ConfigError, StorageError, UserError
+from xray_hpc.models.model_card import ModelCard, read_card
+from xray_hpc.prediction.prediction_csv import STDOUT
+from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_record import Status, read_record
+from xray_hpc.text import format_count
+
+MAX_RUNS_NAMED = 8
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """What to predict, with which model.
+
+    Attributes:
+        keras_file: the saved model.
+        card: how to use it.
+        threshold: the score above which the second of two classes is predicted; None for the
+            class with the highest score.
+        files: the images.
+        ignored: files in the given folders that are not images.
+        output: the CSV file, or ``-`` for standard output.
+    """
+
+    keras_file: Path
+    card: ModelCard
+    threshold: float | None
+    files: Sequence[ImageFile]
+    ignored: IgnoredFiles
+    output: str
+
+    def describe(self) -> str:
+        """Return one line about the request, and another if files are ignored."""
+        classes = self.card.classes
+        if self.threshold is None:
+            rule = f"label: the highest score of {', '.join(classes)}"
+        else:
+            rule = f"label: {classes[1]} if its score exceeds {self.threshold:g}"
+        line = f"{self.card.run}: {format_count(len(self.files), 'image')}; {rule}"
+        return line + describe_ignored(self.ignored, "\n")
+
+
+def check_request(
+    model: str, images: Sequence[str], output: str, threshold: float | None, stdin: bytes = b""
+) -> PredictionRequest:
+    """Find the model and the images, and check that the output can be written.
+
+    Args:
+        model: a run folder or a saved model.
+        images: files, folders, and ``-`` for the paths in ``stdin``.
+        output: the CSV file, or ``-`` for standard output.
+        threshold: replaces the threshold of the model card.
+        stdin: the content of standard input.
+
+    Raises:
+        UserError: the model or an image does not exist, or an argument is invalid.
+    """
+    keras_file = find_model(Path(model))
+    card = read_card(keras_file)
+    threshold = _check_threshold(threshold, card)
+    if output != STDOUT:
+        _check_output(Path(output))
+    files, ignored = find_image_files(images, read_list(stdin))
+    return PredictionRequest(keras_file, card, threshold, files, ignored, output)
+
+
+def find_model(path: Path) -> Path:
+    """Return the saved model at ``path``, a file or the folder of a finished run.
+
+    Raises:
+        UserError: there is no such file, or the folder is not that of a finished run.
+    """
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return path
+        run = RunPaths(path)
+        record = read_record(run)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: {describe_missing(str(path))}") from None
+    except OSError as error:
+        raise StorageError(f"cannot read {error.filename}: {error.strerror}") from error
+    if record is None:
+        raise ConfigError(_no_run_message(path))
+    if record.status is not Status.FINISHED:
+        raise ConfigError(
+            f"the run {path} is {record.status.value}; only finished runs have a model"
+        )
+    if not run.model.is_file():
+        raise ConfigError(f"{run.model.name} is missing in the run {path}; train it again")
+    return run.model
+
+
+def _no_run_message(folder: Path) -> str:
+    """Return the message for a folder that is not a run; it names finished runs inside it.
+
+    The folder may be ``runs/``, a sweep, or a folder of sweeps.
+    """
+    inside = [path for depth in ("*", "runs/*", "*/runs/*") for path in sorted(folder.glob(depth))]
+    finished = [str(path) for path in inside if _is_finished(path)]
+    if not finished:
+        return f"{folder} is not the folder of a run and contains no finished run"
+    if len(finished) > MAX_RUNS_NAMED:
+        finished[MAX_RUNS_NAMED:] = ["..."]
+    names = ", ".join(finished)
+    return f"{folder} is not the folder of a run; give one of its finished runs: {names}"
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        record = read_record(RunPaths(folder))
+    except (UserError, OSError):
+        return False
+    return record is not None and record.status is Status.FINISHED
+
+
+def _check_threshold(threshold: float | None, card: ModelCard) -> float | None:
+    if threshold is None:
+        return card.threshold
+    if len(card.classes) > 2:
+        raise ConfigError(
+            f"--threshold needs two classes; {card.run} has {len(card.classes)} and predicts the "
+            "one with the highest score"
+        )
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"--threshold is {threshold:g}; it must be between 0 and 1")
+    return threshold
+
+
+def _check_output(path: Path) -> None:
+    # The suffix is checked so that a typing error does not overwrite an image or a model.
+    if path.suffix.lower() != ".csv":
+        raise ConfigError(f"--output is {path}; it must end in .csv, or be - for standard output")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"--output is {path}, which exists and is not a file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--output is {path}: {describe_missing(str(path.parent))}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"--output is {path}: no write permission in its folder")

@@ -31,7 +31,7 @@ bench: .venv/dev-installed
 lint: .venv/dev-installed
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
-	.venv/bin/python -m mypy --strict xray_hpc jobs
+	.venv/bin/python -m mypy --strict xray_hpc jobs hydra_plugins
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
-"""What Hydra discovers under this namespace; the work is in xray_hpc and is imported when needed.
+"""Hydra plugins: a sweeper and a launcher that hand a whole sweep to ``xray_hpc.launch``.
 
-Every start of any Hydra program imports this module, so it stays light. Hydra runs it before it
-is in sys.modules, where a dataclass cannot look up postponed annotations: they are real here.
+Every Hydra program that starts imports this module, so heavy imports are postponed. Hydra executes
+it before it is in ``sys.modules``, where dataclasses cannot resolve postponed annotations.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from omegaconf import DictConfig
 
 
 class XraySweeper(BasicSweeper):
-    """Hydra's own sweeper, handing the whole grid to the launcher at once.
+    """Hydra's basic sweeper, but it hands all jobs to the launcher at once.
 
-    It writes nothing, and leaves composing to the launcher, which does it once for each choice
-    of groups instead of once for each run.
+    It writes no files and composes nothing: the launcher composes each set of group choices once,
+    instead of each run.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -31,8 +31,8 @@ class XraySweeper(BasicSweeper):
             from xray_hpc.errors import ConfigError
 
             raise ConfigError(
-                "hydra.sweeper.max_batch_size is not needed: arrays are split under the cluster's "
-                "limits, and cluster.parallel says how many runs go at once; leave it out"
+                "hydra.sweeper.max_batch_size has no effect: arrays are split by the cluster's "
+                "limits, and cluster.parallel limits the runs at once; leave it out"
             )
         words = [*self._parse_config(), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -41,7 +41,7 @@ class XraySweeper(BasicSweeper):
 
 
 class XrayLauncher(Launcher):
-    """Hands a sweep to xray_hpc.cluster."""
+    """Launch the jobs of a sweep with ``xray_hpc.launch``."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 from xray_hpc import cli
 from xray_hpc.config import hydra_app
-from xray_hpc.config.run_config import AugmentConfig, ModelConfig
+from xray_hpc.config.run_config import ModelSettings
 from xray_hpc.config.schema import build
 from xray_hpc.launching.plan import make_plan
-from xray_hpc.models.resolve_model import resolve_model
+from xray_hpc.models.resolve_model import drop_unused_keys
 from xray_hpc.models.weights_download import download_weights
 
 
 def _stage(composed: hydra_app.Composed) -> int:
     from xray_hpc.data.augmentation_figure import NamedAugmentation  # imports matplotlib
-    from xray_hpc.data.stage_data import stage_data
+    from xray_hpc.data.stage_data import build_augmentation, stage_data
 
-    model, _ = resolve_model(build(ModelConfig, composed.values["model"], "model"))
+    model, _ = drop_unused_keys(build(ModelSettings, composed.values["model"], "model"))
     download_weights(model)
     plan = make_plan([(composed.overrides, composed.values)], default_name=composed.sweep_name)
     (run,) = plan.runs
     sets = {
-        name: build(AugmentConfig, values, "augment")
+        name: build_augmentation(values)
         for name, values in hydra_app.group_values(composed.loader, "augment").items()
     }
-    given = build(AugmentConfig, composed.values["augment"], "augment")
+    given = build_augmentation(composed.values["augment"])
     if given not in sets.values():
         sets["as given"] = given
     data = run.config.data

@@ -149,7 +149,7 @@ def each_training(found: Compared, data: str) -> Table:
         "`python -m xray_hpc.launch -m ... cluster=local` and all that it starts, from an empty "
         "cache to the report. `GB` is the most that was resident at once in all processes, what "
         "they share counted in each. `views` says how many changed forms of a training image there "
-        "are: `live` draws new ones in every epoch. Weights begin at random, so that no two "
+        "are: `per_epoch` draws new ones in every epoch. Weights begin at random, so that no two "
         f"trainings have the same AUC, which is of {images['test']} test images.",
         (
             *("training", "way", "epochs", "views", "CPU-s", "wall s", "GB"),

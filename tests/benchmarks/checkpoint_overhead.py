@@ -20,7 +20,7 @@ import keras
 import tensorflow as tf
 
 from tests.benchmarks.timing import Sample, cpu_seconds, repeated
-from xray_hpc.config.run_config import CheckpointConfig
+from xray_hpc.config.train_config import CheckpointConfig
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths

@@ -52,7 +52,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Run:
-    """Test AUC, and how many views of a training image there were (``live``: new in each epoch)."""
+    """Test AUC, and how many views of a training image there were (``per_epoch``: new in each)."""
 
     auc: float
     views: int | str
@@ -129,7 +129,7 @@ def _read(run: RunPaths) -> tuple[Training, Run]:
     if metrics["epochs"] != config.train.epochs:
         raise RuntimeError(f"{run.name} trained for {metrics['epochs']} epochs only")
     training = Training(config.model.name, config.train.learning_rate, config.model.unfreeze or 0)
-    return training, Run(metrics["test"]["auc"], config.augment.views)
+    return training, Run(metrics["test"]["auc"], config.augment.views or "per_epoch")
 
 
 def theirs(task: Task, epochs: int, trainings: Sequence[Training], folder: Path) -> Theirs:

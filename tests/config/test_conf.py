@@ -10,14 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from xray_hpc.config.hydra_app import to_mapping
-from xray_hpc.config.run_config import (
-    AugmentConfig,
-    EarlyStoppingConfig,
-    ModelConfig,
-    ReduceLROnPlateauConfig,
-    RunConfig,
-)
+from xray_hpc.config.run_config import AugmentConfig, ModelConfig, RunConfig
 from xray_hpc.config.sweep_settings import read_sweep_settings
+from xray_hpc.config.train_config import EarlyStoppingConfig, ReduceLROnPlateauConfig
 from xray_hpc.launching.resolve_run import RunResolver
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.resources import resource
@@ -117,6 +112,7 @@ def test_stacked_is_the_tutorial(world: Path) -> None:
         "stacked",
         backbones={"densenet169": "imagenet", "mobilenet_v2": "imagenet"},
         output="sigmoid",
+        preprocessing="backbone",
     )
     assert config.data.input_shape == (224, 224, 3)
     assert (config.train.epochs, config.train.batch_size) == (20, 16)
@@ -133,9 +129,7 @@ def test_reduced_is_the_tutorial(world: Path) -> None:
     assert config.model == ModelConfig("conv", preprocessing="midrange", output="softmax")
     assert (config.data.image_size, config.data.input_shape) == (176, (150, 150, 1))
     assert config.data.per_class == 1000
-    assert config.augment == AugmentConfig(
-        rot90=True, horizontal_flip=True, crop=True, views="per_epoch"
-    )
+    assert config.augment == AugmentConfig(rot90=True, horizontal_flip=True, crop=True, views=None)
     assert (config.train.epochs, config.train.batch_size) == (50, 20)
     assert config.train.learning_rate == 1e-4
     assert config.train.save_best
@@ -150,7 +144,7 @@ def test_lung_is_the_tutorial(world: Path) -> None:
     assert (config.train.epochs, config.train.batch_size) == (40, 16)
     assert (config.train.learning_rate, config.train.keep) == (5e-3, "val_accuracy")
     assert config.augment == AugmentConfig(
-        views="per_epoch",
+        views=None,
         rotation=15,
         zoom=0.2,
         height_shift=0.05,
@@ -168,7 +162,7 @@ def test_vgg_is_the_tutorial(world: Path) -> None:
     assert (config.train.epochs, config.train.batch_size) == (12, 32)
     assert (config.train.optimizer, config.train.learning_rate) == ("rmsprop", 1e-3)
     assert config.augment == AugmentConfig(
-        views="per_epoch",
+        views=None,
         rotation=30,
         zoom=0.2,
         height_shift=0.1,

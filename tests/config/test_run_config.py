@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.config.run_config import AugmentConfig, DataConfig, RunConfig, TrainConfig
+from xray_hpc.config.run_config import AugmentConfig, DataConfig, RunSettings
 from xray_hpc.config.schema import as_dict, build
+from xray_hpc.config.train_config import TrainSettings
 from xray_hpc.errors import UserError
 
 RUN: dict[str, Any] = {
@@ -45,7 +46,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
 
 
 def test_a_mapping_becomes_typed_values() -> None:
-    config = build(RunConfig, RUN)
+    config = build(RunSettings, RUN)
     assert config.data.image_size == 96
     assert config.train.early_stopping is not None
     assert config.train.early_stopping.patience == 5
@@ -53,12 +54,12 @@ def test_a_mapping_becomes_typed_values() -> None:
 
 
 def test_a_config_makes_the_mapping_that_makes_it() -> None:
-    config = build(RunConfig, RUN)
-    assert build(RunConfig, as_dict(config)) == config
+    config = build(RunSettings, RUN)
+    assert build(RunSettings, as_dict(config)) == config
 
 
 def test_a_whole_number_will_do_for_a_fraction() -> None:
-    rate = build(RunConfig, changed("train.learning_rate", 1)).train.learning_rate
+    rate = build(RunSettings, changed("train.learning_rate", 1)).train.learning_rate
     assert isinstance(rate, float)
 
 
@@ -72,7 +73,7 @@ def test_a_whole_number_will_do_for_a_fraction() -> None:
         ),
         ("train.lr", 1, "train.lr is unknown (valid: epochs, batch_size, learning_rate, "),
         ("train.epoch", 1, "train.epoch is unknown; did you mean 'epochs'? "),
-        ("train.epochs", ..., "train.epochs is missing"),
+        ("train.learning_rate", ..., "train.learning_rate is missing"),
         ("train", None, "train is None; it must hold keys of its own"),
         ("train.epochs", "ten", "train.epochs is 'ten'; it must be a whole number"),
         ("train.epochs", 1.5, "train.epochs is 1.5; it must be a whole number"),
@@ -134,13 +135,13 @@ def test_a_whole_number_will_do_for_a_fraction() -> None:
 )
 def test_a_mistake_names_its_key(key: str, value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        build(RunConfig, changed(key, value))
+        build(RunSettings, changed(key, value))
     assert str(caught.value).startswith(message)
 
 
 def test_early_stopping_and_reduce_lr_may_be_off() -> None:
     values = changed("train.early_stopping", None)
-    assert build(RunConfig, values).train.early_stopping is None
+    assert build(RunSettings, values).train.early_stopping is None
 
 
 def test_augmentation_of_zero_is_none_at_all() -> None:
@@ -161,6 +162,6 @@ rates = st.floats(min_value=1e-12, max_value=1e3)
 @given(rates, st.integers(1, 10**6), st.integers(1, 10**6))
 def test_any_sensible_training_is_taken_and_kept(rate: float, epochs: int, batch: int) -> None:
     values = {"learning_rate": rate, "epochs": epochs, "batch_size": batch}
-    config = build(TrainConfig, values)
+    config = build(TrainSettings, values)
     assert as_dict(config)["learning_rate"] == rate
-    assert build(TrainConfig, as_dict(config)) == config
+    assert build(TrainSettings, as_dict(config)) == config

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.config.run_config import TrainConfig
 from xray_hpc.config.schema import as_dict, build
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.config.yaml_files import read_yaml, to_yaml
 from xray_hpc.errors import UserError
 

@@ -6,13 +6,8 @@ from typing import Any
 
 import pytest
 
-from xray_hpc.config.run_config import (
-    AugmentConfig,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-)
+from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.augmentation_figure import NamedAugmentation
 from xray_hpc.data.stage_data import stage_data, used_augmentations
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, write_frozen_run

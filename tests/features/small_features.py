@@ -18,13 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from xray_hpc import job_logging
-from xray_hpc.config.run_config import (
-    AugmentConfig,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-)
+from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data import array_store
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.features.feature_store import (
@@ -48,7 +43,9 @@ CONFIG = RunConfig(
         validation_fraction=0.2,
         split_seed=0,
     ),
-    model=ModelConfig("ft", "demo", "demo", unfreeze=5, head_units=4, head_dropout=0.1),
+    model=ModelConfig(
+        "ft", "demo", "demo", unfreeze=5, head_units=4, head_dropout=0.1, preprocessing="backbone"
+    ),
     augment=AugmentConfig(zoom=0.1, horizontal_flip=True, crop=True, brightness=0.1, views=2),
     train=TrainConfig(epochs=3, batch_size=8, learning_rate=1e-3, features="float32"),
     seed=3,

@@ -16,7 +16,9 @@ from xray_hpc.features.measure_extractors import measure_extractors
 from xray_hpc.models.registry import BACKBONES
 
 HEAD: dict[str, Any] = {"head_units": 8, "head_dropout": 0.1}
-STACKED = ModelConfig("stacked", backbones={"demo": "none", "mobilenet_v2": "none"})
+STACKED = ModelConfig(
+    "stacked", backbones={"demo": "none", "mobilenet_v2": "none"}, preprocessing="backbone"
+)
 
 
 @pytest.mark.parametrize("name", ["demo", "mobilenet_v2"])
@@ -50,17 +52,23 @@ def test_extractors_shrink_as_more_layers_are_trained(name: str) -> None:
 def test_feature_extractor_of_resnet152v2_at_the_tutorials_depths(
     depth: int, side: int, channels: int
 ) -> None:
-    extractor = feature_extractor(ModelConfig("ft", "resnet152v2", "none", unfreeze=depth, **HEAD))
+    extractor = feature_extractor(
+        ModelConfig("ft", "resnet152v2", "none", unfreeze=depth, preprocessing="backbone", **HEAD)
+    )
     assert extractor is not None
     assert (extractor.side, extractor.channels) == (side, channels)
     assert extractor.share > 0.9
 
 
 def test_feature_size_grows_with_the_image() -> None:
-    extractor = feature_extractor(ModelConfig("ft", "resnet152v2", "none", unfreeze=13, **HEAD))
+    extractor = feature_extractor(
+        ModelConfig("ft", "resnet152v2", "none", unfreeze=13, preprocessing="backbone", **HEAD)
+    )
     assert extractor is not None
     assert [extractor.feature_size(side) for side in (224, 225, 32)] == [49 * 2048, 64 * 2048, 2048]
-    pooled = feature_extractor(ModelConfig("tl", "resnet152v2", "none", **HEAD))
+    pooled = feature_extractor(
+        ModelConfig("tl", "resnet152v2", "none", preprocessing="backbone", **HEAD)
+    )
     assert pooled is not None
     assert [pooled.feature_size(side) for side in (224, 32)] == [2048, 2048]
 
@@ -72,7 +80,11 @@ def test_feature_extractor_of_stacked_backbones_concatenates_their_features() ->
 
 
 @pytest.mark.parametrize(
-    "model", [ModelConfig("cnn"), ModelConfig("ft", "demo", "none", unfreeze=25, **HEAD)]
+    "model",
+    [
+        ModelConfig("cnn"),
+        ModelConfig("ft", "demo", "none", unfreeze=25, preprocessing="backbone", **HEAD),
+    ],
 )
 def test_feature_extractor_is_none_if_the_first_layer_is_trained(model: ModelConfig) -> None:
     assert feature_extractor(model) is None

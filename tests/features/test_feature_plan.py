@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.config.run_config import (
-    AugmentConfig,
+    AugmentSettings,
     DataConfig,
     ModelConfig,
+    ModelSettings,
     RunConfig,
-    TrainConfig,
+    RunSettings,
 )
+from xray_hpc.config.schema import as_dict
+from xray_hpc.config.train_config import TrainSettings
 from xray_hpc.errors import ConfigError
 from xray_hpc.features import feature_plan
 from xray_hpc.features.extractor_table import FeatureExtractor, feature_extractor
@@ -31,22 +34,24 @@ from xray_hpc.records.frozen_run import FrozenRun, Inputs
 
 HEAD: dict[str, Any] = {"head_units": 8, "head_dropout": 0.1}
 MODELS = {
-    "tl": ModelConfig("tl", "demo", "none", **HEAD),
-    "ft": ModelConfig("ft", "demo", "none", unfreeze=5, **HEAD),
-    "deep": ModelConfig("ft", "demo", "none", unfreeze=20, **HEAD),
-    "all": ModelConfig("ft", "demo", "none", unfreeze=25, **HEAD),
-    "stacked": ModelConfig("stacked", backbones={"demo": "none", "mobilenet_v2": "none"}),
+    "tl": ModelConfig("tl", "demo", "none", preprocessing="backbone", **HEAD),
+    "ft": ModelConfig("ft", "demo", "none", unfreeze=5, preprocessing="backbone", **HEAD),
+    "deep": ModelConfig("ft", "demo", "none", unfreeze=20, preprocessing="backbone", **HEAD),
+    "all": ModelConfig("ft", "demo", "none", unfreeze=25, preprocessing="backbone", **HEAD),
+    "stacked": ModelConfig(
+        "stacked", backbones={"demo": "none", "mobilenet_v2": "none"}, preprocessing="backbone"
+    ),
     "cnn": ModelConfig("cnn"),
 }
-AUGMENTED = AugmentConfig(zoom=0.1)
-IDENTITY = AugmentConfig()
+AUGMENTED = AugmentSettings(zoom=0.1)
+IDENTITY = AugmentSettings()
 IMAGES = 100
 
 
 def run(
-    model: str, augment: AugmentConfig, views: Any = "auto", dtype: Any = "auto", epochs: int = 20
-) -> RunConfig:
-    return RunConfig(
+    model: str, augment: AugmentSettings, views: Any = "auto", dtype: Any = "auto", epochs: int = 20
+) -> RunSettings:
+    return RunSettings(
         data=DataConfig(
             source="folder",
             root="/xrays",
@@ -56,16 +61,19 @@ def run(
             validation_fraction=0.2,
             split_seed=0,
         ),
-        model=MODELS[model],
+        model=ModelSettings(MODELS[model].name),
         augment=dataclasses.replace(augment, views=views),
-        train=TrainConfig(epochs=epochs, batch_size=8, learning_rate=1e-3, features=dtype),
+        train=TrainSettings(epochs=epochs, batch_size=8, learning_rate=1e-3, features=dtype),
         seed=3,
     )
 
 
-def resolved(config: RunConfig) -> tuple[int | str, str]:
-    found = resolve_features(config, IMAGES)
-    return found.augment.views, found.train.features
+def resolve(model: str, *options: Any, **more: Any) -> RunConfig:
+    return resolve_features(run(model, *options, **more), MODELS[model], IMAGES)
+
+
+def choices(config: RunConfig) -> tuple[int | None, str]:
+    return config.augment.views, config.train.features
 
 
 @pytest.mark.parametrize(
@@ -75,23 +83,23 @@ def resolved(config: RunConfig) -> tuple[int | str, str]:
         ("tl", AUGMENTED, "auto", "auto", (DEFAULT_VIEWS, "float32")),
         ("stacked", AUGMENTED, "auto", "auto", (DEFAULT_VIEWS, "float32")),
         ("ft", AUGMENTED, "auto", "auto", (DEFAULT_VIEWS, "float16")),
-        ("deep", AUGMENTED, "auto", "auto", ("per_epoch", "off")),
-        ("all", AUGMENTED, "auto", "auto", ("per_epoch", "off")),
-        ("cnn", AUGMENTED, "auto", "auto", ("per_epoch", "off")),
+        ("deep", AUGMENTED, "auto", "auto", (None, "off")),
+        ("all", AUGMENTED, "auto", "auto", (None, "off")),
+        ("cnn", AUGMENTED, "auto", "auto", (None, "off")),
         # A number of views, with or without cached features.
         ("tl", AUGMENTED, 7, "auto", (7, "float32")),
         ("deep", AUGMENTED, 7, "auto", (7, "off")),
         ("cnn", AUGMENTED, 7, "auto", (7, "off")),
         # Views that change every epoch cannot be cached.
-        ("tl", AUGMENTED, "per_epoch", "auto", ("per_epoch", "off")),
-        ("cnn", AUGMENTED, "per_epoch", "auto", ("per_epoch", "off")),
+        ("tl", AUGMENTED, "per_epoch", "auto", (None, "off")),
+        ("cnn", AUGMENTED, "per_epoch", "auto", (None, "off")),
         # Explicit values.
         ("tl", AUGMENTED, "auto", "float16", (DEFAULT_VIEWS, "float16")),
         ("ft", AUGMENTED, 2, "float32", (2, "float32")),
         ("deep", AUGMENTED, "auto", "float16", (DEFAULT_VIEWS, "float16")),
-        ("tl", AUGMENTED, "auto", "off", ("per_epoch", "off")),
+        ("tl", AUGMENTED, "auto", "off", (None, "off")),
         ("tl", AUGMENTED, 7, "off", (7, "off")),
-        ("cnn", AUGMENTED, "auto", "off", ("per_epoch", "off")),
+        ("cnn", AUGMENTED, "auto", "off", (None, "off")),
         # Without augmentation there is one view, whatever is set.
         ("tl", IDENTITY, "auto", "auto", (1, "float32")),
         ("tl", IDENTITY, "per_epoch", "auto", (1, "float32")),
@@ -103,30 +111,30 @@ def resolved(config: RunConfig) -> tuple[int | str, str]:
     ],
 )
 def test_views_and_what_is_kept_are_resolved(
-    model: str, augment: AugmentConfig, views: Any, dtype: Any, expected: tuple[Any, str]
+    model: str, augment: AugmentSettings, views: Any, dtype: Any, expected: tuple[Any, str]
 ) -> None:
-    assert resolved(run(model, augment, views, dtype)) == expected
+    assert choices(resolve(model, augment, views, dtype)) == expected
 
 
 @pytest.mark.parametrize("model", ["cnn", "all"])
 def test_resolve_features_is_off_without_a_feature_extractor(
     model: str,
 ) -> None:
-    assert resolved(run(model, AUGMENTED, dtype="float16")) == ("per_epoch", "off")
+    assert choices(resolve(model, AUGMENTED, dtype="float16")) == (None, "off")
 
 
 def test_resolve_features_is_off_by_default_beyond_max_bytes() -> None:
-    config = run("ft", AUGMENTED)
-    extractor = feature_extractor(config.model)
+    settings, model = run("ft", AUGMENTED), MODELS["ft"]
+    extractor = feature_extractor(model)
     assert extractor is not None
     image = DEFAULT_VIEWS * extractor.feature_size(32) * 2  # bytes, in float16
-    assert resolve_features(config, MAX_BYTES // image).train.features == "float16"
-    assert resolve_features(config, MAX_BYTES // image + 1).train.features == "off"
+    assert resolve_features(settings, model, MAX_BYTES // image).train.features == "float16"
+    assert resolve_features(settings, model, MAX_BYTES // image + 1).train.features == "off"
 
 
 def test_resolve_features_rejects_cached_features_of_views_per_epoch() -> None:
     with pytest.raises(ConfigError, match=r"train\.features is float32, but augment\.views"):
-        resolve_features(run("tl", AUGMENTED, "per_epoch", "float32"), IMAGES)
+        resolve("tl", AUGMENTED, "per_epoch", "float32")
 
 
 @given(
@@ -136,37 +144,39 @@ def test_resolve_features_rejects_cached_features_of_views_per_epoch() -> None:
     dtype=st.sampled_from(["auto", "off", "float16", "float32"]),
     epochs=st.integers(1, 20),
 )
-def test_resolve_features_is_idempotent_and_leaves_no_auto(
-    model: str, augment: AugmentConfig, views: Any, dtype: Any, epochs: int
+def test_resolve_features_leaves_no_auto(
+    model: str, augment: AugmentSettings, views: Any, dtype: Any, epochs: int
 ) -> None:
-    config = run(model, augment, views, dtype, epochs)
+    settings = run(model, augment, views, dtype, epochs)
     try:
-        found = resolve_features(config, IMAGES)
+        config = resolve_features(settings, MODELS[model], IMAGES)
     except ConfigError:
         assert dtype in ("float16", "float32")
         assert views == "per_epoch"
         return
-    assert resolve_features(found, IMAGES) == found
-    assert found.augment.views == "per_epoch" or 1 <= found.augment.views <= epochs
-    assert found.train.features in ("off", "float16", "float32")
-    assert found.train.features == "off" or found.augment.views != "per_epoch"
-    assert dtype in ("auto", found.train.features) or feature_extractor(config.model) is None
-    assert dataclasses.replace(found, augment=config.augment, train=config.train) == config
+    assert config.augment.views is None or 1 <= config.augment.views <= epochs
+    assert config.train.features in ("off", "float16", "float32")
+    assert config.train.features == "off" or config.augment.views is not None
+    assert dtype in ("auto", config.train.features) or feature_extractor(config.model) is None
+    assert (config.data, config.model, config.seed) == (settings.data, MODELS[model], settings.seed)
+    assert as_dict(config.augment) | {"views": views} == as_dict(settings.augment)
 
 
-def frozen(name: str = "tl", *, augment: AugmentConfig = AUGMENTED, **others: Any) -> FrozenRun:
+def frozen(name: str = "tl", *, augment: AugmentSettings = AUGMENTED, **others: Any) -> FrozenRun:
     """Return a run; ``others`` are changed values by part of its configuration, or ``inputs``."""
-    config = run(name, augment)
+    settings, model = run(name, augment), MODELS[name]
     inputs, cache = Inputs("0" * 64, {"demo": "1" * 64}), others.pop("cache", Path("/cache"))
     for key, value in others.items():
         if key == "seed":
-            config = dataclasses.replace(config, seed=value)
+            settings = dataclasses.replace(settings, seed=value)
+        elif key == "model":
+            model = dataclasses.replace(model, **value)
         elif key == "inputs":
             inputs = dataclasses.replace(inputs, **value)
         else:
-            part = dataclasses.replace(getattr(config, key), **value)
-            config = dataclasses.replace(config, **{key: part})
-    return FrozenRun(resolve_features(config, IMAGES), inputs, cache)
+            part = dataclasses.replace(getattr(settings, key), **value)
+            settings = dataclasses.replace(settings, **{key: part})
+    return FrozenRun(resolve_features(settings, model, IMAGES), inputs, cache)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,9 @@ def test_settings_of_the_head_and_the_training_share_a_file(
 def test_extractors_that_end_at_the_same_layer_share_a_file(
     tmp_path: Path,
 ) -> None:
-    frozen = ModelConfig("tl", "demo", "demo", head_units=4, head_dropout=0.1)
+    frozen = ModelConfig(
+        "tl", "demo", "demo", head_units=4, head_dropout=0.1, preprocessing="backbone"
+    )
     assert features_file(tmp_path, changed(model=frozen)) == features_file(
         tmp_path, changed(model_unfreeze=1)
     )

@@ -84,7 +84,9 @@ class FullModel:
         keras.utils.set_random_seed(1)
         head = {"head_units": 8, "head_dropout": 0.0}
         shape = (SIDE, SIDE, BACKBONES[name].channels)
-        self.model = build_model(ModelConfig("ft", name, "none", 1, **head), shape, 2)
+        self.model = build_model(
+            ModelConfig("ft", name, "none", 1, preprocessing="backbone", **head), shape, 2
+        )
         self.backbone = next(one for one in self.model.layers if isinstance(one, keras.Model))
         rng = np.random.default_rng(2)
         self.images = rng.integers(0, 256, (len(TARGETS), *shape)).astype(np.uint8)
@@ -110,7 +112,9 @@ def _prepared_devices() -> Iterator[None]:
 
 
 def stacked() -> keras.Model:
-    config = ModelConfig("stacked", backbones={"demo": "none", "mobilenet_v2": "none"})
+    config = ModelConfig(
+        "stacked", backbones={"demo": "none", "mobilenet_v2": "none"}, preprocessing="backbone"
+    )
     return build_model(config, (SIDE, SIDE, 1), 2)
 
 
@@ -141,7 +145,9 @@ def test_find_cut_returns_the_last_single_tensor_before_trained_layers(
 
 @pytest.mark.parametrize(("name", "depth"), DEPTHS)
 def test_extractor_table_has_the_shape_of_the_features(name: str, depth: int) -> None:
-    extractor = feature_extractor(ModelConfig("ft", name, "none", unfreeze=depth or None))
+    extractor = feature_extractor(
+        ModelConfig("ft", name, "none", unfreeze=depth or None, preprocessing="backbone")
+    )
     assert extractor is not None
     *sides, channels = feature_shape(full_model(name).model, CUTS[name][depth])
     assert (extractor.channels, extractor.side == 0) == (channels, not sides)

@@ -25,7 +25,7 @@ from xray_hpc.features.precompute import precompute_features
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
 from xray_hpc.training.train_run import prepare_devices
 
-TL = ModelConfig("tl", "demo", "demo", head_units=4, head_dropout=0.1)
+TL = ModelConfig("tl", "demo", "demo", head_units=4, head_dropout=0.1, preprocessing="backbone")
 CONFIGS = {
     "ft at 5": CONFIG,
     "ft at 5, in float16": changed(train_features="float16"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,9 +19,15 @@ from xray_hpc.models.layer_graph import flat_layers
 STACKED = {"densenet169": "none", "mobilenet_v2": "none"}
 SMALL = {
     "cnn": ModelConfig("cnn"),
-    "tl": ModelConfig("tl", "demo", "none", head_units=8, head_dropout=0.1),
-    "ft": ModelConfig("ft", "demo", "none", 3, head_units=8, head_dropout=0.1),
-    "stacked": ModelConfig("stacked", backbones={"demo": "none", "mobilenet_v2": "none"}),
+    "tl": ModelConfig(
+        "tl", "demo", "none", head_units=8, head_dropout=0.1, preprocessing="backbone"
+    ),
+    "ft": ModelConfig(
+        "ft", "demo", "none", 3, head_units=8, head_dropout=0.1, preprocessing="backbone"
+    ),
+    "stacked": ModelConfig(
+        "stacked", backbones={"demo": "none", "mobilenet_v2": "none"}, preprocessing="backbone"
+    ),
     "conv": ModelConfig("conv"),
     "lung": ModelConfig("lung"),
     "vgg": ModelConfig("vgg"),
@@ -137,7 +144,7 @@ def without_preprocessing(model: keras.Model) -> list[layers.Layer]:
             3_454_466,
             ["block1_conv", "block2_conv", "block3_conv", "block4_conv"],
         ),
-        (ModelConfig("lung"), (512, 512, 1), 3, lung, 82_923, []),
+        (ModelConfig("lung", output="softmax"), (512, 512, 1), 3, lung, 82_923, []),
         (
             ModelConfig("vgg"),
             (150, 150, 1),
@@ -166,7 +173,7 @@ def test_network_equals_its_tutorial_except_for_ineffective_biases(
 
 
 def test_lung_has_the_tutorials_82923_weights() -> None:
-    model = build_model(ModelConfig("lung"), (512, 512, 1), 3)
+    model = build_model(ModelConfig("lung", output="softmax"), (512, 512, 1), 3)
     counts = {layer.name: layer.count_params() for layer in model.layers if layer.count_params()}
     assert counts == {"conv1": 104, "conv2": 148, "score": 82_671}
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 82_923
@@ -174,7 +181,9 @@ def test_lung_has_the_tutorials_82923_weights() -> None:
 
 @pytest.fixture(scope="module")
 def stacked() -> keras.Model:
-    return build_model(ModelConfig("stacked", backbones=STACKED), (32, 32, 3), 2)
+    return build_model(
+        ModelConfig("stacked", backbones=STACKED, preprocessing="backbone"), (32, 32, 3), 2
+    )
 
 
 def test_stacked_model_has_the_tutorials_head(stacked: keras.Model) -> None:
@@ -210,7 +219,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 46, 46, 1)).astype(np.uin
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize(("classes", "units"), [(2, 1), (3, 3)])
 def test_every_model_returns_probabilities(name: str, classes: int, units: int) -> None:
-    scores = np.asarray(build_model(SMALL[name], IMAGES.shape[1:], classes)(IMAGES))
+    config = replace(SMALL[name], output="sigmoid" if units == 1 else "softmax")
+    scores = np.asarray(build_model(config, IMAGES.shape[1:], classes)(IMAGES))
     assert scores.shape == (3, units)
     assert scores.dtype == np.float32
     assert ((scores >= 0) & (scores <= 1)).all()
@@ -223,8 +233,7 @@ def test_every_model_returns_probabilities(name: str, classes: int, units: int) 
     [
         ("sigmoid", 2, 1, "sigmoid"),
         ("softmax", 2, 2, "softmax"),
-        ("auto", 2, 1, "sigmoid"),
-        ("auto", 7, 7, "softmax"),
+        ("softmax", 7, 7, "softmax"),
     ],
 )
 def test_output_layer_follows_the_configuration(

@@ -21,7 +21,9 @@ def model(name: str) -> keras.Model:
     if name == "backbone":
         return build_backbone("demo", SHAPE, None)
     head = {"head_units": 8, "head_dropout": 0.1}
-    return build_model(ModelConfig("ft", "demo", "none", 1, **head), SHAPE, 2)
+    return build_model(
+        ModelConfig("ft", "demo", "none", 1, preprocessing="backbone", **head), SHAPE, 2
+    )
 
 
 def histories(value: Any) -> Iterator[str]:

@@ -16,13 +16,17 @@ from xray_hpc.models.model_diagram import COLOURS, draw_model
 
 CONFIGS = {
     "cnn": ModelConfig("cnn"),
-    "tl": ModelConfig("tl", "demo", "none", head_units=8, head_dropout=0.1),
-    "ft": ModelConfig("ft", "demo", "none", 7, head_units=8, head_dropout=0.1),
+    "tl": ModelConfig(
+        "tl", "demo", "none", head_units=8, head_dropout=0.1, preprocessing="backbone"
+    ),
+    "ft": ModelConfig(
+        "ft", "demo", "none", 7, head_units=8, head_dropout=0.1, preprocessing="backbone"
+    ),
     "stacked": ModelConfig(
         "stacked", backbones={"demo": "none", "mobilenet_v2": "none"}, preprocessing="midrange"
     ),
     "conv": ModelConfig("conv", preprocessing="midrange"),
-    "lung": ModelConfig("lung"),
+    "lung": ModelConfig("lung", output="softmax"),
     "vgg": ModelConfig("vgg"),
 }
 

@@ -8,12 +8,16 @@ from xray_hpc.models.model_summary import model_summary
 
 
 def fine_tuned() -> keras.Model:
-    config = ModelConfig("ft", "demo", "none", 7, head_units=8, head_dropout=0.1)
+    config = ModelConfig(
+        "ft", "demo", "none", 7, head_units=8, head_dropout=0.1, preprocessing="backbone"
+    )
     return build_model(config, (64, 64, 1), 2)
 
 
 def stacked() -> keras.Model:
-    config = ModelConfig("stacked", backbones={"demo": "none", "mobilenet_v2": "none"})
+    config = ModelConfig(
+        "stacked", backbones={"demo": "none", "mobilenet_v2": "none"}, preprocessing="backbone"
+    )
     return build_model(config, (64, 64, 1), 2)
 
 
@@ -23,7 +27,7 @@ def test_model_summary_is_deterministic() -> None:
 
 def test_model_summary_has_one_line_per_layer() -> None:
     assert (
-        model_summary(build_model(ModelConfig("lung"), (512, 512, 1), 3))
+        model_summary(build_model(ModelConfig("lung", output="softmax"), (512, 512, 1), 3))
         == """\
 lung: 82,923 weights, 82,923 of them trained
 

@@ -43,7 +43,7 @@ def test_preprocess_equals_that_of_keras_applications(name: str) -> None:
         "densenet121": keras.applications.densenet,
     }
     expected = module[name].preprocess_input(PIXELS.astype(np.float32))
-    found = preprocessed(ModelConfig("tl", name, "none"), PIXELS)
+    found = preprocessed(ModelConfig("tl", name, "none", preprocessing="backbone"), PIXELS)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -116,7 +116,9 @@ def test_saved_model_works_where_this_package_is_not_installed(
         "lung": build_model(ModelConfig("lung", preprocessing="midrange"), images.shape[1:], 2)
     }
     for name, backbone in (("tf", "demo"), ("torch", "densenet121")):
-        models[name] = keras.Model(inputs, preprocess(ModelConfig("tl"), inputs, backbone))
+        models[name] = keras.Model(
+            inputs, preprocess(ModelConfig("tl", preprocessing="backbone"), inputs, backbone)
+        )
     for name, model in models.items():
         model.save(tmp_path / f"{name}.keras")
     command = [sys.executable, "-c", LOADER, str(tmp_path), *models]

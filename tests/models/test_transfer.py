@@ -16,7 +16,16 @@ SHAPE = (32, 32, 1)
 
 def transfer(unfreeze: int | None = None, **fields: object) -> keras.Model:
     name = "tl" if unfreeze is None else "ft"
-    config = ModelConfig(name, "demo", "none", unfreeze, head_units=8, head_dropout=0.1, **fields)
+    config = ModelConfig(
+        name,
+        "demo",
+        "none",
+        unfreeze,
+        head_units=8,
+        head_dropout=0.1,
+        preprocessing="backbone",
+        **fields,
+    )
     return build_model(config, SHAPE, 2)
 
 

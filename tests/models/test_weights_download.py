@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.config.run_config import ModelConfig
+from xray_hpc.config.run_config import ModelSettings
 from xray_hpc.errors import DataError
 from xray_hpc.models import weights_download
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.models.weights_files import HDF5_SIGNATURE
 
 WEIGHTS = HDF5_SIGNATURE + bytes(3_000_000)
-MOBILENET = ModelConfig("tl", "mobilenet_v2", "imagenet")
+MOBILENET = ModelSettings("tl", "mobilenet_v2", "imagenet")
 
 
 class Server(ThreadingHTTPServer):
@@ -102,7 +102,7 @@ def test_download_weights_gets_the_files_of_every_backbone_of_a_stacked_model(
 ) -> None:
     files = {publish(server, monkeypatch, name, MD5) for name in ("densenet169", "mobilenet_v2")}
     weights = {"densenet169": "imagenet", "mobilenet_v2": "imagenet", "resnet50v2": "none"}
-    weights_download.download_weights(ModelConfig("stacked", backbones=weights))
+    weights_download.download_weights(ModelSettings("stacked", backbones=weights))
     assert {path.name for path in folder.iterdir()} == files
 
 

@@ -15,7 +15,7 @@ def test_weights_files_looks_for_imagenet_weights_in_keras_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    model = ModelConfig("tl", "resnet152v2", "imagenet")
+    model = ModelConfig("tl", "resnet152v2", "imagenet", preprocessing="backbone")
     with pytest.raises(ConfigError, match=str(tmp_path)):
         weights_files(model)
     file = tmp_path / "models" / BACKBONES["resnet152v2"].file
@@ -26,17 +26,19 @@ def test_weights_files_looks_for_imagenet_weights_in_keras_home(
 
 def test_weights_files_rejects_weights_of_another_backbone() -> None:
     with pytest.raises(ConfigError, match=r"weights of mobilenet_v2 'demo' is unknown"):
-        weights_files(ModelConfig("tl", "mobilenet_v2", "demo"))
+        weights_files(ModelConfig("tl", "mobilenet_v2", "demo", preprocessing="backbone"))
 
 
 def test_weights_files_rejects_a_file_that_is_not_hdf5() -> None:
     with pytest.raises(ConfigError, match=r"model\.weights is .*\.py"):
-        weights_files(ModelConfig("tl", "mobilenet_v2", __file__))
+        weights_files(ModelConfig("tl", "mobilenet_v2", __file__, preprocessing="backbone"))
 
 
 def test_weights_digests_hashes_files_and_omits_random_weights(tmp_path: Path) -> None:
     file = tmp_path / "own.h5"
     file.write_bytes(HDF5_SIGNATURE)
-    model = ModelConfig("stacked", backbones={"demo": str(file), "mobilenet_v2": "none"})
+    model = ModelConfig(
+        "stacked", backbones={"demo": str(file), "mobilenet_v2": "none"}, preprocessing="backbone"
+    )
     assert weights_files(model) == {"demo": file}
     assert weights_digests(model) == {"demo": hashlib.sha256(HDF5_SIGNATURE).hexdigest()}

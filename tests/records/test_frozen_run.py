@@ -6,13 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.config.run_config import (
-    AugmentConfig,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-)
+from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.errors import UserError
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import RunPaths
@@ -35,7 +30,7 @@ def run(model: ModelConfig, **weights: str) -> FrozenRun:
 
 
 def stacked(**starts: str) -> ModelConfig:
-    return ModelConfig("stacked", backbones=starts)
+    return ModelConfig("stacked", backbones=starts, preprocessing="backbone")
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -51,9 +46,17 @@ def test_a_folder_without_a_configuration_is_no_run(tmp_path: Path) -> None:
 
 
 def test_where_the_weights_lie_does_not_change_the_name() -> None:
-    one = run(ModelConfig("tl", "mobilenet_v2", "imagenet"), mobilenet_v2="d1")
-    two = run(ModelConfig("tl", "mobilenet_v2", "/here/own.h5"), mobilenet_v2="d1")
-    other = run(ModelConfig("tl", "mobilenet_v2", "/here/own.h5"), mobilenet_v2="d2")
+    one = run(
+        ModelConfig("tl", "mobilenet_v2", "imagenet", preprocessing="backbone"), mobilenet_v2="d1"
+    )
+    two = run(
+        ModelConfig("tl", "mobilenet_v2", "/here/own.h5", preprocessing="backbone"),
+        mobilenet_v2="d1",
+    )
+    other = run(
+        ModelConfig("tl", "mobilenet_v2", "/here/own.h5", preprocessing="backbone"),
+        mobilenet_v2="d2",
+    )
     assert one.name == two.name != other.name
 
 
@@ -75,5 +78,8 @@ def test_which_backbones_there_are_and_which_start_at_random_changes_the_name() 
 
 
 def test_a_random_start_is_another_run_than_a_file() -> None:
-    random = run(ModelConfig("tl", "demo", "none"))
-    assert random.name != run(ModelConfig("tl", "demo", "demo"), demo="d1").name
+    random = run(ModelConfig("tl", "demo", "none", preprocessing="backbone"))
+    assert (
+        random.name
+        != run(ModelConfig("tl", "demo", "demo", preprocessing="backbone"), demo="d1").name
+    )

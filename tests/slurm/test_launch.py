@@ -81,7 +81,9 @@ def story(launcher: Launcher) -> Story:
     weights are put back, and the sweep launched again with one more model."""
     slurm, sweep = launcher.slurm, launcher.sweep("models")
     weights = launcher.folder / "own.weights.h5"
-    (shipped,) = weights_files(ModelConfig("ft", backbone="demo", weights="demo")).values()
+    (shipped,) = weights_files(
+        ModelConfig("ft", backbone="demo", weights="demo", preprocessing="backbone")
+    ).values()
     shutil.copy(shipped, weights)
     words = ("name=models", f"model.weights={weights}")
 

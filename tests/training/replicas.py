@@ -13,13 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xray_hpc.config.run_config import (
-    AugmentConfig,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-)
+from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import probabilities
 from xray_hpc.models import vgg
@@ -31,8 +26,12 @@ from xray_hpc.training.save_model import export_model
 from xray_hpc.training.strategy import make_strategy
 from xray_hpc.training.training_model import make_training_model
 
-FT = ModelConfig("ft", "demo", "none", unfreeze=8, head_units=8, head_dropout=0.3)
-STACKED = ModelConfig("stacked", backbones={"demo": "none", "mobilenet_v2": "none"})
+FT = ModelConfig(
+    "ft", "demo", "none", unfreeze=8, head_units=8, head_dropout=0.3, preprocessing="backbone"
+)
+STACKED = ModelConfig(
+    "stacked", backbones={"demo": "none", "mobilenet_v2": "none"}, preprocessing="backbone"
+)
 
 
 def small_backbone(
@@ -70,7 +69,7 @@ CASES = {
     "conv": Case(
         ModelConfig("conv", preprocessing="midrange", output="softmax"), 2, "class_weights", 48
     ),
-    "lung": Case(ModelConfig("lung"), 3, "sampling"),
+    "lung": Case(ModelConfig("lung", output="softmax"), 3, "sampling"),
     "stacked": Case(STACKED, 3, "class_weights", kept="float32"),
     "vgg": Case(ModelConfig("vgg"), 2, "class_weights"),
 }

@@ -10,15 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from xray_hpc.config.run_config import (
-    AugmentConfig,
-    CheckpointConfig,
-    DataConfig,
-    ModelConfig,
-    ReduceLROnPlateauConfig,
-    RunConfig,
-    TrainConfig,
-)
+from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.config.train_config import CheckpointConfig, ReduceLROnPlateauConfig, TrainConfig
 from xray_hpc.data.index import build_index
 from xray_hpc.models.weights_files import weights_digests
 from xray_hpc.records.atomic_files import is_temporary_file
@@ -31,12 +24,14 @@ from xray_hpc.training.checkpoint import CheckpointCallback
 HEAD = {"head_units": 8, "head_dropout": 0.3}
 MODELS = {
     "cnn": ModelConfig("cnn"),
-    "tl": ModelConfig("tl", "demo", "demo", **HEAD),
-    "ft": ModelConfig("ft", "demo", "demo", unfreeze=8, **HEAD),
-    "stacked": ModelConfig("stacked", backbones={"demo": "demo", "mobilenet_v2": "none"}),
+    "tl": ModelConfig("tl", "demo", "demo", preprocessing="backbone", **HEAD),
+    "ft": ModelConfig("ft", "demo", "demo", unfreeze=8, preprocessing="backbone", **HEAD),
+    "stacked": ModelConfig(
+        "stacked", backbones={"demo": "demo", "mobilenet_v2": "none"}, preprocessing="backbone"
+    ),
     "vgg": ModelConfig("vgg"),
     "conv": ModelConfig("conv", preprocessing="midrange", output="softmax"),
-    "lung": ModelConfig("lung"),
+    "lung": ModelConfig("lung", output="softmax"),
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xray_hpc.config.run_config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
+from xray_hpc.config.train_config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
 from xray_hpc.errors import TrainingDivergedError
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import TrainingProgress, read_progress

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from xray_hpc.config.run_config import CheckpointConfig
+from xray_hpc.config.train_config import CheckpointConfig
 from xray_hpc.training import signals
 from xray_hpc.training.callbacks import BestWeights
 from xray_hpc.training.checkpoint import CheckpointCallback, capture

@@ -9,15 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from xray_hpc.config.run_config import (
-    AugmentConfig,
-    DataConfig,
-    EarlyStoppingConfig,
-    ModelConfig,
-    ReduceLROnPlateauConfig,
-    RunConfig,
-    TrainConfig,
-)
+from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.config.train_config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import TrainingDivergedError, UserError
 from xray_hpc.metrics import predicted_labels, probabilities, split_metrics
@@ -76,7 +69,7 @@ def configuration(**changes: Any) -> RunConfig:
             validation_fraction=0.2,
             split_seed=0,
         ),
-        model=ModelConfig("lung", output=changes.pop("output", "auto")),
+        model=ModelConfig("lung", output=changes.pop("output", "softmax")),
         augment=AugmentConfig(),
         train=TrainConfig(**{"epochs": 1, "batch_size": 12, "learning_rate": 1e-9} | changes),
         seed=3,

@@ -28,12 +28,11 @@ from tests.training.small_runs import (
     is_finished,
     new_run,
 )
-from xray_hpc.config.run_config import (
-    AugmentConfig,
+from xray_hpc.config.run_config import AugmentConfig, RunConfig
+from xray_hpc.config.train_config import (
     CheckpointConfig,
     EarlyStoppingConfig,
     ReduceLROnPlateauConfig,
-    RunConfig,
     TrainConfig,
 )
 from xray_hpc.records.paths import RunPaths

@@ -23,7 +23,7 @@ from tests.training.small_runs import (
     new_run,
     wait_for_checkpoints,
 )
-from xray_hpc.config.run_config import CheckpointConfig, EarlyStoppingConfig
+from xray_hpc.config.train_config import CheckpointConfig, EarlyStoppingConfig
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import read_progress

@@ -22,13 +22,8 @@ from tests.training.small_runs import (
     wait_for_checkpoints,
 )
 from xray_hpc import figure_files
-from xray_hpc.config.run_config import (
-    AugmentConfig,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-)
+from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data import array_store
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import Floats, split_metrics
@@ -56,7 +51,7 @@ RUN = RunConfig(
         demo_images=60,
         demo_seed=0,
     ),
-    model=ModelConfig("ft", "demo", "demo", unfreeze=7, **HEAD),
+    model=ModelConfig("ft", "demo", "demo", unfreeze=7, preprocessing="backbone", **HEAD),
     augment=AugmentConfig(rotation=10, zoom=0.2, horizontal_flip=True, brightness=0.1, views=2),
     train=TrainConfig(
         epochs=3,
@@ -69,13 +64,27 @@ RUN = RunConfig(
     seed=3,
 )
 CASES: dict[str, tuple[ModelConfig, str]] = {
-    "tl": (ModelConfig("tl", "demo", "demo", **HEAD), "none"),
-    "ft at 1": (ModelConfig("ft", "demo", "demo", unfreeze=1, **HEAD), "class_weights"),
-    "ft at 2": (ModelConfig("ft", "demo", "demo", unfreeze=2, **HEAD), "sampling"),
-    "ft at 13": (ModelConfig("ft", "mobilenet_v2", "none", unfreeze=13, **HEAD), "none"),
-    "ft at 24": (ModelConfig("ft", "mobilenet_v2", "none", unfreeze=24, **HEAD), "none"),
+    "tl": (ModelConfig("tl", "demo", "demo", preprocessing="backbone", **HEAD), "none"),
+    "ft at 1": (
+        ModelConfig("ft", "demo", "demo", unfreeze=1, preprocessing="backbone", **HEAD),
+        "class_weights",
+    ),
+    "ft at 2": (
+        ModelConfig("ft", "demo", "demo", unfreeze=2, preprocessing="backbone", **HEAD),
+        "sampling",
+    ),
+    "ft at 13": (
+        ModelConfig("ft", "mobilenet_v2", "none", unfreeze=13, preprocessing="backbone", **HEAD),
+        "none",
+    ),
+    "ft at 24": (
+        ModelConfig("ft", "mobilenet_v2", "none", unfreeze=24, preprocessing="backbone", **HEAD),
+        "none",
+    ),
     "stacked": (
-        ModelConfig("stacked", backbones={"demo": "demo", "densenet121": "none"}),
+        ModelConfig(
+            "stacked", backbones={"demo": "demo", "densenet121": "none"}, preprocessing="backbone"
+        ),
         "sampling",
     ),
 }

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests.features.small_features import CONFIG, random_data, strategy
-from xray_hpc.config.run_config import ModelConfig, RunConfig, TrainConfig
+from xray_hpc.config.run_config import ModelConfig, RunConfig
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.augmentation import center_crop
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import probabilities
@@ -41,12 +42,12 @@ def kept(cache: Path) -> TrainingModel:
     return make_training_model(CONFIG, random_data(), strategy(), cache)
 
 
-def keeping(features: Any, views: int | str = 2) -> RunConfig:
+def keeping(features: Any, views: int | None = 2) -> RunConfig:
     train = replace(CONFIG.train, features=features)
     return replace(CONFIG, train=train, augment=replace(CONFIG.augment, views=views))
 
 
-@pytest.mark.parametrize("config", [keeping("off"), keeping("auto", "auto")])
+@pytest.mark.parametrize("config", [keeping("off"), keeping("off", None)])
 def test_a_run_that_keeps_nothing_trains_the_whole_model_on_images(
     cache: Path, config: RunConfig
 ) -> None:

@@ -1,4 +1,4 @@
-"""Where runs run, as typed and checked values."""
+"""Where runs execute, and with which resources; none of it changes a result."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from typing import Any, Literal
 from xray_hpc.config.schema import check
 from xray_hpc.errors import ConfigError
 
-# Options of sbatch on which the order of a sweep's jobs and their ends depend.
+# sbatch options that the launch sets itself.
 RESERVED = ("array", "dependency", "signal", "output", "error", "open-mode")
 
 
 @dataclass(frozen=True)
 class CpuJobConfig:
-    """What a stage or collect job asks for: no GPU; ``partition`` may differ from the runs'."""
+    """Resources of the jobs that store images and collect results; they use no GPU.
+
+    Attributes:
+        partition: Partition; unset: that of the runs.
+        time (minutes): Time limit, as ``cluster.time``.
+        cpus: CPU cores.
+        mem: Memory per node; null: the cluster's default.
+    """
 
     partition: str | None = None
     time: str | int = 60
@@ -33,12 +40,26 @@ Action = Literal["requeue", "exclude_node", "more_memory", "stop"]
 
 @dataclass(frozen=True)
 class FailureConfig:
-    """Decide what a job does about a run that ended early, by cause of failure.
+    """What a job does about a run that ended early, by the cause.
 
-    ``requeue``: requeue the job; the run resumes from its last checkpoint. ``exclude_node``: the
+    ``requeue``: requeue the run, which resumes from its last checkpoint. ``exclude_node``: the
     same, on another node. ``more_memory``: the same, with ``memory_factor`` times the memory.
-    ``stop``: leave the run until somebody launches it again. A run is requeued at most ``retries``
-    times for failures of its own; preemptions, time limits and bad nodes do not count.
+    ``stop``: fail the run until it is launched again.
+
+    Attributes:
+        retries: Most requeues of a run for failures of its own; preemptions, time limits and node
+            failures do not count.
+        out_of_memory: The kernel killed the run for lack of memory.
+        gpu_out_of_memory: The GPU's memory was exhausted.
+        time_limit: The job reached its time limit.
+        preempted: Slurm preempted the job.
+        node_failure: The node failed or is unfit.
+        bad_data: Images or weights are missing or damaged.
+        nan_loss: Training diverged.
+        storage: A file system is full, read-only or over quota.
+        killed: The run was killed for an unknown reason.
+        bug: Any other error.
+        memory_factor: Factor by which ``more_memory`` raises the memory.
     """
 
     retries: int = 3
@@ -62,14 +83,33 @@ class FailureConfig:
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """Where runs run; none of it changes their results.
+    """Where runs execute; chosen with ``cluster=NAME``.
 
-    ``kind``: ``local`` (processes on this machine), ``slurm``, ``auto`` (Slurm where there is
-    ``sbatch``) or ``none`` (make the run folders, run nothing). ``time`` is minutes, or a text as
-    Slurm takes it; ``mem`` a text as Slurm takes it; ``gpus`` counts per run. ``parallel`` limits
-    how many runs go at once (local: 1 where it is null; Slurm: all). A job works through
-    ``runs_per_job`` runs, ``runs_per_gpu`` of them side by side. ``signal_time`` is how many
-    seconds before its time limit a job receives a signal.
+    Attributes:
+        kind: ``local`` (processes on this machine), ``slurm``, ``auto`` (Slurm if there is
+            ``sbatch``, else local) or ``none`` (create the run folders and start nothing).
+        parallel (runs): Most runs at once; unset: one locally, no limit on Slurm.
+        partition: Slurm partition; unset: the cluster's default.
+        account: Slurm account; unset: the user's default.
+        qos: Slurm quality of service; unset: the default.
+        constraint: Node features that a job requires.
+        time (minutes): Time limit of a job; also ``"HH:MM:SS"`` or ``"D-HH:MM:SS"``, in quotes.
+        gpus: GPUs of a run, all on one node; the run trains on all of them.
+        cpus: CPU cores of a run.
+        mem: Memory of a run, such as ``16G``; null: the cluster's default.
+        extra: Other sbatch options by their long names: ``{exclude: node7}``.
+        setup: Shell lines before a run, such as ``module load cuda``. The launch tries them once,
+            unless they use ``$SLURM_...``.
+        container: Command in front of ``python``: ``apptainer exec --nv ~/tensorflow.sif``.
+        python: Python on the nodes; unset: that of the launch, in a container ``python``.
+        snapshot: Run a copy of the code as it is at launch, stored with the sweep.
+        runs_per_job (runs): Runs that one job executes.
+        runs_per_gpu (runs): How many of them run side by side, sharing the job's GPUs.
+        signal_time (s): How long before its time limit a job receives a signal and saves a
+            checkpoint.
+        check_node: Check GPUs, memory and disk of a node before training on it.
+        on_failure: What to do about a run that ended early.
+        cpu_job: Resources of the jobs that store images and collect results.
     """
 
     kind: Literal["auto", "local", "slurm", "none"]
@@ -114,7 +154,7 @@ class ClusterConfig:
         for option in self.extra or {}:
             if option in RESERVED:
                 raise ConfigError(
-                    f"cluster.extra.{option} is what a launch sets itself; leave it out"
+                    f"cluster.extra.{option} is set by the launch itself; leave it out"
                 )
         check(
             0 <= self.signal_time <= 65535,
@@ -125,12 +165,12 @@ class ClusterConfig:
 
 
 def minutes(time: str | int, key: str) -> int:
-    """A time limit in whole minutes, rounded up.
+    """Return a time limit in whole minutes, rounded up.
 
-    Takes Slurm's forms: minutes, ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``.
+    Accepts Slurm's forms: minutes, ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``.
 
     Raises:
-        UserError: it has none of them, or is no time at all.
+        ConfigError: The text has none of these forms, or is less than a minute.
     """
     text = str(time)
     matched = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
@@ -150,6 +190,6 @@ def minutes(time: str | int, key: str) -> int:
 
 
 def check_memory(memory: str | None, key: str) -> None:
-    """Raise ``UserError`` unless ``memory`` is a size as Slurm takes it, such as ``16G``."""
+    """Raise ``ConfigError`` unless ``memory`` is a size in Slurm's format, such as ``16G``."""
     fits = memory is None or re.fullmatch(r"[1-9]\d*([KMGT]B?)?", memory) is not None
     check(fits, key, memory, "be a size such as 500M or 16G")

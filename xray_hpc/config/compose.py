@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -33,7 +34,7 @@ class HydraSweep:
         jobs: The overrides of each combination.
     """
 
-    loader: ConfigLoaderImpl
+    loader: ConfigLoader
     master: DictConfig
     jobs: Sequence[Sequence[str]]
 
@@ -58,13 +59,14 @@ class HydraSweep:
 
 
 def compose_all(
-    loader: ConfigLoaderImpl, master: DictConfig, jobs: Sequence[Sequence[str]]
+    loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]
 ) -> Iterator[tuple[Sequence[str], Mapping[str, Any]]]:
     """Yield the overrides of each job and its configuration as a plain, resolved mapping.
 
     Raises:
         HydraException: An override is invalid; the same error that Hydra would raise.
     """
+    assert isinstance(loader, ConfigLoaderImpl)
     parser = OverridesParser.create(config_loader=loader)
     parsed: dict[str, Override] = {}
     is_choice: dict[str, bool] = {}

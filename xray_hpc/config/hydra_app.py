@@ -11,6 +11,7 @@ from typing import Any
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
@@ -19,9 +20,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from xray_hpc.config.override_errors import check_overrides, explain
-from xray_hpc.config.sweep_settings import derive_sweep_name
+from xray_hpc.config.run_config import RunSettings
+from xray_hpc.config.schema import default_values
+from xray_hpc.config.sweep_settings import SweepSettings, derive_sweep_name
 from xray_hpc.errors import ConfigError
 from xray_hpc.resources import resource
+
+# The first entry of conf/config.yaml's defaults list: what the dataclasses have as defaults.
+ConfigStore.instance().store(
+    name="dataclass_defaults",
+    node=default_values(RunSettings) | default_values(SweepSettings),
+    provider="xray_hpc",
+)
 
 HYDRA_ERRORS = (HydraException, CompactHydraException, OmegaConfBaseException)
 

@@ -1,49 +1,55 @@
-"""What a run is, as typed values that are checked where they are made.
+"""The configuration of a run: as the user gives it (``RunSettings``), and resolved (``RunConfig``).
 
-Hydra composes YAML (hydra_app.py); :func:`~xray_hpc.config.schema.build` turns the plain mapping
-into these frozen dataclasses once, and nothing behind it sees a ``DictConfig``. A value of the
-wrong type or out of range, an unknown key or a missing key raises ``UserError`` naming the key.
+Hydra composes YAML into a plain mapping; :func:`~xray_hpc.config.schema.build` turns it into
+``RunSettings``. Resolving replaces every ``auto`` and yields a ``RunConfig``, the only form that
+jobs and training see. The field defaults are the defaults of the configuration, and the
+``Attributes`` sections its reference.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from xray_hpc.config.schema import check
-from xray_hpc.errors import nearest
-
-Monitor = Literal["val_loss", "val_accuracy", "val_auc"]
+from xray_hpc.config.train_config import TrainConfig, TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which images, how they are packed, and how they are split.
+    """The images, how they are stored, and how they are split.
 
-    ``image_size`` is the side of the packed square in pixels; ``channels`` is 1 (grey) or 3 (RGB).
-    ``crop`` is the share of that side which the network sees: the central square of
-    ``input_size`` pixels. ``clahe`` is the clip limit of a contrast-limited adaptive histogram
-    equalization (Zuiderveld, 1994), ``None`` for none. ``per_class`` takes so many images of each
-    class for training and validation together (or as many as the smallest class has), drawn with
-    ``split_seed``; ``None`` takes all.
-
-    ``split`` says where the validation images come from: ``patient`` (grouped by patient and
-    stratified by class), ``random`` (as Keras's ``image_dataset_from_directory`` draws them) or
-    ``folder`` (the tree's own ``val/``, or the CSV's own split column).
+    Attributes:
+        source: Where images come from; chosen with ``data=demo|folder|csv``.
+        root: Folder of the images (``data=folder``), or path of the CSV file (``data=csv``).
+        image_size (px): Side of the stored, square image.
+        channels: 1 (grey) or 3 (RGB); a pretrained RGB backbone gets a grey image three times.
+        crop: Share of the side that the network sees, a central square.
+        clahe: Clip limit of contrast-limited adaptive histogram equalization (Zuiderveld, 1994),
+            usually 2.0; unset: none.
+        per_class (images): Images of each class for training and validation together, drawn with
+            ``split_seed``; at most as many as the smallest class has; unset: all.
+        split: How validation images are chosen: ``patient`` (by patient, stratified by class),
+            ``random`` (as Keras's ``image_dataset_from_directory``), ``folder`` (the tree's own
+            ``val`` folder, or the split column of the CSV file).
+        validation_fraction: Share of the training images that is held out for validation.
+        split_seed: Seed of the split.
+        demo_images (images): Size of the drawn demo set, training and test together.
+        demo_seed: Seed of the demo set.
+        demo_classes: 2 (normal, pneumonia) or 3 (Covid, normal, viral pneumonia).
     """
 
     source: Literal["demo", "folder", "csv"]
     root: str | None = None
-    image_size: int
-    channels: Literal[1, 3]
+    image_size: int = 224
+    channels: Literal[1, 3] = 1
     crop: float = 1.0
     clahe: float | None = None
     per_class: int | None = None
-    split: Literal["patient", "random", "folder"]
-    validation_fraction: float
-    split_seed: int
+    split: Literal["patient", "random", "folder"] = "patient"
+    validation_fraction: float = 0.2
+    split_seed: int = 42
     demo_images: int | None = None
     demo_seed: int | None = None
     demo_classes: Literal[2, 3] | None = 2
@@ -73,39 +79,38 @@ class DataConfig:
 
     @property
     def input_size(self) -> int:
-        """The side in pixels of what the network sees."""
+        """Side of the network's input in pixels."""
         return round(self.image_size * self.crop)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """What the network sees: height, width, channels."""
+        """Shape of the network's input: height, width, channels."""
         return (self.input_size, self.input_size, self.channels)
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """Which network. A key that the model does not use is ``None`` (see models.registry).
+class _ModelKeys:
+    """The network. A key that the model does not use is unset.
 
-    ``weights`` is ``imagenet`` or ``demo`` (whichever the backbone was published with), ``none``
-    or the path of a weights file. ``unfreeze`` counts the backbone's last layers that train.
-    ``backbones`` maps the backbones of a stacked model to their weights; one whose weights are
-    ``None`` is left out.
-
-    ``preprocessing`` is ``auto`` (what the backbone was trained on; 0..1 without one), ``unit``
-    (0..1) or ``midrange`` (each image by the middle of its own range, to about [-1, 1]).
-    ``output`` is ``sigmoid`` (one unit, for two classes), ``softmax`` (one unit a class) or
-    ``auto``: a sigmoid for two classes, softmax for more.
+    Attributes:
+        name: The model; chosen with ``model=NAME``.
+        backbone: Pretrained network below the head (``tl``, ``ft``).
+        weights: Initial weights of the backbone: ``imagenet``, ``demo`` (of the demo backbone),
+            ``none`` (random), or the path of a weights file.
+        unfreeze (layers): How many of the backbone's last layers train (``ft``).
+        head_units (units): Width of the dense layer on top of the backbone.
+        head_dropout: Dropout rate of that layer.
+        backbones: Backbones of a stacked model and their weights: ``{NAME: WEIGHTS}``; one whose
+            weights are null is left out.
     """
 
     name: str
     backbone: str | None = None
     weights: str | None = None
     unfreeze: int | None = None
-    preprocessing: Literal["auto", "unit", "midrange"] = "auto"
     head_units: int | None = None
     head_dropout: float | None = None
     backbones: dict[str, Any] | None = None
-    output: Literal["auto", "sigmoid", "softmax"] = "auto"
 
     def __post_init__(self) -> None:
         if self.unfreeze is not None:
@@ -130,19 +135,45 @@ class ModelConfig:
         return {name: value for name, value in sorted(weights.items()) if value is not None}
 
 
+@dataclass(frozen=True)
+class ModelSettings(_ModelKeys):
+    """The network, as the user gives it.
+
+    Attributes:
+        preprocessing: Scaling of pixels: ``unit`` (0..1), ``midrange`` (each image by the middle
+            of its own range, to about -1..1), ``auto`` (as the backbone was trained; without a
+            backbone ``unit``).
+        output: ``sigmoid`` (one unit, two classes), ``softmax`` (one unit per class), ``auto``
+            (``sigmoid`` for two classes, else ``softmax``).
+    """
+
+    preprocessing: Literal["auto", "unit", "midrange"] = "auto"
+    output: Literal["auto", "sigmoid", "softmax"] = "auto"
+
+
+@dataclass(frozen=True)
+class ModelConfig(_ModelKeys):
+    """The network, resolved. ``preprocessing`` is ``backbone``: as each backbone was trained."""
+
+    preprocessing: Literal["backbone", "unit", "midrange"] = "unit"
+    output: Literal["sigmoid", "softmax"] = "sigmoid"
+
+
 @dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
-    """Random changes to training images, drawn for each image and epoch or view.
+class _AugmentKeys:
+    """Random changes to training images, drawn anew for each image and view; none by default.
 
-    ``rotation`` and ``shear`` are the largest angles in degrees; ``zoom`` is the largest relative
-    change of size (0.1: 90 % to 110 %, height and width drawn separately); shifts are fractions of
-    the height and width. ``horizontal_flip`` flips left and right half of the time; ``rot90`` turns
-    by 0, 90, 180 or 270 degrees. ``crop`` cuts the square that the network sees (``data.crop``) at
-    a random place instead of the centre. ``brightness`` multiplies the pixels by 1 -+ so much.
-    What comes in from outside is filled by ``fill_mode``.
-
-    ``views`` is how many changes each image has: epoch e shows what is drawn for epoch e mod
-    ``views``. ``per_epoch`` draws anew in every epoch; ``auto`` is chosen when a run is planned.
+    Attributes:
+        rotation (degrees): Largest rotation, either way.
+        zoom: Largest relative change of size; 0.1: 90 % to 110 %, height and width independently.
+        shear (degrees): Largest shear, either way.
+        height_shift: Largest vertical shift, as a share of the height.
+        width_shift: Largest horizontal shift, as a share of the width.
+        horizontal_flip: Flip left and right with probability 1/2.
+        rot90: Rotate by 0, 90, 180 or 270 degrees.
+        crop: Crop (``data.crop``) at a random position instead of the centre.
+        brightness: Largest relative change of brightness; 0.1: 90 % to 110 %.
+        fill_mode: How pixels from outside of the image are filled.
     """
 
     rotation: float = 0.0
@@ -155,7 +186,6 @@ class AugmentConfig:
     crop: bool = False
     brightness: float = 0.0
     fill_mode: Literal["reflect", "nearest", "constant", "wrap"] = "reflect"
-    views: int | str = "auto"
 
     def __post_init__(self) -> None:
         check(0 <= self.rotation <= 180, "augment.rotation", self.rotation, "be 0 to 180 degrees")
@@ -163,106 +193,62 @@ class AugmentConfig:
         for key in ("zoom", "height_shift", "width_shift", "brightness"):
             value = getattr(self, key)
             check(0 <= value < 1, f"augment.{key}", value, "be at least 0 and below 1")
-        views = self.views
-        fits = views in ("auto", "per_epoch") if isinstance(views, str) else views >= 1
-        hint = nearest(views, ("auto", "per_epoch")) if isinstance(views, str) else ""
-        many = f"be auto, per_epoch, or a number of views, 1 or more{hint}"
-        check(fits, "augment.views", views, many)
+        views = getattr(self, "views", None)
+        if isinstance(views, int):
+            check(views >= 1, "augment.views", views, "be auto, per_epoch, or 1 or more")
 
     @property
     def identity(self) -> bool:
-        """Whether every image stays as it is (its central square, if ``data.crop`` cuts one)."""
-        return dataclasses.replace(self, fill_mode="reflect", views="auto") == AugmentConfig()
+        """Whether no image is changed (apart from the central crop of ``data.crop``)."""
+        names = [item.name for item in dataclasses.fields(_AugmentKeys) if item.name != "fill_mode"]
+        return not any(getattr(self, name) for name in names)
 
 
-@dataclass(frozen=True)
-class EarlyStoppingConfig:
-    """``keras.callbacks.EarlyStopping``: stop after ``patience`` epochs without a gain."""
+@dataclass(frozen=True, kw_only=True)
+class AugmentSettings(_AugmentKeys):
+    """Augmentation, as the user gives it.
 
-    monitor: Monitor = "val_loss"
-    patience: int = 5
-    min_delta: float = 1e-7
-
-    def __post_init__(self) -> None:
-        check(self.patience >= 0, "train.early_stopping.patience", self.patience, "be 0 or more")
-        check(self.min_delta >= 0, "train.early_stopping.min_delta", self.min_delta, "be 0 or more")
-
-
-@dataclass(frozen=True)
-class ReduceLROnPlateauConfig:
-    """``keras.callbacks.ReduceLROnPlateau``: multiply the learning rate by ``factor``."""
-
-    monitor: Monitor = "val_loss"
-    factor: float = 0.2
-    patience: int = 2
-    min_delta: float = 1e-7
-    cooldown: int = 0
-    min_lr: float = 0.0
-
-    def __post_init__(self) -> None:
-        check(0 < self.factor < 1, "train.reduce_lr.factor", self.factor, "lie between 0 and 1")
-        for key in ("patience", "min_delta", "cooldown", "min_lr"):
-            value = getattr(self, key)
-            check(value >= 0, f"train.reduce_lr.{key}", value, "be 0 or more")
-
-
-@dataclass(frozen=True)
-class CheckpointConfig:
-    """When a training writes a checkpoint: after so many steps or seconds, whichever comes first.
-
-    It waits for none but begins the next only when the last is in place. One is also written when
-    it is told to end, and after the last epoch. None of it changes the result.
+    Attributes:
+        views: How many random views each image has; epoch e shows view e mod ``views``.
+            ``per_epoch``: a new view in every epoch; ``auto``: 4 if features are cached, else
+            ``per_epoch``.
     """
 
-    steps: int | None = None
-    seconds: float | None = 60.0
+    views: int | Literal["auto", "per_epoch"] = "auto"
 
-    def __post_init__(self) -> None:
-        if self.steps is not None:
-            check(self.steps >= 1, "train.checkpoint.steps", self.steps, "be 1 or more, or null")
-        if self.seconds is not None:
-            must = "be 0 or more, or null"
-            check(self.seconds >= 0, "train.checkpoint.seconds", self.seconds, must)
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig(_AugmentKeys):
+    """Augmentation, resolved. ``views`` is ``None`` if every epoch draws a new view."""
+
+    views: int | None = None
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How the weights are found. ``batch_size`` is the global batch, over all replicas.
+class RunSettings:
+    """A run, as the user gives it.
 
-    ``precision`` is Keras's dtype policy: the mixed ones compute in 16 bits, and keep the weights
-    and the output in float32.
-    ``balance`` says what is done about classes of different size: ``none``; ``class_weights``
-    (an image weighs N / (classes x images of its class) in the loss); or ``sampling`` (an epoch
-    draws every class equally often). ``keep`` is the measure by which the best epoch's weights are
-    kept at the end, or ``last``; ``save_best`` also writes them to ``checkpoints/`` in each epoch
-    that is the best so far. ``features`` is how the cached features are kept for all
-    epochs and runs, ``off`` not at all; ``auto`` is chosen when a run is planned (see
-    features.feature_plan). ``checkpoint`` is not part of a run's identity.
+    Attributes:
+        data: The images.
+        model: The network.
+        augment: Random changes to training images.
+        train: The training.
+        seed: Seed of initial weights, augmentation, dropout and the order of images.
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    balance: Literal["none", "class_weights", "sampling"] = "none"
-    keep: Literal["val_loss", "val_accuracy", "val_auc", "last"] = "val_loss"
-    save_best: bool = False
-    features: Literal["auto", "float32", "float16", "off"] = "auto"
-    early_stopping: EarlyStoppingConfig | None = field(default_factory=EarlyStoppingConfig)
-    reduce_lr: ReduceLROnPlateauConfig | None = field(default_factory=ReduceLROnPlateauConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    data: DataConfig
+    model: ModelSettings
+    augment: AugmentSettings
+    train: TrainSettings
+    seed: int = 42
 
     def __post_init__(self) -> None:
-        check(self.epochs >= 1, "train.epochs", self.epochs, "be 1 or more")
-        check(self.batch_size >= 1, "train.batch_size", self.batch_size, "be 1 or more")
-        rate = self.learning_rate
-        check(rate > 0 and math.isfinite(rate), "train.learning_rate", rate, "be more than 0")
+        check(0 <= self.seed < 2**32, "seed", self.seed, "be 0 to 2^32-1")
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's result, and how often it is checkpointed."""
+    """A run, resolved: everything that decides its result, and when it writes checkpoints."""
 
     data: DataConfig
     model: ModelConfig

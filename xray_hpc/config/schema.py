@@ -1,4 +1,4 @@
-"""Plain mappings made into frozen dataclasses, strictly."""
+"""Convert between plain mappings and frozen dataclasses; every value is checked."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from xray_hpc.errors import ConfigError, nearest, one_of
 T = TypeVar("T")
 
 _PLAIN = (str, int, bool, type(None))
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def check(holds: bool, key: str, value: object, must: str) -> None:
-    """Raise ``UserError`` "``key`` is ``value``; it must ..." unless ``holds``."""
+    """Raise ``ConfigError`` "``key`` is ``value``; it must ``must``" unless ``holds``."""
     if not holds:
         shown = "not set" if value is None else value
         raise ConfigError(f"{key} is {shown}; it must {must}")
@@ -92,8 +94,12 @@ def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
         if value is None and type(None) in arguments:
             return None
         members = [member for member in arguments if member is not type(None)]
-        member = type(value) if type(value) in members else members[0]
-        return _convert(member, value, key, ignore_unknown)
+        names = [member for member in members if typing.get_origin(member) is Literal]
+        if type(value) in members:
+            members = [type(value)]
+        elif names and isinstance(value, str):
+            members = names
+        return _convert(members[0], value, key, ignore_unknown)
     if origin is Literal:
         if value is False and "off" in arguments:  # YAML 1.1 reads an unquoted off as false
             return "off"
@@ -130,10 +136,38 @@ def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
         return float(value)
     if isinstance(value, hint) and not isinstance(value, bool):
         return value
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    raise ConfigError(f"{key} is {value!r}; it must be {names[hint]}")
+    raise ConfigError(f"{key} is {value!r}; it must be {_TYPE_NAMES[hint]}")
 
 
 def as_dict(config: Any) -> dict[str, Any]:
-    """The plain nested mapping that :func:`build` makes the same dataclass of."""
+    """Return a dataclass as the plain nested mapping from which :func:`build` builds it."""
     return dataclasses.asdict(config)
+
+
+def default_values(kind: type) -> dict[str, Any]:
+    """Return the defaults of a dataclass as a plain mapping; a required field is ``None``."""
+    values: dict[str, Any] = {}
+    for item in dataclasses.fields(kind):
+        hint = field_types(kind)[item.name]
+        if item.default is not dataclasses.MISSING:
+            values[item.name] = _plain(item.default)
+        elif item.default_factory is not dataclasses.MISSING:
+            values[item.name] = _plain(item.default_factory())
+        elif dataclasses.is_dataclass(hint):
+            values[item.name] = default_values(typing.cast(type, hint))
+        else:
+            values[item.name] = None
+    return values
+
+
+def _plain(default: Any) -> Any:
+    if isinstance(default, Path):
+        return str(default)
+    if isinstance(default, tuple):
+        return list(default)
+    return as_dict(default) if dataclasses.is_dataclass(default) else default
+
+
+def field_types(kind: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields, by name."""
+    return _fields(typing.cast(Hashable, kind))[0]

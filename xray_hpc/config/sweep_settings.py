@@ -32,7 +32,7 @@ class SweepSettings:
 
     cluster: ClusterConfig
     name: str
-    results: Path
+    results: Path = Path("results")
     cache: Path
     wait: bool = False
     dry_run: bool = False

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.config.run_config import AugmentConfig
+from xray_hpc.config.run_config import AugmentConfig, AugmentSettings
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -192,7 +192,7 @@ def epoch_augmentations(
         )
         return transforms[rows], brightness[rows]
 
-    if isinstance(augment.views, str):
+    if augment.views is None:
         return drawn(epoch, augmentation_rows(order))
     views = epoch_views(order, augment.views, epoch)
     transforms, brightness = np.empty((len(order), 8), np.float32), np.empty(len(order), np.float32)
@@ -202,7 +202,7 @@ def epoch_augmentations(
     return transforms, brightness
 
 
-def needs_interpolation(augment: AugmentConfig) -> bool:
+def needs_interpolation(augment: AugmentSettings | AugmentConfig) -> bool:
     """Return whether ``augment`` reads pixels at fractional positions."""
     return any(
         (augment.rotation, augment.shear, augment.zoom, augment.height_shift, augment.width_shift)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from xray_hpc.config.run_config import AugmentConfig, DataConfig
 from xray_hpc.config.schema import build
@@ -54,6 +55,11 @@ def stage_data(
     return folder
 
 
+def build_augmentation(values: Mapping[str, Any]) -> AugmentConfig:
+    """Build the augmentation of an ``augment`` section, leaving out its number of views."""
+    return build(AugmentConfig, {k: v for k, v in values.items() if k != "views"}, "augment")
+
+
 def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[NamedAugmentation]:
     """Return the distinct augmentations of the sweep's runs on the same images as ``run``.
 
@@ -61,14 +67,14 @@ def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[NamedAugmentat
     cannot be read are ignored.
     """
     files = sorted((resource("conf") / "augment").glob("*.yaml"))
-    names = {build(AugmentConfig, read_yaml(file), "augment"): file.stem for file in files}
+    names = {build_augmentation(read_yaml(file)): file.stem for file in files}
     used: dict[NamedAugmentation, None] = {}
     for folder in sorted(path.parent for path in sweep.runs.glob("*/config.yaml")):
         try:
             other = read_frozen_run(RunPaths(folder))
         except UserError:
             continue
-        data, augment = other.config.data, replace(other.config.augment, views="auto")
+        data, augment = other.config.data, replace(other.config.augment, views=None)
         if other.inputs.data == run.inputs.data and replace(data, crop=1.0) == replace(
             run.config.data, crop=1.0
         ):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from xray_hpc.config.run_config import RunConfig
+from xray_hpc.config.run_config import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    RunSettings,
+)
 from xray_hpc.config.schema import as_dict
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.extractor_table import FeatureExtractor, feature_extractor
 from xray_hpc.models.registry import MODELS
@@ -21,8 +27,8 @@ BACKWARD_COST = 2  # of a layer, relative to its forward pass
 READ_COST = 0.005  # of reading the features of an image, relative to a forward pass
 
 
-def resolve_features(config: RunConfig, images: int) -> RunConfig:
-    """Resolve ``auto`` in ``augment.views`` and ``train.features``.
+def resolve_features(settings: RunSettings, model: ModelConfig, images: int) -> RunConfig:
+    """Resolve ``augment.views`` and ``train.features``, and with them the run.
 
     By default a run caches its features if the feature extractor does at least ``MIN_SHARE`` of
     the forward pass and the features take at most ``MAX_BYTES``: vectors in float32, feature maps
@@ -30,44 +36,41 @@ def resolve_features(config: RunConfig, images: int) -> RunConfig:
     Without augmentation there is one view, and without a feature extractor there are no features.
 
     Args:
-        config: the run, its model resolved.
+        settings: the run as the user gave it.
+        model: its model, resolved.
         images: the number of images for training and validation.
 
     Raises:
         ConfigError: ``train.features`` asks for cached features, but the views change every epoch.
     """
-    views, dtype = config.augment.views, config.train.features
-    extractor, unaugmented = feature_extractor(config.model), config.augment.identity
-    per_epoch = views == "per_epoch" and not unaugmented
+    extractor, data = feature_extractor(model), settings.data
+    views, dtype = settings.augment.views, settings.train.features
+    if settings.augment.identity:
+        views = 1
     if extractor is None:
         dtype = "off"
     elif dtype == "auto":
-        dtype = "off" if per_epoch else _default_dtype(extractor, config, images)
-    elif dtype != "off" and per_epoch:
+        dtype = "off" if views == "per_epoch" else _default_dtype(extractor, data, views, images)
+    elif dtype != "off" and views == "per_epoch":
         raise ConfigError(
             f"train.features is {dtype}, but augment.views is per_epoch: features of images that "
             "change every epoch cannot be cached; set augment.views to a number or to auto"
         )
-    if unaugmented:
-        views = 1
-    elif views == "auto":
+    if views == "auto":
         views = "per_epoch" if dtype == "off" else DEFAULT_VIEWS
-    if isinstance(views, int):
-        views = min(views, config.train.epochs)
-    return dataclasses.replace(
-        config,
-        augment=dataclasses.replace(config.augment, views=views),
-        train=dataclasses.replace(config.train, features=dtype),
-    )
+    number = None if views == "per_epoch" else min(views, settings.train.epochs)
+    augment = vars(settings.augment) | {"views": number}
+    train = vars(settings.train) | {"features": dtype}
+    del train["learning_rates"]
+    return RunConfig(data, model, AugmentConfig(**augment), TrainConfig(**train), settings.seed)
 
 
 def _default_dtype(
-    extractor: FeatureExtractor, config: RunConfig, images: int
+    extractor: FeatureExtractor, data: DataConfig, views: int | Literal["auto"], images: int
 ) -> Literal["float32", "float16", "off"]:
-    views = config.augment.views
-    number = 1 if config.augment.identity else DEFAULT_VIEWS if isinstance(views, str) else views
+    number = DEFAULT_VIEWS if views == "auto" else views
     itemsize = 4 if extractor.side == 0 else 2
-    size = itemsize * images * number * extractor.feature_size(config.data.input_size)
+    size = itemsize * images * number * extractor.feature_size(data.input_size)
     if extractor.share < MIN_SHARE or size > MAX_BYTES:
         return "off"
     return "float32" if extractor.side == 0 else "float16"
@@ -82,7 +85,7 @@ def cached_bytes(config: RunConfig, images: int, test_images: int) -> int:
         test_images: the number of test images.
     """
     extractor, views = feature_extractor(config.model), config.augment.views
-    if extractor is None or config.train.features == "off" or isinstance(views, str):
+    if extractor is None or config.train.features == "off" or views is None:
         return 0
     fraction = config.data.validation_fraction
     itemsize = 4 if config.train.features == "float32" else 2
@@ -98,7 +101,7 @@ def group_by_pass(runs: Iterable[FrozenRun]) -> list[list[FrozenRun]]:
     """
     groups: dict[str, list[FrozenRun]] = {}
     for run in runs:
-        if run.config.train.features not in ("auto", "off"):
+        if run.config.train.features != "off":
             groups.setdefault(_pass_key(run), []).append(run)
     return list(groups.values())
 
@@ -138,7 +141,7 @@ def estimate_speedup(runs: Iterable[FrozenRun]) -> float:
         for run in group:
             extractor, views = feature_extractor(run.config.model), run.config.augment.views
             assert extractor is not None
-            assert isinstance(views, int)
+            assert views is not None
             epochs, fraction = run.config.train.epochs, run.config.data.validation_fraction
             head = max(1 - extractor.share, READ_COST)
             head_epoch = (1 - fraction) * (1 + BACKWARD_COST) * head + fraction * head

@@ -95,7 +95,7 @@ def cached_features(
     """
     shape = feature_shape(model, cut)
     views = config.augment.views
-    assert isinstance(views, int)
+    assert views is not None
     rows = {split: len(data.splits[split]) for split in ("train", "validation", "test")}
     batch = replica_batch_size(config.data.input_size)
     arrays = {

@@ -65,7 +65,7 @@ def _print_saving(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
     """Print how many passes over the images ``groups`` of runs take, and the cache's size."""
     runs, cache = list(chain(*groups)), plan.settings.cache
     passes = "one pass" if len(groups) == 1 else f"{len(groups)} passes"
-    counts = sorted({int(run.config.augment.views) for run in runs})
+    counts = sorted({run.config.augment.views or 0 for run in runs})
     views = f" on {', '.join(map(str, counts))} views of each image" if counts != [1] else ""
     facts = [
         f"cached features: {passes} over the images for {format_count(len(runs), 'run')}{views}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
+from xray_hpc.config.run_config import AugmentSettings, DataConfig, ModelConfig, RunSettings
 from xray_hpc.config.schema import build
 from xray_hpc.config.sweep_settings import RUN_KEYS
 from xray_hpc.data.augmentation import needs_interpolation
@@ -16,7 +16,7 @@ from xray_hpc.data.splits import check_folder_split, count_trainable
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.extractor_table import feature_extractor
 from xray_hpc.features.feature_plan import cached_bytes, resolve_features
-from xray_hpc.models.resolve_model import check_model, output_activation, resolve_model
+from xray_hpc.models.resolve_model import check_model, drop_unused_keys, resolve_model
 from xray_hpc.models.weights_files import weights_digests
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
 
@@ -40,19 +40,19 @@ class RunResolver:
                 weights or the images.
             DataError: The images or the weights cannot be read.
         """
-        config = _build(values)
-        model, unused = resolve_model(config.model)
+        settings = _build(values)
+        model_settings, unused = drop_unused_keys(settings.model)
         ignored = [f"model.{key}" for key in unused]
-        data, augment = _normalize_data(config.data), _normalize_augment(config)
+        data, augment = _normalize_data(settings.data), _normalize_augment(settings)
         found = self._survey(data)
         images = count_trainable(found.images, data)
         check_folder_split(data, sum(found.images["validation"]))
-        model = dataclasses.replace(model, output=output_activation(model, found.classes))
-        config = RunConfig(data, model, augment, config.train, config.seed)
-        check_model(config, found.classes)
-        if feature_extractor(model) is None and config.train.features not in ("auto", "off"):
+        model = resolve_model(model_settings, found.classes)
+        check_model(model, data, found.classes)
+        if feature_extractor(model) is None and settings.train.features not in ("auto", "off"):
             ignored.append("train.features")
-        config = resolve_features(config, images)
+        settings = dataclasses.replace(settings, data=data, augment=augment)
+        config = resolve_features(settings, model, images)
         if config.train.batch_size > images:
             raise ConfigError(
                 f"train.batch_size is {config.train.batch_size}, but there are only {images} "
@@ -79,17 +79,16 @@ class RunResolver:
         return self._digests[key]
 
 
-def _build(values: Mapping[str, Any]) -> RunConfig:
+def _build(values: Mapping[str, Any]) -> RunSettings:
     """Build the typed configuration of a run, as the user gave it."""
     content = {key: values[key] for key in RUN_KEYS if key in values}
     for key in RUN_KEYS:
         if not isinstance(content.get(key), Mapping | int):
             raise ConfigError(f"{key} is missing; give it a value")
-    train = {key: value for key, value in content["train"].items() if key != "learning_rates"}
     data = dict(content["data"])
     if data.get("root"):
         data["root"] = str(Path(data["root"]).expanduser().resolve())
-    return build(RunConfig, content | {"data": data, "train": train})
+    return build(RunSettings, content | {"data": data})
 
 
 def _normalize_data(data: DataConfig) -> DataConfig:
@@ -102,11 +101,11 @@ def _normalize_data(data: DataConfig) -> DataConfig:
     return data
 
 
-def _normalize_augment(config: RunConfig) -> AugmentConfig:
+def _normalize_augment(settings: RunSettings) -> AugmentSettings:
     """Do the same for augmentation: a crop of the whole image, an unused fill mode."""
-    augment = config.augment
-    if config.data.input_size == config.data.image_size:
+    augment, data = settings.augment, settings.data
+    if data.input_size == data.image_size:
         augment = dataclasses.replace(augment, crop=False)
     if not needs_interpolation(augment):
-        augment = dataclasses.replace(augment, fill_mode=AugmentConfig.fill_mode)
+        augment = dataclasses.replace(augment, fill_mode=AugmentSettings.fill_mode)
     return augment

@@ -13,7 +13,7 @@ from xray_hpc.config.run_config import ModelConfig, RunConfig
 from xray_hpc.models.custom_layers import GlobalBatchDropout
 from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.models.registry import MODELS
-from xray_hpc.models.resolve_model import check_model, output_activation, resolve_model
+from xray_hpc.models.resolve_model import check_model
 from xray_hpc.models.weights_files import weights_files
 
 
@@ -26,14 +26,17 @@ def build_run_model(
         UserError: the model does not fit the images or the classes, or a weights file is missing
             or wrong.
     """
-    check_model(config, classes)
+    check_model(config.model, config.data, classes)
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.train.precision)
-    model, _ = resolve_model(config.model)
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         return build_model(
-            model, config.data.input_shape, classes, weights_files(model), replicas=replicas
+            config.model,
+            config.data.input_shape,
+            classes,
+            weights_files(config.model),
+            replicas=replicas,
         )
 
 
@@ -59,14 +62,13 @@ def build_model(
 
     Returns:
         A model from raw pixels ``[N, H, W, C]`` in 0..255 to float32 probabilities: ``[N, 1]`` of
-        the second of two classes if ``output_activation`` is sigmoid, else ``[N, classes]``.
+        the second of two classes if ``config.output`` is sigmoid, else ``[N, classes]``.
     """
     dropout = layers.Dropout if replicas == 1 else GlobalBatchDropout
     inputs = layers.Input(input_shape, name="image")
     features = MODELS[config.name].load_builder()(config, inputs, weights or {}, dropout)
-    activation = output_activation(config, classes)
-    units = 1 if activation == "sigmoid" else classes
-    output_layer = layers.Dense(units, activation=activation, dtype="float32", name="score")
+    units = 1 if config.output == "sigmoid" else classes
+    output_layer = layers.Dense(units, activation=config.output, dtype="float32", name="score")
     model = keras.Model(inputs, output_layer(features), name=config.name)
     for layer in flat_layers(model):
         if isinstance(layer, layers.BatchNormalization):

@@ -19,8 +19,8 @@ def preprocess(
 ) -> keras.KerasTensor:
     """Scale raw pixels ``[N, H, W, C]`` in 0..255 as ``config.preprocessing`` says.
 
-    With a ``backbone``, ``auto`` is the scaling that its weights were trained on, and the channels
-    are converted to the number that it takes. The layers have the backbone's name as a prefix.
+    With a ``backbone``, the scaling ``backbone`` is that of its pretraining, and the channels are
+    converted to the number that it takes. The layers have the backbone's name as a prefix.
     """
     prefix = ""
     scaling: str = config.preprocessing
@@ -28,8 +28,8 @@ def preprocess(
         prefix = f"{backbone}_"
         spec = BACKBONES[backbone]
         x = _convert_channels(x, spec.channels, prefix)
-        scaling = spec.scaling if scaling == "auto" else scaling
-    return scale(x, "unit" if scaling == "auto" else scaling, f"{prefix}preprocessing")
+        scaling = spec.scaling if scaling == "backbone" else scaling
+    return scale(x, scaling, f"{prefix}preprocessing")
 
 
 def scale(x: keras.KerasTensor, scaling: str, name: str = "preprocessing") -> keras.KerasTensor:

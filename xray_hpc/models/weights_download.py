@@ -12,7 +12,7 @@ import http.client
 import urllib.request
 from pathlib import Path
 
-from xray_hpc.config.run_config import ModelConfig
+from xray_hpc.config.run_config import ModelSettings
 from xray_hpc.errors import DataError
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.models.resolve_model import check_backbones
@@ -31,7 +31,7 @@ def weights_url(backbone: str) -> str:
     return f"{BASE}/{folder}/{BACKBONES[backbone].file}"
 
 
-def download_weights(config: ModelConfig) -> None:
+def download_weights(config: ModelSettings) -> None:
     """Download the ImageNet weights of the model's backbones that are not in Keras's folder yet.
 
     A file appears whole or not at all.

@@ -22,6 +22,7 @@ IGNORED_OVERRIDES = ("cluster", "results", "cache", "name", "hydra", "sweep", "m
 # such as an experiment or a data set (which brings a scale), may set any key.
 OWN_SECTION_ONLY = ("augment", "train", "seed")
 SHORT_NAMES = {LEARNING_RATE: "lr"}
+VIEWS = "augment.views"  # null in config.yaml: new views in each epoch
 FEATURES = "train.features"  # resolved from the model; changes no result that is shown
 
 
@@ -63,6 +64,8 @@ def config_value(run: RunResult, key: str) -> Any:
     its planned overrides.
     """
     value, override = run.config.get(key), run.overrides.get(key)
+    if key == VIEWS and key in run.config and value is None:
+        return "per_epoch"
     if value is not None or (key in run.config and override != "null"):
         return value
     return override

@@ -27,7 +27,7 @@ def draw_augmentation_preview(dataset: Dataset, config: RunConfig) -> Figure:
     augmentation that they would get.
     """
     views = config.augment.views
-    epochs = config.train.epochs if isinstance(views, str) else min(views, config.train.epochs)
+    epochs = config.train.epochs if views is None else min(views, config.train.epochs)
     rows, train = sample_rows(dataset), dataset.splits["train"]
     originals = dataset.images[train[rows]]
     size, input_size = config.data.image_size, config.data.input_size
@@ -41,6 +41,6 @@ def draw_augmentation_preview(dataset: Dataset, config: RunConfig) -> Figure:
         )
         columns.append(ImageColumn(name, (), list(images)))
     note = ", ".join(describe_augmentation(config.augment))
-    if isinstance(views, int):
+    if views is not None:
         note += f", {views} views in turn" if views > 1 else ", one view"
     return image_grid("Augmented training images", note, class_names_of(dataset, rows), columns)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from xray_hpc.config.run_config import TrainConfig
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.errors import TrainingDivergedError
 from xray_hpc.metrics import Floats, split_metrics
 from xray_hpc.records.atomic_files import write_csv

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from xray_hpc.config.run_config import CheckpointConfig
+from xray_hpc.config.train_config import CheckpointConfig
 from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.training import signals
 from xray_hpc.training.callbacks import BestWeights, Logs

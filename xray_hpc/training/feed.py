@@ -23,7 +23,6 @@ from xray_hpc.data.input_pipeline import (
 )
 from xray_hpc.data.tf_callbacks import callback_guard
 from xray_hpc.features.feature_store import FeatureArrays
-from xray_hpc.models.resolve_model import output_activation
 
 
 class Feed(Protocol):
@@ -55,7 +54,7 @@ class ImageFeed:
             data.images,
             data.labels,
             data.splits["train"],
-            targets=output_activation(config.model, len(data.classes)),
+            targets=config.model.output,
             classes=len(data.classes),
             batch_size=config.train.batch_size,
             input_size=config.data.input_size,
@@ -91,9 +90,9 @@ class FeatureFeed:
 
     def training(self, epochs: range, first_step: int = 0) -> tf.data.Dataset:
         config, views, classes = self.config, self.config.augment.views, len(self.data.classes)
-        assert isinstance(views, int)
+        assert views is not None
         labels = self.data.labels[self.data.splits["train"]]
-        targets = encode_targets(labels, output_activation(config.model, classes), classes)
+        targets = encode_targets(labels, config.model.output, classes)
         weights = sample_weights(labels)
         weighted = config.train.balance == "class_weights"
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from xray_hpc.config.run_config import RunConfig, TrainConfig
+from xray_hpc.config.run_config import RunConfig
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import ConfigError
 from xray_hpc.records.paths import RunPaths

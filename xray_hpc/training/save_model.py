@@ -19,7 +19,6 @@ from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.models.model_card import ZIP_EPOCH, ModelCard, add_card
 from xray_hpc.models.model_diagram import draw_model
 from xray_hpc.models.model_summary import model_summary
-from xray_hpc.models.resolve_model import resolve_model
 from xray_hpc.records.atomic_files import atomic_write, write_text
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training import run_figures
@@ -67,7 +66,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 def build_plain_model(config: RunConfig, classes: int) -> keras.Model:
     """Return the run's model in plain Keras layers, with random weights."""
-    return build_model(resolve_model(config.model)[0], config.data.input_shape, classes)
+    return build_model(config.model, config.data.input_shape, classes)
 
 
 def export_model(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from xray_hpc.config.run_config import RunConfig, TrainConfig
+from xray_hpc.config.run_config import RunConfig
+from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.features.feature_store import cached_features, load_or_compute
 from xray_hpc.features.model_cut import find_cut, trainable_head
 from xray_hpc.metrics import Floats, probabilities
 from xray_hpc.models.build_model import build_run_model
-from xray_hpc.models.resolve_model import output_activation
 from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed
 from xray_hpc.training.predictor import Predictor
 from xray_hpc.training.strategy import gpu_names
@@ -73,7 +73,7 @@ def make_training_model(
     with strategy.scope():  # a second Model object, so that the saved one is not compiled
         trained = keras.Model(model.input, model.output, name=model.name)
     feed: Feed = ImageFeed(config, data)
-    if config.train.features not in ("auto", "off") and isinstance(config.augment.views, int):
+    if config.train.features != "off":
         cut = find_cut(model)
         assert cut is not None, "the plan uses cached features only where a model has a cut"
         with strategy.scope():
@@ -91,7 +91,7 @@ def _compile(model: keras.Model, config: RunConfig, classes: int) -> None:
 
     Image weights, where there are any, apply to the loss and not to the accuracy.
     """
-    if output_activation(config.model, classes) == "sigmoid":
+    if config.model.output == "sigmoid":
         loss, accuracy = "binary_crossentropy", keras.metrics.BinaryAccuracy(name="accuracy")
     else:
         loss = "categorical_crossentropy"

@@ -39,8 +39,12 @@ def test_check_refuses_too_little_space(check: Check, disk: Callable[..., None])
     ("model", "parallel", "room"),
     [
         # Weights of 0.233 GB: eight times while a run trains, then once.
-        (ModelConfig("ft", "resnet152v2", weights="none"), None, "18.9 GB"),
-        (ModelConfig("ft", "resnet152v2", weights="none"), 2, "5.8 GB"),
+        (
+            ModelConfig("ft", "resnet152v2", weights="none", preprocessing="backbone"),
+            None,
+            "18.9 GB",
+        ),
+        (ModelConfig("ft", "resnet152v2", weights="none", preprocessing="backbone"), 2, "5.8 GB"),
         (ModelConfig("vgg"), None, "1.8 GB"),
         (ModelConfig("vgg"), 1, "540.0 MB"),
     ],

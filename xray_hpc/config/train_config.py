@@ -1,0 +1,141 @@
+"""The training section of a run's configuration."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from xray_hpc.config.schema import check
+
+Monitor = Literal["val_loss", "val_accuracy", "val_auc"]
+
+
+@dataclass(frozen=True)
+class EarlyStoppingConfig:
+    """Settings of ``keras.callbacks.EarlyStopping``; null: always train all epochs.
+
+    Attributes:
+        monitor: Metric that must improve.
+        patience (epochs): Epochs without an improvement before training stops.
+        min_delta: Smallest change that counts as an improvement.
+    """
+
+    monitor: Monitor = "val_loss"
+    patience: int = 5
+    min_delta: float = 1e-7
+
+    def __post_init__(self) -> None:
+        check(self.patience >= 0, "train.early_stopping.patience", self.patience, "be 0 or more")
+        check(self.min_delta >= 0, "train.early_stopping.min_delta", self.min_delta, "be 0 or more")
+
+
+@dataclass(frozen=True)
+class ReduceLROnPlateauConfig:
+    """Settings of ``keras.callbacks.ReduceLROnPlateau``; null: keep the learning rate.
+
+    Attributes:
+        monitor: Metric that must improve.
+        factor: Factor by which the learning rate is multiplied.
+        patience (epochs): Epochs without an improvement before the learning rate is reduced.
+        min_delta: Smallest change that counts as an improvement.
+        cooldown (epochs): Epochs after a reduction in which none is counted.
+        min_lr: Lower bound of the learning rate.
+    """
+
+    monitor: Monitor = "val_loss"
+    factor: float = 0.2
+    patience: int = 2
+    min_delta: float = 1e-7
+    cooldown: int = 0
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(0 < self.factor < 1, "train.reduce_lr.factor", self.factor, "lie between 0 and 1")
+        for key in ("patience", "min_delta", "cooldown", "min_lr"):
+            value = getattr(self, key)
+            check(value >= 0, f"train.reduce_lr.{key}", value, "be 0 or more")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When training writes a checkpoint: by steps or by time, whichever comes first.
+
+    Checkpoints do not change the result and are not part of a run's identity. One is also written
+    on a signal and after the last epoch.
+
+    Attributes:
+        steps (batches): Batches between two checkpoints; unset: by time only.
+        seconds (s): Time between two checkpoints; null: by steps only.
+    """
+
+    steps: int | None = None
+    seconds: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        if self.steps is not None:
+            check(self.steps >= 1, "train.checkpoint.steps", self.steps, "be 1 or more, or null")
+        if self.seconds is not None:
+            must = "be 0 or more, or null"
+            check(self.seconds >= 0, "train.checkpoint.seconds", self.seconds, must)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TrainKeys:
+    """The training.
+
+    Attributes:
+        epochs (epochs): Most epochs to train.
+        batch_size (images): Global batch, over all GPUs.
+        learning_rate: Initial learning rate; unset: the model's entry in ``learning_rates``.
+        optimizer: Keras optimizer.
+        precision: Keras dtype policy; the mixed ones compute in 16 bits and keep weights and
+            output in float32.
+        balance: What to do about classes of different size: ``class_weights`` weighs an image by
+            N / (classes x images of its class) in the loss; ``sampling`` draws every class equally
+            often.
+        keep: Metric that selects the epoch whose weights are kept; ``last``: the last epoch.
+        save_best: Also write the best weights so far to ``checkpoints/``.
+        early_stopping: When to stop early; null: never.
+        reduce_lr: When to reduce the learning rate; null: never.
+        checkpoint: When to write a checkpoint.
+    """
+
+    epochs: int = 50
+    batch_size: int = 32
+    learning_rate: float
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    balance: Literal["none", "class_weights", "sampling"] = "none"
+    keep: Literal["val_loss", "val_accuracy", "val_auc", "last"] = "val_loss"
+    save_best: bool = False
+    early_stopping: EarlyStoppingConfig | None = field(default_factory=EarlyStoppingConfig)
+    reduce_lr: ReduceLROnPlateauConfig | None = field(default_factory=ReduceLROnPlateauConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, "train.epochs", self.epochs, "be 1 or more")
+        check(self.batch_size >= 1, "train.batch_size", self.batch_size, "be 1 or more")
+        rate = self.learning_rate
+        check(rate > 0 and math.isfinite(rate), "train.learning_rate", rate, "be more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(_TrainKeys):
+    """The training, as the user gives it.
+
+    Attributes:
+        learning_rates: Learning rate of each model, used where ``learning_rate`` is unset.
+        features: Whether the outputs of the frozen layers are computed once and cached, and as
+            which type: ``float32``, ``float16``, ``off``; ``auto``: if that saves half of the work.
+    """
+
+    learning_rates: dict[str, Any] = field(default_factory=dict)
+    features: Literal["auto", "float32", "float16", "off"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(_TrainKeys):
+    """The training, resolved."""
+
+    features: Literal["float32", "float16", "off"] = "off"

@@ -70,8 +70,9 @@ def start_paused_cluster(folder: Path, *, array_size: int = ARRAY_SIZE) -> Itera
     Raises:
         SkippedError: it needs programs or rights that are not there.
     """
-    from tests.slurm.cluster import Cluster, ClusterError, missing_programs
-    from tests.slurm.configuration import Size
+    from tests.slurm.cluster import Cluster, missing_programs
+    from tests.slurm.config_files import Size
+    from tests.slurm.daemons import ClusterError
 
     if missing := missing_programs():
         raise SkippedError(f"not installed: {', '.join(missing)}")

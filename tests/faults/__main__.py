@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.faults.injection import FaultResult, inject
 from tests.faults.registry import FAULTS
-from tests.slurm.configuration import slurm_version
+from tests.slurm.config_files import slurm_version
 
 FOLDER = Path(__file__).parent
 

@@ -40,7 +40,7 @@ def node_lost(sweep: FaultSweep) -> None:
     sweep.launch_and_train()
     for node in training_nodes(sweep):
         sweep.cluster.kill_node(node)
-        sweep.cluster.down(node)
+        sweep.cluster.set_down(node)
 
 
 @fault(
@@ -50,7 +50,7 @@ def node_lost(sweep: FaultSweep) -> None:
 def node_set_down(sweep: FaultSweep) -> None:
     sweep.launch_and_train()
     for node in training_nodes(sweep):
-        sweep.cluster.down(node)
+        sweep.cluster.set_down(node)
 
 
 @fault(method="slurmctld is stopped for 5 s while runs train")

@@ -17,8 +17,8 @@ from tests.faults.audit import Audit
 from tests.faults.fake_training import MODEL, FakeTraining
 from tests.slurm.client import Slurm
 from tests.slurm.cluster import Cluster
-from tests.slurm.configuration import Size
-from tests.slurm.launching import Launcher
+from tests.slurm.config_files import Size
+from tests.slurm.launcher import Launcher
 from tests.slurm.processes import commands
 from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.frozen_run import read_frozen_run

@@ -10,8 +10,8 @@ import pytest
 
 from tests.faults.injection import FaultResult, inject
 from tests.faults.registry import FAULTS
-from tests.slurm.client import without
-from tests.slurm.cluster import installing, missing_programs
+from tests.slurm.client import skip_or_fail
+from tests.slurm.cluster import install_hint, missing_programs
 
 QUICK = (
     "training_killed",
@@ -32,9 +32,9 @@ PARALLEL = 6
 @pytest.fixture(scope="module")
 def results() -> Mapping[str, FaultResult]:
     if os.geteuid() != 0:
-        without("only root can start a cluster for each fault")
+        skip_or_fail("only root can start a cluster for each fault")
     if missing := missing_programs():
-        without(f"not installed: {', '.join(missing)} ({installing()})")
+        skip_or_fail(f"not installed: {', '.join(missing)} ({install_hint()})")
     with ThreadPoolExecutor(PARALLEL) as pool:
         return dict(zip(QUICK, pool.map(lambda name: inject(FAULTS[name], 1), QUICK), strict=True))
 

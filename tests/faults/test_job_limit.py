@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.fault_sweep import FaultSweep, throwaway_cluster
-from tests.slurm.client import without
-from tests.slurm.cluster import installing, missing_programs
+from tests.slurm.client import skip_or_fail
+from tests.slurm.cluster import install_hint, missing_programs
 from xray_hpc.records import ledger
 from xray_hpc.records.run_record import Status
 
@@ -21,9 +21,9 @@ RUNS = 45
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultSweep]:
     """45 runs, launched once, after the end of all their jobs."""
     if os.geteuid() != 0:
-        without("only root can start a cluster with accounting")
+        skip_or_fail("only root can start a cluster with accounting")
     if missing := missing_programs(accounting_too=True):
-        without(f"not installed: {', '.join(missing)} ({installing(accounting_too=True)})")
+        skip_or_fail(f"not installed: {', '.join(missing)} ({install_hint(accounting_too=True)})")
     folder = tmp_path_factory.mktemp("limit")
     overrides = ("cluster.account=few", "cluster.qos=few")
     with throwaway_cluster(accounting=True) as slurm:

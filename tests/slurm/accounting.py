@@ -1,8 +1,7 @@
-"""Accounting for the throw-away cluster: a MariaDB and a slurmdbd of its own, and who may do what.
+"""Accounting for the throw-away cluster: MariaDB, slurmdbd, accounts and QOS.
 
-Whoever submits uses the account ``lab``, without limits. The account ``few`` and the QOS ``few``
-take no more than ``SUBMIT_LIMIT`` of a user's jobs at a time; a QOS or an account that does not
-exist is refused.
+The default account ``lab`` has no limits. The account ``few`` and the QOS ``few`` each accept at
+most ``SUBMIT_LIMIT`` jobs of a user at once. Slurm refuses unknown accounts and QOS.
 """
 
 from __future__ import annotations
@@ -16,28 +15,28 @@ SUBMIT_LIMIT = 20
 
 
 def start(daemons: Daemons, cluster: str) -> None:
-    """Bring up the database and slurmdbd, and enter the cluster, the accounts and the QOS.
+    """Start the database and slurmdbd, and add the cluster, the accounts and the QOS.
 
-    munge must answer, and slurm.conf and slurmdbd.conf must be there.
+    Requires a running munged, slurm.conf and slurmdbd.conf.
     """
     _start_database(daemons)
     daemons.start("slurmdbd")
-    say = ("sacctmgr", "--immediate", "--quiet")
-    asked = ("sacctmgr", "--noheader", "show", "cluster")
-    daemons.until(lambda: daemons.ask(*asked).returncode == 0, 30, "slurmdbd to answer")
+    sacctmgr = ("sacctmgr", "--immediate", "--quiet")
+    query = ("sacctmgr", "--noheader", "show", "cluster")
+    daemons.wait_until(lambda: daemons.run(*query).returncode == 0, 30, "slurmdbd to answer")
     user = getpass.getuser()
-    daemons.tell(*say, "add", "cluster", cluster)
-    daemons.tell(*say, "add", "qos", "few", f"MaxSubmitJobsPerUser={SUBMIT_LIMIT}")
-    daemons.tell(*say, "add", "account", "lab,few", "DefaultQOS=normal", "QOS=normal,few")
-    daemons.tell(*say, "add", "user", user, "account=lab,few", "DefaultAccount=lab")
+    daemons.check_run(*sacctmgr, "add", "cluster", cluster)
+    daemons.check_run(*sacctmgr, "add", "qos", "few", f"MaxSubmitJobsPerUser={SUBMIT_LIMIT}")
+    daemons.check_run(*sacctmgr, "add", "account", "lab,few", "DefaultQOS=normal", "QOS=normal,few")
+    daemons.check_run(*sacctmgr, "add", "user", user, "account=lab,few", "DefaultAccount=lab")
     limit = f"MaxSubmitJobs={SUBMIT_LIMIT}"
-    daemons.tell(*say, "modify", "user", user, "where", "account=few", "set", limit)
+    daemons.check_run(*sacctmgr, "modify", "user", user, "where", "account=few", "set", limit)
 
 
 def _start_database(daemons: Daemons) -> None:
     folder = daemons.folder
-    data, listening = folder / "mysql", folder / "mysql.socket"
-    daemons.tell(
+    data, socket = folder / "mysql", folder / "mysql.socket"
+    daemons.check_run(
         "mariadb-install-db",
         "--no-defaults",
         f"--user={getpass.getuser()}",
@@ -51,11 +50,11 @@ def _start_database(daemons: Daemons) -> None:
         "--no-defaults",
         f"--user={getpass.getuser()}",
         f"--datadir={data}",
-        f"--socket={listening}",
+        f"--socket={socket}",
         "--skip-networking",
-        # Nothing of it needs to outlive the cluster, so that no write waits for the disk.
+        # The data need not survive the cluster: do not wait for the disk.
         "--innodb-flush-log-at-trx-commit=0",
         "--innodb-lock-wait-timeout=900",
     )
-    ping = ("mariadb-admin", "--no-defaults", f"--socket={listening}", "ping")
-    daemons.until(lambda: daemons.ask(*ping).returncode == 0, 30, "MariaDB to answer")
+    ping = ("mariadb-admin", "--no-defaults", f"--socket={socket}", "ping")
+    daemons.wait_until(lambda: daemons.run(*ping).returncode == 0, 30, "MariaDB to answer")

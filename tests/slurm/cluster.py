@@ -1,20 +1,20 @@
-"""A throw-away Slurm cluster on this one machine, for the tests.
+"""A throw-away Slurm cluster on this machine, for the tests.
 
-Three virtual nodes (one slurmd each) with 8 CPUs and 2 pretend GPUs each, a slurmctld and a munged,
-all from Debian's packages (see install.sh) and all under one folder of their own in /run. A site's
-/etc/slurm, munge key and running daemons are neither read nor touched. It needs root. With
-accounting there are a slurmdbd and a MariaDB too (see accounting.py).
+It has three virtual nodes (one slurmd each) with 8 CPUs and 2 fake GPUs each, a slurmctld and a
+munged, from Debian's packages (see install.sh), in a folder of their own in /run. It does not use a
+site's /etc/slurm, munge key or daemons. It requires root. With accounting there are a slurmdbd and
+a MariaDB too (see accounting.py).
 
-Tests use it through the fixtures of conftest.py. By hand:
+Tests use it through the fixtures of conftest.py. From a shell:
 
-    python -m tests.slurm.cluster start     # prints the line that makes sbatch and srun use it
+    python -m tests.slurm.cluster start     # prints the variable that sbatch and srun need
     python -m tests.slurm.cluster start accounting
     python -m tests.slurm.cluster status
     python -m tests.slurm.cluster stop
 
-Several clusters can live side by side (two test sessions at once): each has a slot, and the slot
-gives the folder, the ports and the names of the nodes. A lock on the slot lasts as long as the
-session that took it, so what is found in a slot without a holder is a leftover and is removed.
+Several clusters can run at once, for parallel test sessions: each has a slot, which determines its
+folder, ports and node names. A session holds a lock on its slot; whatever is in a slot without a
+lock is left over from a killed session and is removed.
 """
 
 from __future__ import annotations
@@ -29,30 +29,32 @@ import sys
 import time
 from pathlib import Path
 
-from tests.slurm import accounting, configuration
-from tests.slurm.configuration import Size, search_path
+from tests.slurm import accounting, config_files
+from tests.slurm.config_files import Size, search_path
 from tests.slurm.daemons import ClusterError, Daemons
 from tests.slurm.processes import job_processes, kill_and_wait, remove_cgroups
 
 ROOT = Path("/run/xray-hpc-slurm")
 PROGRAMS = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
-HAND_SLOT = 9
+MANUAL_SLOT = 9
 THREE_NODES = Size()
-# Ten ports a slot: one a node, slurmctld's and slurmdbd's.
-MOST_NODES = 8
-TEST_SLOTS = [slot for slot in range(16) if slot != HAND_SLOT]
+# A slot has ten ports: one per node, slurmctld's and slurmdbd's.
+MAX_NODES = 8
+TEST_SLOTS = [slot for slot in range(16) if slot != MANUAL_SLOT]
 
 
 class Cluster:
     """The cluster of one slot.
 
-    ``folder`` holds everything it writes; ``conf`` is what ``SLURM_CONF`` must name for Slurm's
-    commands to speak to it; ``nodes`` are the names of its nodes.
+    Attributes:
+        folder: everything that the cluster writes.
+        conf: the value of ``SLURM_CONF`` for Slurm's commands.
+        nodes: the names of its nodes.
     """
 
     def __init__(self, slot: int, size: Size = THREE_NODES, *, accounting: bool = False) -> None:
-        if not 0 < size.nodes <= MOST_NODES:
-            raise ClusterError(f"{size.nodes} nodes; a slot has ports for 1 to {MOST_NODES}")
+        if not 0 < size.nodes <= MAX_NODES:
+            raise ClusterError(f"{size.nodes} nodes; a slot has ports for 1 to {MAX_NODES}")
         self.slot = slot
         self.size = size
         self.accounting = accounting
@@ -64,65 +66,65 @@ class Cluster:
 
     @classmethod
     def claim(cls, size: Size = THREE_NODES, *, accounting: bool = False) -> Cluster:
-        """The cluster of the first slot that nobody holds; clears what dead sessions left.
+        """Return the cluster of the first free slot; remove what killed sessions left.
 
         Raises:
-            ClusterError: every slot is held.
+            ClusterError: no slot is free.
         """
-        mine: Cluster | None = None
+        claimed: Cluster | None = None
         for slot in TEST_SLOTS:
             cluster = cls(slot, size, accounting=accounting)
-            if not cluster._take():
+            if not cluster._lock_slot():
                 continue
             cluster._clear()
-            if mine is None:
-                mine = cluster
+            if claimed is None:
+                claimed = cluster
             else:
                 cluster._release()
-        if mine is None:
+        if claimed is None:
             raise ClusterError(f"{len(TEST_SLOTS)} test clusters run on this machine already")
-        return mine
+        return claimed
 
     @property
     def running(self) -> bool:
         return self._daemons.pid("slurmctld") is not None
 
     def start(self) -> None:
-        """Bring the cluster up and wait until every node is idle.
+        """Start the cluster and wait until every node is idle.
 
         Raises:
-            ClusterError: a daemon did not come up; the message ends with its log.
+            ClusterError: a daemon did not start; the message ends with its log.
         """
         if os.geteuid() != 0:
-            raise ClusterError("a Slurm cluster of its own needs root")
+            raise ClusterError("only root can start a Slurm cluster")
         missing = missing_programs(self.accounting)
         if missing:
             raise ClusterError(
-                f"not installed: {', '.join(missing)} ({installing(self.accounting)})"
+                f"not installed: {', '.join(missing)} ({install_hint(self.accounting)})"
             )
         self._clear()
         try:
-            self._write()
+            self._write_files()
             if self._lock is not None:
-                self._watch()
+                self._start_reaper()
             self._start_daemons()
         except BaseException:
             self._clear()
             raise
 
     def stop(self) -> None:
-        """End the daemons and every job, and remove the folder. Safe to call at any time."""
+        """Kill the daemons and every job, and remove the folder. Safe to call at any time."""
         self._clear()
         self._release()
 
     def nodes_idle(self) -> bool:
-        done = self._daemons.ask("sinfo", "-h", "-N", "-o", "%N %T")
+        done = self._daemons.run("sinfo", "-h", "-N", "-o", "%N %T")
         states = dict(line.split() for line in done.stdout.splitlines())
         return done.returncode == 0 and {states.get(node) for node in self.nodes} == {"idle"}
 
     # Starting
 
-    def _write(self) -> None:
+    def _write_files(self) -> None:
         for name in ("state", "log", "gpu", *(f"spool/{node}" for node in self.nodes)):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "munge").mkdir(mode=0o755)
@@ -130,15 +132,17 @@ class Cluster:
         key.touch(mode=0o400)
         key.write_bytes(os.urandom(128))
         for index in range(self.size.gpus):
-            # Slurm hands out a GPU only if it is a device. 195 is the number of NVIDIA's driver;
-            # where that is not loaded, opening the file fails, as it should for a pretence.
+            # Slurm requires a GPU's file to be a device. 195 is the number of NVIDIA's driver;
+            # without that driver, opening the file fails, as it should for a fake GPU.
             device = os.makedev(195, index)
             os.mknod(self.folder / "gpu" / f"gpu{index}", stat.S_IFCHR | 0o666, device)
         port = 17_000 + 10 * self.slot
-        configuration.write(self.folder, self.slot, port, self.size, accounting=self.accounting)
+        config_files.write_config(
+            self.folder, self.slot, port, self.size, accounting=self.accounting
+        )
 
-    def _watch(self) -> None:
-        """Start the process that removes the cluster if this one is killed before it can."""
+    def _start_reaper(self) -> None:
+        """Start a process that removes the cluster if this one is killed."""
         path = f"PYTHONPATH={Path(__file__).parents[2]}"
         command = ("env", path, sys.executable, "-m", "tests.slurm.cluster", "reap")
         self._daemons.spawn("reaper", *command, str(self.folder))
@@ -153,71 +157,71 @@ class Cluster:
             f"--log-file={self.folder}/log/munged.log",
             f"--seed-file={munge}/seed",
         )
-        ask_munge = ("munge", "-n", f"--socket={munge}/socket")
-        self._daemons.until(
-            lambda: self._daemons.ask(*ask_munge).returncode == 0, 10, "munge to answer"
+        munge_works = ("munge", "-n", f"--socket={munge}/socket")
+        self._daemons.wait_until(
+            lambda: self._daemons.run(*munge_works).returncode == 0, 10, "munge to answer"
         )
         if self.accounting:
             accounting.start(self._daemons, f"test{self.slot}")
         self._daemons.start("slurmctld", "-c", "-f", str(self.conf))
         for node in self.nodes:
             self.start_node(node)
-        self._daemons.until(self.nodes_idle, 30, "all nodes to be idle")
+        self._daemons.wait_until(self.nodes_idle, 30, "all nodes to be idle")
 
     # Faults
 
     def kill_node(self, node: str) -> None:
-        """``kill -9`` the node's slurmd; its jobs live on. Slurm calls it down after some 25 s."""
+        """``kill -9`` the node's slurmd; its jobs survive. Slurm marks it down after about 25 s."""
         self._daemons.kill(f"slurmd-{node}")
 
     def start_node(self, node: str) -> None:
-        """Start the node's slurmd; a node that was down is up again by that."""
+        """Start the node's slurmd, which also brings a node up that was down."""
         self._daemons.start("slurmd", "-f", str(self.conf), "-N", node)
 
-    def down(self, node: str) -> None:
-        """A node failure at once: its jobs are requeued, though what they run may live on."""
+    def set_down(self, node: str) -> None:
+        """Fail a node immediately: Slurm requeues its jobs, whose processes may survive."""
         update = ("scontrol", "update", f"nodename={node}", "reason=test")
-        self._daemons.tell(*update, "state=down")
-        # A living slurmd would bring the node up again by itself.
-        self._daemons.tell(*update, "state=drain")
+        self._daemons.check_run(*update, "state=down")
+        # A running slurmd would bring the node up again.
+        self._daemons.check_run(*update, "state=drain")
 
     def resume(self, node: str) -> None:
-        """Take a node that was set down back."""
-        self._daemons.tell("scontrol", "update", f"nodename={node}", "state=resume")
+        """Bring a node up again that was set down."""
+        self._daemons.check_run("scontrol", "update", f"nodename={node}", "state=resume")
 
     def restore(self, node: str) -> None:
-        """Put right what a test did to a node, if it did anything."""
+        """Undo what a test did to a node."""
         if self._daemons.pid(f"slurmd-{node}") is None:
             self.start_node(node)
-        self._daemons.ask("scontrol", "update", f"nodename={node}", "state=resume")
+        self._daemons.run("scontrol", "update", f"nodename={node}", "state=resume")
 
     def stop_controller(self, number: int = signal.SIGTERM) -> None:
-        """End slurmctld; with SIGKILL it forgets what was said to it in the last seconds."""
+        """Stop slurmctld; with SIGKILL it loses the commands of the last seconds."""
         self._daemons.kill("slurmctld", number)
 
     def start_controller(self) -> None:
-        """Start slurmctld with what it wrote down, and wait until it answers."""
+        """Start slurmctld with its saved state, and wait until it answers."""
         self._daemons.start("slurmctld", "-f", str(self.conf))
-        answers = ("scontrol", "ping")
-        self._daemons.until(
-            lambda: "is UP" in self._daemons.ask(*answers).stdout, 30, "slurmctld to answer"
+        ping = ("scontrol", "ping")
+        self._daemons.wait_until(
+            lambda: "is UP" in self._daemons.run(*ping).stdout, 30, "slurmctld to answer"
         )
 
     # Stopping
 
     def _clear(self) -> None:
-        """Kill outright: nothing of a throw-away cluster is worth the seconds of a clean end."""
+        """Kill all processes and remove the folder; a clean shutdown would take seconds."""
         if not self.folder.exists():
             return
         self._daemons.kill_all()
-        # The daemons are gone, so no new job process appears while these are collected.
+        # Without daemons, no new job process appears while these are listed.
         kill_and_wait(job_processes(self.conf, self.nodes))
         remove_cgroups(self.nodes)
         shutil.rmtree(self.folder)
 
     # The lock of a slot
 
-    def _take(self, wait: bool = False) -> bool:
+    def _lock_slot(self, wait: bool = False) -> bool:
         ROOT.mkdir(mode=0o755, exist_ok=True)
         lock = os.open(ROOT / f"{self.slot}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -235,17 +239,18 @@ class Cluster:
 
 
 def missing_programs(accounting_too: bool = False) -> list[str]:
-    """Those of the programs that a cluster needs that are not installed."""
+    """Return the required programs that are not installed."""
     programs = (*PROGRAMS, *accounting.PROGRAMS) if accounting_too else PROGRAMS
     return [name for name in programs if shutil.which(name, path=search_path()) is None]
 
 
-def installing(accounting_too: bool = False) -> str:
-    """What to do about programs that are missing."""
+def install_hint(accounting_too: bool = False) -> str:
+    """Return how to install missing programs."""
     return f"run tests/slurm/install.sh{' accounting' if accounting_too else ''}"
 
 
-def start_by_hand(cluster: Cluster) -> int:
+def start_from_shell(cluster: Cluster) -> int:
+    """Start the cluster and print how to use it; return the exit code."""
     begin = time.monotonic()
     try:
         cluster.start()
@@ -259,7 +264,8 @@ def start_by_hand(cluster: Cluster) -> int:
 
 
 def show_running() -> None:
-    running = [found for slot in (*TEST_SLOTS, HAND_SLOT) if (found := Cluster(slot)).running]
+    """Print the nodes of all running test clusters."""
+    running = [found for slot in (*TEST_SLOTS, MANUAL_SLOT) if (found := Cluster(slot)).running]
     for found in running:
         environment = os.environ | {"SLURM_CONF": str(found.conf)}
         shown = subprocess.run(
@@ -273,17 +279,17 @@ def show_running() -> None:
 def main(arguments: list[str]) -> int:
     match arguments:
         case ["start"]:
-            return start_by_hand(Cluster(HAND_SLOT))
+            return start_from_shell(Cluster(MANUAL_SLOT))
         case ["start", "accounting"]:
-            return start_by_hand(Cluster(HAND_SLOT, accounting=True))
+            return start_from_shell(Cluster(MANUAL_SLOT, accounting=True))
         case ["stop"]:
-            Cluster(HAND_SLOT).stop()
+            Cluster(MANUAL_SLOT).stop()
         case ["status"]:
             show_running()
         case ["reap", folder]:
-            watched = Cluster(int(Path(folder).name))
-            watched._take(wait=True)
-            watched.stop()
+            orphan = Cluster(int(Path(folder).name))
+            orphan._lock_slot(wait=True)
+            orphan.stop()
         case _:
             print("usage: cluster.py start [accounting]|stop|status", file=sys.stderr)
             return 2

@@ -1,14 +1,14 @@
 """Fixtures for tests on a real Slurm cluster.
 
-``slurm`` is what a test asks for: the cluster's own environment is set, nothing of a surrounding
-job is left in it, and jobs that a test leaves behind are cancelled after it. ``shared`` is an empty
-folder that the nodes see too. ``file_slurm`` and ``file_shared`` are the same for what the tests
-of a file look at together. ``accounted`` is a throw-away cluster with accounting.
+``slurm`` is the cluster for one test: its environment variables are set, those of a surrounding
+job are removed, and jobs that the test leaves behind are cancelled. ``shared_folder`` is an empty
+folder that the nodes see too. ``module_slurm`` and ``module_folder`` are the same with
+module scope. ``accounted`` is a throw-away cluster with accounting.
 
-Which cluster, in this order:
-1. ``SLURM_CONF`` is set: the cluster that it names, as it is.
-2. root, with Debian's packages there: one of our own (cluster.py), for the length of the session.
-3. ``sinfo`` answers: the site's cluster, as it is.
+The cluster is the first of these:
+1. The cluster that ``SLURM_CONF`` names.
+2. As root, with Debian's packages installed: a throw-away cluster for this session (cluster.py).
+3. The site's cluster, if ``sinfo`` answers.
 Otherwise the tests are skipped, with the reason; with ``CI=true`` they fail instead.
 ``XRAY_HPC_TEST_PARTITION`` names the partition to use on a site's cluster.
 """
@@ -24,8 +24,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.client import Slurm, without
-from tests.slurm.cluster import Cluster, ClusterError, installing, missing_programs
+from tests.slurm.client import Slurm, skip_or_fail
+from tests.slurm.cluster import Cluster, install_hint, missing_programs
+from tests.slurm.daemons import ClusterError
 
 REPOSITORY = Path(__file__).parents[2]
 SLURM_VARIABLES = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SCANCEL_", "SQUEUE_")
@@ -35,50 +36,51 @@ SLURM_VARIABLES = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SCANCEL_
 def cluster() -> Iterator[Slurm]:
     """The cluster of this test session."""
     if "SLURM_CONF" in os.environ:
-        trouble = sinfo_trouble()
-        if trouble:
-            pytest.fail(f"SLURM_CONF={os.environ['SLURM_CONF']}, but {trouble}", pytrace=False)
-        yield existing()
+        problem = sinfo_problem()
+        if problem:
+            pytest.fail(f"SLURM_CONF={os.environ['SLURM_CONF']}, but {problem}", pytrace=False)
+        yield site_cluster()
     elif os.geteuid() == 0 and not missing_programs():
-        yield from own(accounting=False)
-    elif not (trouble := sinfo_trouble()):
-        yield existing()
+        yield from throwaway_cluster(accounting=False)
+    elif not (problem := sinfo_problem()):
+        yield site_cluster()
     elif os.geteuid() == 0:
-        without(f"not installed: {', '.join(missing_programs())} ({installing()})")
+        skip_or_fail(f"not installed: {', '.join(missing_programs())} ({install_hint()})")
     else:
-        without(f"{trouble}; and only root can start one here")
+        skip_or_fail(f"{problem}; and only root can start one here")
 
 
 @pytest.fixture(scope="session")
 def accounted_cluster() -> Iterator[Slurm]:
-    """A throw-away cluster with accounting, for the tests of the session that ask for it."""
+    """A throw-away cluster with accounting, for this test session."""
     if os.geteuid() != 0:
-        without("only root can start a cluster with accounting")
+        skip_or_fail("only root can start a cluster with accounting")
     if missing := missing_programs(accounting_too=True):
-        without(f"not installed: {', '.join(missing)} ({installing(accounting_too=True)})")
-    yield from own(accounting=True)
+        skip_or_fail(f"not installed: {', '.join(missing)} ({install_hint(accounting_too=True)})")
+    yield from throwaway_cluster(accounting=True)
 
 
 @pytest.fixture
 def accounted(accounted_cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
     """The cluster with accounting, for one test."""
-    yield from used(accounted_cluster, monkeypatch)
+    yield from prepared(accounted_cluster, monkeypatch)
 
 
 @pytest.fixture
 def slurm(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
     """The cluster, for one test."""
-    yield from used(cluster, monkeypatch)
+    yield from prepared(cluster, monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def file_slurm(cluster: Slurm) -> Iterator[Slurm]:
-    """The cluster, for the tests of one file."""
+def module_slurm(cluster: Slurm) -> Iterator[Slurm]:
+    """The cluster, for the tests of one module."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        yield from used(cluster, monkeypatch)
+        yield from prepared(cluster, monkeypatch)
 
 
-def used(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+def prepared(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """Set the cluster's environment; afterwards cancel new jobs and restore the nodes."""
     for name in list(os.environ):
         if name.startswith(SLURM_VARIABLES):
             monkeypatch.delenv(name)
@@ -93,25 +95,26 @@ def used(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
 
 
 @pytest.fixture
-def shared(cluster: Slurm, tmp_path: Path) -> Iterator[Path]:
-    """An empty folder that this machine and the nodes see under the same path."""
-    yield from seen_by_nodes(cluster, tmp_path)
+def shared_folder(cluster: Slurm, tmp_path: Path) -> Iterator[Path]:
+    """An empty folder that has the same path on this machine and on the nodes."""
+    yield from node_folder(cluster, tmp_path)
 
 
 @pytest.fixture(scope="module")
-def file_shared(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An empty folder that the nodes see too, for the tests of one file."""
-    yield from seen_by_nodes(cluster, tmp_path_factory.mktemp("shared"))
+def module_folder(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder that the nodes see too, for the tests of one module."""
+    yield from node_folder(cluster, tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture(scope="session")
-def packed(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cache of packed images for all launches of the session."""
-    yield from seen_by_nodes(cluster, tmp_path_factory.mktemp("packed"))
+def image_cache(cluster: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache of images for all launches of the session."""
+    yield from node_folder(cluster, tmp_path_factory.mktemp("images"))
 
 
-def seen_by_nodes(cluster: Slurm, temporary: Path) -> Iterator[Path]:
-    if cluster.own:
+def node_folder(cluster: Slurm, temporary: Path) -> Iterator[Path]:
+    """Yield ``temporary``, or on a site's cluster a folder in the repository, which nodes share."""
+    if cluster.is_throwaway:
         yield temporary
         return
     (REPOSITORY / "build").mkdir(exist_ok=True)
@@ -120,7 +123,8 @@ def seen_by_nodes(cluster: Slurm, temporary: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def own(*, accounting: bool) -> Iterator[Slurm]:
+def throwaway_cluster(*, accounting: bool) -> Iterator[Slurm]:
+    """Start a cluster on this machine; stop it afterwards."""
     cluster = None
     try:
         try:
@@ -134,8 +138,8 @@ def own(*, accounting: bool) -> Iterator[Slurm]:
             cluster.stop()
 
 
-def existing() -> Slurm:
-    """A site's cluster. Its nodes are those of the partition that the tests use."""
+def site_cluster() -> Slurm:
+    """Return the client of a site's cluster, with the nodes of the partition to use."""
     partition = os.environ.get("XRAY_HPC_TEST_PARTITION")
     environment = {}
     if "SLURM_CONF" in os.environ:
@@ -147,15 +151,15 @@ def existing() -> Slurm:
     return Slurm(None, sorted(set(shown.stdout.split())), partition, environment)
 
 
-def sinfo_trouble() -> str | None:
-    """Why no Slurm cluster can be used from here, or None if one answers."""
+def sinfo_problem() -> str | None:
+    """Return why no Slurm cluster can be used from here, or ``None`` if one answers."""
     if shutil.which("sinfo") is None:
-        return "no Slurm cluster here (sinfo is not installed)"
+        return "no Slurm cluster found on this host (sinfo is not installed)"
     try:
         done = subprocess.run(["sinfo", "-h"], capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
         return "sinfo did not answer within 60 s"
     if done.returncode == 0 and done.stdout.strip():
         return None
-    said = (done.stderr.strip() or "it lists no node").splitlines()[-1]
-    return f"no Slurm cluster answers sinfo ({said})"
+    reason = (done.stderr.strip() or "it lists no node").splitlines()[-1]
+    return f"no Slurm cluster answers sinfo ({reason})"

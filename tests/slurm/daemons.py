@@ -1,4 +1,4 @@
-"""The daemons of one throw-away cluster: starting them, asking them, ending them."""
+"""Start, query and stop the daemons of one throw-away cluster."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.slurm.configuration import search_path
+from tests.slurm.config_files import search_path
 from tests.slurm.processes import alive, kill_and_wait
 
 
 class ClusterError(Exception):
-    """The cluster could not be brought up; the message says why."""
+    """The cluster did not start; the message gives the reason."""
 
 
 class Daemons:
-    """The daemons whose pid files, logs and configuration lie in ``folder``."""
+    """The daemons whose pid files, logs and configuration are in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -27,16 +27,16 @@ class Daemons:
         self._children: list[subprocess.Popen[bytes]] = []
 
     def start(self, *command: str) -> None:
-        """Start a daemon that puts itself into the background.
+        """Start a daemon that runs in the background.
 
         Raises:
-            ClusterError: it did not come up; the message ends with the logs.
+            ClusterError: it did not start; the message ends with the logs.
         """
         if self._open(command, command[0]).wait() != 0:
             raise ClusterError(f"{command[0]} did not start\n{self._logs()}")
 
     def spawn(self, name: str, *command: str) -> None:
-        """Start a process that stays in the foreground, and write ``<name>.pid`` for it."""
+        """Start a process in the foreground, and write its ``<name>.pid``."""
         child = self._open(command, name)
         self._children.append(child)
         (self.folder / f"{name}.pid").write_text(f"{child.pid}\n")
@@ -53,35 +53,35 @@ class Daemons:
                 start_new_session=True,
             )
 
-    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command, capture_output=True, text=True, env=self._environment(), timeout=60
         )
 
-    def tell(self, *command: str) -> None:
+    def check_run(self, *command: str) -> None:
         """Run a command that must succeed.
 
         Raises:
-            ClusterError: it did not; the message is what it said.
+            ClusterError: it failed; the message has its output.
         """
-        done = self.ask(*command)
+        done = self.run(*command)
         if done.returncode != 0:
             raise ClusterError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
 
-    def until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
-        """Wait until ``holds()``.
+    def wait_until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """Wait until ``condition()`` is true.
 
         Raises:
-            ClusterError: it does not after ``seconds``; the message ends with the logs.
+            ClusterError: it is still false after ``seconds``; the message ends with the logs.
         """
         end = time.monotonic() + seconds
-        while not holds():
+        while not condition():
             if time.monotonic() > end:
                 raise ClusterError(f"waited {seconds:g} s for {what}\n{self._logs()}")
             time.sleep(0.02)
 
     def pid(self, name: str) -> int | None:
-        """The process of ``<name>.pid``, if it still runs and is one of this folder's."""
+        """Return the process id in ``<name>.pid`` if that is a running process of this cluster."""
         try:
             pid = int((self.folder / f"{name}.pid").read_text())
             process = Path("/proc") / str(pid)
@@ -89,19 +89,19 @@ class Daemons:
             environment = (process / "environ").read_bytes().decode(errors="replace")
         except (OSError, ValueError):
             return None
-        # slurmdbd takes no argument that would name the folder.
+        # slurmdbd has no argument that names the folder.
         ours = str(self.folder) in command or self._database in environment.split("\0")
         return pid if ours else None
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
-        """End the daemon of a pid file, if it runs, and wait until it is gone."""
+        """Send a signal to the daemon of a pid file, if it runs, and wait until it has ended."""
         pid = self.pid(name)
         if pid is not None:
             os.kill(pid, number)
-            self.until(lambda: not alive(pid), 30, f"{name} to end")
+            self.wait_until(lambda: not alive(pid), 30, f"{name} to end")
 
     def kill_all(self) -> None:
-        """``kill -9`` whatever of the folder's runs, except this very process."""
+        """``kill -9`` all processes of the cluster, except this one."""
         running = {self.pid(file.stem) for file in self.folder.glob("*.pid")}
         kill_and_wait(pid for pid in running if pid is not None and pid != os.getpid())
         while self._children:
@@ -113,8 +113,8 @@ class Daemons:
         return path | {"SLURM_CONF": str(self.conf), name: socket}
 
     def _logs(self) -> str:
-        tails = []
+        excerpts = []
         for log in sorted((self.folder / "log").glob("*")):
             lines = log.read_text(errors="replace").splitlines()[-8:]
-            tails += [f"--- {log.name}", *lines]
-        return "\n".join(tails)
+            excerpts += [f"--- {log.name}", *lines]
+        return "\n".join(excerpts)

@@ -1,8 +1,7 @@
 #!/bin/sh
-# Install Debian's (or Ubuntu's) Slurm and munge for the throw-away cluster of the tests, if that is
-# possible here and needed; `install.sh accounting` installs slurmdbd and MariaDB too. Nothing is
-# started. It never fails: where it may not or cannot, it says so, and the tests that need Slurm say
-# what they miss.
+# Install Debian's (or Ubuntu's) Slurm and munge for the tests' throw-away cluster, if they are missing
+# and can be installed; `install.sh accounting` also installs slurmdbd and MariaDB. It starts nothing.
+# It never fails: if it cannot install, it prints why, and the Slurm tests name what is missing.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -21,19 +20,19 @@ done
 [ -n "$missing" ] || exit 0
 if command -v sinfo >/dev/null && sinfo -h >/dev/null 2>&1; then exit 0; fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "no Slurm here, and only root on Debian or Ubuntu can install it (missing:$missing)"
+    echo "Slurm is not installed, and only root on Debian or Ubuntu can install it (missing:$missing)"
     exit 0
 fi
 
 echo "installing Slurm's packages for the tests ..."
 log=$(mktemp)
 policy=/usr/sbin/policy-rc.d
-made=
-trap 'rm -f "$log"; [ -z "$made" ] || rm -f "$policy"' EXIT
+created=
+trap 'rm -f "$log"; [ -z "$created" ] || rm -f "$policy"' EXIT
 trap 'exit 130' INT TERM
 if ! [ -e "$policy" ]; then
-    # Debian asks this file before it starts a service of a new package; 101 means no.
-    made=yes
+    # Debian runs this script before it starts the service of a new package; 101 forbids that.
+    created=yes
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
 fi
@@ -44,12 +43,12 @@ install() {
     timeout 300 apt-get -q -y -o DPkg::Lock::Timeout=120 install --no-install-recommends \
         $packages >>"$log" 2>&1 </dev/null
 }
-# A fresh machine has no package lists, or old ones.
+# A fresh machine may have no package lists, or old ones.
 if ! install; then
     timeout 300 apt-get -q update >>"$log" 2>&1 </dev/null
     if ! install; then
         tail -n 5 "$log"
-        echo "Slurm's packages could not be installed"
+        echo "cannot install Slurm's packages"
     fi
 fi
 exit 0

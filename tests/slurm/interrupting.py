@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.hold import Hold
 from tests.slurm.client import Slurm
-from tests.slurm.launching import PATIENCE
+from tests.slurm.launcher import TIMEOUT_SECONDS
 from tests.slurm.processes import alive, commands, kill_and_wait
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Status, read_record
@@ -84,12 +84,12 @@ class InterruptedRun:
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait for it, while the run is not finished."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT_SECONDS
         while not holds():
             found = read_record(self.run)
             assert found is not None
             assert found.status is not Status.FINISHED, f"it is finished; waited for {what}"
-            assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+            assert time.monotonic() < end, f"waited {TIMEOUT_SECONDS} s for {what}"
             time.sleep(0.05)
 
 
@@ -101,7 +101,9 @@ def preempted(*runs: InterruptedRun) -> None:
     nodes = ",".join({run.node for run in runs})
     job = ("--exclusive", "--output=/dev/null", "--wrap=true")
     slurm = runs[0].slurm
-    slurm.run("sbatch", "--wait", "--partition=high", f"--nodelist={nodes}", *job, timeout=PATIENCE)
+    slurm.run(
+        "sbatch", "--wait", "--partition=high", f"--nodelist={nodes}", *job, timeout=TIMEOUT_SECONDS
+    )
 
 
 def requeued(run: InterruptedRun) -> None:
@@ -142,7 +144,7 @@ def node_died(run: InterruptedRun) -> None:
     # Slurm's own first: they must not live to tell that a task has ended.
     left = sorted(run.processes(), key=lambda one: not one[1].startswith("slurmstepd"))
     kill_and_wait(pid for pid, _ in left)
-    run.cluster.down(node)
+    run.cluster.set_down(node)
     run.cluster.restore(node)
 
 
@@ -150,5 +152,5 @@ def node_lost(run: InterruptedRun) -> None:
     """Slurm loses the node and starts the run on another one; the first copy still runs."""
     node, (training,) = run.node, run.python("xray_hpc.training")
     run.cluster.kill_node(node)
-    run.cluster.down(node)
+    run.cluster.set_down(node)
     run.until(lambda: not alive(training), "the first copy to end")

@@ -1,4 +1,4 @@
-"""Processes of this machine, and those of a cluster's jobs among them."""
+"""Find and kill processes of this machine, such as those of a cluster's jobs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# Those of cgroup v1 in which Slurm makes a folder for each node.
+# The cgroup v1 controllers in which Slurm creates a folder for each node.
 CONTROLLERS = ("freezer", "memory", "devices", "cpuset", "cpuacct")
 
 
 def parent_of_processes() -> dict[int, int]:
-    """Process id -> parent's id, of every process on the machine."""
+    """Return the parent's id of every process on the machine, by process id."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -26,13 +26,14 @@ def parent_of_processes() -> dict[int, int]:
 
 
 def commands() -> Iterator[tuple[int, str]]:
-    """Process id and command line of every process on the machine."""
+    """Yield the process id and command line of every process on the machine."""
     for pid in parent_of_processes():
         with contextlib.suppress(OSError):
             yield pid, Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
 
 
 def kill_and_wait(pids: Iterable[int], seconds: float = 5.0) -> None:
+    """``kill -9`` processes and wait until they have ended."""
     pids = list(pids)
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -43,6 +44,7 @@ def kill_and_wait(pids: Iterable[int], seconds: float = 5.0) -> None:
 
 
 def alive(pid: int) -> bool:
+    """Return whether a process runs; a zombie does not."""
     with contextlib.suppress(ChildProcessError, OSError):
         os.waitpid(pid, os.WNOHANG)
     try:
@@ -52,7 +54,7 @@ def alive(pid: int) -> bool:
 
 
 def job_processes(conf: Path, nodes: Iterable[str]) -> list[int]:
-    """The slurmstepds of the cluster of ``conf``, all below them, and what its cgroups hold."""
+    """Return the slurmstepds of a cluster, their descendants and the processes in its cgroups."""
     ours = f"SLURM_CONF={conf}".encode()
     parents = parent_of_processes()
     found = set()
@@ -66,16 +68,13 @@ def job_processes(conf: Path, nodes: Iterable[str]) -> list[int]:
     for folder in cgroup_folders(nodes):
         with contextlib.suppress(OSError):
             found |= set(map(int, (folder / "cgroup.procs").read_text().split()))
-    grown = True
-    while grown:
-        below = {pid for pid, parent in parents.items() if parent in found} - found
-        found |= below
-        grown = bool(below)
+    while children := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= children
     return sorted(found - {os.getpid(), os.getppid(), 0, 1})
 
 
 def cgroup_folders(nodes: Iterable[str]) -> Iterator[Path]:
-    """The cgroups that Slurm made for these nodes, inner ones first."""
+    """Yield the cgroups that Slurm created for these nodes, inner ones first."""
     for controller in CONTROLLERS:
         for node in nodes:
             top = Path("/sys/fs/cgroup") / controller / f"slurm_{node}"

@@ -17,7 +17,7 @@ from tests.hold import Hold
 from tests.slurm import interrupting
 from tests.slurm.client import Slurm
 from tests.slurm.interrupting import InterruptedRun
-from tests.slurm.launching import PATIENCE, Launch, Launcher, record, run_of
+from tests.slurm.launcher import TIMEOUT_SECONDS, Launch, Launcher, record, run_name
 from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, RunRecord, Status
@@ -84,13 +84,13 @@ pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
-def story(file_slurm: Slurm, file_shared: Path, packed: Path) -> Story:
-    if not file_slurm.own:
+def story(module_slurm: Slurm, module_folder: Path, image_cache: Path) -> Story:
+    if not module_slurm.is_throwaway:
         pytest.skip("the nodes and processes of a site's cluster are not ours to kill")
-    launcher = Launcher(file_slurm, file_shared, file_shared / "results", packed)
-    node = file_slurm.nodes[-1]
+    launcher = Launcher(module_slurm, module_folder, module_folder / "results", image_cache)
+    node = module_slurm.nodes[-1]
     apart = f"cluster.extra={{exclude: {node}}}"
-    holds = {name: hold(file_shared / f"{name}.hold") for name in ("graced", "often")}
+    holds = {name: hold(module_folder / f"{name}.hold") for name in ("graced", "often")}
     launches = {
         "alone": launch(launcher, "alone", f"cluster.extra={{nodelist: {node}}}"),
         "graced": launch(
@@ -99,7 +99,7 @@ def story(file_slurm: Slurm, file_shared: Path, packed: Path) -> Story:
         "often": launch(launcher, "often", apart, setup(holds["often"])),
     }
     graced, often = (
-        InterruptedRun(file_slurm, only_run(launcher, name), launches[name].array, holds[name])
+        InterruptedRun(module_slurm, only_run(launcher, name), launches[name].array, holds[name])
         for name in ("graced", "often")
     )
     for run in (graced, often):
@@ -114,7 +114,7 @@ def story(file_slurm: Slurm, file_shared: Path, packed: Path) -> Story:
         often.wait_until_requeued()
     often.hold.release()
     for launched in launches.values():
-        file_slurm.wait(launched.collect, PATIENCE)
+        module_slurm.wait(launched.collect, TIMEOUT_SECONDS)
     left = [[place.describe(MOST_EPOCHS, STEPS) for place in places] for places in often.left]
     return Story(*(ended(launcher, name) for name in ("alone", "graced", "often")), left)
 
@@ -139,7 +139,7 @@ def launch(launcher: Launcher, name: str, *words: str) -> Launch:
 
 def only_run(launcher: Launcher, name: str) -> RunPaths:
     sweep = launcher.sweep(name)
-    return sweep.run(run_of(sweep, "cnn"))
+    return sweep.run(run_name(sweep, "cnn"))
 
 
 def ended(launcher: Launcher, name: str) -> Ended:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.client import Slurm
-from tests.slurm.launching import PATIENCE, Launch, Launcher
+from tests.slurm.launcher import TIMEOUT_SECONDS, Launch, Launcher
 from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import SweepPaths
 
@@ -17,7 +17,9 @@ EXPERIMENTS = {"larcc": "tl", "stacked": "stacked", "reduced": "conv", "lung": "
 
 
 @dataclass(frozen=True)
-class Story:
+class Launched:
+    """The sweep of the tutorials, after all of its jobs."""
+
     sweep: SweepPaths
     launch: Launch
     states: dict[str, str]
@@ -25,38 +27,38 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(file_slurm: Slurm, file_shared: Path, packed: Path) -> Story:
-    launcher = Launcher(file_slurm, file_shared, file_shared / "results", packed)
+def tutorials(module_slurm: Slurm, module_folder: Path, image_cache: Path) -> Launched:
+    launcher = Launcher(module_slurm, module_folder, module_folder / "results", image_cache)
     sweep = launcher.sweep("tutorials")
     words = ("data.image_size=56", "data.demo_images=60", "name=tutorials")
     launch = launcher.launch("-m", f"experiment={','.join(EXPERIMENTS)}", *words)
     assert launch.code == 0, launch.errors
-    file_slurm.wait(launch.collect, PATIENCE)
+    module_slurm.wait(launch.collect, TIMEOUT_SECONDS)
     with (sweep.report / "runs.csv").open(newline="") as table:
         rows = {row["experiment"]: row for row in csv.DictReader(table)}
-    return Story(sweep, launch, file_slurm.states(launch.array), rows)
+    return Launched(sweep, launch, module_slurm.states(launch.array), rows)
 
 
-def test_every_tutorial_runs_to_its_end(story: Story) -> None:
-    assert list(story.states.values()) == ["COMPLETED"] * 5
-    assert {name: row["model"] for name, row in story.rows.items()} == EXPERIMENTS
-    assert {row["status"] for row in story.rows.values()} == {"finished"}
+def test_every_tutorial_finishes(tutorials: Launched) -> None:
+    assert list(tutorials.states.values()) == ["COMPLETED"] * 5
+    assert {name: row["model"] for name, row in tutorials.rows.items()} == EXPERIMENTS
+    assert {row["status"] for row in tutorials.rows.values()} == {"finished"}
 
 
-def test_each_data_set_is_staged_once(story: Story) -> None:
-    """Of two classes RGB, grey, and a balanced subset of the grey; and of three classes."""
-    indexes = [path.read_text() for path in story.sweep.data.glob("*/index.csv")]
+def test_each_data_set_is_staged_once(tutorials: Launched) -> None:
+    """Two classes in RGB, in grey and as a balanced subset of the grey; and three classes."""
+    indexes = [path.read_text() for path in tutorials.sweep.data.glob("*/index.csv")]
     assert len(indexes) == 4
     assert sum("Viral Pneumonia" in index for index in indexes) == 1
 
 
-def test_two_and_three_classes_are_compared_in_one_report(story: Story) -> None:
+def test_one_report_compares_two_and_three_classes(tutorials: Launched) -> None:
     classes = {
-        name: read_json(story.sweep.run(row["run"]).metrics)["classes"]
-        for name, row in story.rows.items()
+        name: read_json(tutorials.sweep.run(row["run"]).metrics)["classes"]
+        for name, row in tutorials.rows.items()
     }
     assert classes.pop("lung") == ["Covid", "Normal", "Viral Pneumonia"]
     assert set(map(tuple, classes.values())) == {("NORMAL", "PNEUMONIA")}
-    report = (story.sweep.report / "report.md").read_text()
-    for row in story.rows.values():
+    report = (tutorials.sweep.report / "report.md").read_text()
+    for row in tutorials.rows.values():
         assert row["run"] in report

@@ -1,6 +1,6 @@
-"""The files of slurm_templates/, run by a real sbatch and srun.
+"""The files of slurm_templates/, executed by a real sbatch and srun.
 
-A stand-in for Python records what it was called with, so that these tests take no training.
+A fake Python records its arguments, so that these tests need no training.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ TEMPLATES = REPOSITORY / "slurm_templates"
 TRAIN, SWEEP, COLLECT = (TEMPLATES / f"{name}.sbatch" for name in ("train", "sweep", "collect"))
 INTERACTIVE = TEMPLATES / "interactive.sh"
 
-STAND_IN = """\
+FAKE_PYTHON = """\
 #!/bin/bash
-# Python code (-c) is run; of anything else a record is made, in one step.
+# Execute Python code (-c); record the arguments of any other call.
 if [ "$1" = -c ]; then PYTHONPATH={repository} exec {python} "$@"; fi
 record={calls}/${{SLURM_ARRAY_TASK_ID:-0}}
 {{ pwd; echo "$CUDA_VISIBLE_DEVICES"; echo "$SLURM_CPUS_PER_TASK"; printf '%s\\n' "$@"; }} > $record
-exit ${{STAND_IN_EXIT:-0}}
+exit ${{FAKE_EXIT:-0}}
 """
 
 
 @dataclass(frozen=True)
 class Call:
-    """What the stand-in saw."""
+    """One call of the fake Python."""
 
     folder: str
     gpus: str
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Python:
-    """The stand-in ``program``, and the folder that its records go to."""
+    """The fake Python, and the folder of its records."""
 
     program: Path
     calls: Path
@@ -53,22 +53,22 @@ class Python:
 
 
 @pytest.fixture
-def python(shared: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Python:
-    for name in ("VIRTUAL_ENV", "STAND_IN_EXIT"):
+def python(shared_folder: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Python:
+    for name in ("VIRTUAL_ENV", "FAKE_EXIT"):
         monkeypatch.delenv(name, raising=False)
-    made = Python(shared / "python", shared / "calls")
-    made.calls.mkdir()
-    text = STAND_IN.format(repository=REPOSITORY, python=sys.executable, calls=made.calls)
-    made.program.write_text(text)
-    made.program.chmod(0o755)
-    monkeypatch.setenv("XRAY_HPC_PYTHON", str(made.program))
-    return made
+    fake = Python(shared_folder / "python", shared_folder / "calls")
+    fake.calls.mkdir()
+    text = FAKE_PYTHON.format(repository=REPOSITORY, python=sys.executable, calls=fake.calls)
+    fake.program.write_text(text)
+    fake.program.chmod(0o755)
+    monkeypatch.setenv("XRAY_HPC_PYTHON", str(fake.program))
+    return fake
 
 
 @pytest.fixture
-def here(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's own folder, away from the clone, from which things are submitted."""
-    folder = shared / "work folder"
+def work_folder(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's working folder, outside the repository."""
+    folder = shared_folder / "work folder"
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
@@ -76,23 +76,25 @@ def here(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def options(slurm: Slurm) -> list[str]:
-    """None on our own cluster; what any site's default partition can give elsewhere."""
-    return [] if slurm.own else ["--gres=none", "--mem=1G", "--time=5", "--cpus-per-task=1"]
+    """Options that fit any site's default partition; none on a throw-away cluster."""
+    return (
+        [] if slurm.is_throwaway else ["--gres=none", "--mem=1G", "--time=5", "--cpus-per-task=1"]
+    )
 
 
-def make_sweep(here: Path, *runs: str) -> Path:
-    sweep = here / "results" / "lr depth"
+def make_sweep(work_folder: Path, *runs: str) -> Path:
+    sweep = work_folder / "results" / "lr depth"
     for run in runs:
         (sweep / "runs" / run).mkdir(parents=True)
-    return sweep.relative_to(here)
+    return sweep.relative_to(work_folder)
 
 
-def log(here: Path, name: str) -> str:
-    return (here / name).read_text()
+def log(work_folder: Path, name: str) -> str:
+    return (work_folder / name).read_text()
 
 
-def test_train_passes_every_word_on(
-    slurm: Slurm, python: Python, here: Path, options: list[str]
+def test_train_passes_all_arguments(
+    slurm: Slurm, python: Python, work_folder: Path, options: list[str]
 ) -> None:
     job = slurm.submit(*options, TRAIN, "model=ft", "train.learning_rate=1e-5", "data.root=a b$(c)")
     assert slurm.wait(job) == {job: "COMPLETED"}
@@ -104,12 +106,14 @@ def test_train_passes_every_word_on(
         "train.learning_rate=1e-5",
         "data.root=a b$(c)",
     ]
-    assert call.folder == str(here)
-    assert (here / f"xray-train-{job}.log").exists()
+    assert call.folder == str(work_folder)
+    assert (work_folder / f"xray-train-{job}.log").exists()
 
 
-def test_train_gets_the_gpus_and_cpus_asked_for(slurm: Slurm, python: Python, here: Path) -> None:
-    if not slurm.own:
+def test_train_gets_the_requested_gpus_and_cpus(
+    slurm: Slurm, python: Python, work_folder: Path
+) -> None:
+    if not slurm.is_throwaway:
         pytest.skip("a site's cluster may have no GPUs")
     slurm.wait(slurm.submit(TRAIN))
     assert (python.call().gpus, python.call().cpus) == ("0", "4")
@@ -117,39 +121,47 @@ def test_train_gets_the_gpus_and_cpus_asked_for(slurm: Slurm, python: Python, he
     assert (python.call().gpus, python.call().cpus) == ("0,1", "2")
 
 
-def test_a_failed_training_is_a_failed_job(
-    slurm: Slurm, python: Python, here: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+def test_train_exits_with_the_code_of_the_training(
+    slurm: Slurm,
+    python: Python,
+    work_folder: Path,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("STAND_IN_EXIT", "7")
+    monkeypatch.setenv("FAKE_EXIT", "7")
     job = slurm.submit(*options, TRAIN)
     assert slurm.wait(job) == {job: "FAILED"}
     assert slurm.job(job)["ExitCode"] == "7:0"
 
 
-def test_python_is_that_of_the_active_venv_before_that_of_the_folder(
-    slurm: Slurm, python: Python, here: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+def test_train_prefers_the_active_venv_to_that_of_the_folder(
+    slurm: Slurm,
+    python: Python,
+    work_folder: Path,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("XRAY_HPC_PYTHON")
-    own = here / ".venv" / "bin" / "python"
+    own = work_folder / ".venv" / "bin" / "python"
     own.parent.mkdir(parents=True)
     shutil.copy(python.program, own)
     slurm.wait(slurm.submit(*options, TRAIN, "model=cnn"))
     assert python.call().arguments == ["-m", "xray_hpc.train", "model=cnn"]
 
-    active = here / "active" / "bin" / "python"
+    active = work_folder / "active" / "bin" / "python"
     active.parent.mkdir(parents=True)
-    active.write_text(f"#!/bin/sh\ntouch '{here}/active ran'\n")
+    active.write_text(f"#!/bin/sh\ntouch '{work_folder}/active ran'\n")
     active.chmod(0o755)
     monkeypatch.setenv("VIRTUAL_ENV", str(active.parents[1]))
     job = slurm.submit(*options, TRAIN)
     assert slurm.wait(job) == {job: "COMPLETED"}
-    assert (here / "active ran").exists()
+    assert (work_folder / "active ran").exists()
 
 
-def test_a_sweep_runs_each_of_its_run_folders_once(
-    slurm: Slurm, python: Python, here: Path, options: list[str]
+def test_sweep_runs_each_run_folder_once(
+    slurm: Slurm, python: Python, work_folder: Path, options: list[str]
 ) -> None:
-    sweep = make_sweep(here, "cnn-0a", "ft-1b", "tl-2c")
+    sweep = make_sweep(work_folder, "cnn-0a", "ft-1b", "tl-2c")
     job = slurm.submit(*options, "--array=0-2", SWEEP, sweep)
     assert slurm.wait(job) == {f"{job}_{index}": "COMPLETED" for index in range(3)}
     jobs = str(REPOSITORY / "jobs" / "run.py")
@@ -158,57 +170,61 @@ def test_a_sweep_runs_each_of_its_run_folders_once(
         [jobs, f"{sweep}/runs/ft-1b"],
         [jobs, f"{sweep}/runs/tl-2c"],
     ]
-    assert "task 1 of 3" in log(here, f"xray-sweep-{job}_1.log")
+    assert "task 1 of 3" in log(work_folder, f"xray-sweep-{job}_1.log")
 
 
-def test_an_index_beyond_the_sweep_fails_and_says_the_right_one(
-    slurm: Slurm, python: Python, here: Path, options: list[str]
+def test_sweep_refuses_an_index_without_a_run(
+    slurm: Slurm, python: Python, work_folder: Path, options: list[str]
 ) -> None:
-    sweep = make_sweep(here, "cnn-0a", "ft-1b")
+    sweep = make_sweep(work_folder, "cnn-0a", "ft-1b")
     job = slurm.submit(*options, "--array=1-2", SWEEP, sweep)
     assert slurm.wait(job) == {f"{job}_1": "COMPLETED", f"{job}_2": "FAILED"}
-    assert "submit with --array=0-1" in log(here, f"xray-sweep-{job}_2.log")
+    assert "submit with --array=0-1" in log(work_folder, f"xray-sweep-{job}_2.log")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "no sweep given"),
-        (("results/typo",), "no folder results/typo/runs in {here}"),
+        (("results/typo",), "no folder results/typo/runs in {work_folder}"),
         (("results/lr depth",), "submit it with --array=0-N"),
     ],
 )
-def test_a_sweep_submitted_wrongly_says_how(
+def test_sweep_refuses_wrong_arguments(
     slurm: Slurm,
     python: Python,
-    here: Path,
+    work_folder: Path,
     options: list[str],
     arguments: tuple[str, ...],
     message: str,
 ) -> None:
-    make_sweep(here, "cnn-0a")
-    job = slurm.submit(*options, f"--output={here}/log", SWEEP, *arguments)
+    make_sweep(work_folder, "cnn-0a")
+    job = slurm.submit(*options, f"--output={work_folder}/log", SWEEP, *arguments)
     assert slurm.wait(job) == {job: "FAILED"}
-    assert message.format(here=here) in log(here, "log")
+    assert message.format(work_folder=work_folder) in log(work_folder, "log")
     assert slurm.job(job)["ExitCode"] == "2:0"
 
 
-def test_a_python_without_the_package_is_named(
-    slurm: Slurm, python: Python, here: Path, options: list[str]
+def test_collect_refuses_a_python_without_the_package(
+    slurm: Slurm, python: Python, work_folder: Path, options: list[str]
 ) -> None:
-    sweep = make_sweep(here, "cnn-0a")
+    sweep = make_sweep(work_folder, "cnn-0a")
     python.program.write_text("#!/bin/sh\nexit 1\n")
-    job = slurm.submit(*options, f"--output={here}/log", COLLECT, sweep)
+    job = slurm.submit(*options, f"--output={work_folder}/log", COLLECT, sweep)
     assert slurm.wait(job) == {job: "FAILED"}
-    assert f"error: {python.program} cannot import xray_hpc" in log(here, "log")
+    assert f"error: {python.program} cannot import xray_hpc" in log(work_folder, "log")
 
 
-def test_collect_waits_for_a_sweep_that_fails(
-    slurm: Slurm, python: Python, here: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+def test_collect_runs_after_a_failed_sweep(
+    slurm: Slurm,
+    python: Python,
+    work_folder: Path,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sweep = make_sweep(here, "cnn-0a")
+    sweep = make_sweep(work_folder, "cnn-0a")
     with monkeypatch.context() as failing:
-        failing.setenv("STAND_IN_EXIT", "1")
+        failing.setenv("FAKE_EXIT", "1")
         array = slurm.submit(*options, "--array=0-0", SWEEP, sweep)
     after = f"--dependency=afterany:{array}"
     job = slurm.submit(*(options or ["--mem=1G"]), after, COLLECT, sweep)
@@ -217,20 +233,20 @@ def test_collect_waits_for_a_sweep_that_fails(
     assert python.call().arguments == [str(REPOSITORY / "jobs" / "collect.py"), str(sweep)]
 
 
-def test_an_interactive_command_runs_on_a_node_in_this_folder(
-    slurm: Slurm, here: Path, options: list[str]
+def test_interactive_runs_a_command_on_a_node_in_this_folder(
+    slurm: Slurm, work_folder: Path, options: list[str]
 ) -> None:
     show = 'echo "$PWD $SLURM_CPUS_PER_TASK $SLURM_JOB_ID"'
     done = slurm.run(INTERACTIVE, *options, "--cpus-per-task=1", "bash", "-c", show)
     folder, _, rest = done.stdout.rpartition(" 1 ")
-    assert folder == str(here)
+    assert folder == str(work_folder)
     assert rest.strip().isdigit()
 
 
-def test_what_an_interactive_session_asks_for_comes_from_the_environment(
-    slurm: Slurm, here: Path, monkeypatch: pytest.MonkeyPatch
+def test_interactive_reads_its_resources_from_the_environment(
+    slurm: Slurm, work_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not slurm.own:
+    if not slurm.is_throwaway:
         pytest.skip("a site's cluster may have no GPUs")
     for name, value in {"GPUS": "2", "CPUS": "3", "MEM": "2G", "TIME": "0:07:00"}.items():
         monkeypatch.setenv(f"XRAY_HPC_{name}", value)
@@ -239,28 +255,28 @@ def test_what_an_interactive_session_asks_for_comes_from_the_environment(
     assert done.stdout == "0,1 3 2G 7:00 xray-interactive\n"
 
 
-def test_the_exit_code_of_an_interactive_command_comes_back(
-    slurm: Slurm, here: Path, options: list[str]
+def test_interactive_returns_the_commands_exit_code(
+    slurm: Slurm, work_folder: Path, options: list[str]
 ) -> None:
     done = slurm.run(INTERACTIVE, *options, "bash", "-c", "exit 5", check=False)
     assert done.returncode == 5
 
 
-def test_an_interactive_session_is_a_login_shell_on_a_terminal(
-    slurm: Slurm, here: Path, options: list[str]
+def test_interactive_opens_a_login_shell_on_a_terminal(
+    slurm: Slurm, work_folder: Path, options: list[str]
 ) -> None:
     if shutil.which("script") is None:
-        pytest.skip("the command `script`, which makes a terminal, is not installed")
-    words = "tty >/dev/null && shopt -q login_shell && echo job:$SLURM_JOB_ID: >seen; exit\n"
+        pytest.skip("needs the command `script`")
+    commands = "tty >/dev/null && shopt -q login_shell && echo job:$SLURM_JOB_ID: >seen; exit\n"
     line = " ".join([f"'{INTERACTIVE}'", *options])
-    slurm.run("script", "-qec", line, "/dev/null", input=words)
-    seen = (here / "seen").read_text()
+    slurm.run("script", "-qec", line, "/dev/null", input=commands)
+    seen = (work_folder / "seen").read_text()
     assert seen.startswith("job:")
     assert seen != "job::\n"
 
 
-def test_no_session_is_opened_inside_a_job(
-    slurm: Slurm, here: Path, monkeypatch: pytest.MonkeyPatch
+def test_interactive_refuses_to_run_inside_a_job(
+    slurm: Slurm, work_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     done = slurm.run(INTERACTIVE, check=False)
@@ -268,5 +284,5 @@ def test_no_session_is_opened_inside_a_job(
     assert "job 12" in done.stderr
 
 
-def test_the_interactive_session_can_be_executed() -> None:
+def test_interactive_is_executable() -> None:
     assert os.access(INTERACTIVE, os.X_OK)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.slurm.client import Slurm
-from tests.slurm.launching import HELD, Launch, Launcher
+from tests.slurm.launcher import HELD, Launch, Launcher
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths
 
@@ -35,9 +35,9 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(file_slurm: Slurm, file_shared: Path, packed: Path) -> Story:
-    slurm = file_slurm
-    launcher = Launcher(slurm, file_shared, file_shared / "results", packed)
+def story(module_slurm: Slurm, module_folder: Path, image_cache: Path) -> Story:
+    slurm = module_slurm
+    launcher = Launcher(slurm, module_folder, module_folder / "results", image_cache)
     words = ("-m", "model=cnn", "seed=1,2", "name=watched", HELD)
 
     def command(verb: str, *more: str) -> str:

@@ -1,4 +1,4 @@
-"""What Slurm is told about the throw-away cluster: the files that its daemons read."""
+"""Write the configuration files of the throw-away cluster."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tests.slurm.processes import CONTROLLERS
 
-# More than the machine has, so that a job that asks for an ordinary node's memory can be placed.
+# More than the machine has, so that requests for an ordinary node's memory fit.
 MEMORY_MB = 40_000
-# What a preempted job of the partition "graced" gets between its notice and its end.
+# The time between the signal to a preempted job of partition "graced" and its end.
 GRACE_SECONDS = 10
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -22,7 +22,7 @@ SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 @dataclass(frozen=True)
 class Size:
-    """How large the cluster pretends to be: CPUs and GPUs are those of one node."""
+    """The pretended size of the cluster; CPUs and GPUs are per node."""
 
     nodes: int = 3
     cpus: int = 8
@@ -36,7 +36,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
 SlurmUser=root
 AuthType=auth/munge
-# cred_expire is also how long a requeued job waits before it may start again; Slurm's own is 120.
+# cred_expire is also how long a requeued job waits before it may start again; the default is 120.
 AuthInfo=socket={folder}/munge/socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -54,11 +54,11 @@ JobAcctGatherFrequency=task=5
 SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
-# Without it a job takes a whole node's memory, and jobs run one after another.
+# Without it a job gets a whole node's memory, and jobs run one after another.
 DefMemPerCPU={memory_per_cpu}
 GresTypes=gpu
 
-# Quick answers.
+# Schedule quickly.
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=2
 SlurmctldParameters=preempt_send_user_signal
@@ -68,12 +68,12 @@ KillWait=5
 InactiveLimit=0
 ReturnToService=2
 JobRequeue=1
-# Finished jobs stay in squeue and scontrol for an hour, so that no accounting need be asked.
+# squeue and scontrol show finished jobs for an hour, so that tests need no accounting.
 MinJobAge=3600
 MaxArraySize={max_array_size}
 {accounting}
 
-# A job in "high" requeues jobs of "main" and "graced" where it needs their place.
+# A job in "high" preempts (requeues) jobs of "main" and "graced".
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName={nodes} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports} CPUs={cpus} \
@@ -122,10 +122,9 @@ StorageLoc=slurm
 """
 
 
-def write(folder: Path, slot: int, port: int, size: Size, *, accounting: bool) -> None:
-    """Write the files into ``folder``.
-
-    The ports are ``port``, one more a node, and one more for slurmdbd.
+def write_config(folder: Path, slot: int, port: int, size: Size, *, accounting: bool) -> None:
+    """Write the files into ``folder``; the ports from ``port`` on are slurmctld's, the nodes' and
+    slurmdbd's.
     """
     names = f"xray[{10 * slot + 1}-{10 * slot + size.nodes}]"
     host = socket.gethostname().split(".")[0]
@@ -151,7 +150,7 @@ def write(folder: Path, slot: int, port: int, size: Size, *, accounting: bool) -
     gres = f"NodeName={names} Name=gpu File={folder}/gpu/gpu[0-{size.gpus - 1}]\n"
     (folder / "gres.conf").write_text(f"AutoDetect=off\n{gres}")
     if accounting:
-        # slurmdbd refuses a file that others can read.
+        # slurmdbd refuses a file that other users can read.
         (folder / "slurmdbd.conf").touch(mode=0o600)
         (folder / "slurmdbd.conf").write_text(SLURMDBD_CONF.format(**database))
     if confined:
@@ -159,21 +158,21 @@ def write(folder: Path, slot: int, port: int, size: Size, *, accounting: bool) -
     elif slurm_version() >= (23, 11):
         cgroup = "CgroupPlugin=disabled\n"
     else:
-        # Older ones cannot do without a plugin; this one loads where there are no cgroups.
+        # Older releases require a plugin; this one loads without cgroups.
         cgroup = "CgroupPlugin=cgroup/v1\n"
     (folder / "cgroup.conf").write_text(cgroup)
 
 
 def slurm_version() -> tuple[int, ...]:
-    """(22, 5) for Slurm 22.05."""
-    # Of Slurm's programs only the daemons tell their version without a cluster.
+    """Return the installed version, such as (22, 5) for Slurm 22.05."""
+    # Only the daemons print their version without a cluster.
     program = shutil.which("slurmctld", path=search_path()) or "slurmctld"
     shown = subprocess.run([program, "-V"], capture_output=True, text=True).stdout
     return tuple(int(part) for part in re.findall(r"\d+", shown)[:2])
 
 
 def cgroups_writable() -> bool:
-    """Whether jobs can be confined: cgroup v1 (or hybrid), writable here."""
+    """Return whether jobs can be confined: cgroup v1 (or hybrid) exists and is writable."""
     for controller in CONTROLLERS:
         probe = Path("/sys/fs/cgroup") / controller / f"xray_hpc_probe_{os.getpid()}"
         try:
@@ -185,5 +184,5 @@ def cgroups_writable() -> bool:
 
 
 def search_path() -> str:
-    """PATH with the folders of daemons, which a user's often lacks."""
+    """Return PATH with the folders of daemons, which a user's PATH often lacks."""
     return f"{os.environ.get('PATH', os.defpath)}:{SBIN}"

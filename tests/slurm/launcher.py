@@ -1,4 +1,4 @@
-"""Launching sweeps of tiny, real trainings from a test."""
+"""Launch sweeps of tiny, real trainings from a test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.slurm.client import Slurm
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import RunRecord, read_record
 
-# One run takes some 15 s of a CPU, most of it the start of TensorFlow.
+# A run takes about 15 CPU seconds, most of them to start TensorFlow.
 TINY = ("data.demo_images=40", "data.image_size=32", "train.epochs=1", "train.batch_size=8")
 SMALL_JOBS = (
     "cluster.gpus=0",
@@ -24,20 +24,20 @@ SMALL_JOBS = (
     "cluster.cpu_job.mem=2G",
     "cluster.cpu_job.time=30",
 )
-# Submitted, but not started before `scontrol release`.
+# The jobs start only after `scontrol release`.
 HELD = "cluster.extra={hold: true}"
-# For the busiest of machines.
-PATIENCE = 400
+# Enough for a busy machine.
+TIMEOUT_SECONDS = 400
 
 
 def quoted(value: str | Path) -> str:
-    """A value as Hydra's command line wants it when it holds spaces, quotes or the like."""
+    """Quote a value for Hydra's command line."""
     return "'" + str(value).replace("'", "\\'") + "'"
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What a launch printed, and what it says that it submitted."""
+    """The result of a launch: its exit code, its output, and the job ids in it."""
 
     code: int
     output: str
@@ -60,7 +60,7 @@ class Launch:
         return self._job(r"collect job (\d+) last")
 
     def decision(self, run: str) -> str:
-        """What it says about a run: ``run: new``, ``leave: finished``, without its overrides."""
+        """Return the decision printed for a run: ``run: new``, ``leave: finished``."""
         found = re.search(rf"^  {run}  (.*?)(  \(\S+=.*\))?$", self.output, re.MULTILINE)
         assert found, f"nothing on {run} in {self.output}"
         return found[1]
@@ -73,7 +73,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Launcher:
-    """Launches from ``folder``, into ``results``."""
+    """Launches sweeps from ``folder`` into ``results``."""
 
     slurm: Slurm
     folder: Path
@@ -83,28 +83,28 @@ class Launcher:
     def sweep(self, name: str) -> SweepPaths:
         return SweepPaths(self.results / name)
 
-    def places(self) -> list[str]:
-        """The overrides that say where runs and their files go."""
+    def settings(self) -> list[str]:
+        """Return the overrides for the results, the cache and the partition."""
         words = [f"results={quoted(self.results)}", f"cache={quoted(self.cache)}"]
         if self.slurm.partition:
             words.append(f"cluster.partition={quoted(self.slurm.partition)}")
         return words
 
     def command(self, *words: str) -> list[str]:
-        """The command line that launches: the tiny defaults, and ``words``, which win."""
-        ours = {word.split("=")[0]: word for word in (*TINY, *SMALL_JOBS, *self.places())}
-        theirs = {word.split("=")[0] for word in words}
-        kept = [word for key, word in ours.items() if key not in theirs]
-        return [sys.executable, "-m", "xray_hpc.launch", *words, *kept]
+        """Return the command line of a launch with the tiny defaults, overridden by ``words``."""
+        defaults = {word.split("=")[0]: word for word in (*TINY, *SMALL_JOBS, *self.settings())}
+        given = {word.split("=")[0] for word in words}
+        rest = [word for key, word in defaults.items() if key not in given]
+        return [sys.executable, "-m", "xray_hpc.launch", *words, *rest]
 
     def launch(
         self, *words: str, before: Sequence[str] = (), environ: Mapping[str, str] | None = None
     ) -> Launch:
-        """Launch; ``before`` stands before the command (``srun ...``)."""
+        """Launch with the defaults; ``before`` is a prefix of the command (``srun ...``)."""
         return self._run([*before, *self.command(*words)], environ)
 
-    def launch_bare(self, *words: str) -> Launch:
-        """Launch with no words but these."""
+    def launch_without_defaults(self, *words: str) -> Launch:
+        """Launch with these arguments only."""
         return self._run([sys.executable, "-m", "xray_hpc.launch", *words], None)
 
     def _run(self, command: Sequence[str], environ: Mapping[str, str] | None) -> Launch:
@@ -114,19 +114,19 @@ class Launcher:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT_SECONDS,
         )
         return Launch(done.returncode, done.stdout, done.stderr)
 
 
 def record(sweep: SweepPaths, run: str) -> RunRecord:
-    """The run's record, which must be there."""
+    """Read the record of a run, which must exist."""
     found = read_record(sweep.run(run))
     assert found is not None
     return found
 
 
-def run_of(sweep: SweepPaths, model: str) -> str:
-    """The name of the sweep's one run of a model."""
+def run_name(sweep: SweepPaths, model: str) -> str:
+    """Return the name of the sweep's only run of a model."""
     (folder,) = sweep.runs.glob(f"{model}-*")
     return folder.name

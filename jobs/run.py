@@ -63,7 +63,7 @@ def main() -> int:
     handled = arguments.submission / f".handled-{start}"
     if arguments.after is None:
         code = run_worker(runs, cluster)
-        if code:  # tells --after that this was not a task that died before it could requeue
+        if code:  # tell --after that the worker itself has handled the end of its runs
             with contextlib.suppress(OSError):
                 handled.touch()
         return code

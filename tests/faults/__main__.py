@@ -26,7 +26,8 @@ HEAD = """\
 Faults in runs of a fake training (fake_training.py: epochs, checkpoints and files, but no
 TensorFlow) on a throwaway cluster with real Slurm daemons, under the real launcher, worker and
 training entry point. Lost and repeated epochs are counted from the audit of each run, not from its
-record.
+record. The outcome is "as uninterrupted" if every run has the digest of an uninterrupted run and
+complete files, and Slurm, the record and the report agree that it is finished.
 
 {date}, Slurm {slurm}, commit {commit}: `{command}` ({seconds:.0f} s)
 
@@ -89,7 +90,7 @@ def _row(result: FaultResult) -> str:
         result.runs - result.unaided,
         result.epochs_lost,
         result.epochs_repeated,
-        f"{len(result.problems)} problems" if result.problems else "all finished, equal digests",
+        f"{len(result.problems)} problems" if result.problems else "as uninterrupted",
     )
     return f"| {' | '.join(map(str, cells))} |\n"
 

@@ -116,7 +116,7 @@ def test_too_few_patients_of_any_class_are_counted_in_the_message() -> None:
     many = [(f"{label}-{n}", label, 1) for label in (1, 2) for n in range(10 * label)]
     entries = entries_of([("a", 0, 9), *many])
     message = (
-        r"have 1, 10 and 20 patients, and the nearest shares are 0%, 20% and 20%; "
+        r"have 1, 10 and 20 patients, and the closest shares are 0%, 20% and 20%; "
         r".*data.split=random"
     )
     with pytest.raises(UserError, match=message):

@@ -68,4 +68,4 @@ def test_there_is_a_column_for_each_of_the_first_epochs(epochs: int, columns: in
         "Augmented training images",
         "rotation ±30°, zoom ±20 %, shift ±10 %, horizontal flip, fill: reflect",
     ]
-    assert said[2:6] == ["as packed", "dashed:", "data.crop=0.75", "first epoch"]
+    assert said[2:6] == ["stored", "dashed:", "data.crop=0.75", "first epoch"]

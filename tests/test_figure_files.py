@@ -16,7 +16,7 @@ def titled(title: str) -> Figure:
 
 
 @pytest.mark.parametrize("grey", [False, True])
-def test_the_same_figure_gives_the_same_bytes(tmp_path: Path, grey: bool) -> None:
+def test_save_figure_is_reproducible(tmp_path: Path, grey: bool) -> None:
     files = [tmp_path / "a.png", tmp_path / "b.png"]
     for file in files:
         save_figure(titled("ROC"), file, dpi=80, grey=grey)
@@ -26,11 +26,11 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path, grey: bool) -> Non
         assert image.size == (240, 160)
 
 
-def test_names_with_dollars_and_foreign_letters_are_drawn(tmp_path: Path) -> None:
+def test_escape_dollars_and_missing_glyphs(tmp_path: Path) -> None:
     save_figure(titled(escape_dollars("$(x)^_$-模型")), tmp_path / "odd.png", dpi=80)
 
 
-def test_empty_margins_are_trimmed_where_asked(tmp_path: Path) -> None:
+def test_save_figure_trims_empty_margins(tmp_path: Path) -> None:
     figure = Figure(figsize=(3, 2))
     figure.text(0.5, 0.5, "alone")
     save_figure(figure, tmp_path / "whole.png", dpi=80)
@@ -39,7 +39,7 @@ def test_empty_margins_are_trimmed_where_asked(tmp_path: Path) -> None:
         assert cut.height < whole.height
 
 
-def test_a_figure_that_cannot_be_drawn_leaves_no_file(tmp_path: Path) -> None:
+def test_save_figure_failure_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ParseSyntaxException"):
         save_figure(titled(r"$\frac$"), tmp_path / "odd.png", dpi=80)
     assert list(tmp_path.iterdir()) == []

@@ -14,11 +14,11 @@ from xray_hpc.thread_map import bounded_thread_map
 
 
 @given(st.lists(st.integers()), st.integers(1, 5), st.integers(1, 9))
-def test_it_gives_what_map_gives(items: list[int], workers: int, ahead: int) -> None:
+def test_bounded_thread_map_equals_map(items: list[int], workers: int, ahead: int) -> None:
     assert list(bounded_thread_map(str, items, workers, ahead)) == [str(item) for item in items]
 
 
-def test_the_order_is_that_of_the_items_whoever_is_done_first() -> None:
+def test_bounded_thread_map_keeps_the_order() -> None:
     def slow_first(item: int) -> int:
         time.sleep(0.05 if item == 0 else 0)
         return item
@@ -27,21 +27,21 @@ def test_the_order_is_that_of_the_items_whoever_is_done_first() -> None:
 
 
 @given(st.integers(1, 5), st.integers(1, 9))
-def test_it_is_never_further_ahead_than_it_may_be(workers: int, ahead: int) -> None:
+def test_bounded_thread_map_is_bounded(workers: int, ahead: int) -> None:
     begun = []
     results = bounded_thread_map(begun.append, range(40), workers, ahead)
     for used, _ in enumerate(results, start=1):
         assert len(begun) <= used + ahead - 1
 
 
-def test_an_exception_comes_in_its_items_place() -> None:
+def test_bounded_thread_map_raises_in_place_of_the_result() -> None:
     results = bounded_thread_map(lambda item: 1 // item, [1, 0, 1], workers=2, ahead=3)
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
         next(results)
 
 
-def test_what_has_not_begun_is_dropped_when_it_is_left_early() -> None:
+def test_bounded_thread_map_close_drops_pending_items() -> None:
     begun: list[int] = []
     held = threading.Event()
 
@@ -76,7 +76,7 @@ print("never hung")
 """
 
 
-def test_an_interrupt_at_any_moment_ends_it() -> None:
+def test_bounded_thread_map_survives_interrupts() -> None:
     command = [sys.executable, "-c", INTERRUPTED]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.stdout, ended.stderr) == ("never hung\n", "")

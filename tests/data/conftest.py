@@ -1,4 +1,4 @@
-"""Small trees of images, and the configuration that reads them."""
+"""Small image folders, and data configs for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw(path: Path, side: int = 12) -> None:
     Image.fromarray(rng.integers(0, 256, (side, side), np.uint8)).save(path, "PNG")
 
 
-def plant(root: Path, folders: Mapping[str, Iterable[str]]) -> Path:
+def write_tree(root: Path, folders: Mapping[str, Iterable[str]]) -> Path:
     for folder, names in folders.items():
         (root / folder).mkdir(parents=True, exist_ok=True)
         for name in names:
@@ -39,15 +39,15 @@ def make_image() -> Callable[..., None]:
 @pytest.fixture
 def make_tree() -> Callable[[Path, Mapping[str, Iterable[str]]], Path]:
     """``make_tree(root, {"train/NORMAL": ["a.png"], ...})`` writes images and returns root."""
-    return plant
+    return write_tree
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A tree as Kaggle lays it out: 20 patients to train on, two images each, and 6 to test."""
+    """Return a folder in Kaggle's layout: 20 training patients with two images, 6 test patients."""
     normal = [f"IM-{n:04d}-000{i}.jpeg" for n in range(1, 11) for i in (1, 2)]
     ill = [f"person{n}_virus_{2 * n + i}.jpeg" for n in range(1, 11) for i in (0, 1)]
-    return plant(
+    return write_tree(
         tmp_path / "xrays",
         {
             "train/NORMAL": normal,
@@ -62,7 +62,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def data_config() -> Callable[..., DataConfig]:
-    """``data_config(root)`` reads that tree at 8x8; keywords change the rest."""
+    """``data_config(root)`` reads that folder at 8x8 pixels; keywords change other values."""
 
     def make(root: Path | None, **changes: Any) -> DataConfig:
         values: dict[str, Any] = {
@@ -81,7 +81,7 @@ def data_config() -> Callable[..., DataConfig]:
 
 @pytest.fixture
 def largest_file() -> Iterator[Callable[[int], None]]:
-    """``largest_file(n)`` makes the system refuse any write beyond n bytes, as a full disk does."""
+    """``largest_file(n)`` makes writes beyond n bytes of a file fail, like a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def limit(size: int) -> None:

@@ -42,22 +42,24 @@ def drawn(augment: AugmentConfig, images: int = 50, epoch: int = 0) -> Geometric
 
 
 def only(name: str) -> AugmentConfig:
-    """One operation of ``EVERYTHING``."""
+    """Return a config with only one operation of ``EVERYTHING``."""
     return AugmentConfig(**{name: getattr(EVERYTHING, name)})
 
 
-# The order of an epoch
+# Order of an epoch
 
 
 @given(LABELS, SEEDS, EPOCHS)
-def test_an_epoch_visits_every_image_once(labels: np.ndarray, seed: int, epoch: int) -> None:
+def test_epoch_order_visits_every_image_once(labels: np.ndarray, seed: int, epoch: int) -> None:
     for balance in ("none", "class_weights"):
         order = epoch_order(labels, balance, seed, epoch)
         assert sorted(order) == list(range(len(labels)))
 
 
 @given(LABELS, SEEDS, EPOCHS)
-def test_sampling_shows_each_class_as_often(labels: np.ndarray, seed: int, epoch: int) -> None:
+def test_epoch_order_sampling_balances_the_classes(
+    labels: np.ndarray, seed: int, epoch: int
+) -> None:
     order = epoch_order(labels, "sampling", seed, epoch)
     shown = np.unique(labels[order], return_counts=True)[1]
     assert len(order) == len(labels)
@@ -66,7 +68,7 @@ def test_sampling_shows_each_class_as_often(labels: np.ndarray, seed: int, epoch
 
 
 @given(LABELS, SEEDS, EPOCHS)
-def test_sampling_shows_the_images_of_a_class_as_often(
+def test_epoch_order_sampling_balances_the_images_of_a_class(
     labels: np.ndarray, seed: int, epoch: int
 ) -> None:
     times = np.bincount(epoch_order(labels, "sampling", seed, epoch), minlength=len(labels))
@@ -74,30 +76,28 @@ def test_sampling_shows_the_images_of_a_class_as_often(
         assert np.ptp(times[labels == label]) <= 1
 
 
-def test_sampling_reaches_every_image_of_a_large_class_in_time() -> None:
+def test_epoch_order_sampling_reaches_every_image() -> None:
     labels = np.repeat([0, 1], [5, 95])
     seen = {i for epoch in range(12) for i in epoch_order(labels, "sampling", 1, epoch)}
     assert seen == set(range(100))
 
 
 @given(LABELS, SEEDS, EPOCHS)
-def test_no_two_places_of_an_epoch_get_the_same_changes(
-    labels: np.ndarray, seed: int, epoch: int
-) -> None:
+def test_augmentation_rows_are_unique(labels: np.ndarray, seed: int, epoch: int) -> None:
     order = epoch_order(labels, "sampling", seed, epoch)
     rows = augmentation_rows(order)
     assert sorted(rows) == list(range(len(labels)))
-    for image in np.unique(order):  # its own where it comes first
+    for image in np.unique(order):  # the first occurrence uses its own row
         assert rows[list(order).index(image)] == image
 
 
-def test_without_sampling_each_image_gets_its_own_changes() -> None:
+def test_augmentation_rows_without_sampling_are_the_order() -> None:
     order = epoch_order(np.zeros(20, int), "none", seed=1, epoch=0)
     np.testing.assert_array_equal(augmentation_rows(order), order)
 
 
 @given(LABELS, SEEDS, st.integers(1, 6), EPOCHS)
-def test_views_take_turns_from_epoch_to_epoch_and_within_one(
+def test_epoch_views_alternate_between_and_within_epochs(
     labels: np.ndarray, seed: int, views: int, epoch: int
 ) -> None:
     order = epoch_order(labels, "sampling", seed, epoch)
@@ -108,7 +108,7 @@ def test_views_take_turns_from_epoch_to_epoch_and_within_one(
 
 
 @given(LABELS)
-def test_weights_average_1_and_are_scikit_learns(labels: np.ndarray) -> None:
+def test_sample_weights_match_scikit_learn(labels: np.ndarray) -> None:
     from sklearn.utils.class_weight import compute_sample_weight
 
     weights = sample_weights(labels)
@@ -116,7 +116,7 @@ def test_weights_average_1_and_are_scikit_learns(labels: np.ndarray) -> None:
     np.testing.assert_allclose(weights.mean(), 1, rtol=1e-6)
 
 
-# What is drawn
+# Random parameters
 
 
 @given(
@@ -132,53 +132,53 @@ def test_weights_average_1_and_are_scikit_learns(labels: np.ndarray) -> None:
     SEEDS,
     EPOCHS,
 )
-def test_draws_stay_within_what_was_asked_for(
+def test_draw_augmentations_stays_within_the_limits(
     augment: AugmentConfig, seed: int, epoch: int
 ) -> None:
-    moves = draw_geometry(20, 32, 32, augment, seed, epoch)
+    parameters = draw_geometry(20, 32, 32, augment, seed, epoch)
     _, brightness = draw_augmentations(20, 32, 32, augment, seed, epoch)
     for values, most in (
-        (moves.rotation, augment.rotation),
-        (moves.shear, augment.shear),
-        (moves.zoom - 1, augment.zoom),
-        (moves.shift[:, 0], augment.width_shift * 32),
-        (moves.shift[:, 1], augment.height_shift * 32),
+        (parameters.rotation, augment.rotation),
+        (parameters.shear, augment.shear),
+        (parameters.zoom - 1, augment.zoom),
+        (parameters.shift[:, 0], augment.width_shift * 32),
+        (parameters.shift[:, 1], augment.height_shift * 32),
         (brightness - 1, augment.brightness),
     ):
         assert np.abs(values).max() <= most + 1e-6
 
 
-def test_draws_fill_what_was_asked_for() -> None:
-    moves = draw_geometry(2000, 32, 24, EVERYTHING, seed=1, epoch=0)
-    assert moves.rotation.min() < -38 < 38 < moves.rotation.max()
-    assert moves.flip.mean() == pytest.approx(0.5, abs=0.05)
-    np.testing.assert_allclose(np.bincount(moves.quarter_turns) / 2000, 0.25, atol=0.05)
-    assert np.unique(moves.corner).tolist() == list(range(9))
+def test_draw_geometry_uses_the_whole_range() -> None:
+    parameters = draw_geometry(2000, 32, 24, EVERYTHING, seed=1, epoch=0)
+    assert parameters.rotation.min() < -38 < 38 < parameters.rotation.max()
+    assert parameters.flip.mean() == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_allclose(np.bincount(parameters.quarter_turns) / 2000, 0.25, atol=0.05)
+    assert np.unique(parameters.corner).tolist() == list(range(9))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_draws_the_same_whatever_else_is_on(name: str) -> None:
-    """So a sweep that switches one off compares the same draws of the others."""
+def test_draw_geometry_operations_have_independent_streams(name: str) -> None:
+    """A sweep that disables one operation then compares the same values of the others."""
     without = dataclasses.replace(EVERYTHING, **{name: type(getattr(EVERYTHING, name))()})
     every, others = vars(drawn(EVERYTHING)), vars(drawn(without))
     alone = vars(drawn(only(name)))
     still = vars(drawn(AugmentConfig()))
     for key in every:
-        own = not np.array_equal(alone[key], still[key])  # what the operation draws
+        own = not np.array_equal(alone[key], still[key])  # drawn by the operation
         if own and key not in ("shift", "zoom"):
             np.testing.assert_array_equal(alone[key], every[key])
         elif not own:
             np.testing.assert_array_equal(others[key], every[key])
 
 
-def test_brightness_draws_the_same_whatever_else_is_on() -> None:
+def test_draw_augmentations_brightness_has_its_own_stream() -> None:
     (_, alone), (_, every) = (
         draw_augmentations(9, 32, 24, augment, 1, 0) for augment in (only("brightness"), EVERYTHING)
     )
     np.testing.assert_array_equal(alone, every)
 
 
-def test_epochs_seeds_and_images_differ() -> None:
+def test_affine_transforms_differ_between_images_and_epochs() -> None:
     one = affine_transforms(drawn(EVERYTHING), 32, 24)
     other = affine_transforms(drawn(EVERYTHING, epoch=1), 32, 24)
     assert len(np.unique(np.concatenate([one, other]), axis=0)) == 100
@@ -187,13 +187,13 @@ def test_epochs_seeds_and_images_differ() -> None:
 # Transforms
 
 
-def matrices(moves: GeometricParameters, size: int, result: int) -> np.ndarray:
-    """The transforms as matrices ``[N, 3, 3]`` that act on (x, y, 1)."""
-    rows = affine_transforms(moves, size, result).astype(float)
+def matrices(parameters: GeometricParameters, size: int, result: int) -> np.ndarray:
+    """Return the transforms as matrices ``[N, 3, 3]`` that act on (x, y, 1)."""
+    rows = affine_transforms(parameters, size, result).astype(float)
     return np.concatenate([rows, np.ones((len(rows), 1))], axis=1).reshape(-1, 3, 3)
 
 
-def test_no_augmentation_cuts_out_the_centre() -> None:
+def test_affine_transforms_without_augmentation_crop_the_center() -> None:
     rows = affine_transforms(draw_geometry(3, 16, 11, AugmentConfig(), 1, 0), 16, 11)
     np.testing.assert_array_equal(rows, [[1, 0, 2, 0, 1, 2, 0, 0]] * 3)
     images = np.arange(256).reshape(1, 16, 16, 1).astype(np.uint8)
@@ -201,7 +201,7 @@ def test_no_augmentation_cuts_out_the_centre() -> None:
 
 
 @given(st.integers(8, 200), st.integers(1, 200), SEEDS)
-def test_a_crop_lies_within_the_image(size: int, cut: int, seed: int) -> None:
+def test_draw_geometry_crop_lies_within_the_image(size: int, cut: int, seed: int) -> None:
     cut = min(size, cut)
     corner = draw_geometry(20, size, cut, AugmentConfig(crop=True), seed, 0).corner
     assert corner.min() >= 0
@@ -209,8 +209,10 @@ def test_a_crop_lies_within_the_image(size: int, cut: int, seed: int) -> None:
 
 
 @given(st.integers(8, 4096), st.integers(8, 4096), SEEDS)
-def test_crop_turn_and_mirror_read_whole_pixels_exactly(size: int, cut: int, seed: int) -> None:
-    """Integers in float32, at the largest images too; and none is read from outside."""
+def test_affine_transforms_crop_rot90_and_flip_use_whole_pixels(
+    size: int, cut: int, seed: int
+) -> None:
+    """They are exact in float32 even for the largest images, and stay within the image."""
     size, cut = max(size, cut), min(size, cut)
     augment = AugmentConfig(crop=True, rot90=True, horizontal_flip=True)
     rows = affine_transforms(draw_geometry(20, size, cut, augment, seed, 0), size, cut)
@@ -221,27 +223,31 @@ def test_crop_turn_and_mirror_read_whole_pixels_exactly(size: int, cut: int, see
         assert read.max() <= size - 1
 
 
-def test_the_centre_stays_where_it_is_but_for_the_shift() -> None:
+def test_affine_transforms_without_shift_keep_the_center() -> None:
     augment = dataclasses.replace(EVERYTHING, crop=False, width_shift=0.0, height_shift=0.0)
     middle = np.array([11.5, 11.5, 1])
     read = matrices(drawn(augment), 32, 24) @ middle
     np.testing.assert_allclose(read, np.tile([15.5, 15.5, 1], (50, 1)), atol=1e-5)
 
 
-def test_a_shift_moves_the_image_to_the_right_and_down() -> None:
+def test_affine_transforms_positive_shift_is_right_and_down() -> None:
     augment = AugmentConfig(height_shift=0.2, width_shift=0.1)
-    moves = draw_geometry(9, 32, 32, augment, seed=1, epoch=0)
-    for (x, y), matrix in zip(moves.shift, matrices(moves, 32, 32), strict=True):
+    parameters = draw_geometry(9, 32, 32, augment, seed=1, epoch=0)
+    for (x, y), matrix in zip(parameters.shift, matrices(parameters, 32, 32), strict=True):
         np.testing.assert_allclose(matrix @ [x + 10, y + 20, 1], [10, 20, 1], atol=1e-5)
 
 
 @given(SEEDS)
-def test_everything_is_keras_affine_transform_cut_turned_and_mirrored(seed: int) -> None:
-    """Matrix by matrix, in the order of Keras's ``ImageDataGenerator``."""
-    moves = draw_geometry(5, 32, 24, EVERYTHING, seed, 0)
-    for i, matrix in enumerate(matrices(moves, 32, 24)):
-        r, s = np.deg2rad(moves.rotation[i]), np.deg2rad(moves.shear[i])
-        (tx, ty), (zx, zy), (left, top) = moves.shift[i], moves.zoom[i], moves.corner[i]
+def test_affine_transforms_match_keras_matrices(seed: int) -> None:
+    """Multiply the matrices in the order of Keras's ``ImageDataGenerator``."""
+    parameters = draw_geometry(5, 32, 24, EVERYTHING, seed, 0)
+    for i, matrix in enumerate(matrices(parameters, 32, 24)):
+        r, s = np.deg2rad(parameters.rotation[i]), np.deg2rad(parameters.shear[i])
+        (tx, ty), (zx, zy), (left, top) = (
+            parameters.shift[i],
+            parameters.zoom[i],
+            parameters.corner[i],
+        )
         steps: list[Any] = [
             [[1, 0, 15.5], [0, 1, 15.5], [0, 0, 1]],
             [[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]],
@@ -250,7 +256,7 @@ def test_everything_is_keras_affine_transform_cut_turned_and_mirrored(seed: int)
             [[zx, 0, 0], [0, zy, 0], [0, 0, 1]],
             [[1, 0, -15.5], [0, 1, -15.5], [0, 0, 1]],
             [[1, 0, left], [0, 1, top], [0, 0, 1]],
-            *[[[0, -1, 23], [1, 0, 0], [0, 0, 1]]] * int(moves.quarter_turns[i]),
-            *[[[-1, 0, 23], [0, 1, 0], [0, 0, 1]]] * int(moves.flip[i]),
+            *[[[0, -1, 23], [1, 0, 0], [0, 0, 1]]] * int(parameters.quarter_turns[i]),
+            *[[[-1, 0, 23], [0, 1, 0], [0, 0, 1]]] * int(parameters.flip[i]),
         ]
         np.testing.assert_allclose(matrix, np.linalg.multi_dot([np.eye(3), *steps]), atol=1e-4)

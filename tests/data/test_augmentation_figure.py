@@ -31,7 +31,7 @@ EVERYTHING = AugmentConfig(
 
 
 def dataset(classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA"), channels: int = 1) -> Dataset:
-    """80 smooth images; those at even places train."""
+    """Return 80 smooth images; those at even positions are for training."""
     noise = np.random.default_rng(0).uniform(0, 255, (80, 20, 20, channels))
     images = ndimage.gaussian_filter(noise, (0, 2, 2, 0)) * 3 - 255
     return Dataset(
@@ -62,20 +62,20 @@ def pictures(drawn: Figure) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(("classes", "labels"), [(2, [0, 0, 1, 1]), (3, [0, 1, 2]), (5, range(5))])
-def test_every_class_is_shown(classes: int, labels: list[int]) -> None:
+def test_sample_rows_cover_every_class(classes: int, labels: list[int]) -> None:
     data = dataset(tuple("abcde"[:classes]))
     rows = sample_rows(data)
     assert data.labels[data.splits["train"][rows]].tolist() == list(labels)
     assert len(set(rows)) == len(rows)
 
 
-def test_a_class_without_training_images_has_no_row() -> None:
+def test_sample_rows_skip_a_class_without_training_images() -> None:
     data = dataset(("A", "B", "C"))
     only = replace(data, splits={**data.splits, "train": np.array([0, 4, 6])})  # of A, C, A
     assert sample_rows(only).tolist() == [2, 1]
 
 
-def test_a_column_shows_each_set_with_what_it_does(config: DataConfig) -> None:
+def test_augmentation_figure_describes_each_column(config: DataConfig) -> None:
     drawn = augmentation_figure(
         dataset(),
         config,
@@ -94,14 +94,14 @@ def test_a_column_shows_each_set_with_what_it_does(config: DataConfig) -> None:
     assert len(drawn.axes) == 4 * 3
 
 
-def test_the_first_column_is_as_packed_and_the_others_are_not(config: DataConfig) -> None:
+def test_augmentation_figure_first_column_is_unchanged(config: DataConfig) -> None:
     data = dataset()
     shown = pictures(augmentation_figure(data, config, [NamedAugmentation("larcc", LARCC, 1)], 0))
     packed = {data.images[i].tobytes() for i in data.splits["train"]}
     assert [image.tobytes() in packed for image in shown] == [True] * 4 + [False] * 4
 
 
-def test_a_crop_that_all_have_is_marked_on_the_packed_images(config: DataConfig) -> None:
+def test_augmentation_figure_outlines_a_common_crop(config: DataConfig) -> None:
     cut = replace(config, crop=0.5)
     drawn = augmentation_figure(
         dataset(),
@@ -116,7 +116,7 @@ def test_a_crop_that_all_have_is_marked_on_the_packed_images(config: DataConfig)
     np.testing.assert_array_equal(centre, packed[5:15, 5:15])
 
 
-def test_crops_that_differ_are_told_in_words(config: DataConfig) -> None:
+def test_augmentation_figure_labels_different_crops(config: DataConfig) -> None:
     drawn = augmentation_figure(
         dataset(),
         config,
@@ -128,7 +128,7 @@ def test_crops_that_differ_are_told_in_words(config: DataConfig) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_drawn_is_what_a_training_gets(channels: int) -> None:
+def test_augment_rows_match_the_training_batches(channels: int) -> None:
     from xray_hpc.data.input_pipeline import training_batches
 
     data, rows = dataset(channels=channels), np.array([3, 0, 9, 12])
@@ -141,12 +141,12 @@ def test_what_is_drawn_is_what_a_training_gets(channels: int) -> None:
     assert {image.tobytes() for image in drawn} <= {image.tobytes() for image in got.numpy()}
 
 
-def test_nothing_is_said_of_what_is_off() -> None:
+def test_describe_augmentation_omits_disabled_operations() -> None:
     assert describe_augmentation(AugmentConfig()) == []
     assert describe_augmentation(REDUCED) == ["random crop", "rot90", "horizontal flip"]
 
 
-def test_the_same_figure_is_the_same_grey_file(tmp_path: Path, config: DataConfig) -> None:
+def test_augmentation_figure_file_is_reproducible(tmp_path: Path, config: DataConfig) -> None:
     data = dataset(("$(rm -x)$_1^2", "肺炎"))
     files = [tmp_path / "one.png", tmp_path / "two.png"]
     for file in files:

@@ -24,7 +24,7 @@ def csv(tmp_path: Path, make_tree: Callable[..., Path]) -> Callable[[str], Path]
     return write
 
 
-def test_a_list_gives_classes_and_images(csv: Callable[[str], Path]) -> None:
+def test_read_csv_index_returns_classes_and_images(csv: Callable[[str], Path]) -> None:
     classes, entries = read_csv_index(csv(HEADER + ROWS))
     assert classes == ("sick", "well")
     assert [(entry.path, entry.label, entry.split) for entry in entries] == [
@@ -35,7 +35,7 @@ def test_a_list_gives_classes_and_images(csv: Callable[[str], Path]) -> None:
     ]
 
 
-def test_the_patient_is_the_column_or_else_read_off_the_name(csv: Callable[[str], Path]) -> None:
+def test_read_csv_index_patient_from_column_or_file_name(csv: Callable[[str], Path]) -> None:
     file = csv(
         "age,patient,split,label,path\n"
         "50,ann,train,sick,a.png\n"
@@ -52,12 +52,12 @@ def test_the_patient_is_the_column_or_else_read_off_the_name(csv: Callable[[str]
     }
 
 
-def test_a_byte_order_mark_and_val_are_understood(csv: Callable[[str], Path]) -> None:
+def test_read_csv_index_accepts_bom_and_val(csv: Callable[[str], Path]) -> None:
     _, entries = read_csv_index(csv("\ufeff" + HEADER + ROWS + "person3_virus_4.jpeg,sick,val\n"))
     assert [entry.split for entry in entries].count("validation") == 1
 
 
-def test_quoted_names_with_commas_and_line_ends_are_read(
+def test_read_csv_index_accepts_quoted_paths(
     csv: Callable[[str], Path], make_image: Callable[[Path], None], tmp_path: Path
 ) -> None:
     make_image(tmp_path / "x,\ny.png")
@@ -81,20 +81,20 @@ def test_quoted_names_with_commas_and_line_ends_are_read(
         (HEADER + "a.png,sick,train\nb.png,well,train\n", r"class 'sick' is in train but not in t"),
     ],
 )
-def test_a_list_that_will_not_do_is_refused_with_its_line(
+def test_read_csv_index_rejects_invalid_lines(
     csv: Callable[[str], Path], text: str, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         read_csv_index(csv(text))
 
 
-def test_line_numbers_count_the_lines_of_quoted_names(csv: Callable[[str], Path]) -> None:
+def test_read_csv_index_line_numbers_with_quoted_paths(csv: Callable[[str], Path]) -> None:
     text = HEADER + '"x\ny.png",sick,train\nb.png,well,tst\n'
     with pytest.raises(UserError, match=r"line 4: split 'tst'.*did you mean 'test'"):
         read_csv_index(csv(text))
 
 
-def test_bytes_that_are_not_utf8_are_refused(csv: Callable[[str], Path]) -> None:
+def test_read_csv_index_rejects_other_encodings(csv: Callable[[str], Path]) -> None:
     file = csv("")
     file.write_bytes(HEADER.encode() + b"\xff.png,sick,train\n")
     with pytest.raises(UserError, match="is not a UTF-8 CSV file"):

@@ -19,7 +19,7 @@ from xray_hpc.data.dataset_figures import (
 
 
 def dataset(classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA"), channels: int = 1) -> Dataset:
-    """60 training, 20 validation and 20 test images; two in four are of the last class."""
+    """Return 60 training, 20 validation and 20 test images; half are of the last class."""
     last = len(classes) - 1
     labels = np.array([0, 1, last, last] * 25)
     images = np.random.default_rng(0).integers(0, 256, (100, 8, 8, channels), np.uint8)
@@ -51,7 +51,7 @@ def shown(figure: Figure) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_grid_shows_twelve_images_of_the_class(channels: int) -> None:
+def test_sample_grid_shows_twelve_images_of_the_class(channels: int) -> None:
     data = dataset(channels=channels)
     pictures = shown(sample_grid(data, "train", 1))
     assert len(pictures) == 12
@@ -59,11 +59,11 @@ def test_a_grid_shows_twelve_images_of_the_class(channels: int) -> None:
     assert len({picture.tobytes() for picture in pictures} & of_class) == 12
 
 
-def test_a_grid_shows_what_there_is_when_it_is_less() -> None:
+def test_sample_grid_of_a_small_class() -> None:
     assert len(shown(sample_grid(dataset(), "test", 0))) == 5
 
 
-def test_bars_carry_the_counts_of_train_validation_and_test() -> None:
+def test_class_bars_show_the_counts_of_each_split() -> None:
     assert {
         "Training data · 80 images",
         "Test set · 20 images",
@@ -81,31 +81,31 @@ def test_bars_carry_the_counts_of_train_validation_and_test() -> None:
 THREE = ("Covid", "Normal", "Viral Pneumonia")
 
 
-def test_bars_of_three_classes_have_three_colours() -> None:
+def test_class_bars_three_classes_have_three_colours() -> None:
     figure = class_bars(dataset(THREE))
     assert {"train 15", "train 30", "validation 5", "validation 10", *THREE} <= texts(figure)
     right = figure.axes[1]
     assert len({bar.get_facecolor() for bar in right.patches}) == 3
 
 
-def test_long_names_of_classes_are_broken_into_lines() -> None:
+def test_class_bars_wrap_long_class_names() -> None:
     names = ("Acute respiratory distress syndrome", "Normal")
     assert "Acute respiratory\ndistress syndrome" in texts(class_bars(dataset(names)))
 
 
-def test_the_narrow_bars_of_many_classes_carry_numbers_alone() -> None:
+def test_class_bars_narrow_bars_show_only_numbers() -> None:
     shown = texts(class_bars(dataset(tuple(f"Class {n}" for n in range(12)))))
     assert {"15", "5", "30", "10", "Class\n11"} <= shown
     assert not {"train 15", "validation 5"} & shown
 
 
-def test_pies_carry_percent_and_count() -> None:
+def test_class_pies_show_percentage_and_count() -> None:
     assert {"25.0%\n20", "75.0%\n60", "25.0%\n5", "75.0%\n15", "NORMAL"} <= texts(
         class_pies(dataset())
     )
 
 
-def test_every_figure_is_written_and_is_a_png(tmp_path: Path) -> None:
+def test_write_figures_writes_png_files(tmp_path: Path) -> None:
     written = write_figures(dataset(), tmp_path / "figures")
     assert sorted(path.name for path in written) == [
         "class_bars.png",
@@ -126,18 +126,18 @@ def test_every_figure_is_written_and_is_a_png(tmp_path: Path) -> None:
 
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw with few pixels: it is quicker."""
+    """Use a low resolution, for speed."""
     monkeypatch.setattr(dataset_figures, "DPI", 30)
 
 
 @pytest.mark.usefixtures("coarse")
-def test_the_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_write_figures_is_reproducible(tmp_path: Path) -> None:
     one, two = (write_figures(dataset(), tmp_path / name) for name in ("one", "two"))
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
 @pytest.mark.usefixtures("coarse")
-def test_class_names_with_dollars_and_rare_letters_are_drawn_as_they_are(tmp_path: Path) -> None:
+def test_write_figures_accepts_any_class_name(tmp_path: Path) -> None:
     data = dataset(("$(rm -x)$_1^2", "肺炎"))
     assert len(write_figures(data, tmp_path)) == 6
 
@@ -151,7 +151,5 @@ def test_class_names_with_dollars_and_rare_letters_are_drawn_as_they_are(tmp_pat
         (("肺炎", "正常"), ["0", "1"]),
     ],
 )
-def test_class_names_make_safe_and_different_file_names(
-    classes: tuple[str, ...], names: list[str]
-) -> None:
+def test_file_names_are_safe_and_unique(classes: tuple[str, ...], names: list[str]) -> None:
     assert file_names(classes) == names

@@ -30,7 +30,7 @@ def loaded(
     return load_indexed(index, config, tmp_path), index
 
 
-def test_the_counts_are_by_split_and_class(loaded: tuple[Dataset, Index]) -> None:
+def test_count_table_by_split_and_class(loaded: tuple[Dataset, Index]) -> None:
     table = count_table(loaded[0])
     assert table.columns.tolist() == ["train", "validation", "test", "all"]
     assert table.loc["NORMAL"].tolist() == [19, 1, 3, 23]
@@ -39,7 +39,7 @@ def test_the_counts_are_by_split_and_class(loaded: tuple[Dataset, Index]) -> Non
     assert table.loc["patients"].tolist() == [20, 2, 6, 28]
 
 
-def test_the_text_shows_counts_and_what_was_left_out(loaded: tuple[Dataset, Index]) -> None:
+def test_summary_text_lists_counts_and_omitted_files(loaded: tuple[Dataset, Index]) -> None:
     data, index = loaded
     assert summary_text(data, index) == (
         f"{index.root}  (8x8 pixels, 1 channel, fingerprint {data.fingerprint[:12]})\n"
@@ -55,7 +55,7 @@ def test_the_text_shows_counts_and_what_was_left_out(loaded: tuple[Dataset, Inde
     )
 
 
-def test_images_that_were_not_drawn_are_counted(
+def test_summary_text_counts_unused_images(
     tree: Path, tmp_path: Path, data_config: Callable[..., DataConfig]
 ) -> None:
     config = data_config(tree, per_class=18, split="folder")
@@ -65,7 +65,7 @@ def test_images_that_were_not_drawn_are_counted(
     assert (index_table(data)["split"] == "").sum() == 4
 
 
-def test_ignored_files_are_counted_by_reason() -> None:
+def test_ignored_line_groups_files_by_reason() -> None:
     ignored = {
         "macOS metadata": IgnoredFiles(5000, ["a", "b"]),
         "no image suffix": IgnoredFiles(1, ["c"]),
@@ -76,7 +76,7 @@ def test_ignored_files_are_counted_by_reason() -> None:
     assert ignored_line({}) == "none"
 
 
-def test_the_index_has_a_row_an_image(loaded: tuple[Dataset, Index], tmp_path: Path) -> None:
+def test_write_index_has_one_row_per_image(loaded: tuple[Dataset, Index], tmp_path: Path) -> None:
     write_index(loaded[0], tmp_path / "index.csv")
     written = pd.read_csv(tmp_path / "index.csv")
     assert written.columns.tolist() == ["file", "label", "class", "patient", "split"]

@@ -1,4 +1,4 @@
-"""DICOM files made by pydicom, and what is read of them."""
+"""Decode DICOM files written by pydicom."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RAMP = np.tile(np.linspace(0, 255, SIDE).round(), (SIDE, 1))
 
 
 def write(path: Path, pixels: np.ndarray, bits: int = 16, **tags: Any) -> Path:
-    """Write a radiograph of so many stored ``bits``; ``tags`` go into its header."""
+    """Write an X-ray with ``bits`` stored bits and additional header ``tags``."""
     header = Dataset()
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -50,37 +50,35 @@ def write(path: Path, pixels: np.ndarray, bits: int = 16, **tags: Any) -> Path:
 
 
 def row(path: Path) -> np.ndarray:
-    """One line of the picture as it is read."""
+    """Return one row of the decoded picture."""
     return decode(path, SIDE, 1)[3, :, 0].astype(int)
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pixels_of_any_depth_fill_the_range_of_bytes(
-    tmp_path: Path, bits: int, channels: int
-) -> None:
+def test_any_bit_depth_is_scaled_to_8_bit(tmp_path: Path, bits: int, channels: int) -> None:
     path = write(tmp_path / "x.dcm", RAMP * (2**bits - 1) / 255, bits)
     pixels = decode(path, SIDE, channels)
     assert pixels.shape == (SIDE, SIDE, channels)
     np.testing.assert_allclose(pixels[:, :, -1], RAMP, atol=1)
 
 
-def test_without_a_window_the_pictures_own_range_counts(tmp_path: Path) -> None:
+def test_without_window_the_value_range_is_scaled(tmp_path: Path) -> None:
     np.testing.assert_array_equal(row(write(tmp_path / "x.dcm", 300 + 4 * RAMP, 12)), RAMP[0])
 
 
-def test_monochrome1_is_shown_inverted(tmp_path: Path) -> None:
+def test_monochrome1_is_inverted(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", 255 - RAMP, 8, PhotometricInterpretation="MONOCHROME1")
     np.testing.assert_array_equal(row(path), RAMP[0])
 
 
-def test_a_window_decides_what_is_black_and_white(tmp_path: Path) -> None:
+def test_window_sets_black_and_white(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", 16 * RAMP, 12, WindowCenter=2048, WindowWidth=1024)
     expected = np.clip((16 * RAMP[0] - 2047.5) / 1023 + 0.5, 0, 1) * 255
     np.testing.assert_allclose(row(path), expected, atol=0.51)
 
 
-def test_of_several_windows_the_first_counts(tmp_path: Path) -> None:
+def test_first_of_several_windows_is_used(tmp_path: Path) -> None:
     one = write(tmp_path / "one.dcm", 16 * RAMP, 12, WindowCenter=900, WindowWidth=1600)
     both = {"WindowCenter": [900, 3000], "WindowWidth": [1600, 100]}
     np.testing.assert_array_equal(row(one), row(write(tmp_path / "x.dcm", 16 * RAMP, 12, **both)))
@@ -93,19 +91,19 @@ def test_of_several_windows_the_first_counts(tmp_path: Path) -> None:
         ("SIGMOID", lambda x: 1 / (1 + np.exp(-4 * (x - 2048) / 1024))),
     ],
 )
-def test_a_window_may_have_another_function(tmp_path: Path, function: str, expected: Any) -> None:
+def test_window_function(tmp_path: Path, function: str, expected: Any) -> None:
     window = {"WindowCenter": 2048, "WindowWidth": 1024, "VOILUTFunction": function}
     path = write(tmp_path / "x.dcm", 16 * RAMP, 12, **window)
     np.testing.assert_allclose(row(path), 255 * expected(16 * RAMP[0]), atol=0.51)
 
 
 @pytest.mark.parametrize("width", [0, -5, ""])
-def test_a_window_without_a_width_is_none(tmp_path: Path, width: object) -> None:
+def test_window_without_width_is_ignored(tmp_path: Path, width: object) -> None:
     path = write(tmp_path / "x.dcm", 16 * RAMP, 12, WindowCenter=100, WindowWidth=width)
     np.testing.assert_array_equal(row(path), RAMP[0])
 
 
-def test_the_window_is_in_rescaled_units(tmp_path: Path) -> None:
+def test_window_applies_to_rescaled_values(tmp_path: Path) -> None:
     scale = {"RescaleSlope": 2, "RescaleIntercept": -1000}
     window = {"WindowCenter": 500, "WindowWidth": 1000}
     path = write(tmp_path / "x.dcm", 4 * RAMP, 12, **scale, **window)
@@ -113,11 +111,11 @@ def test_the_window_is_in_rescaled_units(tmp_path: Path) -> None:
     np.testing.assert_allclose(row(path), expected, atol=0.51)
 
 
-def test_signed_pixels_are_read(tmp_path: Path) -> None:
+def test_signed_pixels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(row(write(tmp_path / "x.dcm", 100 * (RAMP - 127))), RAMP[0])
 
 
-def test_a_table_of_values_of_interest_goes_before_a_window(tmp_path: Path) -> None:
+def test_voi_table_takes_precedence_over_window(tmp_path: Path) -> None:
     table = Dataset()
     table.LUTDescriptor = [256, 0, 8]
     table.add_new("LUTData", "US", [255 - value for value in range(256)])
@@ -125,21 +123,21 @@ def test_a_table_of_values_of_interest_goes_before_a_window(tmp_path: Path) -> N
     np.testing.assert_array_equal(row(write(tmp_path / "x.dcm", RAMP, 8, **tags)), 255 - RAMP[0])
 
 
-def test_colours_are_read(tmp_path: Path) -> None:
+def test_rgb_picture(tmp_path: Path) -> None:
     colours = np.stack([RAMP, RAMP, 255 - RAMP], axis=2)
     pixels = decode(write(tmp_path / "x.dcm", colours, 8), SIDE, 3)
     np.testing.assert_array_equal(pixels, colours)
 
 
-def test_an_even_picture_is_black(tmp_path: Path) -> None:
+def test_uniform_picture_is_black(tmp_path: Path) -> None:
     assert not row(write(tmp_path / "x.dcm", np.full((SIDE, SIDE), 7))).any()
 
 
-def test_the_contents_tell_what_it_is_whatever_the_name(tmp_path: Path) -> None:
+def test_dicom_is_recognized_without_its_suffix(tmp_path: Path) -> None:
     np.testing.assert_array_equal(row(write(tmp_path / "IM-0001", RAMP, 8)), RAMP[0])
 
 
-def test_run_length_coding_is_read(tmp_path: Path) -> None:
+def test_run_length_encoding(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", RAMP, 8)
     header = dcmread(path)
     header.compress(RLELossless)
@@ -147,61 +145,59 @@ def test_run_length_coding_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(row(path), RAMP[0])
 
 
-def refuse(path: Path) -> str:
+def reason_of(path: Path) -> str:
     with pytest.raises(UnreadableImageError) as caught:
         decode(path, SIDE, 1)
     return caught.value.reason
 
 
-def test_compression_without_a_decoder_is_named(tmp_path: Path) -> None:
+def test_missing_decoder_names_the_compression(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", RAMP, 8)
     header = dcmread(path)
     header.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     header.PixelData = encapsulate([b"\x00" * 8])
     header["PixelData"].VR = "OB"
     header.save_as(path)
-    assert refuse(path).startswith("compressed DICOM (JPEG Lossless")
-    assert refuse(path).endswith("cannot be decoded here; pip install 'pylibjpeg[all]'")
+    assert reason_of(path).startswith("compressed DICOM (JPEG Lossless")
+    assert reason_of(path).endswith("cannot be decoded here; pip install 'pylibjpeg[all]'")
 
 
-def test_several_frames_are_not_one_picture(tmp_path: Path) -> None:
+def test_several_frames_are_rejected(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", RAMP, 8, NumberOfFrames=12)
-    assert refuse(path) == "DICOM of 12 frames"
+    assert reason_of(path) == "DICOM of 12 frames"
 
 
-def test_a_report_has_no_picture(tmp_path: Path) -> None:
+def test_file_without_pixels_is_rejected(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", RAMP, 8)
     header = dcmread(path)
     del header.PixelData
     header.save_as(path)
-    assert refuse(path) == "DICOM without a picture"
+    assert reason_of(path) == "DICOM without a picture"
 
 
-def test_colours_by_a_palette_are_refused(tmp_path: Path) -> None:
+def test_palette_colours_are_rejected(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", RAMP, 8, PhotometricInterpretation="PALETTE COLOR")
-    assert refuse(path) == "DICOM in PALETTE COLOR"
+    assert reason_of(path) == "DICOM in PALETTE COLOR"
 
 
-def test_a_picture_too_large_is_refused_by_its_header(tmp_path: Path) -> None:
+def test_large_picture_is_rejected_by_its_header(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", RAMP, 8, Rows=60_000, Columns=60_000)
-    assert refuse(path) == "too large (60000x60000)"
+    assert reason_of(path) == "too large (60000x60000)"
 
 
-@pytest.mark.parametrize("kept", [100, 140, 400, -20])
-def test_a_file_cut_short_is_unreadable(tmp_path: Path, kept: int) -> None:
+@pytest.mark.parametrize("size", [100, 140, 400, -20])
+def test_truncated_file_is_rejected(tmp_path: Path, size: int) -> None:
     path = write(tmp_path / "x.dcm", RAMP, 8)
-    path.write_bytes(path.read_bytes()[:kept])
-    assert refuse(path)
+    path.write_bytes(path.read_bytes()[:size])
+    assert reason_of(path)
 
 
-def test_something_else_of_that_name_is_no_dicom(tmp_path: Path) -> None:
+def test_other_content_with_the_suffix_is_rejected(tmp_path: Path) -> None:
     Image.fromarray(RAMP.astype(np.uint8)).save(tmp_path / "x.dcm", format="PNG")
-    assert refuse(tmp_path / "x.dcm") == "not a DICOM file"
+    assert reason_of(tmp_path / "x.dcm") == "not a DICOM file"
 
 
-def test_without_pydicom_the_reason_says_how_to_install_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_pydicom_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "x.dcm", RAMP, 8)
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    assert refuse(path) == "DICOM needs pydicom: pip install 'xray_hpc[dicom]'"
+    assert reason_of(path) == "DICOM needs pydicom: pip install 'xray_hpc[dicom]'"

@@ -27,7 +27,7 @@ def paths(root: Path) -> list[str]:
     return [entry.path for entry in read_folder_index(root)[2]]
 
 
-def test_images_come_by_split_class_and_name(small: Path) -> None:
+def test_read_folder_index_orders_by_split_class_and_name(small: Path) -> None:
     root, classes, entries, ignored = read_folder_index(small)
     assert root == small
     assert classes == ("NORMAL", "PNEUMONIA")
@@ -43,28 +43,26 @@ def test_images_come_by_split_class_and_name(small: Path) -> None:
     assert ignored == {}
 
 
-def test_val_is_the_validation_split(small: Path, make_tree: MakeTree) -> None:
+def test_read_folder_index_val_is_validation(small: Path, make_tree: MakeTree) -> None:
     make_tree(small, {"val/NORMAL": ["v.png"]})
     splits = {entry.path: entry.split for entry in read_folder_index(small)[2]}
     assert splits["val/NORMAL/v.png"] == "validation"
 
 
-def test_the_root_may_be_one_level_above(small: Path) -> None:
+def test_read_folder_index_finds_the_data_set_one_level_down(small: Path) -> None:
     root, _, entries, _ = read_folder_index(small.parent)
     assert root == small
     assert len(entries) == 6
 
 
-def test_a_nested_copy_of_the_tree_is_counted_but_not_indexed(
-    small: Path, make_tree: MakeTree
-) -> None:
+def test_read_folder_index_ignores_a_nested_copy(small: Path, make_tree: MakeTree) -> None:
     make_tree(small / "data", SMALL)
     _, _, entries, ignored = read_folder_index(small.parent)
     assert len(entries) == 6
     assert ignored["nested copy of the tree"].count == 6
 
 
-def test_archive_junk_is_counted_but_not_indexed(small: Path, make_tree: MakeTree) -> None:
+def test_read_folder_index_counts_ignored_files(small: Path, make_tree: MakeTree) -> None:
     make_tree(
         small,
         {
@@ -87,13 +85,13 @@ def test_archive_junk_is_counted_but_not_indexed(small: Path, make_tree: MakeTre
     assert ignored["no image suffix"].examples == ["train/NORMAL/notes.txt"]
 
 
-def test_images_in_folders_inside_a_class_belong_to_it(small: Path, make_tree: MakeTree) -> None:
+def test_read_folder_index_includes_subfolders_of_a_class(small: Path, make_tree: MakeTree) -> None:
     make_tree(small, {"train/PNEUMONIA/virus": ["x.png"]})
     assert "train/PNEUMONIA/virus/x.png" in paths(small)
 
 
 @pytest.mark.parametrize("name", ["x.TIF", "x.dcm", "x.DICOM", "x.Jpg"])
-def test_images_are_known_by_their_suffix(small: Path, make_tree: MakeTree, name: str) -> None:
+def test_read_folder_index_image_suffixes(small: Path, make_tree: MakeTree, name: str) -> None:
     make_tree(small, {"train/NORMAL": [name]})
     assert f"train/NORMAL/{name}" in paths(small)
 
@@ -102,12 +100,14 @@ def test_images_are_known_by_their_suffix(small: Path, make_tree: MakeTree, name
     "name",
     ["a b.png", "it's.png", 'say "x".png', "a,b.png", "$(touch x).png", "line\nend.png", "ß😀.PNG"],
 )
-def test_odd_names_are_taken_as_they_are(small: Path, make_tree: MakeTree, name: str) -> None:
+def test_read_folder_index_accepts_special_characters(
+    small: Path, make_tree: MakeTree, name: str
+) -> None:
     make_tree(small, {"train/NORMAL": [name]})
     assert f"train/NORMAL/{name}" in paths(small)
 
 
-def test_a_name_that_is_not_utf8_is_refused_in_one_line(small: Path) -> None:
+def test_read_folder_index_rejects_names_that_are_not_utf8(small: Path) -> None:
     source = os.fsencode(small / "train/NORMAL/a.png")
     os.link(source, os.fsencode(small / "train/NORMAL") + b"/\xff.png")
     with pytest.raises(UserError, match=r"^'train/NORMAL/\\udcff.png' has a name .* rename") as e:
@@ -115,7 +115,7 @@ def test_a_name_that_is_not_utf8_is_refused_in_one_line(small: Path) -> None:
     assert "\n" not in str(e.value)
 
 
-def test_broken_links_and_pipes_are_counted(small: Path) -> None:
+def test_read_folder_index_ignores_broken_links_and_pipes(small: Path) -> None:
     (small / "train/NORMAL/gone.png").symlink_to("nowhere.png")
     os.mkfifo(small / "train/NORMAL/pipe.png")
     _, _, entries, ignored = read_folder_index(small)
@@ -123,7 +123,7 @@ def test_broken_links_and_pipes_are_counted(small: Path) -> None:
     assert ignored["broken links and special files"].count == 2
 
 
-def test_a_linked_class_folder_and_linked_images_are_read(small: Path) -> None:
+def test_read_folder_index_follows_links(small: Path) -> None:
     (small / "train/NORMAL").rename(small.parent / "elsewhere")
     (small / "train/NORMAL").symlink_to(small.parent / "elsewhere")
     (small / "train/PNEUMONIA/link.png").symlink_to("c.png")
@@ -161,7 +161,7 @@ def test_a_linked_class_folder_and_linked_images_are_read(small: Path) -> None:
         ),
     ],
 )
-def test_a_tree_that_will_not_do_is_refused(
+def test_read_folder_index_rejects_invalid_folders(
     tmp_path: Path, make_tree: MakeTree, folders: dict[str, list[str]], message: str
 ) -> None:
     make_tree(tmp_path, folders)
@@ -169,7 +169,7 @@ def test_a_tree_that_will_not_do_is_refused(
         read_folder_index(tmp_path)
 
 
-def test_two_trees_side_by_side_are_ambiguous(tmp_path: Path, make_tree: MakeTree) -> None:
+def test_read_folder_index_rejects_two_data_sets(tmp_path: Path, make_tree: MakeTree) -> None:
     make_tree(tmp_path / "one", SMALL)
     make_tree(tmp_path / "two", SMALL)
     with pytest.raises(UserError, match=r"\('one', 'two'\)"):

@@ -33,30 +33,30 @@ def paths(*named: str, listed: list[str] | None = None) -> list[str]:
     return [item.path for item in find_image_files(named, listed or [])[0]]
 
 
-def test_a_folder_stands_for_the_images_in_it_and_in_its_folders(here: Path) -> None:
+def test_find_image_files_searches_folders_recursively(here: Path) -> None:
     touch("x/b.PNG", "x/a/2.jpeg", "x/a/10.jpeg", "x/c.tif")
     assert paths("x") == ["x/a/10.jpeg", "x/a/2.jpeg", "x/b.PNG", "x/c.tif"]
 
 
-def test_hidden_files_and_archive_junk_are_left_out(here: Path) -> None:
+def test_find_image_files_ignores_hidden_and_system_files(here: Path) -> None:
     touch("x/a.png", "x/.hidden.png", "x/._a.png", "x/.cache/b.png", "x/__MACOSX/x/._a.png")
     touch("x/Thumbs.db", "x/.DS_Store")
     assert paths("x") == ["x/a.png"]
     assert paths("x/.cache", "x/.hidden.png") == ["x/.cache/b.png", "x/.hidden.png"]
 
 
-def test_other_files_in_a_folder_are_counted_with_an_example(here: Path) -> None:
+def test_find_image_files_counts_other_files(here: Path) -> None:
     touch("x/a.png", "x/b.txt", "x/c")
     _, ignored = find_image_files(["x"])
     assert describe_ignored(ignored) == "ignored 2 files without an image suffix, such as x/b.txt"
 
 
-def test_a_file_is_taken_whatever_its_name(here: Path) -> None:
+def test_find_image_files_accepts_a_file_of_any_name(here: Path) -> None:
     touch("IM000001", "x/IM000002")
     assert paths("IM000001", "x/IM000002") == ["IM000001", "x/IM000002"]
 
 
-def test_links_to_files_are_followed_and_links_to_folders_are_not(here: Path) -> None:
+def test_find_image_files_follows_links_to_files_only(here: Path) -> None:
     touch("x/a.png", "y/b.png")
     Path("x/y.png").symlink_to("../y", target_is_directory=True)
     Path("x/round").symlink_to(".", target_is_directory=True)
@@ -65,7 +65,7 @@ def test_links_to_files_are_followed_and_links_to_folders_are_not(here: Path) ->
     assert paths("x", "link") == ["x/a.png", "x/b.png", "link/b.png"]
 
 
-def test_what_is_broken_inside_a_folder_is_a_file_with_an_error(here: Path) -> None:
+def test_find_image_files_unreadable_content_of_a_folder_has_an_error(here: Path) -> None:
     touch("x/a.png")
     Path("x/b.png").symlink_to("gone.png")
     os.mkfifo("x/c.png")
@@ -77,14 +77,14 @@ def test_what_is_broken_inside_a_folder_is_a_file_with_an_error(here: Path) -> N
     ]
 
 
-def test_a_list_may_name_files_and_folders_that_are_not_there(here: Path) -> None:
+def test_find_image_files_missing_path_of_a_list_has_an_error(here: Path) -> None:
     touch("x/a.png", "b.png")
     found, _ = find_image_files(["b.png", "-"], ["x", "c.png"])
     assert [item.path for item in found] == ["b.png", "x/a.png", "c.png"]
     assert found[2].error == f"no such file or folder: no 'c.png' in {here}; did you mean 'b.png'?"
 
 
-def test_a_misspelt_folder_far_up_is_the_one_that_is_named(here: Path) -> None:
+def test_find_image_files_reports_the_misspelt_folder(here: Path) -> None:
     touch("chest_xray/test/a.png")
     with pytest.raises(UserError, match=f"no 'chets_xray' in {here}; did you mean 'chest_xray'"):
         find_image_files(["chets_xray/test/a.png"])
@@ -93,19 +93,19 @@ def test_a_misspelt_folder_far_up_is_the_one_that_is_named(here: Path) -> None:
     )
 
 
-def test_no_images_at_all_is_a_mistake(here: Path) -> None:
+def test_find_image_files_rejects_no_images(here: Path) -> None:
     touch("x/.hidden.png")
     with pytest.raises(UserError, match=r"no images in x, standard input$"):
         find_image_files(["x", "-"])
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda path: not set(path) & set(b"\0\r\n"))))
-def test_a_list_is_read_with_lines_of_every_kind(names: list[bytes]) -> None:
+def test_read_list_separators(names: list[bytes]) -> None:
     decoded = [os.fsdecode(name) for name in names]
     assert read_list(b"\n".join(names)) == decoded
     assert read_list(b"".join(name + b"\r\n" for name in names)) == decoded
     assert read_list(b"".join(name + b"\0" for name in names)) == decoded
 
 
-def test_a_list_with_nul_may_name_files_with_line_ends() -> None:
+def test_read_list_nul_separated_paths_may_contain_newlines() -> None:
     assert read_list(b"two\nlines.png\0") == ["two\nlines.png"]

@@ -16,7 +16,7 @@ from xray_hpc.synthetic import demo_dataset
 MakeConfig = Callable[..., DataConfig]
 
 
-def test_moving_or_copying_the_tree_keeps_its_fingerprint(
+def test_fingerprint_of_a_copy_is_the_same(
     tree: Path, tmp_path: Path, data_config: MakeConfig
 ) -> None:
     before = build_index(data_config(tree), tmp_path)
@@ -25,18 +25,18 @@ def test_moving_or_copying_the_tree_keeps_its_fingerprint(
         assert build_index(data_config(root), tmp_path).fingerprint == before.fingerprint
 
 
-def test_an_image_more_or_of_another_size_changes_the_fingerprint(
+def test_fingerprint_depends_on_images_and_sizes(
     tree: Path, tmp_path: Path, data_config: MakeConfig, make_image: Callable[..., None]
 ) -> None:
-    prints = [build_index(data_config(tree), tmp_path).fingerprint]
+    fingerprints = [build_index(data_config(tree), tmp_path).fingerprint]
     make_image(tree / "train/NORMAL/new.png")
-    prints.append(build_index(data_config(tree), tmp_path).fingerprint)
+    fingerprints.append(build_index(data_config(tree), tmp_path).fingerprint)
     make_image(tree / "train/NORMAL/new.png", side=13)
-    prints.append(build_index(data_config(tree), tmp_path).fingerprint)
-    assert len(set(prints)) == 3
+    fingerprints.append(build_index(data_config(tree), tmp_path).fingerprint)
+    assert len(set(fingerprints)) == 3
 
 
-def test_the_pack_key_changes_with_times_and_how_images_are_packed_only(
+def test_store_key_depends_on_times_and_image_format(
     tree: Path, tmp_path: Path, data_config: MakeConfig
 ) -> None:
     config = data_config(tree)
@@ -56,18 +56,18 @@ def test_the_pack_key_changes_with_times_and_how_images_are_packed_only(
     assert len(keys) == 5
 
 
-def test_relabelling_a_list_changes_its_fingerprint(
+def test_fingerprint_depends_on_labels_and_splits(
     tree: Path, tmp_path: Path, data_config: MakeConfig
 ) -> None:
     file = tree / "list.csv"
     rows = ["path,label,split", "train/NORMAL/IM-0001-0001.jpeg,a,train"]
     rows += ["train/NORMAL/IM-0002-0001.jpeg,b,train", "test/NORMAL/IM-0050-0001.jpeg,a,test"]
-    prints = []
+    fingerprints = []
     for last in ("a,train", "b,train", "b,val"):
-        tail = f"train/NORMAL/IM-0003-0001.jpeg,{last}\ntest/NORMAL/IM-0051-0001.jpeg,b,test"
-        file.write_text("\n".join([*rows, tail]))
-        prints.append(build_index(data_config(file, source="csv"), tmp_path).fingerprint)
-    assert len(set(prints)) == 3
+        last_rows = f"train/NORMAL/IM-0003-0001.jpeg,{last}\ntest/NORMAL/IM-0051-0001.jpeg,b,test"
+        file.write_text("\n".join([*rows, last_rows]))
+        fingerprints.append(build_index(data_config(file, source="csv"), tmp_path).fingerprint)
+    assert len(set(fingerprints)) == 3
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_relabelling_a_list_changes_its_fingerprint(
         ("list.csv", "folder", r"list.csv' is not a folder"),
     ],
 )
-def test_a_root_that_will_not_do_is_refused(
+def test_build_index_rejects_an_invalid_root(
     tree: Path, tmp_path: Path, data_config: MakeConfig, name: str, source: str, message: str
 ) -> None:
     (tmp_path / "list.csv").touch()
@@ -87,7 +87,7 @@ def test_a_root_that_will_not_do_is_refused(
         build_index(data_config(tmp_path / name, source=source), tmp_path / "cache")
 
 
-def test_a_class_may_not_be_called_as_the_curves_of_all_are(
+def test_build_index_rejects_reserved_class_names(
     tree: Path, tmp_path: Path, data_config: MakeConfig
 ) -> None:
     for split in tree.iterdir():
@@ -96,7 +96,7 @@ def test_a_class_may_not_be_called_as_the_curves_of_all_are(
         build_index(data_config(tree), tmp_path)
 
 
-def test_a_survey_identifies_and_counts_the_images(
+def test_survey_of_a_folder(
     tree: Path, tmp_path: Path, data_config: MakeConfig, make_image: Callable[..., None]
 ) -> None:
     for part in ("train", "test"):
@@ -109,7 +109,7 @@ def test_a_survey_identifies_and_counts_the_images(
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch, tree: Path) -> list[tuple[int, int, int]]:
-    """Stands in for the demo's drawing; holds the (images, seed, classes) of every call."""
+    """Replace the drawing of the demo; return the (images, seed, classes) of every call."""
     calls: list[tuple[int, int, int]] = []
 
     def generate(folder: Path, images: int, seed: int, classes: int) -> None:
@@ -122,7 +122,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tree: Path) -> list[tuple[int, int, i
     return calls
 
 
-def test_the_demo_is_drawn_once(
+def test_build_index_draws_the_demo_once(
     drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
 ) -> None:
     config = data_config(None, source="demo", demo_images=40, demo_seed=5)
@@ -133,7 +133,7 @@ def test_the_demo_is_drawn_once(
     assert first.root == cache / "demo-v1-40-5"
 
 
-def test_the_demo_of_three_classes_has_a_folder_of_its_own(
+def test_build_index_demo_of_three_classes_has_its_own_folder(
     drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
 ) -> None:
     config = data_config(None, source="demo", demo_images=45, demo_seed=5, demo_classes=3)
@@ -141,7 +141,7 @@ def test_the_demo_of_three_classes_has_a_folder_of_its_own(
     assert drawn == [(45, 5, 3)]
 
 
-def test_the_demo_is_surveyed_without_its_images(
+def test_survey_does_not_draw_the_demo(
     drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
 ) -> None:
     configs = [
@@ -156,21 +156,21 @@ def test_the_demo_is_surveyed_without_its_images(
     assert build_index(configs[0], tmp_path / "cache").fingerprint == found[0].fingerprint
 
 
-def test_the_fingerprint_of_the_demo_stays(tmp_path: Path, data_config: MakeConfig) -> None:
+def test_survey_demo_fingerprint_is_pinned(tmp_path: Path, data_config: MakeConfig) -> None:
     config = data_config(None, source="demo", demo_images=800, demo_seed=0)
     assert survey(config, tmp_path).fingerprint.startswith("0663dd8ed7be")
 
 
 @pytest.mark.parametrize("images", [40, 41, 800])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_survey_of_the_demo_counts_what_is_drawn(images: int, classes: int) -> None:
+def test_count_images_matches_the_drawn_demo(images: int, classes: int) -> None:
     names = sorted(set(demo_dataset.CLASSES[classes].values()))
     planned = Counter(path.parts[:2] for path, _, _ in demo_dataset.plan(images, 0, classes))
     for part, counts in demo_dataset.count_images(images, classes).items():
         assert counts == tuple(planned[part, name] for name in names)
 
 
-def test_a_demo_interrupted_while_drawn_leaves_nothing(
+def test_build_index_interrupted_demo_leaves_no_folder(
     drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
 ) -> None:
     config = data_config(None, source="demo", demo_images=40, demo_seed=13)

@@ -21,14 +21,14 @@ from xray_hpc.data.index_entry import patient_from_filename
         ("Person12_BACTERIA_40.JPG", "person12_bacteria"),
     ],
 )
-def test_the_published_names_carry_their_patient(name: str, patient: str) -> None:
+def test_patient_from_filename_of_the_published_sets(name: str, patient: str) -> None:
     assert patient_from_filename(name, "train/NORMAL") == patient
 
 
 @pytest.mark.parametrize(
     "name", ["image1.png", "person_1.png", "IMG-0115-0001.jpeg", "covid 3.jpg", "covid-19-12.png"]
 )
-def test_other_names_are_patients_of_their_own(name: str) -> None:
+def test_patient_from_filename_of_another_form(name: str) -> None:
     assert patient_from_filename(name, "train/NORMAL") != patient_from_filename(name, "test/NORMAL")
 
 
@@ -36,7 +36,7 @@ numbers = st.integers(1, 99_999)
 
 
 @given(numbers, numbers, numbers, st.sampled_from(["bacteria", "covid", "virus"]))
-def test_images_of_one_person_share_a_patient(
+def test_patient_from_filename_is_shared_by_a_person(
     person: int, first: int, second: int, etiology: str
 ) -> None:
     names = [f"person{person}_{etiology}_{image}.jpeg" for image in (first, second)]
@@ -44,7 +44,7 @@ def test_images_of_one_person_share_a_patient(
 
 
 @given(numbers, numbers, numbers)
-def test_a_number_means_nobody_outside_its_series(number: int, first: int, second: int) -> None:
+def test_patient_from_filename_distinguishes_series(number: int, first: int, second: int) -> None:
     names = [
         f"person{number}_bacteria_{first}.jpeg",
         f"person{number}_virus_{first}.jpeg",
@@ -55,5 +55,5 @@ def test_a_number_means_nobody_outside_its_series(number: int, first: int, secon
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-def test_any_name_has_a_patient(name: str, folder: str) -> None:
+def test_patient_from_filename_is_never_empty(name: str, folder: str) -> None:
     assert patient_from_filename(name, folder)

@@ -44,7 +44,7 @@ def batches(augment: AugmentConfig = NONE, epochs: range = range(2), **changes: 
 
 
 @pytest.mark.parametrize("balance", ["none", "sampling"])
-def test_an_epoch_is_the_same_whenever_a_training_is_taken_up(balance: str) -> None:
+def test_training_batches_are_the_same_after_a_resume(balance: str) -> None:
     started_at_0 = batches(EVERYTHING, range(3), input_size=12, balance=balance)
     started_at_2 = batches(EVERYTHING, range(2, 3), input_size=12, balance=balance)
     for left, right in zip(started_at_0[4:], started_at_2, strict=True):
@@ -52,7 +52,7 @@ def test_an_epoch_is_the_same_whenever_a_training_is_taken_up(balance: str) -> N
 
 
 @pytest.mark.parametrize("balance", ["none", "sampling"])
-def test_with_views_an_image_has_no_more_than_so_many_changes(balance: str) -> None:
+def test_training_batches_show_each_image_in_n_views(balance: str) -> None:
     few = dataclasses.replace(EVERYTHING, views=2)
     shown = {
         image.tobytes()
@@ -62,37 +62,37 @@ def test_with_views_an_image_has_no_more_than_so_many_changes(balance: str) -> N
     assert len(shown) == 2 * len(INDICES)
 
 
-def test_as_many_views_as_epochs_are_what_live_ones_are() -> None:
+def test_training_batches_one_view_per_epoch() -> None:
     views = dataclasses.replace(EVERYTHING, views=3)
     for left, right in zip(batches(views, range(3)), batches(EVERYTHING, range(3)), strict=True):
         np.testing.assert_array_equal(left[0], right[0])
 
 
-def test_epochs_and_seeds_differ() -> None:
+def test_training_batches_depend_on_epoch_and_seed() -> None:
     first, second = batches(epochs=range(1)), batches(epochs=range(1, 2))
     assert not np.array_equal(first[0][0], second[0][0])
     assert not np.array_equal(first[0][0], batches(epochs=range(1), seed=4)[0][0])
 
 
-def test_what_happens_to_an_image_does_not_depend_on_its_batch() -> None:
-    """Batches of 1 and of 7 hold the same images, each changed in the same way."""
+def test_training_batches_images_are_independent_of_batch_size() -> None:
+    """Batches of 1 and 7 contain the same augmented images."""
     ones, seven = (batches(EVERYTHING, range(1), batch_size=size) for size in (1, 7))
     np.testing.assert_array_equal(np.concatenate([b[0] for b in ones]), seven[0][0])
 
 
-def test_batches_that_are_kept_stay_as_they_are() -> None:
-    """Their memory is used again, but not before they are gone."""
+def test_training_batches_are_not_overwritten() -> None:
+    """Their memory is reused only after they are released."""
     dataset = training_batches(
         IMAGES, LABELS, INDICES, targets="sigmoid", classes=2, batch_size=3, input_size=16,
         augment=EVERYTHING, balance="none", seed=3, epochs=range(20),
     )  # fmt: skip
-    kept = [(pixels, pixels.numpy().copy()) for pixels, _ in dataset]
-    assert len(kept) == 40
-    for pixels, copied in kept:
+    held = [(pixels, pixels.numpy().copy()) for pixels, _ in dataset]
+    assert len(held) == 40
+    for pixels, copied in held:
         np.testing.assert_array_equal(pixels, copied)
 
 
-def test_every_batch_is_whole_and_labels_stay_with_their_images() -> None:
+def test_training_batches_are_full_and_labelled() -> None:
     known = {IMAGES[i].tobytes(): LABELS[i] for i in INDICES}
     drawn = batches()
     assert len(drawn) == 2 * (len(INDICES) // 3)
@@ -102,7 +102,7 @@ def test_every_batch_is_whole_and_labels_stay_with_their_images() -> None:
         assert [known[image.tobytes()] for image in pixels] == targets[:, 0].tolist()
 
 
-def test_softmax_is_trained_on_one_column_a_class() -> None:
+def test_training_batches_softmax_targets_are_one_hot() -> None:
     for (_, one), (_, columns) in zip(
         batches(), batches(targets="softmax", classes=3), strict=True
     ):
@@ -110,34 +110,34 @@ def test_softmax_is_trained_on_one_column_a_class() -> None:
         assert columns.dtype == np.float32
 
 
-def test_class_weights_come_with_their_images() -> None:
+def test_training_batches_class_weights() -> None:
     for _, targets, weights in batches(balance="class_weights"):
         assert weights.shape == (3,)
         expected = np.where(targets[:, 0] == 0, 7 / (2 * 1), 7 / (2 * 6))
         np.testing.assert_allclose(weights, expected, rtol=1e-6)
 
 
-def test_sampling_shows_a_rare_image_often_and_changed_each_time() -> None:
+def test_training_batches_sampling_augments_each_repetition() -> None:
     ((pixels, targets),) = batches(STRONG, range(1), batch_size=7, balance="sampling")
     copies = [image.tobytes() for image in pixels[targets[:, 0] == 0]]
     assert len(copies) in (3, 4)
     assert len(set(copies)) == len(copies)
 
 
-def test_augmented_images_keep_their_type_and_differ_from_the_originals() -> None:
+def test_training_batches_augmented_images_are_uint8() -> None:
     known = {IMAGES[i].tobytes() for i in INDICES}
     (pixels, _), *_ = batches(STRONG)
     assert pixels.dtype == np.uint8
     assert all(image.tobytes() not in known for image in pixels)
 
 
-def test_evaluation_keeps_the_order_and_fills_the_last_batch() -> None:
+def test_evaluation_batches_keep_order_and_fill_the_last_batch() -> None:
     read = [batch.numpy() for batch in evaluation_batches(IMAGES, INDICES, 3, 16)]
     assert [len(batch) for batch in read] == [3, 3, 3]
     np.testing.assert_array_equal(np.concatenate(read), IMAGES[[*INDICES, 9, 9]])
 
 
-def test_evaluation_sees_the_centre_and_so_does_training_without_augmentation() -> None:
+def test_batches_without_augmentation_are_center_crops() -> None:
     (read,) = (batch.numpy() for batch in evaluation_batches(IMAGES, INDICES, 7, 11))
     np.testing.assert_array_equal(read, IMAGES[INDICES, 2:13, 2:13])
     ((pixels, _),) = batches(epochs=range(1), batch_size=7, input_size=11)

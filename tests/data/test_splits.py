@@ -35,7 +35,7 @@ def config(
 
 
 def entries_of(patients: list[tuple[str, int, int]]) -> list[IndexEntry]:
-    """Entries of (patient, label, number of images), and a test image of each class."""
+    """Return entries for (patient, label, number of images), and a test image of each class."""
     train = [
         IndexEntry(f"train/{label}/{patient}-{i}.png", label, patient, "train", 1, 1)
         for patient, label, images in patients
@@ -54,7 +54,7 @@ sizes = st.lists(st.integers(1, 6), min_size=12, max_size=40)
     st.sampled_from([0.1, 0.15, 0.2, 0.25, 0.5]),
     st.integers(0, 2**32 - 1),
 )
-def test_by_patient_nobody_is_on_both_sides_and_each_class_is_near_its_share(
+def test_patient_split_shares_no_patient_and_meets_the_fraction(
     classes: list[list[int]], fraction: float, seed: int
 ) -> None:
     people = [(f"{c}-{n}", c, size) for c, of in enumerate(classes) for n, size in enumerate(of)]
@@ -72,7 +72,7 @@ def test_by_patient_nobody_is_on_both_sides_and_each_class_is_near_its_share(
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_thirty_patients_are_enough(seed: int) -> None:
+def test_patient_split_of_thirty_patients(seed: int) -> None:
     entries = entries_of([(f"p{n}", n % 2, 1 + n % 3) for n in range(30)])
     parts = split_images(entries, config("patient", seed=seed))
     assert 10 <= len(parts["validation"]) <= 14
@@ -80,7 +80,7 @@ def test_thirty_patients_are_enough(seed: int) -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_a_patient_in_both_classes_stays_whole(seed: int) -> None:
+def test_patient_split_keeps_a_patient_of_both_classes_together(seed: int) -> None:
     people = [(f"p{n}", label, 2) for n in range(20) for label in (0, 1)]
     entries = entries_of(people)
     parts = split_images(entries, config("patient", seed=seed))
@@ -88,7 +88,7 @@ def test_a_patient_in_both_classes_stays_whole(seed: int) -> None:
     assert len(parts["validation"]) == 16
 
 
-def test_the_seed_decides_the_patient_split() -> None:
+def test_patient_split_depends_on_the_seed() -> None:
     entries = entries_of([(f"p{n}", n % 2, 2) for n in range(40)])
     held = [
         split_images(entries, config("patient", seed=s))["validation"].tolist() for s in (1, 1, 2)
@@ -96,7 +96,7 @@ def test_the_seed_decides_the_patient_split() -> None:
     assert held[0] == held[1] != held[2]
 
 
-def test_the_pool_of_the_patient_split_includes_val(
+def test_patient_split_includes_val_images(
     tree: Path, tmp_path: Path, data_config: MakeConfig
 ) -> None:
     index = build_index(data_config(tree), tmp_path)
@@ -106,13 +106,13 @@ def test_the_pool_of_the_patient_split_includes_val(
 
 
 @pytest.mark.parametrize("kind", ["patient", "random"])
-def test_a_fraction_that_cannot_be_met_is_refused(kind: str) -> None:
+def test_split_rejects_an_impossible_fraction(kind: str) -> None:
     entries = entries_of([("a", 0, 2), ("b", 1, 2)])
     with pytest.raises(UserError, match=r"data.validation_fraction 0.2 "):
         split_images(entries, config(kind))
 
 
-def test_too_few_patients_of_any_class_are_counted_in_the_message() -> None:
+def test_patient_split_error_counts_the_patients() -> None:
     many = [(f"{label}-{n}", label, 1) for label in (1, 2) for n in range(10 * label)]
     entries = entries_of([("a", 0, 9), *many])
     message = (
@@ -123,9 +123,7 @@ def test_too_few_patients_of_any_class_are_counted_in_the_message() -> None:
         split_images(entries, config("patient"))
 
 
-def test_folder_takes_the_sets_own_validation_images(
-    tree: Path, tmp_path: Path, data_config: MakeConfig
-) -> None:
+def test_folder_split_uses_val(tree: Path, tmp_path: Path, data_config: MakeConfig) -> None:
     index = build_index(data_config(tree), tmp_path)
     parts = split_images(index.entries, config("folder"))
     assert [index.entries[i].path for i in parts["validation"]] == [
@@ -135,7 +133,7 @@ def test_folder_takes_the_sets_own_validation_images(
     assert len(parts["train"]) == 40
 
 
-def test_folder_without_validation_images_is_refused() -> None:
+def test_folder_split_rejects_a_set_without_val() -> None:
     with pytest.raises(UserError, match=r"no validation images .*use data.split=patient"):
         split_images(entries_of([("a", 0, 2), ("b", 1, 2)]), config("folder"))
 
@@ -144,7 +142,7 @@ kinds = st.sampled_from(["patient", "random", "folder"])
 
 
 def singles(classes: list[int], validation: int = 3) -> list[IndexEntry]:
-    """Entries of so many patients a class with an image each, and some for validation and test."""
+    """Return entries of patients with one image each, by class, and some for val and test."""
     entries = entries_of(
         [(f"{c}-{n}", c, 1) for c, n_of in enumerate(classes) for n in range(n_of)]
     )
@@ -165,7 +163,7 @@ def of_each(entries: list[IndexEntry], rows: np.ndarray) -> Counter[int]:
     st.integers(20, 70),
     st.integers(0, 2**32 - 1),
 )
-def test_a_drawn_subset_has_as_many_images_of_every_class_and_nothing_twice(
+def test_per_class_subset_is_balanced(
     classes: list[int], kind: str, per_class: int, seed: int
 ) -> None:
     entries = singles(classes)
@@ -183,7 +181,7 @@ def test_a_drawn_subset_has_as_many_images_of_every_class_and_nothing_twice(
 
 
 @given(kinds, st.integers(0, 2**32 - 1), st.randoms(use_true_random=False))
-def test_a_subset_is_the_same_whatever_the_order_of_the_files(
+def test_per_class_subset_is_independent_of_file_order(
     kind: str, seed: int, random: Random
 ) -> None:
     entries = singles([30, 40, 50])
@@ -197,9 +195,7 @@ def test_a_subset_is_the_same_whatever_the_order_of_the_files(
 
 
 @given(kinds, st.integers(0, 2**32 - 1))
-def test_a_smaller_subset_is_part_of_a_larger_and_another_seed_draws_another(
-    kind: str, seed: int
-) -> None:
+def test_per_class_subsets_are_nested_and_depend_on_the_seed(kind: str, seed: int) -> None:
     entries = singles([50, 60])
 
     def drawn(per_class: int, seed: int) -> set[int]:
@@ -211,20 +207,20 @@ def test_a_smaller_subset_is_part_of_a_larger_and_another_seed_draws_another(
 
 
 @pytest.mark.parametrize("kind", ["patient", "random", "folder"])
-def test_a_subset_leaves_the_test_set_whole(kind: str) -> None:
+def test_per_class_subset_keeps_the_test_set(kind: str) -> None:
     entries = singles([30, 40])
     whole, part = (split_images(entries, config(kind, per_class=n)) for n in (None, 20))
     np.testing.assert_array_equal(whole["test"], part["test"])
 
 
-def test_with_folder_a_subset_is_drawn_from_the_training_images_alone() -> None:
+def test_per_class_subset_of_a_folder_split_draws_training_images() -> None:
     entries = singles([30, 40], validation=5)
     parts = split_images(entries, config("folder", per_class=20))
     assert of_each(entries, parts["train"]) == {0: 20, 1: 20}
     assert of_each(entries, parts["validation"]) == {0: 5, 1: 5}
 
 
-def test_a_class_with_fewer_images_than_asked_for_is_named() -> None:
+def test_small_classes_names_the_class() -> None:
     counts = count_by_class(singles([90, 5]), 2)
     assert small_classes(counts, ("ill", "well"), config("patient", per_class=8)) == []
     assert small_classes(counts, ("ill", "well"), config("folder", per_class=8)) == [
@@ -232,7 +228,7 @@ def test_a_class_with_fewer_images_than_asked_for_is_named() -> None:
     ]
 
 
-def test_patients_in_two_parts_are_counted_with_the_images_they_spoil() -> None:
+def test_shared_patients_counts_patients_and_images() -> None:
     patients = ["ann", "bob", "ann", "cid", "ann", "bob"]
     parts = {
         "train": np.array([0, 1]),

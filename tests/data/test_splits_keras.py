@@ -1,4 +1,4 @@
-"""``data.split=random`` against Keras itself; the only file here that imports Keras."""
+"""Compare ``data.split=random`` with Keras; the only file here that imports Keras."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def keras_files(folder: Path, seed: int, fraction: float) -> tuple[list[str], li
 
 @pytest.fixture
 def odd(tmp_path: Path, make_tree: MakeTree) -> Path:
-    """Names that sort differently as text, as numbers, and with or without case."""
+    """Return a folder with names whose order depends on numbers and letter case."""
     return make_tree(
         tmp_path / "odd",
         {
@@ -55,7 +55,7 @@ def odd(tmp_path: Path, make_tree: MakeTree) -> Path:
 
 
 @pytest.mark.parametrize(("seed", "fraction"), [(42, 0.2), (0, 0.2), (7, 0.35)])
-def test_the_random_split_is_keras_file_for_file_in_order(
+def test_random_split_matches_keras(
     odd: Path, tmp_path: Path, data_config: Callable[..., DataConfig], seed: int, fraction: float
 ) -> None:
     config = data_config(odd, split="random", split_seed=seed, validation_fraction=fraction)
@@ -68,7 +68,7 @@ def test_the_random_split_is_keras_file_for_file_in_order(
     assert ours == list(keras_files(odd / "train", seed, fraction))
 
 
-def test_the_split_of_three_classes_is_keras_too(
+def test_random_split_of_three_classes_matches_keras(
     odd: Path, tmp_path: Path, make_tree: MakeTree, data_config: Callable[..., DataConfig]
 ) -> None:
     names = [f"{n:03d}.{suffix}" for n in range(40) for suffix in ("jpeg", "png")]
@@ -84,7 +84,7 @@ def test_the_split_of_three_classes_is_keras_too(
     assert ours == list(keras_files(odd / "train", 3, 0.2))
 
 
-def test_val_takes_part_as_if_its_files_lay_in_train(
+def test_random_split_treats_val_as_train(
     odd: Path, tmp_path: Path, make_tree: MakeTree, data_config: Callable[..., DataConfig]
 ) -> None:
     make_tree(odd, {"val/NORMAL": ["IM-5-0001.png", "A.png"], "val/PNEUMONIA": ["aa.png"]})

@@ -38,7 +38,7 @@ def make_run(
     return make
 
 
-def test_the_augmentations_of_a_sweeps_runs_are_told_once_and_by_name(
+def test_used_augmentations_are_distinct_and_named(
     tmp_path: Path, make_run: Callable[..., FrozenRun]
 ) -> None:
     run = make_run(LARCC)
@@ -55,7 +55,7 @@ def test_the_augmentations_of_a_sweeps_runs_are_told_once_and_by_name(
     ]
 
 
-def test_a_run_of_which_the_configuration_is_damaged_is_passed_over(
+def test_used_augmentations_ignore_a_damaged_config(
     tmp_path: Path, make_run: Callable[..., FrozenRun]
 ) -> None:
     sweep = SweepPaths(tmp_path / "sweep")
@@ -65,7 +65,7 @@ def test_a_run_of_which_the_configuration_is_damaged_is_passed_over(
 
 
 @pytest.mark.parametrize(("augment", "drawn"), [(AugmentConfig(), False), (LARCC, True)])
-def test_augmentations_are_drawn_where_there_are_any(
+def test_stage_data_draws_augmentations_if_any(
     tmp_path: Path, tree: Path, data_config: Callable[..., DataConfig], augment: Any, drawn: bool
 ) -> None:
     sweep = SweepPaths(tmp_path / "sweep")

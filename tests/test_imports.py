@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "monitoring": COMMON | {"monitoring", "slurm"},
     "worker": COMMON | {"worker", "slurm"},
     "launching": COMMON | {"launching", "monitoring", "slurm", "features", "models", "data"},
-    "report": COMMON | {"report", "monitoring", "slurm", "data", "models"},
+    "report": COMMON | {"report", "monitoring", "slurm", "models"},
 }
 MAY_IMPORT_TENSORFLOW = {
     "code_digest.py",

@@ -15,7 +15,7 @@ LOG_SECONDS = 10.0
 class ProgressBar:
     """Counts up to ``total`` and shows it on standard error.
 
-    A context manager; ``what`` is the line's beginning, such as ``"packing images"``. An earlier
+    A context manager; ``what`` is the line's beginning, such as ``"decoding images"``. An earlier
     process has done ``begun`` of it, in a time of its own.
     """
 

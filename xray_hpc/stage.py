@@ -1,6 +1,6 @@
 """Get everything a sweep reads into place: ``python -m xray_hpc.stage data=folder data.root=...``.
 
-Fetches missing ImageNet weights (where there is internet), indexes and packs the images, and
+Fetches missing ImageNet weights (where there is internet), indexes and decodes the images, and
 writes the index and figures of the data into ``results/<sweep>/data/``. A launch does the latter
 two by itself; run this to look at the data first, or where only this machine has the internet.
 """

@@ -97,8 +97,8 @@ def test_augmentation_figure_describes_each_column(config: DataConfig) -> None:
 def test_augmentation_figure_first_column_is_unchanged(config: DataConfig) -> None:
     data = dataset()
     shown = pictures(augmentation_figure(data, config, [NamedAugmentation("larcc", LARCC, 1)], 0))
-    packed = {data.images[i].tobytes() for i in data.splits["train"]}
-    assert [image.tobytes() in packed for image in shown] == [True] * 4 + [False] * 4
+    stored = {data.images[i].tobytes() for i in data.splits["train"]}
+    assert [image.tobytes() in stored for image in shown] == [True] * 4 + [False] * 4
 
 
 def test_augmentation_figure_outlines_a_common_crop(config: DataConfig) -> None:
@@ -112,8 +112,8 @@ def test_augmentation_figure_outlines_a_common_crop(config: DataConfig) -> None:
     assert texts(drawn)[2:7] == ["stored", "dashed:", "data.crop=0.5", "none", "center crop"]
     squares = [axes.patches[0].get_bbox().bounds for axes in drawn.axes if axes.patches]
     assert squares == [(4.5, 4.5, 10, 10)] * 4
-    packed, centre = pictures(drawn)[0], pictures(drawn)[4]
-    np.testing.assert_array_equal(centre, packed[5:15, 5:15])
+    stored, centre = pictures(drawn)[0], pictures(drawn)[4]
+    np.testing.assert_array_equal(centre, stored[5:15, 5:15])
 
 
 def test_augmentation_figure_labels_different_crops(config: DataConfig) -> None:

@@ -59,7 +59,7 @@ def test_read_folder_index_ignores_a_nested_copy(small: Path, make_tree: MakeTre
     make_tree(small / "data", SMALL)
     _, _, entries, ignored = read_folder_index(small.parent)
     assert len(entries) == 6
-    assert ignored["nested copy of the tree"].count == 6
+    assert ignored["nested copy of the data set"].count == 6
 
 
 def test_read_folder_index_counts_ignored_files(small: Path, make_tree: MakeTree) -> None:

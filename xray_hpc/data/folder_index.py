@@ -168,7 +168,7 @@ def _ignore_all(
             continue
         reason = ignore_reason(item.name) or "outside train, val and test"
         if item.is_dir() and not ignore_reason(item.name) and _is_data_set(Path(item.path)):
-            reason = "nested copy of the tree"
+            reason = "nested copy of the data set"
         if files := _files(item):
             ignored[reason].add(Path(item.path).relative_to(given).as_posix(), files)
 

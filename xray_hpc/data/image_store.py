@@ -237,6 +237,8 @@ def _decode(index: Index, config: DataConfig, entry: IndexEntry) -> Decoded | Un
     except UnreadableImageError as error:
         return error
     except OSError as error:  # the disk failed, not the image
-        raise StorageError(f"cannot read {path}: {error.strerror}; mend it, run again") from error
+        raise StorageError(
+            f"cannot read {path}: {error.strerror}; repair it and run again"
+        ) from error
     digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
     return pixels, np.frombuffer(digest, np.uint8)

@@ -87,9 +87,8 @@ def _warp(
     top, bottom, left, right = border.tolist()
     # Padding first: OpenCV warps faster if it never reads beyond an edge.
     padded = cv2.copyMakeBorder(image, top, bottom, left, right, BORDERS[augment.fill_mode])
-    if (
-        image.shape[2] == 3
-    ):  # from version 5 on, OpenCV is faster with four channels than with three
+    if image.shape[2] == 3:
+        # OpenCV 5 and later warp four channels faster than three.
         padded = cv2.cvtColor(padded, cv2.COLOR_RGB2RGBA)
     if augment.brightness:
         padded = padded.astype(np.float32)

@@ -94,7 +94,7 @@ def plan_submission(
     Without room for a single run, only a collect job is planned, which submits the runs later.
 
     Args:
-        data_sets: run folders whose images the stage job packs; without any there is no such job.
+        data_sets: run folders whose images the stage job decodes; without any there is no such job.
         extractors: run folders whose feature extractors the features job runs; likewise.
         live: ids of arrays of this sweep that have not ended.
 

@@ -98,8 +98,8 @@ def test_without_a_terminal_it_wants_to_be_told(
 ) -> None:
     ended = cancel(tmp_path, "lr")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("error: not asked whether to cancel 1 running, 2 pending runs")
-    assert ended.stderr.endswith("stdin is no terminal; add --yes\n")
+    assert ended.stderr.startswith("error: cannot ask whether to cancel 1 running, 2 pending runs")
+    assert ended.stderr.endswith("stdin is not a terminal; pass --yes\n")
     assert programs.calls("scancel") == []
 
 

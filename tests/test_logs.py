@@ -69,7 +69,7 @@ def test_or_its_last_lines(sweep: Sweep, tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["tf-1a2b3c4d"], "there is no run 'tf-1a2b3c4d' in results; did you mean 'ft-1a2b3c4d'?"),
-        (["ft", "-n", "-1"], "-n is -1; it must be 0 or more lines"),
+        (["ft", "-n", "-1"], "-n is -1; it must be 0 or more"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(
@@ -140,14 +140,14 @@ def test_of_a_job_that_died_before_the_run_began_its_own_words_are_shown(
     ended = logs(tmp_path, "cnn")
     assert (ended.returncode, ended.stdout) == (0, "srun: error: python: No such file\n")
     place = output.relative_to(tmp_path)
-    assert ended.stderr == f"cnn-1 has printed nothing; its Slurm job: {place}\n"
+    assert ended.stderr == f"cnn-1 has an empty log; its Slurm job: {place}\n"
 
 
 def test_a_run_that_has_not_begun_says_so(sweep: Sweep, tmp_path: Path) -> None:
     sweep.add("cnn-1")
     ended = logs(tmp_path, "cnn")
     assert (ended.returncode, ended.stdout) == (0, "")
-    assert ended.stderr == "cnn-1 has printed nothing yet\n"
+    assert ended.stderr == "cnn-1 has no output yet\n"
 
 
 def test_help_shows_how(tmp_path: Path, programs: Programs) -> None:

@@ -28,7 +28,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 @pytest.fixture
 def sweep(tmp_path: Path, programs: Programs) -> Sweep:
-    """A sweep in results/: a run has finished, one trains, one waits and one has failed."""
+    """Return a sweep in results/ with a finished, a running, a pending and a failed run."""
     sweep = Sweep(tmp_path / "results" / "lr")
     sweep.finished("ft-1", "seed=1")
     trained(sweep.add("ft-2", "seed=2", status=Status.RUNNING, job_id="7_1"), done=4)
@@ -43,13 +43,13 @@ def status(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*STATUS, *words], cwd=folder, capture_output=True, encoding="utf-8")
 
 
-def test_a_sweep_is_a_table_of_its_runs(sweep: Sweep, tmp_path: Path) -> None:
+def test_status_prints_a_table_of_runs(sweep: Sweep, tmp_path: Path) -> None:
     ended = status(tmp_path, "lr")
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
     assert lines[0] == "lr: 4 runs: 1 finished, 1 running, 1 failed, 1 pending"
     assert [line.split() for line in lines[3:8]] == [
-        ["run", "seed", "state", "epoch", "val", "acc", "val", "AUC", "left", "why"],
+        ["run", "seed", "state", "epoch", "val", "acc", "val", "AUC", "left", "reason"],
         ["ft-1", "1", "finished", "8/10", "0.875", "0.938"],
         ["ft-2", "2", "running", "4/10", "0.750", "0.812", "~6", "min"],
         ["ft-3", "3", "pending", "0/10", "Priority"],
@@ -58,7 +58,7 @@ def test_a_sweep_is_a_table_of_its_runs(sweep: Sweep, tmp_path: Path) -> None:
     assert "\x1b" not in ended.stdout
 
 
-def test_without_a_name_all_sweeps_are_listed(sweep: Sweep, tmp_path: Path) -> None:
+def test_status_without_a_name_lists_all_sweeps(sweep: Sweep, tmp_path: Path) -> None:
     Sweep(tmp_path / "results" / "old").finished("ft-1")
     ended = status(tmp_path)
     assert ended.returncode == 0
@@ -67,22 +67,20 @@ def test_without_a_name_all_sweeps_are_listed(sweep: Sweep, tmp_path: Path) -> N
     assert sorted(row[:2] for row in rows) == [["lr", "4"], ["old", "1"]]
 
 
-def test_a_folder_without_sweeps_is_no_mistake(tmp_path: Path, programs: Programs) -> None:
+def test_status_without_sweeps_succeeds(tmp_path: Path, programs: Programs) -> None:
     ended = status(tmp_path)
     assert (ended.returncode, ended.stdout) == (0, "no sweeps in results yet\n")
 
 
-def test_it_works_without_slurm_and_without_accounting(
-    sweep: Sweep, programs: Programs, tmp_path: Path
-) -> None:
+def test_status_works_without_slurm(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
     (programs.folder / "squeue").unlink()
     ended = status(tmp_path, "lr")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("lr: 4 runs: 1 finished, 1 failed, 1 lost, 1 created\n")
-    assert "this machine is of no Slurm cluster" in ended.stdout.splitlines()[-1]
+    assert "No Slurm cluster found" in ended.stdout.splitlines()[-1]
 
 
-def test_json_is_an_object_a_run(sweep: Sweep, tmp_path: Path) -> None:
+def test_json_prints_one_object_per_run(sweep: Sweep, tmp_path: Path) -> None:
     ended = status(tmp_path, "lr", "--json")
     runs = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [(run["run"], run["state"], run["epoch"]) for run in runs] == [
@@ -96,24 +94,22 @@ def test_json_is_an_object_a_run(sweep: Sweep, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["rl"], "there is no sweep 'rl' in results; did you mean 'lr'?"),
-        (["--watch", "lr"], "--watch takes seconds, not 'lr'; put a sweep before it: lr --watch"),
-        (["lr", "--watch", "0"], "--watch is 0; it must be 0.1 to 86400 seconds"),
-        (["lr", "--watch", "--json"], "--json is printed once; leave out --watch"),
+        (["--watch", "lr"], "--watch is 'lr'; put a sweep before it: lr --watch"),
+        (["lr", "--watch", "0"], "--watch is 0; it must be between 0.1 and 86400 seconds"),
+        (["lr", "--watch", "--json"], "--json prints once; leave out --watch"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_2(
-    sweep: Sweep, tmp_path: Path, words: list[str], said: str
+def test_invalid_arguments_exit_with_2(
+    sweep: Sweep, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    ended = status(tmp_path, *words)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {said}\n")
+    ended = status(tmp_path, *arguments)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {message}\n")
 
 
-def test_in_a_pipe_watching_prints_when_something_changes(
-    sweep: Sweep, programs: Programs, tmp_path: Path
-) -> None:
+def test_watch_in_a_pipe_prints_changes(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
     command = [*STATUS, "lr", "--watch", "0.1"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -131,7 +127,7 @@ def test_in_a_pipe_watching_prints_when_something_changes(
         assert watching.stderr.read() == ""
 
 
-def test_in_a_terminal_watching_draws_over_what_it_drew(
+def test_watch_on_a_terminal_redraws_in_place(
     sweep: Sweep, programs: Programs, tmp_path: Path
 ) -> None:
     ours, its = pty.openpty()
@@ -152,7 +148,7 @@ def test_in_a_terminal_watching_draws_over_what_it_drew(
     assert b"\x1b[36mrunning" in second
 
 
-def test_neither_help_nor_status_imports_what_is_heavy(sweep: Sweep, tmp_path: Path) -> None:
+def test_status_imports_no_heavy_package(sweep: Sweep, tmp_path: Path) -> None:
     for word in ("--help", "lr"):
         code = (
             f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r})); sys.argv[1:] = [{word!r}]\n"

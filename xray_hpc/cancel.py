@@ -1,10 +1,9 @@
-"""Cancel a sweep's runs: ``python -m xray_hpc.cancel SWEEP [--runs PATTERN]``."""
+"""Cancel the runs of a sweep: ``python -m xray_hpc.cancel SWEEP [--runs PATTERN]``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 
 from xray_hpc import cli
 from xray_hpc.errors import ConfigError
@@ -14,24 +13,24 @@ from xray_hpc.monitoring.status_view import format_counts
 
 
 def main() -> int:
-    """The command: 0, or 1 where the answer was no."""
-    given = _parser().parse_args()
-    cancelling = plan_cancel(find_sweep(given.sweep, given.results), given.runs)
-    name = cancelling.sweep.name
-    for line in _notes(cancelling):
-        print(line)
-    if not cancelling.nothing:
-        if not given.yes and not _agreed(f"cancel {_what(cancelling)} of {name}"):
+    """Cancel the runs; return 1 if the user declined."""
+    arguments = _parser().parse_args()
+    plan = plan_cancel(find_sweep(arguments.sweep, arguments.results), arguments.runs)
+    name = plan.sweep.name
+    for run, owner in plan.remote.items():
+        print(f"note: {run} is running without Slurm as {owner}; end it there")
+    if not plan.empty:
+        if not arguments.yes and not _confirm(f"cancel {_describe(plan)} of {name}"):
             print("nothing was cancelled")
             return 1
-        cancelling = cancelling.execute()
-    over = format_counts(cancelling.over.values())
-    if cancelling.nothing:
-        print(f"nothing to cancel in {name}" + (f": {over}" if over else ""))
+        plan = plan.execute()
+    ended = format_counts(plan.ended.values())
+    if plan.empty:
+        print(f"nothing to cancel in {name}" + (f": {ended}" if ended else ""))
         return 0
-    print(f"cancelled {_what(cancelling)} of {name}")
-    if over:
-        print(f"ended before: {over}")
+    print(f"cancelled {_describe(plan)} of {name}")
+    if ended:
+        print(f"ended before: {ended}")
     return 0
 
 
@@ -51,31 +50,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--runs",
         metavar="PATTERN",
-        help="only runs whose name, or one of whose overrides, fits this glob",
+        help="only runs whose name, or one of whose overrides, matches this glob",
     )
-    parser.add_argument("-y", "--yes", action="store_true", help="do not ask first")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask for confirmation")
     cli.add_results_option(parser)
     return parser
 
 
-def _what(cancelling: CancelPlan) -> str:
-    """``2 running, 9 pending runs (jobs 17_[3-13] 16 18)``."""
-    runs = cancelling.runs.values()
+def _describe(plan: CancelPlan) -> str:
+    """Return ``2 running, 9 pending runs (jobs 17_[3-13] 16 18)``."""
+    runs = plan.runs.values()
     words = f"{format_counts(runs)} run{'' if len(runs) == 1 else 's'}" if runs else "the jobs"
-    jobs = [*cancelling.jobs, *cancelling.beside]
+    jobs = [*plan.jobs, *plan.other_jobs]
     ids = [f"job{'' if len(jobs) == 1 else 's'} {' '.join(compact_job_ids(jobs))}"] if jobs else []
-    ids += [f"process {owner.pid}" for owner in cancelling.processes.values()]
+    ids += [f"process {owner.pid}" for owner in plan.processes.values()]
     return f"{words} ({', '.join(ids)})" if ids else words
 
 
-def _notes(cancelling: CancelPlan) -> Iterator[str]:
-    for name, owner in cancelling.elsewhere.items():
-        yield f"note: {name} is trained by {owner}, outside of Slurm; end it there"
-
-
-def _agreed(question: str) -> bool:
+def _confirm(question: str) -> bool:
     if not sys.stdin.isatty():
-        raise ConfigError(f"not asked whether to {question}, for stdin is no terminal; add --yes")
+        raise ConfigError(f"cannot ask whether to {question}: stdin is not a terminal; pass --yes")
     try:
         return input(f"{question}? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:  # Ctrl-D

@@ -1,4 +1,4 @@
-"""Print what a run printed: ``python -m xray_hpc.logs RUN [-f]``."""
+"""Print the log of a run: ``python -m xray_hpc.logs RUN [-f]``."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from xray_hpc import cli
 from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.discovery import find_run
 from xray_hpc.monitoring.log_files import GrowingFile, last_lines, slurm_output, tail
-from xray_hpc.monitoring.run_state import State, gather_evidence, state_of
+from xray_hpc.monitoring.run_state import State, read_evidence, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.slurm.cached_queue import NO_CLUSTER, CachedQueue
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 STATE_SECONDS = 2.0
 QUEUE_SECONDS = 5.0
 TAIL_LINES = 30
 
 
 def main() -> None:
-    """The command."""
-    given = _parser().parse_args()
-    if given.lines is not None and given.lines < 0:
-        raise ConfigError(f"-n is {given.lines}; it must be 0 or more lines")
-    paths = find_run(given.run, given.results)
+    """Print the log of a run."""
+    arguments = _parser().parse_args()
+    if arguments.lines is not None and arguments.lines < 0:
+        raise ConfigError(f"-n is {arguments.lines}; it must be 0 or more")
+    paths = find_run(arguments.run, arguments.results)
     log = GrowingFile(paths.log)
     text = log.read_new()
-    _write(text if given.lines is None else last_lines(text, given.lines))
-    if given.follow:
+    _write(text if arguments.lines is None else last_lines(text, arguments.lines))
+    if arguments.follow:
         text += _follow(paths, log)
     if not text.strip():
-        _explain(paths)
+        _explain_empty_log(paths)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,69 +47,71 @@ def _parser() -> argparse.ArgumentParser:
         """,
     )
     parser.add_argument(
-        "run", metavar="RUN", help="its folder, or its name or the start of it, or SWEEP/RUN"
+        "run", metavar="RUN", help="a run's folder, or the start of its name, or SWEEP/RUN"
     )
     parser.add_argument(
-        "-f", "--follow", action="store_true", help="go on until the run has ended, or Ctrl-C"
+        "-f", "--follow", action="store_true", help="follow the log until the run ends, or Ctrl-C"
     )
-    parser.add_argument("-n", "--lines", metavar="LINES", type=int, help="the last LINES only")
+    parser.add_argument(
+        "-n", "--lines", metavar="LINES", type=int, help="print only the last LINES"
+    )
     cli.add_results_option(parser)
     return parser
 
 
 def _follow(paths: RunPaths, log: GrowingFile) -> bytes:
-    """Print what is added to the log until the run has ended; give that."""
-    watch, added, looked = _Watch(paths), b"", -STATE_SECONDS
+    """Print what is added to the log until the run has ended, and return it."""
+    monitor, added, checked = _RunMonitor(paths), b"", -STATE_SECONDS
     while True:
-        over = None
-        if time.monotonic() - looked >= STATE_SECONDS:
-            looked, over = time.monotonic(), watch.over()
-        new = log.read_new()  # after the question, so that nothing of its last words is lost
+        state = None
+        if time.monotonic() - checked >= STATE_SECONDS:
+            checked, state = time.monotonic(), monitor.final_state()
+        new = log.read_new()  # after reading the state, so that the last lines are not lost
         _write(new)
         added += new
-        if over is not None:
-            print(f"--- {paths.name}: {over.value}", file=sys.stderr)
+        if state is not None:
+            print(f"--- {paths.name}: {state.value}", file=sys.stderr)
             return added
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
-class _Watch:
-    """Whether a run goes on, without asking Slurm more often than is polite."""
+class _RunMonitor:
+    """Tells whether a run has ended, and limits how often it queries Slurm."""
 
     def __init__(self, paths: RunPaths) -> None:
         self._paths = paths
         self._queue = CachedQueue()
-        self._asked = -QUEUE_SECONDS
+        self._refreshed = -QUEUE_SECONDS
 
-    def over(self) -> State | None:
-        """How the run has ended; ``None`` while it goes on or may."""
-        paths, sweep = self._paths, self._paths.sweep
-        told = ledger.read(sweep)
-        job, when = told.jobs().get(paths.name), told.cancelled.get(paths.name)
-        seen = gather_evidence(paths, cancelled=when)
-        finished = state_of(seen) is State.FINISHED
-        submitted = (job and job.id) or (seen.record.job_id if seen.record else None)
-        if seen.live and not finished:
+    def final_state(self) -> State | None:
+        """Return the state of a run that has ended; ``None`` while it may be running."""
+        paths = self._paths
+        entries = ledger.read(paths.sweep)
+        job, cancelled = entries.jobs().get(paths.name), entries.cancelled.get(paths.name)
+        seen = read_evidence(paths, cancelled=cancelled)
+        if state_of(seen) is State.FINISHED:
+            return State.FINISHED
+        if seen.live:
             return None
-        if submitted is not None and not finished:
-            if time.monotonic() - self._asked < QUEUE_SECONDS:
+        if job is not None or (seen.record and seen.record.job_id):
+            if time.monotonic() - self._refreshed < QUEUE_SECONDS:
                 return None
-            self._asked = time.monotonic()
-            self._queue.refresh(told.users())
-            seen = gather_evidence(paths, job, self._queue.jobs, when)
+            self._refreshed = time.monotonic()
+            self._queue.refresh(entries.users())
+            seen = read_evidence(paths, job, self._queue.jobs, cancelled)
             if seen.live or self._queue.problem not in (None, NO_CLUSTER):
                 return None
         return state_of(seen)
 
 
-def _explain(paths: RunPaths) -> None:
-    """Say why a log is empty, and show what the run's Slurm job printed instead."""
-    other = slurm_output(paths)
-    if other is None:
-        print(f"{paths.name} has printed nothing yet", file=sys.stderr)
+def _explain_empty_log(paths: RunPaths) -> None:
+    """Print the end of the output of the run's Slurm job, or that there is no output at all."""
+    output = slurm_output(paths)
+    if output is None:
+        print(f"{paths.name} has no output yet", file=sys.stderr)
         return
-    print(f"{paths.name} has printed nothing; its Slurm job: {other}", file=sys.stderr, flush=True)
-    _write(tail(other, TAIL_LINES))
+    print(f"{paths.name} has an empty log; its Slurm job: {output}", file=sys.stderr, flush=True)
+    _write(tail(output, TAIL_LINES))
 
 
 def _write(text: bytes) -> None:

@@ -1,6 +1,6 @@
-"""Show how sweeps stand: ``python -m xray_hpc.status [SWEEP...] [--watch]``.
+"""Show the status of sweeps: ``python -m xray_hpc.status [SWEEP...] [--watch]``.
 
-From the files of the runs and at most one question to Slurm's queue; it changes nothing.
+Reads the files of the runs, and queries Slurm's queue at most once; changes nothing.
 """
 
 from __future__ import annotations
@@ -16,95 +16,97 @@ from typing import NoReturn
 from xray_hpc import cli
 from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.discovery import find_sweep, find_sweeps
-from xray_hpc.monitoring.status_view import ROWS, sweep_lines, sweep_list_lines
+from xray_hpc.monitoring.status_view import MAX_ROWS, sweep_lines, sweep_list_lines
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepMonitor, SweepStatus
 from xray_hpc.monitoring.terminal_table import Screen
 
 SECONDS = 5.0
-BESIDE = 10  # lines of a sweep that are no runs: its sum, the table's head, advice and the like
-# What a terminal understands: no cursor and no line wrapped, and back.
-STEADY, AS_BEFORE = "\x1b[?25l\x1b[?7l", "\x1b[?25h\x1b[?7h"
+OTHER_LINES = 10  # lines of a sweep that are not runs: summary, table header, advice
+# Terminal control sequences: hide the cursor and disable line wrapping, and the reverse.
+PREPARE, RESTORE = "\x1b[?25l\x1b[?7l", "\x1b[?25h\x1b[?7h"
 UP, CLEAR_LINE, CLEAR_BELOW = "\x1b[{}F", "\x1b[K", "\x1b[J"
 
 
 def main() -> None:
-    """The command."""
-    given = _parser().parse_args()
-    if given.json and given.watch is not None:
-        raise ConfigError("--json is printed once; leave out --watch")
-    status = _Status(given)
-    if given.json:
-        for watched in status.look():
-            for run in watched.runs:
+    """Print the status, once or repeatedly."""
+    arguments = _parser().parse_args()
+    if arguments.json and arguments.watch is not None:
+        raise ConfigError("--json prints once; leave out --watch")
+    view = _StatusView(arguments)
+    if arguments.json:
+        for sweep in view.read():
+            for run in sweep.runs:
                 print(json.dumps(dataclasses.asdict(run)))
-    elif given.watch is None:
-        print("\n".join(status.lines(status.look(), Screen.of_stdout(), ROWS)))
+    elif arguments.watch is None:
+        print("\n".join(view.lines(view.read(), Screen.of_stdout(), MAX_ROWS)))
     elif sys.stdout.isatty():
-        _redraw(status, given.watch)
+        _redraw(view, arguments.watch)
     else:
-        _repeat(status, given.watch)
+        _print_changes(view, arguments.watch)
 
 
-class _Status:
-    """What was asked for, looked at as often as is wanted."""
+class _StatusView:
+    """The status that the arguments ask for."""
 
-    def __init__(self, given: argparse.Namespace) -> None:
-        self.all = given.all
-        self.results = given.results
-        self.named = [find_sweep(text, given.results) for text in given.sweep]
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.all = arguments.all
+        self.results = arguments.results
+        self.named = [find_sweep(text, arguments.results) for text in arguments.sweep]
         self.monitor = SweepMonitor()
 
-    def look(self) -> list[SweepStatus]:
+    def read(self) -> list[SweepStatus]:
+        """Return the current status of the sweeps."""
         return self.monitor.read_status(self.named or find_sweeps(self.results))
 
-    def lines(self, seen: Sequence[SweepStatus], screen: Screen, rows: int) -> Iterator[str]:
-        """What is shown; of a sweep ``rows`` runs at most, unless all are asked for."""
-        if not seen:
+    def lines(self, sweeps: Sequence[SweepStatus], screen: Screen, rows: int) -> Iterator[str]:
+        """Yield the lines to print, with at most ``rows`` runs per sweep unless ``--all``."""
+        if not sweeps:
             yield f"no sweeps in {self.results} yet"
         elif not self.named:
-            yield from sweep_list_lines(seen, screen)
+            yield from sweep_list_lines(sweeps, screen)
         else:
-            for number, watched in enumerate(seen):
+            for number, sweep in enumerate(sweeps):
                 if number:
                     yield ""
-                yield from sweep_lines(watched, screen, None if self.all else rows)
+                yield from sweep_lines(sweep, screen, None if self.all else rows)
         if self.monitor.queue.problem:
             yield screen.paint(screen.cut(self.monitor.queue.problem), "yellow")
 
 
-def _redraw(status: _Status, seconds: float) -> NoReturn:
-    """Draw over what was drawn before; the last of it stays."""
+def _redraw(view: _StatusView, seconds: float) -> NoReturn:
+    """Redraw the status in place until Ctrl-C; the last one stays on the terminal."""
     drawn = 0
     try:
         while True:
-            seen, screen = status.look(), Screen.of_stdout()
+            sweeps, screen = view.read(), Screen.of_stdout()
             height = screen.height or 24
-            lines = list(status.lines(seen, screen, max(height // max(len(seen), 1) - BESIDE, 3)))
-            del lines[height - 1 :]
+            rows = max(height // max(len(sweeps), 1) - OTHER_LINES, 3)
+            lines = list(view.lines(sweeps, screen, rows))[: height - 1]
             text = "".join(f"{line}{CLEAR_LINE}\n" for line in lines)
             back = UP.format(drawn) if drawn else ""
-            print(f"{STEADY}{back}{text}{CLEAR_BELOW}", end="", flush=True)
+            print(f"{PREPARE}{back}{text}{CLEAR_BELOW}", end="", flush=True)
             drawn = len(lines)
             time.sleep(seconds)
     finally:
-        print(AS_BEFORE, end="", flush=True)
+        print(RESTORE, end="", flush=True)
 
 
-def _repeat(status: _Status, seconds: float) -> NoReturn:
-    """Print anew whenever something has changed, for a log."""
-    before: object = None
+def _print_changes(view: _StatusView, seconds: float) -> NoReturn:
+    """Print the status, with the time, whenever it has changed."""
+    previous: object = None
     while True:
-        seen = status.look()
-        now = ([_lasting(run) for one in seen for run in one.runs], status.monitor.queue.problem)
-        if now != before:
-            before = now
-            lines = status.lines(seen, Screen.of_stdout(), ROWS)
+        sweeps = view.read()
+        runs = [_without_time(run) for sweep in sweeps for run in sweep.runs]
+        current = (runs, view.monitor.queue.problem)
+        if current != previous:
+            previous = current
+            lines = view.lines(sweeps, Screen.of_stdout(), MAX_ROWS)
             print(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}", *lines, "", sep="\n", flush=True)
         time.sleep(seconds)
 
 
-def _lasting(run: RunStatus) -> RunStatus:
-    """What of it does not change by time alone."""
+def _without_time(run: RunStatus) -> RunStatus:
+    """Return the status without the fields that change merely with time."""
     return dataclasses.replace(run, seconds_left=None, limited=False)
 
 
@@ -126,12 +128,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds,
         nargs="?",
         const=SECONDS,
-        help=f"look again every SECONDS ({SECONDS:g})",
+        help=f"update every SECONDS ({SECONDS:g}) until Ctrl-C",
     )
     parser.add_argument(
-        "--all", action="store_true", help=f"list every run, also where there are more than {ROWS}"
+        "--all", action="store_true", help=f"list every run, even if there are more than {MAX_ROWS}"
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON object for each run")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per run")
     cli.add_results_option(parser)
     return parser
 
@@ -140,11 +142,9 @@ def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        raise ConfigError(
-            f"--watch takes seconds, not '{text}'; put a sweep before it: {text} --watch"
-        ) from None
+        raise ConfigError(f"--watch is '{text}'; put a sweep before it: {text} --watch") from None
     if not 0.1 <= seconds <= 86400:
-        raise ConfigError(f"--watch is {text}; it must be 0.1 to 86400 seconds")
+        raise ConfigError(f"--watch is {text}; it must be between 0.1 and 86400 seconds")
     return seconds
 
 

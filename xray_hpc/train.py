@@ -13,7 +13,7 @@ from xray_hpc.config import hydra_app
 from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import make_plan
 from xray_hpc.launching.run_folders import create_run_folders, make_folder
-from xray_hpc.monitoring.run_state import decide_launch
+from xray_hpc.monitoring.run_state import decide_launch, read_evidence
 from xray_hpc.records.launch_lock import launch_lock
 from xray_hpc.worker.worker import run_worker
 
@@ -26,7 +26,7 @@ def _train(composed: hydra_app.Composed) -> int:
     paths = plan.sweep.run(run.name)
     make_folder(plan.sweep.folder)
     with launch_lock(plan.sweep, wait=True):
-        fresh = {run.name} if decide_launch(paths, None, {}).run else set[str]()
+        fresh = {run.name} if decide_launch(read_evidence(paths)).run else set[str]()
         # A sweep that was launched is launched again as it was, whatever is trained in it by hand.
         create_run_folders(plan, None if plan.sweep.sweep_yaml.exists() else sys.argv[1:], fresh)
     print(f"run folder: {paths.folder}", flush=True)

@@ -31,8 +31,8 @@ def test_resume_launches_the_sweep_from_its_folder(
     assert resume(sweep) == 0
     assert capsys.readouterr().out.splitlines()[:3] == [
         f"sweep sweep: 2 runs, 2 to run, in {sweep.folder}",
-        f"  {one}  run: never ran  (seed=1)",
-        f"  {other}  run: never ran  (seed=2)",
+        f"  {one}  run: never started  (seed=1)",
+        f"  {other}  run: never started  (seed=2)",
     ]
 
 
@@ -92,7 +92,7 @@ def test_resume_notes_a_run_without_its_configuration(
     resume(sweep)
     output = capsys.readouterr().out
     assert re.search(rf"^note: {one}: .*config\.yaml", output, re.MULTILINE)
-    assert f"  {other}  run: never ran" in output
+    assert f"  {other}  run: never started" in output
 
 
 def test_resume_refuses_a_folder_that_was_never_launched(sweep: SweepPaths) -> None:

@@ -53,7 +53,7 @@ def test_a_whole_sweep_goes_with_its_other_jobs_by_one_call(
         "ft-1": State.PENDING,
         "ft-2": State.PENDING,
     }
-    assert found.over == {"cnn-1": State.FAILED}
+    assert found.ended == {"cnn-1": State.FAILED}
     found.execute()
     assert programs.calls("scancel") == ["7_[1-3] 8"]
     *_, event = ledger.events(sweep.paths)
@@ -82,7 +82,7 @@ def test_a_job_that_works_on_other_runs_too_is_not_cancelled(
     sweep.add("ft-3", "model=ft")
     sweep.submitted("9", ["ft-3", "cnn-2"])
     programs.queue(j9=PENDING)
-    with pytest.raises(UserError, match=r"job 9 works on cnn-2 as well, which 'ft-3' does not"):
+    with pytest.raises(UserError, match=r"job 9 also has the runs cnn-2"):
         plan_cancel(sweep.paths, "ft-3")
     assert plan_cancel(sweep.paths, "*-[23]").jobs == ["9"]
 
@@ -100,7 +100,7 @@ def test_a_job_that_a_killed_launch_left_behind_is_cancelled_too(
 ) -> None:
     ledger.append(sweep.paths, "submitting", submission="s12", kind="runs", tasks=[["ft-1"]])
     programs.queue(j12=PENDING)
-    assert plan_cancel(sweep.paths).beside == ["12"]
+    assert plan_cancel(sweep.paths).other_jobs == ["12"]
 
 
 def test_jobs_of_others_that_have_got_the_same_ids_are_left_alone(
@@ -108,12 +108,12 @@ def test_jobs_of_others_that_have_got_the_same_ids_are_left_alone(
 ) -> None:
     there = ("7_1", "7_2", "8")
     programs.say("squeue", *(f"{job}|{RUNNING}|/home/me/slurm/other/job.sh" for job in there))
-    assert plan_cancel(sweep.paths).nothing
+    assert plan_cancel(sweep.paths).empty
 
 
 def test_a_job_that_is_ending_is_let_end(sweep: Sweep, programs: Programs) -> None:
     programs.queue(j6="COMPLETING|None|gpu-01|1:00")
-    assert plan_cancel(sweep.paths).beside == []
+    assert plan_cancel(sweep.paths).other_jobs == []
 
 
 def test_runs_that_wait_for_room_in_the_queue_are_cancelled_with_the_rest(sweep: Sweep) -> None:
@@ -127,7 +127,7 @@ def test_runs_that_wait_for_room_in_the_queue_are_cancelled_with_the_rest(sweep:
 def test_a_sweep_that_never_saw_slurm_does_not_ask_it(tmp_path: Path, programs: Programs) -> None:
     sweep = Sweep(tmp_path / "local")
     sweep.finished("ft-1")
-    assert plan_cancel(sweep.paths).nothing
+    assert plan_cancel(sweep.paths).empty
     assert programs.calls("squeue") == []
 
 
@@ -146,7 +146,7 @@ def test_jobs_that_slurm_does_not_cancel_are_named_and_go_on(
 ) -> None:
     programs.say("scancel", before="echo 'Access denied' >&2", code=1)
     with pytest.raises(
-        UserError, match=r"scancel failed \(Access denied\); still there: 7_\[1-3\]"
+        UserError, match=r"scancel failed \(Access denied\); still in the queue: 7_\[1-3\]"
     ):
         plan_cancel(sweep.paths).execute()
     assert plan_cancel(sweep.paths).jobs == ["7_1", "7_2", "7_3"]
@@ -178,7 +178,7 @@ def test_a_launch_that_submits_is_waited_for_and_what_it_submitted_is_cancelled(
 def test_a_lock_that_is_held_for_hours_does_not_keep_one_from_cancelling(
     sweep: Sweep, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cancel_runs, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(cancel_runs, "WAIT_SECONDS", 0.1)
     with launch_lock(sweep.paths):
         plan_cancel(sweep.paths).execute()
     assert programs.calls("scancel") == ["7_[1-3] 8"]
@@ -187,17 +187,17 @@ def test_a_lock_that_is_held_for_hours_does_not_keep_one_from_cancelling(
 def test_runs_that_a_launch_on_this_machine_has_still_to_begin_are_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cancel_runs, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(cancel_runs, "WAIT_SECONDS", 0.1)
     sweep = Sweep(tmp_path / "local")
     sweep.finished("ft-1")
     sweep.add("ft-2", status=Status.FAILED, started="2026-01-01T00:00:00+00:00")
     sweep.add("ft-3")
-    assert plan_cancel(sweep.paths).nothing
+    assert plan_cancel(sweep.paths).empty
     with launch_lock(sweep.paths):
         sweep.add("ft-4", status=Status.FAILED, started=now())
         found = plan_cancel(sweep.paths).execute()
         assert found.runs == {"ft-2": State.FAILED, "ft-3": State.CREATED}
-        assert plan_cancel(sweep.paths).nothing
+        assert plan_cancel(sweep.paths).empty
     assert list(ledger.read(sweep.paths).cancelled) == ["ft-2", "ft-3"]
 
 
@@ -222,7 +222,7 @@ def test_a_run_of_this_machine_without_a_job_is_told_to_end(tmp_path: Path) -> N
         assert [owner.pid for owner in found.processes.values()] == [worker.pid]
         found.execute()
         assert worker.wait(60) == -signal.SIGTERM
-    assert plan_cancel(sweep.paths).nothing
+    assert plan_cancel(sweep.paths).empty
     assert list(ledger.read(sweep.paths).cancelled) == ["ft-1"]
 
 

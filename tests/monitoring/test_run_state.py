@@ -12,7 +12,6 @@ from xray_hpc.monitoring.run_state import (
     RunEvidence,
     State,
     decide_launch,
-    launch_decision,
     read_evidence,
     state_of,
 )
@@ -54,12 +53,12 @@ def finished(folder: Path) -> RunPaths:
 
 
 def test_a_run_without_a_record_is_new(tmp_path: Path) -> None:
-    decision = decide_launch(RunPaths(tmp_path / "runs" / "ft-00000000"), None, {})
+    decision = decide_launch(read_evidence(RunPaths(tmp_path / "runs" / "ft-00000000"), None, {}))
     assert (decision.run, decision.reason) == (True, "new")
 
 
 def test_a_finished_run_is_left(tmp_path: Path) -> None:
-    decision = decide_launch(finished(tmp_path), JobRef("7_0", "first"), QUEUE)
+    decision = decide_launch(read_evidence(finished(tmp_path), JobRef("7_0", "first"), QUEUE))
     assert (decision.run, decision.reason) == (False, "finished")
 
 
@@ -67,23 +66,25 @@ def test_a_finished_run_is_left(tmp_path: Path) -> None:
 def test_a_finished_run_that_lost_a_table_runs_again(tmp_path: Path, table: str) -> None:
     paths = finished(tmp_path)
     (paths.folder / table).unlink()
-    decision = decide_launch(paths, None, {})
-    assert (decision.run, decision.reason) == (True, f"again; {table} is missing")
+    decision = decide_launch(read_evidence(paths, None, {}))
+    assert (decision.run, decision.reason) == (True, f"{table} is missing")
 
 
 def test_a_run_whose_record_or_metrics_are_damaged_runs_again(tmp_path: Path) -> None:
     paths = finished(tmp_path)
     paths.metrics.write_text("{torn")
-    assert decide_launch(paths, None, {}).reason == "again; its metrics.json is damaged"
+    assert decide_launch(read_evidence(paths, None, {})).reason == "metrics.json is damaged"
     paths.record.write_text("{torn")
-    assert decide_launch(paths, None, {}).reason == "again; its run.json is damaged"
+    assert decide_launch(read_evidence(paths, None, {})).reason == "run.json is damaged"
 
 
 @pytest.mark.parametrize(
     ("job", "reason"), [("7_0", "pending as job 7_0 (Priority)"), ("7_1", "running as job 7_1")]
 )
 def test_a_queued_run_is_left_and_its_job_named(tmp_path: Path, job: str, reason: str) -> None:
-    decision = decide_launch(run(tmp_path, status=Status.RUNNING), JobRef(job, "first"), QUEUE)
+    decision = decide_launch(
+        read_evidence(run(tmp_path, status=Status.RUNNING), JobRef(job, "first"), QUEUE)
+    )
     assert (decision.run, decision.reason) == (False, reason)
 
 
@@ -91,31 +92,38 @@ def test_a_run_whose_lease_is_held_is_left(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("SLURMD_NODENAME", "node7")
     paths = run(tmp_path, status=Status.RUNNING)
     with Lease.acquire(paths.lease):
-        decision = decide_launch(paths, None, {})
+        decision = decide_launch(read_evidence(paths, None, {}))
     assert (decision.run, decision.reason) == (False, "running on node7")
 
 
 def test_a_run_that_nobody_works_on_runs_again(tmp_path: Path) -> None:
-    decision = decide_launch(run(tmp_path, status=Status.RUNNING), JobRef("3", "first"), QUEUE)
-    assert (decision.run, decision.reason) == (True, "again; it was interrupted")
+    decision = decide_launch(
+        read_evidence(run(tmp_path, status=Status.RUNNING), JobRef("3", "first"), QUEUE)
+    )
+    assert (decision.run, decision.reason) == (True, "interrupted before")
 
 
 def test_a_failed_run_runs_again_and_the_error_is_named(tmp_path: Path) -> None:
     error = {"type": "ValueError", "message": "odd"}
-    decision = decide_launch(run(tmp_path, status=Status.FAILED, error=error), None, {})
-    assert (decision.run, decision.reason) == (True, "again; it failed: ValueError: odd")
+    decision = decide_launch(
+        read_evidence(run(tmp_path, status=Status.FAILED, error=error), None, {})
+    )
+    assert (decision.run, decision.reason) == (True, "failed before: ValueError: odd")
 
 
 def test_a_run_that_was_only_prepared_runs(tmp_path: Path) -> None:
-    decision = decide_launch(run(tmp_path), None, {})
-    assert (decision.run, decision.reason) == (True, "never ran")
+    decision = decide_launch(read_evidence(run(tmp_path), None, {}))
+    assert (decision.run, decision.reason) == (True, "never started")
 
 
 def test_a_cancelled_run_runs_again(tmp_path: Path) -> None:
     by_record = run(tmp_path, status=Status.INTERRUPTED, failure="cancelled")
-    assert decide_launch(by_record, None, {}).reason == "again; it was cancelled"
+    assert decide_launch(read_evidence(by_record, None, {})).reason == "cancelled before"
     by_ledger = run(tmp_path)
-    assert decide_launch(by_ledger, None, {}, cancelled=NOON).reason == "again; it was cancelled"
+    assert (
+        decide_launch(read_evidence(by_ledger, None, {}, cancelled=NOON)).reason
+        == "cancelled before"
+    )
 
 
 def test_the_job_that_a_template_put_into_the_record_counts_too(tmp_path: Path) -> None:
@@ -138,7 +146,7 @@ def test_a_job_that_only_has_the_same_id_is_not_taken_for_the_runs_own(
     paths = run(tmp_path, status=Status.RUNNING, job_id="7")
     other = {"7": QueuedJob("RUNNING", "None", "node3", script=script)}
     assert read_evidence(paths).with_queue(known, other).job is None
-    assert decide_launch(paths, known, other).run
+    assert decide_launch(read_evidence(paths, known, other)).run
 
 
 QUEUED = QUEUE["7_1"]
@@ -173,7 +181,7 @@ def test_a_run_of_a_job_that_works_on_others_first_is_pending() -> None:
 def test_a_run_that_failed_in_a_job_that_goes_on_with_others_has_failed() -> None:
     over = record(status=Status.FAILED, job_id="7_1", attempts=[Attempt(NOON, "node3", "7_1")])
     assert state_of(RunEvidence(over, **OF_THE_JOB)) is State.FAILED
-    assert not launch_decision(RunEvidence(over, **OF_THE_JOB)).run
+    assert not decide_launch(RunEvidence(over, **OF_THE_JOB)).run
 
 
 def test_a_run_that_its_job_tries_again_is_pending_until_it_starts() -> None:
@@ -186,7 +194,7 @@ def test_a_job_that_ends_because_its_run_was_cancelled_is_not_waited_for() -> No
     ending = QueuedJob("COMPLETING", "None")
     seen = RunEvidence(record(job_id="7_1"), job="7_1", queued=ending, cancelled=NOON)
     assert state_of(seen) is State.CANCELLED
-    assert not launch_decision(seen).run
+    assert not decide_launch(seen).run
 
 
 def test_a_start_after_the_cancelling_counts() -> None:
@@ -209,7 +217,7 @@ SLURM_STATES = ["PENDING", "RUNNING", "COMPLETING", "REQUEUE_HOLD", "SUSPENDED",
 EVIDENCE = st.builds(
     RunEvidence,
     record=RECORDS,
-    damage=st.sampled_from([None, "its metrics.json is damaged"]),
+    damage=st.sampled_from([None, "metrics.json is damaged"]),
     owner=st.sampled_from([None, OWNER]),
     job=st.just("7_1"),
     queued=st.none() | st.builds(QueuedJob, st.sampled_from(SLURM_STATES), st.just("None")),
@@ -222,7 +230,7 @@ def test_launch_decision_runs_what_is_neither_finished_nor_live(
     seen: RunEvidence,
 ) -> None:
     over = state_of(seen) is State.FINISHED
-    assert launch_decision(seen).run is (not over and not seen.live)
+    assert decide_launch(seen).run is (not over and not seen.live)
 
 
 @given(EVIDENCE)

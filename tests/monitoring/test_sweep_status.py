@@ -49,9 +49,7 @@ def test_a_run_that_is_at_its_feature_extractor_says_so(sweep: Sweep) -> None:
     paths = sweep.add("ft-1", status=Status.RUNNING)
     write_feature_blocks(paths, 7)
     with Lease.acquire(paths.lease):
-        assert runs(sweep)["ft-1"].reason.endswith(
-            "its cached features, or waiting for them, 7 blocks"
-        )
+        assert runs(sweep)["ft-1"].reason.endswith("cached features, or waiting for them, 7 blocks")
     assert runs(sweep)["ft-1"].reason == ""  # it is lost
 
 
@@ -119,7 +117,7 @@ def test_the_queue_is_asked_once_for_all_sweeps(tmp_path: Path, programs: Progra
         sweep.submitted(str(number), ["ft-1"])
     programs.queue(j0="PENDING|Priority||1:00", j1="RUNNING|None|gpu-01|1:00")
     one, two = SweepMonitor().read_status([sweep.paths for sweep in sweeps])
-    assert [run.reason for run in (*one.runs, *two.runs)] == ["Priority", "its job has begun"]
+    assert [run.reason for run in (*one.runs, *two.runs)] == ["Priority", "job started"]
     assert len(programs.calls("squeue")) == 1
 
 
@@ -157,7 +155,7 @@ def test_accounting_is_asked_once_while_one_watches(sweep: Sweep, programs: Prog
 def test_runs_for_which_slurm_has_no_room_say_so(sweep: Sweep) -> None:
     sweep.add("ft-1")
     ledger.append(sweep.paths, "waiting", runs=["ft-1"])
-    assert runs(sweep)["ft-1"].reason == "waits for room in Slurm's queue"
+    assert runs(sweep)["ft-1"].reason == "waits for Slurm to accept more jobs"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +177,7 @@ def test_a_damaged_run_and_one_without_a_folder_are_listed_too(sweep: Sweep) -> 
     found = runs(sweep)
     assert (found["ft-1"].state, found["ft-1"].reason) == (
         State.DAMAGED,
-        "its run.json is damaged",
+        "run.json is damaged",
     )
     assert found["ft-2"].state is State.MISSING
 

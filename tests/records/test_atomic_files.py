@@ -111,7 +111,7 @@ def test_json_has_no_nan_or_infinity(tmp_path: Path, number: float) -> None:
 def test_what_is_no_json_object_names_the_file(tmp_path: Path, contents: bytes) -> None:
     path = tmp_path / "run.json"
     path.write_bytes(contents)
-    with pytest.raises(UserError, match=r"run.json (is not JSON|holds no JSON object)"):
+    with pytest.raises(UserError, match=r"run.json (is not JSON|is not a JSON object)"):
         read_json(path)
 
 

@@ -131,7 +131,7 @@ def test_a_huge_diff_is_cut_off_and_says_so(checkout: Path, look: Look) -> None:
     (checkout / "xray_hpc" / "cli.py").write_text("x = 1  # and so on\n" * 100_000)
     diff = look()["diff"]
     last = diff.splitlines()[-1]
-    assert last.startswith("... cut off here: the whole diff has 20")
+    assert last.startswith("... truncated: the whole diff has 20")
     assert len(diff) == 1_000_000 + len(f"\n{last}\n")
 
 

@@ -215,7 +215,7 @@ def test_launching_with_one_more_model_runs_it_and_the_failed_run(history: Histo
     again = history.repaired.launch
     cnn, ft, tl = (run_name(history.sweep, model) for model in ("cnn", "ft", "tl"))
     assert again.decision(cnn) == "leave: finished"
-    assert again.decision(ft).startswith("run: again; it failed: DataError: ")
+    assert again.decision(ft).startswith("run: failed before: DataError: ")
     assert again.decision(tl) == "run: new"
     assert history.repaired.states == {
         f"{again.array}_0": "COMPLETED",

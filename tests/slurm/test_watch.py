@@ -114,4 +114,4 @@ def test_what_was_cancelled_is_shown_so_and_not_cancelled_again(story: Story) ->
 def test_a_launch_runs_it_again(story: Story) -> None:
     assert story.again.code == 0
     for run in story.waiting:
-        assert story.again.decision(run["run"]) == "run: again; it was cancelled"
+        assert story.again.decision(run["run"]) == "run: cancelled before"

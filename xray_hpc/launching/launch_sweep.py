@@ -14,7 +14,7 @@ from xray_hpc.launching.code_snapshot import check_snapshot, take_snapshot
 from xray_hpc.launching.launch_summary import print_cached_features, print_decisions
 from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.run_folders import create_run_folders, make_folder
-from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch
+from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch, read_evidence
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.launch_lock import launch_lock
@@ -131,10 +131,10 @@ def decide_runs(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, LaunchD
     entries = ledger.read(sweep)
     jobs = entries.jobs()
     return {
-        run.name: decide_launch(
-            sweep.run(run.name), jobs.get(run.name), queue, entries.cancelled.get(run.name)
+        name: decide_launch(
+            read_evidence(sweep.run(name), jobs.get(name), queue, entries.cancelled.get(name))
         )
-        for run in plan.runs
+        for name in (run.name for run in plan.runs)
     }
 
 

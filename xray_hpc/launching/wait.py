@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from xray_hpc.errors import SlurmUnavailableError
 from xray_hpc.launching.progress_view import ProgressView
 from xray_hpc.monitoring import cancel_runs
-from xray_hpc.monitoring.run_state import State, gather_evidence, state_of
+from xray_hpc.monitoring.run_state import State, read_evidence, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import SweepPaths, display_path
@@ -83,7 +83,7 @@ def _states(
     jobs = entries.jobs()
     return {
         run: state_of(
-            gather_evidence(sweep.run(run), jobs.get(run), queue, entries.cancelled.get(run))
+            read_evidence(sweep.run(run), jobs.get(run), queue, entries.cancelled.get(run))
         )
         for run in runs
     }

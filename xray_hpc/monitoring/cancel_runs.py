@@ -1,7 +1,7 @@
-"""Cancelling the runs of a sweep: their jobs by one ``scancel``, and those that run right here.
+"""Cancel the runs of a sweep: their jobs with one ``scancel``, and local runs with SIGTERM.
 
-A launch that is at work on the sweep would go on: one that submits is waited for, and then nothing
-is left to it; one that trains here finds in the ledger which runs it is not to begin any more.
+A running launch must not start further runs. Cancelling waits for a launch that is submitting; a
+launch that trains locally reads in the ledger which runs it must not start any more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -26,113 +26,118 @@ from xray_hpc.records.paths import SweepPaths
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
-SHOWN = 5
-GOING = (State.RUNNING, State.PENDING)
-PATIENCE_SECONDS = 30.0  # for a launch that submits
+MAX_NAMES = 5
+LIVE = (State.RUNNING, State.PENDING)
+WAIT_SECONDS = 30.0  # for a launch that is submitting
 POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class CancelPlan:
-    """What is to be cancelled of a sweep.
+    """What to cancel of a sweep.
 
-    ``runs`` are the runs that go, wait or would be begun by a launch that is at work, ``over``
-    those that were meant and had ended, ``pattern`` what they were meant by; ``jobs``
-    are the ids of the runs' jobs, array tasks one by one, and ``beside`` those of the jobs that
-    stage and collect. ``processes`` are the runs that go on this machine without a job;
-    ``elsewhere`` are those of other machines, which are not cancelled: nobody can from here.
+    Attributes:
+        sweep: the sweep.
+        pattern: the pattern that selects runs; ``None`` for all.
+        runs: selected runs that are running or pending, or that a running launch would start.
+        ended: selected runs that have ended.
+        jobs: ids of the jobs of ``runs``, array tasks one by one.
+        other_jobs: ids of the jobs that stage, compute features and collect.
+        processes: owners of the runs on this host that have no job.
+        remote: owners of the runs on other hosts that have no job, which cannot be cancelled here.
     """
 
     sweep: SweepPaths
     pattern: str | None
     runs: Mapping[str, State]
-    over: Mapping[str, State]
+    ended: Mapping[str, State]
     jobs: list[str]
-    beside: list[str]
+    other_jobs: list[str]
     processes: Mapping[str, LeaseOwner]
-    elsewhere: Mapping[str, LeaseOwner]
+    remote: Mapping[str, LeaseOwner]
 
     @property
-    def nothing(self) -> bool:
+    def empty(self) -> bool:
         """Whether there is nothing to cancel."""
-        return not (self.runs or self.beside)
+        return not (self.runs or self.other_jobs)
 
     def execute(self) -> CancelPlan:
-        """Cancel all that there is to cancel by now; give what that was.
+        """Plan again, cancel everything, and return that plan.
 
         Raises:
-            UserError: Slurm refuses it, or as :func:`plan_cancel`.
+            SlurmError: Slurm did not cancel all jobs.
+            UserError: as :func:`plan_cancel`.
         """
-        # Who trains here has the sweep's lock for hours.
-        with _without_launches(self.sweep, 0.0 if self.processes else PATIENCE_SECONDS) as alone:
-            found = plan_cancel(self.sweep, self.pattern, alone=alone)
-            if not found.nothing:
-                found._cancel()
-        return found
+        # A launch that trains locally holds the sweep's lock for hours.
+        with _launch_excluded(self.sweep, 0.0 if self.processes else WAIT_SECONDS) as excluded:
+            plan = plan_cancel(self.sweep, self.pattern, excluded=excluded)
+            if not plan.empty:
+                plan._cancel()
+        return plan
 
     def _cancel(self) -> None:
-        jobs = [*self.jobs, *self.beside]
-        # First, for a launch that trains here looks into it as soon as a run has ended.
+        jobs = [*self.jobs, *self.other_jobs]
+        # First the ledger, which a launch that trains locally reads as soon as a run has ended.
         ledger.append(self.sweep, "cancelled", jobs=jobs, runs=list(self.runs))
         if jobs:
             _scancel(jobs)
         for name, owner in self.processes.items():
-            if (
-                current_owner(self.sweep.run(name).lease) == owner
-            ):  # it may have ended while one asked
+            if current_owner(self.sweep.run(name).lease) == owner:  # it may have ended by now
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(owner.pid, signal.SIGTERM)
 
 
 def plan_cancel(
-    sweep: SweepPaths, pattern: str | None = None, *, alone: bool = False
+    sweep: SweepPaths, pattern: str | None = None, *, excluded: bool = False
 ) -> CancelPlan:
-    """See what there is to cancel of the whole sweep, or of the runs that match ``pattern``.
+    """Return what there is to cancel of a sweep.
 
-    ``pattern`` is a glob for a run's name or for one of its overrides. ``alone``: this process has
-    the sweep's lock, so that no launch is at work.
+    Args:
+        sweep: the sweep.
+        pattern: glob that selects runs by their name or one of their overrides; ``None`` for all.
+        excluded: whether this process holds the sweep's lock, so that no launch is running.
 
     Raises:
-        UserError: nothing matches, Slurm does not answer, or a job that would be cancelled works
-            on other runs as well.
+        ConfigError: the pattern matches no run, or a job to cancel has other runs too.
+        SlurmError: Slurm does not answer.
     """
-    told = ledger.read(sweep)
-    seen, queue = _see(sweep, told)
-    meant = {name: seen[name] for name in _matching(sweep, told, seen, pattern)}
+    entries = ledger.read(sweep)
+    seen, queue = _read_runs(sweep, entries)
+    selected = _select(sweep, entries, seen, pattern)
     states = {name: state_of(one) for name, one in seen.items()}
-    states |= dict.fromkeys(told.waiting, State.PENDING)
-    to_come = set() if alone else _to_come(sweep, told, seen)
-    going = {n: states[n] for n in meant if states[n] in GOING or n in to_come}
-    jobs = {job for name in going if (job := seen[name].job)}
+    states |= dict.fromkeys(entries.waiting, State.PENDING)
+    upcoming = set() if excluded else _upcoming(sweep, entries, seen)
+    live = {n: states[n] for n in selected if states[n] in LIVE or n in upcoming}
+    jobs = {job for name in live if (job := seen[name].job)}
     for name, one in seen.items():
-        if one.job in jobs and states[name] in GOING and name not in meant:
-            raise _shared(one.job, pattern, [n for n, o in seen.items() if o.job == one.job], meant)
-    beside = set()
+        if one.job in jobs and states[name] in LIVE and name not in selected:
+            raise _shared_job(one.job, pattern, seen, selected)
+    other_jobs = set()
     if pattern is None:
-        ending = {job for job, at in queue.items() if at.state == COMPLETING}
-        beside = set(slurm.jobs_of_submissions(told.submissions, queue)) - jobs - ending
-    owners = {name: owner for name in going if (owner := _jobless(seen[name])) is not None}
-    elsewhere = {name: owner for name, owner in owners.items() if not is_local(owner)}
+        completing = {job for job, queued in queue.items() if queued.state == COMPLETING}
+        other_jobs = set(slurm.jobs_of_submissions(entries.submissions, queue)) - jobs - completing
+    owners = {n: owner for n in live if (owner := seen[n].owner) and seen[n].queued is None}
+    remote = {name: owner for name, owner in owners.items() if not is_local(owner)}
     return CancelPlan(
         sweep,
         pattern,
-        {name: state for name, state in going.items() if name not in elsewhere},
-        {name: states[name] for name in meant if name not in going},
-        sorted(jobs, key=_number),
-        sorted(beside, key=_number),
-        {name: owner for name, owner in owners.items() if is_local(owner)},
-        elsewhere,
+        {name: state for name, state in live.items() if name not in remote},
+        {name: states[name] for name in selected if name not in live},
+        sorted(jobs, key=_sort_key),
+        sorted(other_jobs, key=_sort_key),
+        {name: owner for name, owner in owners.items() if name not in remote},
+        remote,
     )
 
 
 @contextlib.contextmanager
-def _without_launches(sweep: SweepPaths, patience: float) -> Iterator[bool]:
-    """Keep launches of the sweep off; give whether that is so, after so many seconds at most."""
-    end = time.monotonic() + patience
-    with contextlib.ExitStack() as held:
+def _launch_excluded(sweep: SweepPaths, timeout: float) -> Iterator[bool]:
+    """Hold the sweep's lock, and yield whether it was free within ``timeout`` seconds."""
+    end = time.monotonic() + timeout
+    with contextlib.ExitStack() as stack:
         while True:
             try:
-                held.enter_context(launch_lock(sweep))
+                stack.enter_context(launch_lock(sweep))
             except UserError:
                 if time.monotonic() >= end:
                     yield False
@@ -143,34 +148,35 @@ def _without_launches(sweep: SweepPaths, patience: float) -> Iterator[bool]:
                 return
 
 
-def _to_come(sweep: SweepPaths, told: Ledger, seen: Mapping[str, RunEvidence]) -> set[str]:
-    """The runs that a launch at work on the sweep has still to begin, as far as one can see."""
+def _upcoming(sweep: SweepPaths, entries: Ledger, seen: Mapping[str, RunEvidence]) -> set[str]:
+    """Return the runs that a running launch may still start."""
     since = launch_running_since(sweep)
     if since is None:
         return set()
-    before = {
-        n for n, one in seen.items() if not (one.record and (one.record.started or "") >= since)
+    started = {
+        name for name, one in seen.items() if one.record and (one.record.started or "") >= since
     }
-    cancelled = {name for name, when in told.cancelled.items() if when >= since}
-    return {n for n in before - cancelled if state_of(seen[n]) is not State.FINISHED}
+    cancelled = {name for name, when in entries.cancelled.items() if when >= since}
+    rest = seen.keys() - started - cancelled
+    return {name for name in rest if state_of(seen[name]) is not State.FINISHED}
 
 
 def compact_job_ids(jobs: Iterable[str]) -> list[str]:
-    """Ids as ``scancel`` takes them: ``17_[0-5,7]`` for the tasks of an array."""
+    """Join the tasks of arrays as ``scancel`` accepts them: ``17_[0-5,7]``."""
     tasks: dict[str, list[int]] = defaultdict(list)
-    alone = []
-    for job in sorted(set(jobs), key=_number):
+    single = []
+    for job in sorted(set(jobs), key=_sort_key):
         array, _, task = job.partition("_")
         if task:
             tasks[array].append(int(task))
         else:
-            alone.append(job)
-    several = {array: ",".join(_ranges(numbers)) for array, numbers in tasks.items()}
-    return [f"{array}_{r if r.isdigit() else f'[{r}]'}" for array, r in several.items()] + alone
+            single.append(job)
+    ranges = {array: ",".join(_ranges(numbers)) for array, numbers in tasks.items()}
+    return [f"{array}_{r if r.isdigit() else f'[{r}]'}" for array, r in ranges.items()] + single
 
 
 def _ranges(numbers: list[int]) -> Iterator[str]:
-    """``0-5`` and ``7`` of sorted numbers."""
+    """Yield the ranges of sorted numbers: ``0-5``, ``7``."""
     start = 0
     for end, number in enumerate(numbers):
         if end + 1 == len(numbers) or numbers[end + 1] != number + 1:
@@ -179,58 +185,60 @@ def _ranges(numbers: list[int]) -> Iterator[str]:
             start = end + 1
 
 
-def _number(job: str) -> tuple[int, int]:
+def _sort_key(job: str) -> tuple[int, int]:
     array, _, task = job.partition("_")
     return int(array), int(task or 0)
 
 
-def _see(sweep: SweepPaths, told: Ledger) -> tuple[dict[str, RunEvidence], Mapping[str, QueuedJob]]:
-    """All runs of the sweep, and the queue if one of them may be in it."""
-    jobs, names = told.jobs(), run_names(sweep, told)
-    seen = {name: read_evidence(sweep.run(name), told.cancelled.get(name)) for name in names}
-    of_template = any(one.record and one.record.job_id for one in seen.values())
-    queue = slurm.queued_jobs(told.users()) if of_template or told.submissions else {}
+def _read_runs(
+    sweep: SweepPaths, entries: Ledger
+) -> tuple[dict[str, RunEvidence], Mapping[str, QueuedJob]]:
+    """Return all runs of the sweep, and the queue if any of them may be in it."""
+    jobs, names = entries.jobs(), run_names(sweep, entries)
+    cancelled = entries.cancelled
+    seen = {name: read_evidence(sweep.run(name), cancelled=cancelled.get(name)) for name in names}
+    by_template = any(one.record and one.record.job_id for one in seen.values())
+    queue = slurm.queued_jobs(entries.users()) if by_template or entries.submissions else {}
     return {name: one.with_queue(jobs.get(name), queue) for name, one in seen.items()}, queue
 
 
-def _matching(
-    sweep: SweepPaths, told: Ledger, seen: Mapping[str, RunEvidence], pattern: str | None
+def _select(
+    sweep: SweepPaths, entries: Ledger, seen: Mapping[str, RunEvidence], pattern: str | None
 ) -> list[str]:
     if pattern is None:
         return list(seen)
-    found, words = list[str](), set[str]()
+    selected, words = list[str](), set[str]()
     for name, one in seen.items():
-        own = told.planned.get(name) or (one.record.overrides if one.record else [])
-        words.update(own)
-        if any(fnmatchcase(word, pattern) for word in (name, *own)):
-            found.append(name)
-    if not found:
-        hint = nearest(pattern, [*seen, *words]) or "; it is a glob on names or overrides"
+        overrides = entries.planned.get(name) or (one.record.overrides if one.record else [])
+        words.update(overrides)
+        if any(fnmatchcase(word, pattern) for word in (name, *overrides)):
+            selected.append(name)
+    if not selected:
+        hint = nearest(pattern, [*seen, *words]) or "; use a glob for names or overrides"
         raise ConfigError(f"no run of {sweep.name} matches '{pattern}'{hint}")
-    return found
+    return selected
 
 
-def _shared(
-    job: str | None, pattern: str | None, runs: Iterable[str], meant: Mapping[str, RunEvidence]
+def _shared_job(
+    job: str | None,
+    pattern: str | None,
+    seen: Mapping[str, RunEvidence],
+    selected: Collection[str],
 ) -> ConfigError:
-    others = [name for name in runs if name not in meant]
-    some = ", ".join(others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
+    others = [name for name, one in seen.items() if one.job == job and name not in selected]
+    names = ", ".join(others[:MAX_NAMES]) + (", ..." if len(others) > MAX_NAMES else "")
     return ConfigError(
-        f"job {job} works on {some} as well, which '{pattern}' does not match; nothing was "
-        "cancelled, choose --runs so that it takes in all runs of a job"
+        f"job {job} also has the runs {names}, which '{pattern}' does not match; nothing was "
+        "cancelled: choose a --runs pattern that matches all runs of the job"
     )
 
 
-def _jobless(seen: RunEvidence) -> LeaseOwner | None:
-    return seen.owner if seen.queued is None else None
-
-
 def _scancel(jobs: list[str]) -> None:
-    """Cancel jobs by one call; some of them may have ended since they were seen."""
+    """Cancel jobs with one call; some of them may have ended by now."""
     try:
         slurm.run_command(["scancel", *compact_job_ids(jobs)])
     except SlurmError as error:
         queue = slurm.queued_jobs()
         if left := [job for job in jobs if job in queue and queue[job].state != COMPLETING]:
             ids = " ".join(compact_job_ids(left))
-            raise SlurmError(f"scancel failed ({error}); still there: {ids}") from error
+            raise SlurmError(f"scancel failed ({error}); still in the queue: {ids}") from error

@@ -1,4 +1,4 @@
-"""GPU-hours."""
+"""Compute GPU-hours."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from xray_hpc.records.run_record import Attempt
 
 
 def gpu_hours(attempts: Iterable[Attempt]) -> float:
-    """The GPU-hours of tries that have ended.
+    """Return the GPU-hours of the attempts that have ended.
 
-    Runs side by side in one job, or on one machine without Slurm, share its GPUs: such time
-    counts once.
+    Runs that share the GPUs of a job, or of a host without Slurm, count their common time once.
     """
-    sharing: dict[tuple[str | None, str], list[tuple[float, float, int]]] = defaultdict(list)
-    for one in attempts:
-        if one.gpus and one.ended is not None:
-            span = (_stamp(one.started), _stamp(one.ended), one.gpus)
-            sharing[one.job_id, one.node].append(span)
+    spans: dict[tuple[str | None, str], list[tuple[float, float, int]]] = defaultdict(list)
+    for attempt in attempts:
+        if attempt.gpus and attempt.ended is not None:
+            span = (_stamp(attempt.started), _stamp(attempt.ended), attempt.gpus)
+            spans[attempt.job_id, attempt.node].append(span)
     seconds = 0.0
-    for spans in sharing.values():
-        until = 0.0
-        for start, end, gpus in sorted(spans):
-            seconds += gpus * max(end - max(start, until), 0.0)
-            until = max(until, end)
+    for shared in spans.values():
+        counted_until = 0.0
+        for start, end, gpus in sorted(shared):
+            seconds += gpus * max(end - max(start, counted_until), 0.0)
+            counted_until = max(counted_until, end)
     return seconds / 3600
 
 

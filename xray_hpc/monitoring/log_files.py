@@ -1,4 +1,4 @@
-"""What a run's processes printed: into its log, and beside it where they died too early."""
+"""The log of a run, and the output of its Slurm job outside of the log."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ TAIL_BYTES = 1 << 16
 
 
 class GrowingFile:
-    """A file that others append to or make anew; it need not be there yet."""
+    """A file that other processes append to or replace; it need not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._at = 0
+        self._offset = 0
 
     def read_new(self) -> bytes:
-        """What was added since it was last asked, at first all of it."""
+        """Return what was added since the last call, at first everything."""
         try:
             with self._path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self._at:
-                    self._at = 0
-                file.seek(self._at)
+                if os.fstat(file.fileno()).st_size < self._offset:
+                    self._offset = 0
+                file.seek(self._offset)
                 new = file.read()
         except FileNotFoundError:
             return b""
-        self._at += len(new)
+        self._offset += len(new)
         return new
 
 
 def last_lines(text: bytes, count: int) -> bytes:
-    """The last ``count`` lines."""
+    """Return the last ``count`` lines."""
     return b"".join(text.splitlines(keepends=True)[-count:]) if count else b""
 
 
 def tail(path: Path, count: int) -> bytes:
-    """The last ``count`` lines of a file, if they are of usual length."""
+    """Return the last ``count`` lines of a file, from its last ``TAIL_BYTES``."""
     with path.open("rb") as file:
         file.seek(max(os.fstat(file.fileno()).st_size - TAIL_BYTES, 0))
         return last_lines(file.read(), count)
 
 
 def slurm_output(paths: RunPaths) -> Path | None:
-    """What the run's newest Slurm job printed outside of the run's log, where it printed any."""
+    """Return the output file of the run's latest Slurm job, if it is not empty."""
     for submission in reversed(ledger.read(paths.sweep).submissions.values()):
         job = submission.job_ids().get(paths.name)
         if submission.kind == "runs" and submission.job is not None and job is not None:

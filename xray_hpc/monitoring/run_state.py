@@ -1,7 +1,8 @@
-"""How a run stands: said in one place, for launches, for status and for reports.
+"""The state of a run, judged in one place for launches, status and reports.
 
-A run's record says what its own processes knew. A process that was killed knew nothing of it, and
-one that waits has not spoken yet; so the run's lease and Slurm's queue are heard too.
+The record of a run holds only what its own processes knew. A process that was killed could not
+record it, and one that is queued has written nothing yet; so the run's lease and Slurm's queue
+count too.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ from xray_hpc.records.run_metrics import RunMetrics, read_metrics
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
 from xray_hpc.slurm.client import QueuedJob
 
-# Slurm's words for a job that has not started, or is back in the queue.
+# States of a job that has not started or was requeued.
 PENDING_STATES = frozenset(
     ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 )
-COMPLETING = "COMPLETING"  # the processes of a job that ended are being cleared away
+COMPLETING = "COMPLETING"  # Slurm is cleaning up the processes of a job that ended
 
 
 class State(str, Enum):
-    """How a run stands.
+    """State of a run.
 
-    ``missing``: planned, but without a record; ``lost``: its record says running, but nothing
-    shows that it lives; ``damaged``: its record, or a file that a finished run has, makes no sense.
+    ``missing`` runs are planned, but have no record. ``lost`` runs are running according to their
+    record, but have neither a live process nor a job. The record of a ``damaged`` run, or a file
+    that a finished run needs, is missing or invalid.
     """
 
     MISSING = "missing"
@@ -48,11 +50,16 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class RunEvidence:
-    """All that tells how a run stands.
+    """What the state of a run is judged by.
 
-    ``damage`` is what is wrong with the record or with the files of a finished run. ``owner``
-    holds the run's lease. ``job`` is the id of a job in the queue that is this run's, and
-    ``queued`` what the queue says of it. ``cancelled`` is when somebody last cancelled the run.
+    Attributes:
+        record: its record; ``None`` if it has none, or a damaged one.
+        damage: what is wrong with the record, or with the files of a finished run.
+        metrics: its metrics, if it is finished and undamaged.
+        owner: live process that holds its lease.
+        job: id of its job in the queue.
+        queued: that job.
+        cancelled: when the run was last cancelled, in UTC.
     """
 
     record: RunRecord | None
@@ -64,11 +71,15 @@ class RunEvidence:
     cancelled: str | None = None
 
     def with_queue(self, job: JobRef | None, queue: Mapping[str, QueuedJob]) -> RunEvidence:
-        """The same, and what the queue says.
+        """Return a copy with the run's job in the queue.
 
-        ``job`` is the newest that a launch submitted for the run; the record may name another, of
-        a template. What the queue has under the same id counts only if it was submitted so: ids of
-        another cluster, or of one that was set up anew, are other jobs.
+        A job counts only if the queue has it under the same id and from the same submission: jobs
+        of another cluster, or from before a reset of Slurm, can have the same id.
+
+        Args:
+            job: latest job that a launch submitted for the run. The record may name another one,
+                which a template script submitted.
+            queue: the jobs in the queue by id.
         """
         known: list[tuple[str, str | None]] = [] if job is None else [(job.id, job.submission)]
         own = self.record.job_id if self.record else None
@@ -81,12 +92,12 @@ class RunEvidence:
 
     @property
     def live(self) -> bool:
-        """Whether somebody works on the run or is going to."""
+        """Whether a process or a job is working on the run, or will."""
         return self.owner is not None or self.queued is not None
 
     @property
     def cancelled_since(self) -> bool:
-        """Whether the run was cancelled and not started again since then."""
+        """Whether the run was cancelled and has not started since."""
         if self.record is None:
             return self.cancelled is not None
         if self.record.failure == Failure.CANCELLED.value:
@@ -94,8 +105,8 @@ class RunEvidence:
         return self.cancelled is not None and (self.record.started or "") <= self.cancelled
 
     @property
-    def spoken(self) -> bool:
-        """Whether the record is about the job in the queue, and not about one before it."""
+    def job_has_started(self) -> bool:
+        """Whether the record is from the current start of the queued job, not an earlier one."""
         if self.record is None or self.record.job_id != self.job:
             return False
         return not (self.record.attempts and self.record.attempts[-1].requeued)
@@ -111,14 +122,18 @@ STATE_OF_STATUS = {
 
 
 def state_of(seen: RunEvidence) -> State:
-    """The state of a run: what lives counts first, what was said last."""
+    """Judge the state of a run: live processes count first, then the queue, then the record."""
     record, status = seen.record, seen.record.status if seen.record else None
     if status is Status.FINISHED and seen.damage is None:
         return State.FINISHED
     if seen.owner is not None:
         return State.RUNNING
     if seen.queued is not None and not (seen.cancelled_since and seen.queued.state == COMPLETING):
-        if seen.queued.state in PENDING_STATES or not seen.spoken or status is Status.CREATED:
+        if (
+            seen.queued.state in PENDING_STATES
+            or not seen.job_has_started
+            or status is Status.CREATED
+        ):
             return State.PENDING
         if status is Status.RUNNING:
             return State.RUNNING
@@ -129,8 +144,20 @@ def state_of(seen: RunEvidence) -> State:
     return State.MISSING if record is None else STATE_OF_STATUS[record.status]
 
 
-def read_evidence(paths: RunPaths, cancelled: str | None = None) -> RunEvidence:
-    """Look at a run's record, files and lease; ``cancelled`` is of its ledger."""
+def read_evidence(
+    paths: RunPaths,
+    job: JobRef | None = None,
+    queue: Mapping[str, QueuedJob] | None = None,
+    cancelled: str | None = None,
+) -> RunEvidence:
+    """Read the record, files and lease of a run.
+
+    Args:
+        paths: the run.
+        job: its latest job in the ledger.
+        queue: the jobs in the queue by id, if they are known.
+        cancelled: when the run was last cancelled, from the ledger.
+    """
     record, metrics, damage = None, None, None
     try:
         record = read_record(paths)
@@ -138,64 +165,44 @@ def read_evidence(paths: RunPaths, cancelled: str | None = None) -> RunEvidence:
             damage = find_missing_file(paths, record.model)
             metrics = None if damage else read_metrics(paths)
     except UserError:
-        name = (paths.metrics if record else paths.record).name
-        damage = f"its {name} is damaged"
+        damage = f"{(paths.metrics if record else paths.record).name} is damaged"
     owner = current_owner(paths.lease) if metrics is None else None
-    return RunEvidence(record, damage, metrics, owner, cancelled=cancelled)
-
-
-def gather_evidence(
-    paths: RunPaths,
-    job: JobRef | None = None,
-    queue: Mapping[str, QueuedJob] | None = None,
-    cancelled: str | None = None,
-) -> RunEvidence:
-    """Look at a run and hear the queue, where it was asked; see :meth:`RunEvidence.with_queue`."""
-    return read_evidence(paths, cancelled).with_queue(job, queue or {})
+    evidence = RunEvidence(record, damage, metrics, owner, cancelled=cancelled)
+    return evidence.with_queue(job, queue or {})
 
 
 @dataclass(frozen=True)
 class LaunchDecision:
-    """Whether to run a run, and the reason in a few words."""
+    """Whether a launch starts a run, and why."""
 
     run: bool
     reason: str
 
 
-def decide_launch(
-    paths: RunPaths,
-    job: JobRef | None,
-    queue: Mapping[str, QueuedJob],
-    cancelled: str | None = None,
-) -> LaunchDecision:
-    """Decide whether a launch runs a run; ``job`` and ``cancelled`` are of its ledger."""
-    return launch_decision(gather_evidence(paths, job, queue, cancelled))
-
-
-def launch_decision(seen: RunEvidence) -> LaunchDecision:
-    """Leave what is finished or lives; run the rest."""
+def decide_launch(seen: RunEvidence) -> LaunchDecision:
+    """Decide whether a launch starts a run: not if it is finished or live."""
     state = state_of(seen)
     if state is State.FINISHED:
         return LaunchDecision(False, "finished")
     if seen.queued is not None:
-        waiting = f" ({seen.queued.reason})" if seen.queued.state == "PENDING" else ""
-        return LaunchDecision(False, f"{seen.queued.state.lower()} as job {seen.job}{waiting}")
+        reason = f" ({seen.queued.reason})" if seen.queued.state == "PENDING" else ""
+        return LaunchDecision(False, f"{seen.queued.state.lower()} as job {seen.job}{reason}")
     if seen.owner is not None:
         return LaunchDecision(False, f"running on {seen.owner.node or seen.owner.host}")
-    words = {
+    reasons = {
         State.MISSING: "new",
-        State.CREATED: "never ran",
-        State.FAILED: f"again; it failed: {failure_message(seen.record)[:90]}",
-        State.CANCELLED: "again; it was cancelled",
-        State.INTERRUPTED: "again; it was interrupted",
-        State.LOST: "again; it was interrupted",
-        State.DAMAGED: f"again; {seen.damage}",
+        State.CREATED: "never started",
+        State.FAILED: f"failed before: {failure_message(seen.record)[:90]}",
+        State.CANCELLED: "cancelled before",
+        State.INTERRUPTED: "interrupted before",
+        State.LOST: "interrupted before",
+        State.DAMAGED: seen.damage or "",
     }
-    return LaunchDecision(True, words[state])
+    return LaunchDecision(True, reasons[state])
 
 
 def failure_message(record: RunRecord | None) -> str:
-    """Why a run failed: ``ValueError: bad crop``."""
+    """Return the error of a failed run in one line: ``ValueError: bad crop``."""
     error = (record.error if record else None) or {}
     message = " ".join(str(error.get("message", "unknown")).split())
     return f"{error.get('type', 'Error')}: {message}"
@@ -206,5 +213,5 @@ def find_missing_file(paths: RunPaths, model: str) -> str | None:
     needed = [paths.accuracy(model), paths.loss(model), paths.auc(model)]
     needed += [table(model, split) for split in SPLITS for table in (paths.scores, paths.roc)]
     needed.append(paths.metrics)
-    there = set(os.listdir(paths.folder))  # one question to a file system that may be far away
-    return next((f"{path.name} is missing" for path in needed if path.name not in there), None)
+    existing = set(os.listdir(paths.folder))  # one request to a file system that may be slow
+    return next((f"{path.name} is missing" for path in needed if path.name not in existing), None)

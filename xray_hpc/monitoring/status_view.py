@@ -1,4 +1,4 @@
-"""A sweep as it stands, or all sweeps, in lines of text."""
+"""Format the status of a sweep, or of all sweeps, as lines of text."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from xray_hpc.monitoring.sweep_status import RunStatus, SweepStatus
 from xray_hpc.monitoring.terminal_table import GAP, Column, Screen, table
 from xray_hpc.records.paths import display_path
 
-ROWS = 40
-WHY_LETTERS = 120
-LIMITED = "! until its job's time limit; it goes on from its last epoch after that"
-# In the order of interest.
+MAX_ROWS = 40
+MAX_REASON = 120
+LIMITED = "! until the time limit of its job; the run then resumes from its last checkpoint"
+# Most interesting first.
 COLOURS = {
     State.RUNNING: "cyan",
     State.FAILED: "red",
@@ -30,40 +30,40 @@ COLOURS = {
     State.FINISHED: "green",
 }
 INTEREST = list(COLOURS)
-OVER = (State.FAILED, State.LOST, State.DAMAGED, State.INTERRUPTED, State.CANCELLED)
+ENDED = (State.FAILED, State.LOST, State.DAMAGED, State.INTERRUPTED, State.CANCELLED)
 
 
-def sweep_lines(watched: SweepStatus, screen: Screen, rows: int | None) -> Iterator[str]:
-    """A sweep: a line in sum, a table of its runs, ``rows`` at most, and what to do next.
+def sweep_lines(status: SweepStatus, screen: Screen, rows: int | None) -> Iterator[str]:
+    """Yield a summary of a sweep, the table of its runs, and what to do next.
 
-    With more runs than that, those that run or failed come first, and those that finished are
-    not listed.
+    With more than ``rows`` runs, running and failed ones come first, and finished ones are not
+    listed.
     """
-    runs = watched.runs
+    runs = status.runs
     counts = Counter(run.state for run in runs)
-    yield _sum(watched.sweep.name, counts, screen)
-    spent = f"{_hours(watched.gpu_hours)} GPU-hours, " if _hours(watched.gpu_hours) else ""
+    yield _summary(status.sweep.name, counts, screen)
+    spent = f"{_hours(status.gpu_hours)} GPU-hours, " if _hours(status.gpu_hours) else ""
     bar = _bar(counts, screen) + GAP if screen.colour and runs else ""
-    yield f"{bar}{spent}last change {_ago(watched.touched)}"
-    shown = _chosen(runs, rows)
+    yield f"{bar}{spent}last change {_ago(status.touched)}"
+    shown = _select(runs, rows)
     if shown:
         yield ""
         yield from table(_columns(shown), screen)
     if len(shown) < len(runs):
         rest = counts - Counter(run.state for run in shown)
-        yield screen.cut(f"not listed: {', '.join(_words(rest))} (--all lists them)")
+        yield screen.cut(f"not listed: {', '.join(_words(rest))} (use --all)")
     if any(run.limited for run in shown):
         yield screen.cut(LIMITED)
-    advice = list(_advice(watched))
+    advice = list(_advice(status))
     if advice:
         yield ""
         yield from advice
 
 
 def sweep_list_lines(sweeps: Sequence[SweepStatus], screen: Screen) -> Iterator[str]:
-    """A line on each sweep, that with the newest change first."""
-    sweeps = sorted(sweeps, key=lambda watched: watched.touched, reverse=True)
-    counts = [Counter(run.state for run in watched.runs) for watched in sweeps]
+    """Yield a table of all sweeps, the one that changed last first."""
+    sweeps = sorted(sweeps, key=lambda status: status.touched, reverse=True)
+    counts = [Counter(run.state for run in status.runs) for status in sweeps]
     states = [
         Column(
             state.value,
@@ -75,22 +75,22 @@ def sweep_list_lines(sweeps: Sequence[SweepStatus], screen: Screen) -> Iterator[
         for state in sorted(COLOURS, key=lambda state: state is not State.FINISHED)
     ]
     columns = [
-        Column("sweep", [watched.sweep.name for watched in sweeps], least=12),
-        Column("runs", [str(len(watched.runs)) for watched in sweeps], right=True),
+        Column("sweep", [status.sweep.name for status in sweeps], least=12),
+        Column("runs", [str(len(status.runs)) for status in sweeps], right=True),
         *states,
-        Column("GPU-hours", [_hours(watched.gpu_hours) for watched in sweeps], right=True, rank=2),
-        Column("last change", [_ago(watched.touched) for watched in sweeps], right=True),
+        Column("GPU-hours", [_hours(status.gpu_hours) for status in sweeps], right=True, rank=2),
+        Column("last change", [_ago(status.touched) for status in sweeps], right=True),
     ]
     yield from table(columns, screen)
 
 
 def format_counts(states: Iterable[State]) -> str:
-    """``31 finished, 4 running``."""
+    """Return the states and how often each occurs: ``31 finished, 4 running``."""
     return ", ".join(_words(Counter(states)))
 
 
 def format_duration(seconds: float) -> str:
-    """Two or three digits in the unit that suits: ``45 s``, ``12 min``, ``3.2 h``, ``2.1 d``."""
+    """Return ``45 s``, ``12 min``, ``3.2 h`` or ``2.1 d``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 100 * 60:
@@ -99,7 +99,7 @@ def format_duration(seconds: float) -> str:
 
 
 def _in_order(counts: Counter[State]) -> list[State]:
-    """The states that occur: the finished ones, then by interest."""
+    """Return the states that occur: finished, then the most interesting first."""
     return sorted(counts, key=lambda state: (state is not State.FINISHED, INTEREST.index(state)))
 
 
@@ -109,14 +109,14 @@ def _words(counts: Counter[State], screen: Screen | None = None) -> Iterator[str
         yield screen.paint(f"{counts[state]} {state.value}", COLOURS[state])
 
 
-def _sum(name: str, counts: Counter[State], screen: Screen) -> str:
+def _summary(name: str, counts: Counter[State], screen: Screen) -> str:
     runs = counts.total()
     many = f"{runs} run{'' if runs == 1 else 's'}"
     return f"{screen.paint(name, 'bold')}: {many}: {', '.join(_words(counts, screen))}"
 
 
 def _bar(counts: Counter[State], screen: Screen) -> str:
-    """The shares of the states, a colour each."""
+    """Return a bar of the shares of the states, in their colours."""
     width, runs, bar, done, drawn = screen.bar, counts.total(), "", 0, 0
     for state in _in_order(counts):
         done += counts[state]
@@ -126,11 +126,11 @@ def _bar(counts: Counter[State], screen: Screen) -> str:
     return bar
 
 
-def _chosen(runs: Sequence[RunStatus], rows: int | None) -> list[RunStatus]:
+def _select(runs: Sequence[RunStatus], rows: int | None) -> list[RunStatus]:
     if rows is None or len(runs) <= rows:
         return list(runs)
-    going = [run for run in runs if run.state is not State.FINISHED]
-    return sorted(going, key=lambda run: INTEREST.index(run.state))[:rows]
+    unfinished = [run for run in runs if run.state is not State.FINISHED]
+    return sorted(unfinished, key=lambda run: INTEREST.index(run.state))[:rows]
 
 
 def _columns(runs: Sequence[RunStatus]) -> list[Column]:
@@ -148,7 +148,7 @@ def _columns(runs: Sequence[RunStatus]) -> list[Column]:
         Column("left", [_left(run) for run in runs], right=True, rank=2),
         Column("node", [run.node or "" for run in runs], rank=5),
         Column("restarts", [str(run.restarts or "") for run in runs], right=True, rank=6),
-        Column("why", [run.reason[:WHY_LETTERS] for run in runs], least=10),
+        Column("reason", [run.reason[:MAX_REASON] for run in runs], least=10),
     ]
 
 
@@ -170,7 +170,7 @@ def _left(run: RunStatus) -> str:
 
 
 def _settings(runs: Sequence[RunStatus]) -> Iterator[Column]:
-    """A column for each override in which the runs differ; the model is in a run's name."""
+    """Yield a column for each override in which the runs differ, except the model."""
     words = [dict(word.lstrip("+").partition("=")[::2] for word in run.overrides) for run in runs]
     for key in dict.fromkeys(key for own in words for key in own if key != "model"):
         cells = [own.get(key, "") for own in words]
@@ -185,24 +185,24 @@ def _ago(stamp: float) -> str:
     return f"{format_duration(max(time.time() - stamp, 0))} ago" if stamp else "never"
 
 
-def _advice(watched: SweepStatus) -> Iterator[str]:
-    held = {run.job: "Admin" in run.reason for run in watched.runs if run.held and run.job}
+def _advice(status: SweepStatus) -> Iterator[str]:
+    held = {run.job: "Admin" in run.reason for run in status.runs if run.held and run.job}
     if mine := [job for job, by_admin in held.items() if not by_admin]:
         yield f"held:   scontrol release {shlex.quote(','.join(compact_job_ids(mine)))}"
     if admins := [job for job, by_admin in held.items() if by_admin]:
-        yield f"held:   by an administrator: ask about {' '.join(compact_job_ids(admins))}"
-    states = {run.state for run in watched.runs}
-    if watched.failed_features_job is not None and states != {State.FINISHED}:
-        see = display_path(watched.failed_features_job)
+        yield f"held:   by an administrator; ask about {' '.join(compact_job_ids(admins))}"
+    states = {run.state for run in status.runs}
+    if status.failed_features_job is not None and states != {State.FINISHED}:
+        see = display_path(status.failed_features_job)
         yield f"features job failed; runs compute the features themselves; see {see}"
-    folder = shlex.quote(display_path(watched.sweep.folder))
-    failed = [run.run for run in watched.runs if run.state is State.FAILED]
+    folder = shlex.quote(display_path(status.sweep.folder))
+    failed = [run.run for run in status.runs if run.state is State.FAILED]
     if failed:
-        yield f"log:    python -m xray_hpc.logs {shlex.quote(f'{watched.sweep.name}/{failed[0]}')}"
+        yield f"log:    python -m xray_hpc.logs {shlex.quote(f'{status.sweep.name}/{failed[0]}')}"
     idle = not states & {State.PENDING, State.RUNNING}
-    if states & set(OVER) or (idle and states - {State.FINISHED}):
-        yield f"again:  python -m xray_hpc.launch --resume {folder}"
-    report = watched.sweep.report / "report.md"
+    if states & set(ENDED) or (idle and states - {State.FINISHED}):
+        yield f"resume: python -m xray_hpc.launch --resume {folder}"
+    report = status.sweep.report / "report.md"
     if states == {State.FINISHED} and report.is_file():
         yield f"report: {display_path(report)}"
     elif idle and State.FINISHED in states and not report.is_file():

@@ -1,4 +1,4 @@
-"""Sweeps as they stand now, from files and at most one question to Slurm's queue."""
+"""The status of sweeps and their runs, from files and at most one query of Slurm's queue."""
 
 from __future__ import annotations
 
@@ -26,18 +26,30 @@ from xray_hpc.slurm.cached_queue import CachedQueue
 from xray_hpc.slurm.client import QueuedJob
 from xray_hpc.slurm.units import parse_seconds
 
-COMPUTING_FEATURES = "computing its cached features, or waiting for them"
+COMPUTING_FEATURES = "computing cached features, or waiting for them"
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run as it stands; what is not known is ``None``.
+    """Status of a run; unknown values are ``None``.
 
-    ``reason`` is why it waits, or has no epoch yet, or what ended it; ``held``: it waits until
-    somebody releases its job. ``epoch`` of ``epochs`` are done; ``val_accuracy`` and ``val_auc``
-    are those of the best epoch so far. ``seconds_left`` is an estimate of its
-    training, or, where ``limited``, the time until its job's limit, which comes first.
-    ``overrides`` are those that not all runs of the sweep share.
+    Attributes:
+        sweep: name of the sweep.
+        run: name of the run.
+        state: state of the run.
+        reason: why it is pending, has no epoch yet, or ended.
+        held: whether somebody must release its job.
+        job: its latest job.
+        node: its node or host.
+        epoch: number of completed epochs.
+        epochs: number of epochs to train.
+        val_accuracy: validation accuracy of the best epoch so far.
+        val_auc: validation AUC of the best epoch so far.
+        seconds_left: estimated time until the end of training, or until the time limit of its job
+            if ``limited``.
+        limited: whether the time limit comes before the end of training.
+        restarts: number of attempts before the last one.
+        overrides: the overrides that not all runs of the sweep share.
     """
 
     sweep: str
@@ -59,10 +71,14 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """A sweep as it stands; ``touched`` is the time stamp of its last change.
+    """Status of a sweep.
 
-    ``failed_features_job`` is the folder of the newest submission of a features job, where that
-    failed.
+    Attributes:
+        sweep: the sweep.
+        runs: status of each run, in launch order.
+        gpu_hours: GPU-hours of all attempts so far.
+        touched: timestamp of the last change.
+        failed_features_job: submission folder of the latest features job, if that failed.
     """
 
     sweep: SweepPaths
@@ -73,109 +89,114 @@ class SweepStatus:
 
 
 class SweepMonitor:
-    """Looks at sweeps again and again."""
+    """Reads the status of sweeps repeatedly; remembers the queue and final job states."""
 
     def __init__(self) -> None:
         self.queue = CachedQueue()
         self._final_states: dict[str, str | None] = {}
 
     def read_status(self, sweeps: Iterable[SweepPaths]) -> list[SweepStatus]:
-        """The sweeps as they stand now."""
-        seen = [_Seen(sweep) for sweep in sweeps]
-        if asking := [one for one in seen if one.asks_slurm()]:
-            self.queue.refresh({user for one in asking for user in one.told.users()})
-        for one in seen:
-            one.hear(self.queue.jobs)
-        gone = {job for one in seen for job in one.gone().values()} - set(self._final_states)
-        if gone:
-            self._final_states |= dict.fromkeys(gone) | sacct.final_states(gone)
-        return [one.watched(self._final_states) for one in seen]
+        """Return the current status of the sweeps."""
+        readers = [_SweepReader(sweep) for sweep in sweeps]
+        if queued := [reader for reader in readers if reader.may_be_queued()]:
+            self.queue.refresh({user for reader in queued for user in reader.ledger.users()})
+        for reader in readers:
+            reader.update_from_queue(self.queue.jobs)
+        ended = {job for reader in readers for job in reader.lost_jobs().values()}
+        if new := ended - set(self._final_states):
+            self._final_states |= dict.fromkeys(new) | sacct.final_states(new)
+        return [reader.status(self._final_states) for reader in readers]
 
 
-class _Seen:
-    """What was seen of a sweep's runs."""
+class _SweepReader:
+    """Reads the runs of one sweep."""
 
     def __init__(self, sweep: SweepPaths) -> None:
         self.sweep = sweep
         self.queue_known = False
-        self.told = ledger.read(sweep)
-        self.jobs = self.told.jobs()
-        self.waiting = set(self.told.waiting)
-        names = run_names(sweep, self.told)
+        self.ledger = ledger.read(sweep)
+        self.jobs = self.ledger.jobs()
+        cancelled = self.ledger.cancelled
         self.runs = {
-            name: read_evidence(sweep.run(name), self.told.cancelled.get(name)) for name in names
+            name: read_evidence(sweep.run(name), cancelled=cancelled.get(name))
+            for name in run_names(sweep, self.ledger)
         }
 
-    def _job(self, name: str) -> str | None:
-        """The newest job of a run that is known, in the queue or not."""
+    def _latest_job(self, name: str) -> str | None:
+        """Return the latest known job of a run, in the queue or not."""
         if job := self.jobs.get(name):
             return job.id
         record = self.runs[name].record
         return record.job_id if record else None
 
-    def asks_slurm(self) -> bool:
-        """Whether the queue can tell anything about these runs."""
+    def may_be_queued(self) -> bool:
+        """Return whether an unfinished run has a job."""
         unfinished = (n for n, seen in self.runs.items() if state_of(seen) is not State.FINISHED)
-        return any(self._job(name) for name in unfinished)
+        return any(self._latest_job(name) for name in unfinished)
 
-    def hear(self, queue: Mapping[str, QueuedJob] | None) -> None:
+    def update_from_queue(self, queue: Mapping[str, QueuedJob] | None) -> None:
+        """Add the jobs in the queue to the evidence; ``None`` if the queue is unknown."""
         self.queue_known = queue is not None
         for name, seen in self.runs.items():
             self.runs[name] = seen.with_queue(self.jobs.get(name), queue or {})
 
-    def gone(self) -> dict[str, str]:
-        """Jobs that are gone and left their runs without a word, by run."""
+    def lost_jobs(self) -> dict[str, str]:
+        """Return the jobs that left the queue without a word in the record, by run."""
         if not self.queue_known:
             return {}
-        unexplained = (State.LOST, State.CREATED)
-        left = {n: self._job(n) for n, seen in self.runs.items() if state_of(seen) in unexplained}
-        return {name: job for name, job in left.items() if job is not None}
+        lost = (n for n, seen in self.runs.items() if state_of(seen) in (State.LOST, State.CREATED))
+        return {name: job for name in lost if (job := self._latest_job(name)) is not None}
 
-    def watched(self, final_states: Mapping[str, str | None]) -> SweepStatus:
-        own, gone = self._own_overrides(), self.gone()
+    def status(self, final_states: Mapping[str, str | None]) -> SweepStatus:
+        """Return the status of the sweep, given the final states of lost jobs."""
+        overrides, lost, waiting = (
+            self._distinct_overrides(),
+            self.lost_jobs(),
+            set(self.ledger.waiting),
+        )
         runs = []
         for name, seen in self.runs.items():
-            run = _watch(self.sweep.run(name), seen, own[name])
-            if name in gone:
-                final_state = final_states.get(gone[name])
-                reason = (f"{final_state}: " if final_state else "") + f"job {gone[name]} is gone"
+            run = _run_status(self.sweep.run(name), seen, overrides[name])
+            if job := lost.get(name):
+                state = final_states.get(job)
+                reason = (f"{state}: " if state else "") + f"job {job} is gone"
                 run = dataclasses.replace(run, reason=reason)
-            elif run.state is State.CREATED and name in self.waiting:
-                run = dataclasses.replace(run, reason="waits for room in Slurm's queue")
+            elif run.state is State.CREATED and name in waiting:
+                run = dataclasses.replace(run, reason="waits for Slurm to accept more jobs")
             runs.append(run)
-        hours, touched = gpu_hours(self._attempts()), self._touched()
+        hours, touched = gpu_hours(self._attempts()), self._last_change()
         return SweepStatus(self.sweep, runs, hours, touched, self._failed_features_job())
 
     def _failed_features_job(self) -> Path | None:
-        sent = [one.name for one in self.told.submissions.values() if one.kind == "features"]
+        sent = [one.name for one in self.ledger.submissions.values() if one.kind == "features"]
         if not sent:
             return None
         folder = self.sweep.slurm / sent[-1]
         try:
             code = (folder / EXIT_CODE).read_text(encoding="utf-8").strip()
-        except OSError:  # it has not ended
+        except OSError:  # the job has not ended
             return None
         return None if code == "0" else folder
 
     def _attempts(self) -> Iterator[Attempt]:
-        """The tries whose time is known: those that ended, and those that go on."""
+        """Yield the attempts of known duration: those that ended, and running ones until now."""
         for seen in self.runs.values():
-            for one in seen.record.attempts if seen.record else ():
-                if one.ended is not None:
-                    yield one
+            for attempt in seen.record.attempts if seen.record else ():
+                if attempt.ended is not None:
+                    yield attempt
                 elif state_of(seen) is State.RUNNING:
-                    yield dataclasses.replace(one, ended=now())
+                    yield dataclasses.replace(attempt, ended=now())
 
-    def _own_overrides(self) -> dict[str, list[str]]:
+    def _distinct_overrides(self) -> dict[str, list[str]]:
         words = {
-            name: self.told.planned.get(name) or (seen.record.overrides if seen.record else [])
+            name: self.ledger.planned.get(name) or (seen.record.overrides if seen.record else [])
             for name, seen in self.runs.items()
         }
         common = set.intersection(*map(set, words.values())) if words else set()
         return {name: [word for word in own if word not in common] for name, own in words.items()}
 
-    def _touched(self) -> float:
-        # Files are put in their place by renaming them, which changes the folder's time too.
+    def _last_change(self) -> float:
+        # Files are written by renaming, which changes the time of their folder too.
         times = [0.0]
         for path in (self.sweep.ledger, *(self.sweep.run(name).folder for name in self.runs)):
             try:
@@ -185,9 +206,9 @@ class _Seen:
         return max(times)
 
 
-def _watch(paths: RunPaths, seen: RunEvidence, overrides: list[str]) -> RunStatus:
+def _run_status(paths: RunPaths, seen: RunEvidence, overrides: list[str]) -> RunStatus:
     record, state = seen.record, state_of(seen)
-    run = RunStatus(paths.sweep.name, paths.name, state, _why(seen, state), overrides=overrides)
+    run = RunStatus(paths.sweep.name, paths.name, state, _reason(seen, state), overrides=overrides)
     if record is None:
         return run
     run = dataclasses.replace(
@@ -231,32 +252,32 @@ def _with_progress(run: RunStatus, paths: RunPaths, queued: QueuedJob | None) ->
     )
 
 
-def _why(seen: RunEvidence, state: State) -> str:
+def _reason(seen: RunEvidence, state: State) -> str:
     if state is State.PENDING and seen.queued is not None:
-        return _waits(seen.queued, seen.record)
+        return _pending_reason(seen.queued, seen.record)
     if state in (State.FAILED, State.INTERRUPTED) and seen.record and seen.record.error:
-        kind, said = seen.record.failure, failure_message(seen.record)
-        if kind is None or kind == "bug":
-            return said
-        return f"{kind.replace('_', ' ')}: {said.partition(': ')[2]}"
+        failure, message = seen.record.failure, failure_message(seen.record)
+        if failure is None or failure == "bug":
+            return message
+        return f"{failure.replace('_', ' ')}: {message.partition(': ')[2]}"
     return (seen.damage or "") if state is State.DAMAGED else ""
 
 
 def _held(queued: QueuedJob) -> bool:
-    """Whether Slurm will not start the job by itself (``JobHeldUser``, ``... requeued held``)."""
+    """Return whether somebody must release the job (``JobHeldUser``, ``... requeued held``)."""
     return queued.state in PENDING_STATES and (
         queued.state == "REQUEUE_HOLD" or "held" in queued.reason.lower()
     )
 
 
-def _waits(queued: QueuedJob, record: RunRecord | None) -> str:
-    """Why a run waits: Slurm's reason, and what ended its last try where it had one."""
+def _pending_reason(queued: QueuedJob, record: RunRecord | None) -> str:
+    """Return why a run is pending: Slurm's reason, and what ended its previous attempt."""
     if queued.state == "PENDING":
         reason = "" if queued.reason == "None" else queued.reason
     else:
-        reason = queued.state.lower() if queued.state in PENDING_STATES else "its job has begun"
-    back = record is not None and record.attempts and record.attempts[-1].requeued
-    if not back or record is None or record.failure is None:
+        reason = queued.state.lower() if queued.state in PENDING_STATES else "job started"
+    requeued = record is not None and record.attempts and record.attempts[-1].requeued
+    if not requeued or record is None or record.failure is None:
         return reason
     return f"{reason}, after {record.failure.replace('_', ' ')}".lstrip(", ")
 

@@ -1,4 +1,4 @@
-"""Tables for a terminal, which may be narrow and have colours, or for a pipe."""
+"""Tables for a terminal, fitted to its width, or for a pipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOURS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36, "dim": 
 
 @dataclass(frozen=True)
 class Screen:
-    """Where text goes; ``width`` and ``height`` are ``None`` where there is no limit."""
+    """The output of text; ``width`` and ``height`` are ``None`` if unlimited."""
 
     width: int | None = None
     height: int | None = None
@@ -23,7 +23,7 @@ class Screen:
 
     @classmethod
     def of_stdout(cls) -> Screen:
-        """The terminal that stdout is, or a pipe; ``NO_COLOR`` is heeded."""
+        """Return the screen of stdout, without colours if ``NO_COLOR`` is set."""
         if not sys.stdout.isatty():
             return cls()
         size = shutil.get_terminal_size()
@@ -33,26 +33,31 @@ class Screen:
 
     @property
     def bar(self) -> int:
-        """How many letters a bar has that leaves room for words behind it."""
+        """Width of a bar that leaves room for text after it."""
         return max(min(60, (self.width or 80) - 40), 10)
 
     def paint(self, text: str, colour: str | None) -> str:
-        """``text`` in a colour, where there are any."""
+        """Return ``text`` in a colour, if the screen has colours."""
         if not self.colour or colour is None or not text.strip():
             return text
         return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
 
     def cut(self, text: str) -> str:
-        """As much of a line as there is room for."""
-        return text if self.width is None else shortened(text, self.width)
+        """Return a line, shortened to the width of the screen."""
+        return text if self.width is None else shorten(text, self.width)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column; one without a word in it is left out.
+    """A column of a table; an empty column is left out.
 
-    It is left out too where there is no room, highest ``rank`` first (0: never). Of a column with
-    ``least`` so many letters may be left; others are shown whole. ``colours`` are the cells'.
+    Attributes:
+        head: its header.
+        cells: its cells.
+        right: whether to align it to the right.
+        rank: on a narrow screen the column with the highest rank is dropped first; 0 is kept.
+        least: width to which it may be shortened; ``None`` keeps it whole.
+        colours: colours of the cells.
     """
 
     head: str
@@ -72,7 +77,7 @@ class Column:
 
 
 def table(columns: Sequence[Column], screen: Screen) -> Iterator[str]:
-    """The table's lines, its head first; there must be a row."""
+    """Yield the lines of a table, its header first; it must have a row."""
     shown = [column for column in columns if any(column.cells)]
     if screen.width is not None:
         shown = _fitting(shown, screen.width)
@@ -87,13 +92,13 @@ def table(columns: Sequence[Column], screen: Screen) -> Iterator[str]:
         yield GAP.join(cells).rstrip()
 
 
-def shortened(text: str, width: int) -> str:
-    """``text``, or its start and dots."""
+def shorten(text: str, width: int) -> str:
+    """Return ``text``, or its start and dots."""
     return text if len(text) <= width else text[: max(width - 3, 0)] + "..."[:width]
 
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
-    """The columns that find room beside one another."""
+    """Return the columns that fit into the width, dropping those of the highest rank."""
     shown = list(columns)
     while sum(column.narrowest + len(GAP) for column in shown) - len(GAP) > width:
         last = max(reversed(shown), key=lambda column: column.rank)
@@ -108,7 +113,7 @@ def _widths(columns: Sequence[Column], width: int | None) -> list[int]:
     if width is None:
         return widths
     over = sum(widths) + len(GAP) * (len(widths) - 1) - width
-    while over > 0:  # the widest of those that can be cut gives way, letter by letter
+    while over > 0:  # shorten the widest column that can be shortened
         room = [w - c.narrowest for w, c in zip(widths, columns, strict=True)]
         if not any(room):
             break
@@ -119,5 +124,5 @@ def _widths(columns: Sequence[Column], width: int | None) -> list[int]:
 
 
 def _cell(column: Column, text: str, width: int) -> str:
-    text = shortened(text, width)
+    text = shorten(text, width)
     return text.rjust(width) if column.right else text.ljust(width)

@@ -1,4 +1,4 @@
-"""Slurm's queue for one who asks again and again, and may get no answer."""
+"""Slurm's queue for repeated reads, which falls back to the last answer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from xray_hpc.errors import NoClusterError, SlurmUnavailableError
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
-NO_CLUSTER = "this machine is of no Slurm cluster: which runs wait in its queue is not known here"
+NO_CLUSTER = "No Slurm cluster found on this host, so the state of queued runs is unknown"
 
 
 class CachedQueue:
-    """The queue as it was last heard.
+    """The last known queue.
 
-    ``jobs`` is ``None`` until the first answer. ``problem`` says since when there is none, and why;
-    it is ``None`` after an answer.
+    Attributes:
+        jobs: the jobs by id; ``None`` before the first answer.
+        problem: why the last refresh failed, and since when; ``None`` after an answer.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,7 @@ class CachedQueue:
         self._since: str | None = None
 
     def refresh(self, users: Collection[str] = ()) -> None:
-        """Ask Slurm for one's own jobs and those of ``users``; keep the former answer for want."""
+        """Read the jobs of this user and of ``users``; keep the previous ones without an answer."""
         if shutil.which("squeue") is None:
             self.problem = NO_CLUSTER
             return
@@ -36,10 +37,10 @@ class CachedQueue:
             self.problem = NO_CLUSTER
         except SlurmUnavailableError as error:
             self._since = self._since or time.strftime("%H:%M:%S")
-            self.problem = self._excuse(error.reason)
+            self.problem = self._describe(error.reason)
         else:
             self.problem = self._since = None
 
-    def _excuse(self, reason: str) -> str:
-        known = "is not known" if self.jobs is None else "is shown as it was then"
-        return f"since {self._since} Slurm does not answer ({reason}): the queue {known}"
+    def _describe(self, reason: str) -> str:
+        effect = "the queue is unknown" if self.jobs is None else "the queue shown is of that time"
+        return f"Slurm has not answered since {self._since} ({reason}); {effect}"

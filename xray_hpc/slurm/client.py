@@ -1,4 +1,4 @@
-"""What Slurm says about jobs."""
+"""Run Slurm's commands, and read its queue."""
 
 from __future__ import annotations
 
@@ -55,10 +55,14 @@ NODES_UNAVAILABLE = "Requested node configuration is not available"
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A line of ``squeue``.
+    """A job in Slurm's queue, as ``squeue`` lists it.
 
-    ``state`` is Slurm's word (PENDING, RUNNING, ...), ``node`` where it runs, ``time_left`` as
-    Slurm writes it (``1-02:03:04``), ``script`` the batch script that was submitted.
+    Attributes:
+        state: Slurm's state, such as ``PENDING``.
+        reason: why it is pending.
+        node: where it runs; ``None`` while it is pending.
+        time_left: time until its limit, such as ``1-02:03:04``.
+        script: path of its batch script.
     """
 
     state: str
@@ -69,18 +73,16 @@ class QueuedJob:
 
     @property
     def submission(self) -> str | None:
-        """The name of the submission's folder; ``None``: it was not submitted by a launch."""
-        *_, place, folder, name = ("", "", *self.script.split("/"))
-        return folder if (place, name) == (SUBMISSIONS, SCRIPT) else None
+        """The name of its submission; ``None`` if no launch submitted it."""
+        *_, parent, folder, name = ("", "", *self.script.split("/"))
+        return folder if (parent, name) == (SUBMISSIONS, SCRIPT) else None
 
 
 def is_available() -> bool:
-    """Whether this machine belongs to a Slurm cluster.
-
-    Slurm's commands may be installed without one.
+    """Return whether this host belongs to a Slurm cluster; its commands may exist without one.
 
     Raises:
-        SlurmUnavailableError: it does, but Slurm does not answer now.
+        SlurmUnavailableError: Slurm does not answer.
     """
     if shutil.which("sbatch") is None:
         return False
@@ -99,7 +101,7 @@ def run_command(command: list[str], *, stdin: str = "", pass_fds: Sequence[int] 
         SlurmUnavailableError: the controller did not answer, or not within a minute.
     """
     try:
-        # A user's SQUEUE_STATES and the like would hide jobs.
+        # Variables such as SQUEUE_STATES would hide jobs.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}
         answer = subprocess.run(
             command,
@@ -151,23 +153,24 @@ def classify(stderr: str, program: str) -> SlurmError:
 
 
 def queued_jobs(others: Collection[str] = (), *, ended: bool = False) -> dict[str, QueuedJob]:
-    """Jobs of this user that wait or run, array tasks one by one, by id (``17`` or ``17_3``).
+    """Return the queued and running jobs of this user by id: ``17``, or ``17_3`` for array tasks.
 
-    Those of the users ``others`` too. With ``ended`` also those that ended a moment ago (minutes:
-    Slurm's ``MinJobAge``).
+    Args:
+        others: other users whose jobs to include.
+        ended: whether to include jobs that ended in the last minutes (Slurm's ``MinJobAge``).
 
     Raises:
         NoClusterError: this host knows no cluster.
         SlurmUnavailableError: ``squeue`` does not answer.
     """
-    users = sorted({*filter(_exists, others), user_name()})
+    users = sorted({*filter(_is_known, others), user_name()})
     whose = "--me" if len(users) == 1 else f"--user={','.join(users)}"
     command = ["squeue", "--noheader", "--array", whose, f"--format={QUEUE_FORMAT}"]
     return parse_queue(query([*command, "--states=all"] if ended else command))
 
 
-def _exists(user: str) -> bool:
-    """Whether this machine knows a user; squeue fails over one that it does not know."""
+def _is_known(user: str) -> bool:
+    """Return whether this host knows a user; ``squeue`` fails for one that it does not know."""
     try:
         pwd.getpwnam(user)
     except KeyError:
@@ -176,7 +179,7 @@ def _exists(user: str) -> bool:
 
 
 def cancel(jobs: Sequence[str]) -> bool:
-    """Cancel these jobs; give whether Slurm took it."""
+    """Cancel jobs, and return whether Slurm accepted it."""
     try:
         run_command(["scancel", *jobs])
     except SlurmError:
@@ -185,21 +188,21 @@ def cancel(jobs: Sequence[str]) -> bool:
 
 
 def check_log_folder(folder: Path) -> None:
-    """Check that Slurm can write logs below ``folder``.
+    """Check that Slurm can write logs to ``folder``.
 
     Raises:
-        ConfigError: its name holds a character that has a meaning of its own in a log's path.
+        ConfigError: the path contains a character with a special meaning in Slurm's log paths.
     """
     for character in "%\\":
         if character in str(folder):
             raise ConfigError(
-                f"Slurm cannot write logs to {folder}, for the {character} in its name; choose "
-                "other results or another name"
+                f"Slurm cannot write logs to {folder} because of the {character} in the path; "
+                "choose another results folder or name"
             )
 
 
 def parse_queue(text: str) -> dict[str, QueuedJob]:
-    """Read the lines that ``squeue`` writes in ``QUEUE_FORMAT``; others are passed over."""
+    """Parse the output of ``squeue`` in ``QUEUE_FORMAT``; ignore other lines."""
     jobs = {}
     for line in text.splitlines():
         if line.count("|") >= 5:
@@ -211,45 +214,47 @@ def parse_queue(text: str) -> dict[str, QueuedJob]:
 def jobs_of_submissions(
     names: Collection[str], queue: Mapping[str, QueuedJob]
 ) -> dict[str, QueuedJob]:
-    """Those jobs of the queue that were submitted under one of these names."""
-    return {job: at for job, at in queue.items() if at.submission in names}
+    """Return the jobs in the queue that belong to these submissions."""
+    return {job: queued for job, queued in queue.items() if queued.submission in names}
 
 
 def submit(script: Path, *, hold_open: int) -> str:
-    """Give a batch script to ``sbatch``; the id of the job.
+    """Submit a batch script, and return the id of the job.
 
-    ``hold_open`` is a file descriptor that ``sbatch`` keeps for as long as it lives: a lock on it
-    outlives a launch that is killed in the meantime.
+    Args:
+        script: the batch script.
+        hold_open: file descriptor that ``sbatch`` inherits, so that a lock on it is held until
+            ``sbatch`` ends, even if the launch is killed.
 
     Raises:
         SlurmError: ``sbatch`` refused it, or printed no job id.
     """
     with submission_environment():
-        said = run_command(["sbatch", "--parsable", str(script)], pass_fds=[hold_open])
-    job = said.strip().splitlines()[-1].partition(";")[0] if said.strip() else ""
+        output = run_command(["sbatch", "--parsable", str(script)], pass_fds=[hold_open])
+    job = output.strip().splitlines()[-1].partition(";")[0] if output.strip() else ""
     if not job.isdigit():
-        raise SlurmError(f"sbatch printed {said!r} for {script}, not a job id; check squeue")
+        raise SlurmError(f"sbatch printed {output!r} for {script}, not a job id; check squeue")
     return job
 
 
 @contextmanager
 def submission_environment() -> Iterator[None]:
-    """Hide what a surrounding job left in the environment, so that a new one does not inherit it.
+    """Hide the variables of a surrounding job, so that a new job does not inherit them.
 
-    ``SLURM_CONF`` stays: it says which cluster this is. So do ``SBATCH_ACCOUNT`` and the like,
-    which are the user's own; outside of a job nothing is hidden.
+    ``SLURM_CONF``, which identifies the cluster, and the user's own variables such as
+    ``SBATCH_ACCOUNT`` stay. Outside of a job nothing is hidden.
     """
     if "SLURM_JOB_ID" not in os.environ:
         yield
         return
-    import submitit.helpers  # here, for the sake of launches outside of Slurm
+    import submitit.helpers  # not needed outside of a job
 
     bindings = ("SBATCH_CPU_BIND", "SBATCH_MEM_BIND")
-    kept = {
+    keep = {
         name: value
         for name, value in os.environ.items()
         if name == "SLURM_CONF" or (name.startswith("SBATCH_") and not name.startswith(bindings))
     }
     with submitit.helpers.clean_env():
-        os.environ.update(kept)
+        os.environ.update(keep)
         yield

@@ -1,4 +1,4 @@
-"""What Slurm's accounting remembers of jobs that are gone, where there is any."""
+"""Final states of jobs from Slurm's accounting."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ TIMEOUT_SECONDS = 5.0
 
 
 def final_states(jobs: Collection[str]) -> dict[str, str]:
-    """The last state of jobs (``17`` or ``17_3``) in Slurm's words, such as ``NODE_FAIL``.
+    """Return the final state of each job (``17`` or ``17_3``), such as ``NODE_FAIL``.
 
-    One question, to ``sacct``. Where that is absent, slow or fails, nothing is known.
+    Calls ``sacct`` once; returns nothing if it is missing, slow or fails.
     """
     command = ["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State"]
     try:
@@ -26,5 +26,5 @@ def final_states(jobs: Collection[str]) -> dict[str, str]:
     except (OSError, subprocess.TimeoutExpired):
         return {}
     rows = [line.split("|") for line in answer.stdout.splitlines() if line.count("|") == 1]
-    # "CANCELLED by 1000" is CANCELLED.
+    # Shorten "CANCELLED by 1000" to CANCELLED.
     return {job: state.split()[0] for job, state in rows if job in jobs and state.strip()}

@@ -1,4 +1,4 @@
-"""What Slurm's accounting allows this user: accounts, qualities of service and their limits."""
+"""Accounts, QOS and limits of this user in Slurm's accounting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QOS = "name,maxsubmitjobsperuser,maxsubmitjobsperaccount,grpsubmitjobs,maxwall,f
 
 @dataclass(frozen=True)
 class Account:
-    """An account; ``submit`` is how many jobs all of its users together may have submitted."""
+    """An account; ``submit`` limits the jobs that its users together may have submitted."""
 
     parent: str
     submit: int | None
@@ -25,7 +25,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Association:
-    """A user in an account (in one partition, where it names one) with the limits of both."""
+    """The association of a user with an account, in all partitions or in one."""
 
     account: str
     partition: str
@@ -36,7 +36,7 @@ class Association:
 
 @dataclass(frozen=True)
 class Qos:
-    """A quality of service: its limits of submitted jobs a user, an account and in all."""
+    """A QOS, with its limits of submitted jobs per user, per account and in total."""
 
     user_submit: int | None
     account_submit: int | None
@@ -47,7 +47,7 @@ class Qos:
 
 @dataclass(frozen=True)
 class Accounting:
-    """What accounting says of one user; names are in lower case, as Slurm takes them."""
+    """The accounting data of one user; names are in lower case, as in Slurm."""
 
     accounts: Mapping[str, Account]
     mine: tuple[Association, ...]
@@ -55,18 +55,18 @@ class Accounting:
     default_account: str
 
     def lineage(self, account: str) -> Iterator[str]:
-        """The account, its parent, and so on."""
+        """Yield the account and its ancestors."""
         while account in self.accounts:
             yield account
             account = self.accounts[account].parent
 
     def association(self, account: str, partition: str) -> Association | None:
-        """What holds for a job of the account in the partition, if the user may use it."""
-        fitting = [a for a in self.mine if a.account == account and a.partition in ("", partition)]
-        return max(fitting, key=lambda found: found.partition, default=None)
+        """Return the association of a job; ``None`` if the user may not submit it."""
+        matches = [a for a in self.mine if a.account == account and a.partition in ("", partition)]
+        return max(matches, key=lambda match: match.partition, default=None)
 
     def qos_of(self, asked: str | None, association: Association | None) -> str | None:
-        """The QOS that a job gets, as far as that is known."""
+        """Return the QOS of a job that requests ``asked``; ``None`` if it is unknown."""
         if asked is not None or association is None:
             return asked
         if association.default_qos or len(association.qos) == 1:
@@ -75,22 +75,23 @@ class Accounting:
 
 
 def read_accounting(settings: Mapping[str, str]) -> Accounting | None:
-    """What ``sacctmgr`` says; ``None`` where there is no accounting, or it is slow or fails.
+    """Return the accounting data of this user; ``None`` if ``sacctmgr`` is slow or fails.
 
-    ``settings`` are those of ``scontrol show config``.
+    Args:
+        settings: the output of ``scontrol show config``.
     """
     if not settings.get("AccountingStorageType", "").endswith("slurmdbd"):
         return None
     user, cluster = user_name(), f"cluster={settings.get('ClusterName')}"
-    questions = (
+    queries = (
         ("assoc", "where", cluster, "user=", "format=account,parentname,grpsubmit"),
         ("assoc", "where", cluster, f"user={user}", f"format={ASSOCIATION}"),
         ("qos", f"format={QOS}"),
         ("user", user, "format=defaultaccount"),
     )
     try:
-        with ThreadPoolExecutor(len(questions)) as pool:  # each takes a quarter of a second
-            accounts, mine, qos, default = pool.map(_ask, questions)
+        with ThreadPoolExecutor(len(queries)) as pool:  # each query takes a quarter of a second
+            accounts, mine, qos, default = pool.map(_show, queries)
     except (OSError, subprocess.SubprocessError):
         return None
     return Accounting(
@@ -102,14 +103,14 @@ def read_accounting(settings: Mapping[str, str]) -> Accounting | None:
 
 
 def is_enforced(settings: Mapping[str, str], what: str) -> bool:
-    """Whether Slurm refuses jobs over ``associations``, ``limits`` or ``qos``."""
+    """Return whether Slurm enforces ``associations``, ``limits`` or ``qos``."""
     words = set(settings.get("AccountingStorageEnforce", "").lower().split(","))
     implied = {"associations": {"limits", "qos", "safe", "wckeys"}, "limits": {"safe"}}
     return bool(words & ({what, "all"} | implied.get(what, set())))
 
 
-def _ask(words: Sequence[str]) -> list[list[str]]:
-    """The rows that ``sacctmgr show`` prints; ``SubprocessError`` where it fails or is slow."""
+def _show(words: Sequence[str]) -> list[list[str]]:
+    """Return the rows of ``sacctmgr show``; raise ``SubprocessError`` if it is slow or fails."""
     answer = subprocess.run(
         ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *words],
         stdin=subprocess.DEVNULL,

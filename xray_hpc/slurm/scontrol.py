@@ -1,4 +1,4 @@
-"""What Slurm's controller says of its settings, its partitions and its nodes."""
+"""Settings, partitions and nodes of the cluster, from ``scontrol show``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from xray_hpc.slurm.client import query
 
 _NAME = re.compile(r"(?:^|(?<=\s))([A-Z][A-Za-z0-9_:/]*)=")
 _GPUS = re.compile(r"(?:^|,)gpu(?::([^:,]+))?:(\d+)(?=,|$)")
-_GONE = {"DOWN", "DRAIN", "DRAINED", "DRAINING", "FAIL", "FAILING", "ERROR", "INVAL", "FUTURE"}
-_NOTHING = ("", "(null)", "N/A", "NONE")
+_UNUSABLE = {"DOWN", "DRAIN", "DRAINED", "DRAINING", "FAIL", "FAILING", "ERROR", "INVAL", "FUTURE"}
+_EMPTY = ("", "(null)", "N/A", "NONE")
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition. ``allowed`` and ``denied`` are names by what they are of.
+    """A partition; limits are ``None`` where there are none.
 
-    Those are ``Groups``, ``Accounts`` and ``Qos``; where any name is allowed, there is no entry.
-    ``minutes``, ``cpus`` and ``megabytes`` (of a node) are the most that a job gets, ``None``
-    where there is no limit. ``qos`` is the partition's own, whose limits hold in it.
+    Attributes:
+        name: its name.
+        default: whether it is the default partition.
+        state: such as ``UP``.
+        minutes: time limit.
+        cpus: most CPUs per node.
+        megabytes: most memory per node.
+        qos: its own QOS, whose limits apply too.
+        allowed: names that may use it, by kind: ``Groups``, ``Accounts`` or ``Qos``; a kind without
+            an entry is unrestricted.
+        denied: names that may not use it, by kind.
     """
 
     name: str
@@ -37,7 +45,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Node:
-    """A node and what a job can have of it; ``gpus`` counts them by type, "" where it has none."""
+    """A node and the resources that jobs can use; ``gpus`` counts GPUs by type, which may be ""."""
 
     name: str
     partitions: frozenset[str]
@@ -49,7 +57,7 @@ class Node:
 
 
 def settings() -> dict[str, str]:
-    """What ``scontrol show config`` says, such as ``{"MaxArraySize": "1001"}``.
+    """Return the settings of ``scontrol show config``, such as ``{"MaxArraySize": "1001"}``.
 
     Raises:
         SlurmUnavailableError: Slurm does not answer; so for the others here.
@@ -59,25 +67,25 @@ def settings() -> dict[str, str]:
 
 
 def partitions() -> dict[str, Partition]:
-    """Every partition by name, hidden ones too."""
+    """Return every partition by name, including hidden ones."""
     read = (read_partition(parse_fields(line)) for line in _show("partition").splitlines() if line)
     return {partition.name: partition for partition in read}
 
 
 def nodes() -> list[Node]:
-    """Every node."""
+    """Return every node."""
     return [read_node(parse_fields(line)) for line in _show("node").splitlines() if line]
 
 
-def _show(what: str) -> str:
-    return query(["scontrol", "--all", "--oneliner", "show", what])
+def _show(entity: str) -> str:
+    return query(["scontrol", "--all", "--oneliner", "show", entity])
 
 
 def parse_fields(line: str) -> dict[str, str]:
-    """The ``Name=value`` fields of a line; values may hold spaces and ``=``.
+    """Return the ``Name=value`` fields of a line; values may contain spaces and ``=``.
 
-    Of a name that comes twice it is the first: what people write (a node's ``Reason``) may look
-    like fields, and stands last.
+    The first field of a name wins: free text, such as the ``Reason`` of a node, may look like
+    fields, and comes last.
     """
     names = list(_NAME.finditer(line))
     ends = [name.start() for name in names[1:]] + [len(line)]
@@ -87,51 +95,51 @@ def parse_fields(line: str) -> dict[str, str]:
     return found
 
 
-def read_partition(said: Mapping[str, str]) -> Partition:
-    """Make a partition of its fields."""
-    longest = said.get("MaxTime", "UNLIMITED")
+def read_partition(fields: Mapping[str, str]) -> Partition:
+    """Build a partition from its fields."""
+    longest = fields.get("MaxTime", "UNLIMITED")
     return Partition(
-        name=said["PartitionName"],
-        default=said.get("Default") == "YES",
-        state=said.get("State", "UP"),
+        name=fields["PartitionName"],
+        default=fields.get("Default") == "YES",
+        state=fields.get("State", "UP"),
         minutes=None if longest == "UNLIMITED" else minutes(longest, "MaxTime"),
-        cpus=_number(said.get("MaxCPUsPerNode")),
-        megabytes=_number(said.get("MaxMemPerNode")),
-        qos=next(iter(_names(said.get("QoS", ""))), None),
-        allowed=_named(said, "Allow"),
-        denied=_named(said, "Deny"),
+        cpus=_number(fields.get("MaxCPUsPerNode")),
+        megabytes=_number(fields.get("MaxMemPerNode")),
+        qos=next(iter(_names(fields.get("QoS", ""))), None),
+        allowed=_named(fields, "Allow"),
+        denied=_named(fields, "Deny"),
     )
 
 
-def read_node(said: Mapping[str, str]) -> Node:
-    """Make a node of its fields."""
-    states = {re.sub(r"\W", "", state) for state in said.get("State", "").split("+")}
+def read_node(fields: Mapping[str, str]) -> Node:
+    """Build a node from its fields."""
+    states = {re.sub(r"\W", "", state) for state in fields.get("State", "").split("+")}
     return Node(
-        name=said["NodeName"],
-        partitions=_names(said.get("Partitions", "")),
-        features=_names(said.get("AvailableFeatures", "")),
-        gpus=count_gpus(said.get("Gres", "")),
-        cpus=int(said.get("CPUEfctv") or said["CPUTot"]),
-        megabytes=int(said["RealMemory"]) - (_number(said.get("MemSpecLimit")) or 0),
-        usable=not states & _GONE,
+        name=fields["NodeName"],
+        partitions=_names(fields.get("Partitions", "")),
+        features=_names(fields.get("AvailableFeatures", "")),
+        gpus=count_gpus(fields.get("Gres", "")),
+        cpus=int(fields.get("CPUEfctv") or fields["CPUTot"]),
+        megabytes=int(fields["RealMemory"]) - (_number(fields.get("MemSpecLimit")) or 0),
+        usable=not states & _UNUSABLE,
     )
 
 
 def count_gpus(gres: str) -> dict[str, int]:
-    """The GPUs of a node's ``Gres``: ``gpu:a100:4(S:0-1),gpu:2`` is ``{"a100": 4, "": 2}``."""
+    """Count GPUs by type: ``gpu:a100:4(S:0-1),gpu:2`` gives ``{"a100": 4, "": 2}``."""
     counts: dict[str, int] = {}
     for kind, count in _GPUS.findall(re.sub(r"\([^)]*\)", "", gres)):
         counts[kind] = counts.get(kind, 0) + int(count)
     return counts
 
 
-def _named(said: Mapping[str, str], verb: str) -> dict[str, frozenset[str]]:
-    texts = {what: said.get(verb + what, "ALL") for what in ("Groups", "Accounts", "Qos")}
-    return {what: _names(text) for what, text in texts.items() if text != "ALL" and _names(text)}
+def _named(fields: Mapping[str, str], verb: str) -> dict[str, frozenset[str]]:
+    texts = {kind: fields.get(verb + kind, "ALL") for kind in ("Groups", "Accounts", "Qos")}
+    return {kind: _names(text) for kind, text in texts.items() if text != "ALL" and _names(text)}
 
 
 def _names(text: str) -> frozenset[str]:
-    return frozenset() if text in _NOTHING else frozenset(text.split(","))
+    return frozenset() if text in _EMPTY else frozenset(text.split(","))
 
 
 def _number(text: str | None) -> int | None:

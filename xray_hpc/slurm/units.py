@@ -1,4 +1,4 @@
-"""Times and sizes as Slurm writes them."""
+"""Parse and format times and sizes in Slurm's notation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNITS = "KMGT"
 
 
 def parse_seconds(text: str) -> int | None:
-    """``1-02:03:04``, ``02:03:04`` or ``03:04`` in seconds; ``None`` for others (UNLIMITED)."""
+    """Return ``1-02:03:04``, ``02:03:04`` or ``03:04`` in seconds; ``None`` for other texts."""
     found = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", text)
     if found is None:
         return None
@@ -18,7 +18,7 @@ def parse_seconds(text: str) -> int | None:
 
 
 def parse_mebibytes(text: str) -> int | None:
-    """``300M``, ``1.50G``, ``16GB`` or, in MiB, ``500`` in MiB, rounded up; ``None`` for others."""
+    """Return ``300M``, ``1.50G``, ``16GB`` or ``500`` in MiB, rounded up; ``None`` for others."""
     found = re.fullmatch(rf"(\d+(?:\.\d+)?)([{_UNITS}]?)B?", text.upper())
     if found is None:
         return None
@@ -26,5 +26,5 @@ def parse_mebibytes(text: str) -> int | None:
 
 
 def format_memory(mebibytes: int) -> str:
-    """MiB as the command line and sbatch take them: ``4G``, ``1536M``."""
+    """Format MiB for the command line and ``sbatch``: ``4G``, ``1536M``."""
     return f"{mebibytes}M" if mebibytes % 1024 else f"{mebibytes // 1024}G"

@@ -4,13 +4,13 @@ from tests.run_folders import Programs
 from xray_hpc.slurm.cached_queue import NO_CLUSTER, CachedQueue
 
 
-def test_without_slurm_the_queue_is_not_known(programs: Programs) -> None:
+def test_refresh_without_slurm_reports_no_cluster(programs: Programs) -> None:
     queue = CachedQueue()
     queue.refresh()
     assert (queue.jobs, queue.problem) == (None, NO_CLUSTER)
 
 
-def test_slurms_commands_without_a_cluster_are_no_slurm(programs: Programs) -> None:
+def test_refresh_without_configuration_reports_no_cluster(programs: Programs) -> None:
     reason = "Could not establish a configuration source"
     programs.say("squeue", before=f"echo 'squeue: fatal: {reason}' >&2", code=1)
     queue = CachedQueue()
@@ -18,7 +18,7 @@ def test_slurms_commands_without_a_cluster_are_no_slurm(programs: Programs) -> N
     assert queue.problem == NO_CLUSTER
 
 
-def test_while_slurm_is_silent_the_last_answer_is_kept(programs: Programs) -> None:
+def test_refresh_without_answer_keeps_the_last_jobs(programs: Programs) -> None:
     queue = CachedQueue()
     programs.queue(j7="PENDING|Priority||1:00")
     queue.refresh()
@@ -29,10 +29,7 @@ def test_while_slurm_is_silent_the_last_answer_is_kept(programs: Programs) -> No
     assert queue.jobs["7"].reason == "Priority"
     first = queue.problem
     assert first is not None
-    assert first.startswith("since ")
-    assert first.endswith(
-        "Slurm does not answer (Socket timed out): the queue is shown as it was then"
-    )
+    assert first.endswith("(Socket timed out); the queue shown is of that time")
     queue.refresh()
     assert queue.problem == first
     programs.queue()
@@ -40,9 +37,9 @@ def test_while_slurm_is_silent_the_last_answer_is_kept(programs: Programs) -> No
     assert (dict(queue.jobs), queue.problem) == ({}, None)
 
 
-def test_a_first_answer_that_does_not_come_leaves_the_queue_unknown(programs: Programs) -> None:
+def test_failed_first_refresh_leaves_the_queue_unknown(programs: Programs) -> None:
     programs.say("squeue", before="echo 'Socket timed out' >&2", code=1)
     queue = CachedQueue()
     queue.refresh()
     assert queue.jobs is None
-    assert str(queue.problem).endswith("(Socket timed out): the queue is not known")
+    assert str(queue.problem).endswith("(Socket timed out); the queue is unknown")

@@ -45,7 +45,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["-m", "sweep=models,seeds"], "sweep= takes one sweep at a time; launch once for each"),
         (["-m", "model=cnn,tl", "--cfg", "job"], "--cfg shows one configuration; leave out -m"),
         (["~seed"], "seed is missing"),
-        (["results=/proc/nothing", "cluster=none"], "cannot make the folder /proc/nothing"),
+        (["results=/proc/nothing", "cluster=none"], "cannot create the folder /proc/nothing"),
         (["+train.momentum=1"], "train.momentum is unknown"),
         (["++model.name=cn"], "train.learning_rates has no cn; did you mean 'cnn'?"),
         (

@@ -1,4 +1,4 @@
-"""The benchmark runs and prints its tables; how long anything takes is not looked at."""
+"""Tests that benchmarks run and print their tables; measured values are not checked."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ REPOSITORY = Path(__file__).parents[1]
 BENCHMARKS = REPOSITORY / "tests" / "benchmarks"
 
 
-def bench(*words: str) -> subprocess.CompletedProcess[str]:
+def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", *words],
+        [sys.executable, "-m", "tests.benchmarks", *arguments],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
     )
 
 
-def test_a_topic_prints_its_table_and_the_machine() -> None:
+def test_topic_prints_its_table_and_the_machine() -> None:
     before = (BENCHMARKS / "RESULTS.md").read_text()
-    done = bench("--only", "compose", "--repeat", "1")
+    done = run_benchmarks("--only", "compose", "--repeat", "1")
     assert done.returncode == 0, done.stderr
     title, about, table, remark, facts = done.stdout.strip().split("\n\n")
-    assert title == "## Composing the configurations of 1,000 runs"
+    assert title == "## Composing the configs of 1,000 runs"
     assert about.startswith("Within one process, in turn.")
     head, rule, *rows = table.splitlines()
     assert {len(line) for line in (head, rule, *rows)} == {len(head)}
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert [row[0] for row in cells] == [
-        "as the launcher does",
-        "Hydra's own way, extrapolated from 10 runs",
+        "launcher",
+        "Hydra, extrapolated from 10 runs",
     ]
     numbers = [number for row in cells for number in row[2].replace(",", "").split(" / ")]
     assert all(float(number) > 0 for number in numbers)
-    assert remark.startswith("Hydra's own way takes ")
+    assert remark.startswith("Hydra takes ")
     assert facts.startswith(
         "*Measured by `python -m tests.benchmarks --only compose --repeat 1`: date"
     )
@@ -61,7 +61,7 @@ def test_a_topic_prints_its_table_and_the_machine() -> None:
     assert (BENCHMARKS / "RESULTS.md").read_text() == before
 
 
-def test_a_topic_measured_again_replaces_its_own_tables_only() -> None:
+def test_saving_a_topic_replaces_only_its_section() -> None:
     put = functools.partial(results_file.with_topic, topics=("start", "growth"))
     head = "# Benchmarks\n\n"
     both = put(put(head, name="growth", text="## G\n"), name="start", text="## S\n")
@@ -71,8 +71,8 @@ def test_a_topic_measured_again_replaces_its_own_tables_only() -> None:
     assert put(again, name="growth", text="## G\n") == again
 
 
-def test_an_unknown_topic_is_refused_with_those_there_are() -> None:
-    done = bench("--only", "speed")
+def test_unknown_topic_is_refused_with_the_valid_ones() -> None:
+    done = run_benchmarks("--only", "speed")
     assert done.returncode == 2
     topics = ("start", "compose", "launch", "submit", "status", "collect", "images", "run")
     others = ("sharing", "checkpoints", "tutorial", "growth")
@@ -81,23 +81,21 @@ def test_an_unknown_topic_is_refused_with_those_there_are() -> None:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A set of 60 drawn X-rays, 48 of them to train and validate on."""
+    """A data set of 60 drawn X-rays, 48 of them to train and validate on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("XRAY_HPC_DATA", raising=False)
         folder = tmp_path_factory.mktemp("drawn")
-        return dataset_subset.source(folder, drawn=60)
+        return dataset_subset.find_dataset(folder, drawn=60)
 
 
 def files(root: Path, split: str) -> set[str]:
     return {str(path.relative_to(root)) for path in (root / split).rglob("*.*") if path.is_file()}
 
 
-def test_a_part_lies_within_a_larger_one_and_both_ways_read_its_links(
-    drawn: Any, tmp_path: Path
-) -> None:
-    small, large = (dataset_subset.part(drawn, images, tmp_path) for images in (24, 48))
+def test_smaller_subset_is_contained_in_larger_one(drawn: Any, tmp_path: Path) -> None:
+    small, large = (dataset_subset.make_subset(drawn, images, tmp_path) for images in (24, 48))
     assert sum(large.images.values()) == 60
-    for split, images in large.images.items():  # each class is rounded by itself
+    for split, images in large.images.items():  # each class is rounded separately
         assert small.images[split] == pytest.approx(images / 2, abs=1)
     for split in ("train", "val", "test"):
         assert files(small.root, split) < files(large.root, split)
@@ -105,35 +103,37 @@ def test_a_part_lies_within_a_larger_one_and_both_ways_read_its_links(
             assert (small.root / name).read_bytes() == (large.root / name).read_bytes()
 
 
-def test_the_parts_of_a_run_that_are_timed_are_there() -> None:
+def test_functions_of_the_run_phases_exist() -> None:
     from xray_hpc.training import train_run
     from xray_hpc.training.callbacks import EpochTables
 
-    for name in run_phases.PARTS:
+    for name in run_phases.PHASES:
         assert callable(getattr(train_run, name))
     assert callable(train_run.fit)
     assert "on_epoch_end" in vars(EpochTables)
 
 
-def test_a_sweep_in_both_ways_has_a_row_for_each_measurement_and_one_for_the_whole_set(
+def test_sweep_table_has_measured_and_computed_rows(
     tmp_path: Path,
 ) -> None:
-    used = process_monitor.Spent(10.0, 20.0, 10**9, {"training": 15.0})
+    usage = process_monitor.ResourceUse(10.0, 20.0, 10**9, {"training": 15.0})
     stages = {"build": 1.0, "train": 60.0, "validate": 1.0, "evaluate": 40.0}
     one = {"stages": stages, "epochs": [11.0, 21.0], "passes": [5.0, 15.0, 25.0], "auc": 0.9}
-    part = functools.partial(dataset_subset.Part, tmp_path)
+    part = functools.partial(dataset_subset.DatasetSubset, tmp_path)
     two = [part({"train": 4 * n, "validation": n, "test": n}) for n in (2, 4)]
-    theirs = {run: training_methods.Theirs(used, 3.0, {run: one}) for run in bench_tutorial.RUNS}
-    found = bench_tutorial.Compared(
-        bench_tutorial.Case("A", "mobilenet_v2", 10, 20, (), 2, 10),
+    theirs = {
+        run: training_methods.TutorialResult(usage, 3.0, {run: one}) for run in bench_tutorial.RUNS
+    }
+    found = bench_tutorial.ComparisonResult(
+        bench_tutorial.BackboneCase("A", "mobilenet_v2", 10, 20, (), 2, 10),
         *(training_methods.Task(part, 32, 2, "mobilenet_v2", None) for part in two),
         theirs,
         {},
         theirs,
         {
             "float32": {
-                count: training_methods.Ours(
-                    used, {run: training_methods.Run(0.8, 4) for run in bench_tutorial.RUNS}
+                count: training_methods.ToolkitResult(
+                    usage, {run: training_methods.Run(0.8, 4) for run in bench_tutorial.RUNS}
                 )
                 for count in (10, 20)
             }
@@ -157,26 +157,26 @@ def test_a_sweep_in_both_ways_has_a_row_for_each_measurement_and_one_for_the_who
         assert {len(row) for row in made.rows} == {len(made.columns)}
 
 
-def test_a_process_is_watched_with_what_it_starts() -> None:
-    child = "import time\nkept = bytearray(10**8)\nwhile time.process_time() < 1: pass"
-    # Only the child has the word in its command line as it is looked for.
+def test_child_processes_are_measured() -> None:
+    child = "import time\nbuffer = bytearray(10**8)\nwhile time.process_time() < 1: pass"
+    # Only the command line of the child contains "busy" in one piece.
     start = f"subprocess.run([sys.executable, '-c', {child!r}, 'bu' + 'sy'], check=True)"
-    used = process_monitor.measure_process(
-        ["-c", f"import subprocess, sys; {start}"], {"busy": "a busy one"}
+    usage = process_monitor.measure_process(
+        ["-c", f"import subprocess, sys; {start}"], {"busy": "busy child"}
     )
-    assert used.cpu >= 1
-    assert used.peak >= 10**8
-    assert set(used.kinds) <= {"a busy one", "other"}
-    assert 0 < used.kinds["a busy one"] <= used.cpu
+    assert usage.cpu >= 1
+    assert usage.peak >= 10**8
+    assert set(usage.kinds) <= {"busy child", "other"}
+    assert 0 < usage.kinds["busy child"] <= usage.cpu
 
 
-def test_a_process_that_fails_is_no_measurement() -> None:
+def test_failed_process_raises() -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
         process_monitor.measure_process(["-c", "raise OSError('no such thing')"], {})
 
 
 @pytest.mark.parametrize("unfreeze", [0, 2, 13])
-def test_the_tutorials_way_trains_the_same_weights(
+def test_tutorial_model_has_the_same_trainable_weights(
     unfreeze: int,
 ) -> None:
     from xray_hpc.models.build_model import build_model
@@ -197,18 +197,18 @@ def test_the_tutorials_way_trains_the_same_weights(
     assert shapes[0] == shapes[1]
 
 
-def test_the_tutorials_way_trains_validates_and_evaluates(
+def test_tutorial_training_reports_its_stages(
     drawn: Any,
     tmp_path: Path,
 ) -> None:
     task = training_methods.Task(
-        dataset_subset.part(drawn, 24, tmp_path), 32, 2, "mobilenet_v2", None
+        dataset_subset.make_subset(drawn, 24, tmp_path), 32, 2, "mobilenet_v2", None
     )
     training = training_methods.Training("cnn", 1e-3)
-    way = training_methods.theirs(task, task.epochs, [training], tmp_path)
+    way = training_methods.train_like_tutorial(task, task.epochs, [training], tmp_path)
     took = way.trainings[training]
     assert set(took["stages"]) == {"build", "train", "validate", "evaluate"}
-    assert 0 < way.start + way.cpu(training) <= way.spent.cpu
+    assert 0 < way.start + way.cpu(training) <= way.usage.cpu
     first, second = took["epochs"]
     assert 0 < first < second < way.cpu(training)
     assert 0 <= took["auc"] <= 1
@@ -218,11 +218,11 @@ finite = st.floats(-1e3, 1e3)
 
 
 @given(intercept=finite, slope=finite, places=st.sets(st.integers(0, 100), min_size=2, max_size=6))
-def test_points_on_a_line_are_fitted_by_it(
+def test_fit_line_recovers_a_line(
     intercept: float,
     slope: float,
     places: set[int],
 ) -> None:
-    fitted = line_fit.line({x: intercept + slope * x for x in places})
+    fitted = line_fit.fit_line({x: intercept + slope * x for x in places})
     assert fitted.intercept == pytest.approx(intercept, abs=1e-6)
     assert fitted.slope == pytest.approx(slope, abs=1e-6)

@@ -1,6 +1,6 @@
-"""``make bench``: times what a user waits for, prints tables and puts them into RESULTS.md.
+"""Run the benchmarks (``make bench``), and print tables or save them to RESULTS.md.
 
-python -m tests.benchmarks --save                         all topics: more than an hour
+python -m tests.benchmarks --save                         all topics, over an hour
 python -m tests.benchmarks --only compose --repeat 1      one topic, printed only
 """
 
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # no topic is about a GPU
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # all topics measure CPUs
 
 from tests.benchmarks import (
     bench_checkpoints,
@@ -54,25 +54,26 @@ TOPICS = {
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks",
-        description="Time start-up, launching, watching, collecting, images, a run's parts, "
-        "who computes features, checkpoints, and the toolkit beside the tutorial's own way.",
+        description="Measure start-up, launching, monitoring, collecting, image loading, "
+        "the phases of a run, the computation of features, checkpoints, and the toolkit against "
+        "the tutorial.",
         epilog="With --save the tables replace those in tests/benchmarks/RESULTS.md; growth draws "
         "results/example/growth.png. XRAY_HPC_DATA names a folder that holds chest_xray/ "
-        "(Kaggle's set) and keras_models/ (weights of MobileNetV2); without it the "
-        "images are drawn ones alone. The cluster is a throw-away one, which needs root and "
-        "Debian's packages (tests/slurm/install.sh). Hydra's official plugin for Slurm is "
-        "installed below build/, into an environment of its own.",
+        "(Kaggle's data set) and keras_models/ (weights of MobileNetV2); without it, "
+        "drawn images are used. Topics on Slurm start a temporary cluster, which needs root and "
+        "Debian's packages (tests/slurm/install.sh). Hydra's official Slurm plugin is installed "
+        "in a separate environment below build/.",
     )
     parser.add_argument("--only", metavar="NAME", choices=TOPICS, help=", ".join(TOPICS))
     parser.add_argument("--repeat", metavar="N", type=_count, default=2, help="default: 2")
-    parser.add_argument("--save", action="store_true", help="put the tables into RESULTS.md")
+    parser.add_argument("--save", action="store_true", help="save the tables to RESULTS.md")
     options = parser.parse_args()
-    begin = time.monotonic()
+    start = time.monotonic()
     for name in [options.only] if options.only else TOPICS:
-        minutes = (time.monotonic() - begin) / 60
+        minutes = (time.monotonic() - start) / 60
         print(f"minute {minutes:.1f}: {name} ...", file=sys.stderr, flush=True)
         text = measure(name, options.repeat)
         if options.save:
@@ -80,8 +81,8 @@ def main() -> None:
 
 
 def measure(name: str, repeat: int) -> str:
-    """Print the tables of a topic as they come, and what they were measured on."""
-    begin, busy = time.monotonic(), machine_info.load()
+    """Print the tables of a topic and a description of the machine; return the text."""
+    start, load = time.monotonic(), machine_info.load()
     with tempfile.TemporaryDirectory(prefix="xray-hpc-bench-") as temporary:
         folder = Path(temporary)
         facts = machine_info.describe(folder)
@@ -89,15 +90,15 @@ def measure(name: str, repeat: int) -> str:
         for table in TOPICS[name](folder, repeat):
             texts.append(table.text())
             print(texts[-1], flush=True)
-    minutes = (time.monotonic() - begin) / 60
+    minutes = (time.monotonic() - start) / 60
     facts += [
         ("code", _code()),
-        ("load average", f"{busy} before, {machine_info.load()} after"),
+        ("load average", f"{load} before, {machine_info.load()} after"),
         ("minutes", f"{minutes:.1f}"),
     ]
-    said = "; ".join(f"{what} {how}" for what, how in facts)
+    machine = "; ".join(f"{name} {value}" for name, value in facts)
     texts.append(
-        f"*Measured by `python -m tests.benchmarks --only {name} --repeat {repeat}`: {said}.*\n"
+        f"*Measured by `python -m tests.benchmarks --only {name} --repeat {repeat}`: {machine}.*\n"
     )
     print(texts[-1], flush=True)
     return "\n".join(texts)
@@ -113,13 +114,13 @@ def _count(text: str) -> int:
 def _code() -> str:
     git = git_state()
     if git is None:
-        return "of no commit"
-    # What the topics write themselves is no change.
+        return "without a commit"
+    # Files that the benchmarks write do not count as changes.
     others = [
         f":!{path.relative_to(REPOSITORY)}" for path in (results_file.FILE, bench_growth.FIGURE)
     ]
-    words = ["git", "status", "--porcelain", "--", ".", *others]
-    changed = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True).stdout
+    command = ["git", "status", "--porcelain", "--", ".", *others]
+    changed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout
     return f"commit {git['commit'][:12]}" + (", with changes" if changed else "")
 
 

@@ -1,4 +1,4 @@
-"""What checkpoints cost a training, and how long it takes to end at a signal and to go on."""
+"""Measure the cost of checkpoints, and of stopping at a signal and resuming."""
 
 from __future__ import annotations
 
@@ -15,156 +15,163 @@ from statistics import median
 from typing import IO, Any
 
 from tests.benchmarks.markdown_table import SPREAD, Table, number, spread
-from tests.benchmarks.timing import REPOSITORY, progress, python
+from tests.benchmarks.timing import REPOSITORY, log_progress, run_python
 from xray_hpc.errors import UserError
 
-BATCH = 8  # of full-size images, so that there are several steps in a few seconds
-WAYS = {"never": "never", "default": "as by default", "always": "as soon as the last is written"}
-STEPS_BEFORE = 2  # that are done when the signal comes; the first of them traces the graph
+BATCH = 8  # for full-size images, so that a few seconds have several steps
+INTERVALS = {"never": "never", "default": "default", "always": "as soon as the last is written"}
+STEPS_BEFORE = 2  # before the signal; the first one traces the graph
 
-Found = dict[str, Mapping[str, Any]]
+Results = dict[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Case:
-    """A training: its name in the tables, and the words of its launch.
-
-    ``seconds`` is how long it is trained each time.
-    """
+class CheckpointCase:
+    """A training: its name in the tables, its overrides, and how long it is trained."""
 
     name: str
-    words: Sequence[str]
+    overrides: Sequence[str]
     seconds: float
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """What a checkpoint takes, what a training pays for them, and how one ends at a signal."""
-    full, what = _full_size()
+    """Yield tables on a checkpoint, a training with checkpoints, and stopping at a signal."""
+    full, data = _full_size()
     small = (*full, f"train.batch_size={BATCH}")
     cases = (
-        *(Case(f"{model}, demo", (f"model={model}",), 16.0) for model in ("cnn", "tl", "ft")),
-        Case("cnn, 224 px", ("model=cnn", *small), 8.0),
-        Case("tl, ResNet152V2", ("model=tl", *small), 8.0),
-        Case("ft, ResNet152V2", ("model=ft", *small), 8.0),
-        Case("ft, MobileNetV2", ("model=ft", "model.backbone=mobilenet_v2", *small), 8.0),
+        *(
+            CheckpointCase(f"{model}, demo", (f"model={model}",), 16.0)
+            for model in ("cnn", "tl", "ft")
+        ),
+        CheckpointCase("cnn, 224 px", ("model=cnn", *small), 8.0),
+        CheckpointCase("tl, ResNet152V2", ("model=tl", *small), 8.0),
+        CheckpointCase("ft, ResNet152V2", ("model=ft", *small), 8.0),
+        CheckpointCase("ft, MobileNetV2", ("model=ft", "model.backbone=mobilenet_v2", *small), 8.0),
     )
-    found = {}
+    results = {}
     for case in cases:
-        progress(f"checkpoints of {case.name}")
-        run, file = _run(folder, case.words), folder / "stepping.json"
-        words = (run, str(case.seconds), str(repeat), file)
-        python("-m", "tests.benchmarks.checkpoint_overhead", *map(str, words))
-        found[case.name] = json.loads(file.read_text())
-    yield _parts(found, what)
-    yield _costs(found)
-    yield _end(_run(folder, ("model=ft", *full)), what)
+        log_progress(f"checkpoints of {case.name}")
+        run, file = _run(folder, case.overrides), folder / "overhead.json"
+        arguments = (run, str(case.seconds), str(repeat), file)
+        run_python("-m", "tests.benchmarks.checkpoint_overhead", *map(str, arguments))
+        results[case.name] = json.loads(file.read_text())
+    yield _checkpoint_table(results, data)
+    yield _training_table(results)
+    yield _signal_table(_run(folder, ("model=ft", *full)), data)
 
 
 def _full_size() -> tuple[tuple[str, ...], str]:
-    """The words for full-size images, the real ones where there are any; what they are."""
+    """Return overrides for full-size images, real ones if available, and a description."""
     named = os.environ.get("XRAY_HPC_DATA")
-    words = ("experiment=larcc", "model.weights=none")
+    overrides = ("experiment=larcc", "model.weights=none")
     if named is None:
-        return (*words, "data=demo", "scale=full"), "drawn X-rays"
+        return (*overrides, "data=demo", "scale=full"), "drawn X-rays"
     real = Path(named).expanduser() / "chest_xray"
     if not real.is_dir():
         raise UserError(f"XRAY_HPC_DATA is {named!r}, which holds no folder 'chest_xray'")
-    return (*words, "data=folder", f"data.root={real}"), "the real set"
+    return (*overrides, "data=folder", f"data.root={real}"), "the real set"
 
 
-def _run(folder: Path, words: Sequence[str]) -> Path:
-    """The folder of a run that is made and not started."""
+def _run(folder: Path, overrides: Sequence[str]) -> Path:
+    """Create a run without starting it, and return its folder."""
     results = folder / "checkpoints"
     name = f"sweep-{len(list(results.glob('sweep-*')))}"
     place = (f"results={results}", f"name={name}", "cluster=none")
-    python("-m", "xray_hpc.launch", *words, *place)
+    run_python("-m", "xray_hpc.launch", *overrides, *place)
     (run,) = (results / name / "runs").iterdir()
     return run
 
 
-def _parts(found: Found, what: str) -> Table:
+def _checkpoint_table(results: Results, data: str) -> Table:
     table = Table(
         "A checkpoint",
-        "By itself, between two steps, the best weights so far included. Training waits while its "
-        "state is copied; it is written (and synced) beside the next steps. The share is the "
-        "median copy's of the time between two checkpoints at the default. To go on, a state is "
-        "read and put back, and the first batch is made: of the epoch's beginning, and of its "
-        f"middle. At 224 px: {what}, RGB, random weights (they are as large as ImageNet's).",
+        "A single checkpoint between two steps, including the best weights so far. Training waits "
+        "while the state is copied; it is written (and synced) during the next steps. `share` is "
+        "the median copy time relative to the default interval. To resume, a checkpoint is read "
+        "and restored, and the first batch is loaded: at the start and in the middle of an epoch. "
+        f"At 224 px: {data}, RGB, random weights (as large as those of ImageNet).",
         (
-            *("training", "MB", f"copy, ms: {SPREAD}", f"write, ms: {SPREAD}", "every s", "share"),
-            *("read, ms", "put back, ms", "first batch, ms", "middle batch, ms"),
+            *(
+                "training",
+                "MB",
+                f"copy, ms: {SPREAD}",
+                f"write, ms: {SPREAD}",
+                "interval, s",
+                "share",
+            ),
+            *("read, ms", "restore, ms", "first batch, ms", "middle batch, ms"),
         ),
     )
-    for name, numbers in found.items():
-        parts, every = numbers["parts"], numbers["usual"]
-        going_on = ("read", "put back", "first batch", "middle batch")
+    for name, numbers in results.items():
+        parts, interval = numbers["parts"], numbers["interval"]
+        resume = ("read", "restore", "first batch", "middle batch")
         table.rows.append(
             (
                 name,
                 number(parts["bytes"][0] / 1e6),
                 *(spread(1000 * wall for wall in parts[part]) for part in ("copy", "write")),
-                f"{every:g}",
-                f"{median(parts['copy']) / every:.2%}",
-                *(number(1000 * median(parts[part])) for part in going_on),
+                f"{interval:g}",
+                f"{median(parts['copy']) / interval:.2%}",
+                *(number(1000 * median(parts[part])) for part in resume),
             )
         )
     return table
 
 
-def _costs(found: Found) -> Table:
+def _training_table(results: Results) -> Table:
     table = Table(
         "Training with checkpoints",
-        "Trained for some seconds with checkpoints and without, in turn, in one process; CPU "
-        "seconds are of all threads, the writing one's too. Batches of 32, at full size of "
-        f"{BATCH}. `more` compares the medians of the CPU seconds; `waited` is the time that "
-        "training stood still for checkpoints. The last column is what the CPU seconds more would "
-        "be at the default interval, from what each checkpoint took here.",
+        "Trained for some seconds with and without checkpoints, in turn, in one process; CPU "
+        "seconds include all threads, also the one that writes. Batches of 32, of "
+        f"{BATCH} at full size. `more` is the increase of the median CPU seconds; `waited` is the "
+        "share of time that training waited for checkpoints. The last column is the increase at "
+        "the default interval, computed from the cost of each checkpoint.",
         (
-            *("training", "a checkpoint", "of them", "steps", f"wall ms a step: {SPREAD}"),
-            *(f"CPU-ms a step: {SPREAD}", "more", "waited", "more, at the default"),
+            *("training", "checkpoint", "count", "steps", f"wall ms per step: {SPREAD}"),
+            *(f"CPU-ms per step: {SPREAD}", "more", "waited", "more, at the default"),
         ),
     )
-    for name, numbers in found.items():
-        spent = numbers["spent"]
-        bare = median(_a_step(spent["never"], "cpu"))
-        for way in (way for way in WAYS if way in spent):
-            taken = spent[way]
-            more = median(_a_step(taken, "cpu")) / bare - 1
+    for name, numbers in results.items():
+        samples = numbers["samples"]
+        baseline = median(_per_step(samples["never"], "cpu"))
+        for name_of_interval in (key for key in INTERVALS if key in samples):
+            taken = samples[name_of_interval]
+            more = median(_per_step(taken, "cpu")) / baseline - 1
             steps, written, wall, waited = (
                 sum(one[key] for one in taken) for key in ("steps", "written", "wall", "waited")
             )
-            cells = [name, WAYS[way], f"{written}", f"{steps}"]
-            cells += [spread(1000 * ms for ms in _a_step(taken, key)) for key in ("wall", "cpu")]
+            cells = [name, INTERVALS[name_of_interval], f"{written}", f"{steps}"]
+            cells += [spread(1000 * ms for ms in _per_step(taken, key)) for key in ("wall", "cpu")]
             compared = [f"{more:+.1%}", f"{waited / wall:.2%}"] if written else ["", ""]
-            # Twice as long between two of them is half of what they take.
-            usual = more * wall / written / numbers["usual"] if way == "always" else None
-            cells += [*compared, "" if usual is None else f"{usual:+.2%}"]
+            # The cost is inversely proportional to the interval.
+            always = name_of_interval == "always"
+            default = more * wall / written / numbers["interval"] if always else None
+            cells += [*compared, "" if default is None else f"{default:+.2%}"]
             table.rows.append(cells)
     return table
 
 
-def _a_step(taken: Sequence[Mapping[str, float]], key: str) -> list[float]:
+def _per_step(taken: Sequence[Mapping[str, float]], key: str) -> list[float]:
     return [one[key] / one["steps"] for one in taken]
 
 
-def _end(run: Path, what: str) -> Table:
-    """A training that is told to end twice: one that begins anew, and one that goes on."""
+def _signal_table(run: Path, data: str) -> Table:
+    """Measure stopping at SIGTERM: of a training from the start, and of one that was resumed."""
     table = Table(
-        "The end at a signal",
-        f"`ft` with ResNet152V2 at 224 px, batches of 32 of {what}, on the CPU: SIGTERM comes as a "
-        "step begins, the worst moment. Seconds from then to the end of the process, and what they "
-        "were spent on; beside them how long the process took, from its start, to its first step "
-        "with all that comes before it, the tracing of the graph included.",
-        ("training", "to its first step", "step in progress", "copy", "write", "end", "in all"),
+        "Stopping at a signal",
+        f"`ft` with ResNet152V2 at 224 px, batches of 32 of {data}, on the CPU. SIGTERM arrives "
+        "when a step starts, the worst case. Seconds until the process ends, by phase, and seconds "
+        "from the start of the process to the end of its first step, including graph tracing.",
+        ("training", "to first step", "step in progress", "copy", "write", "exit", "total"),
     )
-    for name in ("from the beginning", "going on"):
-        progress(f"the end of a training at a signal: {name}")
-        table.rows.append((name, *map(number, _told(run))))
+    for name in ("from the start", "resumed"):
+        log_progress(f"stopping a training at a signal: {name}")
+        table.rows.append((name, *map(number, _stop(run))))
     return table
 
 
-def _told(run: Path) -> tuple[float, ...]:
-    began = time.monotonic()
+def _stop(run: Path) -> tuple[float, ...]:
+    start = time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.traced_training", run],
         cwd=REPOSITORY,
@@ -174,31 +181,31 @@ def _told(run: Path) -> tuple[float, ...]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        first = _time_of("look-begins", process.stdout)
+        first = _time_of("step-check-begins", process.stdout)
         for _ in range(STEPS_BEFORE):
-            _time_of("look-ends", process.stdout)
+            _time_of("step-check-ends", process.stdout)
         sent = time.monotonic()
         process.terminate()
-        whats = ("copy-begins", "copy-ends", "write-begins", "write-ends")
-        times = [sent, *(_time_of(what, process.stdout) for what in whats)]
+        events = ("copy-begins", "copy-ends", "write-begins", "write-ends")
+        times = [sent, *(_time_of(event, process.stdout) for event in events)]
         process.wait()
         ended = time.monotonic()
     if process.returncode != 128 + signal.SIGTERM:
         raise RuntimeError(f"{run}: the training ended with {process.returncode}")
-    _, copying, copied, writing, written = times
+    _, copy_start, copy_end, write_start, write_end = times
     return (
-        first - began,
-        copying - sent,
-        copied - copying,
-        written - writing,
-        ended - written,
+        first - start,
+        copy_start - sent,
+        copy_end - copy_start,
+        write_end - write_start,
+        ended - write_end,
         ended - sent,
     )
 
 
-def _time_of(what: str, lines: IO[str]) -> float:
-    """When the process says that it was; what it says before is passed over."""
+def _time_of(event: str, lines: IO[str]) -> float:
+    """Return the time of the next ``event``, skipping other lines."""
     for line in lines:
-        if line.startswith(f"{what} "):
+        if line.startswith(f"{event} "):
             return float(line.split()[1])
-    raise RuntimeError(f"the training ended without {what}")
+    raise RuntimeError(f"the training ended without {event}")

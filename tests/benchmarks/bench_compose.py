@@ -1,4 +1,4 @@
-"""How long the configurations of a sweep take to compose: the launcher's way, and Hydra's own."""
+"""Measure composing the configs of a sweep, by the launcher and by Hydra."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tests.benchmarks import sweep_commands
 from tests.benchmarks.markdown_table import TIMES, Table, number, times
-from tests.benchmarks.timing import Sample, median_cpu, timed
+from tests.benchmarks.timing import Sample, median_cpu, time_call
 
 SIZE = 1000
-PART = 10
+SAMPLE = 10
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """One table: the runs composed by the launcher and, a part of them, by Hydra, in turn."""
+    """Yield one table: all runs composed by the launcher, and a sample of them by Hydra."""
     from hydra import initialize_config_dir
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.global_hydra import GlobalHydra
@@ -24,28 +24,28 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     from xray_hpc.resources import resource
 
     jobs = sweep_commands.jobs(SIZE)
-    part = jobs[:: SIZE // PART]
-    factor = len(jobs) / len(part)
-    ours, hydras = [], []
+    sample = jobs[:: SIZE // SAMPLE]
+    factor = len(jobs) / len(sample)
+    launcher, hydra = [], []
     with initialize_config_dir(str(resource("conf")), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         assert isinstance(loader, ConfigLoaderImpl)
         master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
         for _ in range(repeat):
-            ours.append(timed(lambda: list(compose_all(loader, master, jobs))))
-            taken = timed(lambda: [loader.load_sweep_config(master, words) for words in part])
-            hydras.append(Sample(taken.wall * factor, taken.cpu * factor))
-    ratio = median_cpu(hydras) / median_cpu(ours)
+            launcher.append(time_call(lambda: list(compose_all(loader, master, jobs))))
+            taken = time_call(lambda: [loader.load_sweep_config(master, words) for words in sample])
+            hydra.append(Sample(taken.wall * factor, taken.cpu * factor))
+    ratio = median_cpu(hydra) / median_cpu(launcher)
     yield Table(
-        f"Composing the configurations of {SIZE:,} runs",
-        "Within one process, in turn. Hydra reads and merges its files anew for every run "
-        "(`load_sweep_config`); the launcher once for each choice of files.",
+        f"Composing the configs of {SIZE:,} runs",
+        "Within one process, in turn. Hydra (`load_sweep_config`) reads and merges its files for "
+        "every run; the launcher does so once per selection of files.",
         ("what", *TIMES, "CPU-ms a run"),
         [
-            _row("as the launcher does", ours),
-            _row(f"Hydra's own way, extrapolated from {len(part)} runs", hydras),
+            _row("launcher", launcher),
+            _row(f"Hydra, extrapolated from {len(sample)} runs", hydra),
         ],
-        [f"Hydra's own way takes {number(ratio)} times the launcher's CPU time."],
+        [f"Hydra takes {number(ratio)} times the launcher's CPU time."],
     )
 
 

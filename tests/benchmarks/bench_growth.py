@@ -1,4 +1,4 @@
-"""How cost grows with runs, epochs and images, in the tutorial's way and in ours."""
+"""Measure how cost grows with runs, epochs and images, in the tutorial and in the toolkit."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tests.benchmarks import dataset_subset
-from tests.benchmarks.line_fit import line
+from tests.benchmarks.line_fit import fit_line
 from tests.benchmarks.markdown_table import Table, number
-from tests.benchmarks.timing import REPOSITORY, progress
-from tests.benchmarks.training_methods import Task, Training, ours, theirs
+from tests.benchmarks.timing import REPOSITORY, log_progress
+from tests.benchmarks.training_methods import (
+    Task,
+    Training,
+    train_like_tutorial,
+    train_with_toolkit,
+)
 from xray_hpc.figure_files import save_figure
 from xray_hpc.report.figure_style import DPI, PALETTE, report_style
 
 FIGURE = REPOSITORY / "results" / "example" / "growth.png"
 SIZE = 64
-# What stays the same where something else grows.
+# The fixed values of the quantities that do not grow.
 RUNS, EPOCHS, IMAGES = 1, 10, 1_000
 OURS = {"runs": (1, 8, 32), "epochs": (1, 10, 50), "images": (500, 1_000, 2_000, 5_216)}
 THEIRS = {"runs": (1, 2, 3), "epochs": (1, 4, 7, 10), "images": (500, 1_000, 2_000)}
@@ -33,54 +38,60 @@ Points = dict[int, float]
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """One table of the points and lines, measured once; also draws ``FIGURE``."""
-    whole = dataset_subset.source(folder)
+    """Yield one table of points and fitted lines, measured once; also draw ``FIGURE``."""
+    whole = dataset_subset.find_dataset(folder)
     largest = max(OURS["images"])
     tasks = {
         images: Task(
-            dataset_subset.part(whole, images, folder), SIZE, EPOCHS, "mobilenet_v2", whole.weights
+            dataset_subset.make_subset(whole, images, folder),
+            SIZE,
+            EPOCHS,
+            "mobilenet_v2",
+            whole.weights,
         )
         for images in OURS["images"]
     }
     grown = {"tutorial": tutorial(tasks, folder), "ours": own(tasks, folder)}
     save_figure(draw(grown), FIGURE, dpi=DPI)
     table = Table(
-        "How cost grows",
-        f"CPU seconds, everything included, of `tl` with MobileNetV2 at {SIZE} px ({whole.name}): "
-        f"{RUNS} run, {EPOCHS} epochs and {IMAGES:,} images to train and validate on but for what "
-        f"grows, with the set's own share of test images (of {largest:,} it has 624). Lines are "
-        "least squares through what was measured. What the tutorial's way takes for fewer runs "
-        "and epochs is read off its three runs in one process. The figure is "
+        "Growth of cost",
+        f"Total CPU seconds of `tl` with MobileNetV2 at {SIZE} px ({whole.name}): "
+        f"{RUNS} run, {EPOCHS} epochs and {IMAGES:,} images to train and validate on except for "
+        f"the quantity that grows, with a proportional number of test images (624 for "
+        f"{largest:,}). Lines are fitted by least squares. The tutorial's values for fewer runs "
+        "and epochs are taken from its three runs in one process. The figure is "
         f"`{FIGURE.relative_to(REPOSITORY)}`.",
-        ("what grows", "way", "measured", "at nothing", "each more", "at the most, on the line"),
+        ("quantity", "method", "measured", "intercept", "slope", "at the maximum, on the line"),
     )
     for what, most in OURS.items():
         for way, points in grown.items():
-            fitted = line(points[what])
-            seen = ", ".join(f"{x:,}: {number(y)}" for x, y in points[what].items())
+            fitted = fit_line(points[what])
+            measured = ", ".join(f"{x:,}: {number(y)}" for x, y in points[what].items())
             cells = (number(fitted.intercept), f"{fitted.slope:.3g}", number(fitted(max(most))))
-            table.rows.append((what, way, seen, *cells))
+            table.rows.append((what, way, measured, *cells))
     for what in OURS:
-        slopes = [line(grown[way][what]).slope for way in WAYS]
+        slopes = [fit_line(grown[way][what]).slope for way in WAYS]
         table.remarks.append(
-            f"One more of the {what} costs {number(slopes[0] / slopes[1])} times less in ours."
+            f"Additional {what} cost {number(slopes[0] / slopes[1])} times less in the toolkit."
         )
     yield table
 
 
 def rates(runs: int) -> list[float]:
-    """So many learning rates."""
+    """Return ``runs`` learning rates."""
     return [float(f"{rate:.3g}") for rate in np.geomspace(RATE / 10, RATE * 10, runs)]
 
 
 def own(tasks: Mapping[int, Task], folder: Path) -> dict[str, Points]:
-    """The points of ours: a launch each, with nothing cached."""
+    """Measure the toolkit: one launch per point, with an empty cache."""
 
     def cost(runs: int = RUNS, epochs: int = EPOCHS, images: int = IMAGES) -> float:
-        progress(f"growth: {runs} runs, {epochs} epochs, {images} images")
-        task, spoken = tasks[images], ",".join(f"{rate:g}" for rate in rates(runs))
+        log_progress(f"growth: {runs} runs, {epochs} epochs, {images} images")
+        task, values = tasks[images], ",".join(f"{rate:g}" for rate in rates(runs))
         task = Task(task.part, task.size, epochs, task.backbone, task.weights)
-        return ours(task, ["model=tl", f"train.learning_rate={spoken}"], folder).spent.cpu
+        return train_with_toolkit(
+            task, ["model=tl", f"train.learning_rate={values}"], folder
+        ).usage.cpu
 
     base = cost()
     return {
@@ -91,17 +102,19 @@ def own(tasks: Mapping[int, Task], folder: Path) -> dict[str, Points]:
 
 
 def tutorial(tasks: Mapping[int, Task], folder: Path) -> dict[str, Points]:
-    """The points of the tutorial's way: a process for the runs and epochs, and each of images."""
+    """Measure the tutorial: one process for runs and epochs, and one per number of images."""
     most = max(THEIRS["runs"])
-    progress(f"growth: {most} runs as the tutorial does")
-    runs = theirs(tasks[IMAGES], EPOCHS, [Training("tl", r) for r in rates(most)], folder)
+    log_progress(f"growth: {most} runs as the tutorial does")
+    runs = train_like_tutorial(
+        tasks[IMAGES], EPOCHS, [Training("tl", r) for r in rates(most)], folder
+    )
     costs = runs.start + np.cumsum([runs.cpu(training) for training in runs.trainings])
     done = next(iter(runs.trainings.values()))["epochs"]
     images = {IMAGES: costs[RUNS - 1]}
     for count in THEIRS["images"]:
         if count not in images:
-            progress(f"growth: {count} images as the tutorial does")
-            way = theirs(tasks[count], EPOCHS, [Training("tl", RATE)], folder)
+            log_progress(f"growth: {count} images as the tutorial does")
+            way = train_like_tutorial(tasks[count], EPOCHS, [Training("tl", RATE)], folder)
             images[count] = way.start + sum(map(way.cpu, way.trainings))
     return {
         "runs": {n: float(costs[n - 1]) for n in THEIRS["runs"]},
@@ -115,7 +128,7 @@ SMALL = 7.5
 
 
 def draw(grown: Mapping[str, Mapping[str, Points]]) -> Figure:
-    """A panel for each thing that grows."""
+    """Draw a panel per quantity that grows."""
     fixed = {"runs": f"{RUNS} run", "epochs": f"{EPOCHS} epochs", "images": f"{IMAGES:,} images"}
     with report_style():
         figure = Figure(figsize=(7.4, 3.1))
@@ -129,20 +142,20 @@ def draw(grown: Mapping[str, Mapping[str, Points]]) -> Figure:
             axes.set(xlim=(0, None), ylim=(0, None), xlabel=what)
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter("{x:,.0f}")
-        figure.axes[0].set_ylabel("CPU seconds, everything included")
+        figure.axes[0].set_ylabel("CPU seconds in total")
         handles = [
             Line2D([], [], color=GREY, linestyle="", marker="o", markersize=4, label="measured"),
             Line2D([], [], color=GREY, label="least squares"),
-            Line2D([], [], color=GREY, dashes=DASHES, label="the same, where nothing was measured"),
+            Line2D([], [], color=GREY, dashes=DASHES, label="extrapolated"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
 def draw_way(axes: Axes, way: str, what: str, points: Points) -> None:
-    """Points as measured and the line through them, broken where nothing was measured."""
+    """Draw measured points and their line, dashed where extrapolated."""
     color, marker = WAYS[way]
-    fitted, known, most = line(points), max(points), max(OURS[what])
+    fitted, known, most = fit_line(points), max(points), max(OURS[what])
     axes.plot((0, known), (fitted(0), fitted(known)), color=color)
     if known < most:
         axes.plot((known, most), (fitted(known), fitted(most)), color=color, dashes=DASHES)

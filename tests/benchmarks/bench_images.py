@@ -1,7 +1,7 @@
-"""How fast images reach the network: from the packed set, and decoded anew every epoch.
+"""Measure how fast images reach the network: from the image store, and decoded every epoch.
 
-The goals: 15,000 images a CPU-second as they are, 2,000 with zoom and shift, of one channel and of
-three.
+Goals: 15,000 images per CPU-second without augmentation and 2,000 with zoom and shift, for one
+and three channels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks import drawn_xrays
 from tests.benchmarks.markdown_table import SPREAD, Table, number, spread
-from tests.benchmarks.timing import Sample, median_cpu, repeated
+from tests.benchmarks.timing import Sample, median_cpu, time_calls
 from xray_hpc.config.run_config import AugmentConfig, DataConfig
 from xray_hpc.data.dataset import Dataset, load_indexed
 from xray_hpc.data.image_store import build_image_store
@@ -48,29 +48,29 @@ COLUMNS = ("what", "images", f"images a second: {SPREAD}", f"images a CPU-s: {SP
 
 @dataclass(frozen=True)
 class Timing:
-    """Passes over ``images`` images."""
+    """Measured passes over ``images`` images."""
 
     images: int
     samples: list[Sample]
 
     @property
     def rate(self) -> float:
-        """Images a CPU-second, from the median."""
+        """Images per CPU-second, from the median."""
         return self.images / median_cpu(self.samples)
 
-    def row(self, what: str, beside: Timing | None = None) -> tuple[str, ...]:
-        """The cells under ``COLUMNS``; the ratio is that to ``beside``."""
+    def row(self, what: str, baseline: Timing | None = None) -> tuple[str, ...]:
+        """Return the cells of ``COLUMNS``; the ratio is relative to ``baseline``."""
         return (
             what,
             f"{self.images:,}",
             spread(self.images / sample.wall for sample in self.samples),
             spread(self.images / sample.cpu for sample in self.samples),
-            number(self.rate / beside.rate) if beside else "",
+            number(self.rate / baseline.rate) if baseline else "",
         )
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """One table a set: drawn films, and the real ones where there are any."""
+    """Yield a table for drawn images, and one for the real data set if available."""
     named = os.environ.get("XRAY_HPC_DATA")
     real = Path(named).expanduser() / "chest_xray" if named else None
     if real is not None and not real.is_dir():
@@ -78,17 +78,17 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     drawn, cache = folder / "films", folder / "cache"
     drawn_xrays.draw(drawn)
     cache.mkdir()
-    yield loading("drawn films", drawn, cache, repeat)
+    yield loading("drawn X-rays", drawn, cache, repeat)
     if real is not None:
         yield loading("the real set", real, cache, repeat)
     else:
-        why = "Left out: `XRAY_HPC_DATA` does not name a folder that holds `chest_xray/`."
+        why = "Skipped: `XRAY_HPC_DATA` does not name a folder that holds `chest_xray/`."
         yield Table("Loading images: the real set", why, ())
 
 
 def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
     """Packing the images of ``root``, and an epoch of its training images in several ways."""
-    # The split that image_dataset_from_directory makes: both ways read the same files.
+    # The split of image_dataset_from_directory, so that both methods read the same files.
     config = DataConfig(
         source="folder",
         root=str(root),
@@ -100,9 +100,9 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
     )
     index = build_index(config, cache)
     every = len(index.entries)
-    with contextlib.redirect_stderr(io.StringIO()):  # its warnings are not about speed
-        packing = Timing(every, repeated(lambda: build_image_store(index, config, cache), repeat))
-        reading = Timing(every, repeated(lambda: load_indexed(index, config, cache), repeat))
+    with contextlib.redirect_stderr(io.StringIO()):  # warnings about the data
+        packing = Timing(every, time_calls(lambda: build_image_store(index, config, cache), repeat))
+        reading = Timing(every, time_calls(lambda: load_indexed(index, config, cache), repeat))
         data = load_indexed(index, config, cache)
         grey = load_indexed(index, replace(config, channels=1), cache)
     table = Table(
@@ -139,7 +139,7 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
 
 
 def _epochs(batches: tf.data.Dataset, repeat: int) -> Timing:
-    """Time whole passes over ``batches``, after a few that warm up."""
+    """Measure passes over ``batches``, after a few warm-up batches."""
     images = 0
 
     def epoch() -> None:
@@ -148,7 +148,7 @@ def _epochs(batches: tf.data.Dataset, repeat: int) -> Timing:
 
     for _ in batches.take(WARM_BATCHES):
         pass
-    samples = repeated(epoch, repeat)
+    samples = time_calls(epoch, repeat)
     return Timing(images, samples)
 
 
@@ -171,7 +171,7 @@ def _packed(data: Dataset, augment: AugmentConfig) -> tf.data.Dataset:
 
 
 def _scaled(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Floats 0..1, as decoding gives them; in a training the network's first layer does this."""
+    """Scale to floats 0..1, as the decoding pipeline; in a training, the model does this."""
     import tensorflow as tf
 
     scaled = batches.map(lambda x, y: (tf.cast(x, tf.float32) / 255, y), tf.data.AUTOTUNE)
@@ -182,7 +182,7 @@ def _decoded(root: Path, augment: AugmentConfig) -> tf.data.Dataset:
     import keras
     import tensorflow as tf
 
-    with contextlib.redirect_stdout(io.StringIO()):  # how many files it found
+    with contextlib.redirect_stdout(io.StringIO()):  # the number of files found
         batches = keras.utils.image_dataset_from_directory(
             root / "train",
             label_mode="binary",

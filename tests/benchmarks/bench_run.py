@@ -1,4 +1,4 @@
-"""What a training process spends its time on besides its steps."""
+"""Measure the phases of a training process."""
 
 from __future__ import annotations
 
@@ -10,46 +10,47 @@ from pathlib import Path
 
 from tests.benchmarks import dataset_subset
 from tests.benchmarks.markdown_table import Table, number
-from tests.benchmarks.run_phases import ALL, FIRST, IMPORTS, OTHERS, PARTS, REST
-from tests.benchmarks.timing import progress, python
-from tests.benchmarks.training_methods import Task, words_of
+from tests.benchmarks.run_phases import ALL, FIRST, IMPORTS, OTHERS, PHASES, REST
+from tests.benchmarks.timing import log_progress, run_python
+from tests.benchmarks.training_methods import Task, launch_arguments
 
 IMAGES, SIZE, EPOCHS = 400, 224, 10
 RUNS = {"tl": ["model=tl"], "ft 13": ["model=ft", "model.unfreeze=13"]}
-ROWS = (IMPORTS, *dict.fromkeys(PARTS.values()), FIRST, OTHERS, REST, ALL)
+ROWS = (IMPORTS, *dict.fromkeys(PHASES.values()), FIRST, OTHERS, REST, ALL)
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """One table: the parts of a transfer learning and of a fine-tuning."""
-    whole, place = dataset_subset.source(folder, IMAGES * 5 // 4), folder / "running"
+    """Yield one table: the phases of a transfer-learning and of a fine-tuning run."""
+    whole, place = dataset_subset.find_dataset(folder, IMAGES * 5 // 4), folder / "running"
     place.mkdir()
-    part = dataset_subset.part(whole, IMAGES, place)
+    part = dataset_subset.make_subset(whole, IMAGES, place)
     task = Task(part, SIZE, EPOCHS, "mobilenet_v2", whole.weights)
-    found = {run: _parts(task, words, place / run, repeat) for run, words in RUNS.items()}
+    phases = {run: _phases(task, overrides, place / run, repeat) for run, overrides in RUNS.items()}
     table = Table(
-        "What a run takes besides its steps",
+        "Phases of a run",
         f"CPU seconds of a training process (medians of {repeat}): {EPOCHS} epochs of MobileNetV2 "
-        f"on {part} images of {whole.name}, at {SIZE} px. What its feature extractor gives is kept "
-        "already.",
-        ("part", *RUNS),
+        f"on {part} images of {whole.name}, at {SIZE} px. The features "
+        "are cached already.",
+        ("phase", *RUNS),
     )
     for row in ROWS:
-        table.rows.append((row, *(number(spent[row]) for spent in found.values())))
+        table.rows.append((row, *(number(seconds[row]) for seconds in phases.values())))
     yield table
 
 
-def _parts(task: Task, words: list[str], place: Path, repeat: int) -> Mapping[str, float]:
-    progress(f"a run, {' '.join(words)}")
-    said = [*words_of(task, place), *words, "cluster=none"]
-    python("-m", "xray_hpc.launch", "-m", *said)
+def _phases(task: Task, overrides: list[str], place: Path, repeat: int) -> Mapping[str, float]:
+    log_progress(f"a run, {' '.join(overrides)}")
+    run_python(
+        "-m", "xray_hpc.launch", "-m", *launch_arguments(task, place), *overrides, "cluster=none"
+    )
     (run,) = (place / "sweep" / "runs").iterdir()
     new = shutil.copytree(run, place / "new")
-    python("-m", "xray_hpc.training", str(run))  # computes the feature extractor
-    file = place / "spent.json"
+    run_python("-m", "xray_hpc.training", str(run))  # computes the cached features
+    file = place / "phases.json"
     samples = []
     for _ in range(repeat):
         shutil.rmtree(run)
         shutil.copytree(new, run)
-        python("-m", "tests.benchmarks.run_phases", str(run), str(file))
+        run_python("-m", "tests.benchmarks.run_phases", str(run), str(file))
         samples.append(json.loads(file.read_text()))
     return {row: statistics.median(sample[row] for sample in samples) for row in ROWS}

@@ -1,4 +1,4 @@
-"""How long a command takes before it does anything, beside what importing TensorFlow takes."""
+"""Measure the start-up of commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.benchmarks.markdown_table import TIMES, Table, times
-from tests.benchmarks.timing import heavy_imports, python, runs_of
+from tests.benchmarks.timing import heavy_imports, run_python, time_python
 
 COMMANDS = (
     "xray_hpc.launch --help",
@@ -19,22 +19,22 @@ SCALE = ("pass", "import hydra", "import pandas", "import tensorflow")
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """One table: our commands, then bare imports for scale."""
+    """Yield one table: the commands, then plain imports for scale."""
     table = Table(
         "Start-up",
-        "Each command in a process of its own, its modules compiled and in the page cache. "
-        "`loads` lists which large libraries it has imported when it ends.",
+        "Each command in its own process, with compiled modules in the page cache. `loads` lists "
+        "the large libraries that it has imported when it ends.",
         ("command", *TIMES, "loads"),
     )
     for command in COMMANDS:
         words = command.split()
-        loads = heavy_imports(words)  # also warms the caches
+        loads = heavy_imports(words)  # also fills the caches
         if "tensorflow" in loads:
             table.remarks.append(f"`python -m {command}` imports TensorFlow, which it must not.")
-        samples = runs_of(("-m", *words), repeat)
+        samples = time_python(("-m", *words), repeat)
         table.rows.append((f"`python -m {command}`", *times(samples), ", ".join(loads) or "none"))
     for code in SCALE:
-        python("-c", code)
-        samples = runs_of(("-c", code), repeat)
+        run_python("-c", code)
+        samples = time_python(("-c", code), repeat)
         table.rows.append((f"for scale: `python -c '{code}'`", *times(samples), ""))
     yield table

@@ -1,4 +1,4 @@
-"""How long it takes to get a sweep into Slurm's queue: by this project, and in other ways."""
+"""Measure submitting a sweep to Slurm, by this project and by other methods."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from tests.benchmarks import official_plugin, paused_cluster, sweep_commands
 from tests.benchmarks.markdown_table import TIMES, Table, number, times
 from tests.benchmarks.paused_cluster import PausedCluster, SkippedError, start_paused_cluster
-from tests.benchmarks.timing import Sample, progress, python, timed
+from tests.benchmarks.timing import Sample, log_progress, run_python, time_call
 
-COLUMNS = ("way", "runs", *TIMES, "Slurm calls", "files", "MB")
-# The official plugin is not tried where it would take more CPU seconds than this.
-PATIENCE_SECONDS = 300.0
+COLUMNS = ("method", "runs", *TIMES, "Slurm calls", "files", "MB")
+# The official plugin is skipped if it would take more CPU seconds.
+MAX_PLUGIN_SECONDS = 300.0
 SCRIPT = "#!/bin/sh\n#SBATCH --time=60 --mem=1G --output=/dev/null\ntrue\n"
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What it took to submit, and what was asked of Slurm and written to files by that."""
+    """The cost of submitting, the calls of Slurm commands, and the written files and bytes."""
 
     sample: Sample
     calls: Counter[str]
@@ -31,68 +31,72 @@ class Submitted:
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """One table: the ways to submit sweeps of ``sweep_commands.SIZES``."""
+    """Yield one table: methods to submit sweeps of ``sweep_commands.SIZES``."""
     table = Table(
         "Submitting to Slurm",
         f"{sweep_commands.ABOUT} "
-        "Of this project it is `python -m xray_hpc.launch -m ... cluster=slurm`, "
-        "whole: start, compose, check, name and freeze every run, submit a stage job, the runs and "
+        "This project runs `python -m xray_hpc.launch -m ... cluster=slurm`, "
+        "which composes, checks, names and freezes every run and submits a stage job, the runs and "
         "a collect job. Hydra's official plugin (`hydra/launcher=submitit_slurm`) launches an "
-        "application over the same configuration, in an environment of its own; timed until its "
-        "array is in the queue, where it would stay on until all jobs have ended. The bare ways "
-        "submit scripts that are there already. The official plugin and one `sbatch` a run are "
-        f"timed once. MaxArraySize is {paused_cluster.ARRAY_SIZE}. {paused_cluster.ABOUT}",
+        "application with the same configuration in a separate environment; it is measured until "
+        "its array is queued, after which it would wait for all jobs. The plain `sbatch` methods "
+        "submit existing scripts. The official plugin and one `sbatch` per run are measured once. "
+        f"MaxArraySize is {paused_cluster.ARRAY_SIZE}. {paused_cluster.ABOUT}",
         COLUMNS,
     )
-    plugin = _Plugin()
+    plugin = OfficialPlugin()
     try:
         for size in sweep_commands.SIZES:
             with start_paused_cluster(folder / f"submit-{size}") as cluster:
                 table.rows += _rows(cluster, folder / f"submit-{size}", size, repeat, plugin)
         if remark := plugin.refused(folder / "submit-refused"):
             table.remarks.append(remark)
-    except SkippedError as why:
-        table.rows.append((f"left out: {why}", *["-"] * (len(COLUMNS) - 1)))
+    except SkippedError as reason:
+        table.rows.append((f"skipped: {reason}", *["-"] * (len(COLUMNS) - 1)))
     yield table
 
 
 def _rows(
-    cluster: PausedCluster, folder: Path, size: int, repeat: int, plugin: _Plugin
+    cluster: PausedCluster, folder: Path, size: int, repeat: int, plugin: OfficialPlugin
 ) -> Iterator[Sequence[str]]:
-    """The ways to submit ``size`` runs; those that leave the queue full of jobs come last."""
-    new, again, bare = [], [], []
+    """Yield rows for ``size`` runs."""
+    new, repeated, arrays = [], [], []
     for i in range(repeat):
-        progress(f"{size} runs by this project and as bare arrays, {i + 1} of {repeat}")
+        log_progress(f"{size} runs by this project and as plain arrays, {i + 1} of {repeat}")
         results = folder / f"ours-{i}"
-        words = sweep_commands.command(results, size)
-        launch = partial(python, "-m", *words, **cluster.environment)
+        command = sweep_commands.command(results, size)
+        launch = partial(run_python, "-m", *command, **cluster.environment)
         new.append(_submit(cluster, results, launch))
-        again.append(_submit(cluster, results, launch))
+        repeated.append(_submit(cluster, results, launch))
         cluster.empty()
-        bare.append(_bare(cluster, folder / f"array-{i}", _arrays(size)))
+        arrays.append(_submit_scripts(cluster, folder / f"array-{i}", _arrays(size)))
     yield _row("this project", size, new)
-    yield _row("this project, the same again (all wait)", size, again)
+    yield _row("this project, repeated (all are queued)", size, repeated)
     yield plugin.row(cluster, folder / "official", size)
-    progress(f"{size} runs by one sbatch each")
-    yield _row("one `sbatch` a run", size, [_bare(cluster, folder / "each", [()] * size)])
-    yield _row("floor: one `sbatch` an array", size, bare)
+    log_progress(f"{size} runs by one sbatch each")
+    yield _row(
+        "one `sbatch` per run", size, [_submit_scripts(cluster, folder / "each", [()] * size)]
+    )
+    yield _row("lower bound: one `sbatch` per array", size, arrays)
 
 
 def _submit(cluster: PausedCluster, results: Path, call: Callable[[], object]) -> Submitted:
-    calls, files, size = cluster.calls(), *_written(results)
-    sample = timed(call)
-    files_now, size_now = _written(results)
+    calls, files, size = cluster.calls(), *_files_and_bytes(results)
+    sample = time_call(call)
+    files_now, size_now = _files_and_bytes(results)
     return Submitted(sample, cluster.calls() - calls, files_now - files, size_now - size)
 
 
-def _bare(cluster: PausedCluster, folder: Path, options: Sequence[Sequence[str]]) -> Submitted:
-    """One ``sbatch`` of a script of its own for each of these options."""
+def _submit_scripts(
+    cluster: PausedCluster, folder: Path, options: Sequence[Sequence[str]]
+) -> Submitted:
+    """Submit a script with each of these options."""
     folder.mkdir()
     commands = []
-    for i, words in enumerate(options):
+    for i, arguments in enumerate(options):
         script = folder / f"{i}.sh"
         script.write_text(SCRIPT)
-        commands.append(["sbatch", *words, str(script)])
+        commands.append(["sbatch", *arguments, str(script)])
     environment = cluster.environment
 
     def submit() -> None:
@@ -101,7 +105,7 @@ def _bare(cluster: PausedCluster, folder: Path, options: Sequence[Sequence[str]]
 
     done = _submit(cluster, folder, submit)
     cluster.empty()
-    return Submitted(done.sample, done.calls, *_written(folder))
+    return Submitted(done.sample, done.calls, *_files_and_bytes(folder))
 
 
 def _arrays(size: int) -> list[tuple[str]]:
@@ -109,63 +113,69 @@ def _arrays(size: int) -> list[tuple[str]]:
     return [(f"--array=0-{min(paused_cluster.ARRAY_SIZE, size - start) - 1}",) for start in starts]
 
 
-def _written(folder: Path) -> tuple[int, int]:
-    """The files below the folder, and their bytes."""
+def _files_and_bytes(folder: Path) -> tuple[int, int]:
+    """Return the number of files below the folder, and their bytes."""
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return len(sizes), sum(sizes)
 
 
-def _row(way: str, size: int, done: Sequence[Submitted]) -> Sequence[str]:
+def _row(method: str, size: int, done: Sequence[Submitted]) -> Sequence[str]:
     last = done[-1]
     calls = ", ".join(f"{count:,} {name}" for name, count in last.calls.most_common())
-    spent = times([one.sample for one in done])
-    return way, f"{size:,}", *spent, calls or "none", f"{last.files:,}", number(last.size / 1e6)
+    measured = times([one.sample for one in done])
+    return (
+        method,
+        f"{size:,}",
+        *measured,
+        calls or "none",
+        f"{last.files:,}",
+        number(last.size / 1e6),
+    )
 
 
-class _Plugin:
-    """Hydra's official plugin, tried as long as it is quick enough."""
+class OfficialPlugin:
+    """Hydra's official plugin, skipped for sweeps that would take too long."""
 
     def __init__(self) -> None:
         self._size, self._seconds = 0, 0.0
 
     def row(self, cluster: PausedCluster, results: Path, size: int) -> Sequence[str]:
-        way, nothing = "official plugin", ["-"] * (len(COLUMNS) - 2)
+        method, empty = "official plugin", ["-"] * (len(COLUMNS) - 2)
         expected = self._seconds * size / max(self._size, 1)
-        if expected > PATIENCE_SECONDS:
-            took = f"{self._size:,} runs took {number(self._seconds)} CPU-s"
-            return f"{way}, not tried: {took}", f"{size:,}", *nothing
+        if expected > MAX_PLUGIN_SECONDS:
+            reason = f"{self._size:,} runs took {number(self._seconds)} CPU-s"
+            return f"{method}, skipped: {reason}", f"{size:,}", *empty
         try:
-            done, refusal = self._launch(cluster, results, size)
-        except SkippedError as why:
-            return f"left out: {why}", f"{size:,}", *nothing
+            done, error = self._launch(cluster, results, size)
+        except SkippedError as reason:
+            return f"skipped: {reason}", f"{size:,}", *empty
         self._size, self._seconds = size, done.sample.cpu
-        return _row(f"{way}: submits nothing ({refusal})" if refusal else way, size, [done])
+        return _row(f"{method}: submits nothing ({error})" if error else method, size, [done])
 
     def refused(self, folder: Path) -> str | None:
-        """What it makes of more runs than the cluster takes in an array."""
+        """Launch more runs than MaxArraySize, and describe the result."""
         if not self._size:
             return None
         size = sweep_commands.SIZES[0]
         with start_paused_cluster(folder, array_size=size // 2) as cluster:
-            done, refusal = self._launch(cluster, folder / "official", size)
+            done, error = self._launch(cluster, folder / "official", size)
         return (
-            f"More runs than MaxArraySize, here {size} where it is {size // 2}: the official "
-            f"plugin composes all, writes {done.files} files and submits nothing "
-            f'("{refusal}"), {number(done.sample.wall)} s later. This project submits several '
-            "arrays."
+            f"With {size} runs and a MaxArraySize of {size // 2}, the official plugin composes all "
+            f"runs, writes {done.files} files and submits nothing after "
+            f'{number(done.sample.wall)} s ("{error}"). This project submits several arrays.'
         )
 
     def _launch(
         self, cluster: PausedCluster, results: Path, size: int
     ) -> tuple[Submitted, str | None]:
-        """What it took, and why nothing was submitted if so."""
+        """Launch; return the cost, and the error if nothing was submitted."""
         python = official_plugin.install()
-        progress(f"{size} runs by the official plugin")
-        said: list[str | None] = []
+        log_progress(f"{size} runs by the official plugin")
+        errors: list[str | None] = []
         done = _submit(
             cluster,
             results,
-            lambda: said.append(official_plugin.launch(python, cluster, results, size)),
+            lambda: errors.append(official_plugin.launch(python, cluster, results, size)),
         )
         cluster.empty()
-        return done, said[0]
+        return done, errors[0]

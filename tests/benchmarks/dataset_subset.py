@@ -1,4 +1,4 @@
-"""Part of a data set as a folder of links, so that both ways train on the very same files."""
+"""Make subsets of a data set as folders of links, for trainings on the same files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from xray_hpc.errors import UserError
 from xray_hpc.synthetic import demo_dataset
 
 WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-DRAWN = 6_520  # of which a fifth is for the test
+DRAWN = 6_520  # images, a fifth of them for the test split
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
-class Source:
-    """A whole data set, and weights of MobileNetV2 if there are any."""
+class SourceDataset:
+    """A data set, and weights of MobileNetV2 if available."""
 
     root: Path
     name: str
@@ -30,14 +30,14 @@ class Source:
 
     @property
     def images(self) -> int:
-        """How many there are to train and validate on."""
+        """The number of images to train and validate on."""
         folders = (self.root / name for name in ("train", "val"))
         return sum(path.is_file() for folder in folders for path in folder.rglob("*.jpeg"))
 
 
 @dataclass(frozen=True)
-class Part:
-    """A tree of links, and how many images of which split are in it."""
+class DatasetSubset:
+    """A folder of links, and its number of images per split."""
 
     root: Path
     images: dict[str, int]
@@ -46,31 +46,31 @@ class Part:
         return ", ".join(f"{count:,} {name}" for name, count in self.images.items())
 
 
-def source(folder: Path, drawn: int = DRAWN) -> Source:
-    """The real set below ``XRAY_HPC_DATA``; without it so many images drawn into ``folder``.
+def find_dataset(folder: Path, drawn: int = DRAWN) -> SourceDataset:
+    """Return the data set below ``XRAY_HPC_DATA``, or draw images into ``folder``.
 
     Raises:
-        UserError: the variable names a folder without the set or the weights.
+        DataError: the folder lacks the data set or the weights.
     """
     named = os.environ.get("XRAY_HPC_DATA")
     if named is None:
         root = folder / f"drawn-{drawn}"
         root.mkdir()
         demo_dataset.generate(root, drawn, seed=0, classes=2)
-        return Source(root, "drawn X-rays", None)
+        return SourceDataset(root, "drawn X-rays", None)
     base = Path(named).expanduser()
     weights = base / "keras_models" / WEIGHTS
     for path in (base / "chest_xray", weights):
         if not path.exists():
             raise UserError(f"XRAY_HPC_DATA is {named!r}, which holds no {path.relative_to(base)}")
-    return Source(base / "chest_xray", "the real set", weights)
+    return SourceDataset(base / "chest_xray", "the real set", weights)
 
 
-def part(whole: Source, images: int, folder: Path) -> Part:
-    """So many images to train and validate on, and the same share of the test images.
+def make_subset(whole: SourceDataset, images: int, folder: Path) -> DatasetSubset:
+    """Link ``images`` images to train and validate on, and the same share of the test images.
 
-    Each class of each split gives the same share; a smaller part lies within a larger one. A fifth
-    of the patients validates.
+    The subset has the same share of each class and split; smaller subsets are contained in larger
+    ones. A fifth of the patients is used for validation.
     """
     config = DataConfig(
         source="folder",
@@ -98,4 +98,4 @@ def part(whole: Source, images: int, folder: Path) -> Part:
             for entry in chosen:
                 (target / Path(entry.path).name).symlink_to(index.root.resolve() / entry.path)
             counts[name] += len(chosen)
-    return Part(root, counts)
+    return DatasetSubset(root, counts)

@@ -1,9 +1,9 @@
-"""Draw the learning curve of a run that was killed ten times over that of one that was not.
+"""Draw the learning curves of a run that was killed ten times and of an uninterrupted run.
 
-python -m tests.benchmarks.interrupted_run                     a real training of some minutes
+python -m tests.benchmarks.interrupted_run                     trains for some minutes
 python -m tests.benchmarks.interrupted_run elsewhere.png
 
-Nothing is drawn unless the two runs have left the same bytes.
+The figure is drawn only if both runs have written the same bytes.
 """
 
 from __future__ import annotations
@@ -31,91 +31,96 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from tests.benchmarks.timing import REPOSITORY, progress, python
+from tests.benchmarks.timing import REPOSITORY, log_progress, run_python
 from xray_hpc.figure_files import save_figure
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.report.figure_style import DPI, PALETTE, report_style
 
 FIGURE = REPOSITORY / "results" / "example" / "interrupted.png"
 MODEL, EPOCHS, KILLS = "cnn", 16, 10
-WORDS = (
+ARGUMENTS = (
     *("-m", f"model={MODEL}", "data=demo", "augment=larcc", "cluster=none"),
     *(f"train.epochs={EPOCHS}", "train.early_stopping=null"),
     *("train.checkpoint.steps=4", "train.checkpoint.seconds=null"),
 )
-# They tell when and where a run was trained.
-TELLING = ("run.json", "progress.json", "log")
+# Files that depend on when and where a run was trained.
+IGNORED_FILES = ("run.json", "progress.json", "log")
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """What one process has done of a training, from one step to another, counted from its start."""
+class AttemptSteps:
+    """The first and last step of a process, counted from the start of the training."""
 
     first: int
     last: int
 
 
 @dataclass(frozen=True)
-class Story:
-    """A run that was killed in all its tries but the last, and how it compares to one that was not.
+class KilledRunComparison:
+    """A run whose attempts but the last were killed, and an uninterrupted run.
 
-    ``steps`` are those of an epoch; ``files`` of both are the same.
+    Attributes:
+        alone: accuracy per epoch of the uninterrupted run.
+        killed: accuracy per epoch of the killed run.
+        attempts: the attempts of the killed run.
+        steps: number of steps per epoch.
+        files: number of files that are equal in both runs.
     """
 
     alone: pd.DataFrame
     killed: pd.DataFrame
-    attempts: list[Attempt]
+    attempts: list[AttemptSteps]
     steps: int
     files: int
 
     @property
     def lost(self) -> int:
-        """How many steps were done again, because they came after the last checkpoint in place."""
+        """The number of repeated steps, which followed the last checkpoint before a kill."""
         return sum(a.last - b.first for a, b in itertools.pairwise(self.attempts))
 
 
-def tell(folder: Path) -> Story:
-    """Train both runs in ``folder``."""
+def compare_runs(folder: Path) -> KilledRunComparison:
+    """Train both runs in ``folder``, and compare their files."""
     alone, killed = (new_run(folder, name) for name in ("alone", "killed"))
-    progress("a run that nothing interrupts")
+    log_progress("an uninterrupted run")
     (whole,) = attempts_of(alone, [])
     steps = whole.last // EPOCHS
     tenth, draw = whole.last / KILLS, random.Random(1)
-    moments = [round(tenth * (number + draw.random())) for number in range(KILLS)]
+    kill_steps = [round(tenth * (number + draw.random())) for number in range(KILLS)]
     attempts = []
-    for attempt in attempts_of(killed, moments):
-        progress(f"one that is killed: steps {attempt.first} to {attempt.last} of {whole.last}")
+    for attempt in attempts_of(killed, kill_steps):
+        log_progress(f"a killed run: steps {attempt.first} to {attempt.last} of {whole.last}")
         attempts.append(attempt)
-    mine, theirs = contents(killed), contents(alone)
-    if mine != theirs:
-        names = sorted(name for name in mine | theirs if mine.get(name) != theirs.get(name))
-        raise RuntimeError(f"not the same: {', '.join(names)}")
+    first, second = file_contents(killed), file_contents(alone)
+    if first != second:
+        names = sorted(name for name in first | second if first.get(name) != second.get(name))
+        raise RuntimeError(f"files differ: {', '.join(names)}")
     tables = [pd.read_csv(run.accuracy(MODEL)) for run in (alone, killed)]
-    return Story(*tables, attempts, steps, len(mine))
+    return KilledRunComparison(*tables, attempts, steps, len(first))
 
 
 def new_run(folder: Path, name: str) -> RunPaths:
-    """A run that is made and not trained yet."""
+    """Create a run without training it."""
     places = (f"results={folder}", f"cache={folder / 'cache'}", f"name={name}")
-    python("-m", "xray_hpc.launch", *WORDS, *places)
+    run_python("-m", "xray_hpc.launch", *ARGUMENTS, *places)
     sweep = SweepPaths(folder / name)
     (run,) = sweep.runs.iterdir()
     return sweep.run(run.name)
 
 
-def attempts_of(run: RunPaths, moments: list[int]) -> Iterator[Attempt]:
-    """Train it to its end; kill the process that trains as it has come to each of ``moments``."""
+def attempts_of(run: RunPaths, kill_steps: list[int]) -> Iterator[AttemptSteps]:
+    """Train to the end, killing the process at each of ``kill_steps``; yield the attempts."""
     last = 0
-    for moment in (*moments, None):
+    for kill_step in (*kill_steps, None):
         first = None
-        for place in train(run, until=moment):
-            first = place - 1 if first is None else first
-            last = place
-        yield Attempt(last if first is None else first, last)
+        for step in train(run, until=kill_step):
+            first = step - 1 if first is None else first
+            last = step
+        yield AttemptSteps(last if first is None else first, last)
 
 
 def train(run: RunPaths, *, until: int | None) -> Iterator[int]:
-    """Train it in a process of its own, killed as that comes to a step; give each that it does."""
+    """Train in a process that is killed at step ``until``; yield each step."""
     command = [
         sys.executable,
         "-um",
@@ -126,8 +131,8 @@ def train(run: RunPaths, *, until: int | None) -> Iterator[int]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if said := re.match(r"epoch (\d+)/\d+ step (\d+)/(\d+)$", line):
-                epoch, step, steps = map(int, said.groups())
+            if match := re.match(r"epoch (\d+)/\d+ step (\d+)/(\d+)$", line):
+                epoch, step, steps = map(int, match.groups())
                 yield (epoch - 1) * steps + step
                 if until is not None and (epoch - 1) * steps + step >= until:
                     process.kill()
@@ -136,28 +141,28 @@ def train(run: RunPaths, *, until: int | None) -> Iterator[int]:
         raise RuntimeError(f"the training ended with {process.returncode}, not {expected}")
 
 
-def train_aloud(folder: Path) -> int:
-    """Train a run in this process, which says each step that it has done."""
+def train_verbosely(folder: Path) -> int:
+    """Train a run in this process, and print every step."""
     from xray_hpc.training.__main__ import execute_run, quiet_start
 
     with quiet_start():
         from xray_hpc.training import fit, progress_callbacks
 
-    class Aloud(progress_callbacks.ProgressLine):
-        def __init__(self, *arguments: Any, **named: Any) -> None:
-            super().__init__(*arguments, **named)
-            self.every = 0.0
+    class StepLine(progress_callbacks.ProgressLine):
+        def __init__(self, *arguments: Any, **keywords: Any) -> None:
+            super().__init__(*arguments, **keywords)
+            self.interval = 0.0
 
-    fit.ProgressLine = Aloud
+    fit.ProgressLine = StepLine
     return execute_run(RunPaths(folder))
 
 
-def contents(run: RunPaths) -> dict[str, bytes]:
-    """The bytes of each file of the run, but of those that tell when it was trained."""
+def file_contents(run: RunPaths) -> dict[str, bytes]:
+    """Return the bytes of the run's files by path, except ``IGNORED_FILES``."""
     return {
         path.relative_to(run.folder).as_posix(): path.read_bytes()
         for path in run.folder.rglob("*")
-        if path.is_file() and path.name not in TELLING
+        if path.is_file() and path.name not in IGNORED_FILES
     }
 
 
@@ -172,71 +177,75 @@ CROSS: dict[str, Any] = {"linestyle": "", "marker": "x", "markersize": 5, "color
 OPAQUE: dict[str, Any] = {"frameon": True, "framealpha": 1, "edgecolor": "white"}
 
 
-def draw(story: Story) -> Figure:
-    """The accuracy of both runs over the epochs, above what each process did of the one killed."""
+def draw(comparison: KilledRunComparison) -> Figure:
+    """Draw the accuracy of both runs, and below it the steps of each process."""
     with report_style():
         figure = Figure(figsize=(7, 4.4))
         curves, attempts = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
-        draw_curves(curves, story)
-        draw_attempts(attempts, story)
-        for attempt in story.attempts[:-1]:
+        draw_curves(curves, comparison)
+        draw_attempts(attempts, comparison)
+        for attempt in comparison.attempts[:-1]:
             for axes in (curves, attempts):
-                axes.axvline(attempt.last / story.steps, color=DONE, linewidth=0.6, zorder=1)
+                axes.axvline(attempt.last / comparison.steps, color=DONE, linewidth=0.6, zorder=1)
     return figure
 
 
-def draw_curves(axes: Axes, story: Story) -> None:
-    """An epoch's measure stands where the epoch ends."""
+def draw_curves(axes: Axes, comparison: KilledRunComparison) -> None:
+    """Draw the accuracy at the end of each epoch."""
     for column, (_, color, dark) in CURVES.items():
-        alone, killed = (table[f"{column}_accuracy"] for table in (story.alone, story.killed))
+        alone, killed = (
+            table[f"{column}_accuracy"] for table in (comparison.alone, comparison.killed)
+        )
         done = range(1, len(alone) + 1)
         axes.plot(done, alone, color=color, clip_on=False, **BROAD)
         axes.plot(done, killed, color=dark, zorder=3, clip_on=False, **THIN)
-    ends = sorted(CURVES, key=lambda column: float(story.alone[f"{column}_accuracy"].iloc[-1]))
-    for column, side in zip(ends, ("top", "bottom"), strict=True):  # so that they never meet
-        end = (len(story.alone), story.alone[f"{column}_accuracy"].iloc[-1])
+    ends = sorted(CURVES, key=lambda column: float(comparison.alone[f"{column}_accuracy"].iloc[-1]))
+    for column, side in zip(
+        ends, ("top", "bottom"), strict=True
+    ):  # so that the labels never overlap
+        end = (len(comparison.alone), comparison.alone[f"{column}_accuracy"].iloc[-1])
         name, _, dark = CURVES[column]
         beside = {"xytext": (9, 0), "textcoords": "offset points", "va": side}
         axes.annotate(name, end, color=dark, **beside)
     axes.set_ylabel("Accuracy")
     axes.set_title(
-        f"Killed {len(story.attempts) - 1} times: the same curve, the same bytes", pad=20
+        f"Killed {len(comparison.attempts) - 1} times: the same curve, the same bytes", pad=20
     )
-    words = (
-        f"The {story.files} files that each run leaves are equal, byte for byte; "
-        f"{story.lost} of {story.attempts[-1].last} steps were done twice."
+    note = (
+        f"The {comparison.files} files that each run leaves are equal, byte for byte; "
+        f"{comparison.lost} of {comparison.attempts[-1].last} steps were repeated."
     )
     place = {"xytext": (0, 7), "textcoords": "offset points", "fontsize": 8.5}
-    axes.annotate(words, (0, 1), xycoords="axes fraction", **place)
+    axes.annotate(note, (0, 1), xycoords="axes fraction", **place)
     handles = [
         Line2D([], [], color="black", label="never interrupted", **BROAD),
-        Line2D([], [], color="black", label=f"killed {len(story.attempts) - 1} times", **THIN),
+        Line2D([], [], color="black", label=f"killed {len(comparison.attempts) - 1} times", **THIN),
     ]
     axes.legend(handles=handles, loc="lower right", handlelength=2.6, **OPAQUE)
 
 
-def draw_attempts(axes: Axes, story: Story) -> None:
-    """A bar a process, from the checkpoint that it began with to where it was killed."""
-    ends = [attempt.first for attempt in story.attempts[1:]] + [story.attempts[-1].last]
-    for row, (attempt, kept) in enumerate(zip(story.attempts, ends, strict=True), start=1):
-        for first, last, color in ((attempt.first, kept, DONE), (kept, attempt.last, LOST)):
-            width = (last - first) / story.steps
-            axes.barh(row, width, left=first / story.steps, color=color, height=0.8, zorder=2)
-    killed = story.attempts[:-1]
-    places = [attempt.last / story.steps for attempt in killed]
+def draw_attempts(axes: Axes, comparison: KilledRunComparison) -> None:
+    """Draw a bar per process, from its initial checkpoint to the step of the kill."""
+    ends = [attempt.first for attempt in comparison.attempts[1:]] + [comparison.attempts[-1].last]
+    for row, (attempt, saved) in enumerate(zip(comparison.attempts, ends, strict=True), start=1):
+        for first, last, color in ((attempt.first, saved, DONE), (saved, attempt.last, LOST)):
+            width = (last - first) / comparison.steps
+            axes.barh(row, width, left=first / comparison.steps, color=color, height=0.8, zorder=2)
+    killed = comparison.attempts[:-1]
+    places = [attempt.last / comparison.steps for attempt in killed]
     axes.plot(places, range(1, len(killed) + 1), zorder=3, **CROSS)
     axes.set(xlabel="Epochs done", ylabel="Process", xlim=(0, EPOCHS), xticks=range(EPOCHS + 1))
-    axes.set(ylim=(len(story.attempts) + 0.7, 0.3), yticks=(1, len(story.attempts)))
+    axes.set(ylim=(len(comparison.attempts) + 0.7, 0.3), yticks=(1, len(comparison.attempts)))
     axes.grid(visible=False, axis="y")
     handles = [
         Line2D([], [], label="kill -9", **CROSS),
-        Line2D([], [], color=LOST, linewidth=5, solid_capstyle="butt", label="lost, done again"),
+        Line2D([], [], color=LOST, linewidth=5, solid_capstyle="butt", label="lost and repeated"),
     ]
     axes.legend(handles=handles, loc="upper right", handlelength=1.4, **OPAQUE)
 
 
 def save_small(figure: Figure, path: Path) -> None:
-    """Write it with so few colours as it has, in a third of the bytes."""
+    """Save with a reduced palette, which takes a third of the bytes."""
     save_figure(figure, path, dpi=DPI)
     with Image.open(path) as full:
         few = full.convert("RGB").quantize(64, dither=Image.Dither.NONE)
@@ -244,18 +253,19 @@ def save_small(figure: Figure, path: Path) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("figure", type=Path, nargs="?", default=FIGURE)
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.train is not None:
-        sys.exit(train_aloud(options.train))
+        sys.exit(train_verbosely(options.train))
     with tempfile.TemporaryDirectory(prefix="xray-hpc-interrupted-") as folder:
-        story = tell(Path(folder))
-    save_small(draw(story), options.figure)
-    print(f"{options.figure}: {story.files} files of both runs have the same bytes;")
-    print(f"killed {len(story.attempts) - 1} times; {story.lost} steps were lost and done again")
+        comparison = compare_runs(Path(folder))
+    save_small(draw(comparison), options.figure)
+    print(f"{options.figure}: {comparison.files} files of both runs have the same bytes;")
+    kills = len(comparison.attempts) - 1
+    print(f"killed {kills} times; {comparison.lost} steps were lost and repeated")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Launch as ``python -m xray_hpc.launch`` does, and write down how long each step takes.
+"""Launch as ``python -m xray_hpc.launch``, and measure each step.
 
-python steps.py BEGAN FILE WORD...
+python -m tests.benchmarks.launch_steps START FILE ARGUMENT...
 
-``BEGAN`` is what ``time.monotonic()`` gave before this process was started.
+``START`` is the value of ``time.monotonic()`` before this process was started.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.benchmarks.timing import cpu_seconds
 
 START = "start Python, import, read the command line"
 REST = "the rest"
-# What a step consists of: functions by module. What one calls of another counts for that one.
+# The functions of each step by module. A function called by another counts for its own step.
 STEPS: dict[str, dict[str, tuple[str, ...]]] = {
     "compose the configurations": {"xray_hpc.launch": ("compose_all",)},
     "check them and name the runs": {"xray_hpc.launch": ("make_plan",)},
@@ -41,14 +41,14 @@ STEPS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 class Clock:
-    """Seconds and CPU seconds of each step, without those of the steps inside it."""
+    """Measures wall-clock and CPU seconds of each step, without those of nested steps."""
 
     def __init__(self, began: float) -> None:
         self.spent = {START: [0.0, 0.0]} | {step: [0.0, 0.0] for step in STEPS}
         self._now, self._mark = START, (began, 0.0)
 
     def switch(self, step: str) -> str:
-        """From now on it is ``step``; give which it was."""
+        """Start ``step``, and return the previous one."""
         mark, before = (time.monotonic(), cpu_seconds()), self._now
         for i in range(2):
             self.spent[before][i] += mark[i] - self._mark[i]
@@ -56,7 +56,7 @@ class Clock:
         return before
 
     def timing(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, its time counted for ``step``; what it would yield is made at once."""
+        """Wrap a function so that its time counts for ``step``; generators are exhausted."""
 
         @functools.wraps(function)
         def timed(*arguments: Any, **named: Any) -> Any:
@@ -71,9 +71,9 @@ class Clock:
 
 
 def main() -> None:
-    """The command."""
-    began, file, *words = sys.argv[1:]
-    clock = Clock(float(began))
+    """Run the command."""
+    start, file, *arguments = sys.argv[1:]
+    clock = Clock(float(start))
     from xray_hpc import launch
 
     for step, functions in STEPS.items():
@@ -81,7 +81,7 @@ def main() -> None:
             module = importlib.import_module(module_name)
             for name in names:
                 setattr(module, name, clock.timing(step, getattr(module, name)))
-    sys.argv[1:] = words
+    sys.argv[1:] = arguments
     launch.main()
     clock.switch(REST)
     Path(file).write_text(json.dumps(clock.spent))

@@ -1,4 +1,4 @@
-"""Lines through what was measured."""
+"""Fit lines to measurements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Line:
-    """What something costs at nothing, and for each one more."""
+    """A line ``intercept + slope * x``."""
 
     intercept: float
     slope: float
@@ -19,7 +19,7 @@ class Line:
         return self.intercept + self.slope * x
 
 
-def line(points: Mapping[int, float]) -> Line:
-    """The line nearest to the points, by least squares."""
+def fit_line(points: Mapping[int, float]) -> Line:
+    """Fit a line by least squares."""
     slope, intercept = np.polyfit(list(points), list(points.values()), 1)
     return Line(float(intercept), float(slope))

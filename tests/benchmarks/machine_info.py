@@ -1,4 +1,4 @@
-"""What the numbers were measured on, without anything that tells which machine it was."""
+"""Describe the machine without identifying it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "h5py", "hydra-c
 
 
 def describe(folder: Path) -> list[tuple[str, str]]:
-    """Pairs of what and how; ``folder`` is where the benchmark wrote its files."""
+    """Return pairs of name and value; ``folder`` is where the benchmark writes its files."""
     return [
         ("date", f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"),
         ("processor", f"{_processor()}, {len(os.sched_getaffinity(0))} cores usable"),
@@ -30,7 +30,7 @@ def describe(folder: Path) -> list[tuple[str, str]]:
 
 
 def load() -> str:
-    """How busy the machine is: processes that run or wait, over the last minute."""
+    """Return the load average of the last minute."""
     return f"{os.getloadavg()[0]:.1f}"
 
 
@@ -44,7 +44,7 @@ def _processor() -> str:
 
 
 def _file_system(folder: Path) -> str:
-    """The kind of the file system that holds ``folder``."""
+    """Return the type of the file system of ``folder``."""
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:
@@ -69,7 +69,7 @@ def _version(package: str) -> str:
 
 def _slurm() -> str:
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
-    # Of Slurm's programs only the daemons tell their version without a cluster.
+    # Of Slurm's programs only the daemons print their version without a cluster.
     program = shutil.which("slurmctld", path=path)
     if program is None:
         return "not installed"

@@ -1,4 +1,4 @@
-"""Tables that read well in a terminal and are Markdown as they stand."""
+"""Aligned Markdown tables with a heading and remarks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TIMES = (f"wall s: {SPREAD}", f"CPU-s: {SPREAD}")
 
 @dataclass
 class Table:
-    """A heading, what was measured, the numbers, and what to make of them."""
+    """A heading, a description of the measurement, the table, and remarks."""
 
     title: str
     about: str
@@ -23,7 +23,7 @@ class Table:
     remarks: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """The whole as Markdown."""
+        """Return the section as Markdown."""
         parts = [f"## {self.title}", self.about]
         if self.rows:
             parts.append(grid(self.columns, self.rows))
@@ -31,7 +31,7 @@ class Table:
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table with its columns aligned, all but the first to the right."""
+    """Return an aligned Markdown table; all columns but the first are right-aligned."""
     lines = [list(columns), *map(list, rows)]
     widths = [max(3, *map(len, cells)) for cells in zip(*lines, strict=True)]
     shown = [_line(line, widths) for line in lines]
@@ -46,17 +46,17 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def times(samples: Sequence[Sample]) -> tuple[str, str]:
-    """The cells under ``TIMES``."""
+    """Return the cells of the columns ``TIMES``."""
     return spread(s.wall for s in samples), spread(s.cpu for s in samples)
 
 
 def spread(values: Iterable[float]) -> str:
-    """``"1.20 / 1.23 / 1.41"``."""
+    """Return minimum, median and maximum: ``"1.20 / 1.23 / 1.41"``."""
     values = sorted(values)
     return " / ".join(map(number, (values[0], statistics.median(values), values[-1])))
 
 
 def number(value: float) -> str:
-    """Three digits or so: ``0.012``, ``1.23``, ``45.6``, ``7,890``."""
+    """Format with about three significant digits: ``0.012``, ``1.23``, ``45.6``, ``7,890``."""
     digits = 3 if value < 0.1 else 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:,.{digits}f}"

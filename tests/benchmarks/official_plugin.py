@@ -1,4 +1,4 @@
-"""The same sweep by Hydra's official plugin for Slurm, in an environment of its own."""
+"""Launch a sweep with Hydra's official Slurm plugin, in a separate environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAUNCH_SECONDS = 1800.0
 
 
 def install() -> Path:
-    """The Python of an environment with the plugin; made below build/ where it is not there yet.
+    """Install the plugin in an environment below build/ if necessary; return its Python.
 
     Raises:
         SkippedError: it cannot be installed here.
@@ -43,15 +43,15 @@ def install() -> Path:
 
 
 def launch(python: Path, cluster: PausedCluster, results: Path, size: int) -> str | None:
-    """Launch, until all runs are in the queue; give what the plugin said if it submitted nothing.
+    """Launch until all runs are queued; return the plugin's error if it submitted nothing.
 
-    It would stay until all runs have ended, so it is killed then.
+    The plugin would wait for all runs to end, so it is killed when they are queued.
     """
     results.mkdir(parents=True)
     words = [*sweep_commands.axes(size), "cluster=slurm", f"hydra.sweep.dir={results}"]
     chosen = ["hydra/launcher=submitit_slurm", "hydra/sweeper=basic"]
-    said = results.with_suffix(".log")
-    with said.open("wb") as log:
+    log_file = results.with_suffix(".log")
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             [python, APP, "-m", *words, *chosen],
             cwd=results.parent,
@@ -67,23 +67,23 @@ def launch(python: Path, cluster: PausedCluster, results: Path, size: int) -> st
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return None if submitted else _error(said.read_text(errors="replace"))
+    return None if submitted else _error(log_file.read_text(errors="replace"))
 
 
 def _wait(process: subprocess.Popen[bytes], cluster: PausedCluster) -> bool:
-    """Whether there are jobs in the queue, as soon as there are, or the process has ended."""
+    """Wait until jobs are queued or the process ends; return whether jobs are queued."""
     end = time.monotonic() + LAUNCH_SECONDS
     while time.monotonic() < end:
         ended = process.poll() is not None
-        # Asking the queue only then keeps the CPU time that it takes out of the numbers.
+        # The queue is read only after sbatch, so that its CPU time does not distort the result.
         if cluster.calls()["sbatch"] and cluster.ask("squeue", "--noheader"):
             return True
         if ended:
             return False
         time.sleep(0.1)
-    raise RuntimeError(f"{PLUGIN} has submitted nothing after {LAUNCH_SECONDS:g} s")
+    raise RuntimeError(f"{PLUGIN} submitted nothing within {LAUNCH_SECONDS:g} s")
 
 
-def _error(said: str) -> str:
-    found: list[str] = re.findall(r"error: (.+)", said)
-    return found[-1].strip() if found else " ".join(said.split())[-200:]
+def _error(output: str) -> str:
+    errors: list[str] = re.findall(r"error: (.+)", output)
+    return errors[-1].strip() if errors else " ".join(output.split())[-200:]

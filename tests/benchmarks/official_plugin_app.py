@@ -1,4 +1,4 @@
-"""An application over the project's configuration whose runs do nothing."""
+"""A Hydra application with the project's configuration whose runs do nothing."""
 
 import hydra
 

@@ -1,4 +1,4 @@
-"""A throw-away Slurm cluster that takes jobs and starts none, and a count of what it is asked."""
+"""Start a temporary Slurm cluster that accepts jobs without starting them, and count its calls."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ABOUT = (
-    "The cluster is a throw-away one of this machine (`tests/slurm/cluster.py`) that takes jobs "
-    "and starts none; its daemons' time is in the wall clock only."
+    "The cluster is a temporary one on this machine (`tests/slurm/cluster.py`) that accepts jobs "
+    "without starting them; the wall-clock time includes its daemons, the CPU time does not."
 )
 PROGRAMS = ("sbatch", "squeue", "scontrol", "sinfo", "sacctmgr", "sacct", "scancel", "srun")
 ARRAY_SIZE = 1001  # Slurm's default
@@ -22,53 +22,54 @@ WAIT_SECONDS = 60.0
 
 
 class SkippedError(Exception):
-    """There is no cluster to be had here; the message is why."""
+    """A benchmark cannot run here; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class PausedCluster:
     """A cluster whose partition is down.
 
-    ``environment`` makes Slurm's commands speak to it, and notes every call of one.
+    Attributes:
+        conf: path of slurm.conf.
+        call_log: file with the names of the called commands.
+        environment: variables that select the cluster and log every call of a command.
     """
 
     conf: Path
-    noted: Path
+    call_log: Path
     environment: dict[str, str]
 
     def ask(self, *command: str) -> str:
-        """What a command of Slurm's prints; it is not noted.
+        """Run a Slurm command without logging the call, and return its output.
 
         Raises:
             CalledProcessError: it failed.
         """
         environment = os.environ | {"SLURM_CONF": str(self.conf)}
-        answer = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True
-        )
-        return answer.stdout
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
 
     def calls(self) -> Counter[str]:
-        """How often each command was called so far."""
-        return Counter(self.noted.read_text().split())
+        """Return the number of calls of each command."""
+        return Counter(self.call_log.read_text().split())
 
     def empty(self) -> None:
-        """Cancel all jobs, and forget the calls."""
+        """Cancel all jobs, and clear the call log."""
         self.ask("scancel", "--me")
         end = time.monotonic() + WAIT_SECONDS
         while self.ask("squeue", "--noheader"):
             if time.monotonic() > end:
-                raise RuntimeError(f"jobs are still there {WAIT_SECONDS:g} s after scancel")
+                raise RuntimeError(f"jobs are still queued {WAIT_SECONDS:g} s after scancel")
             time.sleep(0.1)
-        self.noted.write_text("")
+        self.call_log.write_text("")
 
 
 @contextmanager
 def start_paused_cluster(folder: Path, *, array_size: int = ARRAY_SIZE) -> Iterator[PausedCluster]:
-    """A cluster, gone after the block. ``array_size`` is its MaxArraySize.
+    """Start a cluster with MaxArraySize ``array_size``, and stop it after the block.
 
     Raises:
-        SkippedError: it needs programs or rights that are not there.
+        SkippedError: programs or permissions are missing.
     """
     from tests.slurm.cluster import Cluster, missing_programs
     from tests.slurm.config_files import Size
@@ -77,7 +78,7 @@ def start_paused_cluster(folder: Path, *, array_size: int = ARRAY_SIZE) -> Itera
     if missing := missing_programs():
         raise SkippedError(f"not installed: {', '.join(missing)}")
     if os.geteuid() != 0:
-        raise SkippedError("a Slurm cluster of its own needs root")
+        raise SkippedError("a temporary Slurm cluster needs root")
     cluster = None
     try:
         try:
@@ -86,24 +87,24 @@ def start_paused_cluster(folder: Path, *, array_size: int = ARRAY_SIZE) -> Itera
         except ClusterError as error:
             raise SkippedError(str(error).splitlines()[0]) from error
         folder.mkdir(parents=True)
-        noted = folder / "calls"
-        noted.touch()
-        path = f"{_noting(folder / 'bin', noted)}:{os.environ['PATH']}"
+        call_log = folder / "calls"
+        call_log.touch()
+        path = f"{_logging_programs(folder / 'bin', call_log)}:{os.environ['PATH']}"
         environment = {"SLURM_CONF": str(cluster.conf), "PATH": path}
-        closed = PausedCluster(cluster.conf, noted, environment)
-        closed.ask("scontrol", "update", "PartitionName=main", "State=DOWN")
-        yield closed
+        paused = PausedCluster(cluster.conf, call_log, environment)
+        paused.ask("scontrol", "update", "PartitionName=main", "State=DOWN")
+        yield paused
     finally:
         if cluster is not None:
             cluster.stop()
 
 
-def _noting(folder: Path, noted: Path) -> Path:
-    """Make a folder of programs that note their name and become the real ones."""
+def _logging_programs(folder: Path, call_log: Path) -> Path:
+    """Create programs that log their name and execute the real ones."""
     folder.mkdir()
     for name in PROGRAMS:
         if real := shutil.which(name):
             program = folder / name
-            program.write_text(f"#!/bin/sh\necho {name} >>'{noted}'\nexec '{real}' \"$@\"\n")
+            program.write_text(f"#!/bin/sh\necho {name} >>'{call_log}'\nexec '{real}' \"$@\"\n")
             program.chmod(0o755)
     return folder

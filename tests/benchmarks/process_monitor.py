@@ -1,4 +1,4 @@
-"""What a command takes with all the processes that it starts: time, CPU, memory, of what kind."""
+"""Measure the time, CPU and memory of a command with all its child processes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from pathlib import Path
 
 from tests.benchmarks.timing import REPOSITORY
 
-EVERY = 0.25
+INTERVAL_SECONDS = 0.25
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Seconds on the clock and of CPU; the most bytes resident at once; CPU seconds by kind.
+class ResourceUse:
+    """The resources that a command used.
 
-    What processes share counts in each. CPU seconds are the kernel's sum; by kind they are looked
-    at four times a second, so that the end of each process is missed.
+    Attributes:
+        wall: wall-clock seconds.
+        cpu: CPU seconds, as accounted by the kernel.
+        peak: peak resident bytes of all processes; shared memory counts in each.
+        kinds: CPU seconds by kind of process, sampled, so that the end of each is missed.
     """
 
     wall: float
@@ -34,50 +37,50 @@ class Spent:
 
 
 @dataclass
-class Watcher:
-    """Looks at a process and its descendants every now and then, while it is entered.
+class ProcessMonitor:
+    """Samples the CPU and memory of a process and its descendants.
 
-    ``kinds`` names kinds of processes by a word of their command line; a process of no kind counts
-    for the one that started it.
+    ``kinds`` maps a part of a command line to a kind of process. Other processes have the kind of
+    their parent.
     """
 
     kinds: Mapping[str, str]
     peak: int = 0
-    _seen: dict[tuple[int, str], tuple[str, float]] = field(default_factory=dict)
-    _kind: dict[int, str] = field(default_factory=dict)
-    _over: threading.Event = field(default_factory=threading.Event)
+    _samples: dict[tuple[int, str], tuple[str, float]] = field(default_factory=dict)
+    _kinds: dict[int, str] = field(default_factory=dict)
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
-    def watch(self, root: int) -> None:
-        """Look until ``end`` is called."""
-        while not self._over.wait(EVERY):
-            self._look(root)
+    def run(self, root: int) -> None:
+        """Sample until :meth:`stop` is called."""
+        while not self._stopped.wait(INTERVAL_SECONDS):
+            self._sample(root)
 
-    def end(self) -> None:
-        self._over.set()
+    def stop(self) -> None:
+        self._stopped.set()
 
-    def spent(self) -> dict[str, float]:
-        """CPU seconds by kind."""
+    def cpu_by_kind(self) -> dict[str, float]:
+        """Return the CPU seconds by kind."""
         sums = dict.fromkeys([*self.kinds.values(), "other"], 0.0)
-        for kind, seconds in self._seen.values():
+        for kind, seconds in self._samples.values():
             sums[kind] += seconds
         return {kind: seconds for kind, seconds in sums.items() if seconds}
 
-    def _look(self, root: int) -> None:
+    def _sample(self, root: int) -> None:
         resident = 0
         for process in _family(root):
-            # A process that has ended and is not waited for yet has no command line any more.
-            before = self._kind.get(process.pid) or self._kind.get(process.parent, "other")
-            kind = self._kind[process.pid] = self._named(process.pid) or before
-            self._seen[process.pid, process.started] = kind, process.cpu
+            # A zombie process has no command line.
+            known = self._kinds.get(process.pid) or self._kinds.get(process.parent, "other")
+            kind = self._kinds[process.pid] = self._kind_of(process.pid) or known
+            self._samples[process.pid, process.started] = kind, process.cpu
             resident += process.resident
         self.peak = max(self.peak, resident)
 
-    def _named(self, pid: int) -> str | None:
+    def _kind_of(self, pid: int) -> str | None:
         try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
         except OSError:
             return None
-        return next((kind for word, kind in self.kinds.items() if word in words), None)
+        return next((kind for part, kind in self.kinds.items() if part in command), None)
 
 
 @dataclass(frozen=True)
@@ -90,23 +93,23 @@ class _Process:
 
 
 def _family(root: int) -> Iterator[_Process]:
-    """The process and its descendants, parents first."""
-    of_parent: dict[int, list[_Process]] = {}
+    """Yield the process and its descendants, parents first."""
+    children: dict[int, list[_Process]] = {}
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit() and (process := _read(int(name))):
-            of_parent.setdefault(process.parent, []).append(process)
+            children.setdefault(process.parent, []).append(process)
             found[process.pid] = process
-    waiting = [found[root]] if root in found else []
-    while waiting:
-        process = waiting.pop()
-        waiting += of_parent.get(process.pid, [])
+    stack = [found[root]] if root in found else []
+    while stack:
+        process = stack.pop()
+        stack += children.get(process.pid, [])
         yield process
 
 
 def _read(pid: int) -> _Process | None:
     try:
-        # Behind the name, which may hold anything; see proc(5).
+        # The fields after the name, which may contain any character; see proc(5).
         numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
@@ -114,37 +117,37 @@ def _read(pid: int) -> _Process | None:
     return _Process(pid, int(numbers[1]), numbers[19], cpu, int(numbers[21]) * PAGE)
 
 
-def measure_process(words: Sequence[str], kinds: Mapping[str, str]) -> Spent:
-    """Run ``python WORDS`` in the repository's root, and look at what it takes.
+def measure_process(arguments: Sequence[str], kinds: Mapping[str, str]) -> ResourceUse:
+    """Run ``python ARGUMENTS`` in the repository's root, and measure its resources.
 
     Raises:
-        RuntimeError: it failed; the message holds what it printed.
+        RuntimeError: it failed; the message contains its output.
     """
-    before, began = _children(), time.perf_counter()
+    cpu_before, start = _children_cpu(), time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, *words],
+        [sys.executable, *arguments],
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    watcher = Watcher(kinds)
-    thread = threading.Thread(target=watcher.watch, args=(process.pid,), daemon=True)
+    monitor = ProcessMonitor(kinds)
+    thread = threading.Thread(target=monitor.run, args=(process.pid,), daemon=True)
     thread.start()
     try:
-        said, _ = process.communicate()
+        output, _ = process.communicate()
     finally:
-        process.terminate()  # where Ctrl-C ends the waiting
-        watcher.end()
+        process.terminate()  # after Ctrl-C
+        monitor.stop()
         thread.join()
     if process.returncode != 0:
-        raise RuntimeError(f"{words} -> {process.returncode}\n{said}")
-    spent = time.perf_counter() - began, _children() - before
-    return Spent(*spent, watcher.peak, watcher.spent())
+        raise RuntimeError(f"{arguments} -> {process.returncode}\n{output}")
+    wall, cpu = time.perf_counter() - start, _children_cpu() - cpu_before
+    return ResourceUse(wall, cpu, monitor.peak, monitor.cpu_by_kind())
 
 
-def _children() -> float:
-    """CPU seconds of the processes that were waited for, and of those that they waited for."""
+def _children_cpu() -> float:
+    """Return the CPU seconds of finished child processes and their descendants."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

@@ -1,4 +1,4 @@
-"""Train a run, and say what CPU seconds its parts take: python phases.py RUN FILE."""
+"""Train a run and write the CPU seconds of its phases: ``run_phases RUN FILE``."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ from tests.benchmarks.timing import cpu_seconds
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-PARTS = {
-    "load": "loading the images",
+PHASES = {
+    "load_dataset": "loading the images",
     "check_inputs": "loading the images",
-    "draw_augmentation_preview": "showing the changed images",
+    "draw_augmentation_preview": "augmentation preview",
     "make_training_model": "building and compiling the model",
     "evaluate": "scores, tables and figures",
     "export_model": "saving the model",
 }
-IMPORTS, FIRST, OTHERS = "importing", "preparing, and the first epoch", "each other epoch"
-REST, ALL = "the rest", "all"
+IMPORTS, FIRST, OTHERS = "importing", "preparation and first epoch", "each further epoch"
+REST, ALL = "rest", "total"
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     from xray_hpc.records.paths import RunPaths
     from xray_hpc.training import train_run
     from xray_hpc.training.callbacks import EpochTables
 
-    spent = {IMPORTS: cpu_seconds()}
+    seconds = {IMPORTS: cpu_seconds()}
     epochs: list[float] = []
 
-    def timed(name: str) -> Callable[..., Any]:
-        call = getattr(train_run, name)
+    def measured(name: str) -> Callable[..., Any]:
+        function = getattr(train_run, name)
 
-        def timing(*words: Any, **named: Any) -> Any:
-            began = cpu_seconds()
-            result = call(*words, **named)
-            spent[PARTS[name]] = spent.get(PARTS[name], 0.0) + cpu_seconds() - began
+        def wrapper(*arguments: Any, **keywords: Any) -> Any:
+            start = cpu_seconds()
+            result = function(*arguments, **keywords)
+            seconds[PHASES[name]] = seconds.get(PHASES[name], 0.0) + cpu_seconds() - start
             return result
 
-        return timing
+        return wrapper
 
-    for name in PARTS:
-        setattr(train_run, name, timed(name))
-    fit, write = train_run.fit, EpochTables.on_epoch_end
+    for name in PHASES:
+        setattr(train_run, name, measured(name))
+    fit, on_epoch_end = train_run.fit, EpochTables.on_epoch_end
 
-    def begin(*words: Any, **named: Any) -> Any:
+    def measured_fit(*arguments: Any, **keywords: Any) -> Any:
         epochs.append(cpu_seconds())
-        return fit(*words, **named)
+        return fit(*arguments, **keywords)
 
-    def end(self: EpochTables, *words: Any) -> None:
-        write(self, *words)
+    def measured_epoch_end(self: EpochTables, *arguments: Any) -> None:
+        on_epoch_end(self, *arguments)
         epochs.append(cpu_seconds())
 
-    train_run.fit, EpochTables.on_epoch_end = begin, end
+    train_run.fit, EpochTables.on_epoch_end = measured_fit, measured_epoch_end
     train_run.train_run(RunPaths(Path(sys.argv[1])))
-    everything = cpu_seconds()
+    total = cpu_seconds()
     start, first, *_, last = epochs
-    spent[REST] = everything - sum(spent.values()) - (last - start)
-    spent[FIRST], spent[OTHERS] = first - start, (last - first) / (len(epochs) - 2)
-    Path(sys.argv[2]).write_text(json.dumps(spent | {ALL: everything}))
+    seconds[REST] = total - sum(seconds.values()) - (last - start)
+    seconds[FIRST], seconds[OTHERS] = first - start, (last - first) / (len(epochs) - 2)
+    Path(sys.argv[2]).write_text(json.dumps(seconds | {ALL: total}))
 
 
 if __name__ == "__main__":

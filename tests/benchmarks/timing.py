@@ -1,4 +1,4 @@
-"""Timing a call or a command several times over: wall clock and CPU."""
+"""Measure the wall-clock and CPU time of calls and commands."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ HEAVY = ("tensorflow", "keras", "submitit", "pandas", "sklearn", "matplotlib")
 
 @dataclass(frozen=True)
 class Sample:
-    """Seconds of one call: on the clock, and of CPU over all threads and processes it waited for.
+    """Wall-clock seconds of one call, and CPU seconds of all its threads and child processes.
 
-    On a shared machine the second is the steadier one.
+    On a shared machine CPU time varies less.
     """
 
     wall: float
     cpu: float
 
 
-def timed(call: Callable[[], object]) -> Sample:
-    """Call it once."""
+def time_call(call: Callable[[], object]) -> Sample:
+    """Measure one call."""
     cpu, wall = cpu_seconds(), time.perf_counter()
     call()
     return Sample(time.perf_counter() - wall, cpu_seconds() - cpu)
 
 
-def repeated(call: Callable[[], object], repeat: int) -> list[Sample]:
-    """Call it ``repeat`` times."""
-    return [timed(call) for _ in range(repeat)]
+def time_calls(call: Callable[[], object], repeat: int) -> list[Sample]:
+    """Measure ``repeat`` calls."""
+    return [time_call(call) for _ in range(repeat)]
 
 
 def median_cpu(samples: Sequence[Sample]) -> float:
-    """The middle one of the CPU seconds."""
+    """Return the median of the CPU seconds."""
     return statistics.median(sample.cpu for sample in samples)
 
 
-def runs_of(words: Sequence[str], repeat: int, **environment: str) -> list[Sample]:
-    """Run ``python WORDS`` that often, with these variables added to the environment."""
-    return repeated(lambda: python(*words, **environment), repeat)
+def time_python(arguments: Sequence[str], repeat: int, **environment: str) -> list[Sample]:
+    """Measure ``python ARGUMENTS`` with additional environment variables ``repeat`` times."""
+    return time_calls(lambda: run_python(*arguments, **environment), repeat)
 
 
-def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in the repository's root, as a user of a clone does, and wait for it.
+def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in the repository's root and wait for it.
 
     Raises:
-        RuntimeError: it failed; the message holds what it printed.
+        RuntimeError: it failed; the message contains its output.
     """
     done = subprocess.run(
-        [sys.executable, *words],
+        [sys.executable, *arguments],
         cwd=REPOSITORY,
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
@@ -64,13 +64,13 @@ def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         text=True,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{words} -> {done.returncode}\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"{arguments} -> {done.returncode}\n{done.stdout}{done.stderr}")
     return done
 
 
-def heavy_imports(words: Sequence[str]) -> list[str]:
-    """Which of ``HEAVY`` the command ``python -m WORDS`` has loaded when it ends."""
-    module, *arguments = words
+def heavy_imports(command: Sequence[str]) -> list[str]:
+    """Return which of ``HEAVY`` the command ``python -m COMMAND`` has imported when it ends."""
+    module, *arguments = command
     code = (
         "import atexit, runpy, sys\n"
         f"heavy = {HEAVY!r}\n"
@@ -79,17 +79,17 @@ def heavy_imports(words: Sequence[str]) -> list[str]:
         f"sys.argv = [{module!r}, *{arguments!r}]\n"
         f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)\n"
     )
-    said = python("-c", code).stderr
-    (line,) = (line for line in said.splitlines() if line.startswith("loaded:"))
+    stderr = run_python("-c", code).stderr
+    (line,) = (line for line in stderr.splitlines() if line.startswith("loaded:"))
     return line.split()[1:]
 
 
 def cpu_seconds() -> float:
-    """CPU seconds of this process so far, with all threads and the processes it waited for."""
+    """Return the CPU seconds of this process, all its threads and finished child processes."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def progress(what: str) -> None:
-    """Say what is timed from now on, to whom waits."""
-    print(f"  {what} ...", file=sys.stderr, flush=True)
+def log_progress(step: str) -> None:
+    """Print the step that is measured next."""
+    print(f"  {step} ...", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The training process of a run, which also says when it looks for a signal, copies and writes.
+"""Train a run, and print when it checks for signals and copies and writes checkpoints.
 
 python -m tests.benchmarks.traced_training RUN
 """
@@ -18,33 +18,33 @@ from xray_hpc.training.__main__ import execute_run, quiet_start
 from xray_hpc.training.signals import exit_on_signals
 
 
-def telling(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, which says when it begins and when it ends: a line ``what TIME`` for each."""
+def traced(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function to print ``NAME-begins TIME`` and ``NAME-ends TIME``."""
 
     @functools.wraps(function)
-    def tells(*arguments: Any, **named: Any) -> Any:
-        _tell(f"{what}-begins")
-        made = function(*arguments, **named)
-        _tell(f"{what}-ends")
-        return made
+    def wrapper(*arguments: Any, **named: Any) -> Any:
+        _print_time(f"{name}-begins")
+        result = function(*arguments, **named)
+        _print_time(f"{name}-ends")
+        return result
 
-    return tells
+    return wrapper
 
 
-def _tell(what: str) -> None:
-    # at once and in one piece: a checkpoint is written by another thread
-    os.write(sys.stdout.fileno(), f"{what} {time.monotonic()}\n".encode())
+def _print_time(event: str) -> None:
+    # A single unbuffered write, because another thread writes checkpoints.
+    os.write(sys.stdout.fileno(), f"{event} {time.monotonic()}\n".encode())
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     exit_on_signals()
     with quiet_start():
         from xray_hpc.training import checkpoint
-    checkpoint.capture = telling("copy", checkpoint.capture)
-    checkpoint.CheckpointStore.save = telling("write", checkpoint.CheckpointStore.save)
-    ends = checkpoint.CheckpointCallback.on_train_batch_end
-    checkpoint.CheckpointCallback.on_train_batch_end = telling("look", ends)
+    checkpoint.capture = traced("copy", checkpoint.capture)
+    checkpoint.CheckpointStore.save = traced("write", checkpoint.CheckpointStore.save)
+    step_check = checkpoint.CheckpointCallback.on_train_batch_end
+    checkpoint.CheckpointCallback.on_train_batch_end = traced("step-check", step_check)
     return execute_run(RunPaths(Path(sys.argv[1])))
 
 

@@ -1,4 +1,4 @@
-"""The same trainings in two ways: by the toolkit, with all it does, and as the tutorial does."""
+"""Run the same trainings with the toolkit and as in the tutorial."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.dataset_subset import Part
-from tests.benchmarks.process_monitor import Spent, measure_process
+from tests.benchmarks.dataset_subset import DatasetSubset
+from tests.benchmarks.process_monitor import ResourceUse, measure_process
 from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
@@ -20,7 +20,7 @@ KINDS = {
     "stage.py": "staging",
     "features.py": "features",
     "xray_hpc.training": "training",
-    "run.py": "watching",
+    "run.py": "worker",
     "xray_hpc.collect": "report",
     "xray_hpc.launch": "launching",
 }
@@ -29,9 +29,9 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Task:
-    """What both ways train on, and for how long."""
+    """The data and settings of a training in both methods."""
 
-    part: Part
+    part: DatasetSubset
     size: int
     epochs: int
     backbone: str
@@ -52,69 +52,85 @@ class Training:
 
 @dataclass(frozen=True)
 class Run:
-    """Test AUC, and how many views of a training image there were (``per_epoch``: new in each)."""
+    """The test AUC, and the views per training image (``per_epoch``: new in each epoch)."""
 
     auc: float
     views: int | str
 
 
 @dataclass(frozen=True)
-class Ours:
-    """What a launch took, and its runs."""
+class ToolkitResult:
+    """The resources of a launch, and its runs."""
 
-    spent: Spent
+    usage: ResourceUse
     runs: Mapping[Training, Run]
 
 
 @dataclass(frozen=True)
-class Theirs:
-    """What one process took for several trainings, and what it says of each (``tutorial.Spent``).
+class TutorialResult:
+    """The resources of one process with several trainings.
 
-    ``start`` are the CPU seconds until the first one: importing, listing the files.
+    Attributes:
+        usage: resources of the process.
+        start: CPU seconds before the first training, to import and to list files.
+        trainings: the values of ``tutorial_training.StageTimes`` of each training.
     """
 
-    spent: Spent
+    usage: ResourceUse
     start: float
     trainings: Mapping[Training, Mapping[str, Any]]
 
     def cpu(self, training: Training) -> float:
-        """CPU seconds of one of them."""
+        """Return the CPU seconds of a training."""
         return sum(self.trainings[training]["stages"].values())
 
     def computed(self, training: Training, epochs: int, share: float) -> float:
-        """CPU seconds of one of them had it had so many epochs, and ``share`` times the images.
+        """Compute the CPU seconds of a training with other numbers of epochs and images.
 
-        Epochs and passes over the images are counted as the mean of those behind the first, in
-        which graphs are traced; that, and building, are counted as they were.
+        An epoch and a pass over the images cost the mean of all but the first, which traces
+        graphs. Tracing and building the model are counted once.
+
+        Args:
+            training: the measured training.
+            epochs: number of epochs.
+            share: number of images relative to the measured training.
         """
-        spent = self.trainings[training]
-        fitting, epoch = steady(spent["epochs"])
-        evaluating, once = steady(spent["passes"])
-        each = epochs * epoch + len(spent["passes"]) * once
-        return float(spent["stages"]["build"] + fitting + evaluating + share * each)
+        times = self.trainings[training]
+        fit_overhead, epoch = overhead_and_slope(times["epochs"])
+        evaluation_overhead, image_pass = overhead_and_slope(times["passes"])
+        scaled = epochs * epoch + len(times["passes"]) * image_pass
+        return float(times["stages"]["build"] + fit_overhead + evaluation_overhead + share * scaled)
 
 
-def steady(sums: Sequence[float]) -> tuple[float, float]:
-    """What ``sums`` over 1, 2, ... pieces have in them once, and for each piece behind the first.
+def overhead_and_slope(sums: Sequence[float]) -> tuple[float, float]:
+    """Split cumulative times of 1, 2, ... items into a fixed overhead and a time per item.
 
-    The first piece may take longer; by how much is in what they have once.
+    The overhead includes the additional time of the first item.
     """
     each = (sums[-1] - sums[0]) / (len(sums) - 1)
     return sums[0] - each, each
 
 
-def ours(task: Task, words: Sequence[str], folder: Path) -> Ours:
-    """Launch ``words`` on this machine, with nothing cached; every epoch is trained."""
+def train_with_toolkit(task: Task, overrides: Sequence[str], folder: Path) -> ToolkitResult:
+    """Launch a sweep on this machine with an empty cache and without early stopping."""
     place = folder / f"ours-{next(_numbers)}"
-    spent = measure_process(
-        ["-m", "xray_hpc.launch", "-m", *words_of(task, place), "cluster=local", *words], KINDS
+    usage = measure_process(
+        [
+            "-m",
+            "xray_hpc.launch",
+            "-m",
+            *launch_arguments(task, place),
+            "cluster=local",
+            *overrides,
+        ],
+        KINDS,
     )
     runs = SweepPaths(place / "sweep").runs.iterdir()
-    return Ours(spent, dict(map(_read, map(RunPaths, runs))))
+    return ToolkitResult(usage, dict(map(_read, map(RunPaths, runs))))
 
 
-def words_of(task: Task, place: Path) -> Iterator[str]:
-    """What a launch into ``place`` is told: the tutorial's settings, on the same files."""
+def launch_arguments(task: Task, place: Path) -> Iterator[str]:
+    """Yield arguments of a launch into ``place`` with the tutorial's settings and files."""
     yield "experiment=larcc"
     yield from ("data=folder", f"data.root={task.part.root}", "data.split=folder")
     yield f"data.image_size={task.size}"
@@ -132,8 +148,10 @@ def _read(run: RunPaths) -> tuple[Training, Run]:
     return training, Run(metrics["test"]["auc"], config.augment.views or "per_epoch")
 
 
-def theirs(task: Task, epochs: int, trainings: Sequence[Training], folder: Path) -> Theirs:
-    """Train them for so many epochs, one after another in one process."""
+def train_like_tutorial(
+    task: Task, epochs: int, trainings: Sequence[Training], folder: Path
+) -> TutorialResult:
+    """Train one after another in one process."""
     place = folder / f"theirs-{next(_numbers)}"
     place.mkdir()
     settings = {
@@ -145,11 +163,13 @@ def theirs(task: Task, epochs: int, trainings: Sequence[Training], folder: Path)
         "trainings": [vars(training) for training in trainings],
     }
     (place / "settings.json").write_text(json.dumps(settings))
-    words = [
+    command = [
         "-m",
         "tests.benchmarks.tutorial_training",
-        *(str(place / name) for name in ("settings.json", "spent.json")),
+        *(str(place / name) for name in ("settings.json", "times.json")),
     ]
-    spent = measure_process(words, {"tests.benchmarks.tutorial_training": "tutorial"})
-    said = json.loads((place / "spent.json").read_text())
-    return Theirs(spent, said["start"], dict(zip(trainings, said["trainings"], strict=True)))
+    usage = measure_process(command, {"tests.benchmarks.tutorial_training": "tutorial"})
+    times = json.loads((place / "times.json").read_text())
+    return TutorialResult(
+        usage, times["start"], dict(zip(trainings, times["trainings"], strict=True))
+    )

@@ -1,11 +1,11 @@
-"""Train and evaluate as the tutorial does: what the toolkit is measured against.
+"""Train and evaluate as in the tutorial, as a baseline for the toolkit.
 
-python tutorial.py SETTINGS FILE
+python -m tests.benchmarks.tutorial_training SETTINGS FILE
 
-One process; every epoch decodes the JPEGs anew and sends them through the whole network, frozen or
-not; afterwards each model goes over its images again for every figure, a batch a call. The
-tutorial's plots and tables are left out, which is in its favour. ``SETTINGS`` is JSON; what each
-stage took, in CPU seconds, and the scores' AUC go into ``FILE``.
+In one process, every epoch decodes the JPEG files again and passes them through the whole network,
+frozen or not. Afterwards each model predicts all images again for every figure, one batch per call.
+The tutorial's plots and tables are omitted, which is in its favor. ``SETTINGS`` is a JSON file; the
+CPU seconds of each stage and the AUC are written to ``FILE``.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from sklearn.metrics import roc_auc_score
 from tests.benchmarks.timing import cpu_seconds
 
 BATCH, SEED = 32, 42
-# What the tutorial goes over the images for, each time with all of them.
+# The results for each of which the tutorial predicts all images.
 PASSES = ("false negatives", "false positives", "ROC curve", "table of scores")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is trained: ``root`` holds train/, val/ and test/; ``weights`` is a file or ``None``.
+    """The trainings and their data.
 
-    A training is ``{"model": "cnn" | "tl" | "ft", "learning_rate": ..., "unfreeze": ...}``.
+    ``root`` contains train/, val/ and test/; ``weights`` is a file or ``None``. A training is
+    ``{"model": "cnn" | "tl" | "ft", "learning_rate": ..., "unfreeze": ...}``.
     """
 
     root: str
@@ -47,8 +48,8 @@ class Settings:
 
 
 @dataclass
-class Spent:
-    """CPU seconds a stage of one training, and of it until the end of each epoch and each pass."""
+class StageTimes:
+    """CPU seconds of each stage of a training, and until the end of each epoch and pass."""
 
     stages: dict[str, float] = field(default_factory=dict)
     epochs: list[float] = field(default_factory=list)
@@ -57,35 +58,35 @@ class Spent:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the block for the stage."""
-        began = cpu_seconds()
+        """Count the block for a stage."""
+        start = cpu_seconds()
         yield
-        self.stages[name] = self.stages.get(name, 0.0) + cpu_seconds() - began
+        self.stages[name] = self.stages.get(name, 0.0) + cpu_seconds() - start
 
 
-class Clock(callbacks.Callback):
-    """Tells validating from training."""
+class StageClock(callbacks.Callback):
+    """Separates the time of validation from that of training."""
 
-    def __init__(self, spent: Spent) -> None:
+    def __init__(self, times: StageTimes) -> None:
         super().__init__()
-        self.spent = spent
+        self.times = times
 
     def on_train_begin(self, logs: object = None) -> None:
-        self.began = cpu_seconds()
+        self.start = cpu_seconds()
 
     def on_test_begin(self, logs: object = None) -> None:
         self.validating = cpu_seconds()
 
     def on_test_end(self, logs: object = None) -> None:
-        spent = cpu_seconds() - self.validating
-        self.spent.stages["validate"] = self.spent.stages.get("validate", 0.0) + spent
+        elapsed = cpu_seconds() - self.validating
+        self.times.stages["validate"] = self.times.stages.get("validate", 0.0) + elapsed
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-        self.spent.epochs.append(cpu_seconds() - self.began)
+        self.times.epochs.append(cpu_seconds() - self.start)
 
 
 def read_images(settings: Settings) -> dict[str, tf.data.Dataset]:
-    """The three sets, scaled to 0..1, the training images zoomed and shifted."""
+    """Return the three splits, scaled to 0..1, with zoomed and shifted training images."""
 
     def folder(name: str, **how: Any) -> tf.data.Dataset:
         images = keras.utils.image_dataset_from_directory(
@@ -111,7 +112,7 @@ def read_images(settings: Settings) -> dict[str, tf.data.Dataset]:
 
 
 def cnn(size: int) -> keras.Model:
-    """The small convolutional network."""
+    """Build the small convolutional network."""
     inputs = x = layers.Input((size, size, 3))
     for filters, convolutions, rate in ((16, 1, 0.2), (32, 1, 0.2), (64, 2, 0.4)):
         for _ in range(convolutions):
@@ -126,7 +127,7 @@ def cnn(size: int) -> keras.Model:
 
 
 def pretrained(settings: Settings, unfreeze: int) -> keras.Model:
-    """A backbone whose last ``unfreeze`` layers train, under a new head."""
+    """Build a backbone with ``unfreeze`` trainable layers and a new head."""
     shape = (settings.size, settings.size, 3)
     make = getattr(keras.applications, settings.backbone)
     backbone = make(include_top=False, weights=settings.weights, input_shape=shape)
@@ -139,9 +140,9 @@ def pretrained(settings: Settings, unfreeze: int) -> keras.Model:
 
 
 def fit(
-    model: keras.Model, images: Mapping[str, tf.data.Dataset], epochs: int, clock: Clock
+    model: keras.Model, images: Mapping[str, tf.data.Dataset], epochs: int, clock: StageClock
 ) -> None:
-    """Train through all epochs: the patience that ends a training early is as long as it."""
+    """Train all epochs; the patience of early stopping is as long as the training."""
     stopping = callbacks.EarlyStopping(
         monitor="val_loss", patience=epochs, min_delta=1e-7, restore_best_weights=True
     )
@@ -157,19 +158,19 @@ def fit(
     )
 
 
-def evaluate(model: keras.Model, images: Mapping[str, tf.data.Dataset], spent: Spent) -> None:
-    """Go over validation and test images for each figure."""
-    began = cpu_seconds()
+def evaluate(model: keras.Model, images: Mapping[str, tf.data.Dataset], times: StageTimes) -> None:
+    """Predict validation and test images for each of ``PASSES``."""
+    start = cpu_seconds()
     model.evaluate(images["validation"], verbose=0)
     for _ in PASSES:
         for split in ("validation", "test"):
             truth, scores = predict(model, images[split])
-        spent.passes.append(cpu_seconds() - began)
-    spent.auc = float(roc_auc_score(truth, scores))
+        times.passes.append(cpu_seconds() - start)
+    times.auc = float(roc_auc_score(truth, scores))
 
 
 def predict(model: keras.Model, images: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """True classes and scores, a call for each batch."""
+    """Return true classes and scores, with one call per batch."""
     truth, scores = [], []
     for batch, labels in images:
         scores.extend(model.predict(batch, verbose=0).flatten())
@@ -179,10 +180,10 @@ def predict(model: keras.Model, images: tf.data.Dataset) -> tuple[np.ndarray, np
 
 def train(
     settings: Settings, training: Mapping[str, Any], images: Mapping[str, tf.data.Dataset]
-) -> Spent:
-    """One training with its evaluation."""
-    spent = Spent()
-    with spent.stage("build"):
+) -> StageTimes:
+    """Run one training with its evaluation."""
+    times = StageTimes()
+    with times.stage("build"):
         keras.backend.clear_session()
         if training["model"] == "cnn":
             model = cnn(settings.size)
@@ -193,16 +194,16 @@ def train(
             optimizer=keras.optimizers.Adam(training["learning_rate"]),
             metrics=["binary_accuracy"],
         )
-    with spent.stage("train"):
-        fit(model, images, settings.epochs, Clock(spent))
-    spent.stages["train"] -= spent.stages["validate"]
-    with spent.stage("evaluate"):
-        evaluate(model, images, spent)
-    return spent
+    with times.stage("train"):
+        fit(model, images, settings.epochs, StageClock(times))
+    times.stages["train"] -= times.stages["validate"]
+    with times.stage("evaluate"):
+        evaluate(model, images, times)
+    return times
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     source, file = sys.argv[1:]
     settings = Settings(**json.loads(Path(source).read_text()))
     images = read_images(settings)

@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test docs bench lint clean
 
 # What the caller has active must not leak into the environment made here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
@@ -14,6 +14,7 @@ help:
 	@echo 'make demo    train three models on the drawn demo X-rays and compare them (minutes)'
 	@echo 'make test    check style and types, run all tests (on a real Slurm where it can)'
 	@echo "make bench   time launching, collecting, images, checkpoints, and the tutorial's own way beside ours"
+	@echo 'make docs    build the documentation into build/docs'
 	@echo 'make lint    check style and types only'
 	@echo 'make clean   remove .venv and caches; results/ is kept'
 
@@ -24,6 +25,10 @@ test: .venv/dev-installed
 	@tests/slurm/install.sh accounting
 	@$(MAKE) --no-print-directory lint
 	.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder  # much of it waits for Slurm, not for a CPU
+
+docs: .venv/docs-installed
+	.venv/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky -q -b html docs build/docs
+	@echo 'open build/docs/index.html'
 
 bench: .venv/dev-installed
 	.venv/bin/python -m tests.benchmarks --save
@@ -62,6 +67,7 @@ clean:
 # Installed again only when pyproject.toml changes. What the tests need includes what the demo needs.
 .venv/demo-installed: extra :=
 .venv/dev-installed: extra := [dev]
+.venv/docs-installed: extra := [docs]
 .venv/%-installed: pyproject.toml | .venv/made
 	@echo 'installing xray_hpc$(extra) and what it needs into .venv (TensorFlow is large: minutes) ...'
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check --editable '.$(extra)'

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from xray_hpc.config.key_reference import KeyDescription, describe_keys
 
 # The commands with a parser of their own; the others take Hydra overrides.

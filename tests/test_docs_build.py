@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from xray_hpc.config.key_reference import describe_keys
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -13,49 +13,49 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_log_gets_one_line_at_the_end_of_a_short_job() -> None:
+def test_short_operation_logs_one_line_at_its_end() -> None:
     log = io.StringIO()
-    with ProgressBar("decoding images", 2000, log) as shown:
+    with ProgressBar("decoding images", 2000, log) as bar:
         for _ in range(20):
-            shown.advance(100)
+            bar.advance(100)
     assert log.getvalue().startswith("decoding images 2,000/2,000, ")
     assert log.getvalue().count("\n") == 1
 
 
-def test_what_was_done_before_is_in_the_count_and_not_in_the_rate(
+def test_initial_count_does_not_enter_the_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     times = iter([100.0, 100.0, 102.0])
     monkeypatch.setattr(progress_bar.time, "monotonic", lambda: next(times))
     log = io.StringIO()
-    with ProgressBar("decoding images", 1000, log, begun=900) as shown:
-        shown.advance(100)
-    assert log.getvalue() == "decoding images 1,000/1,000, 50 a second\n"
+    with ProgressBar("decoding images", 1000, log, initial=900) as bar:
+        bar.advance(100)
+    assert log.getvalue() == "decoding images 1,000/1,000, 50/s\n"
 
 
-def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_gets_a_line_per_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_bar, "LOG_SECONDS", 0)
     log = io.StringIO()
-    with ProgressBar("decoding images", 3, log) as shown:
+    with ProgressBar("decoding images", 3, log) as bar:
         for _ in range(3):
-            shown.advance()
+            bar.advance()
     starts = [line.split(",")[0] for line in log.getvalue().splitlines()]
     assert starts == [f"decoding images {n}/3" for n in (1, 2, 3, 3)]
 
 
-def test_a_terminal_gets_a_bar_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_gets_a_bar_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_bar, "TERMINAL_SECONDS", 0)
     terminal = Terminal()
-    with ProgressBar("decoding images", 2, terminal) as shown:
-        shown.advance()
-        shown.advance()
+    with ProgressBar("decoding images", 2, terminal) as bar:
+        bar.advance()
+        bar.advance()
     text = terminal.getvalue()
     assert "\r[" + "#" * 15 + "." * 15 + "] decoding images 1/2" in text
     assert "\r[" + "#" * 30 + "] decoding images 2/2" in text
     assert text.count("\n") == 1
 
 
-def test_a_failed_job_is_not_shown_as_done() -> None:
+def test_failed_operation_logs_nothing() -> None:
     log = io.StringIO()
     with pytest.raises(ZeroDivisionError), ProgressBar("decoding images", 3, log):
         raise ZeroDivisionError

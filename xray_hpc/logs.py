@@ -88,24 +88,24 @@ class _RunMonitor:
         paths = self._paths
         entries = ledger.read(paths.sweep)
         job, cancelled = entries.jobs().get(paths.name), entries.cancelled.get(paths.name)
-        seen = read_evidence(paths, cancelled=cancelled)
-        if state_of(seen) is State.FINISHED:
+        evidence = read_evidence(paths, cancelled=cancelled)
+        if state_of(evidence) is State.FINISHED:
             return State.FINISHED
-        if seen.live:
+        if evidence.live:
             return None
-        if job is not None or (seen.record and seen.record.job_id):
+        if job is not None or (evidence.record and evidence.record.job_id):
             if time.monotonic() - self._refreshed < QUEUE_SECONDS:
                 return None
             self._refreshed = time.monotonic()
             self._queue.refresh(entries.users())
-            seen = read_evidence(paths, job, self._queue.jobs, cancelled)
-            if seen.live or self._queue.problem not in (None, NO_CLUSTER):
+            evidence = read_evidence(paths, job, self._queue.jobs, cancelled)
+            if evidence.live or self._queue.problem not in (None, NO_CLUSTER):
                 return None
-        return state_of(seen)
+        return state_of(evidence)
 
 
 def _explain_empty_log(paths: RunPaths) -> None:
-    """Print the end of the output of the run's Slurm job, or that there is no output at all."""
+    """Print the end of the output of the run's Slurm job, or a note that there is none."""
     output = slurm_output(paths)
     if output is None:
         print(f"{paths.name} has no output yet", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How far a long job is: a bar in a terminal, a line now and then in a log."""
+"""Show the progress of a long operation: a bar on a terminal, occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ LOG_SECONDS = 10.0
 
 
 class ProgressBar:
-    """Counts up to ``total`` and shows it on standard error.
+    """Counts to ``total`` and shows the count and the rate; a context manager.
 
-    A context manager; ``what`` is the line's beginning, such as ``"decoding images"``. An earlier
-    process has done ``begun`` of it, in a time of its own.
+    Args:
+        description: text before the count, such as ``"decoding images"``.
+        total: the final count.
+        stream: where to print; standard error by default.
+        initial: count at the start, which does not enter the rate.
     """
 
     def __init__(
-        self, what: str, total: int, stream: TextIO | None = None, *, begun: int = 0
+        self, description: str, total: int, stream: TextIO | None = None, *, initial: int = 0
     ) -> None:
-        self.what = what
+        self.description = description
         self.total = total
         self.stream = stream or sys.stderr
-        self.begun = self.done = begun
+        self.initial = self.done = initial
         self.terminal = self.stream.isatty()
-        self._started = self._shown = time.monotonic()
+        self._started = self._printed = time.monotonic()
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -39,21 +42,21 @@ class ProgressBar:
         traceback: TracebackType | None,
     ) -> None:
         if kind is None:
-            self._show()
+            self._print()
         if self.terminal:
             print(file=self.stream, flush=True)
 
     def advance(self, count: int = 1) -> None:
-        """Count ``count`` more, and show it if the last showing was long enough ago."""
+        """Add to the count, and print it unless it was printed just before."""
         self.done += count
-        pause = TERMINAL_SECONDS if self.terminal else LOG_SECONDS
-        if time.monotonic() - self._shown >= pause:
-            self._show()
+        interval = TERMINAL_SECONDS if self.terminal else LOG_SECONDS
+        if time.monotonic() - self._printed >= interval:
+            self._print()
 
-    def _show(self) -> None:
-        now = self._shown = time.monotonic()
-        rate = (self.done - self.begun) / max(now - self._started, 1e-9)
-        text = f"{self.what} {self.done:,}/{self.total:,}, {rate:,.0f} a second"
+    def _print(self) -> None:
+        now = self._printed = time.monotonic()
+        rate = (self.done - self.initial) / max(now - self._started, 1e-9)
+        text = f"{self.description} {self.done:,}/{self.total:,}, {rate:,.0f}/s"
         if self.terminal:
             filled = BAR * self.done // max(self.total, 1)
             bar = "#" * filled + "." * (BAR - filled)

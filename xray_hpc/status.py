@@ -74,7 +74,7 @@ class _StatusView:
 
 
 def _redraw(view: _StatusView, seconds: float) -> NoReturn:
-    """Redraw the status in place until Ctrl-C; the last one stays on the terminal."""
+    """Redraw the status in place until Ctrl-C, and leave the last one on the terminal."""
     drawn = 0
     try:
         while True:

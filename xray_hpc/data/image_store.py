@@ -189,7 +189,7 @@ def _write_images(
     decode = partial(_decode, index, config)
     entries = (index.entries[i] for i in todo)
     with (
-        ProgressBar("decoding images", len(index.entries), begun=len(positions)) as progress,
+        ProgressBar("decoding images", len(index.entries), initial=len(positions)) as progress,
         closing(bounded_thread_map(decode, entries, workers, 4 * workers)) as results,
     ):
 

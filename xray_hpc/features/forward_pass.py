@@ -67,7 +67,7 @@ def compute_blocks(
     )
     reading = bounded_thread_map(_image_reader(config, data), todo, workers, ahead=2 * replicas)
     with (
-        ProgressBar("computing features of images", total, begun=total - left) as progress,
+        ProgressBar("computing features of images", total, initial=total - left) as progress,
         closing(reading) as images,
     ):
         pairs = zip(todo, images, strict=True)

@@ -102,21 +102,21 @@ def plan_cancel(
         SlurmError: Slurm does not answer.
     """
     entries = ledger.read(sweep)
-    seen, queue = _read_runs(sweep, entries)
-    selected = _select(sweep, entries, seen, pattern)
-    states = {name: state_of(one) for name, one in seen.items()}
+    evidence, queue = _read_runs(sweep, entries)
+    selected = _select(sweep, entries, evidence, pattern)
+    states = {name: state_of(item) for name, item in evidence.items()}
     states |= dict.fromkeys(entries.waiting, State.PENDING)
-    upcoming = set() if excluded else _upcoming(sweep, entries, seen)
+    upcoming = set() if excluded else _upcoming(sweep, entries, evidence)
     live = {n: states[n] for n in selected if states[n] in LIVE or n in upcoming}
-    jobs = {job for name in live if (job := seen[name].job)}
-    for name, one in seen.items():
-        if one.job in jobs and states[name] in LIVE and name not in selected:
-            raise _shared_job(one.job, pattern, seen, selected)
+    jobs = {job for name in live if (job := evidence[name].job)}
+    for name, item in evidence.items():
+        if item.job in jobs and states[name] in LIVE and name not in selected:
+            raise _shared_job(item.job, pattern, evidence, selected)
     other_jobs = set()
     if pattern is None:
         completing = {job for job, queued in queue.items() if queued.state == COMPLETING}
         other_jobs = set(slurm.jobs_of_submissions(entries.submissions, queue)) - jobs - completing
-    owners = {n: owner for n in live if (owner := seen[n].owner) and seen[n].queued is None}
+    owners = {n: owner for n in live if (owner := evidence[n].owner) and evidence[n].queued is None}
     remote = {name: owner for name, owner in owners.items() if not is_local(owner)}
     return CancelPlan(
         sweep,
@@ -148,17 +148,19 @@ def _launch_excluded(sweep: SweepPaths, timeout: float) -> Iterator[bool]:
                 return
 
 
-def _upcoming(sweep: SweepPaths, entries: Ledger, seen: Mapping[str, RunEvidence]) -> set[str]:
+def _upcoming(sweep: SweepPaths, entries: Ledger, evidence: Mapping[str, RunEvidence]) -> set[str]:
     """Return the runs that a running launch may still start."""
     since = launch_running_since(sweep)
     if since is None:
         return set()
     started = {
-        name for name, one in seen.items() if one.record and (one.record.started or "") >= since
+        name
+        for name, item in evidence.items()
+        if item.record and (item.record.started or "") >= since
     }
     cancelled = {name for name, when in entries.cancelled.items() if when >= since}
-    rest = seen.keys() - started - cancelled
-    return {name for name in rest if state_of(seen[name]) is not State.FINISHED}
+    rest = evidence.keys() - started - cancelled
+    return {name for name in rest if state_of(evidence[name]) is not State.FINISHED}
 
 
 def compact_job_ids(jobs: Iterable[str]) -> list[str]:
@@ -196,25 +198,27 @@ def _read_runs(
     """Return all runs of the sweep, and the queue if any of them may be in it."""
     jobs, names = entries.jobs(), run_names(sweep, entries)
     cancelled = entries.cancelled
-    seen = {name: read_evidence(sweep.run(name), cancelled=cancelled.get(name)) for name in names}
-    by_template = any(one.record and one.record.job_id for one in seen.values())
+    evidence = {
+        name: read_evidence(sweep.run(name), cancelled=cancelled.get(name)) for name in names
+    }
+    by_template = any(item.record and item.record.job_id for item in evidence.values())
     queue = slurm.queued_jobs(entries.users()) if by_template or entries.submissions else {}
-    return {name: one.with_queue(jobs.get(name), queue) for name, one in seen.items()}, queue
+    return {name: item.with_queue(jobs.get(name), queue) for name, item in evidence.items()}, queue
 
 
 def _select(
-    sweep: SweepPaths, entries: Ledger, seen: Mapping[str, RunEvidence], pattern: str | None
+    sweep: SweepPaths, entries: Ledger, evidence: Mapping[str, RunEvidence], pattern: str | None
 ) -> list[str]:
     if pattern is None:
-        return list(seen)
+        return list(evidence)
     selected, words = list[str](), set[str]()
-    for name, one in seen.items():
-        overrides = entries.planned.get(name) or (one.record.overrides if one.record else [])
+    for name, item in evidence.items():
+        overrides = entries.planned.get(name) or (item.record.overrides if item.record else [])
         words.update(overrides)
         if any(fnmatchcase(word, pattern) for word in (name, *overrides)):
             selected.append(name)
     if not selected:
-        hint = nearest(pattern, [*seen, *words]) or "; use a glob for names or overrides"
+        hint = nearest(pattern, [*evidence, *words]) or "; use a glob for names or overrides"
         raise ConfigError(f"no run of {sweep.name} matches '{pattern}'{hint}")
     return selected
 
@@ -222,10 +226,10 @@ def _select(
 def _shared_job(
     job: str | None,
     pattern: str | None,
-    seen: Mapping[str, RunEvidence],
+    evidence: Mapping[str, RunEvidence],
     selected: Collection[str],
 ) -> ConfigError:
-    others = [name for name, one in seen.items() if one.job == job and name not in selected]
+    others = [name for name, item in evidence.items() if item.job == job and name not in selected]
     names = ", ".join(others[:MAX_NAMES]) + (", ..." if len(others) > MAX_NAMES else "")
     return ConfigError(
         f"job {job} also has the runs {names}, which '{pattern}' does not match; nothing was "

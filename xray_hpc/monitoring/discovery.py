@@ -30,7 +30,7 @@ def find_sweep(text: str, results: Path) -> SweepPaths:
     """Return the sweep with this folder, or with this name in ``results``.
 
     Raises:
-        ConfigError: there is none; the message suggests what was meant.
+        ConfigError: there is none; the message suggests another name.
     """
     for folder in (Path(text), results / text):
         if _is_sweep(folder):

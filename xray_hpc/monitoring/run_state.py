@@ -54,7 +54,7 @@ class RunEvidence:
 
     Attributes:
         record: its record; ``None`` if it has none, or a damaged one.
-        damage: what is wrong with the record, or with the files of a finished run.
+        damage: why the record, or a file of a finished run, is unusable.
         metrics: its metrics, if it is finished and undamaged.
         owner: live process that holds its lease.
         job: id of its job in the queue.
@@ -121,25 +121,23 @@ STATE_OF_STATUS = {
 }
 
 
-def state_of(seen: RunEvidence) -> State:
+def state_of(evidence: RunEvidence) -> State:
     """Judge the state of a run: live processes count first, then the queue, then the record."""
-    record, status = seen.record, seen.record.status if seen.record else None
-    if status is Status.FINISHED and seen.damage is None:
+    record, queued = evidence.record, evidence.queued
+    status = record.status if record else None
+    if status is Status.FINISHED and evidence.damage is None:
         return State.FINISHED
-    if seen.owner is not None:
+    if evidence.owner is not None:
         return State.RUNNING
-    if seen.queued is not None and not (seen.cancelled_since and seen.queued.state == COMPLETING):
-        if (
-            seen.queued.state in PENDING_STATES
-            or not seen.job_has_started
-            or status is Status.CREATED
-        ):
+    if queued is not None and not (evidence.cancelled_since and queued.state == COMPLETING):
+        started = evidence.job_has_started and status is not Status.CREATED
+        if queued.state in PENDING_STATES or not started:
             return State.PENDING
         if status is Status.RUNNING:
             return State.RUNNING
-    if seen.damage is not None:
+    if evidence.damage is not None:
         return State.DAMAGED
-    if seen.cancelled_since:
+    if evidence.cancelled_since:
         return State.CANCELLED
     return State.MISSING if record is None else STATE_OF_STATUS[record.status]
 
@@ -179,24 +177,24 @@ class LaunchDecision:
     reason: str
 
 
-def decide_launch(seen: RunEvidence) -> LaunchDecision:
+def decide_launch(evidence: RunEvidence) -> LaunchDecision:
     """Decide whether a launch starts a run: not if it is finished or live."""
-    state = state_of(seen)
+    state, queued, owner = state_of(evidence), evidence.queued, evidence.owner
     if state is State.FINISHED:
         return LaunchDecision(False, "finished")
-    if seen.queued is not None:
-        reason = f" ({seen.queued.reason})" if seen.queued.state == "PENDING" else ""
-        return LaunchDecision(False, f"{seen.queued.state.lower()} as job {seen.job}{reason}")
-    if seen.owner is not None:
-        return LaunchDecision(False, f"running on {seen.owner.node or seen.owner.host}")
+    if queued is not None:
+        reason = f" ({queued.reason})" if queued.state == "PENDING" else ""
+        return LaunchDecision(False, f"{queued.state.lower()} as job {evidence.job}{reason}")
+    if owner is not None:
+        return LaunchDecision(False, f"running on {owner.node or owner.host}")
     reasons = {
         State.MISSING: "new",
         State.CREATED: "never started",
-        State.FAILED: f"failed before: {failure_message(seen.record)[:90]}",
+        State.FAILED: f"failed before: {failure_message(evidence.record)[:90]}",
         State.CANCELLED: "cancelled before",
         State.INTERRUPTED: "interrupted before",
         State.LOST: "interrupted before",
-        State.DAMAGED: seen.damage or "",
+        State.DAMAGED: evidence.damage or "",
     }
     return LaunchDecision(True, reasons[state])
 

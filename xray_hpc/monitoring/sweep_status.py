@@ -131,20 +131,26 @@ class _SweepReader:
 
     def may_be_queued(self) -> bool:
         """Return whether an unfinished run has a job."""
-        unfinished = (n for n, seen in self.runs.items() if state_of(seen) is not State.FINISHED)
+        unfinished = (
+            n for n, evidence in self.runs.items() if state_of(evidence) is not State.FINISHED
+        )
         return any(self._latest_job(name) for name in unfinished)
 
     def update_from_queue(self, queue: Mapping[str, QueuedJob] | None) -> None:
         """Add the jobs in the queue to the evidence; ``None`` if the queue is unknown."""
         self.queue_known = queue is not None
-        for name, seen in self.runs.items():
-            self.runs[name] = seen.with_queue(self.jobs.get(name), queue or {})
+        for name, evidence in self.runs.items():
+            self.runs[name] = evidence.with_queue(self.jobs.get(name), queue or {})
 
     def lost_jobs(self) -> dict[str, str]:
         """Return the jobs that left the queue without a word in the record, by run."""
         if not self.queue_known:
             return {}
-        lost = (n for n, seen in self.runs.items() if state_of(seen) in (State.LOST, State.CREATED))
+        lost = (
+            n
+            for n, evidence in self.runs.items()
+            if state_of(evidence) in (State.LOST, State.CREATED)
+        )
         return {name: job for name in lost if (job := self._latest_job(name)) is not None}
 
     def status(self, final_states: Mapping[str, str | None]) -> SweepStatus:
@@ -155,8 +161,8 @@ class _SweepReader:
             set(self.ledger.waiting),
         )
         runs = []
-        for name, seen in self.runs.items():
-            run = _run_status(self.sweep.run(name), seen, overrides[name])
+        for name, evidence in self.runs.items():
+            run = _run_status(self.sweep.run(name), evidence, overrides[name])
             if job := lost.get(name):
                 state = final_states.get(job)
                 reason = (f"{state}: " if state else "") + f"job {job} is gone"
@@ -180,17 +186,18 @@ class _SweepReader:
 
     def _attempts(self) -> Iterator[Attempt]:
         """Yield the attempts of known duration: those that ended, and running ones until now."""
-        for seen in self.runs.values():
-            for attempt in seen.record.attempts if seen.record else ():
+        for evidence in self.runs.values():
+            for attempt in evidence.record.attempts if evidence.record else ():
                 if attempt.ended is not None:
                     yield attempt
-                elif state_of(seen) is State.RUNNING:
+                elif state_of(evidence) is State.RUNNING:
                     yield dataclasses.replace(attempt, ended=now())
 
     def _distinct_overrides(self) -> dict[str, list[str]]:
         words = {
-            name: self.ledger.planned.get(name) or (seen.record.overrides if seen.record else [])
-            for name, seen in self.runs.items()
+            name: self.ledger.planned.get(name)
+            or (evidence.record.overrides if evidence.record else [])
+            for name, evidence in self.runs.items()
         }
         common = set.intersection(*map(set, words.values())) if words else set()
         return {name: [word for word in own if word not in common] for name, own in words.items()}
@@ -206,25 +213,27 @@ class _SweepReader:
         return max(times)
 
 
-def _run_status(paths: RunPaths, seen: RunEvidence, overrides: list[str]) -> RunStatus:
-    record, state = seen.record, state_of(seen)
-    run = RunStatus(paths.sweep.name, paths.name, state, _reason(seen, state), overrides=overrides)
+def _run_status(paths: RunPaths, evidence: RunEvidence, overrides: list[str]) -> RunStatus:
+    record, state = evidence.record, state_of(evidence)
+    run = RunStatus(
+        paths.sweep.name, paths.name, state, _reason(evidence, state), overrides=overrides
+    )
     if record is None:
         return run
     run = dataclasses.replace(
         run,
-        held=seen.queued is not None and _held(seen.queued),
-        job=seen.job or record.job_id,
-        node=_node(seen, state),
+        held=evidence.queued is not None and _held(evidence.queued),
+        job=evidence.job or record.job_id,
+        node=_node(evidence, state),
         epochs=record.epochs,
         restarts=record.restarts,
     )
-    if (metrics := seen.metrics) is not None:
+    if (metrics := evidence.metrics) is not None:
         best = metrics.validation
         return dataclasses.replace(
             run, epoch=metrics.epochs, val_accuracy=best.accuracy, val_auc=best.auc
         )
-    return _with_progress(run, paths, seen.queued)
+    return _with_progress(run, paths, evidence.queued)
 
 
 def _with_progress(run: RunStatus, paths: RunPaths, queued: QueuedJob | None) -> RunStatus:
@@ -252,15 +261,15 @@ def _with_progress(run: RunStatus, paths: RunPaths, queued: QueuedJob | None) ->
     )
 
 
-def _reason(seen: RunEvidence, state: State) -> str:
-    if state is State.PENDING and seen.queued is not None:
-        return _pending_reason(seen.queued, seen.record)
-    if state in (State.FAILED, State.INTERRUPTED) and seen.record and seen.record.error:
-        failure, message = seen.record.failure, failure_message(seen.record)
+def _reason(evidence: RunEvidence, state: State) -> str:
+    if state is State.PENDING and evidence.queued is not None:
+        return _pending_reason(evidence.queued, evidence.record)
+    if state in (State.FAILED, State.INTERRUPTED) and evidence.record and evidence.record.error:
+        failure, message = evidence.record.failure, failure_message(evidence.record)
         if failure is None or failure == "bug":
             return message
         return f"{failure.replace('_', ' ')}: {message.partition(': ')[2]}"
-    return (seen.damage or "") if state is State.DAMAGED else ""
+    return (evidence.damage or "") if state is State.DAMAGED else ""
 
 
 def _held(queued: QueuedJob) -> bool:
@@ -282,9 +291,9 @@ def _pending_reason(queued: QueuedJob, record: RunRecord | None) -> str:
     return f"{reason}, after {record.failure.replace('_', ' ')}".lstrip(", ")
 
 
-def _node(seen: RunEvidence, state: State) -> str | None:
-    if state is State.RUNNING and seen.owner is not None:
-        return seen.owner.node or seen.owner.host
-    if state is State.PENDING or seen.record is None:
+def _node(evidence: RunEvidence, state: State) -> str | None:
+    if state is State.RUNNING and evidence.owner is not None:
+        return evidence.owner.node or evidence.owner.host
+    if state is State.PENDING or evidence.record is None:
         return None
-    return seen.record.node
+    return evidence.record.node

@@ -12,7 +12,7 @@ from xray_hpc.config import hydra_app
 from xray_hpc.config.run_config import ModelSettings
 from xray_hpc.config.schema import build
 from xray_hpc.launching.plan import make_plan
-from xray_hpc.models.resolve_model import drop_unused_keys
+from xray_hpc.models.check_model import drop_unused_keys
 from xray_hpc.models.weights_download import download_weights
 
 

@@ -150,6 +150,15 @@ class ModelSettings(_ModelKeys):
     preprocessing: Literal["auto", "unit", "midrange"] = "auto"
     output: Literal["auto", "sigmoid", "softmax"] = "auto"
 
+    def resolve(self, classes: int) -> ModelConfig:
+        """Return the configuration of the model for a number of classes."""
+        values = vars(self).copy()
+        if self.preprocessing == "auto":
+            values["preprocessing"] = "backbone" if self.backbone_weights else "unit"
+        if self.output == "auto":
+            values["output"] = "sigmoid" if classes == 2 else "softmax"
+        return ModelConfig(**values)
+
 
 @dataclass(frozen=True)
 class ModelConfig(_ModelKeys):
@@ -215,6 +224,10 @@ class AugmentSettings(_AugmentKeys):
     """
 
     views: int | Literal["auto", "per_epoch"] = "auto"
+
+    def resolve(self, views: int | None) -> AugmentConfig:
+        """Return the configuration with a number of views; ``None``: new views in every epoch."""
+        return AugmentConfig(**vars(self) | {"views": views})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,6 +133,12 @@ class TrainSettings(_TrainKeys):
     learning_rates: dict[str, Any] = field(default_factory=dict)
     features: Literal["auto", "float32", "float16", "off"] = "auto"
 
+    def resolve(self, features: Literal["float32", "float16", "off"]) -> TrainConfig:
+        """Return the configuration with a data type of cached features."""
+        values = vars(self) | {"features": features}
+        del values["learning_rates"]
+        return TrainConfig(**values)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(_TrainKeys):

@@ -6,15 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from xray_hpc.config.run_config import (
-    AugmentConfig,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    RunSettings,
-)
+from xray_hpc.config.run_config import DataConfig, ModelConfig, RunConfig, RunSettings
 from xray_hpc.config.schema import as_dict
-from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.extractor_table import FeatureExtractor, feature_extractor
 from xray_hpc.models.registry import MODELS
@@ -27,8 +20,10 @@ BACKWARD_COST = 2  # of a layer, relative to its forward pass
 READ_COST = 0.005  # of reading the features of an image, relative to a forward pass
 
 
-def resolve_features(settings: RunSettings, model: ModelConfig, images: int) -> RunConfig:
-    """Resolve ``augment.views`` and ``train.features``, and with them the run.
+def resolve_features(
+    settings: RunSettings, model: ModelConfig, images: int
+) -> tuple[int | None, Literal["float32", "float16", "off"]]:
+    """Resolve ``augment.views`` and ``train.features``.
 
     By default a run caches its features if the feature extractor does at least ``MIN_SHARE`` of
     the forward pass and the features take at most ``MAX_BYTES``: vectors in float32, feature maps
@@ -39,6 +34,10 @@ def resolve_features(settings: RunSettings, model: ModelConfig, images: int) -> 
         settings: the run as the user gave it.
         model: its model, resolved.
         images: the number of images for training and validation.
+
+    Returns:
+        The number of views of each training image (``None``: new views in every epoch), and the
+        data type of cached features.
 
     Raises:
         ConfigError: ``train.features`` asks for cached features, but the views change every epoch.
@@ -58,11 +57,7 @@ def resolve_features(settings: RunSettings, model: ModelConfig, images: int) -> 
         )
     if views == "auto":
         views = "per_epoch" if dtype == "off" else DEFAULT_VIEWS
-    number = None if views == "per_epoch" else min(views, settings.train.epochs)
-    augment = vars(settings.augment) | {"views": number}
-    train = vars(settings.train) | {"features": dtype}
-    del train["learning_rates"]
-    return RunConfig(data, model, AugmentConfig(**augment), TrainConfig(**train), settings.seed)
+    return None if views == "per_epoch" else min(views, settings.train.epochs), dtype
 
 
 def _default_dtype(

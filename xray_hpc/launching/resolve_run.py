@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xray_hpc.config.run_config import AugmentSettings, DataConfig, ModelConfig, RunSettings
+from xray_hpc.config.run_config import (
+    AugmentSettings,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    RunSettings,
+)
 from xray_hpc.config.schema import build
 from xray_hpc.config.sweep_settings import RUN_KEYS
 from xray_hpc.data.augmentation import needs_interpolation
@@ -16,7 +22,7 @@ from xray_hpc.data.splits import check_folder_split, count_trainable
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.extractor_table import feature_extractor
 from xray_hpc.features.feature_plan import cached_bytes, resolve_features
-from xray_hpc.models.resolve_model import check_model, drop_unused_keys, resolve_model
+from xray_hpc.models.check_model import check_model, drop_unused_keys
 from xray_hpc.models.weights_files import weights_digests
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
 
@@ -47,17 +53,19 @@ class RunResolver:
         found = self._survey(data)
         images = count_trainable(found.images, data)
         check_folder_split(data, sum(found.images["validation"]))
-        model = resolve_model(model_settings, found.classes)
+        model = model_settings.resolve(found.classes)
         check_model(model, data, found.classes)
         if feature_extractor(model) is None and settings.train.features not in ("auto", "off"):
             ignored.append("train.features")
         settings = dataclasses.replace(settings, data=data, augment=augment)
-        config = resolve_features(settings, model, images)
-        if config.train.batch_size > images:
+        views, features = resolve_features(settings, model, images)
+        train = settings.train.resolve(features)
+        if train.batch_size > images:
             raise ConfigError(
-                f"train.batch_size is {config.train.batch_size}, but there are only {images} "
-                "images to train and validate on; use a smaller one"
+                f"train.batch_size is {train.batch_size}, but there are only {images} images to "
+                "train and validate on; use a smaller one"
             )
+        config = RunConfig(data, model, augment.resolve(views), train, settings.seed)
         inputs = Inputs(found.fingerprint, self._weights_digests(model))
         return FrozenRun(config, inputs, self._cache), tuple(ignored)
 

@@ -6,7 +6,7 @@ import pytest
 
 from xray_hpc.config.run_config import DataConfig, ModelConfig, ModelSettings
 from xray_hpc.errors import ConfigError
-from xray_hpc.models.resolve_model import check_model, drop_unused_keys, resolve_model
+from xray_hpc.models.check_model import check_model, drop_unused_keys
 
 
 def data(image_size: int = 64, crop: float = 1.0) -> DataConfig:
@@ -56,10 +56,10 @@ def test_drop_unused_keys_sorts_backbones_and_removes_unset_ones() -> None:
         (ModelSettings("tl", "demo", "none", preprocessing="unit"), "unit"),
     ],
 )
-def test_resolve_model_scales_as_the_backbone_was_trained(
+def test_model_settings_resolve_scales_as_the_backbone_was_trained(
     settings: ModelSettings, preprocessing: str
 ) -> None:
-    assert resolve_model(settings, 2).preprocessing == preprocessing
+    assert settings.resolve(2).preprocessing == preprocessing
 
 
 @pytest.mark.parametrize(
@@ -109,10 +109,10 @@ def test_check_model_requires_two_known_backbones_of_a_stacked_model(
         ("softmax", 5, "softmax"),
     ],
 )
-def test_resolve_model_uses_a_sigmoid_for_two_classes_by_default(
+def test_model_settings_resolve_uses_a_sigmoid_for_two_classes_by_default(
     output: Any, classes: int, activation: str
 ) -> None:
-    assert resolve_model(ModelSettings("cnn", output=output), classes).output == activation
+    assert ModelSettings("cnn", output=output).resolve(classes).output == activation
 
 
 def test_check_model_rejects_a_sigmoid_for_three_classes() -> None:

@@ -1,4 +1,4 @@
-"""Resolve and check the model part of a run's configuration."""
+"""Check the model part of a run's configuration, and drop what the model does not use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 from xray_hpc.config.run_config import DataConfig, ModelConfig, ModelSettings
-from xray_hpc.config.schema import as_dict
 from xray_hpc.errors import ConfigError, one_of
 from xray_hpc.models.registry import BACKBONES, COMMON_KEYS, MODELS
 from xray_hpc.models.weights_files import weights_files
@@ -34,16 +33,6 @@ def drop_unused_keys(settings: ModelSettings) -> tuple[ModelSettings, tuple[str,
     if settings.backbones is not None:
         settings = dataclasses.replace(settings, backbones=settings.backbone_weights)
     return settings, reset
-
-
-def resolve_model(settings: ModelSettings, classes: int) -> ModelConfig:
-    """Return the configuration of a model for a number of classes, every ``auto`` replaced."""
-    values = as_dict(settings)
-    if settings.preprocessing == "auto":
-        values["preprocessing"] = "backbone" if settings.backbone_weights else "unit"
-    if settings.output == "auto":
-        values["output"] = "sigmoid" if classes == 2 else "softmax"
-    return ModelConfig(**values)
 
 
 def check_model(model: ModelConfig, data: DataConfig, classes: int) -> None:

@@ -32,6 +32,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from tests.benchmarks.timing import REPOSITORY, log_progress, run_python
+from tests.run_files import differing_files, file_contents
 from xray_hpc.figure_files import save_figure
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.report.figure_style import DPI, PALETTE, report_style
@@ -43,8 +44,6 @@ ARGUMENTS = (
     *(f"train.epochs={EPOCHS}", "train.early_stopping=null"),
     *("train.checkpoint.steps=4", "train.checkpoint.seconds=null"),
 )
-# Files that depend on when and where a run was trained.
-IGNORED_FILES = ("run.json", "progress.json", "log")
 
 
 @dataclass(frozen=True)
@@ -91,12 +90,10 @@ def compare_runs(folder: Path) -> KilledRunComparison:
     for attempt in attempts_of(killed, kill_steps):
         log_progress(f"a killed run: steps {attempt.first} to {attempt.last} of {whole.last}")
         attempts.append(attempt)
-    first, second = file_contents(killed), file_contents(alone)
-    if first != second:
-        names = sorted(name for name in first | second if first.get(name) != second.get(name))
-        raise RuntimeError(f"files differ: {', '.join(names)}")
+    if differing := differing_files(killed, alone):
+        raise RuntimeError(f"files differ: {', '.join(differing)}")
     tables = [pd.read_csv(run.accuracy(MODEL)) for run in (alone, killed)]
-    return KilledRunComparison(*tables, attempts, steps, len(first))
+    return KilledRunComparison(*tables, attempts, steps, len(file_contents(killed)))
 
 
 def new_run(folder: Path, name: str) -> RunPaths:
@@ -155,15 +152,6 @@ def train_verbosely(folder: Path) -> int:
 
     fit.ProgressLine = StepLine
     return execute_run(RunPaths(folder))
-
-
-def file_contents(run: RunPaths) -> dict[str, bytes]:
-    """Return the bytes of the run's files by path, except ``IGNORED_FILES``."""
-    return {
-        path.relative_to(run.folder).as_posix(): path.read_bytes()
-        for path in run.folder.rglob("*")
-        if path.is_file() and path.name not in IGNORED_FILES
-    }
 
 
 CURVES = {

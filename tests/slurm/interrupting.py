@@ -1,4 +1,4 @@
-"""Ending a run that trains on the throw-away cluster, in ways that happen to runs."""
+"""Interrupt a run that trains on the throw-away cluster, in the ways that happen to runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class InterruptedRun:
         return self.slurm.job(self.job)["NodeList"]
 
     def checkpoints(self) -> list[Path]:
-        """Its whole checkpoints, the newest last."""
+        """Return its checkpoint files, the newest last."""
         return sorted(self.run.checkpoint_folder.glob("epoch-*.npz"))
 
     def wait_until_held(self) -> None:
@@ -62,18 +62,20 @@ class InterruptedRun:
         return [Position(*map(int, re.findall(r"\d+", path.name))) for path in self.checkpoints()]
 
     def processes(self) -> Iterator[tuple[int, str]]:
-        """Process id and command line of what runs in the job, and of Slurm's own beside it."""
+        """Yield the id and command line of the processes of the job, and of its slurmstepds."""
         step = f"slurmstepd: [{self.job}."
         for pid, command in commands():
             with suppress(OSError):
                 text = Path(f"/proc/{pid}/environ").read_text(errors="replace")
                 environment = set(text.split("\0"))
-                ours = f"SLURM_CONF={self.cluster.conf}" in environment
-                if ours and (command.startswith(step) or f"SLURM_JOB_ID={self.job}" in environment):
+                on_cluster = f"SLURM_CONF={self.cluster.conf}" in environment
+                if on_cluster and (
+                    command.startswith(step) or f"SLURM_JOB_ID={self.job}" in environment
+                ):
                     yield pid, command
 
     def python(self, script: str) -> list[int]:
-        """The job's Python processes that run ``script``."""
+        """Return the job's Python processes that run ``script``."""
         found = [
             pid
             for pid, command in self.processes()
@@ -83,21 +85,21 @@ class InterruptedRun:
         return found
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
-        """Wait for it, while the run is not finished."""
+        """Wait until ``holds`` returns true; the run must not finish meanwhile."""
         end = time.monotonic() + TIMEOUT_SECONDS
         while not holds():
-            found = read_record(self.run)
-            assert found is not None
-            assert found.status is not Status.FINISHED, f"it is finished; waited for {what}"
+            record = read_record(self.run)
+            assert record is not None
+            assert record.status is not Status.FINISHED, f"finished, without {what}"
             assert time.monotonic() < end, f"waited {TIMEOUT_SECONDS} s for {what}"
             time.sleep(0.05)
 
 
-# What happens to runs
+# Interruptions
 
 
 def preempted(*runs: InterruptedRun) -> None:
-    """A job of higher priority takes their nodes."""
+    """Let a job of higher priority take the nodes of the runs."""
     nodes = ",".join({run.node for run in runs})
     job = ("--exclusive", "--output=/dev/null", "--wrap=true")
     slurm = runs[0].slurm
@@ -131,17 +133,17 @@ def worker_killed(run: InterruptedRun) -> None:
 
 
 def killed_and_torn(run: InterruptedRun) -> None:
-    """Its training is killed, and of its newest checkpoint only a half is left."""
+    """Kill the training, and truncate its newest checkpoint."""
     training_killed(run)
     newest = run.checkpoints()[-1]
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
 
 
 def node_died(run: InterruptedRun) -> None:
-    """The node fails with all that runs on it, and comes back empty."""
+    """Kill everything on the node, which then comes back."""
     node = run.node
     run.cluster.kill_node(node)
-    # Slurm's own first: they must not live to tell that a task has ended.
+    # Slurm's own processes first: they would report that a task has ended.
     left = sorted(run.processes(), key=lambda one: not one[1].startswith("slurmstepd"))
     kill_and_wait(pid for pid, _ in left)
     run.cluster.set_down(node)
@@ -149,7 +151,7 @@ def node_died(run: InterruptedRun) -> None:
 
 
 def node_lost(run: InterruptedRun) -> None:
-    """Slurm loses the node and starts the run on another one; the first copy still runs."""
+    """Let Slurm lose the node and start the run on another one; the first copy still runs."""
     node, (training,) = run.node, run.python("xray_hpc.training")
     run.cluster.kill_node(node)
     run.cluster.set_down(node)

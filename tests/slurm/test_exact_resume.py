@@ -1,7 +1,7 @@
-"""Real trainings that Slurm, a node or somebody interrupts end with the bytes of one left alone.
+"""Real trainings that are interrupted on Slurm end with the same bytes as an uninterrupted one.
 
-The same run is in three sweeps: ``alone``, which nothing interrupts; ``graced``, preempted once
-with seconds of notice; and ``often``, interrupted ten times, in all the ways of interrupting.py.
+The same run is trained in three sweeps: ``uninterrupted``; ``preempted``, once and with grace time;
+and ``interrupted``, ten times, in all the ways of interrupting.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.hold import Hold
+from tests.run_files import differing_files
 from tests.slurm import interrupting
 from tests.slurm.client import Slurm
 from tests.slurm.interrupting import InterruptedRun
@@ -22,18 +23,18 @@ from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, RunRecord, Status
 
-EPOCHS, MOST_EPOCHS, STEPS = 40, 50, 9
-# Dropout, augmentation, a learning rate that falls every fifth epoch, and a stop before the last.
+EPOCHS, MAX_EPOCHS, STEPS = 40, 50, 9
+# Dropout, augmentation, a learning rate that falls every fifth epoch, and early stopping.
 WORDS = (
     *("-m", "model=cnn", "augment=larcc", "data.demo_images=60", "train.batch_size=4"),
-    *(f"train.epochs={MOST_EPOCHS}", "train.keep=val_auc", "train.save_best=true"),
+    *(f"train.epochs={MAX_EPOCHS}", "train.keep=val_auc", "train.save_best=true"),
     *(f"train.early_stopping.patience={EPOCHS - 1}", "train.early_stopping.min_delta=100"),
     *("train.reduce_lr.patience=4", "train.reduce_lr.factor=.8", "train.reduce_lr.min_delta=100"),
     *("train.checkpoint.steps=3", "train.checkpoint.seconds=null"),
     "cluster.on_failure.retries=10",
 )
-# What is done, what the run's record calls it, and whether the training hears of it.
-WAYS: tuple[tuple[Callable[[InterruptedRun], None], Failure, bool], ...] = (
+# The interruption, its class in the record, and whether the training receives a signal.
+INTERRUPTIONS: tuple[tuple[Callable[[InterruptedRun], None], Failure, bool], ...] = (
     (interrupting.preempted, Failure.PREEMPTED, True),
     (interrupting.training_killed, Failure.KILLED, False),
     (interrupting.requeued, Failure.PREEMPTED, True),
@@ -45,88 +46,95 @@ WAYS: tuple[tuple[Callable[[InterruptedRun], None], Failure, bool], ...] = (
     (interrupting.training_killed, Failure.KILLED, False),
     (interrupting.node_lost, Failure.NODE_FAILURE, True),
 )
-TORN = [way for way, _, _ in WAYS].index(interrupting.killed_and_torn)
-HEARD = [number for number, (_, _, heard) in enumerate(WAYS) if heard]
-UNHEARD = [number for number in range(len(WAYS)) if number not in (*HEARD, TORN)]
-# They tell when and where it ran.
-TELLING = ("run.json", "progress.json", "log", ".lease/")
+TORN = [interrupt for interrupt, _, _ in INTERRUPTIONS].index(interrupting.killed_and_torn)
+SIGNALS = [number for number, (_, _, signal) in enumerate(INTERRUPTIONS) if signal]
+KILLS = [number for number in range(len(INTERRUPTIONS)) if number not in (*SIGNALS, TORN)]
 
 
 def name_of(number: int) -> str:
-    """Of an interruption: ``2-requeued``."""
-    return f"{number}-{WAYS[number][0].__name__}"
+    """Return the test id of an interruption, such as ``2-requeued``."""
+    return f"{number}-{INTERRUPTIONS[number][0].__name__}"
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A run that is over, and what it has said in its log in each of its tries."""
+class FinishedRun:
+    """A finished run, with the log of each attempt."""
 
     paths: RunPaths
     record: RunRecord
-    said: list[str]
+    logs: list[str]
 
 
 @dataclass(frozen=True)
-class Story:
-    """The run in its three sweeps.
+class FinishedRuns:
+    """The run of each sweep.
 
-    ``left`` are the checkpoints of the one that was interrupted often, in the words of its log, as
-    there was an end to each of its tries; the newest last.
+    Attributes:
+        checkpoints: those of ``interrupted`` after each interruption, the newest last.
     """
 
-    alone: Ended
-    graced: Ended
-    often: Ended
-    left: list[list[str]]
+    uninterrupted: FinishedRun
+    preempted: FinishedRun
+    interrupted: FinishedRun
+    checkpoints: list[list[str]]
 
 
 pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
-def story(module_slurm: Slurm, module_folder: Path, image_cache: Path) -> Story:
+def runs(module_slurm: Slurm, module_folder: Path, image_cache: Path) -> FinishedRuns:
     if not module_slurm.is_throwaway:
-        pytest.skip("the nodes and processes of a site's cluster are not ours to kill")
+        pytest.skip("nodes and processes of a site's cluster must not be killed")
     launcher = Launcher(module_slurm, module_folder, module_folder / "results", image_cache)
     node = module_slurm.nodes[-1]
-    apart = f"cluster.extra={{exclude: {node}}}"
-    holds = {name: hold(module_folder / f"{name}.hold") for name in ("graced", "often")}
-    launches = {
-        "alone": launch(launcher, "alone", f"cluster.extra={{nodelist: {node}}}"),
-        "graced": launch(
-            launcher, "graced", "cluster.partition=graced", apart, setup(holds["graced"])
-        ),
-        "often": launch(launcher, "often", apart, setup(holds["often"])),
+    elsewhere = f"cluster.extra={{exclude: {node}}}"
+    holds = {
+        name: begin_hold(module_folder / f"{name}.hold") for name in ("preempted", "interrupted")
     }
-    graced, often = (
+    launches = {
+        "uninterrupted": launch(launcher, "uninterrupted", f"cluster.extra={{nodelist: {node}}}"),
+        "preempted": launch(
+            launcher, "preempted", "cluster.partition=graced", elsewhere, setup(holds["preempted"])
+        ),
+        "interrupted": launch(launcher, "interrupted", elsewhere, setup(holds["interrupted"])),
+    }
+    preempted, interrupted = (
         InterruptedRun(module_slurm, only_run(launcher, name), launches[name].array, holds[name])
-        for name in ("graced", "often")
+        for name in ("preempted", "interrupted")
     )
-    for run in (graced, often):
+    for run in (preempted, interrupted):
         run.wait_until_held()
-    interrupting.preempted(graced, often)
-    for run in (graced, often):
+    interrupting.preempted(preempted, interrupted)
+    for run in (preempted, interrupted):
         run.wait_until_requeued()
-    graced.hold.release()
-    for interrupt, _, _ in WAYS[1:]:
-        often.wait_until_held()
-        interrupt(often)
-        often.wait_until_requeued()
-    often.hold.release()
+    preempted.hold.release()
+    for interrupt, _, _ in INTERRUPTIONS[1:]:
+        interrupted.wait_until_held()
+        interrupt(interrupted)
+        interrupted.wait_until_requeued()
+    interrupted.hold.release()
     for launched in launches.values():
         module_slurm.wait(launched.collect, TIMEOUT_SECONDS)
-    left = [[place.describe(MOST_EPOCHS, STEPS) for place in places] for places in often.left]
-    return Story(*(ended(launcher, name) for name in ("alone", "graced", "often")), left)
+    checkpoints = [
+        [position.describe(MAX_EPOCHS, STEPS) for position in positions]
+        for positions in interrupted.left
+    ]
+    return FinishedRuns(
+        *(finished_run(launcher, name) for name in ("uninterrupted", "preempted", "interrupted")),
+        checkpoints,
+    )
 
 
-def hold(file: Path) -> Hold:
+def begin_hold(file: Path) -> Hold:
     """Hold a training at the end of the second epoch that an attempt completes."""
-    made = Hold(file, "xray_hpc.training", "_accuracy_per_epoch.csv", count=2)
-    made.begin()
-    return made
+    hold = Hold(file, "xray_hpc.training", "_accuracy_per_epoch.csv", count=2)
+    hold.begin()
+    return hold
 
 
 def setup(hold: Hold) -> str:
+    """Return the override that applies a hold to the jobs of a launch."""
     lines = ",".join(f"'{line}'" for line in hold.shell_lines)
     return f"cluster.setup=[{lines}]"
 
@@ -142,89 +150,71 @@ def only_run(launcher: Launcher, name: str) -> RunPaths:
     return sweep.run(run_name(sweep, "cnn"))
 
 
-def ended(launcher: Launcher, name: str) -> Ended:
+def finished_run(launcher: Launcher, name: str) -> FinishedRun:
     paths = only_run(launcher, name)
-    said = re.split(r"^--- .*\n", paths.log.read_text(), flags=re.MULTILINE)[1:]
-    return Ended(paths, record(launcher.sweep(name), paths.name), said)
+    logs = re.split(r"^--- .*\n", paths.log.read_text(), flags=re.MULTILINE)[1:]
+    return FinishedRun(paths, record(launcher.sweep(name), paths.name), logs)
 
 
-def contents(paths: RunPaths) -> dict[str, bytes]:
-    """The bytes of each file of the run, without those that tell when and where it ran."""
-    files = {
-        path.relative_to(paths.folder).as_posix(): path
-        for path in paths.folder.rglob("*")
-        if path.is_file()
-    }
-    return {name: path.read_bytes() for name, path in files.items() if not name.startswith(TELLING)}
-
-
-def differing(run: Ended, other: Ended) -> list[str]:
-    """The files that are not in both, or not the same."""
-    mine, theirs = contents(run.paths), contents(other.paths)
-    return sorted(name for name in mine | theirs if mine.get(name) != theirs.get(name))
-
-
-def told_after(said: str) -> str | None:
-    """What was done when it was told to end, if it was: ``epoch 2/60, step 3/9``."""
-    found = re.search(r"Received SIG\w+; checkpoint saved at (.*)\.$", said, re.MULTILINE)
+def saved_at(log: str) -> str | None:
+    """Return the position of the checkpoint after a signal, such as ``epoch 2/50, step 3/9``."""
+    found = re.search(r"Received SIG\w+; checkpoint saved at (.*)\.$", log, re.MULTILINE)
     return found[1] if found else None
 
 
-def went_on_after(said: str) -> str | None:
-    found = re.search(r"Resuming from (.*)\.$", said, re.MULTILINE)
+def resumed_from(log: str) -> str | None:
+    """Return the position that an attempt resumed from."""
+    found = re.search(r"Resuming from (.*)\.$", log, re.MULTILINE)
     return found[1] if found else None
 
 
-def test_the_run_is_one_that_could_end_otherwise(story: Story) -> None:
-    """It has to remember when to stop, when to lower its learning rate, what weights to keep."""
-    metrics = read_json(story.alone.paths.metrics)
+def test_uninterrupted_run_stops_early_after_its_best_epoch(runs: FinishedRuns) -> None:
+    metrics = read_json(runs.uninterrupted.paths.metrics)
     assert (metrics["epochs"], metrics["stopped_early"]) == (EPOCHS, True)
     assert 0 < metrics["best_epoch"] < EPOCHS - 1
-    rates = re.findall(r" lr (\S+) ", story.alone.said[0])
+    rates = re.findall(r" lr (\S+) ", runs.uninterrupted.logs[0])
     assert len(set(rates)) == 10
-    assert len(story.alone.record.attempts) == 1
+    assert len(runs.uninterrupted.record.attempts) == 1
 
 
-def test_a_run_interrupted_ten_times_ends_with_the_bytes_of_one_left_alone(story: Story) -> None:
-    assert story.often.record.status is Status.FINISHED
-    assert story.often.record.restarts == len(WAYS) == 10
-    assert differing(story.often, story.alone) == []
+def test_run_interrupted_ten_times_ends_with_the_same_bytes(runs: FinishedRuns) -> None:
+    assert runs.interrupted.record.status is Status.FINISHED
+    assert runs.interrupted.record.restarts == len(INTERRUPTIONS) == 10
+    assert differing_files(runs.interrupted.paths, runs.uninterrupted.paths) == []
 
 
-def test_it_is_put_back_each_time_with_the_reason_in_its_record(story: Story) -> None:
-    *attempts, last = story.often.record.attempts
-    for one, (_, failure, _) in zip(attempts, WAYS, strict=True):
-        # Of a worker that had no time to write why, the next one says that its node was lost.
-        assert one.failure in (failure.value, Failure.NODE_FAILURE.value)
-        assert one.requeued
+def test_each_interruption_is_recorded_and_requeued(runs: FinishedRuns) -> None:
+    *attempts, last = runs.interrupted.record.attempts
+    for attempt, (_, failure, _) in zip(attempts, INTERRUPTIONS, strict=True):
+        # If the worker could not record why, the next one records that its node was lost.
+        assert attempt.failure in (failure.value, Failure.NODE_FAILURE.value)
+        assert attempt.requeued
     assert last.failure is None
 
 
-@pytest.mark.parametrize("number", HEARD, ids=name_of)
-def test_not_a_step_is_lost_where_the_training_hears_of_it(story: Story, number: int) -> None:
-    before, after = story.often.said[number : number + 2]
-    assert told_after(before) is not None
-    assert told_after(before) == went_on_after(after)
+@pytest.mark.parametrize("number", SIGNALS, ids=name_of)
+def test_signal_loses_no_step(runs: FinishedRuns, number: int) -> None:
+    before, after = runs.interrupted.logs[number : number + 2]
+    assert saved_at(before) is not None
+    assert saved_at(before) == resumed_from(after)
 
 
-@pytest.mark.parametrize("number", UNHEARD, ids=name_of)
-def test_it_goes_on_after_its_newest_checkpoint_where_it_does_not(
-    story: Story, number: int
-) -> None:
-    before, after = story.often.said[number : number + 2]
-    assert told_after(before) is None
-    assert went_on_after(after) == story.left[number][-1]
+@pytest.mark.parametrize("number", KILLS, ids=name_of)
+def test_kill_resumes_from_the_newest_checkpoint(runs: FinishedRuns, number: int) -> None:
+    before, after = runs.interrupted.logs[number : number + 2]
+    assert saved_at(before) is None
+    assert resumed_from(after) == runs.checkpoints[number][-1]
 
 
-def test_it_goes_on_after_the_checkpoint_before_a_torn_one_with_a_warning(story: Story) -> None:
-    said = story.often.said[TORN + 1]
-    assert re.search(r"WARNING .*damaged.*previous checkpoint", said, re.MULTILINE)
-    assert went_on_after(said) == story.left[TORN][-2]
+def test_torn_checkpoint_resumes_from_the_previous_one(runs: FinishedRuns) -> None:
+    log = runs.interrupted.logs[TORN + 1]
+    assert re.search(r"WARNING .*damaged.*previous checkpoint", log, re.MULTILINE)
+    assert resumed_from(log) == runs.checkpoints[TORN][-2]
 
 
-def test_a_run_preempted_with_seconds_of_notice_ends_with_the_same_bytes(story: Story) -> None:
-    before, after = story.graced.said
-    assert story.graced.record.status is Status.FINISHED
-    assert told_after(before) is not None
-    assert told_after(before) == went_on_after(after)
-    assert differing(story.graced, story.alone) == []
+def test_preemption_with_grace_time_ends_with_the_same_bytes(runs: FinishedRuns) -> None:
+    before, after = runs.preempted.logs
+    assert runs.preempted.record.status is Status.FINISHED
+    assert saved_at(before) is not None
+    assert saved_at(before) == resumed_from(after)
+    assert differing_files(runs.preempted.paths, runs.uninterrupted.paths) == []

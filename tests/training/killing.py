@@ -1,9 +1,9 @@
-"""Start trainings quickly, and kill them where it is asked: ``python killing.py``.
+"""Start trainings quickly, and kill them at a given event.
 
-It imports TensorFlow once, without running anything of it (there is no thread to lose), and forks a
-child a training. Of a child it hears each *event*: what Python is about to do with a file in the
-run folder, as its audit hook tells it, and what comes before and after a step or a batch. All that
-a training leaves behind it leaves between two of these.
+A server process imports TensorFlow once, without starting its threads, and forks a child for each
+training. The child reports *events*: what Python is about to do with a file in the run folder (from
+an audit hook), and the beginning and end of each step, prediction and phase. Whatever a training
+writes, it writes between two of these events.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from xray_hpc.models.registry import MODELS
 from xray_hpc.records.paths import RunPaths
 
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
-# What a training imports only when it is far on.
+# Modules that a training imports late.
 LATE = (
     "pandas.io.formats.csvs",
     "rich.progress",
@@ -39,40 +39,47 @@ LATE = (
     "xray_hpc.synthetic.demo_dataset",
     *(model.module for model in MODELS.values()),
 )
-TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.")  # what files.replacing puts before a name
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.")  # the prefix of a temporary file
 
 
 class Event(NamedTuple):
-    """Something that a training does: in which part of it, and what."""
+    """Something that a training does.
 
-    place: str
-    what: str
+    Attributes:
+        phase: the part of the training, such as ``step`` or ``checkpoint``.
+        action: what it does, such as ``os.rename temporary run.json``.
+    """
+
+    phase: str
+    action: str
 
 
 @dataclass(frozen=True)
 class End:
-    """How a training is ended: at the event ``number`` (from 0) of those in ``place``.
+    """Where and how a training is ended.
 
     Attributes:
-        what: how the events begin that count.
+        phase: the phase of the event.
+        number: which of the events in that phase, from 0.
+        action: how the action of the events begins that are counted.
         by: ``SIGKILL`` or ``SIGTERM``, which the process sends to itself.
-        torn: the share that is left of files that are being written.
-        after: seconds after which the parent kills it instead, wherever it is by then.
+        torn: the fraction that remains of files that are being written.
+        after: seconds after the event at which the parent kills the process instead.
     """
 
-    place: str
+    phase: str
     number: int
-    what: str = ""
+    action: str = ""
     by: str = "SIGKILL"
     torn: float | None = None
     after: float | None = None
 
     def counts(self, event: Event) -> bool:
-        return event.place == self.place and event.what.startswith(self.what)
+        return event.phase == self.phase and event.action.startswith(self.action)
 
 
 class Ended(NamedTuple):
-    """What came of a process: its exit code, what it did, and what it said."""
+    """The exit code of a process, its events and its output."""
 
     code: int
     events: list[Event]
@@ -80,7 +87,7 @@ class Ended(NamedTuple):
 
 
 class Trainer:
-    """The process that starts trainings; a context manager."""
+    """The server process that starts trainings; a context manager."""
 
     def __enter__(self) -> Trainer:
         self._process = subprocess.Popen(
@@ -99,11 +106,11 @@ class Trainer:
     def train(
         self, paths: RunPaths, end: End | None = None, replicas: int = 0, *, wait: bool = False
     ) -> Ended:
-        """Train a run, until it ends or is ended.
+        """Train a run until it finishes or is ended.
 
         Args:
             paths: the run.
-            end: where the training is ended, if it is.
+            end: where to end the training.
             replicas: how many of two logical devices to use; 0 leaves the devices as they are.
             wait: whether training waits for each checkpoint, so that it saves them at known steps.
         """
@@ -126,7 +133,7 @@ def serve() -> None:
 
 
 def load() -> None:
-    """Do once what every training does at some time; and make the networks small."""
+    """Import and initialize what every training needs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -135,24 +142,24 @@ def load() -> None:
     for module in ("tests.training.replicas", "xray_hpc.training.train_run", *LATE):
         importlib.import_module(module)
     figure = Figure()
-    figure.suptitle("This finds the fonts.")
+    figure.suptitle("Finds the fonts")
     FigureCanvasAgg(figure).draw()
-    software_identity()  # the code may be changed while this process, which has read it, goes on
+    software_identity()  # cached: the source may be edited while this process runs
 
 
 def start(folder: Path, end: End | None, replicas: int, wait: bool) -> Ended:
-    """Train in a child, and wait for its end."""
-    heard, told = os.pipe()
+    """Train in a child process, and wait for its end."""
+    reader, writer = os.pipe()
     with tempfile.TemporaryFile("w+") as output:
         pid = os.fork()
         if not pid:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
-            os.close(heard)
-            Child(RunPaths(folder), told, end).run(replicas, wait)
-        os.close(told)
+            os.close(reader)
+            Child(RunPaths(folder), writer, end).run(replicas, wait)
+        os.close(writer)
         events, counted = [], 0
-        with os.fdopen(heard) as lines:
+        with os.fdopen(reader) as lines:
             for line in lines:
                 event = Event(*json.loads(line))
                 events.append(event)
@@ -168,13 +175,13 @@ def start(folder: Path, end: End | None, replicas: int, wait: bool) -> Ended:
 
 
 class Child:
-    """The process that trains, tells its events and ends itself at one of them."""
+    """The process that trains, reports its events and ends itself at one of them."""
 
-    def __init__(self, paths: RunPaths, told: int, end: End | None) -> None:
+    def __init__(self, paths: RunPaths, writer: int, end: End | None) -> None:
         self.paths = paths
-        self.told = told
+        self.writer = writer
         self.end = end
-        self.place = "start"
+        self.phase = "start"
         self.counted = 0
         self.lock = threading.Lock()
 
@@ -192,7 +199,7 @@ class Child:
                 from tests.training.small_runs import wait_for_checkpoints
 
                 wait_for_checkpoints(pytest.MonkeyPatch())
-            self.listen(replicas)
+            self.instrument(replicas)
             code = execute_run(self.paths)
         except BaseException:
             traceback.print_exc()
@@ -200,8 +207,8 @@ class Child:
         sys.stderr.flush()
         os._exit(code)
 
-    def listen(self, replicas: int) -> None:
-        """Have the training tell where it is."""
+    def instrument(self, replicas: int) -> None:
+        """Make the training report its events."""
         import tensorflow as tf
         from matplotlib.figure import Figure
 
@@ -217,7 +224,7 @@ class Child:
             tf.config.set_logical_device_configuration(cpu, two)
             make, names = train_run.make_strategy, [f"CPU:{i}" for i in range(replicas)]
             train_run.make_strategy = lambda: make(names)
-        for owner, name, place in (
+        for owner, name, phase in (
             (train_run, "fit", "training"),
             (CheckpointCallback, "on_train_batch_end", "step"),
             (Validation, "on_epoch_end", "validation"),
@@ -225,7 +232,7 @@ class Child:
             (train_run, "evaluate", "evaluation"),
             (train_run, "export_model", "export"),
         ):
-            setattr(owner, name, self.telling(getattr(owner, name), place))
+            setattr(owner, name, self.reporting(getattr(owner, name), phase))
         draw, update = figure_files.save_figure, train_run.update_record
 
         def draw_coarsely(figure: Figure, path: Path, **options: Any) -> None:
@@ -234,29 +241,29 @@ class Child:
 
         def update_record(paths: RunPaths, **changes: Any) -> None:
             if "status" in changes:
-                self.place = "before finished"
+                self.phase = "before finished"
             update(paths, **changes)
             if "status" in changes:
-                self.place = "finished"
-                self.tell("run.json says so")
+                self.phase = "finished"
+                self.report("run.json says so")
 
         figure_files.save_figure, train_run.update_record = draw_coarsely, update_record
         sys.addaudithook(self.audit)
 
-    def telling(self, function: Callable[..., Any], place: str | None) -> Callable[..., Any]:
-        """The function, with an event before it and one after it, in its own place."""
+    def reporting(self, function: Callable[..., Any], phase: str | None) -> Callable[..., Any]:
+        """Wrap a function, so that it reports an event before and after, in a phase of its own."""
 
         @wraps(function)
-        def telling(*args: Any, **kwargs: Any) -> Any:
-            before, self.place = self.place, place or self.place
-            self.tell(f"before {function.__name__}")
+        def reporting(*args: Any, **kwargs: Any) -> Any:
+            before, self.phase = self.phase, phase or self.phase
+            self.report(f"before {function.__name__}")
             try:
                 return function(*args, **kwargs)
             finally:
-                self.tell(f"after {function.__name__}")
-                self.place = before
+                self.report(f"after {function.__name__}")
+                self.phase = before
 
-        return telling
+        return reporting
 
     def audit(self, event: str, args: tuple[Any, ...]) -> None:
         if event not in FILE_EVENTS or not isinstance(args[0], str | os.PathLike):
@@ -264,35 +271,35 @@ class Child:
         path = Path(os.fsdecode(args[0]))
         if path.is_relative_to(self.paths.folder):
             name = path.relative_to(self.paths.folder).as_posix()
-        elif self.place == "finished" and not path.is_absolute():
-            name = path.name  # as rmtree names what is in the folder of checkpoints
+        elif self.phase == "finished" and not path.is_absolute():
+            name = path.name  # as rmtree names the checkpoints
         else:
             return
-        self.tell(f"{event} {TEMPORARY.sub('temporary ', name)}", path)
+        self.report(f"{event} {TEMPORARY.sub('temporary ', name)}", path)
 
-    def tell(self, what: str, path: Path | None = None) -> None:
+    def report(self, action: str, path: Path | None = None) -> None:
         with self.lock:
-            place = self.place
+            phase = self.phase
             if threading.current_thread() is not threading.main_thread():
-                place = "checkpoint"
+                phase = "checkpoint"
             elif path is not None and path.parent == self.paths.weights_folder:
-                place = "best weights"
-            elif path is not None and path.suffix == ".csv" and place == "training":
-                place = "tables"
-            event, end = Event(place, what), self.end
-            os.write(self.told, json.dumps(event).encode() + b"\n")
+                phase = "best weights"
+            elif path is not None and path.suffix == ".csv" and phase == "training":
+                phase = "tables"
+            event, end = Event(phase, action), self.end
+            os.write(self.writer, json.dumps(event).encode() + b"\n")
             if end is None or end.after is not None or not end.counts(event):
                 return
             if self.counted == end.number:
                 if end.torn is not None:
-                    self.tear(end.torn)
+                    self.truncate(end.torn)
                 os.kill(os.getpid(), signal.Signals[end.by])
             self.counted += 1
 
-    def tear(self, share: float) -> None:
+    def truncate(self, fraction: float) -> None:
         for path in self.paths.folder.rglob(".*"):
             with suppress(FileNotFoundError):
-                os.truncate(path, int(share * path.stat().st_size))
+                os.truncate(path, int(fraction * path.stat().st_size))
 
 
 if __name__ == "__main__":

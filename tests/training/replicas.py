@@ -1,4 +1,4 @@
-"""Train small models on one logical CPU device and on two: ``python replicas.py OUT.npz``."""
+"""Train small models on one and on two logical CPU devices: ``python replicas.py OUT.npz``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STACKED = ModelConfig(
 def small_backbone(
     include_top: bool, weights: None, input_shape: tuple[int, int, int]
 ) -> keras.Model:
-    """A convolution with BatchNormalization, in the place of a published backbone."""
+    """Return a convolution with BatchNormalization, instead of a published backbone."""
     inputs = keras.Input(input_shape)
     x = keras.layers.Conv2D(8, 3, strides=2, use_bias=False)(inputs)
     return keras.Model(inputs, keras.layers.BatchNormalization()(x))
@@ -45,22 +45,19 @@ def small_backbone(
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: the model, on how many classes of which size, and how they are balanced.
-
-    ``kept``: as ``train.features``.
-    """
+    """A model to train, the classes and size of its images, and its configuration."""
 
     model: ModelConfig
     classes: int
     balance: Literal["none", "class_weights", "sampling"] = "none"
     size: int = 32
-    kept: Literal["off", "float32"] = "off"
+    features: Literal["off", "float32"] = "off"
 
 
-# The real one has 154 layers, which take a minute to trace for one device and for two.
+# The real backbone has 154 layers, which take a minute to trace.
 APPLICATIONS["mobilenet_v2"] = small_backbone
-# All of its filters learn these images by heart, and rounding errors grow on the way: in
-# float64 one device and two agree to 1e-13 all the same.
+# With all filters the model overfits and rounding errors grow. In float64, one and two devices
+# agree to 1e-13 nevertheless.
 vgg.FILTERS = tuple(tuple(count // 8 for count in block) for block in vgg.FILTERS)
 
 CASES = {
@@ -70,13 +67,13 @@ CASES = {
         ModelConfig("conv", preprocessing="midrange", output="softmax"), 2, "class_weights", 48
     ),
     "lung": Case(ModelConfig("lung", output="softmax"), 3, "sampling"),
-    "stacked": Case(STACKED, 3, "class_weights", kept="float32"),
+    "stacked": Case(STACKED, 3, "class_weights", features="float32"),
     "vgg": Case(ModelConfig("vgg"), 2, "class_weights"),
 }
 
 
 def dataset(case: Case) -> Dataset:
-    """Noise that is lighter the higher the label; the last class has most of the images."""
+    """Return noise that is lighter for higher labels; the last class has the most images."""
     rng = np.random.default_rng(1)
     last = case.classes - 1
     labels = np.minimum(np.arange(33, dtype=np.int64) % (case.classes + 1), last)
@@ -115,7 +112,7 @@ def configuration(case: Case) -> RunConfig:
         model=case.model,
         augment=AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1, rotation=10, views=2),
         train=TrainConfig(
-            epochs=2, batch_size=8, learning_rate=1e-4, balance=case.balance, features=case.kept
+            epochs=2, batch_size=8, learning_rate=1e-4, balance=case.balance, features=case.features
         ),
         seed=7,
     )
@@ -126,7 +123,7 @@ def main(out: Path) -> None:
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     tf.config.experimental.enable_op_determinism()
     arrays = {}
-    # one strategy of two for the whole process: a second would use the first one's collectives
+    # Only one strategy per process: a second one would reuse the collectives of the first.
     strategies = {count: make_strategy([f"CPU:{i}" for i in range(count)]) for count in (1, 2)}
     for name, case in CASES.items():
         config, data = configuration(case), dataset(case)
@@ -134,7 +131,7 @@ def main(out: Path) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 paths = RunPaths(Path(folder))
                 training_model = make_training_model(config, data, strategy, paths.folder)
-                fitted = fit(
+                result = fit(
                     config,
                     data,
                     training_model,
@@ -142,13 +139,13 @@ def main(out: Path) -> None:
                     CheckpointStore(paths.checkpoint_folder, {}),
                 )
                 key = f"{name}/{replicas}"
-                for i, weight in enumerate(fitted.model.get_weights()):
+                for i, weight in enumerate(result.model.get_weights()):
                     arrays[f"{key}/weight{i}"] = weight
                 arrays[f"{key}/scores"] = training_model.predict("test")
-                history = fitted.history.to_dict(orient="records")
+                history = result.history.to_dict(orient="records")
                 arrays[f"{key}/history"] = np.array(json.dumps(history))
                 if (name, replicas) == ("cnn", 2):
-                    export_model(fitted.model, config, data, paths)
+                    export_model(result.model, config, data, paths)
                     saved = keras.models.load_model(paths.model)
                     images = data.images[data.splits["test"]]
                     arrays[f"{key}/saved"] = probabilities(saved.predict(images, verbose=0))

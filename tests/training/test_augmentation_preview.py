@@ -1,3 +1,5 @@
+"""The preview of augmented training images."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -42,7 +44,7 @@ DATA = Dataset(
 )
 
 
-def test_the_images_are_those_that_a_training_gets() -> None:
+def test_preview_shows_the_images_of_the_training() -> None:
     pictures = [
         np.asarray(axes.images[0].get_array())
         for axes in draw_augmentation_preview(DATA, CONFIG).axes
@@ -59,7 +61,7 @@ def test_the_images_are_those_that_a_training_gets() -> None:
 
 
 @pytest.mark.parametrize(("epochs", "columns"), [(1, 2), (3, 4), (50, 6)])
-def test_there_is_a_column_for_each_of_the_first_epochs(epochs: int, columns: int) -> None:
+def test_preview_has_a_column_per_epoch(epochs: int, columns: int) -> None:
     config = replace(CONFIG, train=replace(CONFIG.train, epochs=epochs))
     drawn = draw_augmentation_preview(DATA, config)
     assert len(drawn.axes) == 4 * columns

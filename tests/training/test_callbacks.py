@@ -1,4 +1,4 @@
-"""What is watched and kept, on a model whose one weight is the number of its epoch."""
+"""The callbacks, on a model whose only weight is the number of the epoch."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def model() -> keras.Model:
     return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
 
 
-def kept(monitor: str, **logs: list[float]) -> tuple[BestWeights, float, list[int]]:
-    """Go through epochs of these logs: the callback, the final weight, the best epochs so far."""
+def train(monitor: str, **logs: list[float]) -> tuple[BestWeights, float, list[int]]:
+    """Run epochs with these logs; return the callback, the final weight and the best epochs."""
     best: list[int] = []
-    keep = BestWeights(monitor, best.append)
-    keep.set_model(model())
+    best_weights = BestWeights(monitor, best.append)
+    best_weights.set_model(model())
     epochs = len(next(iter(logs.values())))
     for epoch in range(epochs):
-        keep.model.set_weights([np.full((1, 1), epoch)])
-        keep.on_epoch_end(epoch, {name: values[epoch] for name, values in logs.items()})
-    keep.on_train_end()
-    return keep, keep.model.get_weights()[0].item(), best
+        best_weights.model.set_weights([np.full((1, 1), epoch)])
+        best_weights.on_epoch_end(epoch, {name: values[epoch] for name, values in logs.items()})
+    best_weights.on_train_end()
+    return best_weights, best_weights.model.get_weights()[0].item(), best
 
 
 @pytest.mark.parametrize(
@@ -52,47 +52,47 @@ def kept(monitor: str, **logs: list[float]) -> tuple[BestWeights, float, list[in
         ("val_auc", [0.7, 0.6, 0.6, 0.5], 0),
     ],
 )
-def test_the_first_best_epochs_weights_are_put_back(
+def test_best_weights_restores_the_first_best_epoch(
     monitor: str, values: list[float], epoch: int
 ) -> None:
-    keep, weight, _ = kept(monitor, **{monitor: values})
-    assert keep.epoch == weight == epoch
+    best_weights, weight, _ = train(monitor, **{monitor: values})
+    assert best_weights.epoch == weight == epoch
 
 
-def test_last_keeps_the_last_epochs_weights() -> None:
-    keep, weight, best = kept("last", val_loss=[0.9, 0.4, 0.6])
-    assert keep.epoch == weight == 2
-    assert best == [0, 1]  # which of them have the lowest val_loss so far is told all the same
+def test_best_weights_with_last_retains_the_last_epoch() -> None:
+    best_weights, weight, best = train("last", val_loss=[0.9, 0.4, 0.6])
+    assert best_weights.epoch == weight == 2
+    assert best == [0, 1]  # the epochs with the lowest val_loss so far
 
 
-def test_each_new_best_epoch_is_told() -> None:
-    _, _, best = kept("val_auc", val_auc=[0.5, 0.7, 0.7, 0.6, 0.8])
+def test_best_weights_calls_on_best_for_each_new_best_epoch() -> None:
+    _, _, best = train("val_auc", val_auc=[0.5, 0.7, 0.7, 0.6, 0.8])
     assert best == [0, 1, 4]
 
 
 @pytest.mark.parametrize(
     ("monitor", "mode"), [("val_loss", "min"), ("val_accuracy", "max"), ("val_auc", "max")]
 )
-def test_watchers_know_whether_more_is_better(monitor: Any, mode: str) -> None:
-    train = TrainConfig(
+def test_monitor_callbacks_know_whether_higher_is_better(monitor: Any, mode: str) -> None:
+    config = TrainConfig(
         epochs=1,
         batch_size=1,
         learning_rate=1.0,
         early_stopping=EarlyStoppingConfig(monitor),
         reduce_lr=ReduceLROnPlateauConfig(monitor),
     )
-    assert [watcher.mode for watcher in monitor_callbacks(train)] == [mode, mode]
+    assert [callback.mode for callback in monitor_callbacks(config)] == [mode, mode]
 
 
-def test_nothing_is_watched_when_nothing_is_configured() -> None:
-    train = TrainConfig(
+def test_monitor_callbacks_are_empty_by_configuration() -> None:
+    config = TrainConfig(
         epochs=1, batch_size=1, learning_rate=1.0, early_stopping=None, reduce_lr=None
     )
-    assert monitor_callbacks(train) == []
+    assert monitor_callbacks(config) == []
 
 
 def validated(labels: list[int]) -> dict[str, float]:
-    """The logs where images of these classes have these scores."""
+    """Return the logs of images with these labels."""
     scores = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.2, 0.6]])
     validation = Validation(lambda: scores, np.array(labels), THREE)
     logs: dict[str, float] = {}
@@ -107,17 +107,17 @@ def test_validation_measures_all_classes() -> None:
     assert logs["val_auc"] == pytest.approx((1 + 3 / 4) / 2)
 
 
-def test_scores_that_are_no_numbers_end_the_training() -> None:
-    sick = model()
-    sick.compile(optimizer=keras.optimizers.SGD(0.25))
+def test_validation_raises_for_nan_scores() -> None:
+    diverged = model()
+    diverged.compile(optimizer=keras.optimizers.SGD(0.25))
     validation = Validation(lambda: np.full((1, 3), np.nan), np.array([0]), THREE)
-    validation.set_model(sick)
+    validation.set_model(diverged)
     line = "epoch 4.*0.25; lower train.learning_rate"
     with pytest.raises(TrainingDivergedError, match=line):
         validation.on_epoch_end(3, {"loss": 0.3})
 
 
-def test_an_auc_that_the_images_cannot_tell_is_an_empty_cell(tmp_path: Path) -> None:
+def test_epoch_tables_leave_an_undefined_auc_empty(tmp_path: Path) -> None:
     logs = validated([1, 1, 1])
     assert np.isnan(logs["val_auc"])
     paths = RunPaths(tmp_path)
@@ -127,36 +127,36 @@ def test_an_auc_that_the_images_cannot_tell_is_an_empty_cell(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_is_noticed_every_20_steps(loss: float) -> None:
-    finite = DivergenceCheck(steps=100)
+def test_divergence_check_raises_within_20_steps(loss: float) -> None:
+    check = DivergenceCheck(steps=100)
     compiled = model()
     compiled.compile(optimizer=keras.optimizers.SGD(0.25))
-    finite.set_model(compiled)
-    finite.on_epoch_begin(2)
-    finite.on_train_batch_end(19, {"loss": 0.3})
-    finite.on_train_batch_end(38, {"loss": loss})
+    check.set_model(compiled)
+    check.on_epoch_begin(2)
+    check.on_train_batch_end(19, {"loss": 0.3})
+    check.on_train_batch_end(38, {"loss": loss})
     line = f"loss is {loss} at epoch 3, step 40/100.*0.25"
     with pytest.raises(TrainingDivergedError, match=line):
-        finite.on_train_batch_end(39, {"loss": loss})
+        check.on_train_batch_end(39, {"loss": loss})
 
 
-def test_progress_tells_the_epochs_done_and_the_best_of_them(tmp_path: Path) -> None:
+def test_progress_file_has_the_epochs_and_the_best(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path)
-    keep, tables = BestWeights("val_loss"), EpochTables(paths, "lung")
-    keep.set_model(model())
-    told = ProgressFile(paths, keep, tables, 5, 0, lambda: 60.0 * len(tables.history))
+    best_weights, tables = BestWeights("val_loss"), EpochTables(paths, "lung")
+    best_weights.set_model(model())
+    progress = ProgressFile(paths, best_weights, tables, 5, 0, lambda: 60.0 * len(tables.history))
 
-    def epoch_ends(epoch: int, loss: float) -> None:
+    def end_epoch(epoch: int, loss: float) -> None:
         logs = {"loss": 1.0, "accuracy": 0.5, "val_loss": loss, "val_auc": math.nan}
-        for callback in (keep, tables, told):
+        for callback in (best_weights, tables, progress):
             callback.on_epoch_end(epoch, logs | {"val_accuracy": 1 - loss})
 
-    told.on_train_begin()
+    progress.on_train_begin()
     assert read_progress(paths) is None
-    epoch_ends(0, 0.9)
-    told = ProgressFile(paths, keep, tables, 5, 1.5, lambda: 60.0 * len(tables.history))
-    told.on_train_begin()  # of the process that goes on in the middle of an epoch
+    end_epoch(0, 0.9)
+    progress = ProgressFile(paths, best_weights, tables, 5, 1.5, lambda: 60.0 * len(tables.history))
+    progress.on_train_begin()  # of an attempt that resumes within an epoch
     assert read_progress(paths) == TrainingProgress(1, 5, 1, 60.0, 0, pytest.approx(0.1), 0.9, None)
-    epoch_ends(1, 0.4)
-    epoch_ends(2, 0.6)
+    end_epoch(1, 0.4)
+    end_epoch(2, 0.6)
     assert read_progress(paths) == TrainingProgress(3, 5, 1, 80.0, 1, 0.6, 0.4, None)

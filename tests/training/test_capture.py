@@ -1,4 +1,4 @@
-"""What of a model is remembered, and put back."""
+"""What a checkpoint captures of a model and its callbacks, and restores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAD = (2, 1)
 
 
 def model() -> keras.Model:
-    """A frozen backbone, with a Dropout in it that draws all the same, and a head that trains."""
+    """Return a frozen backbone, whose Dropout still draws, with a trainable head."""
     backbone = keras.Sequential(
         [keras.Input((2,)), keras.layers.Dense(2, use_bias=False), keras.layers.Dropout(0.5)]
     )
@@ -38,23 +38,23 @@ def shapes(arrays: list[np.ndarray]) -> list[tuple[int, ...]]:
     return [array.shape for array in arrays]
 
 
-def test_what_is_frozen_is_left_out_but_not_its_seed() -> None:
-    state = capture(
+def test_capture_omits_frozen_weights_but_not_their_seeds() -> None:
+    checkpoint = capture(
         model(), [], [np.ones(BACKBONE), np.ones(HEAD)], position=Position(1, 0), seconds=1.0
     )
-    assert sorted(shapes(state.arrays["model"])) == [(2,), HEAD]
-    assert shapes(state.arrays["best"]) == [HEAD]
+    assert sorted(shapes(checkpoint.arrays["model"])) == [(2,), HEAD]
+    assert shapes(checkpoint.arrays["best"]) == [HEAD]
 
 
-def test_a_model_goes_on_as_the_one_that_was_captured() -> None:
+def test_restore_gives_a_model_that_trains_like_the_captured_one() -> None:
     first, second = trained(model()), model()
-    second.layers[0].set_weights(first.layers[0].get_weights())  # read from the same file
+    second.layers[0].set_weights(first.layers[0].get_weights())  # as read from the same file
     best = [weight + 1 for weight in first.get_weights()]
-    state = capture(first, [], best, position=Position(2, 0), seconds=1.0)
-    kept = restore(state, second, [])
-    assert kept is not None
-    np.testing.assert_array_equal(kept[0], second.get_weights()[0])
-    np.testing.assert_array_equal(kept[1], best[1])
+    checkpoint = capture(first, [], best, position=Position(2, 0), seconds=1.0)
+    restored = restore(checkpoint, second, [])
+    assert restored is not None
+    np.testing.assert_array_equal(restored[0], second.get_weights()[0])
+    np.testing.assert_array_equal(restored[1], best[1])
     for one, other in zip(trained(first).get_weights(), trained(second).get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -67,16 +67,18 @@ def test_a_model_goes_on_as_the_one_that_was_captured() -> None:
         lambda: BestWeights("val_loss"),
     ],
 )
-def test_a_callback_remembers_what_it_counts(make: Callable[[], keras.callbacks.Callback]) -> None:
-    first, second, watched = make(), make(), model()
+def test_restore_sets_the_counters_of_callbacks(
+    make: Callable[[], keras.callbacks.Callback],
+) -> None:
+    first, second, monitored = make(), make(), model()
     for callback in (first, second):
-        callback.set_model(watched)
+        callback.set_model(monitored)
         callback.on_train_begin()
     for epoch, loss in enumerate((0.9, 0.5, 0.7)):
         first.on_epoch_end(epoch, {"val_loss": loss})
-    watched.stop_training = False
+    monitored.stop_training = False
     restore(
-        capture(watched, [first], None, position=Position(3, 0), seconds=1.0), watched, [second]
+        capture(monitored, [first], None, position=Position(3, 0), seconds=1.0), monitored, [second]
     )
     for callback in (first, second):
         callback.on_epoch_end(3, {"val_loss": 0.6})

@@ -1,4 +1,4 @@
-"""A run that is killed on some replicas and goes on with others gives the same to rounding."""
+"""A run that resumes on another number of replicas gives the same result up to rounding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def weights(paths: RunPaths) -> dict[str, npt.NDArray[np.float32]]:
-    """Those of the saved model, by their names in its archive."""
+    """Return the weights of the saved model, by their names in its archive."""
     found = {}
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
@@ -46,8 +46,8 @@ def weights(paths: RunPaths) -> dict[str, npt.NDArray[np.float32]]:
     return found
 
 
-# With Adam a change of replicas shows more: where a gradient is nearly zero, its rounding errors
-# are scaled up to a share of the learning rate.
+# Not Adam: it scales the rounding errors of nearly zero gradients up to a part of the learning
+# rate.
 REPLICATED = replace(SMALL, train=replace(SMALL.train, optimizer="sgd"))
 
 
@@ -60,7 +60,7 @@ def on_two(trainer: Trainer, results: Path) -> RunPaths:
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 2), (2, 1), (1, 2)])
-def test_a_run_killed_on_some_replicas_goes_on_with_others(
+def test_resume_works_with_another_number_of_replicas(
     trainer: Trainer, results: Path, on_two: RunPaths, first: int, then: int
 ) -> None:
     paths = new_run(results, checkpointed(REPLICATED, steps=1))
@@ -74,5 +74,5 @@ def test_a_run_killed_on_some_replicas_goes_on_with_others(
     for table in (paths.loss("cnn"), paths.auc("cnn"), paths.scores("cnn", "test")):
         one, other = (pd.read_csv(folder / table.name) for folder in (paths.folder, on_two.folder))
         pd.testing.assert_frame_equal(one, other, rtol=0, atol=1e-6)
-    if first == then:  # but for the sums of metrics, which are parted among the replicas anew
+    if first == then:  # apart from sums of metrics, which are distributed among the replicas
         assert all(np.array_equal(mine[name], values) for name, values in expected.items())

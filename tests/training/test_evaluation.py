@@ -1,4 +1,4 @@
-"""The table of scores and the log's report, for two classes and for more."""
+"""The scores table and the log lines of an evaluation, for two and three classes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def data(classes: tuple[str, ...], labels: list[int]) -> Dataset:
     )
 
 
-def test_two_classes_have_one_column_of_scores() -> None:
+def test_scores_table_of_two_classes_has_one_score_column() -> None:
     scores = probabilities(np.array([[0.25], [0.75]]))
     table = build_scores_table(data(TWO, [0, 1, 1]), np.array([2, 0]), scores)
     assert table.to_csv(index=False).splitlines() == [
@@ -38,7 +38,7 @@ def test_two_classes_have_one_column_of_scores() -> None:
     ]
 
 
-def test_more_classes_have_a_column_each() -> None:
+def test_scores_table_of_three_classes_has_a_column_per_class() -> None:
     table = build_scores_table(data(THREE, [0, 2]), np.array([1]), np.array([[0.5, 0.25, 0.25]]))
     assert table.to_csv(index=False).splitlines() == [
         "y_true,y_scores_Covid,y_scores_Normal,y_scores_Viral Pneumonia,file,patient",
@@ -46,7 +46,7 @@ def test_more_classes_have_a_column_each() -> None:
     ]
 
 
-def test_the_log_reports_the_misses_of_two_classes() -> None:
+def test_report_of_two_classes() -> None:
     scores = probabilities(np.array([[0.1], [0.6], [0.2], [0.9], [0.4]]))
     text = format_report("test", split_metrics([0, 0, 0, 1, 1], scores, TWO))
     assert text.splitlines() == [
@@ -59,7 +59,7 @@ def test_the_log_reports_the_misses_of_two_classes() -> None:
     ]
 
 
-def test_the_log_marks_what_a_class_without_images_cannot_tell() -> None:
+def test_report_marks_undefined_values() -> None:
     scores = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]])
     text = format_report("test", split_metrics([0, 1, 1], scores, THREE))
     assert text.splitlines() == [
@@ -74,7 +74,7 @@ def test_the_log_marks_what_a_class_without_images_cannot_tell() -> None:
 
 
 @pytest.mark.parametrize("classes", [TWO, THREE])
-def test_the_report_is_as_wide_for_every_class(classes: tuple[str, ...]) -> None:
+def test_report_lines_are_equally_wide(classes: tuple[str, ...]) -> None:
     scores = np.eye(len(classes))
     _, *table = format_report(
         "test", split_metrics(range(len(classes)), scores, classes)

@@ -1,4 +1,4 @@
-"""The five tutorials' experiments, whole but tiny: what each leaves in its run folder."""
+"""The five experiments of the tutorials, with few and small images."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ Trained = Callable[[str], RunPaths]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Trains an experiment the first time that it is asked for."""
+    """Return a function that trains an experiment on its first call."""
     results = tmp_path_factory.mktemp("results")
     known: dict[str, RunPaths] = {}
 
-    def train(experiment: str) -> RunPaths:
+    def train_once(experiment: str) -> RunPaths:
         if experiment in known:
             return known[experiment]
         GlobalHydra.instance().clear()
@@ -50,7 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         known[experiment] = paths
         return paths
 
-    return train
+    return train_once
 
 
 def model_name(paths: RunPaths) -> str:
@@ -58,7 +58,7 @@ def model_name(paths: RunPaths) -> str:
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_an_experiment_leaves_every_file(trained: Trained, experiment: str) -> None:
+def test_experiment_leaves_every_file(trained: Trained, experiment: str) -> None:
     paths = trained(experiment)
     record = read_record(paths)
     assert record is not None
@@ -84,7 +84,7 @@ def test_an_experiment_leaves_every_file(trained: Trained, experiment: str) -> N
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_its_metrics_are_those_of_its_scores(trained: Trained, experiment: str) -> None:
+def test_experiment_metrics_follow_from_the_scores(trained: Trained, experiment: str) -> None:
     paths = trained(experiment)
     metrics = read_metrics(paths)
     classes = metrics.classes
@@ -101,7 +101,7 @@ def test_its_metrics_are_those_of_its_scores(trained: Trained, experiment: str) 
 
 
 @pytest.mark.parametrize("experiment", ["larcc", "reduced", "lung"])
-def test_its_saved_model_says_how_it_is_used_and_gives_the_scores(
+def test_experiment_model_has_a_card_and_gives_the_scores(
     trained: Trained, experiment: str
 ) -> None:
     paths = trained(experiment)
@@ -114,8 +114,8 @@ def test_its_saved_model_says_how_it_is_used_and_gives_the_scores(
     first = (images.shape[1] - side) // 2
     scores = load_scorer(paths.model, card)(images[:, first : first + side, first : first + side])
     table = pd.read_csv(paths.scores(run.config.model.name, "test"))
-    kept = table.filter(regex="^y_scores").to_numpy()
-    np.testing.assert_allclose(kept, scores[:, -kept.shape[1] :], atol=1e-6)
+    saved_scores = table.filter(regex="^y_scores").to_numpy()
+    np.testing.assert_allclose(saved_scores, scores[:, -saved_scores.shape[1] :], atol=1e-6)
 
 
 def test_three_classes_have_a_roc_curve_each_and_two_averages(trained: Trained) -> None:
@@ -127,13 +127,13 @@ def test_three_classes_have_a_roc_curve_each_and_two_averages(trained: Trained) 
     assert roc[roc["class"] == MACRO]["thresholds"].isna().all()
 
 
-def test_the_epoch_that_is_kept_is_the_experiments_choice(trained: Trained) -> None:
+def test_experiment_selects_its_epoch(trained: Trained) -> None:
     lung = pd.read_csv(trained("lung").accuracy("lung"))["val_accuracy"]
     assert json.loads(trained("lung").metrics.read_text())["best_epoch"] == lung.idxmax()
     assert json.loads(trained("vgg").metrics.read_text())["best_epoch"] == 1  # the last
 
 
-def test_reduced_saves_the_weights_of_each_best_epoch(trained: Trained) -> None:
+def test_reduced_experiment_saves_the_weights_of_best_epochs(trained: Trained) -> None:
     paths = trained("reduced")
     losses = pd.read_csv(paths.loss("conv"))["val_loss"]
     best = [epoch for epoch in range(2) if losses[epoch] == losses[: epoch + 1].min()]

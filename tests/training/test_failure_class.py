@@ -1,4 +1,4 @@
-"""The class of what ended a training, and the exit code that goes with it."""
+"""The failure class and the exit code of an exception."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xray_hpc.training.failure_class import classify_failure
 
 
 class ResourceExhaustedError(Exception):
-    """Named like TensorFlow's, which takes seconds to import."""
+    """Stand in for TensorFlow's exception, whose import takes seconds."""
 
 
 def system(number: int) -> OSError:
@@ -46,16 +46,14 @@ ON_HOST = "OOM when allocating tensor with shape[9] on /job:localhost/device:CPU
         (system(errno.EIO), Failure.STORAGE, 74),
         (system(errno.ENOTCONN), Failure.STORAGE, 74),
         (system(errno.ETIMEDOUT), Failure.STORAGE, 74),
-        (RuntimeError("Connection timed out"), Failure.BUG, 1),  # to whom?
+        (RuntimeError("Connection timed out"), Failure.BUG, 1),  # perhaps of a network connection
         (OSError(HDF5), Failure.STORAGE, 74),
         (RuntimeError(HDF5), Failure.STORAGE, 74),
         (caused(ValueError("cannot save"), system(errno.EDQUOT)), Failure.STORAGE, 74),
         (caused(UserError("cannot pack"), system(errno.ENOSPC)), Failure.STORAGE, 74),
     ],
 )
-def test_an_exception_has_a_class_and_an_exit_code(
-    error: Exception, failure: Failure, code: int
-) -> None:
+def test_classify_failure_by_exception(error: Exception, failure: Failure, code: int) -> None:
     assert classify_failure(error, on_gpu=False) == (failure, code)
 
 
@@ -69,13 +67,13 @@ def test_an_exception_has_a_class_and_an_exit_code(
         ("failed to allocate memory", False, Failure.OUT_OF_MEMORY),
     ],
 )
-def test_a_tensor_without_room_was_on_the_gpu_or_on_the_host(
+def test_out_of_memory_is_of_the_gpu_or_the_host(
     message: str, on_gpu: bool, failure: Failure
 ) -> None:
     assert classify_failure(ResourceExhaustedError(message), on_gpu=on_gpu).failure is failure
 
 
-def test_an_error_while_another_is_handled_is_of_its_class() -> None:
+def test_storage_error_is_found_in_the_exception_context() -> None:
     error = KeyError("closed file")
     error.__context__ = system(errno.ENOSPC)
     assert classify_failure(error, on_gpu=False).failure is Failure.STORAGE

@@ -1,4 +1,4 @@
-"""What the loss of training counts, and what is refused before it starts."""
+"""Fitting a run: losses, selected weights, divergence, and what is refused before it starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from xray_hpc.training.training_model import make_training_model
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _as_in_a_run() -> None:
+def _devices() -> None:
     prepare_devices()
 
 
@@ -32,7 +32,7 @@ COUNTS = {2: (3, 9), 3: (2, 4, 6)}
 
 
 def uneven(classes: int) -> Dataset:
-    """Twelve training images, of which those of one class are all the same image."""
+    """Return twelve training images; all images of a class are equal."""
     labels = np.repeat(np.arange(classes), COUNTS[classes])
     rng = np.random.default_rng(0)
     kinds = rng.integers(0, 256, (classes, 16, 16, 1), np.uint8)
@@ -58,7 +58,7 @@ def train(config: RunConfig, data: Dataset, folder: Path) -> FitResult:
 
 
 def configuration(**changes: Any) -> RunConfig:
-    """One epoch of one batch, which hardly changes the weights."""
+    """Return a run of one epoch with one batch, which hardly changes the weights."""
     return RunConfig(
         data=DataConfig(
             source="folder",
@@ -77,7 +77,7 @@ def configuration(**changes: Any) -> RunConfig:
 
 
 def untrained(config: RunConfig, data: Dataset) -> dict[str, Any]:
-    """Metrics of the training images by the weights that the run starts from."""
+    """Return the metrics of the training images with the initial weights."""
     keras.utils.set_random_seed(config.seed)
     scores = probabilities(
         build_plain_model(config, len(data.classes)).predict(data.images, verbose=0)
@@ -99,7 +99,7 @@ def loss(model: keras.Model, data: Dataset) -> Any:
         (3, "softmax", "class_weights"),
     ],
 )
-def test_the_loss_counts_images_or_classes_alike(
+def test_loss_weights_images_or_classes_equally(
     tmp_path: Path, classes: int, output: Any, balance: Any
 ) -> None:
     data = uneven(classes)
@@ -114,8 +114,8 @@ def test_the_loss_counts_images_or_classes_alike(
     alike = np.full(classes, 1 / classes)
 
     (logs,) = train(config, data, tmp_path).history.to_dict(orient="records")
-    # Class weights N / (K n) make every class count alike in the loss, though not in the accuracy;
-    # sampling draws every class as often as the others.
+    # Class weights N / (K n) weight all classes equally in the loss, but not in the accuracy;
+    # sampling draws all classes equally often.
     expected = losses @ (shares if balance == "none" else alike)
     assert logs["train_loss"] == pytest.approx(expected, rel=1e-5)
     drawn = alike if balance == "sampling" else shares
@@ -123,23 +123,23 @@ def test_the_loss_counts_images_or_classes_alike(
     assert logs["val_loss"] == pytest.approx(before["loss"], rel=1e-5)
 
 
-def test_the_model_ends_with_the_weights_of_the_epoch_that_is_kept(tmp_path: Path) -> None:
+def test_fit_ends_with_the_selected_weights(tmp_path: Path) -> None:
     data = uneven(3)
     config = configuration(keep="val_auc", epochs=3, learning_rate=1e-2)
-    fitted = train(config, data, tmp_path)
-    epoch = fitted.history["val_auc"].idxmax()
-    assert fitted.best_epoch == epoch
-    assert loss(fitted.model, data) == pytest.approx(fitted.history["val_loss"][epoch], rel=1e-5)
+    result = train(config, data, tmp_path)
+    epoch = result.history["val_auc"].idxmax()
+    assert result.best_epoch == epoch
+    assert loss(result.model, data) == pytest.approx(result.history["val_loss"][epoch], rel=1e-5)
 
 
-def test_checkpoints_are_the_epochs_that_were_best_so_far(tmp_path: Path) -> None:
+def test_fit_saves_the_weights_of_best_epochs(tmp_path: Path) -> None:
     data = uneven(3)
     paths = RunPaths(tmp_path)
     paths.weights_folder.mkdir()
-    paths.epoch_weights(7).write_bytes(b"of an attempt that was cut off")
+    paths.epoch_weights(7).write_bytes(b"of an interrupted attempt")
     config = configuration(keep="last", save_best=True, epochs=3, learning_rate=1e-2)
-    fitted = train(config, data, tmp_path)
-    losses = fitted.history["val_loss"]
+    result = train(config, data, tmp_path)
+    losses = result.history["val_loss"]
     best = [epoch for epoch in range(3) if losses[epoch] == losses[: epoch + 1].min()]
     assert best
     saved = sorted(path.name for path in paths.weights_folder.iterdir())
@@ -149,7 +149,7 @@ def test_checkpoints_are_the_epochs_that_were_best_so_far(tmp_path: Path) -> Non
     assert loss(model, data) == pytest.approx(losses[best[-1]], rel=1e-5)
 
 
-def test_a_training_that_diverges_ends_and_nothing_of_it_is_kept(tmp_path: Path) -> None:
+def test_fit_raises_when_training_diverges(tmp_path: Path) -> None:
     config = configuration(epochs=3, learning_rate=1e30, optimizer="sgd", batch_size=4)
     line = r"nan at epoch 1, step 3/3.*1e\+30; lower train\.learning_rate"
     with pytest.raises(TrainingDivergedError, match=line):
@@ -165,9 +165,7 @@ def test_a_training_that_diverges_ends_and_nothing_of_it_is_kept(tmp_path: Path)
         ("train.reduce_lr.monitor", {"reduce_lr": ReduceLROnPlateauConfig("val_auc")}),
     ],
 )
-def test_an_auc_that_decides_must_be_told_by_the_validation_images(
-    key: str, changes: dict[str, Any]
-) -> None:
+def test_check_monitors_refuses_an_undefined_auc(key: str, changes: dict[str, Any]) -> None:
     config = configuration(**changes).train
     check_monitors(config, np.array([0, 1, 1]))
     with pytest.raises(UserError, match=f"{key}=val_auc.*all 2 are of one class"):

@@ -1,4 +1,4 @@
-"""What is said of the GPUs of a node; the CPU stands in for them."""
+"""The GPU check, with the CPU as a stand-in for a GPU."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from xray_hpc.training.gpu_check import check_count, check_gpus, check_products
 CPU = ["/device:CPU:0"]
 
 
-def test_as_many_gpus_as_were_asked_for_are_right() -> None:
+def test_check_count_accepts_the_requested_number() -> None:
     check_count(2, 2, True, lambda: 0)
 
 
 @pytest.mark.parametrize("seen", [0, 1, 3])
-def test_fewer_or_more_gpus_are_the_nodes_fault(seen: int) -> None:
+def test_check_count_blames_the_node_for_a_wrong_number(seen: int) -> None:
     with pytest.raises(NodeError, match=f"2 GPUs.*finds {seen}"):
         check_count(2, seen, True, lambda: seen)
 
 
 @pytest.mark.parametrize(("gpu_support", "driver"), [(False, 0), (False, 1), (True, 1)])
-def test_a_tensorflow_without_gpus_is_the_users_to_mend(gpu_support: bool, driver: int) -> None:
+def test_check_count_blames_the_installation(gpu_support: bool, driver: int) -> None:
     with pytest.raises(UserError, match=r"the job has 1 GPU, .*install xray-hpc\[gpu\]"):
         check_count(1, 0, gpu_support, lambda: driver)
 
 
-def test_no_gpu_here_is_told() -> None:
+def test_check_gpus_reports_missing_gpus() -> None:
     with pytest.raises((UserError, NodeError), match="64 GPUs"):
         check_gpus(64)
 
 
-def test_a_device_that_can_count_is_right() -> None:
+def test_check_products_accepts_a_correct_device() -> None:
     check_products(CPU)
 
 
-def test_a_device_that_counts_wrongly_is_unfit() -> None:
+def test_check_products_refuses_wrong_results() -> None:
     def off_by_one(left: Any, right: Any) -> tf.Tensor:
         return tf.matmul(left, right) + tf.one_hot(3, len(right))
 
@@ -46,7 +46,7 @@ def test_a_device_that_counts_wrongly_is_unfit() -> None:
         check_products(CPU, off_by_one)
 
 
-def test_a_device_that_cannot_count_is_unfit() -> None:
+def test_check_products_refuses_a_failing_device() -> None:
     def lost(left: Any, right: Any) -> tf.Tensor:
         raise tf.errors.InternalError(None, None, "CUDA_ERROR_ECC_UNCORRECTABLE:\n uncorrectable")
 

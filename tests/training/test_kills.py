@@ -1,7 +1,6 @@
-"""A run that is really killed, anywhere and again and again, ends with the files of one that was
-left alone.
+"""A run that is killed repeatedly, at any point, ends with the files of an uninterrupted one.
 
-``XRAY_HPC_KILLS=50`` draws so many examples; ``--hypothesis-show-statistics`` tells where their
+``XRAY_HPC_KILLS=50`` sets the number of examples; ``--hypothesis-show-statistics`` shows where the
 processes ended.
 """
 
@@ -39,9 +38,9 @@ from xray_hpc.records.paths import RunPaths
 
 FEW = 3
 EXAMPLES = int(os.environ.get("XRAY_HPC_KILLS", FEW))
-MOST = 4 if EXAMPLES > FEW else 2  # ends of a run
+MOST = 4 if EXAMPLES > FEW else 2  # kills of a run
 
-# One kill in each place, in the order of a run; what is being written is torn in two.
+# One kill in each phase, in the order of a run; files that are being written are truncated.
 KILLS = {
     "a half-written run.json": End("start", 2, "open temporary run.json", torn=0.5),
     "in the middle of an epoch": End("step", 2, "before"),
@@ -56,7 +55,7 @@ KILLS = {
     "just finished": End("finished", 0, "run.json says so"),
     "half of the checkpoints removed": End("finished", 0, "os.remove epoch"),
 }
-PLACES = tuple(dict.fromkeys(end.place for end in KILLS.values()))
+PHASES = tuple(dict.fromkeys(end.phase for end in KILLS.values()))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +79,7 @@ TRAINING = st.builds(
     balance=st.sampled_from(["none", "class_weights", "sampling"]),
     keep=st.one_of(MONITORS, st.just("last")),
     save_best=st.booleans(),
-    # With so much to gain an epoch, training stops early, and the learning rate falls.
+    # A min_delta of 100 is never reached: training stops early and the learning rate falls.
     early_stopping=st.none()
     | st.builds(EarlyStoppingConfig, MONITORS, st.integers(1, 2), st.sampled_from([0.0, 100.0])),
     reduce_lr=st.none()
@@ -103,22 +102,22 @@ AUGMENTS = st.just(AugmentConfig()) | st.just(
 )
 
 
-# How a process ends: where, how far through all that happens there (how much that is may change
-# from one time to the next, with the moments at which checkpoints are due), and by what.
+# How a process ends: the phase, the fraction of the events of that phase (whose number varies with
+# the moments at which checkpoints are due), and the signal.
 DRAWN_ENDS = st.tuples(
-    st.sampled_from(PLACES),
+    st.sampled_from(PHASES),
     st.floats(0, 1, exclude_max=True),
     st.one_of(
         st.just({}),
         st.just({"by": "SIGTERM"}),
-        st.builds(lambda share: {"torn": share}, st.floats(0, 1)),
+        st.builds(lambda fraction: {"torn": fraction}, st.floats(0, 1)),
         st.builds(lambda seconds: {"after": seconds}, st.floats(0, 0.1)),
     ),
 )
 
 
 def train_through(trainer: Trainer, paths: RunPaths, ends: Sequence[End]) -> list[Ended]:
-    """Start the training again after each of its ends, until it is finished; what each was."""
+    """Restart the training after each end until it is finished; return how each attempt ended."""
     done = []
     for end in [*ends, None]:
         ended = trainer.train(paths, end)
@@ -136,10 +135,10 @@ def train_through(trainer: Trainer, paths: RunPaths, ends: Sequence[End]) -> lis
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(drawn=st.data())
-def test_a_run_killed_anywhere_ends_with_the_same_files(
+def test_killed_anywhere_a_run_ends_with_the_same_files(
     trainer: Trainer, results: Path, drawn: st.DataObject
 ) -> None:
-    assume(drawn.draw(st.integers(0, 999)))  # the simplest example comes first: not much happens
+    assume(drawn.draw(st.integers(0, 999)))  # skip the simplest example, in which little happens
     model = drawn.draw(st.sampled_from(sorted(MODELS)))
     config = RunConfig(
         data=data(model),
@@ -149,18 +148,18 @@ def test_a_run_killed_anywhere_ends_with_the_same_files(
         seed=drawn.draw(st.integers(0, 99)),
     )
     expected = new_run(results, config)
-    alone = trainer.train(expected)
-    assert alone.code == 0, alone.output
+    uninterrupted = trainer.train(expected)
+    assert uninterrupted.code == 0, uninterrupted.output
     assert_sound(expected)
-    counts = Counter(place for place, _ in alone.events)
+    counts = Counter(phase for phase, _ in uninterrupted.events)
     ends = [
-        End(place, int(share * counts[place]), **how)
-        for place, share, how in drawn.draw(st.lists(DRAWN_ENDS, min_size=1, max_size=MOST))
+        End(phase, int(fraction * counts[phase]), **how)
+        for phase, fraction, how in drawn.draw(st.lists(DRAWN_ENDS, min_size=1, max_size=MOST))
     ]
     paths = new_run(results, config)
     for ended in train_through(trainer, paths, ends):
         note(f"{ended.code} {ended.events[-1]}\n{ended.output}")
-        event(f"{ended.code} in {ended.events[-1].place}")
+        event(f"{ended.code} in {ended.events[-1].phase}")
     assert_same_files(paths, expected)
     assert_sound(paths)
 
@@ -173,7 +172,7 @@ def alone(trainer: Trainer, results: Path) -> RunPaths:
     return paths
 
 
-def test_a_run_killed_in_each_place_of_all_ends_with_the_same_files(
+def test_killed_in_every_phase_a_run_ends_with_the_same_files(
     trainer: Trainer, results: Path, alone: RunPaths
 ) -> None:
     paths = new_run(results, checkpointed(SMALL, steps=2))
@@ -181,8 +180,8 @@ def test_a_run_killed_in_each_place_of_all_ends_with_the_same_files(
         ended = trainer.train(paths, end, wait=True)
         assert ended.code == -9, f"{where}: {ended.output}"
         assert end.counts(ended.events[-1]), where
-        assert is_finished(paths) == (end.place == "finished"), where
-        if end.place == "finished":
+        assert is_finished(paths) == (end.phase == "finished"), where
+        if end.phase == "finished":
             assert_same_files(paths, alone)
     assert trainer.train(paths).code == 0
     assert_same_files(paths, alone)
@@ -197,16 +196,14 @@ def test_a_run_killed_in_each_place_of_all_ends_with_the_same_files(
     ],
     ids=["while it validates", "at the end of an epoch"],
 )
-def test_a_run_told_to_end_loses_no_step(
-    trainer: Trainer, results: Path, alone: RunPaths, end: End
-) -> None:
+def test_signal_loses_no_step(trainer: Trainer, results: Path, alone: RunPaths, end: End) -> None:
     paths = new_run(results, checkpointed(SMALL, steps=None))
     first = trainer.train(paths, end)
     assert first.code == 143
-    told = re.search(r"checkpoint saved at (.*)\.", first.output)
-    assert told, first.output
+    saved = re.search(r"checkpoint saved at (.*)\.", first.output)
+    assert saved, first.output
     then = trainer.train(paths)
-    assert f"Resuming from {told[1]}." in then.output
-    steps = [what for _, what in first.events + then.events]
+    assert f"Resuming from {saved[1]}." in then.output
+    steps = [action for _, action in first.events + then.events]
     assert steps.count("before on_train_batch_end") == 8
     assert_same_files(paths, alone)

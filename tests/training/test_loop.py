@@ -1,4 +1,4 @@
-"""The loop trains as ``Model.fit`` does, and from between any two steps."""
+"""The training loop: it equals ``Model.fit``, and starts between any two steps."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from xray_hpc.training.strategy import make_strategy
 EPOCHS, STEPS = 3, 4
 
 
-class Heard(keras.callbacks.Callback):
-    """Keeps what it is told, numbers as floats; stops training after an epoch."""
+class Recorder(keras.callbacks.Callback):
+    """Record all calls, numbers as floats; stop training after an epoch."""
 
     def __init__(self, stop_after: int = EPOCHS) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Heard(keras.callbacks.Callback):
         self.calls.append(("end",))
 
 
-def model() -> keras.Model:
+def make_model() -> keras.Model:
     keras.utils.set_random_seed(0)
     layers = [keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
     with make_strategy(["CPU:0"]).scope():
@@ -61,40 +61,40 @@ def batches(first: int = 0) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(pairs)
 
 
-def weights(trained: keras.Model) -> list[list[float]]:
-    return [weight.tolist() for weight in trained.get_weights()]
+def weights(model: keras.Model) -> list[list[float]]:
+    return [weight.tolist() for weight in model.get_weights()]
 
 
 @pytest.mark.parametrize("stop_after", [EPOCHS, 2])
-def test_it_trains_as_fit_does(stop_after: int) -> None:
-    fitted, looped = model(), model()
-    expected, heard = Heard(stop_after), Heard(stop_after)
+def test_run_epochs_equals_keras_fit(stop_after: int) -> None:
+    fitted, looped = make_model(), make_model()
+    expected, recorder = Recorder(stop_after), Recorder(stop_after)
     fitted.fit(
         batches(), epochs=EPOCHS, steps_per_epoch=STEPS, verbose=0, shuffle=False,
         callbacks=[expected],
     )  # fmt: skip
-    run_epochs(looped, batches(), [heard], start=Position(0, 0), epochs=EPOCHS, steps=STEPS)
-    assert heard.calls == expected.calls
+    run_epochs(looped, batches(), [recorder], start=Position(0, 0), epochs=EPOCHS, steps=STEPS)
+    assert recorder.calls == expected.calls
     assert weights(looped) == weights(fitted)
 
 
-def test_several_steps_at_a_time_train_as_one_at_a_time_does(
+def test_several_steps_per_call_give_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(loop, "TIMED_STEPS", 1)
-    one, several = Heard(), Heard()
-    singly, together = model(), model()
-    for trained, heard, most in ((singly, one, 1), (together, several, 64)):
+    one, several = Recorder(), Recorder()
+    singly, together = make_model(), make_model()
+    for trained, recorder, most in ((singly, one, 1), (together, several, 64)):
         places = {"start": Position(0, 0), "epochs": EPOCHS, "steps": STEPS}
-        run_epochs(trained, batches(), [heard], **places, max_steps=lambda most=most: most)  # type: ignore[misc, arg-type]
+        run_epochs(trained, batches(), [recorder], **places, max_steps=lambda most=most: most)  # type: ignore[misc, arg-type]
     calls = [call[1] for call in several.calls if call[0] == "step"]
     assert calls == [0, 1, 3, 3, 3]  # after the two that are timed, an epoch's rest is one call
     assert several.calls[-2:] == one.calls[-2:]
     assert weights(together) == weights(singly)
 
 
-def test_fewer_steps_are_done_at_a_time_while_they_are_slow() -> None:
-    execute = loop._StepExecutor(model(), batches())
+def test_slow_steps_reduce_the_steps_per_call() -> None:
+    execute = loop._StepExecutor(make_model(), batches())
     execute.steps_per_call = execute.most_steps = 16
     paces = []
     for seconds in (0.01, 0.3, 0.3, 0.1, 0.01, 0.01, 0.01):
@@ -106,12 +106,17 @@ def test_fewer_steps_are_done_at_a_time_while_they_are_slow() -> None:
     assert execute.steps_per_call == 8
 
 
-def test_it_begins_between_two_steps() -> None:
-    heard = Heard()
+def test_run_epochs_starts_between_two_steps() -> None:
+    recorder = Recorder()
     run_epochs(
-        model(), batches(STEPS + 3), [heard], start=Position(1, 3), epochs=EPOCHS, steps=STEPS
+        make_model(),
+        batches(STEPS + 3),
+        [recorder],
+        start=Position(1, 3),
+        epochs=EPOCHS,
+        steps=STEPS,
     )
-    steps = [call[:2] for call in heard.calls if call[0] != "step begin"]
+    steps = [call[:2] for call in recorder.calls if call[0] != "step begin"]
     assert steps == [
         ("begin",),
         *(("epoch begin", 1), ("step", 3), ("epoch end", 1)),
@@ -120,15 +125,24 @@ def test_it_begins_between_two_steps() -> None:
     ]
 
 
-def test_an_epoch_whose_steps_are_done_is_only_ended() -> None:
-    heard, last = Heard(), EPOCHS - 1
-    nothing = batches(EPOCHS * STEPS)
-    run_epochs(model(), nothing, [heard], start=Position(last, STEPS), epochs=EPOCHS, steps=STEPS)
-    assert [call[0] for call in heard.calls] == ["begin", "epoch begin", "epoch end", "end"]
+def test_run_epochs_only_ends_an_epoch_with_complete_steps() -> None:
+    recorder, last = Recorder(), EPOCHS - 1
+    no_batches = batches(EPOCHS * STEPS)
+    run_epochs(
+        make_model(),
+        no_batches,
+        [recorder],
+        start=Position(last, STEPS),
+        epochs=EPOCHS,
+        steps=STEPS,
+    )
+    assert [call[0] for call in recorder.calls] == ["begin", "epoch begin", "epoch end", "end"]
 
 
-def test_a_training_that_is_over_needs_no_batches() -> None:
-    heard = Heard()
-    nothing = batches(EPOCHS * STEPS)
-    run_epochs(model(), nothing, [heard], start=Position(EPOCHS, 0), epochs=EPOCHS, steps=STEPS)
-    assert heard.calls == [("begin",), ("end",)]
+def test_run_epochs_after_the_last_epoch_needs_no_batches() -> None:
+    recorder = Recorder()
+    no_batches = batches(EPOCHS * STEPS)
+    run_epochs(
+        make_model(), no_batches, [recorder], start=Position(EPOCHS, 0), epochs=EPOCHS, steps=STEPS
+    )
+    assert recorder.calls == [("begin",), ("end",)]

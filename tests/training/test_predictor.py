@@ -1,4 +1,4 @@
-"""The same batches are predicted again and again, as ``Model.predict`` does."""
+"""The predictor equals ``Model.predict`` on the same batches."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def model(request: pytest.FixtureRequest) -> keras.Model:
         return keras.Sequential(layers)
 
 
-def test_outputs_are_those_of_the_model_in_order(model: keras.Model) -> None:
+def test_predictor_equals_keras_predict(model: keras.Model) -> None:
     expected = model.predict(BATCHES, verbose=0)
     np.testing.assert_allclose(Predictor(model, BATCHES, 12)(), expected, rtol=1e-6)
 
 
-def test_what_fills_up_the_last_batch_is_dropped(model: keras.Model) -> None:
+def test_predictor_drops_the_padding(model: keras.Model) -> None:
     assert Predictor(model, BATCHES, 10)().shape == (10, 3)
 
 
-def test_again_is_the_same_until_the_weights_change(model: keras.Model) -> None:
+def test_predictor_follows_the_weights(model: keras.Model) -> None:
     predict = Predictor(model, BATCHES, 12)
     first = predict()
     np.testing.assert_array_equal(predict(), first)
@@ -42,7 +42,7 @@ def test_again_is_the_same_until_the_weights_change(model: keras.Model) -> None:
     np.testing.assert_allclose(predict(), 1 / 3)
 
 
-def test_something_else_may_be_done_after_each_batch(model: keras.Model) -> None:
+def test_predictor_calls_after_batch(model: keras.Model) -> None:
     calls: list[int] = []
     Predictor(model, BATCHES, 12)(after_batch=lambda: calls.append(1))
     assert len(calls) == 3

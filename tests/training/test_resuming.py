@@ -1,4 +1,4 @@
-"""A run that was interrupted ends with the very files of one that was not."""
+"""An interrupted run ends with the same files as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from xray_hpc.training.__main__ import execute_run
 from xray_hpc.training.train_run import train_run
 
 EPOCHS = 4
-# Its learning rate falls every epoch; it is stopped early, after epoch 3.
+# The learning rate falls every epoch; early stopping ends the run after epoch 3.
 CONFIG = dataclasses.replace(
     SMALL,
     train=dataclasses.replace(
@@ -46,7 +46,7 @@ CONFIG = dataclasses.replace(
 
 
 class Interrupted(BaseException):
-    """Nobody handles it, like a killed process."""
+    """An exception that nothing handles, in place of a kill."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def uninterrupted(results: Path) -> RunPaths:
 
 
 def train_until(paths: RunPaths, name: str) -> None:
-    """Train until the file ``name`` is put in place: the last thing that this process does."""
+    """Train, and die as soon as the file ``name`` is written."""
     replace = os.replace
 
     def replace_and_die(source: Path, target: Path) -> None:
@@ -92,14 +92,14 @@ def metrics(paths: RunPaths) -> dict[str, Any]:
     return values
 
 
-def test_the_run_is_one_that_could_go_on_differently(uninterrupted: RunPaths) -> None:
+def test_uninterrupted_run_stops_early_after_its_best_epoch(uninterrupted: RunPaths) -> None:
     assert metrics(uninterrupted)["epochs"] == EPOCHS
     assert metrics(uninterrupted)["stopped_early"]
     assert metrics(uninterrupted)["best_epoch"] < EPOCHS - 1
     assert not uninterrupted.checkpoint_folder.exists()
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
+def test_resume_uses_the_checkpoint_before_a_damaged_one(
     paths: RunPaths, uninterrupted: RunPaths, caplog: pytest.LogCaptureFixture
 ) -> None:
     train_until(paths, "epoch-0002-step-000001.npz")
@@ -118,7 +118,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     np.testing.assert_allclose(progress.val_loss, best["validation"]["loss"], atol=1e-6)
 
 
-def test_a_checkpoint_of_another_run_is_refused_in_one_line(
+def test_resume_refuses_a_checkpoint_of_another_run(
     paths: RunPaths, caplog: pytest.LogCaptureFixture
 ) -> None:
     train_until(paths, "epoch-0001-step-000002.npz")
@@ -131,14 +131,14 @@ def test_a_checkpoint_of_another_run_is_refused_in_one_line(
     assert f"another run (run {run.name} then, {edited.name} now)" in line
 
 
-def test_a_checkpoint_more_or_less_often_is_no_other_run(paths: RunPaths) -> None:
+def test_checkpoint_interval_is_not_part_of_the_run_name(paths: RunPaths) -> None:
     run = read_frozen_run(paths)
-    often = dataclasses.replace(CONFIG.train, checkpoint=CheckpointConfig(steps=1))
-    again = FrozenRun(dataclasses.replace(CONFIG, train=often), run.inputs, run.cache)
+    frequent = dataclasses.replace(CONFIG.train, checkpoint=CheckpointConfig(steps=1))
+    again = FrozenRun(dataclasses.replace(CONFIG, train=frequent), run.inputs, run.cache)
     assert again.name == run.name
 
 
-def test_a_full_disk_is_a_failure_of_the_storage_in_one_line(
+def test_full_disk_is_a_storage_failure(
     paths: RunPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     train_on_full_disk(paths, lambda target: target.parent == paths.checkpoint_folder, monkeypatch)
@@ -149,7 +149,7 @@ def test_a_full_disk_is_a_failure_of_the_storage_in_one_line(
     assert not list(paths.checkpoint_folder.iterdir())
 
 
-def test_a_disk_too_full_for_run_json_is_told_all_the_same(
+def test_full_disk_is_logged_even_without_run_json(
     paths: RunPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     train_on_full_disk(paths, lambda target: True, monkeypatch)
@@ -159,7 +159,7 @@ def test_a_disk_too_full_for_run_json_is_told_all_the_same(
     assert "No space left on device" in caplog.text
 
 
-def test_a_training_told_to_end_goes_on_at_that_very_step(
+def test_signal_resumes_at_the_same_step(
     paths: RunPaths,
     uninterrupted: RunPaths,
     tmp_path: Path,
@@ -193,7 +193,7 @@ def test_a_training_told_to_end_goes_on_at_that_very_step(
     assert paths.model.read_bytes() == uninterrupted.model.read_bytes()
 
 
-def test_a_node_without_the_gpus_is_told_from_a_run_that_fails(
+def test_missing_gpus_are_a_node_failure(
     paths: RunPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XRAY_HPC_GPUS", "64")

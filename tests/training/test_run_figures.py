@@ -1,4 +1,4 @@
-"""What the figures of a run show."""
+"""The figures of a run."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in shown.get_texts()]
 
 
-def test_a_learning_curve_shows_training_and_validation_and_the_kept_epoch() -> None:
+def test_learning_curve_shows_both_curves_and_the_selected_epoch() -> None:
     figure = run_figures.learning_curve(HISTORY, "loss", "CNN", best_epoch=1)
     assert legend(figure) == ["training", "validation", "kept: epoch 1"]
     assert axes(figure).get_title() == "CNN: loss in training"
 
 
-def test_the_auc_is_known_of_validation_only() -> None:
+def test_learning_curve_of_auc_has_validation_only() -> None:
     figure = run_figures.learning_curve(HISTORY, "auc", "CNN", best_epoch=1)
     assert legend(figure) == ["validation", "kept: epoch 1"]
     assert axes(figure).get_ylabel() == "AUC"
 
 
-def test_two_classes_have_one_roc_curve() -> None:
+def test_roc_of_two_classes_has_one_curve() -> None:
     scores = probabilities(np.array([[0.1], [0.6], [0.9], [0.4]]))
     curves = roc_curves([0, 0, 1, 1], scores, ("NORMAL", "PNEUMONIA"))
     figure = run_figures.roc(curves, {"PNEUMONIA": 0.75}, "CNN: ROC on test")
     assert legend(figure) == ["AUC 0.750", "chance"]
 
 
-def test_more_classes_have_a_roc_curve_each_and_their_averages() -> None:
+def test_roc_of_three_classes_has_a_curve_each_and_averages() -> None:
     scores = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1]])
     measured = split_metrics([0, 0, 1, 1], scores, THREE)
     areas = {name: block.auc for name, block in measured.per_class.items()}
@@ -68,12 +68,12 @@ def test_more_classes_have_a_roc_curve_each_and_their_averages() -> None:
     assert len(set(colours)) == 3
 
 
-def test_a_confusion_matrix_shows_counts_and_the_share_of_each_true_class() -> None:
+def test_confusion_shows_counts_and_shares() -> None:
     figure = run_figures.confusion([[3, 1, 0], [0, 1_000, 0], [0, 0, 0]], THREE, "CNN: confusion")
     cells = [text.get_text() for text in axes(figure).texts]
     assert cells[:6] == ["3", "75.0%", "1", "25.0%", "0", "0.0%"]
     assert cells[8:10] == ["1,000", "100.0%"]
-    assert cells[-3:] == ["0", "0", "0"]  # no images, no shares
+    assert cells[-3:] == ["0", "0", "0"]  # no images, so no shares
     assert [label.get_text() for label in axes(figure).get_yticklabels()] == [
         "Covid",
         "Normal",
@@ -82,8 +82,8 @@ def test_a_confusion_matrix_shows_counts_and_the_share_of_each_true_class() -> N
 
 
 @pytest.mark.parametrize("percent", range(0, 101, 5))
-def test_the_numbers_of_a_confusion_matrix_are_readable_on_every_blue(percent: int) -> None:
-    """A contrast of 4.5 or more is what the Web Content Accessibility Guidelines ask of text."""
+def test_confusion_text_has_enough_contrast(percent: int) -> None:
+    """Check the contrast of 4.5 that the Web Content Accessibility Guidelines require."""
     figure = run_figures.confusion([[percent, 100 - percent], [1, 1]], ("a", "b"), "CNN")
     image = axes(figure).get_images()[0]
     text = luminance(to_rgb(axes(figure).texts[0].get_color()))
@@ -92,12 +92,12 @@ def test_the_numbers_of_a_confusion_matrix_are_readable_on_every_blue(percent: i
 
 
 def luminance(colour: tuple[float, ...]) -> float:
-    """Of sRGB, as WCAG 2 defines it."""
+    """Return the relative luminance of an sRGB colour, as WCAG 2 defines it."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
     return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
 
-def test_names_of_any_sort_are_drawn_as_they_are(tmp_path: Path) -> None:
+def test_figures_draw_any_class_name_literally(tmp_path: Path) -> None:
     figure = run_figures.confusion([[1, 0], [0, 1]], ("$cost$", "肺炎"), "CNN: confusion")
     run_figures.save(RunPaths(tmp_path), "confusion", figure)
     assert (tmp_path / "figures" / "confusion.png").stat().st_size > 1000

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from tests.run_files import file_contents
 from tests.training.small_runs import (
     assert_same_files,
     checkpointed,
-    contents,
     new_run,
     wait_for_checkpoints,
 )
@@ -194,7 +194,7 @@ def uninterrupted(results: Path) -> RunPaths:
 def test_every_file_of_a_run_says_the_same(results: Path, uninterrupted: RunPaths) -> None:
     live = whole_run(results, "off")
     train_run(live)
-    mine, theirs = contents(uninterrupted), contents(live)
+    mine, theirs = file_contents(uninterrupted), file_contents(live)
     assert mine.keys() == theirs.keys()
     tables = [name for name in theirs if name.endswith(".csv")]
     assert len(tables) == 7

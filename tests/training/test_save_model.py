@@ -1,4 +1,4 @@
-"""The saved model: the same bytes for the same weights, and all that is needed to use it."""
+"""Saving a model: the same weights give the same bytes, and the card is in the file."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CARD = ModelCard(
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """One model, made and saved twice, at different times and places in memory."""
+    """Build and save a model twice, at different times and memory addresses."""
     folder = tmp_path_factory.mktemp("saved")
     paths = [folder / "one.keras", folder / "two.keras"]
     models = []
     for path in paths:
         if models:
-            time.sleep(2.1)  # a zip file counts time in steps of two seconds
-        keras.utils.clear_session()  # layers are numbered from one again
+            time.sleep(2.1)  # zip files store times to two seconds
+        keras.utils.clear_session()  # restarts the numbering of layers
         keras.utils.set_random_seed(1)
         layers = [keras.Input((8, 8, 1)), keras.layers.BatchNormalization(), keras.layers.Flatten()]
         models.append(keras.Sequential([*layers, keras.layers.Dense(1)], name="model"))
@@ -41,15 +41,15 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def test_the_same_model_is_saved_as_the_same_bytes(saved: list[Path]) -> None:
+def test_save_model_gives_the_same_bytes(saved: list[Path]) -> None:
     assert saved[0].read_bytes() == saved[1].read_bytes()
 
 
-def test_the_saved_model_holds_its_card_and_loads(saved: list[Path]) -> None:
+def test_saved_model_has_its_card_and_loads(saved: list[Path]) -> None:
     assert read_card(saved[0]) == CARD
     model = keras.models.load_model(saved[0])
     assert model.predict(np.zeros((2, 8, 8, 1)), verbose=0).shape == (2, 1)
 
 
-def test_nothing_else_is_left_in_the_folder(saved: list[Path]) -> None:
+def test_save_model_leaves_no_other_file(saved: list[Path]) -> None:
     assert sorted(saved[0].parent.iterdir()) == saved

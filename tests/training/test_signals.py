@@ -1,4 +1,4 @@
-"""How the training process ends, with a sleep in the place of the training."""
+"""How signals and a dead worker end the training process, with a sleep instead of a training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ time.sleep(600)
 """
 
 
-LEAVE = """
+SAVE_AND_EXIT = """
 UNSAVED_WORK.acquire()
 print("ready", flush=True)
 while not received_signal():
@@ -65,13 +65,13 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP])
-def test_it_ends_quietly_when_it_is_told_to(tmp_path: Path, number: int) -> None:
+def test_signal_ends_the_process_quietly(tmp_path: Path, number: int) -> None:
     with started(SLEEP, tmp_path) as process:
         process.send_signal(number)
         assert ended(process) == (128 + number, "")
 
 
-def test_a_signal_that_was_ignored_from_the_start_is_ignored(tmp_path: Path) -> None:
+def test_ignored_signal_remains_ignored(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
         with started(SLEEP, tmp_path) as process:
@@ -82,7 +82,7 @@ def test_a_signal_that_was_ignored_from_the_start_is_ignored(tmp_path: Path) -> 
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_checkpoint_that_is_being_written_is_finished_first(tmp_path: Path) -> None:
+def test_signal_waits_for_unsaved_work(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     with started(SAVE, path) as process:
         process.terminate()
@@ -90,16 +90,16 @@ def test_a_checkpoint_that_is_being_written_is_finished_first(tmp_path: Path) ->
     assert path.read_text() == "whole"
 
 
-def test_what_is_not_saved_is_saved_first(tmp_path: Path) -> None:
+def test_holder_saves_and_exits_after_a_signal(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
-    with started(LEAVE, path) as process:
+    with started(SAVE_AND_EXIT, path) as process:
         process.send_signal(signal.SIGUSR2)
         assert ended(process) == (128 + signal.SIGUSR2, "")
     assert path.read_text() == "whole"
 
 
 @pytest.mark.parametrize("code", [SLEEP, SAVE])
-def test_it_ends_at_once_when_its_worker_is_dead(tmp_path: Path, code: str) -> None:
+def test_process_exits_at_once_with_its_worker(tmp_path: Path, code: str) -> None:
     path = tmp_path / "checkpoint"
     ours, workers = os.pipe()
     with started(code, path, ours) as process:

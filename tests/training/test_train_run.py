@@ -1,4 +1,4 @@
-"""One small run, whole: what is in its folder, and that it is the same every time."""
+"""One small run: the files in its folder, and that they are the same every time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ WORDS = [
 ]
 
 
-def train(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_train_command(
+    folder: Path, *words: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*LAUNCH, *WORDS, f"results={folder}", "name=s", *words],
         capture_output=True,
@@ -53,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> RunPaths:
-    done = train(folder)
+    done = run_train_command(folder)
     assert done.returncode == 0, done.stderr + done.stdout
     (run,) = (folder / "s" / "runs").iterdir()
     return RunPaths(run)
@@ -61,26 +63,26 @@ def trained(folder: Path) -> RunPaths:
 
 @pytest.fixture(scope="module")
 def again(trained: RunPaths, folder: Path) -> RunPaths:
-    """The same run in another folder and with other thread counts, after it was cut off there."""
-    paths = copied(trained, RunPaths(folder / "again" / "runs" / trained.name), "running")
+    """Train the run again elsewhere, after an interruption and with another number of threads."""
+    paths = create_run(trained, RunPaths(folder / "again" / "runs" / trained.name), "running")
     lines = trained.accuracy("ft").read_text().splitlines(keepends=True)
     paths.accuracy("ft").write_text("".join(lines[:2]))
-    done = train(folder, "name=again", SLURM_CPUS_PER_TASK="1")
+    done = run_train_command(folder, "name=again", SLURM_CPUS_PER_TASK="1")
     assert done.returncode == 0, done.stderr
     return paths
 
 
-def copied(
+def create_run(
     trained: RunPaths, paths: RunPaths, status: str, run: FrozenRun | None = None
 ) -> RunPaths:
-    """A run folder that holds what a launch writes, like that of ``trained``."""
+    """Create a run folder as a launch does, for the run of ``trained``."""
     write_frozen_run(paths, run or read_frozen_run(trained))
     record = json.loads(trained.record.read_text()) | {"run": paths.name, "status": status}
     paths.record.write_text(json.dumps(record))
     return paths
 
 
-def test_the_run_folder_holds_what_the_contract_says(trained: RunPaths) -> None:
+def test_run_folder_has_every_file(trained: RunPaths) -> None:
     files = {p.relative_to(trained.folder).as_posix() for p in trained.folder.rglob("*")}
     assert files == {
         ".lease",
@@ -112,7 +114,7 @@ def test_the_run_folder_holds_what_the_contract_says(trained: RunPaths) -> None:
     }
 
 
-def test_the_tables_have_the_tutorials_names_and_columns(trained: RunPaths) -> None:
+def test_tables_have_their_names_and_columns(trained: RunPaths) -> None:
     columns = {
         trained.accuracy("ft"): ["epoch", "train_accuracy", "val_accuracy"],
         trained.loss("ft"): ["epoch", "train_loss", "val_loss"],
@@ -124,7 +126,7 @@ def test_the_tables_have_the_tutorials_names_and_columns(trained: RunPaths) -> N
         assert list(pd.read_csv(path).columns) == expected
 
 
-def test_run_json_says_finished_and_where_and_with_what(trained: RunPaths) -> None:
+def test_run_json_has_status_node_and_versions(trained: RunPaths) -> None:
     record = read_record(trained)
     assert record is not None
     assert record.status is Status.FINISHED
@@ -136,7 +138,7 @@ def test_run_json_says_finished_and_where_and_with_what(trained: RunPaths) -> No
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_metrics_and_roc_are_those_of_the_scores(trained: RunPaths, split: str) -> None:
+def test_metrics_and_roc_follow_from_the_scores(trained: RunPaths, split: str) -> None:
     table = pd.read_csv(trained.scores("ft", split))
     scores = probabilities(table[["y_scores"]].to_numpy())
     metrics = read_metrics(trained)
@@ -150,7 +152,7 @@ def test_metrics_and_roc_are_those_of_the_scores(trained: RunPaths, split: str) 
         np.testing.assert_allclose(roc[name], values)
 
 
-def test_the_best_epoch_is_the_one_whose_weights_are_kept(trained: RunPaths) -> None:
+def test_best_epoch_has_the_lowest_validation_loss(trained: RunPaths) -> None:
     losses = pd.read_csv(trained.loss("ft"))
     metrics = json.loads(trained.metrics.read_text())
     assert metrics["best_epoch"] == losses["val_loss"].idxmin()
@@ -158,7 +160,7 @@ def test_the_best_epoch_is_the_one_whose_weights_are_kept(trained: RunPaths) -> 
     assert metrics["validation"]["loss"] == pytest.approx(best, abs=1e-6)
 
 
-def test_the_saved_model_takes_raw_pixels_and_gives_the_scores(trained: RunPaths) -> None:
+def test_saved_model_takes_raw_pixels_and_gives_the_scores(trained: RunPaths) -> None:
     run = read_frozen_run(trained)
     data = load_dataset(run.config.data, run.cache)
     model = keras.models.load_model(trained.model)
@@ -168,7 +170,7 @@ def test_the_saved_model_takes_raw_pixels_and_gives_the_scores(trained: RunPaths
     assert table["file"].tolist() == [data.files[i] for i in data.splits["test"]]
 
 
-def test_only_the_head_and_the_last_layers_train(trained: RunPaths) -> None:
+def test_some_parameters_are_trainable(trained: RunPaths) -> None:
     metrics = json.loads(trained.metrics.read_text())
     model = keras.models.load_model(trained.model)
     assert metrics["parameters"] == model.count_params()
@@ -192,20 +194,20 @@ def test_only_the_head_and_the_last_layers_train(trained: RunPaths) -> None:
         "figures/augmented.png",
     ],
 )
-def test_the_same_run_gives_the_same_bytes(trained: RunPaths, again: RunPaths, name: str) -> None:
+def test_run_gives_the_same_bytes_again(trained: RunPaths, again: RunPaths, name: str) -> None:
     def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     assert digest(trained.folder / name) == digest(again.folder / name)
 
 
-def test_a_run_that_was_cut_off_is_trained_again_and_counted(again: RunPaths) -> None:
+def test_interrupted_run_counts_its_restart(again: RunPaths) -> None:
     record = read_record(again)
     assert record is not None
     assert (record.status, record.restarts) == (Status.FINISHED, 1)
 
 
-def test_images_that_changed_since_the_launch_are_noticed(
+def test_changed_images_are_refused(
     folder: Path,
     trained: RunPaths,
     caplog: pytest.LogCaptureFixture,
@@ -213,7 +215,7 @@ def test_images_that_changed_since_the_launch_are_noticed(
     run = read_frozen_run(trained)
     changed = FrozenRun(run.config, Inputs("0" * 64, run.inputs.weights), run.cache)
     paths = RunPaths(folder / "changed" / "runs" / "ft-changed")
-    copied(trained, paths, "created", changed)
+    create_run(trained, paths, "created", changed)
     assert execute_run(paths) == 2
     assert "have changed since this run was created" in caplog.text
     record = read_record(paths)

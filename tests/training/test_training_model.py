@@ -1,4 +1,4 @@
-"""A model ready to be trained: which part of it, on what, and how."""
+"""The model prepared for training: the full model on images, or its head on cached features."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from xray_hpc.training.training_model import (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _as_in_a_run() -> None:
+def _devices() -> None:
     prepare_devices()
 
 
@@ -37,62 +37,62 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def kept(cache: Path) -> TrainingModel:
-    """Of a run that keeps cached features."""
+def cached(cache: Path) -> TrainingModel:
+    """Return the model of a run with cached features."""
     return make_training_model(CONFIG, random_data(), strategy(), cache)
 
 
-def keeping(features: Any, views: int | None = 2) -> RunConfig:
+def config_with(features: Any, views: int | None = 2) -> RunConfig:
     train = replace(CONFIG.train, features=features)
     return replace(CONFIG, train=train, augment=replace(CONFIG.augment, views=views))
 
 
-@pytest.mark.parametrize("config", [keeping("off"), keeping("off", None)])
-def test_a_run_that_keeps_nothing_trains_the_whole_model_on_images(
-    cache: Path, config: RunConfig
-) -> None:
+@pytest.mark.parametrize("config", [config_with("off"), config_with("off", None)])
+def test_run_without_cached_features_trains_the_full_model(cache: Path, config: RunConfig) -> None:
     training_model = make_training_model(config, random_data(), strategy(), cache)
     assert training_model.trained_model.input_shape == training_model.full_model.input_shape
     assert isinstance(training_model.feed, ImageFeed)
 
 
-def test_a_run_that_keeps_outputs_trains_the_tail_on_them(kept: TrainingModel) -> None:
-    assert isinstance(kept.feed, FeatureFeed)
-    assert kept.trained_model.input_shape == (None, 2, 2, 128)
-    assert kept.feed.arrays["train"].shape == (100, 2, 2, 128)
+def test_run_with_cached_features_trains_the_head(cached: TrainingModel) -> None:
+    assert isinstance(cached.feed, FeatureFeed)
+    assert cached.trained_model.input_shape == (None, 2, 2, 128)
+    assert cached.feed.arrays["train"].shape == (100, 2, 2, 128)
 
 
-def test_what_the_tail_trains_are_the_weights_of_the_whole_model(kept: TrainingModel) -> None:
-    mine, whole = kept.trained_model.trainable_variables, kept.full_model.trainable_variables
-    assert [id(one) for one in mine] == [id(one) for one in whole]
-    assert kept.trained_model.optimizer.built
-    assert not kept.full_model.compiled  # it is saved without an optimizer
+def test_head_shares_the_weights_of_the_full_model(cached: TrainingModel) -> None:
+    trained, full = cached.trained_model.trainable_variables, cached.full_model.trainable_variables
+    assert [id(weight) for weight in trained] == [id(weight) for weight in full]
+    assert cached.trained_model.optimizer.built
+    assert not cached.full_model.compiled  # the full model is saved without an optimizer
 
 
-def test_both_ways_start_from_the_same_weights(kept: TrainingModel, cache: Path) -> None:
-    live = build_run_model(keeping("off"), 2, strategy())
-    for mine, theirs in zip(kept.full_model.get_weights(), live.get_weights(), strict=True):
+def test_initial_weights_do_not_depend_on_cached_features(
+    cached: TrainingModel, cache: Path
+) -> None:
+    uncached = build_run_model(config_with("off"), 2, strategy())
+    for mine, theirs in zip(cached.full_model.get_weights(), uncached.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_a_split_has_the_scores_of_the_whole_model(kept: TrainingModel) -> None:
+def test_predict_gives_the_scores_of_the_full_model(cached: TrainingModel) -> None:
     data = random_data()
     images = center_crop(data.images[data.splits["test"]], 32)
-    expected = probabilities(kept.full_model.predict(images, verbose=0))
-    scores = kept.predict("test")
+    expected = probabilities(cached.full_model.predict(images, verbose=0))
+    scores = cached.predict("test")
     assert scores.shape == (20, 2)
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("output", "loss"), [("sigmoid", "binary"), ("softmax", "categorical")])
-def test_the_loss_is_that_of_the_output(cache: Path, output: Any, loss: str) -> None:
-    config = replace(keeping("off"), model=ModelConfig("lung", output=output))
+def test_loss_fits_the_output(cache: Path, output: Any, loss: str) -> None:
+    config = replace(config_with("off"), model=ModelConfig("lung", output=output))
     training_model = make_training_model(config, random_data(), strategy(), cache)
     assert training_model.trained_model.loss == f"{loss}_crossentropy"
 
 
 @pytest.mark.parametrize("name", ["adam", "rmsprop", "sgd"])
-def test_an_optimizer_is_kerass_own_by_its_name(name: Any) -> None:
+def test_make_optimizer_returns_the_keras_optimizer(name: Any) -> None:
     made = make_optimizer(TrainConfig(epochs=1, batch_size=8, learning_rate=0.25, optimizer=name))
     assert type(made).__name__.lower() == name
     assert type(made).__module__.startswith("keras.")
@@ -100,7 +100,7 @@ def test_an_optimizer_is_kerass_own_by_its_name(name: Any) -> None:
 
 
 @pytest.mark.parametrize("computed", ["float16", "bfloat16"])
-def test_with_mixed_precision_the_tail_computes_in_16_bits_and_trains_float32(
+def test_mixed_precision_head_computes_in_16_bits_and_trains_float32(
     cache: Path, computed: str
 ) -> None:
     train = replace(CONFIG.train, precision=f"mixed_{computed}")
@@ -119,7 +119,7 @@ def test_with_mixed_precision_the_tail_computes_in_16_bits_and_trains_float32(
     assert training_model.predict("test").sum(axis=1) == pytest.approx(1)
 
 
-def test_a_model_that_does_not_fit_the_images_is_refused(cache: Path) -> None:
+def test_model_that_does_not_fit_the_images_is_refused(cache: Path) -> None:
     small = replace(CONFIG, data=replace(CONFIG.data, crop=0.5))
     with pytest.raises(UserError, match=r"too small for demo"):
         make_training_model(small, random_data(), strategy(), cache)

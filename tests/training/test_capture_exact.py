@@ -1,4 +1,4 @@
-"""A captured state is a copy: what trains on does not change it, and it is put back bit for bit."""
+"""A checkpoint is a copy of the training checkpoint, and is restored bit for bit."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def precision(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def model() -> keras.Model:
-    """Every kind of variable that changes: moments, seeds, statistics, what the metrics count.
+    """Return a model with every kind of changing variable: moments, seeds, statistics, metrics.
 
-    Under mixed precision Keras puts an optimizer that scales the loss around its own.
+    Under mixed precision Keras wraps the optimizer in one that scales the loss.
     """
     keras.utils.set_random_seed(5)
     with make_strategy(["CPU:0"]).scope():
@@ -53,85 +53,87 @@ def model() -> keras.Model:
 
 
 def train(trained: keras.Model, steps: int) -> None:
-    """Train without forgetting what the metrics have counted."""
+    """Train without resetting the metrics."""
     for _ in range(steps):
         trained.train_on_batch(IMAGES, LABELS)
 
 
-def taken(trained: keras.Model, keep: BestWeights) -> Checkpoint:
-    return capture(trained, [], keep.weights, position=Position(0, 1), seconds=0.0)
+def captured(trained: keras.Model, best_weights: BestWeights) -> Checkpoint:
+    return capture(trained, [], best_weights.weights, position=Position(0, 1), seconds=0.0)
 
 
-def bits(state: Checkpoint) -> dict[str, list[tuple[str, bytes]]]:
+def bits(checkpoint: Checkpoint) -> dict[str, list[tuple[str, bytes]]]:
     return {
         group: [(array.dtype.str, array.tobytes()) for array in arrays]
-        for group, arrays in state.arrays.items()
+        for group, arrays in checkpoint.arrays.items()
     }
 
 
 def best_so_far(trained: keras.Model) -> BestWeights:
-    keep = BestWeights("val_loss")
-    keep.set_model(trained)
-    keep.on_epoch_end(0, {"val_loss": 1.0})
-    return keep
+    best_weights = BestWeights("val_loss")
+    best_weights.set_model(trained)
+    best_weights.on_epoch_end(0, {"val_loss": 1.0})
+    return best_weights
 
 
-def test_training_on_changes_nothing_of_what_was_captured() -> None:
+def test_captured_arrays_do_not_change_in_further_training() -> None:
     trained = model()
     train(trained, 2)
-    keep = best_so_far(trained)
-    state = taken(trained, keep)
-    before = bits(state)
+    best_weights = best_so_far(trained)
+    checkpoint = captured(trained, best_weights)
+    before = bits(checkpoint)
     train(trained, 3)
-    assert bits(state) == before
-    now = bits(taken(trained, keep))
+    assert bits(checkpoint) == before
+    now = bits(captured(trained, best_weights))
     assert now["best"] == before["best"]
     for group in ("model", "optimizer", "metrics"):
         assert now[group] != before[group]
 
 
-def test_no_captured_array_is_a_view_of_other_memory() -> None:
+def test_captured_arrays_own_their_memory() -> None:
     trained = model()
     train(trained, 1)
-    state = taken(trained, best_so_far(trained))
-    assert {array.flags.owndata for arrays in state.arrays.values() for array in arrays} == {True}
+    checkpoint = captured(trained, best_so_far(trained))
+    assert {array.flags.owndata for arrays in checkpoint.arrays.values() for array in arrays} == {
+        True
+    }
 
 
-def test_restoring_puts_every_bit_back() -> None:
+def test_restore_is_exact_to_the_bit() -> None:
     trained = model()
     train(trained, 2)
-    keep = best_so_far(trained)
-    state = taken(trained, keep)
+    best_weights = best_so_far(trained)
+    checkpoint = captured(trained, best_weights)
     train(trained, 3)
-    keep.weights = restore(state, trained, [])
-    restore_metrics(state, trained)
-    assert bits(taken(trained, keep)) == bits(state)
+    best_weights.weights = restore(checkpoint, trained, [])
+    restore_metrics(checkpoint, trained)
+    assert bits(captured(trained, best_weights)) == bits(checkpoint)
 
 
-def test_another_model_goes_on_from_it_bit_for_bit() -> None:
+def test_restored_model_trains_bit_for_bit_the_same() -> None:
     first, second = model(), model()
     train(first, 2)
-    keep = best_so_far(first)
-    state = taken(first, keep)
-    train(second, 1)  # makes its metrics, and changes what was drawn for it
-    keep.weights = restore(state, second, [])
-    restore_metrics(state, second)
+    best_weights = best_so_far(first)
+    checkpoint = captured(first, best_weights)
+    train(second, 1)  # builds the metrics and changes the weights
+    best_weights.weights = restore(checkpoint, second, [])
+    restore_metrics(checkpoint, second)
     for whole in (first, second):
         train(whole, 3)
-    assert bits(taken(first, keep)) == bits(taken(second, keep))
+    assert bits(captured(first, best_weights)) == bits(captured(second, best_weights))
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16"], indirect=True)
-def test_the_scale_of_the_loss_and_its_counter_are_captured() -> None:
+def test_loss_scale_and_its_counter_are_captured() -> None:
     trained = model()
     scaling = trained.optimizer
     assert isinstance(scaling, keras.optimizers.LossScaleOptimizer)
-    scaling.dynamic_scale.assign(1.0)  # a step that 16 bits cannot hold would count from 0 again
+    scaling.dynamic_scale.assign(1.0)  # an overflow would reset the counter
     train(trained, 2)
     scaling.dynamic_scale.assign(1024.0)
-    state = taken(trained, best_so_far(trained))
+    checkpoint = captured(trained, best_so_far(trained))
     scaling.dynamic_scale.assign(2048.0)
     train(trained, 1)
-    restore(state, trained, [])
+    restore(checkpoint, trained, [])
     assert scaling.dynamic_scale.numpy() == 1024
     assert scaling.step_counter.numpy() == 2

@@ -79,7 +79,7 @@ def test_runs_that_wait_say_why_and_as_which_job(story: Story) -> None:
         ("pending", f"{array}_0"),
         ("pending", f"{array}_1"),
     ]
-    assert {run["why"] for run in story.waiting} <= {"JobHeldUser", "Dependency", "Priority"}
+    assert {run["reason"] for run in story.waiting} <= {"JobHeldUser", "Dependency", "Priority"}
 
 
 def test_the_list_of_sweeps_counts_them(story: Story) -> None:

@@ -53,8 +53,8 @@ class SlurmUnavailableError(SlurmError):
         reason: what the Slurm command reported.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"Slurm does not answer ({reason}); try again later")
+    def __init__(self, reason: str, message: str | None = None) -> None:
+        super().__init__(message or f"Slurm does not answer ({reason}); try again later")
         self.reason = reason
 
 

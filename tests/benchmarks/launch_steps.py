@@ -25,7 +25,7 @@ STEPS: dict[str, dict[str, tuple[str, ...]]] = {
     "compose the configurations": {"xray_hpc.launch": ("compose_all",)},
     "check them and name the runs": {"xray_hpc.launch": ("make_plan",)},
     "ask the cluster": {
-        "xray_hpc.launching.preflight.checks": ("check", "check_script"),
+        "xray_hpc.launching.preflight.checks": ("check_plan", "check_script"),
         "xray_hpc.slurm.client": ("is_available", "queued_jobs"),
         "xray_hpc.launching.slurm_backend": ("query_submit_limits",),
     },

@@ -33,7 +33,7 @@ def check(tmp_path: Path) -> Check:
         settings = SweepSettings(
             cluster=cluster, name="s", results=tmp_path, cache=tmp_path / ".cache"
         )
-        notes = checks.check(Plan(settings, (), {}), 1)
+        notes = checks.check_plan(Plan(settings, (), {}), 1)
         return [note for note in notes if not note.startswith(("results", "cache"))]
 
     return check

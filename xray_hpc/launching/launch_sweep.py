@@ -97,7 +97,7 @@ def _preflight(plan: Plan, kind: str) -> list[str]:
     """Refuse what cannot run; return notes on what may go wrong."""
     if kind == "slurm":
         count = sum(decision.run for decision in decide_runs(plan, {}).values())
-        return slurm_backend.check(plan, count)
+        return slurm_backend.check_sweep(plan, count)
     return check_snapshot() if kind == "local" and plan.settings.cluster.snapshot else []
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
-from xray_hpc.launching.preflight import checks
+from xray_hpc.launching.preflight.checks import check_plan
 from xray_hpc.launching.preflight.submit_limits import query_submit_limits
 from xray_hpc.launching.submission import array_id, reconcile_submissions, submit_plan
 from xray_hpc.launching.submission_plan import SubmissionPlan, plan_submission
@@ -19,7 +19,7 @@ from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
 
-def check(plan: Plan, runs: int) -> list[str]:
+def check_sweep(plan: Plan, runs: int) -> list[str]:
     """Refuse what Slurm would refuse, or what would fail after hours in the queue.
 
     Args:
@@ -37,7 +37,7 @@ def check(plan: Plan, runs: int) -> list[str]:
                 f"train.batch_size is {batch}, which is not divisible by cluster.gpus={gpus}; "
                 f"use a multiple of {gpus}"
             )
-    return checks.check(plan, -(-runs // cluster.runs_per_job)) if runs else []
+    return check_plan(plan, -(-runs // cluster.runs_per_job)) if runs else []
 
 
 def reconciled_queue(sweep: SweepPaths) -> dict[str, QueuedJob]:

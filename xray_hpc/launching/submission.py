@@ -15,7 +15,7 @@ from pathlib import Path
 from xray_hpc.config.schema import as_dict
 from xray_hpc.errors import SlurmError, SlurmUnavailableError
 from xray_hpc.launching.batch_job import BatchJob
-from xray_hpc.launching.preflight import checks
+from xray_hpc.launching.preflight.checks import check_script
 from xray_hpc.launching.submission_plan import SubmissionPlan
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_json, write_text
@@ -23,6 +23,7 @@ from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import user_name
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
+from xray_hpc.text import format_count
 
 RETRY_SECONDS = 10.0
 ATTEMPTS = 12
@@ -51,7 +52,7 @@ class SubmittedJobs:
             arrays = f"jobs {', '.join(self.arrays)}: {len(self.arrays)} arrays of {runs} runs"
         else:
             arrays = f"job {self.arrays[0]}: " + ("run" if runs == 1 else f"array of {runs} runs")
-        packed = f" in {jobs} job{'s' if jobs > 1 else ''}" if jobs != runs else ""
+        packed = f" in {format_count(jobs, 'job')}" if jobs != runs else ""
         return f"submitted {arrays}{packed} ({others})"
 
 
@@ -66,7 +67,7 @@ def submit_plan(plan: SubmissionPlan, lock: int) -> SubmittedJobs:
     """
     sweep = plan.collect.sweep
     for job in plan.jobs():
-        checks.check_script(dataclasses.replace(job, after=()).script(sweep.slurm / "x"))
+        check_script(dataclasses.replace(job, after=()).script(sweep.slurm / "x"))
     stage, features, arrays = None, None, list[str]()
     with _all_or_nothing(sweep) as submitted:
         if plan.stage is not None:
@@ -96,9 +97,9 @@ def _all_or_nothing(sweep: SweepPaths) -> Iterator[list[str]]:
         if not submitted:
             raise
         if not slurm.cancel(submitted):
-            raise SlurmUnavailableError(
-                f"{str(error) or 'interrupted'}; run scancel {' '.join(submitted)}"
-            ) from error
+            reason = str(error) or "interrupted"
+            message = f"{reason}; scancel failed too, run: scancel {' '.join(submitted)}"
+            raise SlurmUnavailableError(reason, message) from error
         ledger.append(sweep, "cancelled", jobs=submitted, runs=[])
         raise
 

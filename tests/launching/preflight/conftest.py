@@ -23,7 +23,7 @@ def check(site: Site, composer: Composer) -> Check:
     def check(**keys: Any) -> list[str]:
         cluster = ClusterConfig("slurm", **{"cpu_job": SMALL, **keys})
         settings = dataclasses.replace(plan.settings, cluster=cluster)
-        notes = checks.check(dataclasses.replace(plan, settings=settings), 1)
+        notes = checks.check_plan(dataclasses.replace(plan, settings=settings), 1)
         return [note for note in notes if not note.startswith(("results", "cache"))]
 
     return check

@@ -133,7 +133,7 @@ def test_check_runs_no_setup_in_a_dry_run(composer: Composer, site: Site, tmp_pa
     plan = composer.plan([])
     cluster = ClusterConfig("slurm", cpu_job=SMALL, setup=(f"touch {tmp_path}/made",))
     settings = dataclasses.replace(plan.settings, cluster=cluster, dry_run=True)
-    checks.check(dataclasses.replace(plan, settings=settings), 1)
+    checks.check_plan(dataclasses.replace(plan, settings=settings), 1)
     assert not (tmp_path / "made").exists()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,22 +32,22 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_check_refuses_too_little_space(check: Check, disk: Callable[..., None]) -> None:
     disk(megabytes=3)
-    with pytest.raises(StorageError, match=r"^results: .* has 3\.0 MB free, .* about 3\.2 MB"):
+    with pytest.raises(StorageError, match=r"^results: .* has 3 MiB free, .* about 3 MiB"):
         check()
 
 
 @pytest.mark.parametrize(
-    ("model", "parallel", "room"),
+    ("model", "parallel", "gigabytes"),
     [
         # Weights of 0.233 GB: eight times while a run trains, then once.
         (
             ModelConfig("ft", "resnet152v2", weights="none", preprocessing="backbone"),
             None,
-            "18.9 GB",
+            18.9,
         ),
-        (ModelConfig("ft", "resnet152v2", weights="none", preprocessing="backbone"), 2, "5.8 GB"),
-        (ModelConfig("vgg"), None, "1.8 GB"),
-        (ModelConfig("vgg"), 1, "540.0 MB"),
+        (ModelConfig("ft", "resnet152v2", weights="none", preprocessing="backbone"), 2, 5.8),
+        (ModelConfig("vgg"), None, 1.8),
+        (ModelConfig("vgg"), 1, 0.54),
     ],
 )
 def test_check_estimates_checkpoints_of_parallel_runs_and_all_models(
@@ -55,14 +56,16 @@ def test_check_estimates_checkpoints_of_parallel_runs_and_all_models(
     disk: Callable[..., None],
     model: ModelConfig,
     parallel: int | None,
-    room: str,
+    gigabytes: float,
 ) -> None:
     plan = composer.plan([])
     settings = dataclasses.replace(plan.settings, cluster=ClusterConfig("slurm", parallel=parallel))
     runs = [dataclasses.replace(plan.runs[0].config, model=model)] * 10
-    number, unit = room.split()
-    disk(megabytes=round(float(number) * {"GB": 980, "MB": 0.98}[unit]))
-    assert f"these runs may need {room}" in "\n".join(disk_space.check(settings, runs))
+    disk(megabytes=round(gigabytes * 980))
+    notes = "\n".join(disk_space.check_disk_space(settings, runs))
+    found = re.search(r"these runs may need ([\d,]+) MiB", notes)
+    assert found
+    assert int(found[1].replace(",", "")) * 2**20 / 1e9 == pytest.approx(gigabytes, rel=0.02)
 
 
 def test_check_refuses_too_few_free_files(check: Check, disk: Callable[..., None]) -> None:
@@ -85,7 +88,7 @@ def test_check_notes_folders_that_nodes_may_not_share() -> None:
         results=Path("/tmp/results"),
         cache=Path("/dev/shm/cache"),
     )
-    notes = disk_space.check(settings, [])
+    notes = disk_space.check_disk_space(settings, [])
     assert notes[0].startswith("results is in /tmp/results")
     # Without a note on the cache where /dev/shm is not a file system of its own.
     assert all(note.startswith("cache is in /dev/shm/cache") for note in notes[1:])

@@ -9,14 +9,17 @@ from __future__ import annotations
 from xray_hpc.errors import NodeUnavailableError, SlurmError, SlurmUnavailableError
 from xray_hpc.launching.code_snapshot import check_snapshot
 from xray_hpc.launching.plan import Plan
-from xray_hpc.launching.preflight import disk_space, job_python, node_fit, permissions
+from xray_hpc.launching.preflight.disk_space import check_disk_space
+from xray_hpc.launching.preflight.job_python import check_job_python
+from xray_hpc.launching.preflight.node_fit import check_node_fit
+from xray_hpc.launching.preflight.permissions import usable_partitions
 from xray_hpc.launching.preflight.resource_request import cpu_request, gpu_request
 from xray_hpc.slurm.client import run_command, submission_environment
 from xray_hpc.slurm.sacctmgr import read_accounting
 from xray_hpc.slurm.scontrol import nodes, partitions, settings
 
 
-def check(plan: Plan, tasks: int) -> list[str]:
+def check_plan(plan: Plan, tasks: int) -> list[str]:
     """Check what ``tasks`` jobs of this plan need; return notes on what may go wrong.
 
     Raises:
@@ -29,12 +32,12 @@ def check(plan: Plan, tasks: int) -> list[str]:
     config, known, machines = settings(), partitions(), nodes()
     accounting = read_accounting(config)
     for request in (gpu_request(cluster), cpu_request(cluster)):
-        usable = permissions.usable_partitions(request, known, config, accounting)
-        notes += node_fit.check(request, usable, machines)
+        usable = usable_partitions(request, known, config, accounting)
+        notes += check_node_fit(request, usable, machines)
     runs = min(len(plan.runs), tasks * cluster.runs_per_job)
-    notes += disk_space.check(plan.settings, [run.config for run in plan.runs[:runs]])
+    notes += check_disk_space(plan.settings, [run.config for run in plan.runs[:runs]])
     if not plan.settings.dry_run:
-        notes += job_python.check(cluster)
+        notes += check_job_python(cluster)
     if cluster.snapshot:
         notes += check_snapshot()
     return list(dict.fromkeys(notes))

@@ -10,6 +10,7 @@ from xray_hpc.config.run_config import ModelConfig, RunConfig
 from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.errors import StorageError
 from xray_hpc.models.registry import BACKBONES
+from xray_hpc.text import format_bytes
 
 FILES_PER_RUN = 40
 MAX_BYTES_PER_RUN = 20_000_000  # tables and figures
@@ -24,7 +25,7 @@ MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
 LOCAL_FOLDERS = (Path("/tmp"), Path("/var/tmp"))
 
 
-def check(settings: SweepSettings, runs: Sequence[RunConfig]) -> list[str]:
+def check_disk_space(settings: SweepSettings, runs: Sequence[RunConfig]) -> list[str]:
     """Check that there is room for these runs; return notes on what may go wrong.
 
     Raises:
@@ -43,7 +44,7 @@ def check(settings: SweepSettings, runs: Sequence[RunConfig]) -> list[str]:
     notes = list(_notes("results", settings.results, types))
     if (free := _free(results)) <= most:
         notes.append(
-            f"{results} has {_readable(free)} free, but these runs may need {_readable(most)}"
+            f"{results} has {format_bytes(free)} free, but these runs may need {format_bytes(most)}"
         )
     if settings.results not in settings.cache.parents:
         notes += _notes("cache", settings.cache, types)
@@ -65,6 +66,7 @@ def _backbone_bytes(model: ModelConfig) -> int:
 
 
 def _free(folder: Path) -> int:
+    """Return the free bytes of a folder's file system."""
     free = os.statvfs(folder)
     return free.f_bavail * free.f_frsize
 
@@ -75,11 +77,12 @@ def _existing(folder: Path) -> Path:
 
 
 def _check_room(folder: Path, key: str, needed: int, files: int) -> None:
+    """Raise ``StorageError`` without room for so many bytes and files."""
     free, room = os.statvfs(folder), _free(folder)
     if room <= needed:
         raise StorageError(
-            f"{key}: {folder} has {_readable(room)} free, but the runs need about "
-            f"{_readable(needed)}; free some space, or set {key} to another folder"
+            f"{key}: {folder} has {format_bytes(room)} free, but the runs need about "
+            f"{format_bytes(needed)}; free some space, or set {key} to another folder"
         )
     # A file system that allocates inodes on demand reports a total of 0.
     if free.f_files and free.f_favail < files:
@@ -96,11 +99,3 @@ def _notes(key: str, folder: Path, types: dict[Path, str]) -> Iterable[str]:
         yield f"{key} is in {folder}, in this machine's memory; the nodes may not see it"
     elif any(local in (folder, *folder.parents) for local in LOCAL_FOLDERS):
         yield f"{key} is in {folder}, which nodes usually do not share"
-
-
-def _readable(size: int) -> str:
-    """Format bytes in the largest fitting decimal unit."""
-    for unit, power in (("TB", 12), ("GB", 9), ("MB", 6)):
-        if size >= 10**power:
-            return f"{size / 10**power:.1f} {unit}"
-    return f"{size} bytes"

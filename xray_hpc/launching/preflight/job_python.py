@@ -30,7 +30,7 @@ for name in ("tensorflow", "keras", "hydra", "pandas", "matplotlib", "sklearn", 
 """
 
 
-def check(cluster: ClusterConfig) -> list[str]:
+def check_job_python(cluster: ClusterConfig) -> list[str]:
     """Import xray_hpc as a job would, if ``setup``, ``container`` or ``python`` is set.
 
     Returns:

@@ -9,13 +9,10 @@ from xray_hpc.errors import ConfigError, one_of
 from xray_hpc.launching.preflight.resource_request import ResourceRequest
 from xray_hpc.slurm.scontrol import Node, Partition
 from xray_hpc.slurm.units import format_memory
+from xray_hpc.text import format_count
 
 
-class _UnfitError(Exception):
-    """No node of a partition fits; the message gives the reason and the largest valid value."""
-
-
-def check(
+def check_node_fit(
     request: ResourceRequest, partitions: Sequence[Partition], nodes: Sequence[Node]
 ) -> list[str]:
     """Check that a node of one of these partitions has all resources that a job requests.
@@ -27,15 +24,15 @@ def check(
         ConfigError: no node fits; the message gives the largest valid value.
     """
     fitting: list[Node] = []
-    problems: list[str] = []
+    problems: list[ConfigError] = []
     for partition in partitions:
         inside = [node for node in nodes if partition.name in node.partitions]
         try:
             fitting += _fitting(request, partition, inside)
-        except _UnfitError as unfit:
-            problems.append(str(unfit))
+        except ConfigError as error:
+            problems.append(error)
     if not fitting:
-        raise ConfigError(problems[0])
+        raise problems[0]
     named = ", ".join(f"'{partition.name}'" for partition in partitions)
     if all(partition.state == "DOWN" for partition in partitions):
         return [f"partition {named} is down now; jobs wait until it is up"]
@@ -55,16 +52,16 @@ def matches(constraint: str, features: frozenset[str]) -> bool:
 
 
 def _fitting(request: ResourceRequest, partition: Partition, nodes: Sequence[Node]) -> list[Node]:
-    """Return the nodes of the partition that fit; raise ``_UnfitError`` if none does."""
+    """Return the nodes of the partition that fit; raise ``ConfigError`` if none does."""
     where = f"no node of partition '{partition.name}'"
     if not nodes:
-        raise _UnfitError(f"partition '{partition.name}' has no nodes; use another")
+        raise ConfigError(f"partition '{partition.name}' has no nodes; use another")
     if request.constraint is not None:
         nodes = _with_features(request, nodes, where)
         where += f" with the features '{request.constraint}'"
     if request.gpus:
         nodes = _with_gpus(request, nodes, where)
-        where += f" with {request.gpus} GPU{'s' if request.gpus > 1 else ''}"
+        where += f" with {format_count(request.gpus, 'GPU')}"
     if request.memory is not None:
         most = _at_most(lambda node: node.megabytes, partition.megabytes)
         nodes = _with_at_least(
@@ -75,6 +72,7 @@ def _fitting(request: ResourceRequest, partition: Partition, nodes: Sequence[Nod
 
 
 def _at_most(has: Callable[[Node], int], limit: int | None) -> Callable[[Node], int]:
+    """Return ``has``, limited to what the partition gives a job."""
     return lambda node: has(node) if limit is None else min(has(node), limit)
 
 
@@ -88,7 +86,7 @@ def _with_at_least(
 ) -> list[Node]:
     """Return the nodes that have ``requested`` of a resource; ``shown`` formats an amount."""
     if requested > (most := max(map(has, nodes))):
-        raise _UnfitError(
+        raise ConfigError(
             f"{key} is {shown(requested)}, but {where} offers more than {shown(most)}; "
             f"use {shown(most)} or less"
         )
@@ -103,8 +101,8 @@ def _with_features(request: ResourceRequest, nodes: Sequence[Node], where: str) 
     key, known = request.keys["constraint"], frozenset[str]().union(*(n.features for n in nodes))
     for word in re.findall(r"[^()\[\]|&,*\s]+", re.sub(r"\*\d+", "", wanted)):
         if word not in known:
-            raise _UnfitError(one_of(f"{key}: the feature", word, known))
-    raise _UnfitError(f"{key} is '{wanted}', but {where} has all these features")
+            raise ConfigError(one_of(f"{key}: the feature", word, known))
+    raise ConfigError(f"{key} is '{wanted}', but {where} has all these features")
 
 
 def _with_gpus(request: ResourceRequest, nodes: Sequence[Node], where: str) -> list[Node]:
@@ -118,15 +116,15 @@ def _with_gpus(request: ResourceRequest, nodes: Sequence[Node], where: str) -> l
     kinds = {name for node in nodes for name in node.gpus if name}
     if kind is not None and kind.lower() not in {name.lower() for name in kinds}:
         if kinds:
-            raise _UnfitError(one_of(f"{key}: the GPU type", kind, kinds))
-        raise _UnfitError(f"{key} requests type '{kind}', but {where} has GPU types; leave it out")
+            raise ConfigError(one_of(f"{key}: the GPU type", kind, kinds))
+        raise ConfigError(f"{key} requests type '{kind}', but {where} has GPU types; leave it out")
     if not any(map(has, nodes)):
-        raise _UnfitError(
+        raise ConfigError(
             f"{key} is {request.gpus}, but {where} has a GPU; use another partition, or 0"
         )
     what = "" if kind is None else f" of type {kind}"
     if request.gpus > (most := max(map(has, nodes))):
-        raise _UnfitError(
+        raise ConfigError(
             f"{key} is {request.gpus}, but {where} has more than {most} GPUs{what}; "
             f"use {most} or fewer"
         )

@@ -24,7 +24,9 @@ OTHERS = {
     "configuration": (
         "config/run_config.py",
         "config/schema.py",
+        "config/train_config.py",
         "features/extractor_table.py",
+        "models/check_model.py",
         "models/weights_files.py",
     ),
     "files and records": (

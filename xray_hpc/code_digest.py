@@ -32,7 +32,7 @@ COMPUTING_MODULES = {
     "features": ("feature_store", "forward_pass", "model_cut"),
     "models": (
         *("backbones", "build_model", "cnn", "conv", "custom_layers", "layer_graph", "lung"),
-        *("preprocessing", "registry", "resolve_model", "stacked", "transfer", "vgg"),
+        *("preprocessing", "registry", "stacked", "transfer", "vgg"),
     ),
     "synthetic": (*("anatomy", "demo_backbone", "demo_dataset", "film", "opacities", "shapes"),),
     "training": (

@@ -1,7 +1,7 @@
-"""Merge a sweep's records: ``python -m xray_hpc.collect results/<sweep>``.
+"""The command ``python -m xray_hpc.collect results/<sweep>``.
 
-Writes ``results/<sweep>/report/`` and prints the comparison. It may run at any time and again:
-runs that failed, are missing or still going are listed as such.
+It writes ``results/<sweep>/report/`` and prints the comparison. It can run at any time, also while
+the sweep is running.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from xray_hpc.monitoring.discovery import find_sweep
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = cli.make_parser(
         "collect",
         "Merge a sweep's records into tables, figures and a report, and print the comparison.",
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def entry() -> None:
-    """The installed command ``xray-collect``."""
+    """Run the installed command ``xray-collect``."""
     cli.run(main)
 
 

@@ -80,7 +80,7 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
         write_text(folder / "per_class.csv", csv_text(CLASS_COLUMNS, class_rows(runs)))
         others = (run.name for run in unfinished_runs(runs))
         logs = {name: f"../runs/{name}/log" for name in others if sweep.run(name).log.exists()}
-        sections = run_sections(_name(sweep), runs, logs)
+        sections = run_sections(sweep.folder.resolve().name, runs, logs)
         figures = list(drawing)
     text = markdown_report(sections, figures, _data_files(sweep))
     write_text(folder / "report.md", text)
@@ -95,10 +95,7 @@ def _remove_temporary_files(folder: Path) -> None:
 
 
 def _data_files(sweep: SweepPaths) -> list[str]:
+    """Return the files in the sweep's ``data/``, relative to the report's folder."""
     suffixes = (".png", ".txt", ".md", ".csv")
-    found = (path for path in sweep.data.rglob("*") if path.suffix in suffixes)
-    return sorted(f"../{path.relative_to(sweep.folder).as_posix()}" for path in found)
-
-
-def _name(sweep: SweepPaths) -> str:
-    return sweep.folder.resolve().name
+    paths = (path for path in sweep.data.rglob("*") if path.suffix in suffixes)
+    return sorted(f"../{path.relative_to(sweep.folder).as_posix()}" for path in paths)

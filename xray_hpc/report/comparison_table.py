@@ -42,7 +42,7 @@ class TerminalColumn:
 def comparison_table(runs: Sequence[RunResult], width: int = DEFAULT_WIDTH) -> str:
     """Return a table of finished runs, best first, then unfinished runs with their reasons.
 
-    Each data set has a heading of its own. No line is longer than ``width``.
+    Each data set has a heading. No line is longer than ``width``.
     """
     groups = group_runs(runs)
     lines = [status_summary(runs), *wrap(total_usage(runs), width)]
@@ -126,7 +126,7 @@ def _fit_columns(
     columns: list[TerminalColumn], runs: Sequence[RunResult], width: int
 ) -> tuple[list[TerminalColumn], list[str]]:
     """Drop columns, the least informative first, until the rows fit; also return their heads."""
-    kept, dropped = list(columns), []
+    remaining, dropped = list(columns), []
     fixed = [column for column in columns if not column.group]
     candidates = [
         *fixed[-2:],
@@ -134,11 +134,11 @@ def _fit_columns(
         *(column for column in reversed(fixed[1:-2])),
     ]
     for column in candidates:
-        if max(map(len, _aligned_rows(kept, runs))) <= width:
+        if max(map(len, _aligned_rows(remaining, runs))) <= width:
             break
-        kept.remove(column)
+        remaining.remove(column)
         dropped.append(column.head)
-    return kept, dropped
+    return remaining, dropped
 
 
 def _aligned_rows(columns: Sequence[TerminalColumn], runs: Sequence[RunResult]) -> list[str]:

@@ -63,7 +63,7 @@ from xray_hpc.thread_map import bounded_thread_map
 def work(item):
     return zlib.compress(bytes(1000))
 
-faulthandler.dump_traceback_later(30, exit=True)
+faulthandler.dump_traceback_later(300, exit=True)
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 for i in range(500):
     signal.setitimer(signal.ITIMER_REAL, random.Random(i).uniform(1e-3, 8e-3))

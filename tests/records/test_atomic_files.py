@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -142,22 +143,23 @@ def test_who_waits_is_told_once_and_then_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     order = []
-    waiting = threading.Event()
 
     def second() -> None:
-        waiting.set()
         with file_lock(tmp_path / ".lock", message="waiting for the other"):
             order.append("second")
 
     thread = threading.Thread(target=second)
     with file_lock(tmp_path / ".lock", message="not shown"):
         thread.start()
-        waiting.wait(10)
-        thread.join(0.2)
+        message = ""
+        while not message.endswith("\n"):
+            message += capfd.readouterr().err
+            time.sleep(0.01)
         order.append("first")
-    thread.join(10)
+    thread.join()
     assert order == ["first", "second"]
-    assert capfd.readouterr().err == "waiting for the other\n"
+    assert message == "waiting for the other\n"
+    assert capfd.readouterr().err == ""
 
 
 def test_a_lock_goes_with_a_killed_process(tmp_path: Path) -> None:

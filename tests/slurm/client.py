@@ -75,13 +75,20 @@ class Slurm:
         done = self.run("squeue", "-h", "-r", "-t", "all", "-j", job, "-o", "%i %T")
         return dict(line.split() for line in done.stdout.splitlines())
 
-    def wait(self, job: str, timeout: float = 60) -> dict[str, str]:
+    def wait(self, job: str, timeout: float = 300) -> dict[str, str]:
         """Wait until a job, or every task of an array, has ended; return the last states."""
         return self._until(job, ENDED, timeout)
 
-    def wait_for(self, job: str, state: str, timeout: float = 60) -> dict[str, str]:
+    def wait_for(self, job: str, state: str, timeout: float = 300) -> dict[str, str]:
         """Wait until a job, or every task of an array, is in ``state``; return the states."""
         return self._until(job, {state}, timeout)
+
+    def wait_for_restart(self, job: str, timeout: float = 300) -> None:
+        """Wait until Slurm has requeued a job once; it may be running again by then."""
+        end = time.monotonic() + timeout
+        while self.job(job)["Restarts"] != "1":
+            assert time.monotonic() < end, f"job {job} has not restarted after {timeout:g} s"
+            time.sleep(0.1)
 
     def _until(self, job: str, wanted: Iterable[str], timeout: float) -> dict[str, str]:
         end = time.monotonic() + timeout
@@ -105,7 +112,7 @@ class Slurm:
         done = self.run("squeue", "-h", "-u", user, "-o", "%A %F")
         return {line.split()[1] for line in done.stdout.splitlines()}
 
-    def cancel(self, jobs: Iterable[str], timeout: float = 20) -> None:
+    def cancel(self, jobs: Iterable[str], timeout: float = 120) -> None:
         """Cancel these jobs and wait until they have ended; kill slow ones."""
         jobs = set(jobs)
         if not jobs:

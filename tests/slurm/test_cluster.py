@@ -64,7 +64,7 @@ def test_job_of_the_high_partition_preempts_another(throwaway: Slurm, shared_fol
     throwaway.wait_for(low, "RUNNING")
     high = throwaway.submit("--partition=high", *whole, "--wrap=true")
     assert throwaway.wait(high) == {high: "COMPLETED"}
-    assert throwaway.states(low) == {low: "PENDING"}
+    throwaway.wait_for_restart(low)
 
 
 def test_job_with_a_grace_time_gets_a_signal_before_preemption(
@@ -75,17 +75,19 @@ def test_job_with_a_grace_time_gets_a_signal_before_preemption(
     low = throwaway.submit("--partition=graced", "--signal=B:USR2@1", *whole, f"--wrap={text}")
     throwaway.wait_for(low, "RUNNING")
     throwaway.submit("--partition=high", *whole, "--wrap=true")
-    throwaway.wait_for(low, "PENDING")
+    throwaway.wait_for_restart(low)
     assert (shared_folder / "signalled").exists()
 
 
 def test_job_survives_its_nodes_daemon(throwaway: Slurm, shared_folder: Path) -> None:
     assert throwaway.cluster is not None
-    job = throwaway.submit("--mem=100M", f"--output={shared_folder}/out", "--wrap=sleep 2")
+    wait = f"--wrap=until [ -e {shared_folder}/go ]; do sleep 0.1; done"
+    job = throwaway.submit("--mem=100M", f"--output={shared_folder}/out", wait)
     throwaway.wait_for(job, "RUNNING")
     node = throwaway.job(job)["NodeList"]
     throwaway.cluster.kill_node(node)
     throwaway.cluster.start_node(node)
+    (shared_folder / "go").touch()
     assert throwaway.wait(job) == {job: "COMPLETED"}
 
 
@@ -97,7 +99,7 @@ def test_jobs_of_a_node_that_is_set_down_run_on_another(
     throwaway.wait_for(job, "RUNNING")
     node = throwaway.job(job)["NodeList"]
     throwaway.cluster.set_down(node)
-    throwaway.wait_for(job, "PENDING")
+    throwaway.wait_for_restart(job)
     throwaway.wait_for(job, "RUNNING")
     assert throwaway.job(job)["NodeList"] != node
     throwaway.cluster.resume(node)

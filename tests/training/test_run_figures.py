@@ -33,13 +33,13 @@ def legend(figure: Figure) -> list[str]:
 
 def test_learning_curve_shows_both_curves_and_the_selected_epoch() -> None:
     figure = run_figures.learning_curve(HISTORY, "loss", "CNN", best_epoch=1)
-    assert legend(figure) == ["training", "validation", "kept: epoch 1"]
+    assert legend(figure) == ["training", "validation", "selected: epoch 1"]
     assert axes(figure).get_title() == "CNN: loss in training"
 
 
 def test_learning_curve_of_auc_has_validation_only() -> None:
     figure = run_figures.learning_curve(HISTORY, "auc", "CNN", best_epoch=1)
-    assert legend(figure) == ["validation", "kept: epoch 1"]
+    assert legend(figure) == ["validation", "selected: epoch 1"]
     assert axes(figure).get_ylabel() == "AUC"
 
 

@@ -32,7 +32,7 @@ def learning_curve(history: pd.DataFrame, metric: str, title: str, best_epoch: i
     ):
         if column in history:
             axes.plot(history["epoch"], history[column], color=colour, label=label, marker=".")
-    axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"kept: epoch {best_epoch}")
+    axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"selected: epoch {best_epoch}")
     name = NAMES.get(metric, metric)
     axes.set(
         xlabel="Epoch", ylabel=name[0].upper() + name[1:], title=f"{title}: {name} in training"

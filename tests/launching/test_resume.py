@@ -6,7 +6,8 @@ import pytest
 
 from tests.conftest import Composer
 from xray_hpc.config.yaml_files import read_yaml
-from xray_hpc.errors import UserError
+from xray_hpc.errors import SlurmError, SlurmUnavailableError, UserError
+from xray_hpc.launching import resume as resume_module
 from xray_hpc.launching.launch_sweep import launch
 from xray_hpc.launching.resume import resume, submit_waiting
 from xray_hpc.records import ledger
@@ -117,3 +118,37 @@ def test_submit_waiting_launches_only_runs_above_the_submit_limit(
     update_record(sweep.run(one), status=Status.FAILED)
     submit_waiting(sweep)
     assert "1 run, 1 to run" in capsys.readouterr().out
+
+
+def test_submit_waiting_retries_while_slurm_does_not_answer(
+    sweep: SweepPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[int] = []
+
+    def fail_once(*_: object, **__: object) -> int:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise SlurmUnavailableError("Socket timed out")
+        return 0
+
+    monkeypatch.setattr(resume_module, "launch", fail_once)
+    monkeypatch.setattr(resume_module, "RETRY_SECONDS", 0.0)
+    ledger.append(sweep, "waiting", runs=list(ledger.read(sweep).planned))
+    submit_waiting(sweep)
+    assert len(attempts) == 2
+
+
+def test_submit_waiting_does_not_retry_a_permanent_error(
+    sweep: SweepPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[int] = []
+
+    def refuse(*_: object, **__: object) -> int:
+        attempts.append(1)
+        raise SlurmError("Invalid account")
+
+    monkeypatch.setattr(resume_module, "launch", refuse)
+    ledger.append(sweep, "waiting", runs=list(ledger.read(sweep).planned))
+    with pytest.raises(SlurmError):
+        submit_waiting(sweep)
+    assert len(attempts) == 1

@@ -23,12 +23,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from xray_hpc.errors import DataError
+
 PAGE = 4096  # bytes
 SYNC_SECONDS = 5.0
 CHECKSUMS, WRITTEN = "crc32", "written"  # one value per block
 
 
-class DamagedStoreError(Exception):
+class DamagedStoreError(DataError):
     """The file is truncated, corrupt, or was made for another key."""
 
 

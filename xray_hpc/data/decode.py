@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from xray_hpc.data import dicom
+from xray_hpc.errors import DataError
 
 # Pillow's own limit, about 9,400 pixels square; X-rays have less than a third of that.
 MAX_PIXELS = 89_478_485
@@ -26,7 +27,7 @@ DRAFT_GAP = 2
 TILES = (8, 8)
 
 
-class UnreadableImageError(Exception):
+class UnreadableImageError(DataError):
     """The file ``path`` is not a complete image, for a short ``reason``."""
 
     def __init__(self, path: Path, reason: str) -> None:

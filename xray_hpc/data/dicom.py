@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from xray_hpc.errors import DataError
+
 if TYPE_CHECKING:
     from pydicom import Dataset
 
@@ -17,7 +19,7 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
-class NoDecoderError(Exception):
+class NoDecoderError(DataError):
     """A package that reads the file is not installed; the message names it."""
 
 

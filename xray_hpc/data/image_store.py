@@ -232,8 +232,8 @@ def _decode(index: Index, config: DataConfig, entry: IndexEntry) -> Decoded | Un
     try:
         data = read_bytes(path)
         pixels = decode_bytes(data, path, config.image_size, config.channels, config.clahe)
-    except MissingDecoderError as error:  # a store without the image would be used for good
-        raise DataError(str(error)) from error
+    except MissingDecoderError:  # a store without the image would be used for good
+        raise
     except UnreadableImageError as error:
         return error
     except OSError as error:  # the disk failed, not the image

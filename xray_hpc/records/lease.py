@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from xray_hpc.errors import LockedError
 from xray_hpc.records.lease_file import (
     EXPIRY_SECONDS,
     UNKNOWN_OWNER,
@@ -25,7 +26,7 @@ HEARTBEAT_SECONDS = 15.0
 POLL_SECONDS = 1.0
 
 
-class LeaseError(Exception):
+class LeaseError(LockedError):
     """Another process holds the lease: ``owner``."""
 
     def __init__(self, owner: LeaseOwner) -> None:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 SPLITS = ("validation", "test")
 EXIT_CODE = "exit_code"
-"""In the folder of a features job's submission: how it ended."""
+"""File in the folder of a features job: its exit code."""
+
+
+class _Child:
+    """A path in the folder of a run or a sweep."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: RunPaths | SweepPaths, owner: type) -> Path:
+        return instance.folder / self.name
 
 
 @dataclass(frozen=True)
@@ -16,6 +26,18 @@ class RunPaths:
 
     folder: Path
 
+    config = _Child("config.yaml")
+    record = _Child("run.json")
+    metrics = _Child("metrics.json")
+    progress = _Child("progress.json")
+    model = _Child("model.keras")
+    summary = _Child("model.txt")
+    checkpoint_folder = _Child("checkpoint")
+    weights_folder = _Child("checkpoints")
+    figures = _Child("figures")
+    log = _Child("log")
+    lease = _Child(".lease")
+
     @property
     def name(self) -> str:
         return self.folder.name
@@ -23,50 +45,6 @@ class RunPaths:
     @property
     def sweep(self) -> SweepPaths:
         return SweepPaths(self.folder.parent.parent)
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "config.yaml"
-
-    @property
-    def record(self) -> Path:
-        return self.folder / "run.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.folder / "metrics.json"
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model.keras"
-
-    @property
-    def summary(self) -> Path:
-        return self.folder / "model.txt"
-
-    @property
-    def weights_folder(self) -> Path:
-        return self.folder / "checkpoints"
-
-    @property
-    def figures(self) -> Path:
-        return self.folder / "figures"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log"
-
-    @property
-    def lease(self) -> Path:
-        return self.folder / ".lease"
-
-    @property
-    def progress(self) -> Path:
-        return self.folder / "progress.json"
-
-    @property
-    def checkpoint_folder(self) -> Path:
-        return self.folder / "checkpoint"
 
     def epoch_weights(self, epoch: int) -> Path:
         return self.weights_folder / f"epoch-{epoch:04}.weights.h5"
@@ -93,44 +71,21 @@ class SweepPaths:
 
     folder: Path
 
+    runs = _Child("runs")
+    sweep_yaml = _Child("sweep.yaml")
+    ledger = _Child("ledger.jsonl")
+    lock = _Child(".lock")
+    report = _Child("report")
+    data = _Child("data")
+    slurm = _Child("slurm")
+    code = _Child("code")
+
     @property
     def name(self) -> str:
         return self.folder.name
 
-    @property
-    def runs(self) -> Path:
-        return self.folder / "runs"
-
     def run(self, name: str) -> RunPaths:
         return RunPaths(self.runs / name)
-
-    @property
-    def sweep_yaml(self) -> Path:
-        return self.folder / "sweep.yaml"
-
-    @property
-    def ledger(self) -> Path:
-        return self.folder / "ledger.jsonl"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / ".lock"
-
-    @property
-    def report(self) -> Path:
-        return self.folder / "report"
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    @property
-    def slurm(self) -> Path:
-        return self.folder / "slurm"
-
-    @property
-    def code(self) -> Path:
-        return self.folder / "code"
 
 
 def display_path(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.fake_slurm import Site
+from tests.fake_slurm import FakeSlurm
 from tests.run_folders import Programs
 from xray_hpc.launching.plan import Plan, make_plan
 
@@ -29,7 +29,12 @@ settings.load_profile("xray_hpc")
 
 # Minutes each, much of them waiting: begun first, they leave no CPU idle at the end.
 FIRST = (
-    *("slurm/test_exact_resume", "slurm/test_launch", "slurm/test_watch", "slurm/test_experiments"),
+    *(
+        "slurm/test_exact_resume",
+        "slurm/test_launch",
+        "slurm/test_status_and_cancel",
+        "slurm/test_experiments",
+    ),
     *("training/test_kills", "training/test_strategy", "training/test_changed_replicas"),
     *("training/test_same_answer", "training/test_experiments"),
 )
@@ -112,7 +117,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     """A Slurm cluster to ask, in the place of any there is."""
     programs = tmp_path / "programs"
     programs.mkdir()
@@ -120,4 +125,4 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
         if name.startswith(("SLURM_", "SBATCH_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    return Site(programs)
+    return FakeSlurm(programs)

@@ -1,4 +1,4 @@
-"""Sweeps as files, and programs of Slurm's, for tests of what looks at them."""
+"""Sweep folders and fake Slurm commands for tests."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def run_metrics(
 
 
 class Sweep:
-    """A sweep that grows by a run at a time."""
+    """A sweep folder to which a test adds runs."""
 
     def __init__(self, folder: Path) -> None:
         self.paths = SweepPaths(folder)
         self.paths.runs.mkdir(parents=True)
 
     def add(self, name: str, *overrides: str, epochs: int = 10, **fields: Any) -> RunPaths:
-        """A run, planned with these overrides; ``fields`` are those of its record."""
+        """Add a run with these overrides; ``fields`` are the fields of its record."""
         ledger.append(self.paths, "planned", runs={name: list(overrides)})
         paths = self.paths.run(name)
         paths.folder.mkdir()
@@ -69,7 +69,7 @@ class Sweep:
         return paths
 
     def finished(self, name: str, *overrides: str, **fields: Any) -> RunPaths:
-        """A run with all files that a finished one has."""
+        """Add a finished run with all its files."""
         paths = self.add(name, *overrides, status=Status.FINISHED, **fields)
         model = name.split("-")[0]
         for path in (paths.accuracy(model), paths.loss(model), paths.auc(model)):
@@ -82,20 +82,20 @@ class Sweep:
         return paths
 
     def submitted(self, job: str, *tasks: Sequence[str], kind: str = "runs") -> None:
-        """The ledger's word that Slurm took a submission, named ``s<job>``."""
+        """Add an accepted submission named ``s<job>`` to the ledger."""
         listed = [list(runs) for runs in tasks] or [[]]
         ledger.append(self.paths, "submitting", submission=f"s{job}", kind=kind, tasks=listed)
         ledger.append(self.paths, "submitted", submission=f"s{job}", job=job)
 
 
 def trained(paths: RunPaths, done: int, **fields: Any) -> None:
-    """What the training of a run of 10 epochs says after so many."""
+    """Write the progress of a run after ``done`` of 10 epochs."""
     start = TrainingProgress(done, 10, 0, 60.0, 1, 0.75, 0.5, 0.8125)
     write_progress(paths, dataclasses.replace(start, **fields))
 
 
 class Programs:
-    """Slurm's commands, in a folder that is all of ``PATH``; each call of one is noted."""
+    """Fake Slurm commands in the only folder on ``PATH``, which record their calls."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
@@ -103,13 +103,13 @@ class Programs:
         monkeypatch.setenv("PATH", str(folder))
 
     def say(self, name: str, *lines: str, code: int = 0, before: str = "") -> None:
-        """Make the command print these lines; ``before`` is shell to run before that."""
-        said = "".join(f"echo '{line}'\n" for line in lines)
-        note = f"echo {name} $* >> {self.folder}/calls\n"
+        """Make a command print lines; ``before`` is shell code to run first."""
+        output = "".join(f"echo '{line}'\n" for line in lines)
+        record = f"echo {name} $* >> {self.folder}/calls\n"
         program = self.folder / f".{name}"
-        program.write_text(f"#!/bin/bash\n{note}{before}\n{said}exit {code}\n")
+        program.write_text(f"#!/bin/bash\n{record}{before}\n{output}exit {code}\n")
         program.chmod(0o755)
-        program.replace(self.folder / name)  # it may be called at this very moment
+        program.replace(self.folder / name)  # another process may be calling it
 
     def queue(self, **jobs: str) -> None:
         """Make ``squeue`` list jobs: ``j17_3="RUNNING|None|gpu-01|1:00"``."""
@@ -122,7 +122,7 @@ class Programs:
         )
 
     def calls(self, name: str) -> list[str]:
-        """How it was called, oldest first."""
-        noted = self.folder / "calls"
-        lines = noted.read_text().splitlines() if noted.exists() else []
+        """Return the arguments of its calls, oldest first."""
+        calls = self.folder / "calls"
+        lines = calls.read_text().splitlines() if calls.exists() else []
         return [line.partition(" ")[2] for line in lines if line.split()[0] == name]

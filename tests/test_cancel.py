@@ -1,4 +1,4 @@
-"""``python -m xray_hpc.cancel``, as a user runs it."""
+"""Test ``python -m xray_hpc.cancel`` in a process of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 @pytest.fixture
 def sweep(tmp_path: Path, programs: Programs) -> Sweep:
-    """A sweep in results/ of which one run has finished, one trains, and two wait."""
+    """Return a sweep in results/ with a finished, a running and two pending runs."""
     sweep = Sweep(tmp_path / "results" / "lr")
     sweep.finished("cnn-1")
     sweep.add("cnn-2", status=Status.RUNNING, job_id="7_1")
@@ -47,21 +47,19 @@ def cancel(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def asked(folder: Path, answer: str, *words: str) -> tuple[int, str]:
-    """Cancel from a terminal, and answer what is asked."""
+    """Cancel from a terminal, and answer the question."""
     ours, its = pty.openpty()
     with subprocess.Popen(
         [*CANCEL, *words], cwd=folder, stdin=its, stdout=subprocess.PIPE, text=True
     ) as process:
         os.write(ours, answer.encode())
-        said, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
     os.close(ours)
     os.close(its)
-    return process.returncode, said
+    return process.returncode, output
 
 
-def test_a_whole_sweep_is_cancelled_and_says_what_that_was(
-    sweep: Sweep, programs: Programs, tmp_path: Path
-) -> None:
+def test_cancel_prints_what_it_cancelled(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
     ended = cancel(tmp_path, "lr", "--yes")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [
@@ -71,29 +69,31 @@ def test_a_whole_sweep_is_cancelled_and_says_what_that_was(
     assert programs.calls("scancel") == ["7_[1-3] 8"]
 
 
-def test_only_runs_that_fit_a_pattern(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
+def test_runs_option_cancels_matching_runs_only(
+    sweep: Sweep, programs: Programs, tmp_path: Path
+) -> None:
     ended = cancel(tmp_path, "lr", "--runs", "ft-1", "-y")
     assert ended.stdout == "cancelled 1 pending run (job 7_2) of lr\n"
     assert programs.calls("scancel") == ["7_2"]
 
 
-def test_a_terminal_is_asked_first(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
-    code, said = asked(tmp_path, "n\n", "lr")
+def test_cancel_asks_on_a_terminal(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
+    code, output = asked(tmp_path, "n\n", "lr")
     assert (code, programs.calls("scancel")) == (1, [])
-    assert said.startswith("cancel 1 running, 2 pending runs (jobs 7_[1-3] 8) of lr? [y/N] ")
-    assert said.endswith("nothing was cancelled\n")
+    assert output.startswith("cancel 1 running, 2 pending runs (jobs 7_[1-3] 8) of lr? [y/N] ")
+    assert output.endswith("nothing was cancelled\n")
     assert ledger.read(sweep.paths).cancelled == {}
-    code, said = asked(tmp_path, "y\n", "lr")
+    code, output = asked(tmp_path, "y\n", "lr")
     assert (code, programs.calls("scancel")) == (0, ["7_[1-3] 8"])
 
 
-def test_ctrl_d_is_no_answer_and_means_no(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
-    code, said = asked(tmp_path, "\x04", "lr")
+def test_ctrl_d_means_no(sweep: Sweep, programs: Programs, tmp_path: Path) -> None:
+    code, output = asked(tmp_path, "\x04", "lr")
     assert (code, programs.calls("scancel")) == (1, [])
-    assert said.endswith("? [y/N] \nnothing was cancelled\n")
+    assert output.endswith("? [y/N] \nnothing was cancelled\n")
 
 
-def test_without_a_terminal_it_wants_to_be_told(
+def test_cancel_without_a_terminal_needs_yes(
     sweep: Sweep, programs: Programs, tmp_path: Path
 ) -> None:
     ended = cancel(tmp_path, "lr")
@@ -103,7 +103,7 @@ def test_without_a_terminal_it_wants_to_be_told(
     assert programs.calls("scancel") == []
 
 
-def test_where_all_has_ended_there_is_nothing_to_cancel(
+def test_cancel_an_ended_sweep_does_nothing(
     sweep: Sweep, programs: Programs, tmp_path: Path
 ) -> None:
     programs.queue()
@@ -113,7 +113,7 @@ def test_where_all_has_ended_there_is_nothing_to_cancel(
     assert programs.calls("scancel") == []
 
 
-def test_where_slurm_does_not_answer_nothing_is_said_to_be_cancelled(
+def test_cancel_fails_while_slurm_does_not_answer(
     sweep: Sweep, programs: Programs, tmp_path: Path
 ) -> None:
     programs.say("squeue", before="echo 'Socket timed out' >&2", code=1)
@@ -123,20 +123,20 @@ def test_where_slurm_does_not_answer_nothing_is_said_to_be_cancelled(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["rl"], "there is no sweep 'rl' in results; did you mean 'lr'?"),
         (["lr", "--runs", "tf-1"], "no run of lr matches 'tf-1'; did you mean 'ft-1'?"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_2(
-    sweep: Sweep, tmp_path: Path, words: list[str], said: str
+def test_invalid_arguments_exit_with_2(
+    sweep: Sweep, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    ended = cancel(tmp_path, *words)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {said}\n")
+    ended = cancel(tmp_path, *arguments)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {message}\n")
 
 
-def test_help_shows_how(tmp_path: Path, programs: Programs) -> None:
+def test_help_has_examples(tmp_path: Path, programs: Programs) -> None:
     ended = cancel(tmp_path, "--help")
     assert ended.returncode == 0
     assert ended.stdout.startswith("usage: python -m xray_hpc.cancel [-h] [--runs PATTERN]")

@@ -1,4 +1,4 @@
-"""``python -m xray_hpc.logs``, as a user runs it."""
+"""Test ``python -m xray_hpc.logs`` in a process of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 @pytest.fixture
 def sweep(tmp_path: Path, programs: Programs) -> Sweep:
-    """A sweep in results/ with a run that has printed two lines."""
+    """Return a sweep in results/ with a run whose log has two lines."""
     sweep = Sweep(tmp_path / "results" / "lr")
     sweep.add(RUN, status=Status.RUNNING).log.write_text("epoch 1\nepoch 2\n")
     return sweep
@@ -54,32 +54,30 @@ def following(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("text", ["ft-1a", "lr/ft", f"results/lr/runs/{RUN}"])
-def test_the_log_of_a_run_is_printed_by_its_name_or_folder(
-    sweep: Sweep, tmp_path: Path, text: str
-) -> None:
+def test_logs_accepts_a_name_or_a_folder(sweep: Sweep, tmp_path: Path, text: str) -> None:
     ended = logs(tmp_path, text)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "epoch 1\nepoch 2\n", "")
 
 
-def test_or_its_last_lines(sweep: Sweep, tmp_path: Path) -> None:
+def test_lines_option_prints_the_last_lines(sweep: Sweep, tmp_path: Path) -> None:
     assert logs(tmp_path, "ft", "-n", "1").stdout == "epoch 2\n"
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["tf-1a2b3c4d"], "there is no run 'tf-1a2b3c4d' in results; did you mean 'ft-1a2b3c4d'?"),
         (["ft", "-n", "-1"], "-n is -1; it must be 0 or more"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_2(
-    sweep: Sweep, tmp_path: Path, words: list[str], said: str
+def test_invalid_arguments_exit_with_2(
+    sweep: Sweep, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    ended = logs(tmp_path, *words)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {said}\n")
+    ended = logs(tmp_path, *arguments)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {message}\n")
 
 
-def test_a_run_is_followed_over_a_restart_until_it_has_ended(
+def test_follow_continues_over_a_restart_until_the_run_ends(
     sweep: Sweep, programs: Programs, tmp_path: Path
 ) -> None:
     paths = sweep.paths.run(RUN)
@@ -106,7 +104,7 @@ def test_a_run_is_followed_over_a_restart_until_it_has_ended(
         assert process.stderr.read() == f"--- {RUN}: failed\n"
 
 
-def test_ctrl_c_ends_following_quietly(sweep: Sweep, tmp_path: Path) -> None:
+def test_ctrl_c_ends_follow_quietly(sweep: Sweep, tmp_path: Path) -> None:
     with Lease.acquire(sweep.paths.run(RUN).lease), following(tmp_path, "ft") as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -116,7 +114,7 @@ def test_ctrl_c_ends_following_quietly(sweep: Sweep, tmp_path: Path) -> None:
         assert process.stderr.read() == ""
 
 
-def test_where_slurm_does_not_answer_the_run_may_go_on(
+def test_follow_continues_while_slurm_does_not_answer(
     sweep: Sweep, programs: Programs, tmp_path: Path
 ) -> None:
     sweep.submitted("7", [RUN])
@@ -129,9 +127,7 @@ def test_where_slurm_does_not_answer_the_run_may_go_on(
         assert process.wait(60) == 0
 
 
-def test_of_a_job_that_died_before_the_run_began_its_own_words_are_shown(
-    sweep: Sweep, tmp_path: Path
-) -> None:
+def test_empty_log_shows_the_output_of_the_job(sweep: Sweep, tmp_path: Path) -> None:
     sweep.add("cnn-1").log.touch()
     sweep.submitted("7", ["cnn-1"])
     output = sweep.paths.slurm / "s7" / "7_0_log.out"
@@ -143,14 +139,14 @@ def test_of_a_job_that_died_before_the_run_began_its_own_words_are_shown(
     assert ended.stderr == f"cnn-1 has an empty log; its Slurm job: {place}\n"
 
 
-def test_a_run_that_has_not_begun_says_so(sweep: Sweep, tmp_path: Path) -> None:
+def test_run_without_output_says_so(sweep: Sweep, tmp_path: Path) -> None:
     sweep.add("cnn-1")
     ended = logs(tmp_path, "cnn")
     assert (ended.returncode, ended.stdout) == (0, "")
     assert ended.stderr == "cnn-1 has no output yet\n"
 
 
-def test_help_shows_how(tmp_path: Path, programs: Programs) -> None:
+def test_help_has_examples(tmp_path: Path, programs: Programs) -> None:
     ended = logs(tmp_path, "--help")
     assert ended.returncode == 0
     assert ended.stdout.startswith("usage: python -m xray_hpc.logs [-h] [-f] [-n LINES]")

@@ -118,7 +118,9 @@ def test_watch_in_a_pipe_prints_changes(sweep: Sweep, programs: Programs, tmp_pa
         assert watching.stderr is not None
         blocks = (line for line in watching.stdout if line.startswith("lr: "))
         assert "1 pending" in next(blocks)
-        while len(programs.calls("squeue")) < 4:  # looked at again, and nothing to say
+        while (
+            len(programs.calls("squeue")) < 4
+        ):  # wait until it has read the queue again without a change
             pass
         programs.queue(j7_1="RUNNING|None|gpu-01|1:00:00")
         assert "1 created" in next(blocks)
@@ -159,7 +161,7 @@ def test_status_imports_no_heavy_package(sweep: Sweep, tmp_path: Path) -> None:
         assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_of_a_run_no_more_than_two_files_are_read(sweep: Sweep, tmp_path: Path) -> None:
+def test_status_reads_at_most_two_files_per_run(sweep: Sweep, tmp_path: Path) -> None:
     code = (
         "import sys, runpy\n"
         "opened = lambda event, args: event == 'open' and 'lr/runs/' in str(args[0]) "

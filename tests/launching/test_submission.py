@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_slurm import Site
+from tests.fake_slurm import FakeSlurm
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import SlurmError, SlurmUnavailableError
 from xray_hpc.launching import submission
@@ -38,7 +38,7 @@ def job_ids(sweep: SweepPaths) -> dict[str, str]:
     return {run: job.id for run, job in ledger.read(sweep).jobs().items()}
 
 
-def test_submit_job_writes_the_ledger_before_and_after(sweep: SweepPaths, site: Site) -> None:
+def test_submit_job_writes_the_ledger_before_and_after(sweep: SweepPaths, site: FakeSlurm) -> None:
     site.act("sbatch", "--parsable *", f"cp {sweep.ledger} {sweep.folder}/before; echo '17;here'")
     assert submit_runs(sweep) == "17"
     before = json.loads((sweep.folder / "before").read_text())
@@ -50,7 +50,7 @@ def test_submit_job_writes_the_ledger_before_and_after(sweep: SweepPaths, site: 
 
 
 def test_submit_job_writes_the_runs_of_each_task_beside_the_script(
-    sweep: SweepPaths, site: Site
+    sweep: SweepPaths, site: FakeSlurm
 ) -> None:
     site.answer("sbatch", "--parsable *", "17")
     submit_runs(sweep)
@@ -59,7 +59,7 @@ def test_submit_job_writes_the_runs_of_each_task_beside_the_script(
     assert read_json(folder / "tasks.json")["tasks"] == [["ft-0"], ["ft-1"]]
 
 
-def test_submit_job_records_a_refusal(sweep: SweepPaths, site: Site) -> None:
+def test_submit_job_records_a_refusal(sweep: SweepPaths, site: FakeSlurm) -> None:
     site.answer("sbatch", "--parsable *", "sbatch: error: no such qos", code=1)
     with pytest.raises(SlurmError, match="no such qos"):
         submit_runs(sweep)
@@ -67,7 +67,7 @@ def test_submit_job_records_a_refusal(sweep: SweepPaths, site: Site) -> None:
 
 
 def test_submit_job_retries_while_slurm_does_not_answer(
-    sweep: SweepPaths, site: Site, tmp_path: Path
+    sweep: SweepPaths, site: FakeSlurm, tmp_path: Path
 ) -> None:
     marker = tmp_path / "marker"
     fail = "echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1"
@@ -77,7 +77,7 @@ def test_submit_job_retries_while_slurm_does_not_answer(
 
 
 def test_submit_job_finds_a_job_that_was_accepted_without_an_answer(
-    sweep: SweepPaths, site: Site
+    sweep: SweepPaths, site: FakeSlurm
 ) -> None:
     fail = "echo 'Socket timed out on send/recv operation' >&2; exit 1"
     site.act("sbatch", "--parsable *", f"echo $2 >> {sweep.folder}/scripts; {fail}")
@@ -94,7 +94,7 @@ def open_submission(sweep: SweepPaths) -> str:
 
 
 def test_reconcile_submissions_adopts_the_job_of_a_killed_launch(
-    sweep: SweepPaths, site: Site
+    sweep: SweepPaths, site: FakeSlurm
 ) -> None:
     script = open_submission(sweep)
     site.answer("squeue", "*", f"23_1|RUNNING|None|n1|1:00|{script}\n24|RUNNING|None|n1|1:00|x\n")
@@ -106,7 +106,7 @@ def test_reconcile_submissions_adopts_the_job_of_a_killed_launch(
 
 
 def test_reconcile_submissions_frees_runs_that_were_not_submitted(
-    sweep: SweepPaths, site: Site
+    sweep: SweepPaths, site: FakeSlurm
 ) -> None:
     open_submission(sweep)
     site.answer("squeue", "*", "24|RUNNING|None|n1|1:00|/elsewhere/job.sh\n")
@@ -115,7 +115,7 @@ def test_reconcile_submissions_frees_runs_that_were_not_submitted(
 
 
 def test_reconcile_submissions_changes_nothing_while_slurm_does_not_answer(
-    sweep: SweepPaths, site: Site
+    sweep: SweepPaths, site: FakeSlurm
 ) -> None:
     open_submission(sweep)
     site.answer("squeue", "*", "Unable to contact slurm controller", code=1)

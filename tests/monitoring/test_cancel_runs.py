@@ -28,7 +28,7 @@ RUNNING = "RUNNING|None|gpu-01|1:00"
 
 @pytest.fixture
 def sweep(tmp_path: Path, programs: Programs) -> Sweep:
-    """Four runs in an array between a stage and a collect job; one runs, one has ended."""
+    """Return four runs in an array between a stage and a collect job."""
     sweep = Sweep(tmp_path / "lr")
     sweep.add("cnn-1", "model=cnn", status=Status.FAILED, job_id="7_0")
     sweep.add("cnn-2", "model=cnn", status=Status.RUNNING, job_id="7_1")
@@ -44,9 +44,7 @@ def sweep(tmp_path: Path, programs: Programs) -> Sweep:
     return sweep
 
 
-def test_a_whole_sweep_goes_with_its_other_jobs_by_one_call(
-    sweep: Sweep, programs: Programs
-) -> None:
+def test_cancel_sweep_cancels_all_jobs_with_one_call(sweep: Sweep, programs: Programs) -> None:
     found = plan_cancel(sweep.paths)
     assert found.runs == {
         "cnn-2": State.RUNNING,
@@ -62,23 +60,21 @@ def test_a_whole_sweep_goes_with_its_other_jobs_by_one_call(
 
 
 @pytest.mark.parametrize("pattern", ["ft-*", "model=ft", "model=f?"])
-def test_a_pattern_chooses_by_name_or_override(
+def test_pattern_selects_by_name_or_override(
     sweep: Sweep, programs: Programs, pattern: str
 ) -> None:
     plan_cancel(sweep.paths, pattern).execute()
     assert programs.calls("scancel") == ["7_[2-3]"]
 
 
-def test_a_pattern_that_fits_nothing_is_refused_with_what_is_near(sweep: Sweep) -> None:
+def test_pattern_without_a_match_suggests_another(sweep: Sweep) -> None:
     with pytest.raises(
         UserError, match=r"no run of lr matches 'model=tf'; did you mean 'model=ft'"
     ):
         plan_cancel(sweep.paths, "model=tf")
 
 
-def test_a_job_that_works_on_other_runs_too_is_not_cancelled(
-    sweep: Sweep, programs: Programs
-) -> None:
+def test_job_with_unselected_live_runs_is_not_cancelled(sweep: Sweep, programs: Programs) -> None:
     sweep.add("ft-3", "model=ft")
     sweep.submitted("9", ["ft-3", "cnn-2"])
     programs.queue(j9=PENDING)
@@ -87,7 +83,7 @@ def test_a_job_that_works_on_other_runs_too_is_not_cancelled(
     assert plan_cancel(sweep.paths, "*-[23]").jobs == ["9"]
 
 
-def test_a_job_whose_other_runs_have_ended_is_cancelled(sweep: Sweep, programs: Programs) -> None:
+def test_job_whose_other_runs_have_ended_is_cancelled(sweep: Sweep, programs: Programs) -> None:
     sweep.add("ft-3", status=Status.RUNNING, job_id="9")
     sweep.finished("ft-4", job_id="9")
     sweep.submitted("9", ["ft-3", "ft-4"])
@@ -95,15 +91,13 @@ def test_a_job_whose_other_runs_have_ended_is_cancelled(sweep: Sweep, programs: 
     assert plan_cancel(sweep.paths, "ft-3").jobs == ["9"]
 
 
-def test_a_job_that_a_killed_launch_left_behind_is_cancelled_too(
-    sweep: Sweep, programs: Programs
-) -> None:
+def test_job_of_a_killed_launch_is_cancelled(sweep: Sweep, programs: Programs) -> None:
     ledger.append(sweep.paths, "submitting", submission="s12", kind="runs", tasks=[["ft-1"]])
     programs.queue(j12=PENDING)
     assert plan_cancel(sweep.paths).other_jobs == ["12"]
 
 
-def test_jobs_of_others_that_have_got_the_same_ids_are_left_alone(
+def test_unrelated_jobs_with_the_same_ids_are_not_cancelled(
     sweep: Sweep, programs: Programs
 ) -> None:
     there = ("7_1", "7_2", "8")
@@ -111,12 +105,12 @@ def test_jobs_of_others_that_have_got_the_same_ids_are_left_alone(
     assert plan_cancel(sweep.paths).empty
 
 
-def test_a_job_that_is_ending_is_let_end(sweep: Sweep, programs: Programs) -> None:
+def test_completing_job_is_not_cancelled(sweep: Sweep, programs: Programs) -> None:
     programs.queue(j6="COMPLETING|None|gpu-01|1:00")
     assert plan_cancel(sweep.paths).other_jobs == []
 
 
-def test_runs_that_wait_for_room_in_the_queue_are_cancelled_with_the_rest(sweep: Sweep) -> None:
+def test_waiting_runs_are_cancelled_too(sweep: Sweep) -> None:
     sweep.add("ft-5")
     ledger.append(sweep.paths, "waiting", runs=["ft-5"])
     plan_cancel(sweep.paths).execute()
@@ -124,14 +118,14 @@ def test_runs_that_wait_for_room_in_the_queue_are_cancelled_with_the_rest(sweep:
     assert "ft-5" in ledger.read(sweep.paths).cancelled
 
 
-def test_a_sweep_that_never_saw_slurm_does_not_ask_it(tmp_path: Path, programs: Programs) -> None:
+def test_sweep_without_submissions_does_not_query_slurm(tmp_path: Path, programs: Programs) -> None:
     sweep = Sweep(tmp_path / "local")
     sweep.finished("ft-1")
     assert plan_cancel(sweep.paths).empty
     assert programs.calls("squeue") == []
 
 
-def test_jobs_that_ended_in_the_meantime_are_no_failure(sweep: Sweep, programs: Programs) -> None:
+def test_scancel_failure_for_ended_jobs_is_ignored(sweep: Sweep, programs: Programs) -> None:
     programs.queue(j7_1="COMPLETING|None|gpu-01|1:00")
     (programs.folder / "squeue").rename(programs.folder / "later")
     programs.queue(j7_1=RUNNING, j7_2=PENDING, j7_3=PENDING)
@@ -141,9 +135,7 @@ def test_jobs_that_ended_in_the_meantime_are_no_failure(sweep: Sweep, programs: 
     assert "ft-1" in ledger.read(sweep.paths).cancelled
 
 
-def test_jobs_that_slurm_does_not_cancel_are_named_and_go_on(
-    sweep: Sweep, programs: Programs
-) -> None:
+def test_jobs_that_scancel_refuses_are_named(sweep: Sweep, programs: Programs) -> None:
     programs.say("scancel", before="echo 'Access denied' >&2", code=1)
     with pytest.raises(
         UserError, match=r"scancel failed \(Access denied\); still in the queue: 7_\[1-3\]"
@@ -152,9 +144,7 @@ def test_jobs_that_slurm_does_not_cancel_are_named_and_go_on(
     assert plan_cancel(sweep.paths).jobs == ["7_1", "7_2", "7_3"]
 
 
-def test_a_launch_that_submits_is_waited_for_and_what_it_submitted_is_cancelled(
-    sweep: Sweep, programs: Programs
-) -> None:
+def test_cancel_waits_for_a_submitting_launch(sweep: Sweep, programs: Programs) -> None:
     sweep.add("ft-3")
     programs.queue(j7_1=RUNNING)
     asked = plan_cancel(sweep.paths)
@@ -175,7 +165,7 @@ def test_a_launch_that_submits_is_waited_for_and_what_it_submitted_is_cancelled(
     assert programs.calls("scancel") == ["7_1 9"]
 
 
-def test_a_lock_that_is_held_for_hours_does_not_keep_one_from_cancelling(
+def test_cancel_does_not_wait_long_for_the_lock(
     sweep: Sweep, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cancel_runs, "WAIT_SECONDS", 0.1)
@@ -184,7 +174,7 @@ def test_a_lock_that_is_held_for_hours_does_not_keep_one_from_cancelling(
     assert programs.calls("scancel") == ["7_[1-3] 8"]
 
 
-def test_runs_that_a_launch_on_this_machine_has_still_to_begin_are_cancelled(
+def test_upcoming_runs_of_a_local_launch_are_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cancel_runs, "WAIT_SECONDS", 0.1)
@@ -211,7 +201,7 @@ with Lease.acquire(Path(sys.argv[1])):
 """
 
 
-def test_a_run_of_this_machine_without_a_job_is_told_to_end(tmp_path: Path) -> None:
+def test_local_run_without_a_job_receives_sigterm(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "local")
     paths = sweep.add("ft-1", status=Status.RUNNING)
     command = [sys.executable, "-c", HOLD, str(paths.lease)]
@@ -227,7 +217,7 @@ def test_a_run_of_this_machine_without_a_job_is_told_to_end(tmp_path: Path) -> N
 
 
 @given(st.sets(st.tuples(st.integers(1, 3), st.none() | st.integers(0, 30))))
-def test_compact_ids_name_the_same_jobs(jobs: set[tuple[int, int | None]]) -> None:
+def test_compact_job_ids_name_the_same_jobs(jobs: set[tuple[int, int | None]]) -> None:
     ids = {str(array) if task is None else f"{array}_{task}" for array, task in jobs}
     named = set()
     for word in compact_job_ids(ids):

@@ -28,5 +28,5 @@ def one(
         pytest.param([one(1, 3, None, "n1"), one(1, 3, None, "n2")], 4, id="two machines"),
     ],
 )
-def test_gpus_that_runs_share_count_once(attempts: list[Attempt], hours: float) -> None:
+def test_gpu_hours_count_shared_gpus_once(attempts: list[Attempt], hours: float) -> None:
     assert gpu_hours(attempts) == pytest.approx(hours)

@@ -10,7 +10,7 @@ from tests.run_folders import Sweep
 from xray_hpc.monitoring.log_files import GrowingFile, last_lines, slurm_output, tail
 
 
-def test_a_growing_file_gives_each_byte_once(tmp_path: Path) -> None:
+def test_read_new_returns_each_byte_once(tmp_path: Path) -> None:
     file = tmp_path / "log"
     log = GrowingFile(file)
     assert log.read_new() == b""
@@ -21,7 +21,7 @@ def test_a_growing_file_gives_each_byte_once(tmp_path: Path) -> None:
     assert (log.read_new(), log.read_new()) == (b"two\n", b"")
 
 
-def test_a_file_that_was_made_anew_is_read_from_its_start(tmp_path: Path) -> None:
+def test_read_new_restarts_after_the_file_was_replaced(tmp_path: Path) -> None:
     file = tmp_path / "log"
     file.write_text("a long line\n")
     log = GrowingFile(file)
@@ -31,14 +31,14 @@ def test_a_file_that_was_made_anew_is_read_from_its_start(tmp_path: Path) -> Non
 
 
 @given(st.lists(st.text("ab", max_size=5), max_size=8), st.integers(0, 10))
-def test_the_last_lines_are_the_end_of_the_text(lines: list[str], count: int) -> None:
+def test_last_lines_returns_the_end(lines: list[str], count: int) -> None:
     text = "".join(f"{line}\n" for line in lines).encode()
     last = last_lines(text, count)
     assert text.endswith(last)
     assert last.count(b"\n") == min(count, len(lines))
 
 
-def test_the_tail_of_a_long_file_is_not_read_whole(tmp_path: Path) -> None:
+def test_tail_reads_only_the_end_of_a_long_file(tmp_path: Path) -> None:
     file = tmp_path / "log"
     file.write_text("x" * 100_000 + "\nlast\n")
     assert tail(file, 1) == b"last\n"
@@ -49,7 +49,7 @@ def test_the_tail_of_a_long_file_is_not_read_whole(tmp_path: Path) -> None:
     [([["a"], ["b"]], "b", "7_1_0_log.out"), ([["a", "b"]], "b", "7_0_log.out")],
     ids=["array", "packed"],
 )
-def test_what_a_slurm_job_printed_is_found_by_the_runs_job(
+def test_slurm_output_finds_the_file_of_the_runs_job(
     tmp_path: Path, tasks: list[list[str]], run: str, file: str
 ) -> None:
     sweep = Sweep(tmp_path / "lr")

@@ -52,25 +52,25 @@ def finished(folder: Path) -> RunPaths:
     return paths
 
 
-def test_a_run_without_a_record_is_new(tmp_path: Path) -> None:
+def test_run_without_a_record_is_new(tmp_path: Path) -> None:
     decision = decide_launch(read_evidence(RunPaths(tmp_path / "runs" / "ft-00000000"), None, {}))
     assert (decision.run, decision.reason) == (True, "new")
 
 
-def test_a_finished_run_is_left(tmp_path: Path) -> None:
+def test_finished_run_is_not_launched(tmp_path: Path) -> None:
     decision = decide_launch(read_evidence(finished(tmp_path), JobRef("7_0", "first"), QUEUE))
     assert (decision.run, decision.reason) == (False, "finished")
 
 
 @pytest.mark.parametrize("table", ["ft_test_roc.csv", "ft_auc_per_epoch.csv", "metrics.json"])
-def test_a_finished_run_that_lost_a_table_runs_again(tmp_path: Path, table: str) -> None:
+def test_finished_run_without_a_table_is_launched(tmp_path: Path, table: str) -> None:
     paths = finished(tmp_path)
     (paths.folder / table).unlink()
     decision = decide_launch(read_evidence(paths, None, {}))
     assert (decision.run, decision.reason) == (True, f"{table} is missing")
 
 
-def test_a_run_whose_record_or_metrics_are_damaged_runs_again(tmp_path: Path) -> None:
+def test_damaged_run_is_launched(tmp_path: Path) -> None:
     paths = finished(tmp_path)
     paths.metrics.write_text("{torn")
     assert decide_launch(read_evidence(paths, None, {})).reason == "metrics.json is damaged"
@@ -81,14 +81,16 @@ def test_a_run_whose_record_or_metrics_are_damaged_runs_again(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("job", "reason"), [("7_0", "pending as job 7_0 (Priority)"), ("7_1", "running as job 7_1")]
 )
-def test_a_queued_run_is_left_and_its_job_named(tmp_path: Path, job: str, reason: str) -> None:
+def test_queued_run_is_not_launched(tmp_path: Path, job: str, reason: str) -> None:
     decision = decide_launch(
         read_evidence(run(tmp_path, status=Status.RUNNING), JobRef(job, "first"), QUEUE)
     )
     assert (decision.run, decision.reason) == (False, reason)
 
 
-def test_a_run_whose_lease_is_held_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_with_a_live_owner_is_not_launched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SLURMD_NODENAME", "node7")
     paths = run(tmp_path, status=Status.RUNNING)
     with Lease.acquire(paths.lease):
@@ -96,14 +98,14 @@ def test_a_run_whose_lease_is_held_is_left(tmp_path: Path, monkeypatch: pytest.M
     assert (decision.run, decision.reason) == (False, "running on node7")
 
 
-def test_a_run_that_nobody_works_on_runs_again(tmp_path: Path) -> None:
+def test_lost_run_is_launched(tmp_path: Path) -> None:
     decision = decide_launch(
         read_evidence(run(tmp_path, status=Status.RUNNING), JobRef("3", "first"), QUEUE)
     )
     assert (decision.run, decision.reason) == (True, "interrupted before")
 
 
-def test_a_failed_run_runs_again_and_the_error_is_named(tmp_path: Path) -> None:
+def test_failed_run_is_launched_with_its_error_as_reason(tmp_path: Path) -> None:
     error = {"type": "ValueError", "message": "odd"}
     decision = decide_launch(
         read_evidence(run(tmp_path, status=Status.FAILED, error=error), None, {})
@@ -111,12 +113,12 @@ def test_a_failed_run_runs_again_and_the_error_is_named(tmp_path: Path) -> None:
     assert (decision.run, decision.reason) == (True, "failed before: ValueError: odd")
 
 
-def test_a_run_that_was_only_prepared_runs(tmp_path: Path) -> None:
+def test_created_run_is_launched(tmp_path: Path) -> None:
     decision = decide_launch(read_evidence(run(tmp_path), None, {}))
     assert (decision.run, decision.reason) == (True, "never started")
 
 
-def test_a_cancelled_run_runs_again(tmp_path: Path) -> None:
+def test_cancelled_run_is_launched(tmp_path: Path) -> None:
     by_record = run(tmp_path, status=Status.INTERRUPTED, failure="cancelled")
     assert decide_launch(read_evidence(by_record, None, {})).reason == "cancelled before"
     by_ledger = run(tmp_path)
@@ -126,10 +128,12 @@ def test_a_cancelled_run_runs_again(tmp_path: Path) -> None:
     )
 
 
-def test_the_job_that_a_template_put_into_the_record_counts_too(tmp_path: Path) -> None:
-    seen = read_evidence(run(tmp_path, status=Status.RUNNING, job_id="9"))
-    assert seen.with_queue(None, {"9": QueuedJob("RUNNING", "None")}).job == "9"
-    assert seen.with_queue(JobRef("7_0", "first"), {"9": QueuedJob("RUNNING", "None")}).job == "9"
+def test_with_queue_finds_the_job_of_a_template(tmp_path: Path) -> None:
+    evidence = read_evidence(run(tmp_path, status=Status.RUNNING, job_id="9"))
+    assert evidence.with_queue(None, {"9": QueuedJob("RUNNING", "None")}).job == "9"
+    assert (
+        evidence.with_queue(JobRef("7_0", "first"), {"9": QueuedJob("RUNNING", "None")}).job == "9"
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,7 @@ def test_the_job_that_a_template_put_into_the_record_counts_too(tmp_path: Path) 
         (None, SCRIPT),
     ],
 )
-def test_a_job_that_only_has_the_same_id_is_not_taken_for_the_runs_own(
+def test_with_queue_ignores_unrelated_jobs_with_the_same_id(
     tmp_path: Path, known: JobRef | None, script: str
 ) -> None:
     paths = run(tmp_path, status=Status.RUNNING, job_id="7")
@@ -156,7 +160,7 @@ OF_THE_JOB = {"job": "7_1", "queued": QUEUED}
 
 
 @pytest.mark.parametrize(
-    ("seen", "state"),
+    ("evidence", "state"),
     [
         (RunEvidence(None), State.MISSING),
         (RunEvidence(record()), State.CREATED),
@@ -170,37 +174,39 @@ OF_THE_JOB = {"job": "7_1", "queued": QUEUED}
         (RunEvidence(record(status=Status.RUNNING, job_id="7_1"), **OF_THE_JOB), State.RUNNING),
     ],
 )
-def test_what_lives_counts_before_what_was_said(seen: RunEvidence, state: State) -> None:
-    assert state_of(seen) is state
+def test_state_of_prefers_live_evidence(evidence: RunEvidence, state: State) -> None:
+    assert state_of(evidence) is state
 
 
-def test_a_run_of_a_job_that_works_on_others_first_is_pending() -> None:
+def test_run_later_in_a_running_job_is_pending() -> None:
     assert state_of(RunEvidence(record(), **OF_THE_JOB)) is State.PENDING
 
 
-def test_a_run_that_failed_in_a_job_that_goes_on_with_others_has_failed() -> None:
+def test_failed_run_in_a_running_job_is_failed() -> None:
     over = record(status=Status.FAILED, job_id="7_1", attempts=[Attempt(NOON, "node3", "7_1")])
     assert state_of(RunEvidence(over, **OF_THE_JOB)) is State.FAILED
     assert not decide_launch(RunEvidence(over, **OF_THE_JOB)).run
 
 
-def test_a_run_that_its_job_tries_again_is_pending_until_it_starts() -> None:
+def test_requeued_run_is_pending_until_it_starts() -> None:
     again = Attempt(NOON, "node3", "7_1", failure="out_of_memory", requeued=True)
-    seen = RunEvidence(record(status=Status.FAILED, job_id="7_1", attempts=[again]), **OF_THE_JOB)
-    assert state_of(seen) is State.PENDING
+    evidence = RunEvidence(
+        record(status=Status.FAILED, job_id="7_1", attempts=[again]), **OF_THE_JOB
+    )
+    assert state_of(evidence) is State.PENDING
 
 
-def test_a_job_that_ends_because_its_run_was_cancelled_is_not_waited_for() -> None:
+def test_cancelled_run_of_a_completing_job_is_cancelled() -> None:
     ending = QueuedJob("COMPLETING", "None")
-    seen = RunEvidence(record(job_id="7_1"), job="7_1", queued=ending, cancelled=NOON)
-    assert state_of(seen) is State.CANCELLED
-    assert not decide_launch(seen).run
+    evidence = RunEvidence(record(job_id="7_1"), job="7_1", queued=ending, cancelled=NOON)
+    assert state_of(evidence) is State.CANCELLED
+    assert not decide_launch(evidence).run
 
 
-def test_a_start_after_the_cancelling_counts() -> None:
+def test_start_after_cancelling_overrides_it() -> None:
     def failed(started: str) -> State:
-        said = record(status=Status.FAILED, started=started)
-        return state_of(RunEvidence(said, cancelled=NOON))
+        failed_record = record(status=Status.FAILED, started=started)
+        return state_of(RunEvidence(failed_record, cancelled=NOON))
 
     assert (failed(BEFORE), failed(AFTER)) == (State.CANCELLED, State.FAILED)
 
@@ -226,22 +232,22 @@ EVIDENCE = st.builds(
 
 
 @given(EVIDENCE)
-def test_launch_decision_runs_what_is_neither_finished_nor_live(
-    seen: RunEvidence,
+def test_decide_launch_starts_only_runs_that_are_neither_finished_nor_live(
+    evidence: RunEvidence,
 ) -> None:
-    over = state_of(seen) is State.FINISHED
-    assert decide_launch(seen).run is (not over and not seen.live)
+    over = state_of(evidence) is State.FINISHED
+    assert decide_launch(evidence).run is (not over and not evidence.live)
 
 
 @given(EVIDENCE)
-def test_running_and_pending_are_said_of_what_lives_only(seen: RunEvidence) -> None:
-    if state_of(seen) in (State.RUNNING, State.PENDING):
-        assert seen.live
+def test_only_live_runs_are_running_or_pending(evidence: RunEvidence) -> None:
+    if state_of(evidence) in (State.RUNNING, State.PENDING):
+        assert evidence.live
 
 
 @given(EVIDENCE)
-def test_finished_is_said_only_by_a_whole_record(seen: RunEvidence) -> None:
-    whole = seen.record is not None and seen.damage is None
-    assert (state_of(seen) is State.FINISHED) == (
-        whole and seen.record is not None and seen.record.status is Status.FINISHED
+def test_only_undamaged_finished_records_are_finished(evidence: RunEvidence) -> None:
+    whole = evidence.record is not None and evidence.damage is None
+    assert (state_of(evidence) is State.FINISHED) == (
+        whole and evidence.record is not None and evidence.record.status is Status.FINISHED
     )

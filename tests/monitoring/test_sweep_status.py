@@ -28,14 +28,14 @@ def runs(sweep: Sweep) -> dict[str, RunStatus]:
     return {run.run: run for run in watch(sweep).runs}
 
 
-def test_a_finished_run_shows_what_its_model_scored(sweep: Sweep) -> None:
+def test_finished_run_has_its_validation_metrics(sweep: Sweep) -> None:
     sweep.finished("ft-1", "model=ft")
     run = runs(sweep)["ft-1"]
     assert (run.state, run.epoch, run.epochs) == (State.FINISHED, 8, 10)
     assert (run.val_accuracy, run.val_auc) == (0.875, 0.9375)
 
 
-def test_a_run_that_trains_shows_its_best_epoch_and_the_time_that_is_left(sweep: Sweep) -> None:
+def test_running_run_has_its_progress_and_time_left(sweep: Sweep) -> None:
     paths = sweep.add("ft-1", status=Status.RUNNING, restarts=2)
     trained(paths, done=4)
     with Lease.acquire(paths.lease):
@@ -45,7 +45,7 @@ def test_a_run_that_trains_shows_its_best_epoch_and_the_time_that_is_left(sweep:
     assert (run.seconds_left, run.limited) == (360, False)
 
 
-def test_a_run_that_is_at_its_feature_extractor_says_so(sweep: Sweep) -> None:
+def test_run_that_computes_features_says_so(sweep: Sweep) -> None:
     paths = sweep.add("ft-1", status=Status.RUNNING)
     write_feature_blocks(paths, 7)
     with Lease.acquire(paths.lease):
@@ -54,7 +54,7 @@ def test_a_run_that_is_at_its_feature_extractor_says_so(sweep: Sweep) -> None:
 
 
 @pytest.mark.parametrize(("code", "failed"), [(None, False), ("0\n", False), ("137\n", True)])
-def test_a_features_job_that_failed_is_told_of(
+def test_failed_features_job_is_reported(
     sweep: Sweep, programs: Programs, code: str | None, failed: bool
 ) -> None:
     sweep.add("ft-1")
@@ -66,9 +66,7 @@ def test_a_features_job_that_failed_is_told_of(
     assert watch(sweep).failed_features_job == (folder if failed else None)
 
 
-def test_the_time_limit_of_its_job_counts_where_it_comes_first(
-    sweep: Sweep, programs: Programs
-) -> None:
+def test_time_left_is_limited_by_the_job(sweep: Sweep, programs: Programs) -> None:
     paths = sweep.add("ft-1", status=Status.RUNNING, job_id="7_0", node="gpu-01")
     trained(paths, done=4)
     sweep.submitted("7", ["ft-1"], ["ft-2"])
@@ -77,7 +75,7 @@ def test_the_time_limit_of_its_job_counts_where_it_comes_first(
     assert (run.seconds_left, run.limited, run.node) == (150, True, "gpu-01")
 
 
-def test_a_waiting_run_shows_slurms_reason_and_why_it_is_back(
+def test_pending_run_has_slurms_reason_and_its_last_failure(
     sweep: Sweep, programs: Programs
 ) -> None:
     sweep.add("ft-1")
@@ -101,7 +99,7 @@ def test_a_waiting_run_shows_slurms_reason_and_why_it_is_back(
         ("RUNNING|None|gpu-01|1:00", False),
     ],
 )
-def test_a_job_that_somebody_must_release_is_known(
+def test_held_jobs_are_recognized(
     sweep: Sweep, programs: Programs, queued: str, held: bool
 ) -> None:
     sweep.add("ft-1")
@@ -110,7 +108,7 @@ def test_a_job_that_somebody_must_release_is_known(
     assert runs(sweep)["ft-1"].held == held
 
 
-def test_the_queue_is_asked_once_for_all_sweeps(tmp_path: Path, programs: Programs) -> None:
+def test_queue_is_read_once_for_all_sweeps(tmp_path: Path, programs: Programs) -> None:
     sweeps = [Sweep(tmp_path / name) for name in ("one", "two")]
     for number, sweep in enumerate(sweeps):
         sweep.add("ft-1")
@@ -121,9 +119,7 @@ def test_the_queue_is_asked_once_for_all_sweeps(tmp_path: Path, programs: Progra
     assert len(programs.calls("squeue")) == 1
 
 
-def test_the_queue_is_not_asked_about_runs_that_it_knows_nothing_of(
-    sweep: Sweep, programs: Programs
-) -> None:
+def test_queue_is_not_read_for_runs_without_jobs(sweep: Sweep, programs: Programs) -> None:
     sweep.finished("ft-1", job_id="7")
     sweep.add("ft-2")
     programs.queue()
@@ -131,7 +127,7 @@ def test_the_queue_is_not_asked_about_runs_that_it_knows_nothing_of(
     assert programs.calls("squeue") == []
 
 
-def test_of_a_lost_run_accounting_says_what_became_of_it(sweep: Sweep, programs: Programs) -> None:
+def test_lost_run_has_the_final_state_of_its_job(sweep: Sweep, programs: Programs) -> None:
     sweep.add("ft-1", status=Status.RUNNING, job_id="7_0")
     sweep.add("ft-2")
     sweep.submitted("7", ["ft-1"], ["ft-2"])
@@ -142,7 +138,7 @@ def test_of_a_lost_run_accounting_says_what_became_of_it(sweep: Sweep, programs:
     assert (found["ft-2"].state, found["ft-2"].reason) == (State.CREATED, "job 7_1 is gone")
 
 
-def test_accounting_is_asked_once_while_one_watches(sweep: Sweep, programs: Programs) -> None:
+def test_final_states_are_read_once_per_job(sweep: Sweep, programs: Programs) -> None:
     sweep.add("ft-1", status=Status.RUNNING, job_id="7")
     programs.queue()
     programs.say("sacct", "Slurm accounting storage is disabled", code=1)
@@ -152,7 +148,7 @@ def test_accounting_is_asked_once_while_one_watches(sweep: Sweep, programs: Prog
     assert len(programs.calls("sacct")) == 1
 
 
-def test_runs_for_which_slurm_has_no_room_say_so(sweep: Sweep) -> None:
+def test_waiting_runs_say_so(sweep: Sweep) -> None:
     sweep.add("ft-1")
     ledger.append(sweep.paths, "waiting", runs=["ft-1"])
     assert runs(sweep)["ft-1"].reason == "waits for Slurm to accept more jobs"
@@ -166,12 +162,12 @@ def test_runs_for_which_slurm_has_no_room_say_so(sweep: Sweep) -> None:
         ("nan_loss", "nan loss: crop must be below 1"),
     ],
 )
-def test_a_failed_run_says_why(sweep: Sweep, failure: str | None, reason: str) -> None:
+def test_failed_run_has_its_error_as_reason(sweep: Sweep, failure: str | None, reason: str) -> None:
     sweep.add("ft-1", status=Status.FAILED, failure=failure, error=FAILED)
     assert runs(sweep)["ft-1"].reason == reason
 
 
-def test_a_damaged_run_and_one_without_a_folder_are_listed_too(sweep: Sweep) -> None:
+def test_damaged_and_missing_runs_are_listed(sweep: Sweep) -> None:
     sweep.add("ft-1").record.write_text("{torn")
     ledger.append(sweep.paths, "planned", runs={"ft-2": []})
     found = runs(sweep)
@@ -182,7 +178,7 @@ def test_a_damaged_run_and_one_without_a_folder_are_listed_too(sweep: Sweep) -> 
     assert found["ft-2"].state is State.MISSING
 
 
-def test_only_overrides_that_differ_are_told(sweep: Sweep) -> None:
+def test_status_has_only_distinct_overrides(sweep: Sweep) -> None:
     sweep.add("ft-1", "model=ft", "train.learning_rate=1e-3", "seed=1")
     sweep.add("ft-2", "model=ft", "train.learning_rate=1e-4", "seed=1")
     assert [run.overrides for run in watch(sweep).runs] == [
@@ -191,7 +187,7 @@ def test_only_overrides_that_differ_are_told(sweep: Sweep) -> None:
     ]
 
 
-def test_gpu_hours_are_those_of_tries_whose_end_is_known(sweep: Sweep) -> None:
+def test_gpu_hours_exclude_attempts_without_a_known_end(sweep: Sweep) -> None:
     begun, ended = HOUR
     sweep.add(
         "ft-1", attempts=[Attempt(begun, "n", "7", ended=ended, gpus=2), Attempt(ended, "n", "8")]

@@ -23,7 +23,7 @@ from xray_hpc.records.atomic_files import (
 )
 
 
-def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> None:
+def test_atomic_write_creates_the_file_after_the_block(tmp_path: Path) -> None:
     path = tmp_path / "new" / "model.h5"
     with atomic_write(path) as temporary:
         temporary.write_bytes(b"whole")
@@ -40,7 +40,7 @@ def write_half(path: Path) -> None:
         raise ZeroDivisionError
 
 
-def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_atomic_write_keeps_the_old_file_if_the_block_raises(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     write_text(path, "old")
     with pytest.raises(ZeroDivisionError):
@@ -49,7 +49,7 @@ def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+def test_atomic_write_keeps_the_old_file_if_killed(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     write_text(path, "old")
     program = (
@@ -63,13 +63,13 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> N
     assert path.read_text() == "old"
 
 
-def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
+def test_atomic_write_uses_default_permissions(tmp_path: Path) -> None:
     write_text(tmp_path / "ours", "")
     (tmp_path / "plain").touch()
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_writing_never_changes_what_other_threads_make_meanwhile(
+def test_atomic_write_does_not_change_the_umask_of_other_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flip(mask: int) -> int:
@@ -79,7 +79,7 @@ def test_writing_never_changes_what_other_threads_make_meanwhile(
     write_text(tmp_path / "ours", "")
 
 
-def test_text_is_utf8_with_lf(tmp_path: Path) -> None:
+def test_write_text_uses_utf8_and_lf(tmp_path: Path) -> None:
     write_text(tmp_path / "x", "Röntgen\n2\n")
     assert (tmp_path / "x").read_bytes() == "Röntgen\n2\n".encode()
 
@@ -93,7 +93,7 @@ json_values = st.recursive(
 
 
 @given(value=st.dictionaries(st.text(), json_values, max_size=4))
-def test_json_reads_back_as_written(
+def test_json_round_trip(
     value: dict[str, object], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "value.json"
@@ -102,28 +102,28 @@ def test_json_reads_back_as_written(
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_json_has_no_nan_or_infinity(tmp_path: Path, number: float) -> None:
+def test_write_json_rejects_nan_and_infinity(tmp_path: Path, number: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", {"auc": number})
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("contents", [b"", b"{", b"[1]", b"\xff", b"3"])
-def test_what_is_no_json_object_names_the_file(tmp_path: Path, contents: bytes) -> None:
+def test_read_json_error_names_the_file(tmp_path: Path, contents: bytes) -> None:
     path = tmp_path / "run.json"
     path.write_bytes(contents)
     with pytest.raises(UserError, match=r"run.json (is not JSON|is not a JSON object)"):
         read_json(path)
 
 
-def test_a_csv_keeps_every_digit_and_names_with_commas(tmp_path: Path) -> None:
+def test_write_csv_keeps_every_digit_and_quotes_names(tmp_path: Path) -> None:
     frame = pd.DataFrame({"y": [0.1 + 0.2, 1e-300], "file": ['a,"b".png', "c\nd.png"]})
     write_csv(tmp_path / "x.csv", frame)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "x.csv"), frame)
     assert b"\r" not in (tmp_path / "x.csv").read_bytes()
 
 
-def test_a_held_lock_is_refused_when_not_waiting(tmp_path: Path) -> None:
+def test_file_lock_without_wait_raises_while_held(tmp_path: Path) -> None:
     with (
         file_lock(tmp_path / ".lock"),
         pytest.raises(LockedError),
@@ -132,14 +132,14 @@ def test_a_held_lock_is_refused_when_not_waiting(tmp_path: Path) -> None:
         pytest.fail("two hold one lock")
 
 
-def test_a_lock_is_free_again_after_the_block(tmp_path: Path) -> None:
+def test_file_lock_is_released_after_the_block(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), file_lock(tmp_path / "new" / ".lock"):
         raise ZeroDivisionError
     with file_lock(tmp_path / "new" / ".lock", wait=False):
         pass
 
 
-def test_who_waits_is_told_once_and_then_goes_on(
+def test_file_lock_prints_its_message_once_while_waiting(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     order = []
@@ -162,7 +162,7 @@ def test_who_waits_is_told_once_and_then_goes_on(
     assert capfd.readouterr().err == ""
 
 
-def test_a_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
+def test_file_lock_is_released_when_its_process_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; "
         "from xray_hpc.records.atomic_files import file_lock\n"

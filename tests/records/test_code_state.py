@@ -1,4 +1,4 @@
-"""What is kept of the code that a sweep was launched from."""
+"""Test the record of a sweep's code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STATE = CodeState(
     user="ada",
     diff=b"--- a/x\n",
 )
-Look = Callable[[], dict[str, Any]]
+ReadState = Callable[[], dict[str, Any]]
 
 
 def git(folder: Path, *words: str) -> str:
@@ -46,7 +46,7 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A small checkout with the modules that look at it."""
+    """Return a small checkout with the modules that read its state."""
     folder = tmp_path / "checkout"
     for name in ("config", "records"):
         shutil.copytree(REPOSITORY / "xray_hpc" / name, folder / "xray_hpc" / name)
@@ -60,16 +60,16 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def look(checkout: Path) -> Look:
-    """What the checkout's own code says of it, from another folder; diff as text."""
+def read_state(checkout: Path) -> ReadState:
+    """Return a function that reads the state of the checkout in another process."""
     script = (
         "import dataclasses, json, sys; from xray_hpc.records.code_state import *\n"
         "state = current_code_state()\n"
-        "said = dataclasses.asdict(state) | {'diff': state.diff.decode(errors='replace')}\n"
-        "print(json.dumps(said | {'name': state.name, 'git': git_state()}))"
+        "values = dataclasses.asdict(state) | {'diff': state.diff.decode(errors='replace')}\n"
+        "print(json.dumps(values | {'name': state.name, 'git': git_state()}))"
     )
 
-    def look() -> dict[str, Any]:
+    def read_state() -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-c", script],
             env=os.environ | {"PYTHONPATH": str(checkout)},
@@ -78,37 +78,37 @@ def look(checkout: Path) -> Look:
             text=True,
         )
         assert done.returncode == 0, done.stderr
-        said: dict[str, Any] = json.loads(done.stdout)
-        return said
+        values: dict[str, Any] = json.loads(done.stdout)
+        return values
 
-    return look
+    return read_state
 
 
-def test_a_clean_checkout_is_its_commit(checkout: Path, look: Look) -> None:
+def test_clean_checkout_is_named_by_its_commit(checkout: Path, read_state: ReadState) -> None:
     commit = git(checkout, "rev-parse", "HEAD")
-    state = look()
+    state = read_state()
     assert (state["commit"], state["changes"], state["diff"]) == (commit, None, "")
     assert state["name"] == commit[:12]
     assert state["git"] == {"commit": commit, "dirty": False}
 
 
-def test_looking_writes_nothing(checkout: Path, look: Look) -> None:
+def test_reading_the_code_state_writes_nothing(checkout: Path, read_state: ReadState) -> None:
     (checkout / "xray_hpc" / "__init__.py").touch()  # git would note in its index that it is clean
     index = checkout / ".git" / "index"
     before = index.read_bytes()
-    look()
+    read_state()
     assert index.read_bytes() == before
 
 
-def test_changes_can_be_applied_to_the_commit_again(
-    checkout: Path, look: Look, tmp_path: Path
+def test_recorded_diff_applies_to_the_commit(
+    checkout: Path, read_state: ReadState, tmp_path: Path
 ) -> None:
     (checkout / "xray_hpc" / "metrics.py").write_bytes(b"\x00\xff binary now")
     (checkout / "xray_hpc" / "new.py").write_text("x = 1\n")
     git(checkout, "add", "xray_hpc/new.py")
     git(checkout, "config", "diff.noprefix", "true")
     git(checkout, "config", "color.ui", "always")
-    state = look()
+    state = read_state()
     assert state["name"] == f"{state['commit'][:12]}-{state['changes']}"
     assert state["git"] == {"commit": state["commit"], "dirty": True}
     (tmp_path / "diff").write_text(state["diff"])
@@ -119,52 +119,54 @@ def test_changes_can_be_applied_to_the_commit_again(
         assert (tmp_path / "again" / file).read_bytes() == (checkout / file).read_bytes()
 
 
-def test_other_changes_have_another_name(checkout: Path, look: Look) -> None:
+def test_different_changes_have_different_names(checkout: Path, read_state: ReadState) -> None:
     names = set()
     for text in ("x = 1\n", "x = 2\n"):
         (checkout / "xray_hpc" / "metrics.py").write_text(text)
-        names.add(look()["name"])
+        names.add(read_state()["name"])
     assert len(names) == 2
 
 
-def test_a_huge_diff_is_cut_off_and_says_so(checkout: Path, look: Look) -> None:
+def test_huge_diff_is_truncated(checkout: Path, read_state: ReadState) -> None:
     (checkout / "xray_hpc" / "cli.py").write_text("x = 1  # and so on\n" * 100_000)
-    diff = look()["diff"]
+    diff = read_state()["diff"]
     last = diff.splitlines()[-1]
     assert last.startswith("... truncated: the whole diff has 20")
     assert len(diff) == 1_000_000 + len(f"\n{last}\n")
 
 
-def test_files_that_git_does_not_know_are_named(checkout: Path, look: Look) -> None:
+def test_untracked_code_files_are_listed(checkout: Path, read_state: ReadState) -> None:
     (checkout / "xray_hpc" / "mine.py").touch()
     (checkout / "notes.txt").touch()
-    assert look()["untracked"] == ["xray_hpc/mine.py"]
-    assert look()["changes"] is None
+    assert read_state()["untracked"] == ["xray_hpc/mine.py"]
+    assert read_state()["changes"] is None
 
 
-def test_a_package_inside_another_projects_checkout_is_installed(
-    checkout: Path, look: Look
+def test_package_inside_another_checkout_counts_as_installed(
+    checkout: Path, read_state: ReadState
 ) -> None:
     shutil.rmtree(checkout / ".git")
     git(checkout.parent, "init", "-q", ".")
-    state = look()
+    state = read_state()
     assert (state["commit"], state["changes"], state["name"]) == (None, None, "installed")
     assert state["git"] is None
 
 
-def test_without_git_it_is_too(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_the_package_counts_as_installed(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     state = current_code_state()
     assert (state.commit, state.diff) == (None, b"")
 
 
-def test_the_versions_are_those_of_what_is_installed() -> None:
+def test_installed_packages_have_their_versions() -> None:
     packages = installed_packages()
     for name in ("numpy", "hydra-core", "submitit", "pytest"):
         assert packages[name] == metadata.version(name)
 
 
-def test_versions_are_found_without_importing_what_has_them() -> None:
+def test_installed_packages_imports_none_of_them() -> None:
     script = (
         "import sys; from xray_hpc.records.code_state import installed_packages\n"
         "before = set(sys.modules); assert installed_packages()['tensorflow']\n"
@@ -174,25 +176,25 @@ def test_versions_are_found_without_importing_what_has_them() -> None:
     assert done.stdout == "set()\n"
 
 
-def test_a_state_is_written_with_its_diff(tmp_path: Path) -> None:
+def test_write_code_state_writes_the_diff(tmp_path: Path) -> None:
     assert write_code_state(tmp_path, STATE) == "0123456789ab-89abcdef"
-    said = json.loads((tmp_path / "0123456789ab-89abcdef.json").read_text())
-    assert said["packages"] == {"numpy": "2.2.0"}
-    assert "diff" not in said
+    values = json.loads((tmp_path / "0123456789ab-89abcdef.json").read_text())
+    assert values["packages"] == {"numpy": "2.2.0"}
+    assert "diff" not in values
     assert (tmp_path / "0123456789ab-89abcdef.diff").read_bytes() == b"--- a/x\n"
 
 
-def test_code_without_changes_has_no_diff(tmp_path: Path) -> None:
+def test_write_code_state_without_changes_writes_no_diff(tmp_path: Path) -> None:
     name = write_code_state(tmp_path, dataclasses.replace(STATE, changes=None, diff=b""))
     assert [file.name for file in tmp_path.iterdir()] == [f"{name}.json"]
 
 
-def test_the_same_state_is_written_once(tmp_path: Path) -> None:
+def test_equal_code_states_are_written_once(tmp_path: Path) -> None:
     assert write_code_state(tmp_path, STATE) == write_code_state(tmp_path, STATE)
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_other_packages_with_the_same_code_are_another_state(tmp_path: Path) -> None:
+def test_code_state_with_other_packages_gets_a_number(tmp_path: Path) -> None:
     upgraded = dataclasses.replace(STATE, packages={"numpy": "2.3.0"})
     names = [write_code_state(tmp_path, state) for state in (STATE, upgraded, STATE, upgraded)]
     assert names == ["0123456789ab-89abcdef", "0123456789ab-89abcdef_2"] * 2

@@ -1,4 +1,4 @@
-"""A run is named by what it computes."""
+"""The name of a run depends on what it computes only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xray_hpc.records.paths import RunPaths
 
 
 def run(model: ModelConfig, **weights: str) -> FrozenRun:
-    """A run of ``model``; ``weights`` are the digests of what its backbones start from."""
+    """Return a run of ``model``; ``weights`` are the digests of its backbones' weights files."""
     data = DataConfig(
         source="folder",
         root="/xrays",
@@ -33,19 +33,19 @@ def stacked(**starts: str) -> ModelConfig:
     return ModelConfig("stacked", backbones=starts, preprocessing="backbone")
 
 
-def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_frozen_run_round_trip(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path)
     written = run(stacked(demo="demo", mobilenet_v2="/here/own.h5"), demo="d1", mobilenet_v2="d2")
     write_frozen_run(paths, written)
     assert read_frozen_run(paths) == written
 
 
-def test_a_folder_without_a_configuration_is_no_run(tmp_path: Path) -> None:
+def test_read_frozen_run_without_config_raises(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not a run folder: it holds no config\.yaml"):
         read_frozen_run(RunPaths(tmp_path))
 
 
-def test_where_the_weights_lie_does_not_change_the_name() -> None:
+def test_name_is_independent_of_the_weights_path() -> None:
     one = run(
         ModelConfig("tl", "mobilenet_v2", "imagenet", preprocessing="backbone"), mobilenet_v2="d1"
     )
@@ -60,13 +60,13 @@ def test_where_the_weights_lie_does_not_change_the_name() -> None:
     assert one.name == two.name != other.name
 
 
-def test_where_the_weights_of_a_stacked_model_lie_does_not_change_the_name() -> None:
+def test_name_of_a_stacked_model_is_independent_of_weights_paths() -> None:
     one = run(stacked(demo="/here/a.h5", mobilenet_v2="none"), demo="d1")
     two = run(stacked(demo="/there/b.h5", mobilenet_v2="none"), demo="d1")
     assert one.name == two.name
 
 
-def test_which_backbones_there_are_and_which_start_at_random_changes_the_name() -> None:
+def test_name_depends_on_the_backbones_and_their_random_starts() -> None:
     runs = [
         run(stacked(demo="demo", mobilenet_v2="none"), demo="d1"),
         run(stacked(demo="demo", resnet50v2="none"), demo="d1"),
@@ -77,7 +77,7 @@ def test_which_backbones_there_are_and_which_start_at_random_changes_the_name() 
     assert len({one.name for one in runs}) == len(runs)
 
 
-def test_a_random_start_is_another_run_than_a_file() -> None:
+def test_name_depends_on_whether_weights_are_random() -> None:
     random = run(ModelConfig("tl", "demo", "none", preprocessing="backbone"))
     assert (
         random.name

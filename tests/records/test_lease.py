@@ -1,4 +1,4 @@
-"""Who may write into a run's folder, decided between processes and hosts by files alone."""
+"""Test the lease on a run folder between processes and hosts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def until(condition: Any) -> None:
 
 
 def owned_elsewhere(path: Path, number: int = 1, **changes: Any) -> Path:
-    """A lease whose owner is said to be a process of another machine."""
+    """Make the owner of a lease look like a process of another host."""
     path.mkdir(exist_ok=True)
     owner = {"host": "node7", "user": "eva", "pid": 1, "since": "", "boot": "another"}
     file = path / str(number)
@@ -64,7 +64,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def other(path: Path) -> Any:
-    """Another process that holds the lease."""
+    """Return another process, which holds the lease."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
@@ -73,12 +73,12 @@ def other(path: Path) -> Any:
     process.communicate()
 
 
-def test_a_lease_nobody_took_has_no_holder(path: Path) -> None:
+def test_new_lease_has_no_owner(path: Path) -> None:
     assert current_owner(path) is None
     assert not path.exists()
 
 
-def test_the_holder_is_named_until_the_lease_is_given_back(path: Path) -> None:
+def test_current_owner_is_named_until_release(path: Path) -> None:
     with take(path) as lease:
         owner = current_owner(path)
         assert owner is not None
@@ -87,13 +87,13 @@ def test_the_holder_is_named_until_the_lease_is_given_back(path: Path) -> None:
     assert current_owner(path) is None
 
 
-def test_a_held_lease_is_refused_with_its_owner(path: Path, other: Any) -> None:
+def test_acquire_a_held_lease_raises_with_its_owner(path: Path, other: Any) -> None:
     with pytest.raises(LeaseError, match=rf"held by process {other.pid} of .*, job 17_3") as error:
         take(path)
     assert error.value.owner.pid == other.pid
 
 
-def test_a_lease_given_back_can_be_taken_at_once(path: Path) -> None:
+def test_released_lease_can_be_acquired_at_once(path: Path) -> None:
     for _ in range(3):
         with take(path):
             pass
@@ -101,7 +101,7 @@ def test_a_lease_given_back_can_be_taken_at_once(path: Path) -> None:
 
 
 @pytest.mark.parametrize("takers", [2, 8])
-def test_of_those_who_take_at_once_one_wins(path: Path, takers: int) -> None:
+def test_concurrent_acquires_have_one_winner(path: Path, takers: int) -> None:
     def attempt(_: int) -> Lease | None:
         try:
             return take(path)
@@ -115,20 +115,20 @@ def test_of_those_who_take_at_once_one_wins(path: Path, takers: int) -> None:
             held[0].release()
 
 
-def test_a_killed_owner_of_this_host_is_replaced_at_once(path: Path, other: Any) -> None:
+def test_killed_local_owner_is_replaced_at_once(path: Path, other: Any) -> None:
     other.send_signal(signal.SIGKILL)
     other.wait()
     with Lease.acquire(path, expiry=3600) as lease:
         assert not lease.lost
 
 
-def test_a_stopped_owner_of_this_host_keeps_it(path: Path, other: Any) -> None:
+def test_suspended_local_owner_keeps_the_lease(path: Path, other: Any) -> None:
     other.send_signal(signal.SIGSTOP)
     with pytest.raises(LeaseError):
         Lease.acquire(path, expiry=0)
 
 
-def test_a_process_that_has_got_the_number_of_a_dead_owner_is_not_taken_for_it(path: Path) -> None:
+def test_reused_pid_does_not_keep_a_lease_alive(path: Path) -> None:
     with take(path):
         (file,) = path.iterdir()
         owner = json.loads(file.read_text())
@@ -136,7 +136,7 @@ def test_a_process_that_has_got_the_number_of_a_dead_owner_is_not_taken_for_it(p
         assert current_owner(path) is None
 
 
-def test_an_owner_elsewhere_is_replaced_when_it_has_been_silent_for_long_enough(path: Path) -> None:
+def test_remote_owner_is_replaced_after_expiry(path: Path) -> None:
     path.parent.mkdir()
     owned_elsewhere(path)
     began = time.monotonic()
@@ -145,7 +145,7 @@ def test_an_owner_elsewhere_is_replaced_when_it_has_been_silent_for_long_enough(
         assert files(path) == ["2"]
 
 
-def test_an_owner_elsewhere_whose_heart_beats_keeps_its_lease(path: Path) -> None:
+def test_remote_owner_with_heartbeats_keeps_the_lease(path: Path) -> None:
     path.parent.mkdir()
     file, ended = owned_elsewhere(path), threading.Event()
 
@@ -162,7 +162,7 @@ def test_an_owner_elsewhere_whose_heart_beats_keeps_its_lease(path: Path) -> Non
 
 
 @pytest.mark.parametrize("ahead", [-1e6, 1e6])
-def test_no_two_clocks_are_compared_to_take_a_lease(path: Path, ahead: float) -> None:
+def test_acquire_does_not_compare_clocks(path: Path, ahead: float) -> None:
     path.parent.mkdir()
     there = time.time() + ahead
     os.utime(owned_elsewhere(path), (there, there))
@@ -171,7 +171,7 @@ def test_no_two_clocks_are_compared_to_take_a_lease(path: Path, ahead: float) ->
         assert time.monotonic() - began > EXPIRY
 
 
-def test_who_watches_an_owner_elsewhere_may_give_up(path: Path) -> None:
+def test_acquire_stops_waiting_when_asked_to(path: Path) -> None:
     path.parent.mkdir()
     owned_elsewhere(path)
     asked = iter([False, True])
@@ -180,7 +180,7 @@ def test_who_watches_an_owner_elsewhere_may_give_up(path: Path) -> None:
     assert files(path) == ["1"]
 
 
-def test_who_only_looks_takes_the_time_of_the_last_heartbeat_and_writes_nothing(path: Path) -> None:
+def test_current_owner_uses_the_last_heartbeat_and_writes_nothing(path: Path) -> None:
     path.parent.mkdir()
     file = owned_elsewhere(path)
     path.chmod(0o555)
@@ -193,16 +193,14 @@ def test_who_only_looks_takes_the_time_of_the_last_heartbeat_and_writes_nothing(
 
 
 @pytest.mark.parametrize("mine", ["boot", "namespace"])
-def test_a_process_of_another_boot_or_container_is_not_looked_for_here(
-    path: Path, mine: str
-) -> None:
+def test_owner_of_another_boot_or_namespace_is_remote(path: Path, mine: str) -> None:
     with take(path):
         owner = json.loads((path / "1").read_text())
     owned_elsewhere(path, 2, **owner | {mine: "another", "began": 0})
     assert current_owner(path) is not None
 
 
-def test_an_owner_whose_file_is_being_written_out_is_seen_to_be_alive(
+def test_owner_that_is_still_writing_its_file_is_alive(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.mkdir(parents=True)
@@ -218,7 +216,7 @@ def test_an_owner_whose_file_is_being_written_out_is_seen_to_be_alive(
         take(path)
 
 
-def test_the_heartbeat_keeps_a_lease_beyond_its_expiry(path: Path) -> None:
+def test_heartbeat_keeps_a_lease_beyond_its_expiry(path: Path) -> None:
     with take(path) as lease:
         (file,) = path.iterdir()
         first = file.stat().st_mtime
@@ -226,7 +224,7 @@ def test_the_heartbeat_keeps_a_lease_beyond_its_expiry(path: Path) -> None:
         assert not lease.lost
 
 
-def test_an_owner_notices_that_its_lease_was_taken_and_leaves_it_to_the_new_one(path: Path) -> None:
+def test_owner_notices_that_its_lease_was_taken(path: Path) -> None:
     lease = take(path)
     owned_elsewhere(path, 2)
     until(lambda: lease.lost)
@@ -234,13 +232,13 @@ def test_an_owner_notices_that_its_lease_was_taken_and_leaves_it_to_the_new_one(
     assert current_owner(path) is not None
 
 
-def test_an_owner_whose_file_was_removed_has_lost(path: Path) -> None:
+def test_lease_is_lost_when_its_file_is_removed(path: Path) -> None:
     lease = take(path)
     (path / "1").unlink()
     until(lambda: lease.lost)
 
 
-def test_an_owner_that_cannot_renew_gives_up_before_its_lease_expires(
+def test_lease_is_lost_before_expiry_if_it_cannot_be_renewed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = take(path)
@@ -256,7 +254,7 @@ def test_an_owner_that_cannot_renew_gives_up_before_its_lease_expires(
     lease.release()
 
 
-def test_an_owner_that_was_suspended_renews_before_it_gives_up(path: Path) -> None:
+def test_suspended_owner_renews_before_it_reports_loss(path: Path) -> None:
     code = """
 import os, signal, sys
 from pathlib import Path
@@ -272,7 +270,7 @@ print(lease.lost)
     assert process.communicate()[0] == b"False\n"
 
 
-def test_a_later_start_of_the_same_job_may_ask_for_it(path: Path) -> None:
+def test_later_start_of_the_same_job_can_request_the_lease(path: Path) -> None:
     with Lease.acquire(path, job="17_3", restarts=1, heartbeat=BEAT, expiry=EXPIRY) as lease:
         request_lease(path, "17_3", 1)
         request_lease(path, "18", 7)
@@ -283,14 +281,14 @@ def test_a_later_start_of_the_same_job_may_ask_for_it(path: Path) -> None:
         assert not lease.lost
 
 
-def test_it_is_counted_how_many_starts_of_a_job_asked_in_vain(path: Path) -> None:
+def test_request_lease_counts_unanswered_requests(path: Path) -> None:
     with take(path):
         assert [request_lease(path, "17_3", start) for start in (0, 1, 1, 2)] == [1, 2, 2, 3]
     with Lease.acquire(path, job="17_3"):
         assert files(path) == ["2"]
 
 
-def test_somebody_slow_to_decide_does_not_take_what_has_changed_hands(
+def test_slow_acquire_does_not_take_a_lease_that_changed_hands(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.parent.mkdir()
@@ -315,7 +313,7 @@ def test_somebody_slow_to_decide_does_not_take_what_has_changed_hands(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=20))
-def test_however_it_is_taken_and_given_back_there_is_one_owner(
+def test_lease_has_at_most_one_owner(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, bool]]
 ) -> None:
     path = tmp_path_factory.mktemp("lease") / ".lease"

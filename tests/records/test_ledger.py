@@ -17,13 +17,13 @@ def job_ids(sweep: SweepPaths) -> dict[str, str]:
     return {run: job.id for run, job in ledger.read(sweep).jobs().items()}
 
 
-def test_a_sweep_without_a_ledger_has_no_events(sweep: SweepPaths) -> None:
+def test_missing_ledger_has_no_events(sweep: SweepPaths) -> None:
     assert list(ledger.events(sweep)) == []
     assert list(ledger.read(sweep).planned) == []
     assert job_ids(sweep) == {}
 
 
-def test_events_come_back_in_order_with_their_time(sweep: SweepPaths) -> None:
+def test_events_are_in_order_and_have_a_time(sweep: SweepPaths) -> None:
     ledger.append(sweep, "planned", runs={})
     ledger.append(sweep, "submitting", submission="1", runs=[])
     events = list(ledger.events(sweep))
@@ -31,7 +31,7 @@ def test_events_come_back_in_order_with_their_time(sweep: SweepPaths) -> None:
     assert events[0]["time"].endswith("+00:00")
 
 
-def test_runs_of_every_launch_are_expected_once_in_launch_order(sweep: SweepPaths) -> None:
+def test_planned_runs_are_unique_and_in_launch_order(sweep: SweepPaths) -> None:
     ledger.append(sweep, "planned", runs={"tl-b": ["model=tl"], "ft-a": ["model=ft"]})
     ledger.append(sweep, "planned", runs={"ft-a": ["model=ft"], "cnn-c": ["model=cnn"]})
     assert list(ledger.read(sweep).planned) == ["tl-b", "ft-a", "cnn-c"]
@@ -43,23 +43,23 @@ def submitted(sweep: SweepPaths, name: str, job: str, *tasks: list[str]) -> None
     ledger.append(sweep, "submitted", submission=name, job=job)
 
 
-def test_a_run_has_the_job_of_its_task(sweep: SweepPaths) -> None:
+def test_job_ids_name_the_array_task_of_each_run(sweep: SweepPaths) -> None:
     submitted(sweep, "1", "17", ["ft-a"], ["tl-b", "tl-c"])
     assert job_ids(sweep) == {"ft-a": "17_0", "tl-b": "17_1", "tl-c": "17_1"}
 
 
-def test_a_job_of_one_task_is_no_array(sweep: SweepPaths) -> None:
+def test_job_id_of_a_single_task_has_no_index(sweep: SweepPaths) -> None:
     submitted(sweep, "1", "17", ["ft-a", "tl-b"])
     assert job_ids(sweep) == {"ft-a": "17", "tl-b": "17"}
 
 
-def test_the_newest_job_of_a_run_counts(sweep: SweepPaths) -> None:
+def test_jobs_are_the_latest_of_each_run(sweep: SweepPaths) -> None:
     submitted(sweep, "1", "17", ["ft-a"], ["tl-b"])
     submitted(sweep, "2", "18", ["ft-a"])
     assert job_ids(sweep) == {"ft-a": "18", "tl-b": "17_1"}
 
 
-def test_what_was_said_to_slurm_without_an_answer_is_open(sweep: SweepPaths) -> None:
+def test_submission_without_an_answer_has_no_job(sweep: SweepPaths) -> None:
     submitted(sweep, "1", "17", ["ft-a"])
     ledger.append(sweep, "submitting", submission="2", kind="runs", tasks=[["tl-b"]])
     assert {name: at.job for name, at in ledger.read(sweep).submissions.items()} == {
@@ -69,19 +69,19 @@ def test_what_was_said_to_slurm_without_an_answer_is_open(sweep: SweepPaths) -> 
     assert job_ids(sweep) == {"ft-a": "17"}
 
 
-def test_what_slurm_refused_is_none(sweep: SweepPaths) -> None:
+def test_refused_submission_is_removed(sweep: SweepPaths) -> None:
     ledger.append(sweep, "submitting", submission="1", kind="runs", tasks=[["tl-b"]])
     ledger.append(sweep, "refused", submission="1", reason="invalid partition")
     assert ledger.read(sweep).submissions == {}
 
 
-def test_a_stage_job_is_no_job_of_a_run(sweep: SweepPaths) -> None:
+def test_stage_job_is_not_a_job_of_a_run(sweep: SweepPaths) -> None:
     ledger.append(sweep, "submitting", submission="1", kind="stage", tasks=[[]])
     ledger.append(sweep, "submitted", submission="1", job="16")
     assert job_ids(sweep) == {}
 
 
-def test_runs_wait_until_they_are_submitted_or_cancelled(sweep: SweepPaths) -> None:
+def test_runs_are_waiting_until_submitted_or_cancelled(sweep: SweepPaths) -> None:
     ledger.append(sweep, "waiting", runs=["ft-a", "tl-b", "cnn-c"])
     submitted(sweep, "1", "17", ["tl-b"])
     assert ledger.read(sweep).waiting == ["ft-a", "cnn-c"]
@@ -90,9 +90,7 @@ def test_runs_wait_until_they_are_submitted_or_cancelled(sweep: SweepPaths) -> N
 
 
 @pytest.mark.parametrize("torn", [b'{"event": "planned", "ru', b"\xff\xfe", b"[]", b"{}", b"7\n"])
-def test_a_torn_line_spoils_neither_what_was_before_nor_what_comes_after(
-    sweep: SweepPaths, torn: bytes
-) -> None:
+def test_truncated_line_affects_no_other_event(sweep: SweepPaths, torn: bytes) -> None:
     ledger.append(sweep, "planned", runs={"ft-a": []})
     with sweep.ledger.open("ab") as file:
         file.write(torn)
@@ -100,7 +98,7 @@ def test_a_torn_line_spoils_neither_what_was_before_nor_what_comes_after(
     assert list(ledger.read(sweep).planned) == ["ft-a", "tl-b"]
 
 
-def test_the_ledger_is_only_ever_appended_to(sweep: SweepPaths) -> None:
+def test_ledger_is_append_only(sweep: SweepPaths) -> None:
     ledger.append(sweep, "planned", runs={"ft-a": []})
     before = sweep.ledger.read_bytes()
     ledger.append(sweep, "planned", runs={"tl-b": []})
@@ -108,7 +106,7 @@ def test_the_ledger_is_only_ever_appended_to(sweep: SweepPaths) -> None:
     assert sweep.ledger.read_bytes().count(b"\n") == 2
 
 
-def test_a_job_is_known_by_its_submission_too(sweep: SweepPaths) -> None:
+def test_jobs_name_their_submission(sweep: SweepPaths) -> None:
     submitted(sweep, "first", "17", ["ft-a"], ["tl-b"])
     submitted(sweep, "second", "18", ["ft-a"])
     assert ledger.read(sweep).jobs() == {
@@ -117,7 +115,7 @@ def test_a_job_is_known_by_its_submission_too(sweep: SweepPaths) -> None:
     }
 
 
-def test_what_was_cancelled_counts_until_it_is_submitted_again(sweep: SweepPaths) -> None:
+def test_run_is_cancelled_until_it_is_submitted_again(sweep: SweepPaths) -> None:
     ledger.append(sweep, "cancelled", jobs=["7"], runs=["a", "b"])
     ledger.append(sweep, "submitting", submission="x", kind="runs", tasks=[["b"]])
     assert list(ledger.read(sweep).cancelled) == ["a"]

@@ -1,4 +1,4 @@
-"""A damaged ``metrics.json`` is named with its first wrong key."""
+"""Test reading and writing ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CLASSES = ("Covid", "Normal", "Viral Pneumonia")
 
 @pytest.fixture
 def paths(tmp_path: Path) -> RunPaths:
-    """A run folder with the metrics of three classes."""
+    """Return a run folder with the metrics of three classes."""
     paths = RunPaths(tmp_path)
     write_json_record(paths.metrics, run_metrics(classes=CLASSES))
     return paths
 
 
-def test_metrics_read_back_as_written(paths: RunPaths) -> None:
+def test_metrics_round_trip(paths: RunPaths) -> None:
     assert read_metrics(paths) == run_metrics(classes=CLASSES)
 
 
@@ -59,7 +59,7 @@ def test_metrics_file_has_every_field(paths: RunPaths) -> None:
         (lambda m: m["test"].update(images=9), "must hold counts that add up to the 9 images"),
     ],
 )
-def test_the_first_wrong_key_is_named(
+def test_read_metrics_error_names_the_first_wrong_key(
     paths: RunPaths, damage: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     metrics = json.loads(paths.metrics.read_text())

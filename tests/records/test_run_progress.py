@@ -1,4 +1,4 @@
-"""How far a run has come, told by the names of its checkpoints."""
+"""Test the names and the order of checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xray_hpc.records.run_progress import checkpoint_name, latest_checkpoint
 PLACES = st.tuples(st.integers(0, 9999), st.integers(0, 999_999))
 
 
-def test_a_run_without_checkpoints_has_come_nowhere(tmp_path: Path) -> None:
+def test_latest_checkpoint_without_checkpoints_is_none(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path)
     assert latest_checkpoint(paths) is None
     paths.checkpoint_folder.mkdir()
@@ -24,7 +24,7 @@ def test_a_run_without_checkpoints_has_come_nowhere(tmp_path: Path) -> None:
 
 
 @given(st.lists(PLACES, min_size=1))
-def test_the_farthest_checkpoint_counts(places: list[tuple[int, int]]) -> None:
+def test_latest_checkpoint_has_the_most_progress(places: list[tuple[int, int]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         paths = RunPaths(Path(name))
         paths.checkpoint_folder.mkdir()

@@ -37,12 +37,12 @@ def record() -> RunRecord:
     )
 
 
-def test_a_record_reads_back_as_written(paths: RunPaths, record: RunRecord) -> None:
+def test_record_round_trip(paths: RunPaths, record: RunRecord) -> None:
     write_record(paths, record)
     assert read_record(paths) == record
 
 
-def test_the_file_has_every_key_and_plain_values(paths: RunPaths, record: RunRecord) -> None:
+def test_record_file_has_every_field(paths: RunPaths, record: RunRecord) -> None:
     write_record(paths, record)
     written = json.loads(paths.record.read_text())
     assert list(written) == [item.name for item in dataclasses.fields(RunRecord)]
@@ -50,23 +50,23 @@ def test_the_file_has_every_key_and_plain_values(paths: RunPaths, record: RunRec
     assert written["node"] is None
 
 
-def test_a_run_without_a_record_has_none(paths: RunPaths) -> None:
+def test_read_record_without_a_file_is_none(paths: RunPaths) -> None:
     assert read_record(paths) is None
 
 
-def test_an_update_changes_only_what_it_names(paths: RunPaths, record: RunRecord) -> None:
+def test_update_record_changes_only_the_given_fields(paths: RunPaths, record: RunRecord) -> None:
     write_record(paths, record)
     update_record(paths, status=Status.RUNNING, node="n1")
     changed = dataclasses.replace(record, status=Status.RUNNING, node="n1")
     assert read_record(paths) == changed
 
 
-def test_a_missing_record_cannot_be_updated(paths: RunPaths) -> None:
+def test_update_record_without_a_file_raises(paths: RunPaths) -> None:
     with pytest.raises(UserError, match=r"run.json is missing; launch the sweep again"):
         update_record(paths, node="n1")
 
 
-def test_a_key_of_a_later_version_is_passed_over(paths: RunPaths, record: RunRecord) -> None:
+def test_read_record_ignores_unknown_keys(paths: RunPaths, record: RunRecord) -> None:
     write_record(paths, record)
     value = json.loads(paths.record.read_text())
     paths.record.write_text(json.dumps(value | {"carbon": 3}))
@@ -76,13 +76,13 @@ def test_a_key_of_a_later_version_is_passed_over(paths: RunPaths, record: RunRec
 @pytest.mark.parametrize(
     "text", ['{"run": "x"}', '{"status": "done", "run": "x", "sweep": "y", "model": "z"}', "{"]
 )
-def test_what_is_no_record_names_the_file(paths: RunPaths, text: str) -> None:
+def test_read_record_error_names_the_file(paths: RunPaths, text: str) -> None:
     paths.folder.mkdir(parents=True)
     paths.record.write_text(text)
     with pytest.raises(UserError, match=r"run.json(:| is not)"):
         read_record(paths)
 
 
-def test_now_is_utc_to_the_second() -> None:
+def test_now_is_utc_in_seconds() -> None:
     assert len(now()) == len("2026-11-22T03:40:00+00:00")
     assert now().endswith("+00:00")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Composer
-from tests.fake_slurm import Site
+from tests.fake_slurm import FakeSlurm
 from tests.worker.fake_job import FakeScontrol, JobStarter
 from xray_hpc.launching.run_folders import create_run_folders
 from xray_hpc.records.paths import RunPaths
@@ -37,6 +37,6 @@ def job(tmp_path: Path, run: RunPaths) -> Iterator[JobStarter]:
 
 
 @pytest.fixture
-def scontrol(site: Site, tmp_path: Path) -> FakeScontrol:
+def scontrol(site: FakeSlurm, tmp_path: Path) -> FakeScontrol:
     """Put job 17 into the cluster."""
     return FakeScontrol(site, tmp_path)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.fake_slurm import Site
+from tests.fake_slurm import FakeSlurm
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.schema import as_dict
 from xray_hpc.records.atomic_files import write_json
@@ -87,7 +87,7 @@ class JobStarter:
 class FakeScontrol:
     """``scontrol`` for job 17, which records the changes that are requested."""
 
-    def __init__(self, site: Site, folder: Path) -> None:
+    def __init__(self, site: FakeSlurm, folder: Path) -> None:
         self.site, self.file = site, folder / "requests"
         self.show_job()
         site.answer("scontrol", "*show config", "KillWait = 30 sec\n")

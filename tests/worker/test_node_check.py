@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fake_slurm import Site
+from tests.fake_slurm import FakeSlurm
 from xray_hpc.records.run_record import Failure
 from xray_hpc.worker.node_check import check_node, disk_problem
 from xray_hpc.worker.slurm_job import SlurmJob
@@ -24,13 +24,15 @@ def slurm_job(**resources: Any) -> SlurmJob:
     return SlurmJob("17", "node1", **resources)
 
 
-def test_check_node_accepts_a_node_with_the_requested_resources(site: Site, tmp_path: Path) -> None:
+def test_check_node_accepts_a_node_with_the_requested_resources(
+    site: FakeSlurm, tmp_path: Path
+) -> None:
     site.answer("nvidia-smi", "-L", TWO_GPUS)
     assert check_node(tmp_path, slurm_job(gpus=2, memory=10)) is None
     assert check_node(tmp_path, None) is None
 
 
-def test_check_node_reports_missing_gpus(site: Site, tmp_path: Path) -> None:
+def test_check_node_reports_missing_gpus(site: FakeSlurm, tmp_path: Path) -> None:
     site.answer("nvidia-smi", "-L", TWO_GPUS)
     problem = check_node(tmp_path, slurm_job(gpus=4))
     assert problem is not None
@@ -38,7 +40,7 @@ def test_check_node_reports_missing_gpus(site: Site, tmp_path: Path) -> None:
     assert "2 of 4 GPUs" in problem.message
 
 
-def test_check_node_reports_the_error_of_the_driver(site: Site, tmp_path: Path) -> None:
+def test_check_node_reports_the_error_of_the_driver(site: FakeSlurm, tmp_path: Path) -> None:
     error = "Unable to determine the device handle"
     site.answer("nvidia-smi", "-L", error, code=9)
     problem = check_node(tmp_path, slurm_job(gpus=1))
@@ -48,13 +50,15 @@ def test_check_node_reports_the_error_of_the_driver(site: Site, tmp_path: Path) 
 
 @pytest.mark.parametrize(("listed", "gpus"), [(TWO_GPUS, 1), (TWO_MIG_SLICES, 2)])
 def test_check_node_accepts_more_gpus_than_requested_and_mig_slices(
-    site: Site, tmp_path: Path, listed: str, gpus: int
+    site: FakeSlurm, tmp_path: Path, listed: str, gpus: int
 ) -> None:
     site.answer("nvidia-smi", "-L", listed)
     assert check_node(tmp_path, slurm_job(gpus=gpus)) is None
 
 
-def test_check_node_does_not_look_for_gpus_without_a_request(site: Site, tmp_path: Path) -> None:
+def test_check_node_does_not_look_for_gpus_without_a_request(
+    site: FakeSlurm, tmp_path: Path
+) -> None:
     site.answer("nvidia-smi", "*", "", code=9)
     assert check_node(tmp_path, slurm_job()) is None
 

@@ -103,7 +103,7 @@ def test_task_is_requeued_despite_a_bug_in_handling_one_run(
 
 @pytest.mark.parametrize(
     ("event", "fields"),
-    [("submitted", {"job": "16"}), ("refused", {"why": "the launch was killed before"})],
+    [("submitted", {"job": "16"}), ("refused", {"reason": "the launch was killed before"})],
 )
 def test_task_of_a_duplicate_job_trains_nothing(
     job: JobStarter, runs: list[RunPaths], event: str, fields: dict[str, str]

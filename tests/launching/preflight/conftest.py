@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Composer
-from tests.fake_slurm import Site
+from tests.fake_slurm import FakeSlurm
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
 from xray_hpc.launching.preflight import checks
 
@@ -16,7 +16,7 @@ SMALL = CpuJobConfig(mem="4G")
 
 
 @pytest.fixture
-def check(site: Site, composer: Composer) -> Check:
+def check(site: FakeSlurm, composer: Composer) -> Check:
     """Check a sweep of one run on a cluster with these keys; notes on its folders are left out."""
     plan = composer.plan([])
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Composer
-from tests.fake_slurm import Site
+from tests.fake_slurm import FakeSlurm
 from tests.launching.preflight.conftest import SMALL, Check
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
 from xray_hpc.errors import ConfigError, SlurmUnavailableError, SubmitLimitError
@@ -68,7 +68,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 
 @pytest.mark.parametrize(("keys", "parts"), REFUSED, ids=[str(keys) for keys, _ in REFUSED])
 def test_check_refuses_what_cannot_run_and_names_what_can(
-    check: Check, site: Site, keys: dict[str, Any], parts: tuple[str, ...]
+    check: Check, site: FakeSlurm, keys: dict[str, Any], parts: tuple[str, ...]
 ) -> None:
     with pytest.raises(ConfigError) as refused:
         check(**keys)
@@ -82,7 +82,7 @@ def test_check_accepts_a_job_that_one_of_several_partitions_accepts(check: Check
         check(partition="main,nowhere")
 
 
-def test_check_requires_a_partition_without_a_default_one(check: Check, site: Site) -> None:
+def test_check_requires_a_partition_without_a_default_one(check: Check, site: FakeSlurm) -> None:
     none = site.recorded("partitions.txt").replace("Default=YES", "Default=NO")
     site.answer("scontrol", "*show partition", none)
     with pytest.raises(
@@ -91,19 +91,21 @@ def test_check_requires_a_partition_without_a_default_one(check: Check, site: Si
         check()
 
 
-def test_check_accepts_any_account_without_accounting(check: Check, site: Site) -> None:
+def test_check_accepts_any_account_without_accounting(check: Check, site: FakeSlurm) -> None:
     site.answer("sacctmgr", "*", "no", code=1)
     assert check(account="anybody", qos="any") == []
 
 
-def test_check_accepts_any_account_that_slurm_does_not_enforce(check: Check, site: Site) -> None:
+def test_check_accepts_any_account_that_slurm_does_not_enforce(
+    check: Check, site: FakeSlurm
+) -> None:
     config = site.recorded("config.txt").replace("associations,limits,qos", "none")
     site.answer("scontrol", "*show config", config)
     assert check(account="hearts") == []
 
 
 def test_check_accepts_an_own_account_where_slurm_hides_the_others(
-    check: Check, site: Site
+    check: Check, site: FakeSlurm
 ) -> None:
     site.answer("sacctmgr", "*parentname*", "")  # so with PrivateData=accounts,users
     assert check(account="lungs") == []
@@ -116,20 +118,22 @@ def test_check_notes_a_partition_that_is_down(check: Check) -> None:
     assert note.startswith("partition 'closed' is down now")
 
 
-def test_check_notes_that_all_fitting_nodes_are_down(check: Check, site: Site) -> None:
+def test_check_notes_that_all_fitting_nodes_are_down(check: Check, site: FakeSlurm) -> None:
     site.answer("scontrol", "*show node", site.recorded("nodes_away.txt"))
     (note,) = check(gpus=1)
     assert "(node1, node2)" in note
     assert check(gpus=0) == []
 
 
-def test_check_raises_while_slurm_does_not_answer(check: Check, site: Site) -> None:
+def test_check_raises_while_slurm_does_not_answer(check: Check, site: FakeSlurm) -> None:
     site.answer("scontrol", "*", "Unable to contact slurm controller (connect failure)", code=1)
     with pytest.raises(SlurmUnavailableError):
         check()
 
 
-def test_check_runs_no_setup_in_a_dry_run(composer: Composer, site: Site, tmp_path: Path) -> None:
+def test_check_runs_no_setup_in_a_dry_run(
+    composer: Composer, site: FakeSlurm, tmp_path: Path
+) -> None:
     plan = composer.plan([])
     cluster = ClusterConfig("slurm", cpu_job=SMALL, setup=(f"touch {tmp_path}/made",))
     settings = dataclasses.replace(plan.settings, cluster=cluster, dry_run=True)
@@ -137,17 +141,17 @@ def test_check_runs_no_setup_in_a_dry_run(composer: Composer, site: Site, tmp_pa
     assert not (tmp_path / "made").exists()
 
 
-def test_check_script_accepts_what_sbatch_accepts(site: Site) -> None:
+def test_check_script_accepts_what_sbatch_accepts(site: FakeSlurm) -> None:
     checks.check_script("#!/bin/bash\ntrue\n")
 
 
-def test_check_script_passes_the_script_to_sbatch(site: Site, tmp_path: Path) -> None:
+def test_check_script_passes_the_script_to_sbatch(site: FakeSlurm, tmp_path: Path) -> None:
     site.act("sbatch", "--test-only", f"cat > {tmp_path}/script")
     checks.check_script("#!/bin/bash\ntrue\n")
     assert (tmp_path / "script").read_text() == "#!/bin/bash\ntrue\n"
 
 
-def test_check_script_reports_a_refusal_in_one_line(site: Site) -> None:
+def test_check_script_reports_a_refusal_in_one_line(site: FakeSlurm) -> None:
     stderr = (
         "sbatch: error: AssocGrpSubmitJobsLimit\n"
         "allocation failure: Job violates accounting/QOS policy (job submit limit, user's size "
@@ -159,7 +163,7 @@ def test_check_script_reports_a_refusal_in_one_line(site: Site) -> None:
     assert "AssocGrpSubmitJobsLimit; Job violates accounting/QOS policy" in str(refused.value)
 
 
-def test_check_script_raises_while_slurm_does_not_answer(site: Site) -> None:
+def test_check_script_raises_while_slurm_does_not_answer(site: FakeSlurm) -> None:
     stderr = "allocation failure: Unable to contact slurm controller (connect failure)\n"
     site.answer("sbatch", "--test-only", stderr, code=1)
     with pytest.raises(SlurmUnavailableError):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_slurm import Site
+from tests.fake_slurm import FakeSlurm
 from tests.launching.preflight.conftest import Check
 from xray_hpc.errors import ConfigError
 
@@ -47,7 +47,7 @@ def test_check_runs_setup_first(check: Check, tmp_path: Path) -> None:
         check(python="python3", setup=(line,))
 
 
-def test_check_uses_the_container(check: Check, site: Site) -> None:
+def test_check_uses_the_container(check: Check, site: FakeSlurm) -> None:
     site.act("apptainer", "exec my.sif python -c *import xray_hpc", "exit 0")
     site.act("apptainer", "exec other.sif *", "echo FATAL: could not open image >&2; exit 255")
     assert check(container="apptainer exec my.sif") == []

@@ -48,16 +48,16 @@ def test_classify_removes_prefixes_and_repeated_lines() -> None:
     assert str(error) == "no; why"
 
 
-def test_ask_reports_no_cluster_without_slurms_commands() -> None:
+def test_run_command_without_slurm_reports_no_cluster() -> None:
     with pytest.raises(NoClusterError):
         run_command(["no-such-program"])
 
 
-def test_a_byte_that_is_no_utf8_in_somebodys_comment_is_no_failure(programs: Programs) -> None:
+def test_run_command_replaces_invalid_utf8(programs: Programs) -> None:
     programs.say("squeue", before=r"printf 'gru\xdfe\n'")
     assert run_command(["squeue"]) == "gru\ufffde\n"
 
 
-def test_a_command_can_be_given_what_it_reads(programs: Programs) -> None:
+def test_run_command_passes_stdin(programs: Programs) -> None:
     programs.say("sbatch", before="read line; echo $line")
     assert run_command(["sbatch"], stdin="#!/bin/sh\n") == "#!/bin/sh\n"

@@ -1,4 +1,4 @@
-"""Reading what scontrol prints a line for each partition and node."""
+"""Test the parsers of ``scontrol --oneliner``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ VALUES = st.lists(WORDS, max_size=4).map(" ".join)
 
 
 @given(st.dictionaries(NAMES, VALUES, min_size=1), st.sampled_from([" ", "  "]))
-def test_fields_are_read_as_they_were_written(values: dict[str, str], gap: str) -> None:
+def test_parse_fields_round_trip(values: dict[str, str], gap: str) -> None:
     assert parse_fields(gap.join(f"{name}={value}" for name, value in values.items())) == values
 
 
 @given(st.dictionaries(NAMES, VALUES, min_size=1))
-def test_what_people_write_behind_them_changes_no_field(values: dict[str, str]) -> None:
+def test_parse_fields_ignores_fields_in_free_text(values: dict[str, str]) -> None:
     line = " ".join(f"{name}={value}" for name, value in values.items())
     remark = " ".join(f"and {name}=something else" for name in values)
     read = parse_fields(f"{line} Reason_={remark} [root@2026-01-01T00:00:00]")
@@ -40,11 +40,11 @@ def test_what_people_write_behind_them_changes_no_field(values: dict[str, str]) 
         ("gpu:1g.10gb:7,shard:14", {"1g.10gb": 7}),
     ],
 )
-def test_gpus_are_counted_by_their_type(gres: str, counts: dict[str, int]) -> None:
+def test_count_gpus_by_type(gres: str, counts: dict[str, int]) -> None:
     assert count_gpus(gres) == counts
 
 
-def test_a_node_is_what_a_job_can_have_of_it(site: Any) -> None:
+def test_nodes_have_the_resources_of_jobs(site: Any) -> None:
     assert nodes()[1] == Node(
         name="node2",
         partitions=frozenset({"main", "big", "closed", "ended", "fast"}),
@@ -56,7 +56,7 @@ def test_a_node_is_what_a_job_can_have_of_it(site: Any) -> None:
     )
 
 
-def test_a_node_that_is_down_or_drained_is_not_usable_whatever_the_reason_says(site: Any) -> None:
+def test_down_or_drained_node_is_unusable(site: Any) -> None:
     site.answer("scontrol", "*show node", site.recorded("nodes_away.txt"))
     assert {node.name: node.usable for node in nodes()} == {
         "node1": False,
@@ -66,13 +66,13 @@ def test_a_node_that_is_down_or_drained_is_not_usable_whatever_the_reason_says(s
     assert nodes()[1].gpus == {"a100": 4, "v100": 2}
 
 
-def test_memory_that_the_node_keeps_for_itself_is_not_a_jobs(site: Any) -> None:
+def test_node_memory_excludes_the_reserved_memory(site: Any) -> None:
     line = site.recorded("nodes.txt").splitlines()[0]
     site.answer("scontrol", "*show node", line + " MemSpecLimit=1000\n")
     assert nodes()[0].megabytes == 39_000
 
 
-def test_a_partition_says_its_limits_and_who_may_use_it(site: Any) -> None:
+def test_partitions_have_limits_and_permissions(site: Any) -> None:
     there = partitions()
     assert [name for name, partition in there.items() if partition.default] == ["main"]
     assert (there["main"].minutes, there["short"].minutes) == (None, 36 * 60)

@@ -19,12 +19,12 @@ from xray_hpc.slurm.units import format_memory, parse_mebibytes, parse_seconds
         ("", None),
     ],
 )
-def test_times_are_read(text: str, expected: int | None) -> None:
+def test_parse_seconds_accepts_slurm_times(text: str, expected: int | None) -> None:
     assert parse_seconds(text) == expected
 
 
 @given(st.integers(0, 30), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
-def test_every_part_of_a_time_counts(day: int, hour: int, minute: int, second: int) -> None:
+def test_parse_seconds_adds_every_part(day: int, hour: int, minute: int, second: int) -> None:
     text = f"{hour:02}:{minute:02}:{second:02}"
     value = ((day * 24 + hour) * 60 + minute) * 60 + second
     assert parse_seconds(f"{day}-{text}" if day else text) == value
@@ -43,10 +43,10 @@ def test_every_part_of_a_time_counts(day: int, hour: int, minute: int, second: i
         ("", None),
     ],
 )
-def test_sizes_are_read_as_mebibytes(text: str, expected: int | None) -> None:
+def test_parse_mebibytes_accepts_slurm_sizes(text: str, expected: int | None) -> None:
     assert parse_mebibytes(text) == expected
 
 
 @given(st.integers(0, 10**8))
-def test_a_size_that_was_written_is_read_back(size: int) -> None:
+def test_memory_format_round_trip(size: int) -> None:
     assert parse_mebibytes(format_memory(size)) == size

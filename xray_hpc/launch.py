@@ -97,7 +97,7 @@ def _split_resume(word: str) -> list[str]:
 
 
 def entry() -> None:
-    """The installed command ``xray-launch``."""
+    """Run the installed command ``xray-launch``."""
     cli.run(main)
 
 

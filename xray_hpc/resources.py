@@ -1,4 +1,4 @@
-"""The files that ship beside the package: ``conf``, ``jobs``, ``slurm_templates``."""
+"""Locate the folders that ship with the package: ``conf``, ``jobs``, ``slurm_templates``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def resource(name: str) -> Path:
-    """The folder ``name``: inside the package where it was installed, beside it in a checkout."""
+    """Return the folder ``name``: inside an installed package, beside it in a checkout."""
     package = Path(__file__).resolve().parent
     inside = package / name
     return inside if inside.is_dir() else package.parent / name

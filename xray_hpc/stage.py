@@ -1,8 +1,8 @@
-"""Get everything a sweep reads into place: ``python -m xray_hpc.stage data=folder data.root=...``.
+"""Prepare what a sweep reads: ``python -m xray_hpc.stage data=folder data.root=...``.
 
-Fetches missing ImageNet weights (where there is internet), indexes and decodes the images, and
-writes the index and figures of the data into ``results/<sweep>/data/``. A launch does the latter
-two by itself; run this to look at the data first, or where only this machine has the internet.
+Downloads missing ImageNet weights, indexes and decodes the images, and writes their index and
+figures to ``results/<sweep>/data/``. A launch does all but the download itself; run this command
+to inspect the data first, or on the only host with internet access.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def _stage(composed: hydra_app.Composed) -> int:
 
 
 def main() -> int:
-    """The command; ``-m`` is refused."""
+    """Run the command, which takes one configuration."""
     hydra_app.refuse_multirun("xray_hpc.stage")
     return hydra_app.compose_and_call(_stage)
 
 
 def entry() -> None:
-    """The installed command ``xray-stage``."""
+    """Run the installed command ``xray-stage``."""
     cli.run(main)
 
 

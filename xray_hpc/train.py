@@ -1,7 +1,7 @@
-"""Train one run right here: ``python -m xray_hpc.train model=ft train.learning_rate=1e-5``.
+"""Train one run on this machine: ``python -m xray_hpc.train model=ft train.learning_rate=1e-5``.
 
-For a laptop, a shell on a GPU node (``srun --pty bash``) or a batch job of one's own. The run
-folder is the same as a launched one's; a finished run is left alone.
+For a laptop, a shell on a GPU node (``srun --pty bash``) or a batch script of your own. The run
+folder is the same as that of a launched run; a finished run is not trained again.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from xray_hpc.worker.worker import run_worker
 def _train(composed: hydra_app.Composed) -> int:
     plan = make_plan([(composed.overrides, composed.values)], default_name=composed.sweep_name)
     if plan.settings.dry_run:
-        raise ConfigError("dry_run shows what a launch would submit; here --cfg job shows the run")
+        raise ConfigError("dry_run applies to a launch; use --cfg job to show the configuration")
     (run,) = plan.runs
     paths = plan.sweep.run(run.name)
     make_folder(plan.sweep.folder)
     with launch_lock(plan.sweep, wait=True):
         fresh = {run.name} if decide_launch(read_evidence(paths)).run else set[str]()
-        # A sweep that was launched is launched again as it was, whatever is trained in it by hand.
+        # Training a run by hand does not change the command that resumes the sweep.
         create_run_folders(plan, None if plan.sweep.sweep_yaml.exists() else sys.argv[1:], fresh)
     print(f"run folder: {paths.folder}", flush=True)
     job_logging.configure()
@@ -35,13 +35,13 @@ def _train(composed: hydra_app.Composed) -> int:
 
 
 def main() -> int:
-    """The command; ``-m`` is refused."""
+    """Run the command, which takes one configuration."""
     hydra_app.refuse_multirun("xray_hpc.train")
     return hydra_app.compose_and_call(_train)
 
 
 def entry() -> None:
-    """The installed command ``xray-train``."""
+    """Run the installed command ``xray-train``."""
     cli.run(main)
 
 

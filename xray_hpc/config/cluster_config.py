@@ -1,4 +1,4 @@
-"""Where runs execute, and with which resources; none of it changes a result."""
+"""Where runs execute, and with which resources; without effect on results."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class FailureConfig:
     ``stop``: fail the run until it is launched again.
 
     Attributes:
-        retries: Most requeues of a run for failures of its own; preemptions, time limits and node
-            failures do not count.
+        retries: Most requeues of a run for failures that it caused; preemptions, time limits and
+            node failures do not count.
         out_of_memory: The kernel killed the run for lack of memory.
         gpu_out_of_memory: The GPU's memory was exhausted.
         time_limit: The job reached its time limit.
@@ -98,8 +98,8 @@ class ClusterConfig:
         cpus: CPU cores of a run.
         mem: Memory of a run, such as ``16G``; null: the cluster's default.
         extra: Other sbatch options by their long names: ``{exclude: node7}``.
-        setup: Shell lines before a run, such as ``module load cuda``. The launch tries them once,
-            unless they use ``$SLURM_...``.
+        setup: Shell lines before a run, such as ``module load cuda``. The launch runs them once as
+            a check, unless they use ``$SLURM_...``.
         container: Command in front of ``python``: ``apptainer exec --nv ~/tensorflow.sif``.
         python: Python on the nodes; unset: that of the launch, in a container ``python``.
         snapshot: Run a copy of the code as it is at launch, stored with the sweep.

@@ -62,30 +62,32 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
         ConfigError: Hydra rejects an override; the message names the nearest valid one.
     """
     check_overrides(sys.argv[1:])
-    kept: list[tuple[DictConfig, HydraConf, ConfigLoader]] = []
+    composed: list[tuple[DictConfig, HydraConf, ConfigLoader]] = []
 
-    def keep(config: DictConfig) -> None:
+    def store(config: DictConfig) -> None:
         # Hydra prints a line of its own about an error raised in here, so nothing is checked yet.
-        kept.append((own_part(config), HydraConfig.get(), GlobalHydra.instance().config_loader()))
+        loader = GlobalHydra.instance().config_loader()
+        composed.append((own_part(config), HydraConfig.get(), loader))
 
     # Without this, Hydra prints its errors itself and exits with 1.
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         conf = str(resource("conf"))
-        hydra.main(version_base="1.3", config_path=conf, config_name="config")(keep)()
-        composed = [(to_mapping(own), hydra_config, loader) for own, hydra_config, loader in kept]
+        hydra.main(version_base="1.3", config_path=conf, config_name="config")(store)()
+        values = [to_mapping(config) for config, _, _ in composed]
     except HYDRA_ERRORS as error:
         raise ConfigError(explain(error)) from error
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
-    for values, hydra_config, loader in composed:
-        if hydra_config.runtime.choices.get("sweep") not in (None, "null"):
-            raise ConfigError("sweep= spans several runs; put -m in front of it")
-        overrides = list(hydra_config.overrides.task)
-        return task(Composed(overrides, values, default_sweep_name(hydra_config), loader))
-    return 0
+    if not composed:
+        return 0
+    _, hydra_config, loader = composed[0]
+    if hydra_config.runtime.choices.get("sweep") not in (None, "null"):
+        raise ConfigError("sweep= spans several runs; put -m in front of it")
+    overrides = list(hydra_config.overrides.task)
+    return task(Composed(overrides, values[0], default_sweep_name(hydra_config), loader))
 
 
 def group_values(loader: ConfigLoader, group: str) -> dict[str, dict[str, Any]]:

@@ -28,7 +28,7 @@ class KeyDescription:
         unit: Unit of its values, if any.
         default: Default; ``None`` if it is unset or required.
         choices: Names that it accepts, if it does not accept every text.
-        meaning: What it sets.
+        meaning: Description, one or two sentences.
     """
 
     key: str

@@ -52,8 +52,8 @@ def explain(error: Exception) -> str:
         return one_of(group or "config", name, error.options or [])
     if isinstance(error, OverrideParseException):
         return (
-            f"'{error.override}' cannot be read as KEY=VALUE; put a value with ~ , = or spaces in "
-            "it into quotes of its own: 'key=\"...\"'"
+            f"'{error.override}' cannot be read as KEY=VALUE; quote a value that contains "
+            "~ , = or spaces: 'key=\"...\"'"
         )
     # Hydra and OmegaConf raise one class for many mistakes, so only the text tells them apart.
     text = " ".join(str(error).split())

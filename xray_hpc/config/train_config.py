@@ -94,7 +94,7 @@ class _TrainKeys:
         balance: What to do about classes of different size: ``class_weights`` weighs an image by
             N / (classes x images of its class) in the loss; ``sampling`` draws every class equally
             often.
-        keep: Metric that selects the epoch whose weights are kept; ``last``: the last epoch.
+        keep: Metric that selects the epoch whose weights are used; ``last``: the last epoch.
         save_best: Also write the best weights so far to ``checkpoints/``.
         early_stopping: When to stop early; null: never.
         reduce_lr: When to reduce the learning rate; null: never.

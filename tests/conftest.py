@@ -1,4 +1,4 @@
-"""What every test has."""
+"""Fixtures and settings of all tests."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tests.fake_slurm import FakeSlurm
 from tests.run_folders import Programs
 from xray_hpc.launching.plan import Plan, make_plan
 
-# What a shell starts in the background ignores Ctrl-C, under nohup a hangup too; all that tests
-# start would ignore them as well.
-for number, heard in {
+# A shell's background jobs ignore SIGINT, and SIGHUP under nohup; processes that tests start would
+# inherit that.
+for number, handler in {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGHUP: signal.SIG_DFL,
 }.items():
     if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, heard)
+        signal.signal(number, handler)
 
-# How long an example takes says more about the machine than about the code.
+# The duration of an example depends on the machine more than on the code.
 settings.register_profile("xray_hpc", deadline=None)
 settings.load_profile("xray_hpc")
 
-# Minutes each, much of them waiting: begun first, they leave no CPU idle at the end.
+# These take minutes, mostly waiting; started first, they leave no CPU idle at the end.
 FIRST = (
     *(
         "slurm/test_exact_resume",
@@ -80,13 +80,13 @@ CONFIG: dict[str, Any] = {
 
 
 class Composer:
-    """Makes plans of overrides, as Hydra would hand them over."""
+    """Makes plans from overrides, as Hydra would pass them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def values(self, *words: str) -> dict[str, Any]:
-        """The configuration with ``key=value`` words put in; values are read as Python's."""
+        """Return the configuration with ``key=value`` overrides applied."""
         values = {key: dict(v) if isinstance(v, dict) else v for key, v in CONFIG.items()}
         values |= {"results": str(self.folder), "cache": str(self.folder / ".cache")}
         for word in words:
@@ -112,7 +112,7 @@ def composer(tmp_path: Path) -> Composer:
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    """Slurm's commands, none of which is there yet."""
+    """Fake Slurm commands; none exists yet."""
     return Programs(tmp_path / "bin", monkeypatch)
 
 

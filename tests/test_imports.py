@@ -52,7 +52,7 @@ def imports(file: Path) -> Iterator[str]:
             yield node.module
 
 
-def test_every_package_has_its_row() -> None:
+def test_every_package_has_a_row() -> None:
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(MAY_IMPORT)
 
 
@@ -88,7 +88,7 @@ def test_training_imports_neither_hydra_nor_submitit() -> None:
 
 @pytest.fixture
 def without_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on the path of new processes that makes TensorFlow and Keras unimportable."""
+    """Make TensorFlow and Keras unimportable in new processes."""
     for name in ("tensorflow", "keras"):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} was imported')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""What is built of this checkout works by itself, in any folder."""
+"""The wheel built from this checkout works in any folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The contents of the wheel, as pip would put them into site-packages."""
+    """Unpack the wheel as pip would install it."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
@@ -25,7 +25,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def test_an_installed_package_launches_from_any_folder(unpacked: Path, tmp_path: Path) -> None:
+def test_installed_package_launches_from_any_folder(unpacked: Path, tmp_path: Path) -> None:
     script = (
         "import sys, runpy, xray_hpc; print(xray_hpc.__file__)\n"
         "sys.argv = ['launch', '-m', 'model=cnn,tl,ft', 'cluster=none']\n"
@@ -44,7 +44,7 @@ def test_an_installed_package_launches_from_any_folder(unpacked: Path, tmp_path:
     assert len(list(tmp_path.glob("results/*/runs/*/config.yaml"))) == 3
 
 
-def test_jobs_and_templates_are_in_the_package(unpacked: Path) -> None:
+def test_wheel_contains_jobs_and_templates(unpacked: Path) -> None:
     shipped = {
         path.name
         for folder in ("jobs", "slurm_templates")
@@ -53,6 +53,6 @@ def test_jobs_and_templates_are_in_the_package(unpacked: Path) -> None:
     assert shipped >= {"run.py", "stage.py", "collect.py", "train.sbatch", "sweep.sbatch"}
 
 
-def test_the_demo_weights_are_in_the_package_and_small(unpacked: Path) -> None:
+def test_wheel_contains_small_demo_weights(unpacked: Path) -> None:
     weights = unpacked / "xray_hpc" / "synthetic" / "weights" / "demo.weights.h5"
     assert 0 < weights.stat().st_size <= 3_000_000

@@ -24,7 +24,7 @@ from xray_hpc.errors import UserError
         ("parallel", 0, "cluster.parallel is 0; it must be 1 or more"),
     ],
 )
-def test_a_mistake_about_the_cluster_names_its_key(key: str, value: Any, message: str) -> None:
+def test_invalid_value_is_reported_with_its_key(key: str, value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
         build(ClusterConfig, {"kind": "slurm", key: value})
     assert str(caught.value) == message
@@ -42,22 +42,22 @@ def test_a_mistake_about_the_cluster_names_its_key(key: str, value: Any, message
         ("2-00:00:01", 2881),
     ],
 )
-def test_times_are_read_as_slurm_reads_them(time: str | int, expected: int) -> None:
+def test_minutes_accepts_slurms_forms(time: str | int, expected: int) -> None:
     assert minutes(time, "cluster.time") == expected
 
 
 @given(st.integers(0, 99), st.integers(0, 23), st.integers(0, 59), st.integers(1, 59))
-def test_every_part_of_a_time_counts(days: int, hours: int, mins: int, seconds: int) -> None:
+def test_minutes_adds_all_parts_rounded_up(days: int, hours: int, mins: int, seconds: int) -> None:
     text = f"{days}-{hours:02d}:{mins:02d}:{seconds:02d}"
     assert minutes(text, "cluster.time") == (days * 24 + hours) * 60 + mins + 1
 
 
 @pytest.mark.parametrize("memory", ["0", "G", "16 G", "1.5G", "16g"])
-def test_what_is_no_memory_size_is_refused(memory: str) -> None:
+def test_check_memory_rejects_an_invalid_size(memory: str) -> None:
     with pytest.raises(UserError, match=r"cluster\.mem is"):
         check_memory(memory, "cluster.mem")
 
 
 @pytest.mark.parametrize("memory", ["16000", "16G", "16GB", "500M", None])
-def test_a_memory_size_is_taken_as_slurm_takes_it(memory: str | None) -> None:
+def test_check_memory_accepts_slurms_forms(memory: str | None) -> None:
     check_memory(memory, "cluster.mem")

@@ -1,4 +1,4 @@
-"""Composing once a choice of groups, held to Hydra's own composition."""
+"""compose_all compared with Hydra's own composition."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOADER = ConfigLoaderImpl(create_config_search_path(str(resource("conf"))))
 MASTER = LOADER.load_configuration("config", [], RunMode.MULTIRUN)
 
 
-def as_hydra_composes(words: list[str]) -> dict[str, object]:
+def compose_with_hydra(words: list[str]) -> dict[str, object]:
     return to_mapping(own_part(LOADER.load_sweep_config(MASTER, words)))
 
 
@@ -34,14 +34,14 @@ def as_hydra_composes(words: list[str]) -> dict[str, object]:
         ["experiment=lung", "data=folder", "data.root=/x"],
         ["experiment=stacked", "scale=full", "model.backbones.densenet169=none"],
         ["experiment=larcc", "train.learning_rates.cnn=1e-4", "~train.reduce_lr.cooldown"],
-        ["model=ft", "model.name=cnn"],  # which the learning rate refers to
+        ["model=ft", "model.name=cnn"],  # the learning rate refers to it
         ["results=/elsewhere", "cache=/scratch"],
         ["seed='${train.epochs}'", "train.epochs=3"],
     ],
 )
-def test_composing_once_a_choice_of_groups_gives_what_hydra_composes(words: list[str]) -> None:
-    theirs = as_hydra_composes(words)
-    jobs = [["seed=9"], words, words]  # others before it leave no trace
+def test_compose_all_equals_hydra(words: list[str]) -> None:
+    theirs = compose_with_hydra(words)
+    jobs = [["seed=9"], words, words]  # independent of the job before it
     ours = [values for _, values in compose_all(LOADER, MASTER, jobs)]
     assert ours[1] == ours[2] == theirs
     assert ours[0]["seed"] == 9
@@ -74,10 +74,10 @@ words = st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=6).flatm
 
 @settings(max_examples=8, deadline=None)
 @given(words)
-def test_any_overrides_give_what_hydra_composes_of_them(drawn: tuple[str, ...]) -> None:
+def test_compose_all_equals_hydra_for_any_overrides(drawn: tuple[str, ...]) -> None:
     overrides = list(drawn)
     try:
-        theirs: object = as_hydra_composes(overrides)
+        theirs: object = compose_with_hydra(overrides)
     except ConfigCompositionException as error:
         theirs = str(error)
     try:

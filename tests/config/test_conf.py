@@ -1,4 +1,4 @@
-"""Every file of conf/ composes and makes valid runs."""
+"""Every file of conf/ composes into a valid run; experiments match their tutorials."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data set and ImageNet weights that any configuration can name."""
+    """Create a data set and ImageNet weights that every configuration can use."""
     for split in ("train", "test"):
         for label in ("NORMAL", "PNEUMONIA"):
             place = tmp_path / "xrays" / split / label
@@ -53,7 +53,7 @@ def composed(*words: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
-def test_every_file_makes_a_valid_run(world: Path, file: Path) -> None:
+def test_every_file_composes_into_a_valid_run(world: Path, file: Path) -> None:
     group, option = file.parts
     words = [f"{group}={option}"]
     if option == "csv":
@@ -68,7 +68,7 @@ def test_every_file_makes_a_valid_run(world: Path, file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_on_drawn_images_needs_nothing_and_is_small(
+def test_experiment_on_demo_data_is_small_and_needs_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "empty"))
@@ -78,20 +78,20 @@ def test_an_experiment_on_drawn_images_needs_nothing_and_is_small(
 
 
 def experiment(world: Path, name: str, *words: str, data: str = "demo") -> RunConfig:
-    """The run of ``experiment=name``, on drawn images or on those of ``world``."""
+    """Return the run of ``experiment=name``, on demo data or on the images of ``world``."""
     root = [f"data.root={world}/xrays"] if data == "folder" else []
     values = composed(f"experiment={name}", f"data={data}", *root, *words)
     run, _ = RunResolver(world / "cache").resolve(values)
     return run.config
 
 
-def test_scale_full_keeps_the_experiment_as_it_is_on_drawn_images(world: Path) -> None:
+def test_scale_full_keeps_the_experiments_size_on_demo_data(world: Path) -> None:
     config = experiment(world, "lung", "scale=full")
     assert (config.data.source, config.data.demo_classes) == ("demo", 3)
     assert (config.data.image_size, config.train.epochs) == (512, 40)
 
 
-def test_larcc_is_the_tutorial(world: Path) -> None:
+def test_larcc_matches_its_tutorial(world: Path) -> None:
     rates = {}
     for model in ("cnn", "tl", "ft"):
         config = experiment(world, "larcc", f"model={model}", data="folder")
@@ -106,7 +106,7 @@ def test_larcc_is_the_tutorial(world: Path) -> None:
     assert config.train.reduce_lr == ReduceLROnPlateauConfig("val_loss", 0.2, 2, 1e-7, cooldown=0)
 
 
-def test_stacked_is_the_tutorial(world: Path) -> None:
+def test_stacked_matches_its_tutorial(world: Path) -> None:
     config = experiment(world, "stacked", data="folder")
     assert config.model == ModelConfig(
         "stacked",
@@ -124,7 +124,7 @@ def test_stacked_is_the_tutorial(world: Path) -> None:
     assert config.train.reduce_lr.monitor == "val_accuracy"
 
 
-def test_reduced_is_the_tutorial(world: Path) -> None:
+def test_reduced_matches_its_tutorial(world: Path) -> None:
     config = experiment(world, "reduced", data="folder")
     assert config.model == ModelConfig("conv", preprocessing="midrange", output="softmax")
     assert (config.data.image_size, config.data.input_shape) == (176, (150, 150, 1))
@@ -137,7 +137,7 @@ def test_reduced_is_the_tutorial(world: Path) -> None:
     assert config.train.early_stopping is config.train.reduce_lr is None
 
 
-def test_lung_is_the_tutorial(world: Path) -> None:
+def test_lung_matches_its_tutorial(world: Path) -> None:
     config = experiment(world, "lung", data="folder")
     assert config.model == ModelConfig("lung", preprocessing="unit", output="softmax")
     assert config.data.input_shape == (512, 512, 1)
@@ -155,7 +155,7 @@ def test_lung_is_the_tutorial(world: Path) -> None:
     assert config.train.reduce_lr is None
 
 
-def test_vgg_is_the_tutorial(world: Path) -> None:
+def test_vgg_matches_its_tutorial(world: Path) -> None:
     config = experiment(world, "vgg", data="folder")
     assert config.model == ModelConfig("vgg", preprocessing="unit", output="sigmoid")
     assert config.data.input_shape == (150, 150, 1)

@@ -1,4 +1,4 @@
-"""What the command line says and does, in processes as a user would start them."""
+"""The command line, run as a user runs it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["cluster.extra.exclude=n1"], "cluster.extra takes all of its options at once"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+def test_invalid_command_prints_one_line_and_writes_nothing(
     tmp_path: Path, words: list[str], line: str
 ) -> None:
     done = command("launch", *words, folder=tmp_path)
@@ -77,20 +77,20 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("verb", ["train", "stage"])
-def test_a_sweep_is_for_launch(tmp_path: Path, verb: str) -> None:
+def test_train_and_stage_reject_multirun(tmp_path: Path, verb: str) -> None:
     done = command(verb, "-m", "model=cnn,tl", folder=tmp_path)
     assert done.returncode == 2
     assert "sweep with python -m xray_hpc.launch -m" in done.stderr
 
 
-def test_the_composed_configuration_is_shown(tmp_path: Path) -> None:
+def test_cfg_job_prints_the_composed_configuration(tmp_path: Path) -> None:
     done = command("launch", "model=ft", "--cfg", "job", "--resolve", folder=tmp_path)
     assert done.returncode == 0
     assert "unfreeze: 7" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_names_the_groups_and_the_keys(tmp_path: Path) -> None:
+def test_help_lists_groups_and_keys(tmp_path: Path) -> None:
     done = command("launch", "--help", folder=tmp_path)
     assert done.returncode == 0
     assert "model: cnn, conv, ft, lung, stacked, tl, vgg" in done.stdout
@@ -98,7 +98,7 @@ def test_help_names_the_groups_and_the_keys(tmp_path: Path) -> None:
     assert "learning_rate:" in done.stdout
 
 
-def test_a_range_and_a_glob_span_a_sweep(tmp_path: Path) -> None:
+def test_launch_sweeps_over_a_range_and_a_glob(tmp_path: Path) -> None:
     words = ["-m", "model=glob(?t*)", "seed=range(1,3)", "cluster=none", "name=grid"]
     done = command("launch", *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -106,7 +106,7 @@ def test_a_range_and_a_glob_span_a_sweep(tmp_path: Path) -> None:
     assert [name.split("-")[0] for name in runs] == ["ft", "ft", "stacked", "stacked"]
 
 
-def test_a_kept_sweep_is_run_by_its_name_and_can_be_changed(tmp_path: Path) -> None:
+def test_launch_runs_a_sweep_file_with_an_override(tmp_path: Path) -> None:
     words = ["-m", "sweep=lr_unfreeze", "model.unfreeze=2,4", "cluster=none"]
     done = command("launch", *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -115,7 +115,7 @@ def test_a_kept_sweep_is_run_by_its_name_and_can_be_changed(tmp_path: Path) -> N
     assert len(list((sweep / "runs").iterdir())) == 6
 
 
-def test_a_folder_of_ones_own_adds_to_the_groups(tmp_path: Path) -> None:
+def test_config_dir_adds_options_to_a_group(tmp_path: Path) -> None:
     site = tmp_path / "site" / "cluster"
     site.mkdir(parents=True)
     (site / "mysite.yaml").write_text("defaults: [none]\npartition: gpu\n")
@@ -124,7 +124,7 @@ def test_a_folder_of_ones_own_adds_to_the_groups(tmp_path: Path) -> None:
     assert "partition: gpu" in done.stdout
 
 
-def test_staging_shows_augmentations_of_ones_own_too(tmp_path: Path) -> None:
+def test_stage_draws_augmentations_of_the_users_config_dir(tmp_path: Path) -> None:
     own = tmp_path / "site" / "augment"
     own.mkdir(parents=True)
     words = ["--config-dir", str(tmp_path / "site"), "data.demo_images=40", "data.image_size=32"]
@@ -137,8 +137,8 @@ def test_staging_shows_augmentations_of_ones_own_too(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("results/*/data/*/augmentations.png"))) == 1
 
 
-def test_completion_offers_the_models(tmp_path: Path) -> None:
-    """What the shell function of ``xray-launch -sc install=bash`` asks at a press of Tab."""
+def test_completion_lists_the_models(tmp_path: Path) -> None:
+    """Run the query that the installed bash completion sends on Tab."""
     script = Path(sys.executable).with_name("xray-launch")
     done = subprocess.run(
         [str(script), "-sc", "query=bash"],

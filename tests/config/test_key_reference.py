@@ -1,4 +1,4 @@
-"""The descriptions of the configuration's keys, which the reference page shows."""
+"""The descriptions of the configuration keys in the reference page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ KEYS = {key.key: key for key in describe_keys()}
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_key_is_described(key: str) -> None:
+def test_every_key_has_a_description(key: str) -> None:
     assert KEYS[key].meaning.endswith(".")
 
 
-def test_a_key_has_its_type_unit_default_and_choices() -> None:
+def test_description_has_type_unit_default_and_choices() -> None:
     size, views = KEYS["data.image_size"], KEYS["augment.views"]
     assert (size.type, size.unit, size.default, size.choices) == ("integer", "px", 224, ())
     assert (views.type, views.default) == ("integer | name", "auto")
@@ -28,7 +28,7 @@ def test_a_key_has_its_type_unit_default_and_choices() -> None:
     assert KEYS["cluster.on_failure.storage"].default == "stop"
 
 
-def test_no_text_describes_a_key_that_does_not_exist() -> None:
+def test_attributes_sections_describe_exactly_the_fields() -> None:
     for kind in (RunSettings, SweepSettings):
         for section in sections(kind):
             assert set(attribute_texts(section)) == {f.name for f in dataclasses.fields(section)}

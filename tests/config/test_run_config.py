@@ -32,7 +32,7 @@ RUN: dict[str, Any] = {
 
 
 def changed(key: str, value: Any) -> dict[str, Any]:
-    """``RUN`` with the dotted ``key`` set; the value ``...`` removes it."""
+    """Return ``RUN`` with the dotted ``key`` set; the value ``...`` removes it."""
     values = copy.deepcopy(RUN)
     *parents, last = key.split(".")
     inner = values
@@ -45,7 +45,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
     return values
 
 
-def test_a_mapping_becomes_typed_values() -> None:
+def test_build_returns_typed_values_and_defaults() -> None:
     config = build(RunSettings, RUN)
     assert config.data.image_size == 96
     assert config.train.early_stopping is not None
@@ -53,12 +53,12 @@ def test_a_mapping_becomes_typed_values() -> None:
     assert config.augment.fill_mode == "reflect"
 
 
-def test_a_config_makes_the_mapping_that_makes_it() -> None:
+def test_as_dict_is_the_inverse_of_build() -> None:
     config = build(RunSettings, RUN)
     assert build(RunSettings, as_dict(config)) == config
 
 
-def test_a_whole_number_will_do_for_a_fraction() -> None:
+def test_build_accepts_an_integer_for_a_float() -> None:
     rate = build(RunSettings, changed("train.learning_rate", 1)).train.learning_rate
     assert isinstance(rate, float)
 
@@ -133,25 +133,25 @@ def test_a_whole_number_will_do_for_a_fraction() -> None:
         ("seed", -1, "seed is -1; it must be 0 to 2^32-1"),
     ],
 )
-def test_a_mistake_names_its_key(key: str, value: Any, message: str) -> None:
+def test_invalid_value_is_reported_with_its_key(key: str, value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
         build(RunSettings, changed(key, value))
     assert str(caught.value).startswith(message)
 
 
-def test_early_stopping_and_reduce_lr_may_be_off() -> None:
+def test_early_stopping_can_be_null() -> None:
     values = changed("train.early_stopping", None)
     assert build(RunSettings, values).train.early_stopping is None
 
 
-def test_augmentation_of_zero_is_none_at_all() -> None:
+def test_identity_is_true_without_augmentation() -> None:
     assert AugmentConfig().identity
     assert AugmentConfig(fill_mode="wrap").identity
     assert not AugmentConfig(width_shift=0.1).identity
     assert not AugmentConfig(horizontal_flip=True).identity
 
 
-def test_the_network_sees_a_share_of_the_packed_square() -> None:
+def test_input_shape_is_the_cropped_image() -> None:
     data = build(DataConfig, RUN["data"] | {"image_size": 176, "crop": 0.85})
     assert data.input_shape == (150, 150, 1)
 
@@ -160,7 +160,7 @@ rates = st.floats(min_value=1e-12, max_value=1e3)
 
 
 @given(rates, st.integers(1, 10**6), st.integers(1, 10**6))
-def test_any_sensible_training_is_taken_and_kept(rate: float, epochs: int, batch: int) -> None:
+def test_any_valid_training_survives_a_round_trip(rate: float, epochs: int, batch: int) -> None:
     values = {"learning_rate": rate, "epochs": epochs, "batch_size": batch}
     config = build(TrainSettings, values)
     assert as_dict(config)["learning_rate"] == rate

@@ -13,7 +13,7 @@ from xray_hpc.config.yaml_files import read_yaml, to_yaml
 from xray_hpc.errors import UserError
 
 
-def test_lists_and_free_mappings_are_read() -> None:
+def test_build_accepts_lists_and_mappings() -> None:
     values = {"kind": "slurm", "setup": ["module load cuda"], "extra": {"nice": 100}, "time": "1-0"}
     config = build(ClusterConfig, values)
     assert config.setup == ("module load cuda",)
@@ -21,7 +21,7 @@ def test_lists_and_free_mappings_are_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["off", "'off'", "false"])
-def test_off_needs_no_quotes_in_yaml(tmp_path: Path, text: str) -> None:
+def test_build_accepts_an_unquoted_off(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(f"{{epochs: 1, batch_size: 1, learning_rate: 0.1, features: {text}}}")
     config = build(TrainConfig, read_yaml(file))
@@ -30,7 +30,7 @@ def test_off_needs_no_quotes_in_yaml(tmp_path: Path, text: str) -> None:
     assert build(TrainConfig, read_yaml(file)) == config
 
 
-def test_yaml_reads_back_as_written(tmp_path: Path) -> None:
+def test_yaml_keeps_special_characters(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     values = {"kind": "slurm", "partition": "it's $(here), yes: 1e-5 #", "setup": ["ä: [b"]}
     config = build(ClusterConfig, values)
@@ -39,14 +39,14 @@ def test_yaml_reads_back_as_written(tmp_path: Path) -> None:
 
 
 @given(value=st.floats(min_value=1e-12, max_value=1e3))
-def test_a_rate_survives_yaml(value: float, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_yaml_keeps_floats(value: float, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "rate.yaml"
     file.write_text(to_yaml({"rate": value}))
     assert read_yaml(file) == {"rate": value}
 
 
 @pytest.mark.parametrize("text", ["- 1\n", "a: [", "\x00"])
-def test_what_is_no_yaml_mapping_names_the_file(tmp_path: Path, text: str) -> None:
+def test_read_yaml_names_the_invalid_file(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(text)
     with pytest.raises(UserError, match=r"config.yaml"):
@@ -54,7 +54,7 @@ def test_what_is_no_yaml_mapping_names_the_file(tmp_path: Path, text: str) -> No
 
 
 @given(root=st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])))
-def test_any_name_survives_yaml(root: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_yaml_keeps_any_text(root: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "name.yaml"
     file.write_text(to_yaml({"root": root}), encoding="utf-8")
     assert read_yaml(file) == {"root": root}

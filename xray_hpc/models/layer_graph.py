@@ -22,13 +22,15 @@ def input_tensor(layer: keras.Layer) -> keras.KerasTensor:
 
     For a nested model this is not ``layer.input``, which belongs to the nested model's own graph.
     """
-    (tensor,) = layer._inbound_nodes[0].input_tensors
+    tensors: list[keras.KerasTensor] = layer._inbound_nodes[0].input_tensors
+    (tensor,) = tensors
     return tensor
 
 
 def output_tensor(layer: keras.Layer) -> keras.KerasTensor:
     """Return the output of ``layer`` in the graph of its model."""
-    (tensor,) = layer._inbound_nodes[0].output_tensors
+    tensors: list[keras.KerasTensor] = layer._inbound_nodes[0].output_tensors
+    (tensor,) = tensors
     return tensor
 
 

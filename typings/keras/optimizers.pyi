@@ -1,0 +1,9 @@
+from typing import Any
+
+schedules: Any
+
+class Optimizer:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    def __getattr__(self, name: str) -> Any: ...
+
+def __getattr__(name: str) -> type[Optimizer]: ...

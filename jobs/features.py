@@ -2,7 +2,7 @@
 
 The features job of a launch executes this script before the runs that share the features, with one
 run folder for each feature extractor. A run that finds no cached features computes them itself.
-The exit code is 128 + n if signal n ended the job; the next start of it resumes.
+The exit code is 128 + n if signal n ended the job; the next start resumes.
 """
 
 from __future__ import annotations

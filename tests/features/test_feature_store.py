@@ -1,4 +1,4 @@
-"""Cached features are computed once, whoever needs them and whatever happens."""
+"""Cached features are computed once, also by concurrent and killed processes."""
 
 from __future__ import annotations
 

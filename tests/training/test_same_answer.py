@@ -1,4 +1,4 @@
-"""A run with cached features gives the same result as the same run without."""
+"""Runs with cached features give the same results as the same runs without."""
 
 from __future__ import annotations
 
@@ -88,30 +88,30 @@ CASES: dict[str, tuple[ModelConfig, str]] = {
         "sampling",
     ),
 }
-"""What is trained beside ``RUN``, and how its classes are balanced."""
+"""Models to train instead of that of ``RUN``, with the balancing of the classes."""
 
 
 def small_backbone(
     include_top: bool, weights: None, input_shape: tuple[int, int, int]
 ) -> keras.Model:
-    """In the place of a published one, which takes a minute to trace."""
+    """Replaces a published backbone, which takes a minute to trace."""
     inputs = keras.Input(input_shape)
     x = keras.layers.Conv2D(8, 3, strides=2, use_bias=False)(inputs)
     return keras.Model(inputs, keras.layers.BatchNormalization()(x))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _as_in_a_run() -> Iterator[None]:
-    """But that figures, which take a third of a small run, are drawn coarsely."""
+def _prepared_devices() -> Iterator[None]:
+    """Also draw figures at a low resolution; they would take a third of the time of a small run."""
     prepare_devices()
     save = figure_files.save_figure
 
-    def save_coarsely(figure: Figure, path: Path, **options: Any) -> None:
+    def save_small(figure: Figure, path: Path, **options: Any) -> None:
         figure.set_layout_engine("none")
         save(figure, path, **options | {"dpi": 20})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figure_files, "save_figure", save_coarsely)
+        patch.setattr(figure_files, "save_figure", save_small)
         yield
 
 
@@ -120,12 +120,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def keeping(config: RunConfig, kept: Any) -> RunConfig:
-    return replace(config, train=replace(config.train, features=kept))
+def with_features(config: RunConfig, dtype: Any) -> RunConfig:
+    return replace(config, train=replace(config.train, features=dtype))
 
 
-def trained(config: RunConfig, cache: Path, folder: Path) -> tuple[FitResult, Floats]:
-    """A training without the files around it, and its scores of the test images."""
+def train(config: RunConfig, cache: Path, folder: Path) -> tuple[FitResult, Floats]:
+    """Train without writing run files; return the result and the scores of the test images."""
     data, paths = load_dataset(config.data, cache), RunPaths(folder / config.train.features)
     training_model = make_training_model(config, data, make_strategy(["CPU:0"]), cache)
     assert isinstance(training_model.feed, ImageFeed) == (config.train.features == "off")
@@ -133,9 +133,9 @@ def trained(config: RunConfig, cache: Path, folder: Path) -> tuple[FitResult, Fl
     return fitted, training_model.predict("test")
 
 
-# On the machines that we know, the two are the same bit for bit.
+# On the machines tested so far the two are identical bit for bit.
 @pytest.mark.parametrize("case", CASES)
-def test_outputs_that_are_kept_give_the_same_answer(
+def test_cached_features_give_the_same_result(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     monkeypatch.setitem(APPLICATIONS, "densenet121", small_backbone)
@@ -147,36 +147,36 @@ def test_outputs_that_are_kept_give_the_same_answer(
         data=replace(RUN.data, channels=channels),
         train=replace(RUN.train, balance=balance),
     )
-    live, scores = trained(keeping(config, "off"), cache, tmp_path)
-    kept, own = trained(keeping(config, "float32"), cache, tmp_path)
-    for weight, value in zip(kept.model.weights, live.model.get_weights(), strict=True):
+    uncached, scores = train(with_features(config, "off"), cache, tmp_path)
+    cached, cached_scores = train(with_features(config, "float32"), cache, tmp_path)
+    for weight, value in zip(cached.model.weights, uncached.model.get_weights(), strict=True):
         np.testing.assert_allclose(weight, value, atol=1e-5, err_msg=weight.path)
-    np.testing.assert_allclose(own, scores, atol=1e-5)
-    pd.testing.assert_frame_equal(kept.history, live.history, rtol=1e-5, atol=1e-5)
-    assert len(kept.history) == 3
-    if model.backbone != "mobilenet_v2":  # whose random weights leave next to nothing to round
-        _, rounded = trained(keeping(config, "float16"), cache, tmp_path)
+    np.testing.assert_allclose(cached_scores, scores, atol=1e-5)
+    pd.testing.assert_frame_equal(cached.history, uncached.history, rtol=1e-5, atol=1e-5)
+    assert len(cached.history) == 3
+    if model.backbone != "mobilenet_v2":  # with its random weights, rounding has almost no effect
+        _, rounded = train(with_features(config, "float16"), cache, tmp_path)
         np.testing.assert_allclose(rounded, scores, atol=5e-3)
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
-def test_outputs_computed_in_16_bits_give_the_same_answer(
+def test_features_computed_in_16_bits_give_the_same_result(
     tmp_path: Path, cache: Path, precision: Any
 ) -> None:
     config = replace(RUN, train=replace(RUN.train, precision=precision))
     try:
-        live, scores = trained(keeping(config, "off"), cache, tmp_path)
-        kept, own = trained(keeping(config, "float32"), cache, tmp_path)
+        uncached, scores = train(with_features(config, "off"), cache, tmp_path)
+        cached, cached_scores = train(with_features(config, "float32"), cache, tmp_path)
     finally:
         keras.config.set_dtype_policy("float32")
-    for weight, value in zip(kept.model.weights, live.model.get_weights(), strict=True):
+    for weight, value in zip(cached.model.weights, uncached.model.get_weights(), strict=True):
         np.testing.assert_allclose(weight, value, atol=1e-5, err_msg=weight.path)
-    np.testing.assert_allclose(own, scores, atol=1e-5)
+    np.testing.assert_allclose(cached_scores, scores, atol=1e-5)
 
 
-def whole_run(results: Path, kept: str = "float32") -> RunPaths:
-    """The folder of a run that has yet to be trained; it has a checkpoint after six steps."""
-    return new_run(results, checkpointed(keeping(RUN, kept), steps=6))
+def untrained_run(results: Path, dtype: str = "float32") -> RunPaths:
+    """Create the folder of a run that saves a checkpoint after six steps."""
+    return new_run(results, checkpointed(with_features(RUN, dtype), steps=6))
 
 
 @pytest.fixture(scope="module")
@@ -186,35 +186,37 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(results: Path) -> RunPaths:
-    paths = whole_run(results)
+    paths = untrained_run(results)
     train_run(paths)
     return paths
 
 
-def test_every_file_of_a_run_says_the_same(results: Path, uninterrupted: RunPaths) -> None:
-    live = whole_run(results, "off")
-    train_run(live)
-    mine, theirs = file_contents(uninterrupted), file_contents(live)
-    assert mine.keys() == theirs.keys()
-    tables = [name for name in theirs if name.endswith(".csv")]
+def test_files_of_a_run_are_the_same_with_and_without_cached_features(
+    results: Path, uninterrupted: RunPaths
+) -> None:
+    uncached = untrained_run(results, "off")
+    train_run(uncached)
+    cached_files, uncached_files = file_contents(uninterrupted), file_contents(uncached)
+    assert cached_files.keys() == uncached_files.keys()
+    tables = [name for name in uncached_files if name.endswith(".csv")]
     assert len(tables) == 7
     for name in tables:
-        one, other = (pd.read_csv(paths.folder / name) for paths in (uninterrupted, live))
+        one, other = (pd.read_csv(paths.folder / name) for paths in (uninterrupted, uncached))
         pd.testing.assert_frame_equal(one, other, rtol=1e-5, atol=1e-5)
-    one, other = (json.loads(paths.metrics.read_text()) for paths in (uninterrupted, live))
+    one, other = (json.loads(paths.metrics.read_text()) for paths in (uninterrupted, uncached))
     assert keras.tree.map_structure(type, one) == keras.tree.map_structure(type, other)
     for value, expected in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
         assert value == (pytest.approx(expected, abs=1e-5) if type(value) is float else expected)
-    saved, expected = (keras.models.load_model(paths.model) for paths in (uninterrupted, live))
+    saved, expected = (keras.models.load_model(paths.model) for paths in (uninterrupted, uncached))
     assert saved.get_config() == expected.get_config()
     for weight, values in zip(saved.weights, expected.get_weights(), strict=True):
         np.testing.assert_allclose(weight, values, atol=1e-5, err_msg=weight.path)
 
 
-def test_outputs_kept_in_float16_give_nearly_the_same_answer(
+def test_features_cached_in_float16_give_nearly_the_same_result(
     tmp_path: Path, results: Path, uninterrupted: RunPaths
 ) -> None:
-    fitted, scores = trained(keeping(RUN, "float16"), results / ".cache", tmp_path)
+    fitted, scores = train(with_features(RUN, "float16"), results / ".cache", tmp_path)
     data = fitted.training_model.data
     halves = split_metrics(data.labels[data.splits["test"]], scores, data.classes)
     whole = read_metrics(uninterrupted).test
@@ -223,11 +225,11 @@ def test_outputs_kept_in_float16_give_nearly_the_same_answer(
 
 
 class Interrupted(BaseException):
-    """Nobody handles it, like a killed process."""
+    """Not handled by anyone, like a kill."""
 
 
-def interrupted(paths: RunPaths, owner: Any, name: str, ends: Callable[..., bool]) -> None:
-    """Train until ``owner.name`` is called with arguments of which ``ends`` says so."""
+def interrupt(paths: RunPaths, owner: Any, name: str, ends: Callable[..., bool]) -> None:
+    """Train until ``owner.name`` is called with arguments for which ``ends`` returns True."""
     function = getattr(owner, name)
 
     def until(*args: Any) -> Any:
@@ -243,12 +245,12 @@ def interrupted(paths: RunPaths, owner: Any, name: str, ends: Callable[..., bool
             train_run(paths)
 
 
-def test_a_run_interrupted_as_it_computes_and_as_it_trains_ends_with_the_same_files(
+def test_run_interrupted_while_computing_features_and_training_ends_with_the_same_files(
     tmp_path: Path, uninterrupted: RunPaths, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "xray_hpc")
-    paths = whole_run(tmp_path)
-    interrupted(
+    paths = untrained_run(tmp_path)
+    interrupt(
         paths,
         array_store.StoreWriter,
         "write",
@@ -256,7 +258,7 @@ def test_a_run_interrupted_as_it_computes_and_as_it_trains_ends_with_the_same_fi
     )
     assert read_feature_blocks(paths) == 1
     assert not paths.accuracy("ft").exists()
-    interrupted(paths, EpochTables, "on_epoch_end", lambda table, epoch, logs: epoch == 1)
+    interrupt(paths, EpochTables, "on_epoch_end", lambda table, epoch, logs: epoch == 1)
     assert [path.suffix for path in tmp_path.glob(".cache/features-*")] == [".h5"]
     train_run(paths)
     assert "Resuming from epoch 2/3, step 2/4." in caplog.messages

@@ -86,7 +86,7 @@ def find_model(path: Path) -> Path:
     """Return the saved model at ``path``, a file or the folder of a finished run.
 
     Raises:
-        UserError: there is no such file, or the folder is not that of a finished run.
+        UserError: the file does not exist, or the folder is not that of a finished run.
     """
     try:
         if not stat.S_ISDIR(path.stat().st_mode):

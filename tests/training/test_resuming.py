@@ -183,13 +183,13 @@ def test_signal_resumes_at_the_same_step(
         process.terminate()
         said, _ = process.communicate()
     assert process.returncode == 143
-    place = re.search(r"Received SIGTERM; checkpoint saved at (.*)\.\n", said)
-    assert place is not None
+    saved = re.search(r"Received SIGTERM; checkpoint saved at (.*)\.\n", said)
+    assert saved is not None
     record = read_record(paths)
     assert record is not None
     assert (record.status, record.failure, record.error) == (Status.CREATED, None, None)
     assert execute_run(paths) == 0
-    assert f"Resuming from {place[1]}." in caplog.messages
+    assert f"Resuming from {saved[1]}." in caplog.messages
     assert paths.model.read_bytes() == uninterrupted.model.read_bytes()
 
 

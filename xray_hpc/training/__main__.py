@@ -78,21 +78,21 @@ def _record_failure(paths: RunPaths, error: Exception) -> int:
     message = " ".join(str(error).split()) or type(error).__name__
     try:
         record = read_record(paths)
-        failure = classify_failure(error, on_gpu=bool(record and record.gpus))
+        failure, code = classify_failure(error, on_gpu=bool(record and record.gpus))
         update_record(
             paths,
             status=Status.FAILED,
             ended=now(),
-            failure=failure.failure.value,
+            failure=failure.value,
             error={"type": type(error).__name__, "message": message[:500]},
         )
     except (OSError, UserError) as write_error:
         logger.error("%s (run.json cannot be updated: %s)", message, write_error)
         return exit_codes.STORAGE_ERROR
-    if failure.failure is Failure.BUG:
+    if failure is Failure.BUG:
         raise error
     logger.error("%s", message)
-    return failure.code
+    return code
 
 
 if __name__ == "__main__":

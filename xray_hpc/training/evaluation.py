@@ -22,11 +22,11 @@ from xray_hpc.training.fit import FitResult
 
 def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
     """Predict the validation and test images once, and write scores, ROC, metrics and figures."""
-    measured = {split: _evaluate_split(fitted, config, data, paths, split) for split in SPLITS}
+    metrics = {split: _evaluate_split(fitted, config, data, paths, split) for split in SPLITS}
     name, title = config.model.name, MODELS[config.model.name].title
-    for what in ("accuracy", "loss", "auc"):
-        figure = run_figures.learning_curve(fitted.history, what, title, fitted.best_epoch)
-        run_figures.save(paths, f"{name}_learning_curve_{what}", figure)
+    for metric in ("accuracy", "loss", "auc"):
+        figure = run_figures.learning_curve(fitted.history, metric, title, fitted.best_epoch)
+        run_figures.save(paths, f"{name}_learning_curve_{metric}", figure)
     model = fitted.model
     write_json_record(
         paths.metrics,
@@ -38,7 +38,7 @@ def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPath
             stopped_early=len(fitted.history) < config.train.epochs,
             parameters=model.count_params(),
             trainable_parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
-            **measured,
+            **metrics,
         ),
     )
 
@@ -50,7 +50,7 @@ def _evaluate_split(
     indices = data.splits[split]
     labels = data.labels[indices]
     scores = fitted.training_model.predict(split)
-    measured = split_metrics(labels, scores, data.classes)
+    metrics = split_metrics(labels, scores, data.classes)
     write_csv(paths.scores(name, split), build_scores_table(data, indices, scores))
     curves = roc_curves(labels, scores, data.classes)
     tables = [
@@ -59,16 +59,16 @@ def _evaluate_split(
     ]
     roc = pd.concat(tables)
     write_csv(paths.roc(name, split), roc if len(curves) > 1 else roc.drop(columns="class"))
-    areas = {name: block.auc for name, block in measured.per_class.items()}
-    areas |= {MICRO: measured.auc_micro, MACRO: measured.auc}
+    areas = {name: block.auc for name, block in metrics.per_class.items()}
+    areas |= {MICRO: metrics.auc_micro, MACRO: metrics.auc}
     figure = run_figures.roc(curves, areas, f"{title}: ROC on {split}")
     run_figures.save(paths, f"{name}_roc_curve_{split}", figure)
     figure = run_figures.confusion(
-        measured.confusion, data.classes, f"{title}: confusion on {split}"
+        metrics.confusion, data.classes, f"{title}: confusion on {split}"
     )
     run_figures.save(paths, f"{name}_confusion_{split}", figure)
-    print(format_report(split, measured), flush=True)
-    return measured
+    print(format_report(split, metrics), flush=True)
+    return metrics
 
 
 def build_scores_table(
@@ -92,25 +92,25 @@ def build_scores_table(
     )
 
 
-def format_report(split: str, measured: SplitMetrics) -> str:
+def format_report(split: str, metrics: SplitMetrics) -> str:
     """Return the log lines of a split: a summary, then precision, recall and F1 by class."""
-    line = f"{split}: accuracy {measured.accuracy:.3f}"
-    if measured.false_negatives is None:
-        line += f", AUC {_format(measured.auc)}"
+    line = f"{split}: accuracy {metrics.accuracy:.3f}"
+    if metrics.false_negatives is None:
+        line += f", AUC {_format(metrics.auc)}"
     else:
-        line += f", false negatives {measured.false_negatives}"
-        line += f", false positives {measured.false_positives}"
-    blocks = measured.per_class
+        line += f", false negatives {metrics.false_negatives}"
+        line += f", false positives {metrics.false_positives}"
+    blocks = metrics.per_class
     defined = [block.precision for block in blocks.values() if block.precision is not None]
-    precision, recall = sum(defined) / len(defined), measured.balanced_accuracy
+    precision, recall = sum(defined) / len(defined), metrics.balanced_accuracy
     rows: list[tuple[str, Any, Any, Any, int]] = [
         (name, block.precision, block.recall, block.f1, block.images)
         for name, block in blocks.items()
     ]
-    images = measured.images
+    images = metrics.images
     rows += [
-        ("accuracy", "", "", measured.accuracy, images),
-        ("macro mean", precision, recall, measured.f1, images),
+        ("accuracy", "", "", metrics.accuracy, images),
+        ("macro mean", precision, recall, metrics.f1, images),
     ]
     width = max(len(name) for name, *_ in rows)
     head = f"  {'':{width}} {'precision':>9} {'recall':>9} {'f1':>9} {'images':>9}"

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from xray_hpc.errors import ConfigError, NodeError
 
-SIDE = 256
+MATRIX_SIDE = 256
 
 Product = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], tf.Tensor]
 
@@ -65,7 +65,7 @@ def check_products(devices: Sequence[str], product: Product = tf.matmul) -> None
     """
     # Small integers, which are exact in every precision that a GPU may choose.
     rng = np.random.default_rng(0)
-    left, right = rng.integers(-4, 5, (2, SIDE, SIDE)).astype(np.float32)
+    left, right = rng.integers(-4, 5, (2, MATRIX_SIDE, MATRIX_SIDE)).astype(np.float32)
     for name in devices:
         try:
             with tf.device(name):

@@ -65,9 +65,9 @@ def test_preview_has_a_column_per_epoch(epochs: int, columns: int) -> None:
     config = replace(CONFIG, train=replace(CONFIG.train, epochs=epochs))
     drawn = draw_augmentation_preview(DATA, config)
     assert len(drawn.axes) == 4 * columns
-    said = [text.get_text() for text in drawn.texts]
-    assert said[:2] == [
+    texts = [text.get_text() for text in drawn.texts]
+    assert texts[:2] == [
         "Augmented training images",
         "rotation ±30°, zoom ±20 %, shift ±10 %, horizontal flip, fill: reflect",
     ]
-    assert said[2:6] == ["stored", "dashed:", "data.crop=0.75", "first epoch"]
+    assert texts[2:6] == ["stored", "dashed:", "data.crop=0.75", "first epoch"]

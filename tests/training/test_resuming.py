@@ -181,9 +181,9 @@ def test_signal_resumes_at_the_same_step(
     ) as process:
         hold.wait_for(process)
         process.terminate()
-        said, _ = process.communicate()
+        output, _ = process.communicate()
     assert process.returncode == 143
-    saved = re.search(r"Received SIGTERM; checkpoint saved at (.*)\.\n", said)
+    saved = re.search(r"Received SIGTERM; checkpoint saved at (.*)\.\n", output)
     assert saved is not None
     record = read_record(paths)
     assert record is not None

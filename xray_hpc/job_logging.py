@@ -7,7 +7,8 @@ A module that runs inside a job logs through ``logger = logging.getLogger(__name
 Use ``logger.info`` for a state ("resuming from epoch 3"), ``warning`` for what the job works
 around, and ``error`` for what ends a run. ``print`` remains for commands that talk to their user.
 Each process calls ``configure`` once, in its entry point; until then, Python prints warnings and
-errors to stderr without a format and drops ``info``.
+errors to stderr without a format and drops ``info``. A module that runs as ``__main__`` writes out
+the name of its logger, below ``xray_hpc``.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from xray_hpc.records.run_record import Failure, Status, now, read_record, updat
 from xray_hpc.training.failure_class import classify_failure
 from xray_hpc.training.signals import exit_on_signals, exit_with_parent
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("xray_hpc.training")
 
 
 @contextmanager

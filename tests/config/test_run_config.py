@@ -128,6 +128,8 @@ def test_build_accepts_an_integer_for_a_float() -> None:
         ("augment.rotation", 181, "augment.rotation is 181.0; it must be 0 to 180 degrees"),
         ("augment.shear", 90, "augment.shear is 90.0; it must be 0 to below 90 degrees"),
         ("augment.brightness", 1, "augment.brightness is 1.0; it must be at least 0 and below 1"),
+        ("augment.views", 0, "augment.views is 0; it must be auto, per_epoch, or 1 or more"),
+        ("augment.views", "live", "augment.views 'live' is unknown (valid: auto, per_epoch)"),
         ("train.keep", "best", "train.keep 'best' is unknown"),
         ("train.balance", "weights", "train.balance 'weights' is unknown; did you mean 'class_w"),
         ("seed", -1, "seed is -1; it must be 0 to 2^32-1"),

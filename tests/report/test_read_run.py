@@ -266,7 +266,7 @@ def replace_text(path: Path, old: str, new: str) -> None:
             "run.json is the record of 'cnn-other'; this folder is a copy",
         ),
         (lambda run: run.config.write_text("a: [1"), "config.yaml is not readable YAML"),
-        (lambda run: run.config.write_text("- 1\n"), "config.yaml holds no mapping"),
+        (lambda run: run.config.write_text("- 1\n"), "config.yaml does not hold a mapping"),
         (lambda run: run.metrics.write_text("nan"), "metrics.json is not JSON"),
         (
             lambda run: change_json(run.metrics, lambda value: value.pop("test")),

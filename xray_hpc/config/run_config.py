@@ -202,9 +202,6 @@ class _AugmentKeys:
         for key in ("zoom", "height_shift", "width_shift", "brightness"):
             value = getattr(self, key)
             check(0 <= value < 1, f"augment.{key}", value, "be at least 0 and below 1")
-        views = getattr(self, "views", None)
-        if isinstance(views, int):
-            check(views >= 1, "augment.views", views, "be auto, per_epoch, or 1 or more")
 
     @property
     def identity(self) -> bool:
@@ -224,6 +221,11 @@ class AugmentSettings(_AugmentKeys):
     """
 
     views: int | Literal["auto", "per_epoch"] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.views, int):
+            check(self.views >= 1, "augment.views", self.views, "be auto, per_epoch, or 1 or more")
 
     def resolve(self, views: int | None) -> AugmentConfig:
         """Return the configuration with a number of views; ``None``: new views in every epoch."""

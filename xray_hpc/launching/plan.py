@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,7 +75,7 @@ def make_plan(
     ignored_keys: dict[str, dict[str, None]] = {}
     by_model: dict[str, list[str]] = {}
     combinations: list[str] = []
-    for words, values in (first, *jobs):
+    for words, values in itertools.chain([first], jobs):
         if _sweep_part(values) != shared:
             raise ConfigError(
                 f"{', '.join(SWEEP_KEYS)} apply to the whole sweep and cannot be swept; launch "

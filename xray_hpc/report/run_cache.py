@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from xray_hpc.config.schema import build
-from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_metrics import RunMetrics
+from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.run_metrics import ClassMetrics, RunMetrics, SplitMetrics
 from xray_hpc.records.run_progress import TrainingProgress
-from xray_hpc.records.run_record import RunRecord, Status
+from xray_hpc.records.run_record import Attempt, RunRecord, Status
 from xray_hpc.report.read_run import parse_overrides
 from xray_hpc.report.run_result import RunResult
 
@@ -53,7 +52,7 @@ def run_from_json(line: bytes) -> RunResult:
         ValueError, KeyError, TypeError: the line is invalid.
     """
     values = json.loads(line)
-    record = build(RunRecord, values["record"])
+    record = _record(values["record"])
     return RunResult(
         name=record.run,
         model=record.model,
@@ -61,11 +60,29 @@ def run_from_json(line: bytes) -> RunResult:
         config=values["config"],
         overrides=parse_overrides(record.overrides),
         record=record,
-        progress=values["progress"] and build(TrainingProgress, values["progress"]),
-        metrics=build(RunMetrics, values["metrics"]),
+        progress=values["progress"] and TrainingProgress(**values["progress"]),
+        metrics=_metrics(values["metrics"]),
         epochs={name: _decode_array(encoded) for name, encoded in values["epochs"].items()},
         curves={split: _decode_array(encoded) for split, encoded in values["curves"].items()},
     )
+
+
+# The records were validated when they were read from the run folder. Validating them again would
+# take longer than everything else that a cached run needs.
+
+
+def _record(values: dict[str, Any]) -> RunRecord:
+    attempts = [Attempt(**attempt) for attempt in values["attempts"]]
+    return RunRecord(**values | {"status": Status(values["status"]), "attempts": attempts})
+
+
+def _metrics(values: dict[str, Any]) -> RunMetrics:
+    return RunMetrics(**values | {split: _split_metrics(values[split]) for split in SPLITS})
+
+
+def _split_metrics(values: dict[str, Any]) -> SplitMetrics:
+    per_class = {name: ClassMetrics(**one) for name, one in values["per_class"].items()}
+    return SplitMetrics(**values | {"per_class": per_class})
 
 
 def _encode_array(values: np.ndarray[Any, Any]) -> list[Any]:

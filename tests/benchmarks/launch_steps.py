@@ -22,7 +22,7 @@ START = "start Python, import, read the command line"
 REST = "the rest"
 # The functions of each step by module. A function called by another counts for its own step.
 STEPS: dict[str, dict[str, tuple[str, ...]]] = {
-    "compose the configurations": {"xray_hpc.launch": ("compose_all",)},
+    "compose the configurations": {"xray_hpc.config.compose": ("compose_all",)},
     "check them and name the runs": {"xray_hpc.launch": ("make_plan",)},
     "ask the cluster": {
         "xray_hpc.launching.preflight.checks": ("check_plan", "check_script"),

@@ -24,9 +24,15 @@ SEED, EPOCHS = 7, 3
 @pytest.fixture
 def run(tmp_path: Path) -> RunPaths:
     """A run that was just created."""
-    changes = {"seed": SEED, "train__epochs": EPOCHS}
-    resolved = {"model__preprocessing": "unit", "model__output": "sigmoid"}
-    return write_run(SweepPaths(tmp_path / "s"), "cnn", status="created", **changes, **resolved)
+    return write_run(
+        SweepPaths(tmp_path / "s"),
+        "cnn",
+        status="created",
+        seed=SEED,
+        train__epochs=EPOCHS,
+        model__preprocessing="unit",
+        model__output="sigmoid",
+    )
 
 
 @pytest.fixture

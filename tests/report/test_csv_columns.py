@@ -22,14 +22,14 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_siz
 
 
 @given(st.lists(st.tuples(names, st.integers(0, 2**60), st.floats(allow_nan=False))))
-def test_parsing_returns_the_exact_written_values(drawn: list[tuple[str, int, float]]) -> None:
-    table = pd.DataFrame(drawn, columns=["file", "y_true", "y_scores"])
+def test_parsing_returns_the_exact_written_values(rows: list[tuple[str, int, float]]) -> None:
+    table = pd.DataFrame(rows, columns=["file", "y_true", "y_scores"])
     out = io.StringIO()
     table.to_csv(out, index=False, lineterminator="\n")
     dtypes = {"y_scores": "float64", "file": "str", "y_true": "int64"}
     read = typed_columns(parse_csv(out.getvalue().encode()), dtypes)
     assert list(read) == list(dtypes)
-    assert list(zip(read["file"], read["y_true"], read["y_scores"], strict=True)) == drawn
+    assert list(zip(read["file"], read["y_true"], read["y_scores"], strict=True)) == rows
 
 
 @pytest.mark.parametrize(

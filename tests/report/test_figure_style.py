@@ -13,6 +13,6 @@ def test_a_run_has_one_colour_in_all_figures(sweep: SweepPaths) -> None:
     drawn_all = [draw_curves(runs, what) for what in ("accuracy", "loss", "auc")]
     for figure in (draw_roc(runs), *drawn_all):
         assert figure is not None
-        drawn = {line.get_color() for ax in figure.axes for line in ax.get_lines()}
-        assert set(PALETTE[:3]) <= drawn
-        assert not set(PALETTE[3:]) & drawn
+        colors = {line.get_color() for ax in figure.axes for line in ax.get_lines()}
+        assert set(PALETTE[:3]) <= colors
+        assert not set(PALETTE[3:]) & colors

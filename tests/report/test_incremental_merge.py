@@ -36,7 +36,7 @@ SMALL = {"validation": 5, "test": 4}
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> SweepPaths:
+def template_sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepPaths:
     """Runs for tests to copy: binary, with three classes, without a result, damaged."""
     sweep = SweepPaths(tmp_path_factory.mktemp("drawn"))
     two, three = (
@@ -52,10 +52,12 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> SweepPaths:
 
 
 @pytest.fixture
-def sweep(drawn: SweepPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepPaths:
+def sweep(
+    template_sweep: SweepPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> SweepPaths:
     """A copy of all runs, whose files count as settled."""
     monkeypatch.setattr(incremental_merge, "SETTLING_SECONDS", -3600)
-    shutil.copytree(drawn.folder, tmp_path / "sweep")
+    shutil.copytree(template_sweep.folder, tmp_path / "sweep")
     return SweepPaths(tmp_path / "sweep")
 
 
@@ -86,7 +88,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @settings(max_examples=25, deadline=None)
 @given(steps=st.lists(st.tuples(st.sampled_from("+-~*"), st.integers(0, 9)), max_size=6))
 def test_incremental_merge_equals_merge_at_once(
-    drawn: SweepPaths, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+    template_sweep: SweepPaths,
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[str, int]],
 ) -> None:
     """``+`` adds a run, ``-`` removes and ``~`` changes one; ``*`` merges the tables."""
     folder = tmp_path_factory.mktemp("steps")
@@ -95,13 +99,13 @@ def test_incremental_merge_equals_merge_at_once(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(incremental_merge, "SETTLING_SECONDS", -3600)
         for step, number in steps:
-            run = sweep.run(names(drawn)[number % len(names(drawn))])
+            run = sweep.run(names(template_sweep)[number % len(names(template_sweep))])
             if step == "*":
                 merged(sweep)
             elif run.folder.exists():
                 _change(run, step, number)
             elif step == "+":
-                shutil.copytree(drawn.run(run.name).folder, run.folder)
+                shutil.copytree(template_sweep.run(run.name).folder, run.folder)
         assert merged(sweep) == merged(sweep, folder / "at-once")
 
 
@@ -203,22 +207,22 @@ def _replace_by_copy(sweep: SweepPaths) -> None:
 def test_invalid_index_causes_all_runs_to_be_read(
     sweep: SweepPaths, read: list[str], invalidate: Any
 ) -> None:
-    whole = merged(sweep)
+    expected = merged(sweep)
     invalidate(sweep)
     read.clear()
-    assert merged(sweep) == whole
+    assert merged(sweep) == expected
     assert len(read) == 5
 
 
 def test_invalid_cached_runs_are_read_again(sweep: SweepPaths, read: list[str]) -> None:
-    whole = merged(sweep)
+    expected = merged(sweep)
     index = json.loads((sweep.report / INDEX).read_text())
     cached = sweep.report / CACHED_RUNS
     cached.write_bytes(b"x" * cached.stat().st_size)
     index["files"][FILES.index(CACHED_RUNS)] = file_version(cached)
     write_json(sweep.report / INDEX, index)
     read.clear()
-    assert merged(sweep) == whole
+    assert merged(sweep) == expected
     assert len(read) == 5
 
 

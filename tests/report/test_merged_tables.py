@@ -58,8 +58,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> SweepPaths:
         FakeRun(epochs=3, images=images),
         FakeRun(epochs=3, images=images, classes=THREE_CLASSES),
     )
-    drawn = {"cnn": two, "tl": two, "lung": three}
-    runs = [write_run(sweep, model, fake) for model, fake in drawn.items()]
+    fake_runs = {"cnn": two, "tl": two, "lung": three}
+    runs = [write_run(sweep, model, fake) for model, fake in fake_runs.items()]
     write_ledger(sweep, {run.name: [] for run in runs})
     return sweep
 
@@ -129,20 +129,18 @@ def long_rows(run: RunPaths, model: str, split: str) -> Rows:
     labels=st.lists(st.integers(0, 3), max_size=8),
     seed=st.integers(0, 9),
 )
-def test_scores_of_many_classes_come_back_from_their_long_form(
-    labels: list[int], seed: int
-) -> None:
+def test_long_scores_of_many_classes_contain_all_values(labels: list[int], seed: int) -> None:
     classes = ["a", "b, c", "d", "e"]
     names = [f"{i}.png" for i in range(len(labels))]
-    drawn = np.random.default_rng(seed).dirichlet(np.ones(4), len(labels))
+    scores = np.random.default_rng(seed).dirichlet(np.ones(4), len(labels))
     images = {"file": np.array(names, dtype=object), "patient": np.array(names, dtype=object)}
     wide = images | {"y_true": np.array(labels, dtype=np.int64)}
     for i, name in enumerate(classes):
-        wide[f"y_scores_{name}"] = drawn[:, i]
+        wide[f"y_scores_{name}"] = scores[:, i]
     long = long_scores(wide, classes)
     assert row_count(long) == len(labels) * len(classes)
     assert long["class"].tolist() == classes * len(labels)
-    assert long["y_scores"].reshape(-1, 4).tolist() == drawn.tolist()
+    assert long["y_scores"].reshape(-1, 4).tolist() == scores.tolist()
     assert long["y_true"].reshape(-1, 4).argmax(axis=1).tolist() == labels
     assert long["y_true"].sum() == len(labels)
 

@@ -45,7 +45,7 @@ def three_class_run(tmp_path: Path) -> RunPaths:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     """A finished run for tests to copy and damage."""
     folder = tmp_path_factory.mktemp("whole")
     return write_run(
@@ -93,10 +93,10 @@ def test_classes_are_read_from_scores_without_metrics(three_class_run: RunPaths)
 
 
 def test_class_names_may_contain_commas_and_quotes(tmp_path: Path) -> None:
-    odd = ('Covid, "PCR"', "Normal", "y_scores")
-    read = read_run(write_run(SweepPaths(tmp_path), "lung", FakeRun(classes=odd)))
+    classes = ('Covid, "PCR"', "Normal", "y_scores")
+    read = read_run(write_run(SweepPaths(tmp_path), "lung", FakeRun(classes=classes)))
     assert read.finished
-    assert list(read.scores["test"])[3:] == [f"y_scores_{name}" for name in odd]
+    assert list(read.scores["test"])[3:] == [f"y_scores_{name}" for name in classes]
 
 
 def test_undefined_auc_of_an_epoch_is_nan(run: RunPaths) -> None:
@@ -187,10 +187,10 @@ def test_deleted_model_is_not_damage(run: RunPaths) -> None:
 @settings(max_examples=40, deadline=None)
 @given(removed=st.sets(st.integers(0, 8)))
 def test_missing_files_are_named_and_the_others_are_read(
-    whole: RunPaths, tmp_path_factory: pytest.TempPathFactory, removed: set[int]
+    finished_run: RunPaths, tmp_path_factory: pytest.TempPathFactory, removed: set[int]
 ) -> None:
-    copy = RunPaths(tmp_path_factory.mktemp("copy") / whole.name)
-    shutil.copytree(whole.folder, copy.folder)
+    copy = RunPaths(tmp_path_factory.mktemp("copy") / finished_run.name)
+    shutil.copytree(finished_run.folder, copy.folder)
     names = [results(copy)[i].name for i in sorted(removed)]
     for name in names:
         (copy.folder / name).unlink()
@@ -209,10 +209,10 @@ def test_missing_files_are_named_and_the_others_are_read(
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_truncated_table_is_damage(
-    whole: RunPaths, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    finished_run: RunPaths, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    copy = RunPaths(tmp_path_factory.mktemp("copy") / whole.name)
-    shutil.copytree(whole.folder, copy.folder)
+    copy = RunPaths(tmp_path_factory.mktemp("copy") / finished_run.name)
+    shutil.copytree(finished_run.folder, copy.folder)
     path = data.draw(st.sampled_from([p for p in results(copy) if p.suffix == ".csv"]))
     content = path.read_bytes()
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
@@ -227,10 +227,10 @@ def test_truncated_table_is_damage(
     which=st.integers(0, 9),
 )
 def test_arbitrary_file_content_does_not_raise(
-    whole: RunPaths, tmp_path_factory: pytest.TempPathFactory, garbage: bytes, which: int
+    finished_run: RunPaths, tmp_path_factory: pytest.TempPathFactory, garbage: bytes, which: int
 ) -> None:
-    copy = RunPaths(tmp_path_factory.mktemp("copy") / whole.name)
-    shutil.copytree(whole.folder, copy.folder)
+    copy = RunPaths(tmp_path_factory.mktemp("copy") / finished_run.name)
+    shutil.copytree(finished_run.folder, copy.folder)
     [*results(copy), copy.record][which].write_bytes(garbage)
     assert read_run(copy).status in ("damaged", "finished")  # any mapping is a valid config
 

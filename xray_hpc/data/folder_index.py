@@ -51,11 +51,8 @@ def read_folder_index(
 def _find_root(given: Path) -> Path:
     if _is_data_set(given):
         return given
-    inside = [
-        Path(item.path)
-        for item in _entries(given)
-        if item.is_dir() and not ignore_reason(item.name)
-    ]
+    items = [item for item in _entries(given) if item.is_dir() and not ignore_reason(item.name)]
+    inside = [Path(item.path) for item in items]
     data_sets = [folder for folder in inside if _is_data_set(folder)]
     if len(data_sets) > 1:
         names = ", ".join(repr(folder.name) for folder in data_sets)
@@ -89,35 +86,24 @@ def _read(
         _ignore_all(given, ignored, {root.name}, given)
     _ignore_all(root, ignored, set(FOLDERS), given)
     for folder, origin in FOLDERS.items():
-        if not (root / folder).is_dir():
-            continue
-        for item in _entries(root / folder):
+        for item in _entries(root / folder) if (root / folder).is_dir() else ():
             name = f"{folder}/{item.name}"
             if not item.is_dir() or ignore_reason(item.name):
                 reason = ignore_reason(item.name) or "outside the class folders"
                 ignored[reason].add(name, _files(item))
                 continue
-            images[origin][item.name] += 0
-            for image, inner in _images(item.path, "", name, ignored):
-                images[origin][item.name] += 1
-                found.append((origin, item.name, image, inner))
+            inside = list(_images(item.path, name, ignored))
+            images[origin][item.name] = len(inside)
+            found += [(origin, item.name, image, path) for image, path in inside]
     classes = check_classes(images, str(root))
-    names = {origin: folder for folder, origin in FOLDERS.items()}
-    listed = []
-    for origin, label, image, inner in found:
-        folder = f"{names[origin]}/{label}"
-        path = f"{folder}/{inner}"
+    entries = []
+    for origin, name, image, path in found:
         check_utf8(path)
-        stat = image.stat()
+        stat, label = image.stat(), classes.index(name)
         patient = patient_from_filename(image.name, os.path.dirname(path))
-        entry = IndexEntry(
-            path, classes.index(label), patient, origin, stat.st_size, stat.st_mtime_ns
-        )
-        listed.append(entry)
-    listed.sort(
-        key=lambda entry: (SPLIT_NAMES.index(entry.split), entry.label, order_within_class(entry))
-    )
-    return root, classes, listed, dict(sorted(ignored.items()))
+        entries.append(IndexEntry(path, label, patient, origin, stat.st_size, stat.st_mtime_ns))
+    entries.sort(key=lambda e: (SPLIT_NAMES.index(e.split), e.label, order_within_class(e)))
+    return root, classes, entries, dict(sorted(ignored.items()))
 
 
 def order_within_class(entry: IndexEntry) -> tuple[str, str]:
@@ -142,21 +128,21 @@ def ignore_reason(name: str) -> str | None:
 
 
 def _images(
-    folder: str, inside: str, shown: str, ignored: defaultdict[str, IgnoredFiles]
+    folder: str, path: str, ignored: defaultdict[str, IgnoredFiles]
 ) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """Yield the images in a class folder with their paths inside the class folder."""
+    """Yield the images in a class folder with their paths in the index."""
     for item in _entries(folder):
-        name = f"{shown}/{item.name}"
+        name = f"{path}/{item.name}"
         if reason := ignore_reason(item.name):
             ignored[reason].add(name, _files(item))
         elif item.is_dir(follow_symlinks=False):
-            yield from _images(item.path, f"{inside}{item.name}/", name, ignored)
+            yield from _images(item.path, name, ignored)
         elif not item.name.lower().endswith(SUFFIXES):
             ignored["no image suffix"].add(name)
         elif not item.is_file():
             ignored["broken links and special files"].add(name)
         else:
-            yield item, f"{inside}{item.name}"
+            yield item, name
 
 
 def _ignore_all(

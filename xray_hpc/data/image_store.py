@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ import numpy.typing as npt
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.array_store import (
     ArraySpec,
-    Block,
     StoreWriter,
     missing_bytes,
     read_arrays,
@@ -177,54 +176,52 @@ def _write_images(
 ) -> None:
     by_array = [[block for block in writer.blocks if block.array == name] for name in ROWS]
     groups = list(zip(*by_array, strict=True))
-    done = _count_written(writer, groups)
-    positions = [int(i) for group in groups[:done] for i in writer.read(group[-1])]
-    # Unreadable images among those already decoded are tried again, to report the reason.
+    # The last group is always written again: it is the one that may be partly used.
+    done = list(takewhile(lambda group: all(writer.written[b.number] for b in group), groups[:-1]))
+    positions = [int(i) for group in done for i in writer.read(group[-1])]
+    # An unreadable image before an interrupt is decoded again, for the reason.
     todo = sorted(set(range(len(index.entries))) - set(positions))
     skipped: dict[int, str] = {}
+    images = _decode_all(index, config, todo, workers, skipped)
     rows = {
         name: np.empty((specs[name].block_rows, *specs[name].shape[1:]), specs[name].dtype)
         for name in ROWS
     }
-    decode = partial(_decode, index, config)
-    entries = (index.entries[i] for i in todo)
-    with (
-        ProgressBar("decoding images", len(index.entries), initial=len(positions)) as progress,
-        closing(bounded_thread_map(decode, entries, workers, 4 * workers)) as results,
-    ):
-
-        def readable() -> Iterator[tuple[int, Decoded]]:
-            for i, decoded in zip(todo, results, strict=True):
-                progress.advance()
-                if isinstance(decoded, UnreadableImageError):
-                    skipped[i] = decoded.reason
-                else:
-                    yield i, decoded
-
-        images = readable()
-        for group in groups[done:]:
-            for array in rows.values():
-                array.fill(0)
-            rows["positions"].fill(-1)
+    with closing(images):
+        for group in groups[len(done) :]:
+            for name, array in rows.items():
+                array.fill(-1 if name == "positions" else 0)
             for row, (i, decoded) in enumerate(islice(images, group[0].stop - group[0].start)):
                 rows["images"][row], rows["digests"][row] = decoded
                 rows["positions"][row] = i
                 positions.append(i)
             for block in group:
                 writer.write(block, rows[block.array][: block.stop - block.start])
-    reasons = [skipped[i].encode() for i in sorted(skipped)]
+        assert next(images, None) is None, "more images than rows"
     check_skipped(index, positions, [(index.entries[i].path, skipped[i]) for i in sorted(skipped)])
+    reasons = np.zeros(specs["reasons"].shape, "S200")
+    reasons[: len(skipped)] = [skipped[i].encode() for i in sorted(skipped)]
     for block in writer.blocks:
         if block.array == "reasons":
-            writer.write(block, np.array(reasons + [b""] * (block.stop - len(reasons)), "S200"))
+            writer.write(block, reasons)
 
 
-def _count_written(writer: StoreWriter, groups: Sequence[tuple[Block, ...]]) -> int:
-    """Return how many groups of blocks to keep; the last one is always written again."""
-    for number, group in enumerate(groups[:-1]):
-        if not all(writer.written[block.number] for block in group):
-            return number
-    return len(groups) - 1
+def _decode_all(
+    index: Index, config: DataConfig, todo: Sequence[int], workers: int, skipped: dict[int, str]
+) -> Generator[tuple[int, Decoded], None, None]:
+    """Yield the readable images with their positions; add the others to ``skipped``."""
+    count, decode = len(index.entries), partial(_decode, index, config)
+    entries = (index.entries[i] for i in todo)
+    with (
+        ProgressBar("decoding images", count, initial=count - len(todo)) as progress,
+        closing(bounded_thread_map(decode, entries, workers, 4 * workers)) as results,
+    ):
+        for i, decoded in zip(todo, results, strict=True):
+            progress.advance()
+            if isinstance(decoded, UnreadableImageError):
+                skipped[i] = decoded.reason
+            else:
+                yield i, decoded
 
 
 def _decode(index: Index, config: DataConfig, entry: IndexEntry) -> Decoded | UnreadableImageError:

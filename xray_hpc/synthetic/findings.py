@@ -16,16 +16,8 @@ from xray_hpc.synthetic.anatomy import Chest, draw_body, draw_chest
 from xray_hpc.synthetic.film import expose
 from xray_hpc.synthetic.shapes import Field, View, draw_view
 
-KINDS = (
-    "mass",
-    "cavity",
-    "seeds",
-    "nodules",
-    "bands",
-    "effusion",
-    "free_air",
-    "thickened_hilum",
-)
+# Functions of ``opacities``.
+KINDS = ("mass", "cavity", "seeds", "nodules", "bands", "effusion", "free_air", "thickened_hilum")
 VISIBLE = 0.05
 """Attenuation (1 is the torso's soft tissue) above which a finding counts as visible."""
 
@@ -58,22 +50,10 @@ def draw(index: int, seed: int, size: int, cells: int) -> tuple[NDArray[np.uint8
 
 def _finding(kind: str, chest: Chest, view: View, rng: np.random.Generator) -> Field:
     side = int(rng.integers(2))
-    strength = rng.uniform(0.12, 0.7)
-    if kind == "mass":
-        return opacities.mass(chest, rng, side, strength)
-    if kind == "cavity":
-        return opacities.cavity(chest, rng, side, strength)
-    if kind == "seeds":
-        return opacities.seeds(chest, view, rng, side, strength)
-    if kind == "nodules":
-        return opacities.nodules(chest, rng, side, strength)
-    if kind == "bands":
-        return opacities.bands(chest, view, rng, side, strength)
-    if kind == "effusion":
-        return opacities.effusion(chest, rng, side, strength)
-    if kind == "free_air":
-        return opacities.free_air(chest, rng, side, strength)
-    return opacities.thickened_hilum(chest, rng, side, 0.6 * strength)
+    strength = rng.uniform(0.12, 0.7) * (0.6 if kind == "thickened_hilum" else 1)
+    view_first = (view,) if kind in ("seeds", "bands") else ()
+    finding: Field = getattr(opacities, kind)(chest, *view_first, rng, side, strength)
+    return finding
 
 
 def _cells(finding: Field, cells: int) -> Field:

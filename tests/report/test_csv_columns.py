@@ -88,7 +88,7 @@ written = st.one_of(st.none(), st.integers(), st.floats(), texts)
 
 
 @given(st.lists(st.tuples(written, st.floats(), names), min_size=1))
-def test_lines_are_those_that_pandas_writes(rows: list[tuple[object, float, str]]) -> None:
+def test_csv_lines_equal_those_of_pandas(rows: list[tuple[object, float, str]]) -> None:
     frame = pd.DataFrame(rows, columns=["a", "b", "c"], dtype=object)
     frame["b"] = frame["b"].astype("float64")
     columns = [frame["a"].tolist(), frame["b"].to_numpy(), frame["c"].to_numpy()]
@@ -96,7 +96,7 @@ def test_lines_are_those_that_pandas_writes(rows: list[tuple[object, float, str]
     assert csv_lines(columns) == wanted
 
 
-def test_marks_stand_before_every_line() -> None:
+def test_csv_lines_start_with_the_prefix() -> None:
     column = np.array(["a", "b\nc"], dtype=object)
     assert csv_lines([column], ["x,y", "z"]) == b'"x,y",z,a\n"x,y",z,"b\nc"\n'
     assert csv_lines([[]], ["x"]) == b""

@@ -1,4 +1,4 @@
-"""What all figures have in common."""
+"""Tests of the common style of all figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xray_hpc.report.figure_style import PALETTE
 from xray_hpc.report.run_groups import rank_runs
 
 
-def test_a_run_has_one_colour_in_all_figures(sweep: SweepPaths) -> None:
+def test_run_has_the_same_color_in_all_figures(sweep: SweepPaths) -> None:
     runs = rank_runs(read_runs(sweep))
     drawn_all = [draw_curves(runs, what) for what in ("accuracy", "loss", "auc")]
     for figure in (draw_roc(runs), *drawn_all):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xray_hpc.config.run_config import AugmentConfig
-from xray_hpc.data.input_pipeline import evaluation_batches, training_batches
+from xray_hpc.data.input_pipeline import BufferPool, evaluation_batches, training_batches
 
 NONE = AugmentConfig()
 STRONG = AugmentConfig(zoom=0.3, height_shift=0.2, width_shift=0.2)
@@ -142,3 +142,43 @@ def test_batches_without_augmentation_are_center_crops() -> None:
     np.testing.assert_array_equal(read, IMAGES[INDICES, 2:13, 2:13])
     ((pixels, _),) = batches(epochs=range(1), batch_size=7, input_size=11)
     assert {image.tobytes() for image in pixels} == {image.tobytes() for image in read}
+
+
+def address(array: np.ndarray) -> int:
+    return array.ctypes.data
+
+
+def test_buffer_pool_reuses_released_memory() -> None:
+    pool = BufferPool((3, 5))
+    first = address(pool.take())
+    assert address(pool.take()) == first
+
+
+@pytest.mark.parametrize("part", [lambda a: a, lambda a: a[1:], lambda a: a.reshape(-1)[2:].T])
+def test_buffer_pool_keeps_memory_while_a_view_exists(part: object) -> None:
+    pool = BufferPool((3, 5))
+    held = part(pool.take())  # type: ignore[operator]
+    held[:] = 7
+    for _ in range(3):
+        pool.take()[:] = 0
+    assert (held == 7).all()
+
+
+def test_buffer_pool_arrays_are_not_copied_by_tensorflow() -> None:
+    """TensorFlow copies arrays that are not aligned for the widest instructions of the CPU."""
+    import tensorflow as tf
+
+    pool = BufferPool((3, 5))
+    addresses = []
+
+    def make(number: int) -> np.ndarray:
+        array = pool.take()
+        array[:] = number
+        addresses.append(address(array))
+        return array
+
+    numbers = tf.data.Dataset.range(4)
+    made = numbers.map(lambda n: tf.numpy_function(make, [n], tf.uint8, stateful=False))
+    held = [np.asarray(memoryview(tensor)) for tensor in made]
+    assert {address(array) for array in held} == set(addresses)
+    assert [int(array.max()) for array in held] == [0, 1, 2, 3]

@@ -8,6 +8,11 @@ that a large data set is in memory only once.
 
 from __future__ import annotations
 
+import ctypes
+import math
+import mmap
+import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -24,7 +29,7 @@ from xray_hpc.data.augmentation import (
     sample_weights,
 )
 from xray_hpc.data.image_transform import Pixels, apply_augmentation
-from xray_hpc.data.tf_callbacks import BufferPool, callback_guard
+from xray_hpc.data.shutdown_guard import callback_guard
 
 TensorLike: TypeAlias = tf.Tensor | FloatArray
 
@@ -187,3 +192,27 @@ def prefetch_unsharded(batches: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+class BufferPool:
+    """Pool of uninitialized ``uint8`` arrays of one shape, whose memory is reused.
+
+    Fresh memory costs a page fault per page, several times the cost of copying a batch of images
+    into it. The memory is page-aligned, so TensorFlow uses an array without a copy and releases it
+    with the tensor.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._free: deque[mmap.mmap] = deque()
+
+    def take(self) -> npt.NDArray[np.uint8]:
+        """Return an array; its memory is reused once the array and all its views are gone."""
+        try:
+            memory = self._free.popleft()
+        except IndexError:
+            memory = mmap.mmap(-1, math.prod(self._shape))
+        # NumPy views may drop the array they come from, but they keep this object alive.
+        holder = (ctypes.c_uint8 * len(memory)).from_buffer(memory)
+        weakref.finalize(holder, self._free.append, memory).atexit = False
+        return np.frombuffer(memoryview(holder), np.uint8).reshape(self._shape)

@@ -21,7 +21,7 @@ from xray_hpc.data.input_pipeline import (
     prefetch_unsharded,
     training_batches,
 )
-from xray_hpc.data.tf_callbacks import callback_guard
+from xray_hpc.data.shutdown_guard import callback_guard
 from xray_hpc.features.feature_store import FeatureArrays
 
 

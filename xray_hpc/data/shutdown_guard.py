@@ -1,48 +1,16 @@
-"""Buffers and shutdown of the Python functions that ``tf.data`` calls from its threads."""
+"""Guard of Python callbacks in TensorFlow's threads against the shutdown of the interpreter."""
 
 from __future__ import annotations
 
 import atexit
-import ctypes
-import math
-import mmap
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
-import numpy.typing as npt
-
 QUIET_SECONDS = 0.2
 MAX_SECONDS = 10.0
-
-
-class BufferPool:
-    """Pool of uninitialized ``uint8`` arrays of one shape, whose memory is reused.
-
-    Fresh memory costs a page fault per page, several times the cost of copying a batch of images
-    into it. The memory is page-aligned, so TensorFlow uses an array without a copy and releases it
-    with the tensor.
-    """
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._shape = shape
-        self._free: deque[mmap.mmap] = deque()
-
-    def take(self) -> npt.NDArray[np.uint8]:
-        """Return an array; its memory is reused once the array and all its views are gone."""
-        try:
-            memory = self._free.popleft()
-        except IndexError:
-            memory = mmap.mmap(-1, math.prod(self._shape))
-        # NumPy views may drop the array they come from, but they keep this object alive.
-        holder = (ctypes.c_uint8 * len(memory)).from_buffer(memory)
-        weakref.finalize(holder, self._free.append, memory).atexit = False
-        return np.frombuffer(memoryview(holder), np.uint8).reshape(self._shape)
-
 
 _exiting = threading.Event()
 _running: deque[None] = deque()

@@ -105,7 +105,7 @@ def resolve(model: str, *options: Any, **more: Any) -> tuple[int | None, str]:
         ("cnn", IDENTITY, 7, "auto", (1, "off")),
     ],
 )
-def test_views_and_what_is_kept_are_resolved(
+def test_resolve_features_resolves_views_and_features(
     model: str, augment: AugmentSettings, views: Any, dtype: Any, expected: tuple[Any, str]
 ) -> None:
     assert resolve(model, augment, views, dtype) == expected

@@ -142,17 +142,17 @@ def test_sweep_table_has_measured_and_computed_rows(
     # A run: 1 to build, 1 + 5 - 10 once; 10 an epoch and 10 a pass for 10 images.
     each = 1 + 1 - 5 + 2 * 10 + 3 * 10
     assert found.tutorial_sweep(10) == pytest.approx(3 + 9 * each)
-    table = bench_tutorial.the_sweep(found, 40)
+    table = bench_tutorial.sweep_table(found, 40)
     assert [row[0] for row in table.rows] == ["10", "20", "40"]
     assert [row[4] for row in table.rows] == ["measured", "measured", "computed"]
-    measured = bench_tutorial.the_whole_set(found)
+    measured = bench_tutorial.whole_dataset_table(found)
     computed = 3 + 1 + 1 - 5 + 2 * (2 * 10 + 3 * 10)
     assert [row[:2] for row in measured.rows] == [(f"{run}", f"{computed:.0f}") for run in theirs]
     for made in (
         table,
         measured,
-        bench_tutorial.our_stages(found),
-        bench_tutorial.their_stages(found),
+        bench_tutorial.toolkit_process_table(found),
+        bench_tutorial.tutorial_stage_table(found),
     ):
         assert {len(row) for row in made.rows} == {len(made.columns)}
 

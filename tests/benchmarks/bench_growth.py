@@ -88,7 +88,7 @@ def own(tasks: Mapping[int, Task], folder: Path) -> dict[str, Points]:
     def cost(runs: int = RUNS, epochs: int = EPOCHS, images: int = IMAGES) -> float:
         log_progress(f"growth: {runs} runs, {epochs} epochs, {images} images")
         task, values = tasks[images], ",".join(f"{rate:g}" for rate in rates(runs))
-        task = Task(task.part, task.size, epochs, task.backbone, task.weights)
+        task = Task(task.subset, task.size, epochs, task.backbone, task.weights)
         return train_with_toolkit(
             task, ["model=tl", f"train.learning_rate={values}"], folder
         ).usage.cpu

@@ -98,14 +98,14 @@ class ComparisonResult:
     def tutorial_sweep(self, images: int) -> float:
         """Compute the CPU seconds of the sweep in the tutorial."""
         start = statistics.median(self.tutorial[run].start for run in RUNS)
-        share = images / trained(self.task)
+        share = images / image_count(self.task)
         each = [self.tutorial[run].computed(run, self.task.epochs, share) for run in RUNS]
         return start + len(RATES) * sum(each)
 
 
-def trained(task: Task) -> int:
+def image_count(task: Task) -> int:
     """Return the number of images to train and validate on."""
-    return task.part.images["train"] + task.part.images["validation"]
+    return task.subset.images["train"] + task.subset.images["validation"]
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
@@ -123,13 +123,13 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
             )
             for images in (case.images, case.more or whole.images)
         )
-        found = compare(case, small, large, folder)
-        yield each_training(found, whole.name)
-        yield the_sweep(found, whole.images)
-        if found.whole:
-            yield the_whole_set(found)
-        yield their_stages(found)
-        yield our_stages(found)
+        results = compare(case, small, large, folder)
+        yield training_table(results, whole.name)
+        yield sweep_table(results, whole.images)
+        if results.whole:
+            yield whole_dataset_table(results)
+        yield tutorial_stage_table(results)
+        yield toolkit_process_table(results)
 
 
 def compare(case: BackboneCase, small: Task, large: Task, folder: Path) -> ComparisonResult:
@@ -143,14 +143,14 @@ def compare(case: BackboneCase, small: Task, large: Task, folder: Path) -> Compa
             alone[training] = train_with_toolkit(small, training_overrides(training), folder)
     entire = {}
     for training in case.whole:
-        log_progress(f"{case.title}: {training} on {trained(large)} images, tutorial")
+        log_progress(f"{case.title}: {training} on {image_count(large)} images, tutorial")
         entire[training] = train_like_tutorial(large, large.epochs, [training], folder)
     sweeps: dict[str, dict[int, ToolkitResult]] = {precision: {} for precision in case.precisions}
-    for precision, results in sweeps.items():
+    for precision, of_precision in sweeps.items():
         for task in (small, large):
-            log_progress(f"{case.title}: the sweep on {trained(task)} images in {precision}")
+            log_progress(f"{case.title}: the sweep on {image_count(task)} images in {precision}")
             overrides = [*SWEEP, f"train.precision={precision}"]
-            results[trained(task)] = train_with_toolkit(task, overrides, folder)
+            of_precision[image_count(task)] = train_with_toolkit(task, overrides, folder)
     return ComparisonResult(case, small, large, tutorial, alone, entire, sweeps)
 
 
@@ -160,13 +160,13 @@ def training_overrides(training: Training) -> list[str]:
     return [f"model={training.model}", f"train.learning_rate={training.learning_rate:g}", *depth]
 
 
-def each_training(found: ComparisonResult, data: str) -> Table:
+def training_table(results: ComparisonResult, data: str) -> Table:
     """Compare cost, memory and AUC of single trainings."""
-    case, images = found.case, found.task.part.images
-    weights = "random" if found.task.weights is None else "ImageNet's"
+    case, images = results.case, results.task.subset.images
+    weights = "random" if results.task.weights is None else "ImageNet's"
     table = Table(
         f"Tutorial and toolkit: {case.title}",
-        f"{found.task.part} images of {data}, at {SIZE} px; {weights} weights; learning rate "
+        f"{results.task.subset} images of {data}, at {SIZE} px; {weights} weights; learning rate "
         f"{RATE:g}. Both methods scale to 0..1, zoom and shift, and use the tutorial's early "
         "stopping and learning-rate schedule, with a patience that lets every epoch be trained. "
         "`tutorial` is `tests/benchmarks/tutorial_training.py`, one process per training. `ours` "
@@ -181,14 +181,14 @@ def each_training(found: ComparisonResult, data: str) -> Table:
         ),
     )
     whole = case.epochs == EPOCHS
-    part_of_sweep = found.sweeps["float32"][trained(found.task)]
-    for training, way in found.tutorial.items():
+    part_of_sweep = results.sweeps["float32"][image_count(results.task)]
+    for training, way in results.tutorial.items():
         (times,) = way.trainings.values()
         auc = f"{times['auc']:.3f}" if whole else ""
         row = (str(training), "tutorial", f"{case.epochs}", "off", *_cells(way.usage), auc, "")
         table.rows.append(row)
-        if training in found.alone:
-            own = found.alone[training]
+        if training in results.alone:
+            own = results.alone[training]
             run, ratio = own.runs[training], number(way.usage.cpu / own.usage.cpu)
             cells = (*_cells(own.usage), f"{run.auc:.3f}", ratio)
             table.rows.append((str(training), "ours", f"{EPOCHS}", f"{run.views}", *cells))
@@ -204,12 +204,12 @@ def _cells(usage: ResourceUse) -> tuple[str, str, str]:
     return number(usage.cpu), number(usage.wall), number(usage.peak / 1e9)
 
 
-def the_sweep(found: ComparisonResult, whole: int) -> Table:
+def sweep_table(results: ComparisonResult, whole: int) -> Table:
     """Compare the whole sweep: measured, and extrapolated to the whole data set."""
     runs = len(RUNS) * len(RATES)
     rates = ", ".join(f"{rate:g}" for rate in RATES)
     table = Table(
-        f"A sweep of {runs} runs: {found.case.title}",
+        f"A sweep of {runs} runs: {results.case.title}",
         f"`tl`, and `ft` with the last 2 and 13 layers unfrozen, at learning rates {rates}; "
         f"{EPOCHS} epochs. The tutorial's cost is computed: one start of Python and "
         f"{len(RATES)} times the runs of the table above (the learning rate does not affect the "
@@ -222,10 +222,10 @@ def the_sweep(found: ComparisonResult, whole: int) -> Table:
             *("wall s", "GB", "AUC: tl / ft 2 / ft 13", "times less CPU"),
         ),
     )
-    for precision, sweeps in found.sweeps.items():
+    for precision, sweeps in results.sweeps.items():
 
         def row(images: int, cpu: float, *others: str, precision: str = precision) -> list[str]:
-            tutorial = found.tutorial_sweep(images)
+            tutorial = results.tutorial_sweep(images)
             costs = precision, number(tutorial), number(cpu)
             return [f"{images:,}", *costs, *others, number(tutorial / cpu)]
 
@@ -235,61 +235,66 @@ def the_sweep(found: ComparisonResult, whole: int) -> Table:
             table.rows.append(row(images, own.usage.cpu, "measured", *_cells(own.usage)[1:], aucs))
         if whole not in sweeps:
             table.rows.append(row(whole, fit_line(measured)(whole), "computed", "", "", ""))
-    goal = f"The goal is {found.case.goal} times less on the whole data set in float32."
+    goal = f"The goal is {results.case.goal} times less on the whole data set in float32."
     table.remarks.append(goal)
     return table
 
 
-def the_whole_set(found: ComparisonResult) -> Table:
+def whole_dataset_table(results: ComparisonResult) -> Table:
     """Compare computed and measured cost of the tutorial on the whole data set, and the AUC."""
-    images = found.large.part.images
+    images = results.large.subset.images
     table = Table(
-        f"Tutorial on the whole data set: {found.case.title}",
-        f"{found.large.part} images, {found.large.epochs} epochs at {RATE:g}: the cost computed "
-        "for the table above, the measured cost, and the AUC of the "
+        f"Tutorial on the whole data set: {results.case.title}",
+        f"{results.large.subset} images, {results.large.epochs} epochs at {RATE:g}: the cost "
+        "computed for the table above, the measured cost, and the AUC of the "
         f"{images['test']} test images compared with the same training in the toolkit's sweep.",
         (
             *("training", "computed: CPU-s", "measured: CPU-s", "wall s", "GB"),
             *("tutorial: AUC", "ours: AUC"),
         ),
     )
-    own = found.sweeps["float32"][trained(found.large)].runs
-    for training, way in found.whole.items():
-        share, small = trained(found.large) / trained(found.task), found.tutorial[training]
-        computed = small.start + small.computed(training, found.large.epochs, share)
+    own = results.sweeps["float32"][image_count(results.large)].runs
+    for training, way in results.whole.items():
+        share, small = (
+            image_count(results.large) / image_count(results.task),
+            results.tutorial[training],
+        )
+        computed = small.start + small.computed(training, results.large.epochs, share)
         aucs = (f"{auc:.3f}" for auc in (way.trainings[training]["auc"], own[training].auc))
         table.rows.append((str(training), number(computed), *_cells(way.usage), *aucs))
     return table
 
 
-def their_stages(found: ComparisonResult) -> Table:
+def tutorial_stage_table(results: ComparisonResult) -> Table:
     """Return the stages of the tutorial."""
     table = Table(
-        f"Stages of the tutorial: {found.case.title}",
+        f"Stages of the tutorial: {results.case.title}",
         "CPU seconds to start Python, import and list files; to build the model; to train, "
         "including decoding and augmentation; to validate in `fit`; and to evaluate, which "
         "predicts validation and test images four times.",
         ("training", "epochs", "start", *STAGES),
     )
-    for training, way in found.tutorial.items():
+    for training, way in results.tutorial.items():
         (times,) = way.trainings.values()
         stages = (number(seconds) for seconds in (way.start, *map(times["stages"].get, STAGES)))
         table.rows.append((str(training), f"{len(times['epochs'])}", *stages))
     return table
 
 
-def our_stages(found: ComparisonResult) -> Table:
+def toolkit_process_table(results: ComparisonResult) -> Table:
     """Return the CPU seconds of the toolkit by kind of process."""
     table = Table(
-        f"Processes of the toolkit: {found.case.title}",
+        f"Processes of the toolkit: {results.case.title}",
         "CPU seconds by process, looked at four times a second, so that the end of each is missed. "
         "Where `features` is nothing, the first run that needs a feature extractor computes it.",
         ("training", "images", *PROCESSES),
     )
-    own = [(str(training), trained(found.task), way) for training, way in found.alone.items()]
+    own = [
+        (str(training), image_count(results.task), way) for training, way in results.alone.items()
+    ]
     own += [
         (f"sweep, {precision}", images, way)
-        for precision, sweeps in found.sweeps.items()
+        for precision, sweeps in results.sweeps.items()
         for images, way in sweeps.items()
     ]
     for what, images, way in own:

@@ -18,23 +18,23 @@ from typing import Any
 
 from tests.benchmarks.timing import cpu_seconds
 
-START = "start Python, import, read the command line"
-REST = "the rest"
+START = "start Python, import, parse the command line"
+REST = "rest"
 # The functions of each step by module. A function called by another counts for its own step.
 STEPS: dict[str, dict[str, tuple[str, ...]]] = {
-    "compose the configurations": {"xray_hpc.config.compose": ("compose_all",)},
-    "check them and name the runs": {"xray_hpc.launch": ("make_plan",)},
-    "ask the cluster": {
+    "compose the configs": {"xray_hpc.config.compose": ("compose_all",)},
+    "validate and name the runs": {"xray_hpc.launch": ("make_plan",)},
+    "query the cluster": {
         "xray_hpc.launching.preflight.checks": ("check_plan", "check_script"),
         "xray_hpc.slurm.client": ("is_available", "queued_jobs"),
         "xray_hpc.launching.slurm_backend": ("query_submit_limits",),
     },
-    "look at the runs' folders": {"xray_hpc.launching.launch_sweep": ("decide_runs",)},
+    "read the run folders": {"xray_hpc.launching.launch_sweep": ("decide_runs",)},
     "record the code and the packages": {
         "xray_hpc.launching.run_folders": ("current_code_state",),
         "xray_hpc.records.code_state": ("write_code_state",),
     },
-    "write the runs' folders": {"xray_hpc.launching.launch_sweep": ("create_run_folders",)},
+    "write the run folders": {"xray_hpc.launching.launch_sweep": ("create_run_folders",)},
     "submit": {"xray_hpc.launching.slurm_backend": ("submit_plan",)},
     REST: {"xray_hpc.launch": ("launch_sweep",)},
 }
@@ -43,31 +43,31 @@ STEPS: dict[str, dict[str, tuple[str, ...]]] = {
 class Clock:
     """Measures wall-clock and CPU seconds of each step, without those of nested steps."""
 
-    def __init__(self, began: float) -> None:
-        self.spent = {START: [0.0, 0.0]} | {step: [0.0, 0.0] for step in STEPS}
-        self._now, self._mark = START, (began, 0.0)
+    def __init__(self, start: float) -> None:
+        self.seconds = {START: [0.0, 0.0]} | {step: [0.0, 0.0] for step in STEPS}
+        self._now, self._mark = START, (start, 0.0)
 
     def switch(self, step: str) -> str:
         """Start ``step``, and return the previous one."""
-        mark, before = (time.monotonic(), cpu_seconds()), self._now
+        mark, previous = (time.monotonic(), cpu_seconds()), self._now
         for i in range(2):
-            self.spent[before][i] += mark[i] - self._mark[i]
+            self.seconds[previous][i] += mark[i] - self._mark[i]
         self._now, self._mark = step, mark
-        return before
+        return previous
 
-    def timing(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a function so that its time counts for ``step``; generators are exhausted."""
 
         @functools.wraps(function)
-        def timed(*arguments: Any, **named: Any) -> Any:
-            before = self.switch(step)
+        def wrapper(*arguments: Any, **keywords: Any) -> Any:
+            previous = self.switch(step)
             try:
-                made = function(*arguments, **named)
-                return list(made) if isinstance(made, Iterator) else made
+                result = function(*arguments, **keywords)
+                return list(result) if isinstance(result, Iterator) else result
             finally:
-                self.switch(before)
+                self.switch(previous)
 
-        return timed
+        return wrapper
 
 
 def main() -> None:
@@ -80,11 +80,11 @@ def main() -> None:
         for module_name, names in functions.items():
             module = importlib.import_module(module_name)
             for name in names:
-                setattr(module, name, clock.timing(step, getattr(module, name)))
+                setattr(module, name, clock.wrap(step, getattr(module, name)))
     sys.argv[1:] = arguments
     launch.main()
     clock.switch(REST)
-    Path(file).write_text(json.dumps(clock.spent))
+    Path(file).write_text(json.dumps(clock.seconds))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ _numbers = itertools.count()
 class Task:
     """The data and settings of a training in both methods."""
 
-    part: DatasetSubset
+    subset: DatasetSubset
     size: int
     epochs: int
     backbone: str
@@ -132,7 +132,7 @@ def train_with_toolkit(task: Task, overrides: Sequence[str], folder: Path) -> To
 def launch_arguments(task: Task, place: Path) -> Iterator[str]:
     """Yield arguments of a launch into ``place`` with the tutorial's settings and files."""
     yield "experiment=larcc"
-    yield from ("data=folder", f"data.root={task.part.root}", "data.split=folder")
+    yield from ("data=folder", f"data.root={task.subset.root}", "data.split=folder")
     yield f"data.image_size={task.size}"
     yield from (f"model.backbone={task.backbone}", f"model.weights={task.weights or 'none'}")
     yield "model.preprocessing=unit"
@@ -155,7 +155,7 @@ def train_like_tutorial(
     place = folder / f"theirs-{next(_numbers)}"
     place.mkdir()
     settings = {
-        "root": str(task.part.root),
+        "root": str(task.subset.root),
         "size": task.size,
         "epochs": epochs,
         "backbone": BACKBONES[task.backbone],

@@ -133,7 +133,7 @@ def test_augment_rows_match_the_training_batches(channels: int) -> None:
 
     data, rows = dataset(channels=channels), np.array([3, 0, 9, 12])
     train = data.splits["train"]
-    drawn = augment_rows(list(data.images[train[rows]]), rows, 40, 16, EVERYTHING, seed=1)
+    drawn = augment_rows(data, rows, 16, EVERYTHING, seed=1, epoch=0)
     ((got, _),) = training_batches(
         data.images, data.labels, train, targets="sigmoid", classes=2, batch_size=40,
         input_size=16, augment=EVERYTHING, balance="none", seed=1, epochs=range(1),

@@ -66,9 +66,7 @@ def augmentation_figure(
         if crop != most.crop:
             lines.append(f"(data.crop={crop:g})")
         size = replace(config, crop=crop).input_size
-        images = augment_rows(
-            originals, rows, len(dataset.splits["train"]), size, item.augment, seed
-        )
+        images = augment_rows(dataset, rows, size, item.augment, seed, epoch=0)
         columns.append(ImageColumn(item.name, lines, images))
     note = f"in the first epoch, seed={seed}"
     return image_grid("Augmented training images", note, class_names_of(dataset, rows), columns)
@@ -102,49 +100,37 @@ def class_names_of(dataset: Dataset, rows: IntArray) -> list[str]:
 
 
 def augment_rows(
-    images: Sequence[Pixels],
-    rows: IntArray,
-    count: int,
-    input_size: int,
-    augment: AugmentConfig,
-    seed: int,
+    dataset: Dataset, rows: IntArray, size: int, augment: AugmentConfig, seed: int, epoch: int
 ) -> list[Pixels]:
-    """Augment ``images``, the ``rows`` of ``count`` training images, as in the first epoch."""
+    """Return ``rows`` of the training split as a training sees them in ``epoch``."""
+    train = dataset.splits["train"]
+    images = dataset.images[train[rows]]
     transforms, brightness = draw_augmentations(
-        count, images[0].shape[0], input_size, augment, seed, 0
+        len(train), images.shape[1], size, augment, seed, epoch
     )
-    return list(apply_augmentation(images, transforms[rows], brightness[rows], augment, input_size))
+    return list(apply_augmentation(images, transforms[rows], brightness[rows], augment, size))
 
 
 def describe_augmentation(augment: AugmentConfig) -> list[str]:
     """Describe each operation of an augmentation in a line."""
-    lines = []
-    if augment.rotation:
-        lines.append(f"rotation ±{augment.rotation:g}°")
-    if augment.zoom:
-        lines.append(f"zoom ±{_percent(augment.zoom)}")
-    if augment.shear:
-        lines.append(f"shear ±{augment.shear:g}°")
-    if augment.height_shift == augment.width_shift != 0:
-        lines.append(f"shift ±{_percent(augment.width_shift)}")
-    else:
-        for name, most in (("height", augment.height_shift), ("width", augment.width_shift)):
-            if most:
-                lines.append(f"{name} shift ±{_percent(most)}")
-    lines += [
-        name
-        for name, on in (
-            ("random crop", augment.crop),
-            ("rot90", augment.rot90),
-            ("horizontal flip", augment.horizontal_flip),
-        )
-        if on
+    same_shift = augment.height_shift == augment.width_shift
+    operations: list[tuple[object, str]] = [
+        (augment.rotation, f"rotation ±{augment.rotation:g}°"),
+        (augment.zoom, f"zoom ±{_percent(augment.zoom)}"),
+        (augment.shear, f"shear ±{augment.shear:g}°"),
+        (same_shift and augment.width_shift, f"shift ±{_percent(augment.width_shift)}"),
+        (
+            not same_shift and augment.height_shift,
+            f"height shift ±{_percent(augment.height_shift)}",
+        ),
+        (not same_shift and augment.width_shift, f"width shift ±{_percent(augment.width_shift)}"),
+        (augment.crop, "random crop"),
+        (augment.rot90, "rot90"),
+        (augment.horizontal_flip, "horizontal flip"),
+        (augment.brightness, f"brightness ±{_percent(augment.brightness)}"),
+        (needs_interpolation(augment), f"fill: {augment.fill_mode}"),
     ]
-    if augment.brightness:
-        lines.append(f"brightness ±{_percent(augment.brightness)}")
-    if needs_interpolation(augment):
-        lines.append(f"fill: {augment.fill_mode}")
-    return lines
+    return [text for enabled, text in operations if enabled]
 
 
 def image_grid(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.data.augmentation import draw_augmentations
 from xray_hpc.data.augmentation_figure import (
     ImageColumn,
+    augment_rows,
     class_names_of,
     describe_augmentation,
     image_grid,
@@ -15,7 +15,6 @@ from xray_hpc.data.augmentation_figure import (
     sample_rows,
 )
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.data.image_transform import apply_augmentation
 
 EPOCHS = ("first epoch", "second", "third", "fourth", "fifth")
 
@@ -28,18 +27,13 @@ def draw_augmentation_preview(dataset: Dataset, config: RunConfig) -> Figure:
     """
     views = config.augment.views
     epochs = config.train.epochs if views is None else min(views, config.train.epochs)
-    rows, train = sample_rows(dataset), dataset.splits["train"]
-    originals = dataset.images[train[rows]]
-    size, input_size = config.data.image_size, config.data.input_size
+    rows = sample_rows(dataset)
+    originals = dataset.images[dataset.splits["train"][rows]]
+    size = config.data.input_size
     columns = [original_column(list(originals), config.data)]
     for epoch, name in enumerate(EPOCHS[:epochs]):
-        transforms, brightness = draw_augmentations(
-            len(train), size, input_size, config.augment, config.seed, epoch
-        )
-        images = apply_augmentation(
-            originals, transforms[rows], brightness[rows], config.augment, input_size
-        )
-        columns.append(ImageColumn(name, (), list(images)))
+        images = augment_rows(dataset, rows, size, config.augment, config.seed, epoch)
+        columns.append(ImageColumn(name, (), images))
     note = ", ".join(describe_augmentation(config.augment))
     if views is not None:
         note += f", {views} views in turn" if views > 1 else ", one view"

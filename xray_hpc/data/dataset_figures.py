@@ -64,9 +64,12 @@ def class_bars(dataset: Dataset) -> Figure:
     ]
     places = range(len(names))
     left.bar(places, train, width=0.76, color=COLORS)
-    left.bar(places, validation, width=0.76, bottom=train, color=COLORS, alpha=0.45)
-    right.bar(places, test, width=0.76, color=COLORS)
     total = train + validation
+    top = left.bar(places, validation, width=0.76, bottom=train, color=COLORS, alpha=0.45)
+    bars = right.bar(places, test, width=0.76, color=COLORS)
+    for ax, container, counts in ((left, top, total), (right, bars, test)):
+        labels = [f"{count:,}" for count in counts]
+        ax.bar_label(container, labels, padding=4, fontsize=LABEL, fontweight="bold")
     for x in places:
         for word, count, bottom, color in (
             ("train", train[x], 0, ON_COLORS[x % len(ON_COLORS)]),
@@ -78,8 +81,6 @@ def class_bars(dataset: Dataset) -> Figure:
                     x, bottom + count / 2, shown if len(shown) <= letters else f"{count:,}",
                     ha="center", va="center", fontsize=SMALL, color=color,
                 )  # fmt: skip
-        _on_top(left, x, total[x])
-        _on_top(right, x, test[x])
     _finish_bars(left, "Training data", names, total)
     _finish_bars(right, "Test set", names, test)
     return figure
@@ -160,13 +161,6 @@ def _title(ax: Axes, title: str, values: npt.NDArray[np.int64]) -> None:
 
 def _layout(pad: float) -> ConstrainedLayoutEngine:
     return ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=0, hspace=0)
-
-
-def _on_top(ax: Axes, x: int, count: int) -> None:
-    ax.annotate(
-        f"{count:,}", (x, count), xytext=(0, 4), textcoords="offset points",
-        ha="center", va="bottom", fontsize=LABEL, fontweight="bold",
-    )  # fmt: skip
 
 
 def _finish_bars(ax: Axes, title: str, names: Sequence[str], totals: npt.NDArray[np.int64]) -> None:

@@ -28,6 +28,7 @@ from xray_hpc.features.feature_store import (
     cached_features,
     load_or_compute,
 )
+from xray_hpc.features.forward_pass import FeatureSource
 from xray_hpc.features.model_cut import find_cut
 from xray_hpc.models.build_model import build_run_model
 from xray_hpc.training.strategy import make_strategy
@@ -102,14 +103,18 @@ def cached_model(config: ModelConfig) -> keras.Model:
     return build_run_model(replace(CONFIG, model=config), 2, strategy())
 
 
+def feature_source(config: RunConfig = CONFIG, data: Dataset | None = None) -> FeatureSource:
+    return FeatureSource(config, data or random_data(), cached_model(config.model), strategy())
+
+
 def features_file(
     cache: Path, config: RunConfig = CONFIG, data: Dataset | None = None, gpus: Sequence[str] = ()
 ) -> CachedFeatures:
     """Return the file of cached features of a run."""
-    model = cached_model(config.model)
-    cut = find_cut(model)
+    source = feature_source(config, data)
+    cut = find_cut(source.model)
     assert cut is not None
-    return cached_features(config, data or random_data(), model, cut, cache, gpus)
+    return cached_features(source, cut, cache, gpus)
 
 
 def compute(
@@ -118,8 +123,8 @@ def compute(
     on_progress: Callable[[int], None] = lambda blocks: None,
 ) -> FeatureArrays:
     """Return the features of a run, computed if the file does not exist."""
-    file, model = features_file(cache, config), cached_model(config.model)
-    (arrays,) = load_or_compute([file], config, random_data(), model, strategy(), on_progress)
+    file = features_file(cache, config)
+    (arrays,) = load_or_compute([file], feature_source(config), on_progress)
     return arrays
 
 

@@ -20,10 +20,10 @@ from tests.features.small_features import (
     cached_model,
     changed,
     compute,
+    feature_source,
     features_file,
     random_data,
     start_process,
-    strategy,
 )
 from xray_hpc.config.run_config import AugmentConfig, ModelConfig
 from xray_hpc.data import array_store
@@ -244,17 +244,17 @@ def test_several_cuts_in_one_pass_equal_each_cut_alone(
 ) -> None:
     """Also if one of them was partly computed before."""
     monkeypatch.setattr(array_store, "SYNC_SECONDS", 0)
-    model, data = cached_model(CONFIG.model), random_data()
+    source = feature_source()
 
     def interrupt(blocks: int) -> None:
         raise Interrupted
 
     with pytest.raises(Interrupted):
         compute(tmp_path / "together", on_progress=interrupt)
-    files = [cached_features(CONFIG, data, model, cut, tmp_path / "together", []) for cut in CUTS]
-    together = load_or_compute(files, CONFIG, data, model, strategy())
+    files = [cached_features(source, cut, tmp_path / "together", []) for cut in CUTS]
+    together = load_or_compute(files, source)
     assert_equal(together[1], computed)
     for cut, arrays in zip(CUTS, together, strict=True):
-        file = cached_features(CONFIG, data, model, cut, tmp_path / "alone", [])
-        (alone,) = load_or_compute([file], CONFIG, data, model, strategy())
+        file = cached_features(source, cut, tmp_path / "alone", [])
+        (alone,) = load_or_compute([file], source)
         assert_equal(arrays, alone)

@@ -23,7 +23,7 @@ from xray_hpc.data.augmentation import center_crop, draw_augmentations
 from xray_hpc.data.image_transform import apply_augmentation
 from xray_hpc.errors import UserError
 from xray_hpc.features.feature_store import FeatureArrays, cached_features, load_or_compute
-from xray_hpc.features.forward_pass import replica_batch_size
+from xray_hpc.features.forward_pass import FeatureSource, replica_batch_size
 from xray_hpc.features.model_cut import extractor_model
 from xray_hpc.models.build_model import build_run_model
 from xray_hpc.training.train_run import prepare_devices
@@ -80,14 +80,14 @@ def test_features_beyond_the_range_of_float16_are_rejected(tmp_path: Path) -> No
     model = build_run_model(CONFIG, 2, strategy())
     scale = model.get_layer("demo_backbone").get_layer("stage3_down_bn").gamma
     scale.assign(1e6 * scale)
-    halves, whole = (
-        cached_features(changed(train_features=dtype), random_data(), model, CUTS[1], tmp_path, [])
+    halves, singles = (
+        FeatureSource(changed(train_features=dtype), random_data(), model, strategy())
         for dtype in ("float16", "float32")
     )
     line = r"e\+06, .* float16; use train\.features=float32"
     with pytest.raises(UserError, match=line):
-        load_or_compute([halves], CONFIG, random_data(), model, strategy())
-    load_or_compute([whole], CONFIG, random_data(), model, strategy())
+        load_or_compute([cached_features(halves, CUTS[1], tmp_path, [])], halves)
+    load_or_compute([cached_features(singles, CUTS[1], tmp_path, [])], singles)
 
 
 def test_nan_weights_are_left_to_the_training_to_report(tmp_path: Path) -> None:
@@ -96,10 +96,8 @@ def test_nan_weights_are_left_to_the_training_to_report(tmp_path: Path) -> None:
     model.get_layer("demo_backbone").get_layer("stem_conv").kernel.assign(
         np.full((3, 3, 1, 16), np.nan)
     )
-    file = cached_features(
-        changed(train_features="float16"), random_data(), model, CUTS[1], tmp_path, []
-    )
-    (arrays,) = load_or_compute([file], CONFIG, random_data(), model, strategy())
+    source = FeatureSource(changed(train_features="float16"), random_data(), model, strategy())
+    (arrays,) = load_or_compute([cached_features(source, CUTS[1], tmp_path, [])], source)
     assert np.isnan(arrays["train"]).all()
 
 
@@ -109,8 +107,9 @@ def test_features_beyond_the_range_of_mixed_float16_are_rejected(tmp_path: Path)
         model = build_run_model(config, 2, strategy())
         scale = model.get_layer("demo_backbone").get_layer("stage3_down_bn").gamma
         scale.assign(1e6 * scale)
-        file = cached_features(config, random_data(), model, CUTS[1], tmp_path, [])
+        source = FeatureSource(config, random_data(), model, strategy())
+        file = cached_features(source, CUTS[1], tmp_path, [])
         with pytest.raises(UserError, match=r"mixed_float16; use train\.precision=mixed_bfloat16"):
-            load_or_compute([file], config, random_data(), model, strategy())
+            load_or_compute([file], source)
     finally:
         keras.config.set_dtype_policy("float32")

@@ -19,23 +19,15 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from xray_hpc.code_digest import software_identity
-from xray_hpc.config.run_config import RunConfig
 from xray_hpc.config.schema import as_dict
 from xray_hpc.data import array_store
 from xray_hpc.data.array_store import ArraySpec, DamagedStoreError, StoreWriter
 from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
-from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import LockedError
-from xray_hpc.features.forward_pass import compute_blocks, replica_batch_size
-from xray_hpc.features.model_cut import (
-    LayerPath,
-    extractor_layers,
-    extractor_model,
-    feature_shape,
-)
+from xray_hpc.features.forward_pass import FeatureSource, compute_blocks, replica_batch_size
+from xray_hpc.features.model_cut import LayerPath, extractor_layers, feature_shape
 from xray_hpc.records.atomic_files import file_lock
 
 FeatureArrays = Mapping[str, npt.NDArray[Any]]
@@ -75,25 +67,19 @@ class CachedFeatures:
 
 
 def cached_features(
-    config: RunConfig,
-    data: Dataset,
-    model: keras.Model,
-    cut: LayerPath,
-    cache: Path,
-    gpus: Sequence[str],
+    source: FeatureSource, cut: LayerPath, cache: Path, gpus: Sequence[str]
 ) -> CachedFeatures:
     """Return the file of cached features of a run.
 
     Args:
-        config: the run.
-        data: its data set.
-        model: its full model.
-        cut: where the feature extractor of ``model`` ends.
+        source: the run.
+        cut: where the feature extractor of its model ends.
         cache: the cache folder.
         gpus: the names of the GPUs: each kind rounds products differently, so that features
             computed on another kind are not used.
     """
-    shape = feature_shape(model, cut)
+    config, data = source.config, source.data
+    shape = feature_shape(source.model, cut)
     views = config.augment.views
     assert views is not None
     rows = {split: len(data.splits[split]) for split in ("train", "validation", "test")}
@@ -103,26 +89,20 @@ def cached_features(
         "validation": ArraySpec((rows["validation"], *shape), "float32", batch),
         "test": ArraySpec((rows["test"], *shape), "float32", batch),
     }
-    key = _feature_key(config, data, model, cut, gpus)
+    key = _feature_key(source, cut, gpus)
     return CachedFeatures(cut, key, cache / f"features-{key[:16]}.h5", arrays)
 
 
 def load_or_compute(
     files: Sequence[CachedFeatures],
-    config: RunConfig,
-    data: Dataset,
-    model: keras.Model,
-    strategy: tf.distribute.Strategy,
+    source: FeatureSource,
     on_progress: Callable[[int], None] = lambda blocks: None,
 ) -> list[FeatureArrays]:
     """Return the features of each file; files that do not exist are computed in one pass.
 
     Args:
-        files: cached features of ``model`` at different cuts.
-        config: a run that uses them.
-        data: its data set.
-        model: its full model.
-        strategy: the devices.
+        files: cached features at different cuts of one model.
+        source: a run with that model.
         on_progress: called with the number of blocks that are safely on the disk, now and then.
 
     Raises:
@@ -130,17 +110,12 @@ def load_or_compute(
     """
     found = {file.path: arrays for file in files if (arrays := _read(file)) is not None}
     if missing := [file for file in files if file.path not in found]:
-        found |= _compute(missing, config, data, model, strategy, on_progress)
+        found |= _compute(missing, source, on_progress)
     return [found[file.path] for file in files]
 
 
 def _compute(
-    files: Sequence[CachedFeatures],
-    config: RunConfig,
-    data: Dataset,
-    model: keras.Model,
-    strategy: tf.distribute.Strategy,
-    on_progress: Callable[[int], None],
+    files: Sequence[CachedFeatures], source: FeatureSource, on_progress: Callable[[int], None]
 ) -> dict[Path, FeatureArrays]:
     """Lock the files, compute those that no other process has computed meanwhile, and read all."""
     cache = files[0].path.parent
@@ -158,8 +133,7 @@ def _compute(
                 stack.enter_context(StoreWriter(file.path, file.arrays, file.key))
                 for file in missing
             ]
-            extractor = extractor_model(model, [file.cut for file in missing])
-            compute_blocks(writers, config, data, extractor, strategy, on_progress)
+            compute_blocks(writers, source, [file.cut for file in missing], on_progress)
             for writer in writers:
                 writer.finish()
         return {file.path: found[file.path] or file.read() for file in files}
@@ -203,10 +177,9 @@ def _read(file: CachedFeatures, *, delete_damaged: bool = False) -> FeatureArray
         return None
 
 
-def _feature_key(
-    config: RunConfig, data: Dataset, model: keras.Model, cut: LayerPath, gpus: Sequence[str]
-) -> str:
+def _feature_key(source: FeatureSource, cut: LayerPath, gpus: Sequence[str]) -> str:
     """Hash everything that the features depend on."""
+    config, data = source.config, source.data
     augmentation = None if config.augment.identity else [as_dict(config.augment), config.seed]
     images = config.data
     splits = {
@@ -217,7 +190,7 @@ def _feature_key(
         [data.contents, images.image_size, images.channels, images.clahe, images.input_size],
         [splits, augmentation],
         [sorted(config.model.backbone_weights), config.model.preprocessing, cut],
-        [_weights_digest(extractor_layers(model, cut))],
+        [_weights_digest(extractor_layers(source.model, cut))],
         [config.train.features, config.train.precision],
         [software_identity(), sorted(set(gpus))],
     ]

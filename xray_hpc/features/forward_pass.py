@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,7 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.image_transform import Pixels, apply_augmentation
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.extractor_table import REFERENCE_SIDE
+from xray_hpc.features.model_cut import LayerPath, extractor_model
 from xray_hpc.progress_bar import ProgressBar
 from xray_hpc.thread_map import available_cores, bounded_thread_map
 
@@ -34,12 +36,20 @@ def replica_batch_size(side: int) -> int:
     return max(8, min(MAX_BATCH, MAX_BATCH * REFERENCE_SIDE**2 // side**2 // 8 * 8))
 
 
+@dataclass(frozen=True)
+class FeatureSource:
+    """What features are computed from: a run, its data set, its full model, and the devices."""
+
+    config: RunConfig
+    data: Dataset
+    model: keras.Model
+    strategy: tf.distribute.Strategy
+
+
 def compute_blocks(
     writers: Sequence[StoreWriter],
-    config: RunConfig,
-    data: Dataset,
-    extractor: keras.Model,
-    strategy: tf.distribute.Strategy,
+    source: FeatureSource,
+    cuts: Sequence[LayerPath],
     on_progress: Callable[[int], None],
 ) -> None:
     """Compute the missing blocks of all files, each block for all of them at once.
@@ -47,11 +57,9 @@ def compute_blocks(
     Every replica computes whole blocks, so that the number of replicas changes no feature.
 
     Args:
-        writers: files with the same blocks, one per output of ``extractor``.
-        config: the run.
-        data: its data set.
-        extractor: the feature extractors as one model.
-        strategy: the devices.
+        writers: files with the same blocks.
+        source: the run.
+        cuts: the cut of its model for each file.
         on_progress: see ``feature_store.load_or_compute``.
 
     Raises:
@@ -59,13 +67,15 @@ def compute_blocks(
     """
     missing = {block for writer in writers for block in writer.missing}
     todo = [block for block in writers[0].blocks if block in missing]
-    forward = _forward_pass(extractor, strategy, replica_batch_size(config.data.input_size))
-    replicas = strategy.num_replicas_in_sync
+    forward = _forward_pass(source, cuts)
+    replicas = source.strategy.num_replicas_in_sync
     workers = min(replicas, available_cores())
     total, left = (
         sum(block.stop - block.start for block in blocks) for blocks in (writers[0].blocks, todo)
     )
-    reading = bounded_thread_map(_image_reader(config, data), todo, workers, ahead=2 * replicas)
+    reading = bounded_thread_map(
+        _image_reader(source.config, source.data), todo, workers, ahead=2 * replicas
+    )
     with (
         ProgressBar("computing features of images", total, initial=total - left) as progress,
         closing(reading) as images,
@@ -126,10 +136,10 @@ def _image_reader(config: RunConfig, data: Dataset) -> Callable[[Block], Pixels]
     return read
 
 
-def _forward_pass(
-    extractor: keras.Model, strategy: tf.distribute.Strategy, batch: int
-) -> ForwardPass:
-    """Compile the forward pass for blocks of ``batch`` images or fewer."""
+def _forward_pass(source: FeatureSource, cuts: Sequence[LayerPath]) -> ForwardPass:
+    """Compile the forward pass from images to the features at each cut."""
+    extractor, strategy = extractor_model(source.model, cuts), source.strategy
+    batch = replica_batch_size(source.config.data.input_size)
     compute = tf.function(
         lambda pixels: strategy.run(
             lambda own: keras.tree.flatten(extractor(own, training=False)), [pixels]

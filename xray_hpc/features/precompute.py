@@ -12,6 +12,7 @@ import tensorflow as tf
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.features.feature_plan import distinct_extractors, group_by_pass
 from xray_hpc.features.feature_store import CachedFeatures, cached_features, load_or_compute
+from xray_hpc.features.forward_pass import FeatureSource
 from xray_hpc.features.model_cut import find_cut
 from xray_hpc.models.backbones import freeze
 from xray_hpc.models.build_model import build_run_model
@@ -60,7 +61,8 @@ def _run_pass(
                     freeze(layer, run.config.model.unfreeze or 0)
             cut = find_cut(model)
             assert cut is not None, "the plan groups only runs with a feature extractor"
-            files.append(cached_features(run.config, data, model, cut, run.cache, gpus))
+            source = FeatureSource(run.config, data, model, strategy)
+            files.append(cached_features(source, cut, run.cache, gpus))
     for file in files:
         logger.info("features at %s: %s", "/".join(file.cut), file.path)
-    load_or_compute(files, first.config, data, model, strategy)
+    load_or_compute(files, FeatureSource(first.config, data, model, strategy))

@@ -13,6 +13,7 @@ from xray_hpc.config.run_config import RunConfig
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.features.feature_store import cached_features, load_or_compute
+from xray_hpc.features.forward_pass import FeatureSource
 from xray_hpc.features.model_cut import find_cut, trainable_head
 from xray_hpc.metrics import Floats, probabilities
 from xray_hpc.models.build_model import build_run_model
@@ -77,9 +78,10 @@ def make_training_model(
         cut = find_cut(model)
         assert cut is not None, "the plan uses cached features only where a model has a cut"
         with strategy.scope():
-            file = cached_features(config, data, model, cut, cache, gpu_names())
+            source = FeatureSource(config, data, model, strategy)
+            file = cached_features(source, cut, cache, gpu_names())
             trained = trainable_head(model, cut)
-        (arrays,) = load_or_compute([file], config, data, model, strategy, on_progress)
+        (arrays,) = load_or_compute([file], source, on_progress)
         feed = FeatureFeed(config, data, arrays)
     with strategy.scope():
         _compile(trained, config, len(data.classes))

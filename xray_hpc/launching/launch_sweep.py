@@ -14,7 +14,7 @@ from xray_hpc.launching.code_snapshot import check_snapshot, take_snapshot
 from xray_hpc.launching.launch_summary import print_cached_features, print_decisions
 from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.run_folders import create_run_folders, make_folder
-from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch, read_evidence
+from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch, read_runs
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.launch_lock import launch_lock
@@ -127,15 +127,9 @@ def _sweep_folder(sweep: SweepPaths) -> Iterator[None]:
 
 def decide_runs(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, LaunchDecision]:
     """Decide for each run of the plan, by name, whether to run it."""
-    sweep = plan.sweep
-    entries = ledger.read(sweep)
-    jobs = entries.jobs()
-    return {
-        name: decide_launch(
-            read_evidence(sweep.run(name), jobs.get(name), queue, entries.cancelled.get(name))
-        )
-        for name in (run.name for run in plan.runs)
-    }
+    names = [run.name for run in plan.runs]
+    evidence = read_runs(plan.sweep, names, ledger.read(plan.sweep), queue)
+    return {name: decide_launch(item) for name, item in evidence.items()}
 
 
 def _code_folder(plan: Plan, todo: Sequence[str]) -> Path | None:

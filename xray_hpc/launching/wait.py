@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from xray_hpc.errors import SlurmUnavailableError
 from xray_hpc.launching.progress_view import ProgressView
 from xray_hpc.monitoring import cancel_runs
-from xray_hpc.monitoring.run_state import State, read_evidence, state_of
+from xray_hpc.monitoring.run_state import State, read_runs, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import SweepPaths, display_path
@@ -80,13 +80,8 @@ def _wait(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
 def _states(
     sweep: SweepPaths, runs: Sequence[str], entries: Ledger, queue: Mapping[str, QueuedJob]
 ) -> dict[str, State]:
-    jobs = entries.jobs()
-    return {
-        run: state_of(
-            read_evidence(sweep.run(run), jobs.get(run), queue, entries.cancelled.get(run))
-        )
-        for run in runs
-    }
+    evidence = read_runs(sweep, runs, entries, queue)
+    return {run: state_of(item) for run, item in evidence.items()}
 
 
 def _offer_to_cancel(sweep: SweepPaths) -> None:

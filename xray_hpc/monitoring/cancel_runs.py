@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 
 from xray_hpc.errors import ConfigError, SlurmError, UserError, nearest
 from xray_hpc.monitoring.discovery import run_names
-from xray_hpc.monitoring.run_state import COMPLETING, RunEvidence, State, read_evidence, state_of
+from xray_hpc.monitoring.run_state import COMPLETING, RunEvidence, State, read_runs, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.launch_lock import launch_lock, launch_running_since
 from xray_hpc.records.lease_file import LeaseOwner, current_owner, is_local
@@ -196,11 +196,7 @@ def _read_runs(
     sweep: SweepPaths, entries: Ledger
 ) -> tuple[dict[str, RunEvidence], Mapping[str, QueuedJob]]:
     """Return all runs of the sweep, and the queue if any of them may be in it."""
-    jobs, names = entries.jobs(), run_names(sweep, entries)
-    cancelled = entries.cancelled
-    evidence = {
-        name: read_evidence(sweep.run(name), cancelled=cancelled.get(name)) for name in names
-    }
+    jobs, evidence = entries.jobs(), read_runs(sweep, run_names(sweep, entries), entries)
     by_template = any(item.record and item.record.job_id for item in evidence.values())
     queue = slurm.queued_jobs(entries.users()) if by_template or entries.submissions else {}
     return {name: item.with_queue(jobs.get(name), queue) for name, item in evidence.items()}, queue

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from xray_hpc.errors import UserError
 from xray_hpc.records.lease_file import LeaseOwner, current_owner
-from xray_hpc.records.ledger import JobRef
-from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.ledger import JobRef, Ledger
+from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_metrics import RunMetrics, read_metrics
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
 from xray_hpc.slurm.client import QueuedJob
@@ -167,6 +167,20 @@ def read_evidence(
     owner = current_owner(paths.lease) if metrics is None else None
     evidence = RunEvidence(record, damage, metrics, owner, cancelled=cancelled)
     return evidence.with_queue(job, queue or {})
+
+
+def read_runs(
+    sweep: SweepPaths,
+    names: Iterable[str],
+    entries: Ledger,
+    queue: Mapping[str, QueuedJob] | None = None,
+) -> dict[str, RunEvidence]:
+    """Read runs of a sweep, by name; ``entries`` is the content of its ledger."""
+    jobs, cancelled = entries.jobs(), entries.cancelled
+    return {
+        name: read_evidence(sweep.run(name), jobs.get(name), queue, cancelled.get(name))
+        for name in names
+    }
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from xray_hpc.monitoring.run_state import (
     RunEvidence,
     State,
     failure_message,
-    read_evidence,
+    read_runs,
     state_of,
 )
 from xray_hpc.records import ledger
@@ -116,11 +116,7 @@ class _SweepReader:
         self.queue_known = False
         self.ledger = ledger.read(sweep)
         self.jobs = self.ledger.jobs()
-        cancelled = self.ledger.cancelled
-        self.runs = {
-            name: read_evidence(sweep.run(name), cancelled=cancelled.get(name))
-            for name in run_names(sweep, self.ledger)
-        }
+        self.runs = read_runs(sweep, run_names(sweep, self.ledger), self.ledger)
 
     def _latest_job(self, name: str) -> str | None:
         """Return the latest known job of a run, in the queue or not."""

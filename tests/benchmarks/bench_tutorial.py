@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import dataset_subset
+from tests.benchmarks.dataset_subset import find_dataset, make_subset
 from tests.benchmarks.line_fit import fit_line
 from tests.benchmarks.markdown_table import Table, number
 from tests.benchmarks.process_monitor import ResourceUse
@@ -110,17 +110,11 @@ def image_count(task: Task) -> int:
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
     """Yield the tables of each backbone, measured once."""
-    whole = dataset_subset.find_dataset(folder)
+    whole = find_dataset(folder)
     for case in CASES:
         weights = whole.weights if case.backbone == "mobilenet_v2" else None
         small, large = (
-            Task(
-                dataset_subset.make_subset(whole, images, folder),
-                SIZE,
-                EPOCHS,
-                case.backbone,
-                weights,
-            )
+            Task(make_subset(whole, images, folder), SIZE, EPOCHS, case.backbone, weights)
             for images in (case.images, case.more or whole.images)
         )
         results = compare(case, small, large, folder)

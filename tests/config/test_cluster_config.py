@@ -16,7 +16,7 @@ from xray_hpc.errors import UserError
     [
         ("setup", "module load", "setup is 'module load'; it must be a list"),
         ("setup", [1], "setup[0] is 1; it must be a text"),
-        ("extra", [], "extra is []; it must hold keys of its own"),
+        ("extra", [], "extra is []; it must be a mapping"),
         ("time", "soon", "cluster.time is soon; it must be minutes, HH:MM:SS or D-HH:MM:SS"),
         ("time", 0, "cluster.time is 0; it must be a minute or more"),
         ("mem", "16 GB", "cluster.mem is 16 GB; it must be a size such as 500M or 16G"),

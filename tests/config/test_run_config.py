@@ -74,7 +74,7 @@ def test_build_accepts_an_integer_for_a_float() -> None:
         ("train.lr", 1, "train.lr is unknown (valid: epochs, batch_size, learning_rate, "),
         ("train.epoch", 1, "train.epoch is unknown; did you mean 'epochs'? "),
         ("train.learning_rate", ..., "train.learning_rate is missing"),
-        ("train", None, "train is None; it must hold keys of its own"),
+        ("train", None, "train is None; it must be a mapping"),
         ("train.epochs", "ten", "train.epochs is 'ten'; it must be a whole number"),
         ("train.epochs", 1.5, "train.epochs is 1.5; it must be a whole number"),
         ("train.epochs", True, "train.epochs is True; it must be a whole number"),

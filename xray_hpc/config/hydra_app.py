@@ -26,7 +26,7 @@ from xray_hpc.config.sweep_settings import SweepSettings, derive_sweep_name
 from xray_hpc.errors import ConfigError
 from xray_hpc.resources import resource
 
-# The first entry of conf/config.yaml's defaults list: what the dataclasses have as defaults.
+# The first entry in the defaults list of conf/config.yaml.
 ConfigStore.instance().store(
     name="dataclass_defaults",
     node=default_values(RunSettings) | default_values(SweepSettings),

@@ -18,7 +18,6 @@ T = TypeVar("T")
 
 _PLAIN = (str, int, bool, type(None))
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def check(holds: bool, key: str, value: object, must: str) -> None:
@@ -108,7 +107,7 @@ def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
         return value
     if origin is dict or dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} is {value!r}; it must hold keys of its own")
+            raise ConfigError(f"{key} is {value!r}; it must be a mapping")
         if origin is dict:
             return {
                 name: _convert(arguments[1], item, f"{key}.{name}", ignore_unknown)

@@ -14,10 +14,10 @@ from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_metrics import ClassMetrics, RunMetrics, SplitMetrics
 from xray_hpc.records.run_progress import TrainingProgress, write_progress
-from xray_hpc.records.run_record import RunRecord, Status, write_record
+from xray_hpc.records.run_record import ErrorInfo, RunRecord, Status, write_record
 
 HOUR = ("2026-01-01T12:00:00+00:00", "2026-01-01T13:00:00+00:00")
-FAILED = {"type": "ValueError", "message": "crop must be below 1"}
+FAILED = ErrorInfo("ValueError", "crop must be below 1")
 
 
 def split_metrics(classes: Sequence[str] = ("NORMAL", "PNEUMONIA"), **known: Any) -> SplitMetrics:

@@ -121,7 +121,7 @@ def _code() -> str:
     ]
     command = ["git", "status", "--porcelain", "--", ".", *others]
     changed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout
-    return f"commit {git['commit'][:12]}" + (", with changes" if changed else "")
+    return f"commit {git.commit[:12]}" + (", with changes" if changed else "")
 
 
 if __name__ == "__main__":

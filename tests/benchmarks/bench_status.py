@@ -21,7 +21,7 @@ from xray_hpc.records.lease import Lease
 from xray_hpc.records.lease_file import LeaseOwner, current_owner
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_progress import TrainingProgress
-from xray_hpc.records.run_record import Attempt, Status, now, read_record
+from xray_hpc.records.run_record import Attempt, ErrorInfo, Status, now, read_record
 from xray_hpc.slurm.client import QUEUE_FORMAT
 
 SIZE = 1000
@@ -93,7 +93,7 @@ def _set_states(sweep: SweepPaths, cluster: PausedCluster) -> None:
         if state == "finished":
             _finish(paths)
         if state == "failed":
-            error = {"type": "ValueError", "message": "crop must be below 1"}
+            error = ErrorInfo("ValueError", "crop must be below 1")
             _record(paths, status=Status.FAILED, failure="bug", error=error, ended=now())
         if state in ("finished", "failed"):
             ended.append(job.id)

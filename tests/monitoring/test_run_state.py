@@ -20,7 +20,7 @@ from xray_hpc.records.lease import Lease
 from xray_hpc.records.lease_file import LeaseOwner
 from xray_hpc.records.ledger import JobRef
 from xray_hpc.records.paths import SPLITS, RunPaths
-from xray_hpc.records.run_record import Attempt, Failure, RunRecord, Status, write_record
+from xray_hpc.records.run_record import Attempt, ErrorInfo, Failure, RunRecord, Status, write_record
 from xray_hpc.slurm.client import QueuedJob
 
 SCRIPT = "/results/sweep/slurm/first/job.sh"
@@ -106,7 +106,7 @@ def test_lost_run_is_launched(tmp_path: Path) -> None:
 
 
 def test_failed_run_is_launched_with_its_error_as_reason(tmp_path: Path) -> None:
-    error = {"type": "ValueError", "message": "odd"}
+    error = ErrorInfo("ValueError", "odd")
     decision = decide_launch(
         read_evidence(run(tmp_path, status=Status.FAILED, error=error), None, {})
     )

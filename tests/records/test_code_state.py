@@ -66,7 +66,8 @@ def read_state(checkout: Path) -> ReadState:
         "import dataclasses, json, sys; from xray_hpc.records.code_state import *\n"
         "state = current_code_state()\n"
         "values = dataclasses.asdict(state) | {'diff': state.diff.decode(errors='replace')}\n"
-        "print(json.dumps(values | {'name': state.name, 'git': git_state()}))"
+        "git = git_state() and vars(git_state())\n"
+        "print(json.dumps(values | {'name': state.name, 'git': git}))"
     )
 
     def read_state() -> dict[str, Any]:

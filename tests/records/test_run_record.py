@@ -9,6 +9,7 @@ import pytest
 from xray_hpc.errors import UserError
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import (
+    ErrorInfo,
     RunRecord,
     Status,
     now,
@@ -33,7 +34,7 @@ def record() -> RunRecord:
         seconds=12.3,
         gpus=["NVIDIA H200"],
         job_ids=["12_3"],
-        error={"type": "ValueError", "message": "a\nb"},
+        error=ErrorInfo("ValueError", "a\nb"),
     )
 
 

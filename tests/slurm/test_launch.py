@@ -178,8 +178,8 @@ def test_failed_run_is_failed_in_slurm_and_in_its_record(history: History) -> No
     failed = history.with_failure.records[run_name(history.sweep, "ft")]
     assert failed.status is Status.FAILED
     assert failed.error is not None
-    assert failed.error["type"] == "DataError"
-    assert "own.weights.h5 have changed since this run was created" in failed.error["message"]
+    assert failed.error.type == "DataError"
+    assert "own.weights.h5 have changed since this run was created" in failed.error.message
 
 
 def test_other_runs_finish_despite_a_failure(history: History) -> None:

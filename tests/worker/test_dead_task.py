@@ -17,7 +17,7 @@ from tests.worker.fake_job import (
     write_submission,
 )
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_record import Status
+from xray_hpc.records.run_record import ErrorInfo, Status
 
 
 def test_dead_task_is_requeued(
@@ -58,7 +58,7 @@ def test_dead_task_is_classified_by_its_exit_code(
     first, *others = (record_of(run) for run in runs)
     assert first.failure == failure
     assert first.error is not None
-    assert end in first.error["message"]
+    assert end in first.error.message
     assert [other.status for other in others] == [Status.CREATED] * 2
 
 
@@ -85,7 +85,7 @@ def test_dead_task_keeps_the_failure_that_the_training_recorded(
     job.run(HANG, "--submission", folder, "--after", "137", **ARRAY_TASK)
     record = record_of(runs[0])
     assert record.failure == "nan_loss"
-    assert record.error == {"type": "E", "message": "recorded"}
+    assert record.error == ErrorInfo("E", "recorded")
     assert record.attempts[0].ended is not None
     assert scontrol.requests == []
 

@@ -25,7 +25,7 @@ from tests.worker.fake_job import (
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.schema import as_dict
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_record import Attempt, Status, update_record
+from xray_hpc.records.run_record import Attempt, ErrorInfo, Status, update_record
 
 
 def test_requeue_after_a_killed_training(
@@ -49,7 +49,7 @@ def test_requeue_with_more_memory_after_out_of_memory(
     assert scontrol.requests == ["requeue 17", "update JobId=17 MinMemoryNode=3072"]
     record = record_of(run)
     assert record.failure == "out_of_memory"
-    assert record.error == {"type": "E", "message": "recorded"}
+    assert record.error == ErrorInfo("E", "recorded")
 
 
 def test_requeue_stops_a_run_that_needs_more_memory_than_any_node_has(

@@ -71,7 +71,7 @@ def test_worker_training_killed_by_sigkill_failed(job: JobStarter, run: RunPaths
     record = record_of(run)
     assert record.status is Status.FAILED
     assert record.error is not None
-    assert "SIGKILL" in record.error["message"]
+    assert "SIGKILL" in record.error.message
 
 
 @pytest.mark.parametrize(("exit_code", "expected"), [(7, 7), (0, 1)])
@@ -93,8 +93,8 @@ def test_worker_forwards_a_termination_signal(job: JobStarter, run: RunPaths, nu
     record = record_of(run)
     assert record.status is Status.INTERRUPTED
     assert record.error is not None
-    assert record.error["type"] == "Interrupted"
-    assert record.error["message"].endswith(signal.Signals(number).name)
+    assert record.error.type == "Interrupted"
+    assert record.error.message.endswith(signal.Signals(number).name)
 
 
 def test_worker_ignores_a_signal_that_was_ignored_at_its_start(

@@ -80,7 +80,7 @@ def _describe(paths: RunPaths) -> str:
     if record is None or record.status is not Status.FINISHED:
         status = record.status.value if record else "missing"
         error = record.error if record else None
-        reason = f": {error['type']}: {error['message'][:120]}" if error else ""
+        reason = f": {str(error)[:160]}" if error else ""
         return f"{paths.name} {status}{reason} (see {paths.log})"
     test = read_metrics(paths).test
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +16,7 @@ from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.code_state import current_code_state, write_code_state
 from xray_hpc.records.frozen_run import FrozenRun, write_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
-from xray_hpc.records.run_record import RunRecord, Status, now, read_record, write_record
+from xray_hpc.records.run_record import GitState, RunRecord, Status, now, read_record, write_record
 
 WRITERS = 8
 
@@ -44,7 +44,7 @@ def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: Abstract
         ledger.append(sweep, "planned", runs=new)
     state = current_code_state()
     dirty = state.changes is not None
-    git = None if state.commit is None else {"commit": state.commit, "dirty": dirty}
+    git = None if state.commit is None else GitState(state.commit, dirty)
     code = write_code_state(sweep.code, state)
     with ThreadPoolExecutor(WRITERS) as pool:  # writing waits for the file system
         created = [
@@ -76,7 +76,7 @@ def _needs_record(paths: RunPaths) -> bool:
 
 
 def _create_run(
-    run: FrozenRun, sweep: SweepPaths, overrides: Sequence[str], git: Mapping[str, object] | None
+    run: FrozenRun, sweep: SweepPaths, overrides: Sequence[str], git: GitState | None
 ) -> None:
     """Write a run's frozen configuration, an empty log and, for a new run, its record."""
     paths = sweep.run(run.name)
@@ -91,6 +91,6 @@ def _create_run(
                 model=run.config.model.name,
                 epochs=run.config.train.epochs,
                 overrides=list(overrides),
-                git=dict(git) if git else None,
+                git=git,
             ),
         )

@@ -215,9 +215,7 @@ def decide_launch(evidence: RunEvidence) -> LaunchDecision:
 
 def failure_message(record: RunRecord | None) -> str:
     """Return the error of a failed run in one line: ``ValueError: bad crop``."""
-    error = (record.error if record else None) or {}
-    message = " ".join(str(error.get("message", "unknown")).split())
-    return f"{error.get('type', 'Error')}: {message}"
+    return str(record.error) if record and record.error else "unknown error"
 
 
 def find_missing_file(paths: RunPaths, model: str) -> str | None:

@@ -13,7 +13,6 @@ from xray_hpc.monitoring.run_state import (
     PENDING_STATES,
     RunEvidence,
     State,
-    failure_message,
     read_runs,
     state_of,
 )
@@ -261,10 +260,10 @@ def _reason(evidence: RunEvidence, state: State) -> str:
     if state is State.PENDING and evidence.queued is not None:
         return _pending_reason(evidence.queued, evidence.record)
     if state in (State.FAILED, State.INTERRUPTED) and evidence.record and evidence.record.error:
-        failure, message = evidence.record.failure, failure_message(evidence.record)
+        failure, error = evidence.record.failure, str(evidence.record.error)
         if failure is None or failure == "bug":
-            return message
-        return f"{failure.replace('_', ' ')}: {message.partition(': ')[2]}"
+            return error
+        return f"{failure.replace('_', ' ')}: {error.partition(': ')[2]}"
     return (evidence.damage or "") if state is State.DAMAGED else ""
 
 

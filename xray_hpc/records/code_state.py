@@ -12,10 +12,9 @@ import subprocess
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from xray_hpc.records.atomic_files import atomic_write, read_json, write_json
-from xray_hpc.records.run_record import user_name
+from xray_hpc.records.run_record import GitState, user_name
 
 ROOT = Path(__file__).resolve().parents[2]
 # The code that jobs run; the rest of the checkout is tests and documentation.
@@ -56,12 +55,8 @@ class CodeState:
         return f"{commit}-{self.changes}" if self.changes else commit
 
 
-def git_state() -> dict[str, Any] | None:
-    """Return the commit of this checkout, and whether tracked files differ from it.
-
-    Returns:
-        ``{"commit": ..., "dirty": ...}``; ``None`` outside of a checkout.
-    """
+def git_state() -> GitState | None:
+    """Return the state of this checkout; ``None`` outside of a checkout."""
     try:
         if not is_checkout():
             return None
@@ -69,7 +64,7 @@ def git_state() -> dict[str, Any] | None:
         dirty = bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit, "dirty": dirty}
+    return GitState(commit, dirty)
 
 
 def is_checkout() -> bool:
@@ -93,12 +88,12 @@ def git(*arguments: str) -> bytes:
 
 def current_code_state() -> CodeState:
     """Return the state of the checkout and of the installed packages."""
-    state = git_state() or {"commit": None, "dirty": False}
-    diff = _diff() if state["dirty"] else b""
+    state = git_state()
+    diff = _diff() if state and state.dirty else b""
     return CodeState(
-        commit=state["commit"],
+        commit=state.commit if state else None,
         changes=hashlib.sha256(diff).hexdigest()[:8] if diff else None,
-        untracked=untracked_files() if state["commit"] else [],
+        untracked=untracked_files() if state else [],
         packages=installed_packages(),
         python=platform.python_version(),
         host=socket.gethostname(),

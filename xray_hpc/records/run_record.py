@@ -105,6 +105,25 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class GitState:
+    """The commit of a checkout, and whether tracked files were modified."""
+
+    commit: str
+    dirty: bool
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """Type and message of the error that ended an attempt."""
+
+    type: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.type}: {' '.join(self.message.split())}"
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """The contents of ``run.json``; unknown values are ``None``.
 
@@ -125,12 +144,12 @@ class RunRecord:
         job_ids: the Slurm jobs of all attempts.
         restarts: number of attempts before the last one.
         versions: versions of the libraries that decide a result.
-        git: commit of the checkout, and whether it was modified.
+        git: state of the checkout; ``None`` for an installed package.
         overrides: overrides that define the run.
         epochs: number of epochs to train.
         failure: why the last attempt ended before the run was finished, a value of
             :class:`Failure`.
-        error: ``type`` and ``message`` of the error that ended the last attempt.
+        error: the error that ended the last attempt.
         attempts: all attempts, oldest first.
         bad_nodes: nodes that attempts found unfit.
     """
@@ -151,11 +170,11 @@ class RunRecord:
     job_ids: list[str] = field(default_factory=list)
     restarts: int = 0
     versions: dict[str, str] = field(default_factory=dict)
-    git: dict[str, Any] | None = None
+    git: GitState | None = None
     overrides: list[str] = field(default_factory=list)
     epochs: int | None = None
     failure: str | None = None
-    error: dict[str, str] | None = None
+    error: ErrorInfo | None = None
     attempts: list[Attempt] = field(default_factory=list)
     bad_nodes: list[str] = field(default_factory=list)
 

@@ -166,10 +166,10 @@ def _software_summary(runs: Sequence[RunResult]) -> str:
     versions = sorted({str(v) for r in records if (v := r.versions.get("tensorflow"))})
     if versions:
         parts.append(f"TensorFlow {escape(', '.join(versions))}")
-    gits = [record.git for record in records if record.git and record.git.get("commit")]
-    commits = sorted({str(git["commit"])[:12] for git in gits})
+    gits = [record.git for record in records if record.git]
+    commits = sorted({git.commit[:12] for git in gits})
     if commits:
-        dirty = " with uncommitted changes" if any(git.get("dirty") for git in gits) else ""
+        dirty = " with uncommitted changes" if any(git.dirty for git in gits) else ""
         parts.append(f"commit {escape(', '.join(commits))}{dirty}")
     return f"Software: {'; '.join(parts)}." if parts else ""
 

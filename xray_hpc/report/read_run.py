@@ -98,8 +98,7 @@ class _RunReader:
         )
 
     def error(self) -> str | None:
-        failure = self.record.error
-        problems = [f"{failure.get('type')}: {failure.get('message')}"] if failure else []
+        problems = [str(self.record.error)] if self.record.error else []
         if self.missing:
             verb = "is" if len(self.missing) == 1 else "are"
             problems.append(f"{', '.join(self.missing)} {verb} missing")

@@ -17,7 +17,7 @@ from xray_hpc import job_logging
 from xray_hpc.errors import UserError
 from xray_hpc.records import exit_codes
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_record import Failure, Status, now, read_record, update_record
+from xray_hpc.records.run_record import ErrorInfo, Failure, Status, now, read_record, update_record
 from xray_hpc.training.failure_class import classify_failure
 from xray_hpc.training.signals import exit_on_signals, exit_with_parent
 
@@ -84,7 +84,7 @@ def _record_failure(paths: RunPaths, error: Exception) -> int:
             status=Status.FAILED,
             ended=now(),
             failure=failure.value,
-            error={"type": type(error).__name__, "message": message[:500]},
+            error=ErrorInfo(type(error).__name__, message[:500]),
         )
     except (OSError, UserError) as write_error:
         logger.error("%s (run.json cannot be updated: %s)", message, write_error)

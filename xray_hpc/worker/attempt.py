@@ -25,7 +25,7 @@ from xray_hpc.records.lease import Lease, LeaseError
 from xray_hpc.records.lease_file import EXPIRY_SECONDS, LeaseOwner, request_lease
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import remove_checkpoints
-from xray_hpc.records.run_record import Failure, RunRecord, Status, now, write_record
+from xray_hpc.records.run_record import ErrorInfo, Failure, RunRecord, Status, now, write_record
 from xray_hpc.worker.attempt_record import (
     AttemptOutcome,
     end_attempt,
@@ -132,7 +132,7 @@ class AttemptRunner:
             is_storage = problem.failure is Failure.STORAGE
             code = exit_codes.STORAGE_ERROR if is_storage else exit_codes.BAD_NODE
             kind = StorageError if is_storage else NodeError
-            error = {"type": kind.__name__, "message": problem.message}
+            error = ErrorInfo(kind.__name__, problem.message)
             return finish_attempt(paths, code, problem.failure, self.cluster, lease, error=error)
         return self._train(paths, lease)
 

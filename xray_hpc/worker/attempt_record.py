@@ -21,6 +21,7 @@ from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import latest_checkpoint, read_feature_blocks, read_progress
 from xray_hpc.records.run_record import (
     Attempt,
+    ErrorInfo,
     Failure,
     RunRecord,
     Status,
@@ -173,7 +174,7 @@ def finish_attempt(
     cluster: ClusterConfig,
     lease: Lease,
     *,
-    error: dict[str, str] | None = None,
+    error: ErrorInfo | None = None,
     used: dict[str, Any] | None = None,
     process: str = "the training process",
 ) -> AttemptOutcome:
@@ -222,8 +223,8 @@ def shell_exit_code(code: int) -> int:
     return 128 - code if code < 0 else code or 1
 
 
-def describe_exit(failure: Failure, code: int, attempt: Attempt, process: str) -> dict[str, str]:
-    """Return type and message of the error for a process that recorded none itself."""
+def describe_exit(failure: Failure, code: int, attempt: Attempt, process: str) -> ErrorInfo:
+    """Return the error for a process that recorded none itself."""
     end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     interruptions = {
         Failure.TIME_LIMIT: f"the time limit (cluster.time) was near: {end}",
@@ -232,11 +233,11 @@ def describe_exit(failure: Failure, code: int, attempt: Attempt, process: str) -
         Failure.CANCELLED: f"cancelled: {end}",
     }
     if failure in interruptions:
-        return {"type": "Interrupted", "message": interruptions[failure]}
+        return ErrorInfo("Interrupted", interruptions[failure])
     if failure is Failure.OUT_OF_MEMORY:
         memory = f"; the job had {attempt.memory} MiB" if attempt.memory else ""
-        return {"type": "Killed", "message": f"the kernel killed {process}: out of memory{memory}"}
+        return ErrorInfo("Killed", f"the kernel killed {process}: out of memory{memory}")
     if code >= 0:
-        return {"type": "Exit", "message": f"{process} ended with {end}"}
+        return ErrorInfo("Exit", f"{process} ended with {end}")
     hint = "; out of memory is the usual cause" if end == "SIGKILL" else ""
-    return {"type": "Killed", "message": f"{process} was killed by {end}{hint}"}
+    return ErrorInfo("Killed", f"{process} was killed by {end}{hint}")

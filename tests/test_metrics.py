@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
@@ -18,47 +18,18 @@ from sklearn.metrics import (
     confusion_matrix,
     log_loss,
     roc_auc_score,
-    roc_curve,
 )
 
+from tests.scored_splits import FEW, THREE, TWO, Split, sigmoid, splits
 from xray_hpc.errors import TrainingDivergedError
 from xray_hpc.metrics import (
     MACRO,
-    MICRO,
     predicted_labels,
     probabilities,
     roc_curves,
     split_metrics,
 )
 from xray_hpc.records.run_metrics import ClassMetrics, SplitMetrics
-
-TWO = ("NORMAL", "PNEUMONIA")
-THREE = ("Covid", "Normal", "Viral Pneumonia")
-Split = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-
-# A few distinct scores, 0.5 among them, produce ties, where definitions differ.
-P = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.floats(0, 1))
-
-
-FEW = settings(max_examples=30)  # scikit-learn takes milliseconds
-
-
-@st.composite
-def splits(draw: st.DrawFn, classes: int, *, every_class: bool = True) -> Split:
-    """Draw labels [N] and probabilities [N, K]: of a sigmoid, or ratios of small integers."""
-    labels = st.integers(0, classes - 1)
-    y = draw(st.lists(labels, min_size=1, max_size=40))
-    y_true = np.array(y + list(range(classes)) if every_class else y)
-    if classes == 2:
-        p = draw(st.lists(P, min_size=len(y_true), max_size=len(y_true)))
-        return y_true, sigmoid(p)
-    shares = st.lists(st.integers(1, 9), min_size=classes, max_size=classes)
-    parts = np.array(draw(st.lists(shares, min_size=len(y_true), max_size=len(y_true))))
-    return y_true, parts / parts.sum(axis=1, keepdims=True)
-
-
-def sigmoid(p: Any) -> np.ndarray[Any, Any]:
-    return probabilities(np.asarray(p, np.float64)[:, None])
 
 
 def test_split_metrics_of_two_classes_match_hand_computed_values() -> None:
@@ -187,39 +158,6 @@ def test_two_class_metrics_depend_on_the_positive_score_only(split: Split) -> No
     assert measured.loss == pytest.approx(binary, rel=1e-9, abs=1e-15)
 
 
-@given(splits(2))
-def test_roc_curve_of_two_classes_agrees_with_scikit_learn(split: Split) -> None:
-    y_true, scores = split
-    ((name, (fpr, tpr, thresholds)),) = roc_curves(y_true, scores, TWO).items()
-    assert name == "PNEUMONIA"
-    expected = roc_curve(y_true, scores[:, 1])
-    for ours, theirs in zip((fpr, tpr, thresholds), expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    assert thresholds[0] == math.inf
-
-
-@FEW
-@given(splits(3))
-def test_area_under_each_roc_curve_equals_the_reported_auc(split: Split) -> None:
-    y_true, scores = split
-    measured, curves = split_metrics(y_true, scores, THREE), roc_curves(y_true, scores, THREE)
-    assert list(curves) == [*THREE, MICRO, MACRO]
-    areas = {name: auc(fpr, tpr) for name, (fpr, tpr, _) in curves.items()}
-    for name in THREE:
-        assert areas[name] == pytest.approx(measured.per_class[name].auc)
-    assert areas[MICRO] == pytest.approx(measured.auc_micro)
-    assert areas[MACRO] == pytest.approx(measured.auc)
-
-
-def test_macro_average_curve_is_the_mean_over_the_false_positive_rate() -> None:
-    scores = [[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]
-    fpr, tpr, thresholds = roc_curves([0, 0, 1, 2], scores, THREE)[MACRO]
-    # Covid and Viral Pneumonia reach TPR 1 at FPR 0, Normal at FPR 1/3 (one false positive).
-    np.testing.assert_allclose(fpr, [0, 0, 1 / 3, 1 / 3, 1])
-    np.testing.assert_allclose(tpr, [0, 2 / 3, 2 / 3, 1, 1])
-    assert np.isnan(thresholds).all()
-
-
 @pytest.mark.parametrize("classes", [TWO, THREE])
 @given(data=st.data())
 def test_confusion_counts_sum_to_the_number_of_images(
@@ -319,12 +257,6 @@ def test_macro_average_is_undefined_if_only_one_class_has_images() -> None:
     scores = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]
     assert split_metrics([0, 0], scores, THREE).auc is None
     assert np.isnan(roc_curves([0, 0], scores, THREE)[MACRO][1]).all()
-
-
-def test_roc_rate_without_images_is_nan() -> None:
-    fpr, tpr, _ = roc_curves([1, 1], sigmoid([0.2, 0.7]), TWO)["PNEUMONIA"]
-    assert np.isnan(fpr).all()
-    np.testing.assert_array_equal(tpr, [0, 0.5, 1])
 
 
 def test_probabilities_expand_a_sigmoid_and_keep_a_softmax() -> None:

@@ -23,4 +23,4 @@ html_title = "xray_hpc"
 html_static_path: list[str] = []
 
 # Every build writes the generated pages anew.
-reference_pages.write(Path(__file__).parent / "reference" / "_generated")
+reference_pages.write(Path(__file__).parent / "reference")

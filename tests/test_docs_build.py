@@ -14,7 +14,13 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def committed_page() -> str:
+    """The page of configuration keys, before a build writes it again."""
+    return (DOCS / "reference" / "configuration.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def pages(committed_page: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built pages."""
     folder = tmp_path_factory.mktemp("docs")
     strict = ("--fail-on-warning", "--keep-going", "--nitpicky", "-q")
@@ -27,6 +33,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_configuration_page_lists_every_key(pages: Path) -> None:
     page = (pages / "reference" / "configuration.html").read_text()
     assert [key.key for key in describe_keys() if f">{key.key}<" not in page] == []
+
+
+def test_building_leaves_the_committed_configuration_page_as_it_is(
+    committed_page: str, pages: Path
+) -> None:
+    assert (DOCS / "reference" / "configuration.md").read_text() == committed_page
 
 
 def test_pages_load_nothing_from_elsewhere(pages: Path) -> None:

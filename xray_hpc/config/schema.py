@@ -16,7 +16,7 @@ from xray_hpc.errors import ConfigError, nearest, one_of
 
 T = TypeVar("T")
 
-_PLAIN = (str, int, bool, type(None))
+_PLAIN = (str, int, float, bool, type(None))
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -55,7 +55,7 @@ def build(
     for key, value in values.items():
         if key not in hints:
             continue
-        if type(value) not in plain[key]:
+        if type(value) not in plain[key] or (type(value) is float and not math.isfinite(value)):
             value = _convert(hints[key], value, prefix + key, ignore_unknown)
         arguments[key] = value
     return kind(**arguments)
@@ -65,7 +65,7 @@ def build(
 def _fields(
     kind: Hashable,
 ) -> tuple[dict[str, Any], dict[str, frozenset[type]], list[str]]:
-    """Return a dataclass's fields: their types, the types that need no check, the required ones."""
+    """Return a dataclass's fields: their types, types that need no conversion, required ones."""
     fields = dataclasses.fields(typing.cast(Any, kind))
     hints = typing.get_type_hints(kind)
     plain = {

@@ -8,10 +8,12 @@ count too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from xray_hpc.errors import UserError
 from xray_hpc.records.lease_file import LeaseOwner, current_owner
@@ -220,8 +222,13 @@ def failure_message(record: RunRecord | None) -> str:
 
 def find_missing_file(paths: RunPaths, model: str) -> str | None:
     """Return which of the files that a report needs a finished run lacks, if any."""
-    needed = [paths.accuracy(model), paths.loss(model), paths.auc(model)]
-    needed += [table(model, split) for split in SPLITS for table in (paths.scores, paths.roc)]
-    needed.append(paths.metrics)
     existing = set(os.listdir(paths.folder))  # one request to a file system that may be slow
-    return next((f"{path.name} is missing" for path in needed if path.name not in existing), None)
+    return next((f"{n} is missing" for n in _needed_files(model) if n not in existing), None)
+
+
+@functools.cache
+def _needed_files(model: str) -> tuple[str, ...]:
+    run = RunPaths(Path())
+    needed = [run.accuracy(model), run.loss(model), run.auc(model)]
+    needed += [table(model, split) for split in SPLITS for table in (run.scores, run.roc)]
+    return tuple(path.name for path in [*needed, run.metrics])

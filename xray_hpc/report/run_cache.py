@@ -15,7 +15,7 @@ import numpy as np
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_metrics import ClassMetrics, RunMetrics, SplitMetrics
 from xray_hpc.records.run_progress import TrainingProgress
-from xray_hpc.records.run_record import Attempt, RunRecord, Status
+from xray_hpc.records.run_record import Attempt, ErrorInfo, GitState, RunRecord, Status
 from xray_hpc.report.read_run import parse_overrides
 from xray_hpc.report.run_result import RunResult
 
@@ -72,8 +72,13 @@ def run_from_json(line: bytes) -> RunResult:
 
 
 def _record(values: dict[str, Any]) -> RunRecord:
-    attempts = [Attempt(**attempt) for attempt in values["attempts"]]
-    return RunRecord(**values | {"status": Status(values["status"]), "attempts": attempts})
+    nested = {
+        "status": Status(values["status"]),
+        "attempts": [Attempt(**attempt) for attempt in values["attempts"]],
+        "git": values["git"] and GitState(**values["git"]),
+        "error": values["error"] and ErrorInfo(**values["error"]),
+    }
+    return RunRecord(**values | nested)
 
 
 def _metrics(values: dict[str, Any]) -> RunMetrics:

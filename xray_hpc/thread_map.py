@@ -28,10 +28,9 @@ def bounded_thread_map(
     leave it early (``contextlib.closing``); pending items are then dropped. An exception raised by
     ``function`` is raised in place of its result.
 
-    This does not use ``concurrent.futures``, because Ctrl-C can come at any moment: about one
-    interrupt in 2,000 there leaves a lock of ``threading.Condition`` in a wrong state, which
-    raises ``RuntimeError`` or blocks the exit of the process. ``SimpleQueue`` is written in C and
-    has no such state, and nothing joins these threads.
+    ``concurrent.futures`` does not survive Ctrl-C at any moment: in each of three stress tests of
+    about 5,000 interrupts, ``ThreadPoolExecutor`` raised ``RuntimeError``. ``SimpleQueue`` is
+    written in C and has no lock to leave in a wrong state, and nothing joins these threads.
     """
     tasks: SimpleQueue[tuple[T, SimpleQueue[R | _Raised]] | None] = SimpleQueue()
 

@@ -87,7 +87,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
 
 
 def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
-    """Packing the images of ``root``, and an epoch of its training images in several ways."""
+    """Measure building the image store of ``root``, and an epoch of its training images."""
     # The split of image_dataset_from_directory, so that both methods read the same files.
     config = DataConfig(
         source="folder",
@@ -101,7 +101,9 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
     index = build_index(config, cache)
     every = len(index.entries)
     with contextlib.redirect_stderr(io.StringIO()):  # warnings about the data
-        packing = Timing(every, time_calls(lambda: build_image_store(index, config, cache), repeat))
+        building = Timing(
+            every, time_calls(lambda: build_image_store(index, config, cache), repeat)
+        )
         reading = Timing(every, time_calls(lambda: load_indexed(index, config, cache), repeat))
         data = load_indexed(index, config, cache)
         grey = load_indexed(index, replace(config, channels=1), cache)
@@ -109,31 +111,34 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
         f"Loading images: {name}",
         f"{drawn_xrays.describe(root)}. {SIZE} px, batches of {BATCH}; nothing is trained, and "
         "the files "
-        "are in the page cache. An epoch from the packed set, mapped (`training_batches`), beside "
+        "are in the page cache. An epoch from the image store, mapped (`training_batches`), beside "
         "one that decodes every file, as a tutorial does (`image_dataset_from_directory`, "
         "`Rescaling`, `RandomZoom`, `RandomTranslation` and so on). The ratio is of images a CPU-s "
         "(medians), to decoding.",
         COLUMNS,
-        [packing.row("packing, once a data set"), reading.row("checking the pack, once a run")],
+        [
+            building.row("building the store, once a data set"),
+            reading.row("checking it, once a run"),
+        ],
     )
     for way, augment in WAYS.items():
         decoded = _epochs(_decoded(root, augment), repeat)
-        packed = _epochs(_packed(data, augment), repeat)
-        scaled = _epochs(_scaled(_packed(data, augment)), repeat)
-        light = _epochs(_packed(grey, augment), repeat)
+        stored = _epochs(_stored(data, augment), repeat)
+        scaled = _epochs(_scaled(_stored(data, augment)), repeat)
+        light = _epochs(_stored(grey, augment), repeat)
         table.rows += [
             decoded.row(f"decoding every epoch, {way}"),
-            packed.row(f"packed, {way}", decoded),
-            scaled.row(f"packed, {way}, scaled to 0..1", decoded),
-            light.row(f"packed, {way}, data.channels=1", decoded),
+            stored.row(f"stored, {way}", decoded),
+            scaled.row(f"stored, {way}, scaled to 0..1", decoded),
+            light.row(f"stored, {way}, data.channels=1", decoded),
         ]
-    once = every / packing.rate + every / reading.rate
-    from_pack = once + EPOCHS * decoded.images / packed.rate
+    once = every / building.rate + every / reading.rate
+    from_store = once + EPOCHS * decoded.images / stored.rate
     decoding = EPOCHS * decoded.images / decoded.rate
     table.remarks.append(
         f"{EPOCHS} epochs of {decoded.images:,} images with {way}, computed from these rates: "
-        f"{number(decoding)} CPU-s decoding every epoch, {number(from_pack)} CPU-s from the packed "
-        f"set, packing and checking it included ({number(decoding / from_pack)} times less)."
+        f"{number(decoding)} CPU-s decoding every epoch, {number(from_store)} CPU-s from the image "
+        f"store, building and checking it included ({number(decoding / from_store)} times less)."
     )
     return table
 
@@ -152,7 +157,7 @@ def _epochs(batches: tf.data.Dataset, repeat: int) -> Timing:
     return Timing(images, samples)
 
 
-def _packed(data: Dataset, augment: AugmentConfig) -> tf.data.Dataset:
+def _stored(data: Dataset, augment: AugmentConfig) -> tf.data.Dataset:
     from xray_hpc.data.input_pipeline import training_batches
 
     return training_batches(

@@ -49,9 +49,9 @@ def test_preview_shows_the_images_of_the_training() -> None:
         np.asarray(axes.images[0].get_array())
         for axes in draw_augmentation_preview(DATA, CONFIG).axes
     ]
-    packed, epochs = pictures[:4], [pictures[4 * k : 4 * k + 4] for k in range(1, 6)]
+    stored, epochs = pictures[:4], [pictures[4 * k : 4 * k + 4] for k in range(1, 6)]
     known = {DATA.images[i].tobytes() for i in DATA.splits["train"]}
-    assert {image.tobytes() for image in packed} <= known
+    assert {image.tobytes() for image in stored} <= known
     batches = training_batches(
         DATA.images, DATA.labels, DATA.splits["train"], targets="sigmoid", classes=2,
         batch_size=8, input_size=12, augment=VGG, balance="none", seed=3, epochs=range(5),

@@ -50,7 +50,7 @@ ON_HOST = "OOM when allocating tensor with shape[9] on /job:localhost/device:CPU
         (OSError(HDF5), Failure.STORAGE, 74),
         (RuntimeError(HDF5), Failure.STORAGE, 74),
         (caused(ValueError("cannot save"), system(errno.EDQUOT)), Failure.STORAGE, 74),
-        (caused(UserError("cannot pack"), system(errno.ENOSPC)), Failure.STORAGE, 74),
+        (caused(UserError("cannot decode"), system(errno.ENOSPC)), Failure.STORAGE, 74),
     ],
 )
 def test_classify_failure_by_exception(error: Exception, failure: Failure, code: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Iterator
 
 import pytest
@@ -36,10 +37,8 @@ def test_attributes_sections_describe_exactly_the_fields() -> None:
 
 def sections(kind: type) -> Iterator[type]:
     """Yield a dataclass and those nested in it."""
-    from xray_hpc.config.schema import field_types
-
     yield kind
-    for hint in field_types(kind).values():
+    for hint in typing.get_type_hints(kind).values():
         for member in getattr(hint, "__args__", (hint,)):
             if dataclasses.is_dataclass(member):
                 assert isinstance(member, type)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.config.run_config import AugmentConfig, DataConfig, RunSettings
-from xray_hpc.config.schema import as_dict, build
+from xray_hpc.config.schema import build
 from xray_hpc.config.train_config import TrainSettings
 from xray_hpc.errors import UserError
 
@@ -53,9 +54,9 @@ def test_build_returns_typed_values_and_defaults() -> None:
     assert config.augment.fill_mode == "reflect"
 
 
-def test_as_dict_is_the_inverse_of_build() -> None:
+def test_build_is_the_inverse_of_asdict() -> None:
     config = build(RunSettings, RUN)
-    assert build(RunSettings, as_dict(config)) == config
+    assert build(RunSettings, asdict(config)) == config
 
 
 def test_build_accepts_an_integer_for_a_float() -> None:
@@ -165,5 +166,5 @@ rates = st.floats(min_value=1e-12, max_value=1e3)
 def test_any_valid_training_survives_a_round_trip(rate: float, epochs: int, batch: int) -> None:
     values = {"learning_rate": rate, "epochs": epochs, "batch_size": batch}
     config = build(TrainSettings, values)
-    assert as_dict(config)["learning_rate"] == rate
-    assert build(TrainSettings, as_dict(config)) == config
+    assert asdict(config)["learning_rate"] == rate
+    assert build(TrainSettings, asdict(config)) == config

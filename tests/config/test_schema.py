@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.config.schema import as_dict, build
+from xray_hpc.config.schema import build
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.config.yaml_files import read_yaml, to_yaml
 from xray_hpc.errors import UserError
@@ -26,7 +27,7 @@ def test_build_accepts_an_unquoted_off(tmp_path: Path, text: str) -> None:
     file.write_text(f"{{epochs: 1, batch_size: 1, learning_rate: 0.1, features: {text}}}")
     config = build(TrainConfig, read_yaml(file))
     assert config.features == "off"
-    file.write_text(to_yaml(as_dict(config)))
+    file.write_text(to_yaml(asdict(config)))
     assert build(TrainConfig, read_yaml(file)) == config
 
 
@@ -34,7 +35,7 @@ def test_yaml_keeps_special_characters(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     values = {"kind": "slurm", "partition": "it's $(here), yes: 1e-5 #", "setup": ["ä: [b"]}
     config = build(ClusterConfig, values)
-    file.write_text(to_yaml(as_dict(config)), encoding="utf-8")
+    file.write_text(to_yaml(asdict(config)), encoding="utf-8")
     assert build(ClusterConfig, read_yaml(file)) == config
 
 

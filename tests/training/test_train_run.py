@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -14,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xray_hpc.config.schema import as_dict
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import probabilities, roc_curves, split_metrics
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
@@ -221,4 +221,4 @@ def test_changed_images_are_refused(
     record = read_record(paths)
     assert record is not None
     assert (record.status, record.failure) == (Status.FAILED, "bad_data")
-    assert as_dict(record)["error"]["type"] == "DataError"
+    assert asdict(record)["error"]["type"] == "DataError"

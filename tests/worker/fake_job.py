@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tests.fake_slurm import FakeSlurm
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.config.schema import as_dict
 from xray_hpc.records.atomic_files import write_json
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import RunRecord, read_record
@@ -113,7 +113,7 @@ class FakeScontrol:
 def write_submission(runs: Sequence[RunPaths], **cluster: Any) -> Path:
     """Write a submission of two tasks, of which the second has these runs."""
     folder = runs[0].sweep.slurm / "20260101-000000-abcd"
-    values = as_dict(ClusterConfig("slurm", runs_per_job=len(runs))) | cluster
+    values = asdict(ClusterConfig("slurm", runs_per_job=len(runs))) | cluster
     tasks = [[], [run.name for run in runs]]
     write_json(folder / "tasks.json", {"kind": "runs", "cluster": values, "tasks": tasks})
     return folder

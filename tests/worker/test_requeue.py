@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,6 @@ from tests.worker.fake_job import (
     write_submission,
 )
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.config.schema import as_dict
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Attempt, ErrorInfo, Status, update_record
 
@@ -153,7 +153,7 @@ def test_requeue_by_slurm_does_not_resume_a_run_that_the_policy_stops(
     job: JobStarter, runs: list[RunPaths], scontrol: FakeScontrol, worker_survives: bool
 ) -> None:
     failure = "preempted" if worker_survives else "node_failure"
-    policy = as_dict(ClusterConfig("slurm"))["on_failure"] | {failure: "stop"}
+    policy = asdict(ClusterConfig("slurm"))["on_failure"] | {failure: "stop"}
     folder = write_submission(runs[:1], on_failure=policy)
     process = job(HANG, "--submission", folder, **ARRAY_TASK)
     wait_for_training(runs[0])

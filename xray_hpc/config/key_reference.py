@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Union, cast
+from typing import Any, Literal
 
 from xray_hpc.config.run_config import RunSettings
-from xray_hpc.config.schema import default_values, field_types
+from xray_hpc.config.schema import default_values, union_members
 from xray_hpc.config.sweep_settings import SweepSettings
 
 _ENTRY = re.compile(r"^ {4}(\w+)(?: \(([^)]*)\))?: (.*(?:\n {8,}.*)*)", re.MULTILINE)
@@ -45,11 +44,10 @@ def describe_keys() -> Iterator[KeyDescription]:
         yield from _describe(kind, default_values(kind), "")
 
 
-def _describe(kind: type, defaults: dict[str, Any], prefix: str) -> Iterator[KeyDescription]:
-    texts = attribute_texts(kind)
+def _describe(kind: Any, defaults: dict[str, Any], prefix: str) -> Iterator[KeyDescription]:
+    texts, hints = attribute_texts(kind), typing.get_type_hints(kind)
     for item in dataclasses.fields(kind):
-        hint = field_types(kind)[item.name]
-        members = typing.get_args(hint) if _is_union(hint) else (hint,)
+        members = union_members(hints[item.name])
         section = next((member for member in members if dataclasses.is_dataclass(member)), None)
         unit, meaning = texts[item.name]
         key, default = f"{prefix}{item.name}", defaults[item.name]
@@ -60,10 +58,10 @@ def _describe(kind: type, defaults: dict[str, Any], prefix: str) -> Iterator[Key
             yield KeyDescription(key, kinds, unit, default, choices, meaning)
         else:
             yield KeyDescription(key, "", unit, None, (), meaning)
-            yield from _describe(cast(type, section), default, f"{key}.")
+            yield from _describe(section, default, f"{key}.")
 
 
-def attribute_texts(kind: type) -> dict[str, tuple[str, str]]:
+def attribute_texts(kind: Any) -> dict[str, tuple[str, str]]:
     """Return the unit and the meaning of a dataclass's fields, from its ``Attributes`` sections."""
     texts: dict[str, tuple[str, str]] = {}
     for base in reversed(kind.__mro__):
@@ -71,10 +69,6 @@ def attribute_texts(kind: type) -> dict[str, tuple[str, str]]:
         for name, unit, meaning in _ENTRY.findall(section):
             texts[name] = (unit, " ".join(meaning.split()))
     return texts
-
-
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (Union, types.UnionType)
 
 
 def _type_name(member: Any) -> str:

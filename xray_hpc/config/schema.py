@@ -7,7 +7,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -16,7 +16,7 @@ from xray_hpc.errors import ConfigError, nearest, one_of
 
 T = TypeVar("T")
 
-_PLAIN = (str, int, float, bool, type(None))
+_PLAIN = {str, int, float, bool, type(None)}
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -42,7 +42,7 @@ def build(
     Raises:
         ConfigError: a key is unknown or missing, or a value has the wrong type or is out of range.
     """
-    hints, plain, required = _fields(typing.cast(Hashable, kind))
+    hints, unchecked, required = _fields(typing.cast(Any, kind))
     prefix = f"{where}." if where else ""
     for key in () if ignore_unknown else values:
         if key not in hints:
@@ -55,40 +55,35 @@ def build(
     for key, value in values.items():
         if key not in hints:
             continue
-        if type(value) not in plain[key] or (type(value) is float and not math.isfinite(value)):
+        if type(value) not in unchecked[key] or (type(value) is float and not math.isfinite(value)):
             value = _convert(hints[key], value, prefix + key, ignore_unknown)
         arguments[key] = value
     return kind(**arguments)
 
 
 @functools.cache
-def _fields(
-    kind: Hashable,
-) -> tuple[dict[str, Any], dict[str, frozenset[type]], list[str]]:
-    """Return a dataclass's fields: their types, types that need no conversion, required ones."""
-    fields = dataclasses.fields(typing.cast(Any, kind))
-    hints = typing.get_type_hints(kind)
-    plain = {
-        name: frozenset(member for member in _members(hint) if member in _PLAIN)
-        for name, hint in hints.items()
-    }
-    missing = dataclasses.MISSING
-    required = [f.name for f in fields if f.default is missing and f.default_factory is missing]
-    return hints, plain, required
+def _fields(kind: Any) -> tuple[dict[str, Any], dict[str, set[type]], list[str]]:
+    """Return the types of the fields, the types that need no check, and the required fields."""
+    hints, missing = typing.get_type_hints(kind), dataclasses.MISSING
+    unchecked = {name: _PLAIN & set(union_members(hint)) for name, hint in hints.items()}
+    required = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is missing and field.default_factory is missing
+    ]
+    return hints, unchecked, required
 
 
-def _members(hint: Any) -> tuple[Any, ...]:
+def union_members(hint: Any) -> tuple[Any, ...]:
     """Return the types of a union, or the type itself."""
     is_union = typing.get_origin(hint) in (Union, types.UnionType)
     return typing.get_args(hint) if is_union else (hint,)
 
 
 def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
-    if type(value) is hint and hint is not float:
+    if hint is Any or (type(value) is hint and hint is not float):
         return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
@@ -108,12 +103,10 @@ def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
     if origin is dict or dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{key} is {value!r}; it must be a mapping")
-        if origin is dict:
-            return {
-                name: _convert(arguments[1], item, f"{key}.{name}", ignore_unknown)
-                for name, item in value.items()
-            }
-        return build(typing.cast(type, hint), value, key, ignore_unknown=ignore_unknown)
+        if origin is not dict:
+            return build(hint, value, key, ignore_unknown=ignore_unknown)
+        inner = arguments[1]
+        return {k: _convert(inner, v, f"{key}.{k}", ignore_unknown) for k, v in value.items()}
     if hint is Path:
         if not value:
             raise ConfigError(f"{key} is not set; give it a value")
@@ -121,10 +114,8 @@ def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
     if origin in (list, tuple):
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{key} is {value!r}; it must be a list")
-        return origin(
-            _convert(arguments[0], item, f"{key}[{i}]", ignore_unknown)
-            for i, item in enumerate(value)
-        )
+        inner, items = arguments[0], enumerate(value)
+        return origin(_convert(inner, item, f"{key}[{i}]", ignore_unknown) for i, item in items)
     if issubclass(hint, Enum):
         choices = [member.value for member in hint]
         if value not in choices:
@@ -138,35 +129,23 @@ def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
     raise ConfigError(f"{key} is {value!r}; it must be {_TYPE_NAMES[hint]}")
 
 
-def as_dict(config: Any) -> dict[str, Any]:
-    """Return a dataclass as the plain nested mapping from which :func:`build` builds it."""
-    return dataclasses.asdict(config)
-
-
 def default_values(kind: type) -> dict[str, Any]:
     """Return the defaults of a dataclass as a plain mapping; a required field is ``None``."""
     values: dict[str, Any] = {}
-    for item in dataclasses.fields(kind):
-        hint = field_types(kind)[item.name]
-        if item.default is not dataclasses.MISSING:
-            values[item.name] = _plain(item.default)
-        elif item.default_factory is not dataclasses.MISSING:
-            values[item.name] = _plain(item.default_factory())
-        elif dataclasses.is_dataclass(hint):
-            values[item.name] = default_values(typing.cast(type, hint))
-        else:
-            values[item.name] = None
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        value: Any = None
+        if field.default is not dataclasses.MISSING:
+            value = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        elif dataclasses.is_dataclass(hints[field.name]):
+            value = default_values(hints[field.name])
+        if isinstance(value, Path):
+            value = str(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = dataclasses.asdict(value)
+        values[field.name] = value
     return values
-
-
-def _plain(default: Any) -> Any:
-    if isinstance(default, Path):
-        return str(default)
-    if isinstance(default, tuple):
-        return list(default)
-    return as_dict(default) if dataclasses.is_dataclass(default) else default
-
-
-def field_types(kind: type) -> dict[str, Any]:
-    """Return the types of a dataclass's fields, by name."""
-    return _fields(typing.cast(Hashable, kind))[0]

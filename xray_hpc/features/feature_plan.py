@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Literal
 
 from xray_hpc.config.run_config import DataConfig, ModelConfig, RunConfig, RunSettings
-from xray_hpc.config.schema import as_dict
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.extractor_table import FeatureExtractor, feature_extractor
 from xray_hpc.models.registry import MODELS
@@ -111,13 +111,13 @@ def distinct_extractors(runs: Sequence[FrozenRun]) -> list[FrozenRun]:
 
 def _pass_key(run: FrozenRun) -> str:
     config, augmented = run.config, not run.config.augment.identity
-    data = as_dict(config.data) | {"root": None}
+    data = asdict(config.data) | {"root": None}
     random_weights = set(config.model.backbone_weights) - set(run.inputs.weights)
     parts = [
         [data, run.inputs.data, run.inputs.weights, str(run.cache)],
         [sorted(config.model.backbone_weights), config.model.preprocessing],
         [MODELS[config.model.name].module, config.train.precision],
-        [as_dict(config.augment) if augmented else None],
+        [asdict(config.augment) if augmented else None],
         config.seed if augmented or random_weights else None,
     ]
     return json.dumps(parts, sort_keys=True)

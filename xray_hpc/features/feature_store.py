@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.code_digest import software_identity
-from xray_hpc.config.schema import as_dict
 from xray_hpc.data import array_store
 from xray_hpc.data.array_store import ArraySpec, DamagedStoreError, StoreWriter
 from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
@@ -180,7 +179,7 @@ def _read(file: CachedFeatures, *, delete_damaged: bool = False) -> FeatureArray
 def _feature_key(source: FeatureSource, cut: LayerPath, gpus: Sequence[str]) -> str:
     """Hash everything that the features depend on."""
     config, data = source.config, source.data
-    augmentation = None if config.augment.identity else [as_dict(config.augment), config.seed]
+    augmentation = None if config.augment.identity else [asdict(config.augment), config.seed]
     images = config.data
     splits = {
         name: hashlib.sha256("\n".join(data.files[i] for i in rows).encode()).hexdigest()

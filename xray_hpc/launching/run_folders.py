@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
-from xray_hpc.config.schema import as_dict
 from xray_hpc.config.yaml_files import to_yaml
 from xray_hpc.errors import StorageError, UserError
 from xray_hpc.launching.plan import Plan
@@ -59,7 +59,7 @@ def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: Abstract
         "launched": now(),
         "command": list(command or ()),
         "code": code,
-        "cluster": as_dict(plan.settings.cluster),
+        "cluster": asdict(plan.settings.cluster),
         "runs": [run.name for run in plan.runs],
     }
     if command is not None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from xray_hpc.config.schema import as_dict
 from xray_hpc.errors import SlurmError, SlurmUnavailableError
 from xray_hpc.launching.batch_job import BatchJob
 from xray_hpc.launching.preflight.checks import check_script
@@ -119,7 +118,7 @@ def submit_job(job: BatchJob, lock: int) -> str:
     tasks = [list(runs) for runs in job.tasks]
     write_text(folder / slurm.SCRIPT, job.script(folder))
     if job.kind == "runs":
-        content = {"kind": job.kind, "cluster": as_dict(job.cluster), "tasks": tasks}
+        content = {"kind": job.kind, "cluster": dataclasses.asdict(job.cluster), "tasks": tasks}
         write_json(folder / "tasks.json", content)
     user = user_name()
     ledger.append(job.sweep, "submitting", submission=name, kind=job.kind, tasks=tasks, user=user)

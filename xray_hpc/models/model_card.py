@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from xray_hpc.config.schema import as_dict, build
+from xray_hpc.config.schema import build
 from xray_hpc.errors import DataError, StorageError, UserError
 
 MEMBER = "xray_hpc.json"
@@ -56,7 +56,7 @@ def add_card(keras_file: Path, card: ModelCard) -> None:
 
     Keras ignores the card when it loads the file. Equal files and cards give equal bytes.
     """
-    text = json.dumps(as_dict(card), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(asdict(card), indent=2, allow_nan=False) + "\n"
     with zipfile.ZipFile(keras_file, "a") as archive:
         archive.writestr(zipfile.ZipInfo(MEMBER, ZIP_EPOCH), text)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.config.schema import as_dict, build
+from xray_hpc.config.schema import build
 from xray_hpc.config.yaml_files import read_yaml, to_yaml
 from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import write_text
@@ -40,7 +40,7 @@ class FrozenRun:
     @functools.cached_property
     def name(self) -> str:
         """``<model>-<hash>`` of what the run computes, independent of where its files are."""
-        content = as_dict(self.config)
+        content = asdict(self.config)
         del content["data"]["root"], content["train"]["checkpoint"]
         model, digests = content["model"], self.inputs.weights
         if digests and model["backbones"] is None:
@@ -48,14 +48,14 @@ class FrozenRun:
         elif digests:
             starts = model["backbones"].items()
             model["backbones"] = {name: start for name, start in starts if name not in digests}
-        content["inputs"] = as_dict(self.inputs)
+        content["inputs"] = asdict(self.inputs)
         text = json.dumps(content, sort_keys=True)
         return f"{self.config.model.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def write_frozen_run(paths: RunPaths, run: FrozenRun) -> None:
     """Write ``config.yaml``."""
-    content = as_dict(run.config) | {"inputs": as_dict(run.inputs), "cache": str(run.cache)}
+    content = asdict(run.config) | {"inputs": asdict(run.inputs), "cache": str(run.cache)}
     write_text(paths.config, to_yaml(content))
 
 

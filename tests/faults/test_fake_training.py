@@ -57,8 +57,9 @@ def train(run: RunPaths, fake: FakeTraining) -> int:
         return process.wait(60)
 
 
-def wait_for_audit(fake: FakeTraining, lines: int) -> None:
+def wait_for_audit(fake: FakeTraining, lines: int, process: subprocess.Popen[bytes]) -> None:
     while len(fake.audit.read(SEED)) < lines:
+        assert process.poll() is None, f"it ended with {process.returncode}"
         time.sleep(0.02)
 
 
@@ -89,7 +90,7 @@ def test_audit_lists_every_epoch_and_the_digest(run: RunPaths, fake: FakeTrainin
 def test_fake_training_resumes_after_its_last_epoch(run: RunPaths, fake: FakeTraining) -> None:
     fake.set_epoch_seconds(600)
     with start(run, fake) as process:
-        wait_for_audit(fake, 1)
+        wait_for_audit(fake, 1, process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
     fake.set_epoch_seconds(0)
@@ -102,9 +103,9 @@ def test_fake_training_resumes_after_its_last_epoch(run: RunPaths, fake: FakeTra
 def test_audit_shows_two_processes_at_once(run: RunPaths, fake: FakeTraining) -> None:
     fake.set_epoch_seconds(600)
     with start(run, fake) as first:
-        wait_for_audit(fake, 1)  # processes that start together may miss each other
+        wait_for_audit(fake, 1, first)  # processes that start together may miss each other
         with start(run, fake) as second:
-            wait_for_audit(fake, 2)
+            wait_for_audit(fake, 2, second)
             second.kill()
         first.kill()
     audit = fake.audit.read(SEED)

@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
@@ -26,10 +26,23 @@ from xray_hpc.config.sweep_settings import SweepSettings, derive_sweep_name
 from xray_hpc.errors import ConfigError
 from xray_hpc.resources import resource
 
+
+class SharedNode(ConfigNode):
+    """A stored config that is not copied with the store, which Hydra copies for each lookup.
+
+    Hydra copies a config again when it loads it.
+    """
+
+    def __deepcopy__(self, memo: object) -> SharedNode:
+        return self
+
+
 # The first entry in the defaults list of conf/config.yaml.
-ConfigStore.instance().store(
-    name="dataclass_defaults",
-    node=default_values(RunSettings) | default_values(SweepSettings),
+ConfigStore.instance().repo["dataclass_defaults.yaml"] = SharedNode(
+    name="dataclass_defaults.yaml",
+    node=OmegaConf.create(default_values(RunSettings) | default_values(SweepSettings)),
+    group=None,
+    package=None,
     provider="xray_hpc",
 )
 

@@ -10,7 +10,7 @@ from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import SlurmError, SlurmUnavailableError
 from xray_hpc.launching import submission
 from xray_hpc.launching.batch_job import BatchJob
-from xray_hpc.launching.submission import SubmittedJobs, reconcile_submissions, submit_job
+from xray_hpc.launching.submission import reconcile_submissions, submit_job, summarize
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import file_lock, read_json
 from xray_hpc.records.paths import SweepPaths
@@ -125,45 +125,20 @@ def test_reconcile_submissions_changes_nothing_while_slurm_does_not_answer(
 
 
 @pytest.mark.parametrize(
-    ("submitted", "runs", "jobs", "line"),
+    ("ids", "runs", "jobs", "line"),
     [
+        ({"STAGE": "1", "RUNS": "2"}, 1, 1, "submitted job 2: run (stage job 1 first, {last})"),
+        ({"RUNS": "2"}, 9, 9, "submitted job 2: array of 9 runs ({last})"),
         (
-            SubmittedJobs("1", None, ("2",), "3"),
-            1,
-            1,
-            "submitted job 2: run (stage job 1 first, {last})",
-        ),
-        (
-            SubmittedJobs("1", None, ("2",), "3"),
-            9,
-            9,
-            "submitted job 2: array of 9 runs (stage job 1 first, {last})",
-        ),
-        (
-            SubmittedJobs("1", "5", ("2",), "3"),
+            {"STAGE": "1", "FEATURES": "5", "RUNS": "2"},
             9,
             9,
             "submitted job 2: array of 9 runs (stage job 1 first, features job 5 second, {last})",
         ),
-        (
-            SubmittedJobs(None, None, ("2",), "3"),
-            9,
-            3,
-            "submitted job 2: array of 9 runs in 3 jobs ({last})",
-        ),
-        (
-            SubmittedJobs(None, None, ("2", "4"), "3"),
-            9,
-            9,
-            "submitted jobs 2, 4: 2 arrays of 9 runs ({last})",
-        ),
-        (
-            SubmittedJobs(None, None, (), "3"),
-            0,
-            0,
-            "submitted job 3, which compares the runs when all have ended",
-        ),
+        ({"RUNS": "2"}, 9, 3, "submitted job 2: array of 9 runs in 3 jobs ({last})"),
+        ({"RUNS1": "2", "RUNS2": "4"}, 9, 9, "submitted jobs 2, 4: 2 arrays of 9 runs ({last})"),
+        ({}, 0, 0, "submitted job 3, which compares the runs when all have ended"),
     ],
 )
-def test_summary_names_all_jobs(submitted: SubmittedJobs, runs: int, jobs: int, line: str) -> None:
-    assert submitted.summary(runs, jobs) == line.format(last="collect job 3 last")
+def test_summarize_names_all_jobs(ids: dict[str, str], runs: int, jobs: int, line: str) -> None:
+    assert summarize({**ids, "COLLECT": "3"}, runs, jobs) == line.format(last="collect job 3 last")

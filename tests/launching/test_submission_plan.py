@@ -13,7 +13,6 @@ from xray_hpc.launching.preflight.submit_limits import SubmitLimits
 from xray_hpc.launching.submission_plan import (
     ArrayPart,
     SubmissionPlan,
-    group_runs,
     plan_submission,
     split_array,
 )
@@ -34,24 +33,23 @@ def plan_runs(
 
 
 def sizes(plan: SubmissionPlan) -> list[int]:
-    return [len(job.tasks) for _, job in plan.arrays]
+    return [len(job.tasks) for job in plan.arrays]
 
 
 def test_plan_submission_splits_a_sweep_above_the_array_size() -> None:
     plan = plan_runs(RUNS)
     assert sizes(plan) == [1001, 1001, 498]
-    assert [run for _, job in plan.arrays for task in job.tasks for run in task] == RUNS
-    assert [job.throttle for _, job in plan.arrays] == [None, None, None]
+    assert [run for job in plan.arrays for task in job.tasks for run in task] == RUNS
+    assert [job.throttle for job in plan.arrays] == [None, None, None]
 
 
 def test_plan_submission_divides_the_parallelism_among_arrays() -> None:
-    assert [job.throttle for _, job in plan_runs(RUNS, parallel=8).arrays] == [3, 3, 2]
+    assert [job.throttle for job in plan_runs(RUNS, parallel=8).arrays] == [3, 3, 2]
 
 
 def test_plan_submission_chains_arrays_beyond_the_parallelism() -> None:
     plan = plan_runs(RUNS, parallel=1)
-    assert [part.after for part, _ in plan.arrays] == [None, 0, 1]
-    assert [job.after for job in plan.jobs()] == [
+    assert [job.after for job in plan.jobs.values()] == [
         (),
         ("STAGE",),
         ("RUNS1",),
@@ -63,7 +61,7 @@ def test_plan_submission_chains_arrays_beyond_the_parallelism() -> None:
 def test_plan_submission_puts_the_features_job_between_stage_and_runs() -> None:
     shared = ["/results/lr/runs/a"]
     plan = plan_submission(SWEEP, ClusterConfig("slurm"), None, shared, shared, RUNS[:2], DEFAULTS)
-    jobs = list(plan.jobs())
+    jobs = list(plan.jobs.values())
     assert [job.kind for job in jobs] == ["stage", "features", "runs", "collect"]
     assert [job.after for job in jobs] == [(), ("STAGE",), ("FEATURES",), ("RUNS",)]
 
@@ -71,7 +69,7 @@ def test_plan_submission_puts_the_features_job_between_stage_and_runs() -> None:
 def test_features_job_requests_the_resources_of_the_runs() -> None:
     config = ClusterConfig("slurm", gpus=2, mem="64G", partition="gpu", constraint="a100")
     plan = plan_submission(SWEEP, config, None, ["/a"], ["/a"], RUNS[:2], DEFAULTS)
-    scripts = {job.kind: job.script(Path("/logs")) for job in plan.jobs()}
+    scripts = {job.kind: job.script(Path("/logs")) for job in plan.jobs.values()}
     requested = [
         line for line in scripts["runs"].splitlines() if re.search("gpus|mem|parti|constr", line)
     ]
@@ -83,19 +81,18 @@ def test_features_job_checks_its_gpus_if_the_runs_do() -> None:
     for check, arguments in ((True, ("/a",)), (False, ("--unchecked", "/a"))):
         config = ClusterConfig("slurm", check_node=check)
         plan = plan_submission(SWEEP, config, None, ["/a"], ["/a"], RUNS[:2], DEFAULTS)
-        assert plan.features is not None
-        assert plan.features.arguments == arguments
+        assert plan.jobs["FEATURES"].arguments == arguments
 
 
 def test_plan_submission_groups_runs_into_tasks() -> None:
     plan = plan_runs(RUNS[:7], runs_per_job=3)
-    ((_, job),) = plan.arrays
+    (job,) = plan.arrays
     assert job.tasks == (tuple(RUNS[:3]), tuple(RUNS[3:6]), (RUNS[6],))
 
 
 def test_runs_that_share_a_gpu_each_count_against_the_parallelism() -> None:
     plan = plan_runs(RUNS[:40], runs_per_job=4, runs_per_gpu=2, parallel=6)
-    ((_, job),) = plan.arrays
+    (job,) = plan.arrays
     assert job.throttle == 3
 
 
@@ -110,8 +107,8 @@ def test_without_room_for_a_run_only_a_collect_job_is_planned(
     live: tuple[str, ...], begin: str | None
 ) -> None:
     plan = plan_runs(RUNS[:100], SubmitLimits(1001, jobs_left=2), live)
-    assert ([job.kind for job in plan.jobs()], len(plan.later)) == (["collect"], 100)
-    assert (plan.collect.begin, next(iter(plan.jobs())).after) == (begin, live)
+    assert ([job.kind for job in plan.jobs.values()], len(plan.later)) == (["collect"], 100)
+    assert (plan.jobs["COLLECT"].begin, plan.jobs["COLLECT"].after) == (begin, live)
 
 
 def test_plan_submission_raises_without_room_for_any_job() -> None:
@@ -125,25 +122,13 @@ def test_a_throttled_array_waits_for_live_arrays(
 ) -> None:
     cluster = ClusterConfig("slurm", parallel=parallel)
     plan = plan_submission(SWEEP, cluster, None, ["/a"], [], RUNS[:100], DEFAULTS, ("7",))
-    _, runs, collect = plan.jobs()
+    _, runs, collect = plan.jobs.values()
     assert (runs.after, collect.after) == (after, ("7", "RUNS"))
 
 
 def test_without_runs_only_a_collect_job_is_planned() -> None:
     plan = plan_submission(SWEEP, ClusterConfig("slurm"), None, [], [], [], DEFAULTS)
-    assert [job.kind for job in plan.jobs()] == ["collect"]
-
-
-@pytest.mark.parametrize(
-    ("runs", "tasks"),
-    [
-        (1, [("ft-0",), ("ft-1",), ("ft-2",)]),
-        (2, [("ft-0", "ft-1"), ("ft-2",)]),
-        (9, [("ft-0", "ft-1", "ft-2")]),
-    ],
-)
-def test_group_runs_keeps_the_order(runs: int, tasks: list[tuple[str, ...]]) -> None:
-    assert group_runs(["ft-0", "ft-1", "ft-2"], runs) == tasks
+    assert [job.kind for job in plan.jobs.values()] == ["collect"]
 
 
 def test_split_array_without_parallelism_starts_all_parts_at_once() -> None:

@@ -11,7 +11,12 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.preflight.checks import check_plan
 from xray_hpc.launching.preflight.submit_limits import query_submit_limits
-from xray_hpc.launching.submission import array_id, reconcile_submissions, submit_plan
+from xray_hpc.launching.submission import (
+    array_id,
+    reconcile_submissions,
+    submit_plan,
+    summarize,
+)
 from xray_hpc.launching.submission_plan import SubmissionPlan, plan_submission
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths, display_path
@@ -66,10 +71,10 @@ def submit(
     if collect and not submission.arrays:
         ledger.append(sweep, "waiting", runs=list(submission.later))
     else:
-        submitted = submit_plan(submission, lock)
-        runs = len(todo) - len(submission.later)
-        print(submitted.summary(runs, sum(len(job.tasks) for _, job in submission.arrays)))
-        collect = submitted.collect
+        ids = submit_plan(submission, lock)
+        jobs = sum(len(job.tasks) for job in submission.arrays)
+        print(summarize(ids, len(todo) - len(submission.later), jobs))
+        collect = ids["COLLECT"]
     if later := len(submission.later):
         runs_exceed = "1 run exceeds" if later == 1 else f"{later} runs exceed"
         print(f"{runs_exceed} your limit of submitted jobs; job {collect} submits the rest")
@@ -85,7 +90,7 @@ def submit(
 
 def show_scripts(plan: Plan, todo: Sequence[str]) -> None:
     """Print the batch scripts that a launch would submit."""
-    for job in _plan_submission(plan, todo, [], None).jobs():
+    for job in _plan_submission(plan, todo, [], None).jobs.values():
         folder = plan.sweep.slurm / f"TIME-{job.kind}"
         print(f"\n--- {job.title}\n{job.script(folder)}", end="")
 

@@ -6,9 +6,7 @@ import dataclasses
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -29,34 +27,8 @@ ATTEMPTS = 12
 GRACE_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class SubmittedJobs:
-    """The ids of the jobs of a submission plan."""
-
-    stage: str | None
-    features: str | None
-    arrays: tuple[str, ...]
-    collect: str
-
-    def summary(self, runs: int, jobs: int) -> str:
-        """Return a line on ``runs`` runs that were submitted in ``jobs`` jobs."""
-        if not self.arrays:
-            return f"submitted job {self.collect}, which compares the runs when all have ended"
-        others = f"collect job {self.collect} last"
-        if self.features is not None:
-            others = f"features job {self.features} second, {others}"
-        if self.stage is not None:
-            others = f"stage job {self.stage} first, {others}"
-        if len(self.arrays) > 1:
-            arrays = f"jobs {', '.join(self.arrays)}: {len(self.arrays)} arrays of {runs} runs"
-        else:
-            arrays = f"job {self.arrays[0]}: " + ("run" if runs == 1 else f"array of {runs} runs")
-        packed = f" in {format_count(jobs, 'job')}" if jobs != runs else ""
-        return f"submitted {arrays}{packed} ({others})"
-
-
-def submit_plan(plan: SubmissionPlan, lock: int) -> SubmittedJobs:
-    """Submit all jobs of a plan, or none.
+def submit_plan(plan: SubmissionPlan, lock: int) -> dict[str, str]:
+    """Submit all jobs of a plan, or none; return their ids by placeholder.
 
     Args:
         lock: file descriptor of the sweep's launch lock.
@@ -64,43 +36,46 @@ def submit_plan(plan: SubmissionPlan, lock: int) -> SubmittedJobs:
     Raises:
         SlurmError: Slurm refuses a job, or does not answer.
     """
-    sweep = plan.collect.sweep
-    for job in plan.jobs():
+    sweep = plan.jobs["COLLECT"].sweep
+    for job in plan.jobs.values():
         check_script(dataclasses.replace(job, after=()).script(sweep.slurm / "x"))
-    stage, features, arrays = None, None, list[str]()
-    with _all_or_nothing(sweep) as submitted:
-        if plan.stage is not None:
-            stage = submit_job(plan.stage, lock)
-            submitted.append(stage)
-        if plan.features is not None:
-            staged = () if stage is None else (stage,)
-            features = submit_job(dataclasses.replace(plan.features, after=staged), lock)
-            submitted.append(features)
-        for part, job in plan.arrays:
-            after = plan.dependencies(part, features or stage, arrays)
-            arrays.append(submit_job(dataclasses.replace(job, after=after), lock))
-            submitted.append(arrays[-1])
-        if plan.later:
-            ledger.append(sweep, "waiting", runs=list(plan.later))
-        collect = submit_job(dataclasses.replace(plan.collect, after=(*plan.live, *arrays)), lock)
-    return SubmittedJobs(stage, features, tuple(arrays), collect)
-
-
-@contextmanager
-def _all_or_nothing(sweep: SweepPaths) -> Iterator[list[str]]:
-    """Yield a list for the ids of submitted jobs; cancel those if the block raises."""
-    submitted: list[str] = []
+    ids: dict[str, str] = {}
     try:
-        yield submitted
+        for placeholder, job in plan.jobs.items():
+            if job.kind == "collect" and plan.later:
+                ledger.append(sweep, "waiting", runs=list(plan.later))
+            after = tuple(ids.get(name, name) for name in job.after)
+            ids[placeholder] = submit_job(dataclasses.replace(job, after=after), lock)
     except BaseException as error:
-        if not submitted:
-            raise
-        if not slurm.cancel(submitted):
-            reason = str(error) or "interrupted"
-            message = f"{reason}; scancel failed too, run: scancel {' '.join(submitted)}"
-            raise SlurmUnavailableError(reason, message) from error
-        ledger.append(sweep, "cancelled", jobs=submitted, runs=[])
+        _cancel(sweep, list(ids.values()), str(error) or "interrupted")
         raise
+    return ids
+
+
+def _cancel(sweep: SweepPaths, jobs: list[str], reason: str) -> None:
+    """Cancel the jobs of a submission that failed."""
+    if not jobs:
+        return
+    if not slurm.cancel(jobs):
+        message = f"{reason}; scancel failed too, run: scancel {' '.join(jobs)}"
+        raise SlurmUnavailableError(reason, message)
+    ledger.append(sweep, "cancelled", jobs=jobs, runs=[])
+
+
+def summarize(ids: Mapping[str, str], runs: int, jobs: int) -> str:
+    """Return a line on the submission of ``runs`` runs in ``jobs`` jobs."""
+    arrays = [job for placeholder, job in ids.items() if placeholder.startswith("RUNS")]
+    if not arrays:
+        return f"submitted job {ids['COLLECT']}, which compares the runs when all have ended"
+    order = {"STAGE": "first", "FEATURES": "second", "COLLECT": "last"}
+    others = [
+        f"{name.lower()} job {ids[name]} {when}" for name, when in order.items() if name in ids
+    ]
+    shown = f"jobs {', '.join(arrays)}: {len(arrays)} arrays of {runs} runs"
+    if len(arrays) == 1:
+        shown = f"job {arrays[0]}: " + ("run" if runs == 1 else f"array of {runs} runs")
+    packed = f" in {format_count(jobs, 'job')}" if jobs != runs else ""
+    return f"submitted {shown}{packed} ({', '.join(others)})"
 
 
 def submit_job(job: BatchJob, lock: int) -> str:

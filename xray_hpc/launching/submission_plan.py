@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,49 +35,20 @@ class ArrayPart:
 
 @dataclass(frozen=True)
 class SubmissionPlan:
-    """The jobs of a submission, before they have ids.
+    """The jobs of a submission.
 
     Attributes:
-        arrays: the parts of the runs, with the job of each.
+        jobs: the jobs in order, by placeholders such as ``STAGE`` for their ids.
         later: runs above the submit limit, which the collect job submits later.
-        live: ids of earlier arrays of this sweep that have not ended; collect waits for them too.
     """
 
-    stage: BatchJob | None
-    features: BatchJob | None
-    arrays: tuple[tuple[ArrayPart, BatchJob], ...]
-    collect: BatchJob
+    jobs: Mapping[str, BatchJob]
     later: tuple[str, ...] = ()
-    live: tuple[str, ...] = ()
 
-    def jobs(self) -> Iterator[BatchJob]:
-        """Yield all jobs in order, with placeholders such as ``STAGE`` for ids."""
-        if self.stage is not None:
-            yield self.stage
-        first = "STAGE"
-        if self.features is not None:
-            yield dataclasses.replace(self.features, after=(first,))
-            first = "FEATURES"
-        count = len(self.arrays)
-        names = ["RUNS"] if count == 1 else [f"RUNS{number}" for number in range(1, count + 1)]
-        for part, job in self.arrays:
-            yield dataclasses.replace(job, after=self.dependencies(part, first, names))
-        yield dataclasses.replace(self.collect, after=(*self.live, *names))
-
-    def dependencies(
-        self, part: ArrayPart, first: str | None, arrays: Sequence[str]
-    ) -> tuple[str, ...]:
-        """Return the ids of the jobs that must end before a part starts.
-
-        Args:
-            first: id of the job that prepares what all runs share.
-            arrays: ids of the arrays before this part.
-        """
-        if part.after is not None:
-            return (arrays[part.after],)
-        # cluster.parallel limits the whole sweep, so the throttled part waits for earlier arrays.
-        before = () if part.throttle is None else self.live
-        return before if first is None else (first, *before)
+    @property
+    def arrays(self) -> list[BatchJob]:
+        """The jobs that train."""
+        return [job for job in self.jobs.values() if job.kind == "runs"]
 
 
 def plan_submission(
@@ -101,7 +73,6 @@ def plan_submission(
     Raises:
         SubmitLimitError: this user may not submit even one job now.
     """
-    tasks = group_runs(runs, cluster.runs_per_job)
     if limits.jobs_left is not None and limits.jobs_left < 1:
         raise SubmitLimitError(
             "you have reached Slurm's limit of submitted jobs; launch again when some have ended, "
@@ -109,36 +80,36 @@ def plan_submission(
         )
     if limits.jobs_left is not None and limits.jobs_left <= OTHER_JOBS + 1:
         extractors = ()  # no room for it beside a run, which then computes its own features
+    size = cluster.runs_per_job
+    tasks = [tuple(runs[start : start + size]) for start in range(0, len(runs), size)]
     others = OTHER_JOBS + bool(extractors)
     room = len(tasks) if limits.jobs_left is None else max(limits.jobs_left - others, 0)
     now, later = tasks[:room], tasks[room:]
+    job = functools.partial(BatchJob, sweep, cluster=cluster, code=code)
+    jobs: dict[str, BatchJob] = {}
+    first: tuple[str, ...] = ()  # the job that prepares what all runs share
+    if data_sets and now:
+        jobs["STAGE"] = job("stage", arguments=tuple(data_sets))
+        first = ("STAGE",)
+    if extractors and now:
+        options = () if cluster.check_node else ("--unchecked",)
+        jobs["FEATURES"] = job("features", arguments=(*options, *extractors), after=first)
+        first = ("FEATURES",)
     parallel = cluster.parallel and cluster.parallel // cluster.runs_per_gpu
-    parts = split_array(len(now), array_size=limits.array_size, parallel=parallel) if now else []
-    job = BatchJob(sweep, "runs", cluster, code=code)
-    arrays = [
-        dataclasses.replace(job, tasks=tuple(now[part.start : part.stop]), throttle=part.throttle)
-        for part in parts
-    ]
-    stage = BatchJob(sweep, "stage", cluster, arguments=tuple(data_sets), code=code)
-    options = () if cluster.check_node else ("--unchecked",)
-    features = BatchJob(sweep, "features", cluster, arguments=(*options, *extractors), code=code)
-    collect = BatchJob(sweep, "collect", cluster, arguments=(str(sweep.folder),), code=code)
-    if later and not (now or live):
-        collect = dataclasses.replace(collect, begin=LATER)
-    return SubmissionPlan(
-        stage if data_sets and now else None,
-        features if extractors and now else None,
-        tuple(zip(parts, arrays, strict=True)),
-        collect,
-        tuple(run for task in later for run in task),
-        tuple(live),
-    )
-
-
-def group_runs(runs: Sequence[str], runs_per_job: int) -> list[tuple[str, ...]]:
-    """Return the runs of each task, in order."""
-    starts = range(0, len(runs), runs_per_job)
-    return [tuple(runs[start : start + runs_per_job]) for start in starts]
+    parts = split_array(len(now), array_size=limits.array_size, parallel=parallel)
+    count = len(parts)
+    names = ["RUNS"] if count == 1 else [f"RUNS{number}" for number in range(1, count + 1)]
+    for name, part in zip(names, parts, strict=True):
+        # cluster.parallel limits the whole sweep, so a throttled part waits for earlier arrays.
+        after = first if part.throttle is None else (*first, *live)
+        if part.after is not None:
+            after = (names[part.after],)
+        inside = tuple(now[part.start : part.stop])
+        jobs[name] = job("runs", tasks=inside, after=after, throttle=part.throttle)
+    begin = LATER if later and not (now or live) else None
+    folder = str(sweep.folder)
+    jobs["COLLECT"] = job("collect", arguments=(folder,), after=(*live, *names), begin=begin)
+    return SubmissionPlan(jobs, tuple(itertools.chain.from_iterable(later)))
 
 
 def split_array(tasks: int, *, array_size: int, parallel: int | None) -> list[ArrayPart]:
@@ -164,9 +135,8 @@ def split_array(tasks: int, *, array_size: int, parallel: int | None) -> list[Ar
 
 def _lane(start: int, stop: int, size: int, throttle: int | None, position: int) -> list[ArrayPart]:
     """Return parts of ``size`` tasks, the first at index ``position``; chained if throttled."""
-    begins = range(start, stop, size)
-    afters = [None if throttle is None or not i else position + i - 1 for i in range(len(begins))]
-    return [
-        ArrayPart(begin, min(begin + size, stop), throttle, after)
-        for begin, after in zip(begins, afters, strict=True)
-    ]
+    parts: list[ArrayPart] = []
+    for begin in range(start, stop, size):
+        after = None if throttle is None or not parts else position + len(parts) - 1
+        parts.append(ArrayPart(begin, min(begin + size, stop), throttle, after))
+    return parts

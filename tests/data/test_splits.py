@@ -116,7 +116,7 @@ def test_patient_split_error_counts_the_patients() -> None:
     many = [(f"{label}-{n}", label, 1) for label in (1, 2) for n in range(10 * label)]
     entries = entries_of([("a", 0, 9), *many])
     message = (
-        r"have 1, 10 and 20 patients, and the closest shares are 0%, 20% and 20%; "
+        r"have 1, 10, 20 patients, and the closest shares are 0%, 20%, 20%; "
         r".*data.split=random"
     )
     with pytest.raises(UserError, match=message):
@@ -230,11 +230,7 @@ def test_small_classes_names_the_class() -> None:
 
 def test_shared_patients_counts_patients_and_images() -> None:
     patients = ["ann", "bob", "ann", "cid", "ann", "bob"]
-    parts = {
-        "train": np.array([0, 1]),
-        "validation": np.array([2, 3]),
-        "test": np.array([4, 5]),
-    }
+    parts = {"train": np.array([0, 1]), "validation": np.array([2, 3]), "test": np.array([4, 5])}
     assert shared_patients(patients, parts) == [
         "1 patient ('ann') in both train and validation: 1 of the 2 validation images; "
         "validation results are too optimistic",

@@ -72,4 +72,4 @@ def test_stage_data_draws_augmentations_if_any(
     shown = [NamedAugmentation("this", augment, 1.0)]
     folder = stage_data(data_config(tree), tmp_path / "cache", sweep, shown, seed=1)
     assert (folder / "augmentations.png").exists() == drawn
-    assert (folder / "index.csv").exists()
+    assert (folder / "index.csv").read_text().startswith("file,label,class,patient,split\n")

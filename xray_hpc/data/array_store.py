@@ -29,6 +29,8 @@ PAGE = 4096  # bytes
 SYNC_SECONDS = 5.0
 CHECKSUMS, WRITTEN = "crc32", "written"  # one value per block
 
+Array = npt.NDArray[Any]
+
 
 class DamagedStoreError(DataError):
     """The file is truncated, corrupt, or was made for another key."""
@@ -47,6 +49,9 @@ class ArraySpec:
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
+Specs = Mapping[str, ArraySpec]
+
+
 class Block(NamedTuple):
     """Rows ``start`` to ``stop`` of an array; ``number`` counts the blocks of all arrays."""
 
@@ -56,7 +61,7 @@ class Block(NamedTuple):
     stop: int
 
 
-def blocks(specs: Mapping[str, ArraySpec]) -> list[Block]:
+def blocks(specs: Specs) -> list[Block]:
     """Return the blocks of all arrays, in the order of ``specs``."""
     ranges = [
         (name, start, min(start + spec.block_rows, spec.shape[0]))
@@ -73,18 +78,16 @@ class StoreWriter:
     a lock.
 
     Attributes:
+        specs: the arrays of the store.
         blocks: all blocks of the store.
         written: ``bool [blocks]``, the blocks already written.
-
-    Raises:
-        OSError: the file system failed.
     """
 
-    def __init__(self, path: Path, specs: Mapping[str, ArraySpec], key: str) -> None:
+    def __init__(self, path: Path, specs: Specs, key: str) -> None:
         self.path = path
         self.partial = _partial(path)
         self.blocks = blocks(specs)
-        self._specs = specs
+        self.specs = specs
         try:
             self._offsets = _offsets(self.partial, specs, key)
         except (FileNotFoundError, DamagedStoreError):
@@ -114,14 +117,11 @@ class StoreWriter:
         """The blocks that are not written yet."""
         return [block for block in self.blocks if not self.written[block.number]]
 
-    def dtype(self, block: Block) -> str:
-        """Return the type of the array of ``block``."""
-        return self._specs[block.array].dtype
-
-    def write(self, block: Block, rows: npt.NDArray[Any]) -> None:
+    def write(self, block: Block, rows: Array) -> None:
         """Write a block. It survives a crash of the node once ``synced`` is true again."""
-        rows = np.ascontiguousarray(rows, self.dtype(block))
-        assert rows.shape == (block.stop - block.start, *self._specs[block.array].shape[1:])
+        spec = self.specs[block.array]
+        rows = np.ascontiguousarray(rows, spec.dtype)
+        assert rows.shape == (block.stop - block.start, *spec.shape[1:])
         data = rows.reshape(-1).view(np.uint8).data
         self._write(data, self._offset(block))
         checksum = np.array(zlib.crc32(data), np.uint32)
@@ -130,9 +130,8 @@ class StoreWriter:
         if time.monotonic() - self._last_sync >= SYNC_SECONDS:
             self.sync()
 
-    def read(self, block: Block) -> npt.NDArray[Any]:
-        """Read a written block."""
-        spec = self._specs[block.array]
+    def read(self, block: Block) -> Array:
+        spec = self.specs[block.array]
         count = (block.stop - block.start) * (spec.nbytes // spec.shape[0])
         data = os.pread(self._file, count, self._offset(block))
         return np.frombuffer(data, spec.dtype).reshape(-1, *spec.shape[1:])
@@ -151,11 +150,10 @@ class StoreWriter:
         os.replace(self.partial, self.path)
 
     def discard(self) -> None:
-        """Remove the unfinished file."""
         self.partial.unlink(missing_ok=True)
 
     def _offset(self, block: Block) -> int:
-        spec = self._specs[block.array]
+        spec = self.specs[block.array]
         return self._offsets[block.array] + block.start * (spec.nbytes // spec.shape[0])
 
     def _write(self, data: bytes | memoryview, offset: int) -> None:
@@ -165,9 +163,7 @@ class StoreWriter:
             rest, offset = rest[count:], offset + count
 
 
-def read_arrays(
-    path: Path, specs: Mapping[str, ArraySpec], key: str
-) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(path: Path, specs: Specs, key: str) -> dict[str, Array]:
     """Map the arrays of a finished store read-only, after a check of every block.
 
     The map keeps the file that was opened, even when another file takes its name.
@@ -195,7 +191,7 @@ def read_arrays(
     return arrays
 
 
-def missing_bytes(path: Path, specs: Mapping[str, ArraySpec]) -> int:
+def missing_bytes(path: Path, specs: Specs) -> int:
     """Return how many bytes of disk the store still needs; part of it may be written."""
     total = sum(spec.nbytes for spec in specs.values())
     try:
@@ -217,7 +213,7 @@ def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
-def _create(path: Path, specs: Mapping[str, ArraySpec], key: str) -> None:
+def _create(path: Path, specs: Specs, key: str) -> None:
     """Create a store in which no block is written; arrays of a page or more begin at a page."""
     count = len(blocks(specs))
     with _Target(path, "w+b") as target:
@@ -229,7 +225,8 @@ def _create(path: Path, specs: Mapping[str, ArraySpec], key: str) -> None:
                     _allocate(file, name, spec.shape, spec.dtype)
                 _allocate(file, CHECKSUMS, (count,), "uint32")
                 file[WRITTEN] = np.zeros(count, np.uint8)
-            target.check()
+            if target.error is not None:
+                raise target.error
         except OSError as error:
             path.unlink()
             raise target.error or error from error
@@ -245,7 +242,7 @@ def _allocate(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) ->
     h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(np.dtype(dtype)), space, plan)
 
 
-def _offsets(path: Path, specs: Mapping[str, ArraySpec], key: str) -> dict[str, int]:
+def _offsets(path: Path, specs: Specs, key: str) -> dict[str, int]:
     """Return the offset in bytes of each array in the file."""
     if not path.exists():
         raise FileNotFoundError(path)
@@ -265,7 +262,7 @@ def _offsets(path: Path, specs: Mapping[str, ArraySpec], key: str) -> dict[str, 
     return offsets
 
 
-def _describe(specs: Mapping[str, ArraySpec]) -> str:
+def _describe(specs: Specs) -> str:
     return json.dumps({n: [list(s.shape), s.dtype, s.block_rows] for n, s in specs.items()})
 
 
@@ -273,20 +270,19 @@ class _Target(io.FileIO):
     """A file that remembers its first failed write instead of raising it.
 
     If the HDF5 library itself met a full disk, it could not close the file and would crash the
-    interpreter at exit. Call :meth:`check` to raise the failure.
+    interpreter at exit.
     """
 
     error: OSError | None = None
 
     def write(self, data: memoryview) -> int:  # type: ignore[override]
         rest = memoryview(data).cast("B")
-        length = len(rest)
         try:
             while rest and self.error is None:
                 rest = rest[super().write(rest) or 0 :]
         except OSError as error:
             self.error = error
-        return length
+        return data.nbytes
 
     def truncate(self, size: int | None = None) -> int:
         try:
@@ -294,7 +290,3 @@ class _Target(io.FileIO):
         except OSError as error:
             self.error = self.error or error
             return size or 0
-
-    def check(self) -> None:
-        if self.error is not None:
-            raise self.error

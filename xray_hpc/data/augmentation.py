@@ -142,7 +142,7 @@ def affine_transforms(
 ) -> FloatArray:
     """Combine the parameters of each image into one affine transform, ``[N, 8]``.
 
-    A transform maps a pixel (x, y) of the result, a square of ``input_size`` pixels, to its
+    It maps a pixel (x, y) of the result, a square of ``input_size`` pixels, to its
     position in the source: ``x' = a0 x + a1 y + a2``, ``y' = b0 x + b1 y + b2``, in TensorFlow's
     order ``(a0, a1, a2, b0, b1, b2, 0, 0)``.
 
@@ -156,10 +156,8 @@ def affine_transforms(
     rotation = _matrices(np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
     shear = _matrices(1, -np.sin(slant), 0, np.cos(slant))
     affine = rotation @ shear * parameters.zoom[:, None]
-    cos, sin = (
-        np.array([1, 0, -1, 0])[parameters.quarter_turns],
-        np.array([0, 1, 0, -1])[parameters.quarter_turns],
-    )
+    turns = parameters.quarter_turns
+    cos, sin = np.array([1, 0, -1, 0])[turns], np.array([0, 1, 0, -1])[turns]
     side = np.where(parameters.flip, -1, 1)
     matrix = affine @ _matrices(cos * side, -sin, sin * side, cos)
     source, result = np.full(2, (image_size - 1) / 2), np.full(2, (input_size - 1) / 2)
@@ -187,9 +185,8 @@ def epoch_augmentations(
     """Return transforms ``[T, 8]`` and brightness factors ``[T]`` of each position of an epoch."""
 
     def drawn(view: int, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        transforms, brightness = draw_augmentations(
-            len(order), image_size, input_size, augment, seed, view
-        )
+        sizes = len(order), image_size, input_size
+        transforms, brightness = draw_augmentations(*sizes, augment, seed, view)
         return transforms[rows], brightness[rows]
 
     if augment.views is None:
@@ -204,9 +201,8 @@ def epoch_augmentations(
 
 def needs_interpolation(augment: AugmentSettings | AugmentConfig) -> bool:
     """Return whether ``augment`` reads pixels at fractional positions."""
-    return any(
-        (augment.rotation, augment.shear, augment.zoom, augment.height_shift, augment.width_shift)
-    )
+    shifts = augment.height_shift, augment.width_shift
+    return any((augment.rotation, augment.shear, augment.zoom, *shifts))
 
 
 def changes_geometry(augment: AugmentConfig) -> bool:

@@ -76,9 +76,8 @@ def original_column(images: Sequence[Pixels], config: DataConfig) -> ImageColumn
     """Return the column of the stored images, with the central crop outlined."""
     if config.crop == 1:
         return ImageColumn("stored", (), images)
-    return ImageColumn(
-        "stored", ["dashed:", f"data.crop={config.crop:g}"], images, config.input_size
-    )
+    lines = ["dashed:", f"data.crop={config.crop:g}"]
+    return ImageColumn("stored", lines, images, config.input_size)
 
 
 def sample_rows(dataset: Dataset) -> IntArray:
@@ -105,25 +104,21 @@ def augment_rows(
     """Return ``rows`` of the training split as a training sees them in ``epoch``."""
     train = dataset.splits["train"]
     images = dataset.images[train[rows]]
-    transforms, brightness = draw_augmentations(
-        len(train), images.shape[1], size, augment, seed, epoch
-    )
+    sizes = len(train), images.shape[1], size
+    transforms, brightness = draw_augmentations(*sizes, augment, seed, epoch)
     return list(apply_augmentation(images, transforms[rows], brightness[rows], augment, size))
 
 
 def describe_augmentation(augment: AugmentConfig) -> list[str]:
     """Describe each operation of an augmentation in a line."""
-    same_shift = augment.height_shift == augment.width_shift
+    height, width = augment.height_shift, augment.width_shift
     operations: list[tuple[object, str]] = [
         (augment.rotation, f"rotation ±{augment.rotation:g}°"),
         (augment.zoom, f"zoom ±{_percent(augment.zoom)}"),
         (augment.shear, f"shear ±{augment.shear:g}°"),
-        (same_shift and augment.width_shift, f"shift ±{_percent(augment.width_shift)}"),
-        (
-            not same_shift and augment.height_shift,
-            f"height shift ±{_percent(augment.height_shift)}",
-        ),
-        (not same_shift and augment.width_shift, f"width shift ±{_percent(augment.width_shift)}"),
+        (height == width and width, f"shift ±{_percent(width)}"),
+        (height != width and height, f"height shift ±{_percent(height)}"),
+        (height != width and width, f"width shift ±{_percent(width)}"),
         (augment.crop, "random crop"),
         (augment.rot90, "rot90"),
         (augment.horizontal_flip, "horizontal flip"),

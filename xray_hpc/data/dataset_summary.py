@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pandas as pd
 
@@ -11,25 +10,18 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.image_store import describe_skipped
 from xray_hpc.data.index import Index
 from xray_hpc.data.index_entry import SPLIT_NAMES, IgnoredFiles
-from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.text import format_count
 
 
 def count_table(dataset: Dataset) -> pd.DataFrame:
     """Count images per class, all images and patients (rows) by split and in total (columns)."""
-    rows: dict[str, list[int]] = {name: [] for name in (*dataset.classes, "images", "patients")}
-    everyone: set[str] = set()
-    for split in SPLIT_NAMES:
-        members = dataset.splits[split]
-        for label, name in enumerate(dataset.classes):
-            rows[name].append(int((dataset.labels[members] == label).sum()))
-        rows["images"].append(len(members))
-        people = {dataset.patients[i] for i in members}
-        rows["patients"].append(len(people))
-        everyone |= people
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(SPLIT_NAMES))
+    used = index_table(dataset).query("split != ''")
+    table = pd.crosstab(used["class"], used["split"])
+    table = table.reindex(index=dataset.classes, columns=SPLIT_NAMES, fill_value=0)
+    table.loc["images"] = table.sum()
+    table.loc["patients"] = used.groupby("split")["patient"].nunique()
     table["all"] = table.sum(axis=1)
-    table.loc["patients", "all"] = len(everyone)
+    table.loc["patients", "all"] = used["patient"].nunique()
     return table
 
 
@@ -85,8 +77,3 @@ def index_table(dataset: Dataset) -> pd.DataFrame:
             "split": split,
         }
     )
-
-
-def write_index(dataset: Dataset, path: Path) -> None:
-    """Write :func:`index_table` as a CSV file."""
-    write_csv(path, index_table(dataset))

@@ -25,10 +25,11 @@ FOLDERS: dict[str, SplitName] = {"train": "train", "val": "validation", "test": 
 MACOS = "__MACOSX"
 SYSTEM = {"thumbs.db", "desktop.ini"}
 
+FolderIndex = tuple[Path, tuple[str, ...], list[IndexEntry], dict[str, IgnoredFiles]]
+Ignored = defaultdict[str, IgnoredFiles]
 
-def read_folder_index(
-    given: Path,
-) -> tuple[Path, tuple[str, ...], list[IndexEntry], dict[str, IgnoredFiles]]:
+
+def read_folder_index(given: Path) -> FolderIndex:
     """List the images under ``given``, or under the only folder in it that has train and test.
 
     As in Keras, images in subfolders of a class folder belong to the class. Links to folders
@@ -42,8 +43,7 @@ def read_folder_index(
         DataError: there is no such folder, or its classes are invalid (see ``check_classes``).
     """
     try:
-        root = _find_root(given)
-        return _read(root, given)
+        return _read(_find_root(given), given)
     except OSError as error:
         raise StorageError(f"cannot read {error.filename}: {error.strerror}") from error
 
@@ -62,24 +62,19 @@ def _find_root(given: Path) -> Path:
     if data_sets:
         return data_sets[0]
     found = [folder.name for folder in inside]
-    for missing in ("train", "test"):
-        if missing not in found:
-            hint = nearest(missing, found)
-            raise DataError(
-                f"{given} has no folder {missing!r}{hint}; data.root must contain train/ and test/ "
-                "with a folder per class"
-            )
-    raise AssertionError("a folder with train and test is a data set")
+    missing = "test" if "train" in found else "train"
+    raise DataError(
+        f"{given} has no folder {missing!r}{nearest(missing, found)}; data.root must contain "
+        "train/ and test/ with a folder per class"
+    )
 
 
 def _is_data_set(folder: Path) -> bool:
     return (folder / "train").is_dir() and (folder / "test").is_dir()
 
 
-def _read(
-    root: Path, given: Path
-) -> tuple[Path, tuple[str, ...], list[IndexEntry], dict[str, IgnoredFiles]]:
-    ignored: defaultdict[str, IgnoredFiles] = defaultdict(IgnoredFiles)
+def _read(root: Path, given: Path) -> FolderIndex:
+    ignored: Ignored = defaultdict(IgnoredFiles)
     found: list[tuple[SplitName, str, os.DirEntry[str], str]] = []
     images: dict[str, Counter[str]] = {origin: Counter() for origin in SPLIT_NAMES}
     if root != given:
@@ -108,9 +103,7 @@ def _read(
 
 def order_within_class(entry: IndexEntry) -> tuple[str, str]:
     """Return folder and name inside the class folder: Keras sorts the files of a class by these."""
-    inner = entry.path.split("/", 2)[2]
-    folder, _, name = inner.rpartition("/")
-    return folder, name
+    return os.path.split(entry.path.split("/", 2)[2])
 
 
 def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
@@ -127,9 +120,7 @@ def ignore_reason(name: str) -> str | None:
     return None
 
 
-def _images(
-    folder: str, path: str, ignored: defaultdict[str, IgnoredFiles]
-) -> Iterator[tuple[os.DirEntry[str], str]]:
+def _images(folder: str, path: str, ignored: Ignored) -> Iterator[tuple[os.DirEntry[str], str]]:
     """Yield the images in a class folder with their paths in the index."""
     for item in _entries(folder):
         name = f"{path}/{item.name}"
@@ -145,9 +136,7 @@ def _images(
             yield item, name
 
 
-def _ignore_all(
-    folder: Path, ignored: defaultdict[str, IgnoredFiles], keep: set[str], given: Path
-) -> None:
+def _ignore_all(folder: Path, ignored: Ignored, keep: set[str], given: Path) -> None:
     """Count the files in ``folder`` as ignored, except those in the subfolders ``keep``."""
     for item in _entries(folder):
         if item.name in keep and item.is_dir():

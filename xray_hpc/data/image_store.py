@@ -8,8 +8,7 @@ This module only ever replaces it with another file, which leaves existing maps 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.array_store import (
-    ArraySpec,
-    StoreWriter,
-    missing_bytes,
-    read_arrays,
-)
+from xray_hpc.data.array_store import ArraySpec, StoreWriter, missing_bytes, read_arrays
 from xray_hpc.data.cache_folder import check_free_space
 from xray_hpc.data.decode import MissingDecoderError, UnreadableImageError, decode_bytes, read_bytes
 from xray_hpc.data.index import Index
@@ -90,7 +84,7 @@ def build_image_store(
     check_free_space(cache, CONTENT, missing_bytes(path, specs))
     with StoreWriter(path, specs, index.store_key(config)) as writer:
         try:
-            _write_images(writer, specs, index, config, workers or available_cores())
+            _write_images(writer, index, config, workers or available_cores())
             writer.finish()
         except Exception:
             writer.discard()
@@ -120,9 +114,7 @@ def read_image_store(path: Path, index: Index, config: DataConfig) -> ImageStore
     )
 
 
-def check_skipped(
-    index: Index, positions: Iterable[int], skipped: Sequence[tuple[str, str]]
-) -> None:
+def _check_skipped(index: Index, positions: Iterable[int], skipped: list[tuple[str, str]]) -> None:
     """Raise ``DataError`` if too many images are unreadable, or all of a class."""
     if not skipped:
         return
@@ -131,14 +123,16 @@ def check_skipped(
             f"{index.root}: {describe_skipped(skipped)} of {len(index.entries):,}, more than the "
             f"{MAX_UNREADABLE:.0%} allowed; repair or remove them"
         )
-    kept = [index.entries[i] for i in positions]
-    readable = Counter((entry.split == "test", entry.label) for entry in kept)
-    for is_test in (False, True):
+    readable = [index.entries[i] for i in positions]
+    for part, found in (
+        ("train", {entry.label for entry in readable if entry.split != "test"}),
+        ("test", {entry.label for entry in readable if entry.split == "test"}),
+    ):
         for label, name in enumerate(index.classes):
-            if not readable[is_test, label]:
+            if label not in found:
                 raise DataError(
-                    f"{index.root}: class {name!r} has no readable image in "
-                    f"{'test' if is_test else 'train'} ({describe_skipped(skipped)})"
+                    f"{index.root}: class {name!r} has no readable image in {part} "
+                    f"({describe_skipped(skipped)})"
                 )
 
 
@@ -167,13 +161,7 @@ def _specs(index: Index, config: DataConfig) -> dict[str, ArraySpec]:
     }
 
 
-def _write_images(
-    writer: StoreWriter,
-    specs: Mapping[str, ArraySpec],
-    index: Index,
-    config: DataConfig,
-    workers: int,
-) -> None:
+def _write_images(writer: StoreWriter, index: Index, config: DataConfig, workers: int) -> None:
     by_array = [[block for block in writer.blocks if block.array == name] for name in ROWS]
     groups = list(zip(*by_array, strict=True))
     # The last group is always written again: it is the one that may be partly used.
@@ -183,10 +171,8 @@ def _write_images(
     todo = sorted(set(range(len(index.entries))) - set(positions))
     skipped: dict[int, str] = {}
     images = _decode_all(index, config, todo, workers, skipped)
-    rows = {
-        name: np.empty((specs[name].block_rows, *specs[name].shape[1:]), specs[name].dtype)
-        for name in ROWS
-    }
+    specs = {name: writer.specs[name] for name in ROWS}
+    rows = {n: np.empty((s.block_rows, *s.shape[1:]), s.dtype) for n, s in specs.items()}
     with closing(images):
         for group in groups[len(done) :]:
             for name, array in rows.items():
@@ -198,8 +184,8 @@ def _write_images(
             for block in group:
                 writer.write(block, rows[block.array][: block.stop - block.start])
         assert next(images, None) is None, "more images than rows"
-    check_skipped(index, positions, [(index.entries[i].path, skipped[i]) for i in sorted(skipped)])
-    reasons = np.zeros(specs["reasons"].shape, "S200")
+    _check_skipped(index, positions, [(index.entries[i].path, skipped[i]) for i in sorted(skipped)])
+    reasons = np.zeros(writer.specs["reasons"].shape, "S200")
     reasons[: len(skipped)] = [skipped[i].encode() for i in sorted(skipped)]
     for block in writer.blocks:
         if block.array == "reasons":

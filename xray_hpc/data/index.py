@@ -70,18 +70,13 @@ def build_index(config: DataConfig, cache: Path) -> Index:
             f"data.root {str(given)!r} has a class {taken.pop()!r}, a name that ROC tables use for "
             "averages; rename the class"
         )
-    return Index(root, classes, tuple(entries), _fingerprint(classes, entries), ignored)
+    images = sorted((e.path, e.size, classes[e.label], e.patient, e.split) for e in entries)
+    return Index(root, classes, tuple(entries), _hash(images), ignored)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Facts about a data set that a launch needs.
-
-    Attributes:
-        fingerprint: that of the index.
-        classes: the number of classes.
-        images: the number of images of each class, by split.
-    """
+    """What a launch needs of a data set: fingerprint, number of classes, images by split."""
 
     fingerprint: str
     classes: int
@@ -98,20 +93,12 @@ def survey(config: DataConfig, cache: Path) -> Survey:
         from xray_hpc.synthetic import demo_dataset
 
         counts = demo_dataset.count_images(config.demo_images or 0, config.demo_classes or 2)
-        classes = len(counts["train"])
-        images: ClassCounts = {
-            "train": counts["train"],
-            "validation": (0,) * classes,
-            "test": counts["test"],
-        }
-        return Survey(_demo_fingerprint(config), classes, images)
+        none = (0,) * len(counts["train"])
+        images: ClassCounts = {"train": counts["train"], "validation": none, "test": counts["test"]}
+        return Survey(_demo_fingerprint(config), len(none), images)
     index = build_index(config, cache)
     classes = len(index.classes)
     return Survey(index.fingerprint, classes, count_by_class(index.entries, classes))
-
-
-def _fingerprint(classes: tuple[str, ...], entries: list[IndexEntry]) -> str:
-    return _hash(sorted((e.path, e.size, classes[e.label], e.patient, e.split) for e in entries))
 
 
 def _hash(value: object) -> str:

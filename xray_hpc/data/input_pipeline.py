@@ -32,6 +32,9 @@ from xray_hpc.data.image_transform import Pixels, apply_augmentation
 from xray_hpc.data.shutdown_guard import callback_guard
 
 TensorLike: TypeAlias = tf.Tensor | FloatArray
+Activation = Literal["sigmoid", "softmax"]
+Plan = Callable[[int], tuple[npt.NDArray[Any], ...]]
+"""From an epoch to arrays ``[T, ...]`` with one row per image."""
 
 
 def training_batches(
@@ -39,7 +42,7 @@ def training_batches(
     labels: IntArray,
     indices: IntArray,
     *,
-    targets: Literal["sigmoid", "softmax"],
+    targets: Activation,
     classes: int,
     batch_size: int,
     input_size: int,
@@ -70,20 +73,14 @@ def training_batches(
 
     def plan(epoch: int) -> tuple[npt.NDArray[Any], ...]:
         order = epoch_order(train_labels, balance, seed, epoch)
-        augmentations = epoch_augmentations(
-            order, images.shape[1], input_size, augment, seed, epoch
-        )
+        sizes = images.shape[1], input_size
+        augmentations = epoch_augmentations(order, *sizes, augment, seed, epoch)
         return indices[order], *augmentations, encoded[order], weights[order]
 
     pixels = _reader(images, batch_size, input_size, augment)
 
-    def read(
-        rows: tf.Tensor,
-        transforms: tf.Tensor,
-        brightness: tf.Tensor,
-        target: tf.Tensor,
-        weight: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
+    def read(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        rows, transforms, brightness, target, weight = batch
         drawn = pixels(rows, transforms, brightness), target
         return (*drawn, weight) if balance == "class_weights" else drawn
 
@@ -91,26 +88,16 @@ def training_batches(
     return prefetch_unsharded(rows.map(read, num_parallel_calls=tf.data.AUTOTUNE))
 
 
-def encode_targets(
-    labels: IntArray, targets: Literal["sigmoid", "softmax"], classes: int
-) -> FloatArray:
+def encode_targets(labels: IntArray, targets: Activation, classes: int) -> FloatArray:
     """Encode labels ``[T]`` as targets: ``[T, 1]`` for sigmoid, one-hot ``[T, classes]`` else."""
     columns = labels[:, None] if targets == "sigmoid" else np.eye(classes)[labels]
     return columns.astype(np.float32)
 
 
 def planned_batches(
-    plan: Callable[[int], tuple[npt.NDArray[Any], ...]],
-    epochs: range,
-    batch_size: int,
-    first_step: int = 0,
+    plan: Plan, epochs: range, batch_size: int, first_step: int = 0
 ) -> tf.data.Dataset:
-    """Return the full batches of all epochs in sequence.
-
-    Args:
-        plan: a function of the epoch that returns arrays ``[T, ...]`` with one row per image.
-        first_step: step at which the first epoch starts.
-    """
+    """Return the full batches of all epochs in sequence; the first begins at ``first_step``."""
     like = plan(epochs.start)
     steps = len(like[0]) // batch_size
 
@@ -148,9 +135,8 @@ def evaluation_batches(
     no_change = np.zeros((batch_size, 8), np.float32), np.ones(batch_size, np.float32)
     pixels = _reader(images, batch_size, input_size, AugmentConfig())
     batches = tf.data.Dataset.from_tensor_slices(rows)
-    return prefetch_unsharded(
-        batches.map(lambda batch: pixels(batch, *no_change), tf.data.AUTOTUNE)
-    )
+    crops = batches.map(lambda batch: pixels(batch, *no_change), tf.data.AUTOTUNE)
+    return prefetch_unsharded(crops)
 
 
 def padded_batches(indices: IntArray, batch_size: int) -> IntArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,14 @@ from xray_hpc.data.index_entry import ClassCounts, IndexEntry, SplitName
 from xray_hpc.errors import ConfigError
 from xray_hpc.text import format_count
 
+Entries = Sequence[IndexEntry]
 Indices = npt.NDArray[np.int64]
 
 # The share of a validation set split by patient may differ from the requested one by half.
 TOLERANCE = 0.5
 
 
-def split_images(entries: Sequence[IndexEntry], config: DataConfig) -> dict[str, Indices]:
+def split_images(entries: Entries, config: DataConfig) -> dict[str, Indices]:
     """Return the positions in ``entries`` of the ``train``, ``validation`` and ``test`` images.
 
     The test set is the one that comes with the data. All other images are split into training and
@@ -85,7 +86,7 @@ def _pool_sizes(images: ClassCounts, config: DataConfig) -> list[int]:
     return [sum(sizes) for sizes in zip(*(images[origin] for origin in _pool(config)), strict=True)]
 
 
-def _balanced(entries: Sequence[IndexEntry], pool: Indices, per_class: int, seed: int) -> Indices:
+def _balanced(entries: Entries, pool: Indices, per_class: int, seed: int) -> Indices:
     """Draw ``per_class`` images of each class, or as many as the smallest class has.
 
     The draw depends only on the seed and the paths; a smaller draw is a subset of a larger one.
@@ -99,9 +100,7 @@ def _balanced(entries: Sequence[IndexEntry], pool: Indices, per_class: int, seed
     return np.sort(np.concatenate([images[:size] for images in shuffled])).astype(np.int64)
 
 
-def _random(
-    entries: Sequence[IndexEntry], pool: Indices, config: DataConfig
-) -> tuple[Indices, Indices]:
+def _random(entries: Entries, pool: Indices, config: DataConfig) -> tuple[Indices, Indices]:
     """Split like Keras's ``image_dataset_from_directory``, in the same order.
 
     Keras lists the classes in order, each sorted by folder and name, shuffles the list with
@@ -111,8 +110,8 @@ def _random(
 
     def place(i: int) -> tuple[int, tuple[str, str]]:
         entry = entries[i]
-        order = ("", entry.path) if config.source == "csv" else order_within_class(entry)
-        return entry.label, order
+        inner = ("", entry.path) if config.source == "csv" else order_within_class(entry)
+        return entry.label, inner
 
     listed = np.array(sorted(pool.tolist(), key=place), dtype=np.int64)
     np.random.RandomState(config.split_seed).shuffle(listed)
@@ -125,9 +124,7 @@ def _random(
     return listed[:-held_out], listed[-held_out:]
 
 
-def _by_patient(
-    entries: Sequence[IndexEntry], pool: Indices, config: DataConfig
-) -> tuple[Indices, Indices]:
+def _by_patient(entries: Entries, pool: Indices, config: DataConfig) -> tuple[Indices, Indices]:
     """Hold out whole patients so that each class comes close to the validation fraction.
 
     Patients are visited in random order. One is held out if that brings the held-out images closer
@@ -152,24 +149,15 @@ def _by_patient(
     shares = held / totals
     fraction = config.validation_fraction
     if np.any(np.abs(shares - fraction) > TOLERANCE * min(fraction, 1 - fraction)):
-        of_class = [
-            len({entries[i].patient for i in pool if labels[i] == label})
-            for label in range(len(totals))
-        ]
+        people = [{entries[i].patient for i in pool[labels[pool] == k]} for k in range(len(totals))]
         raise ConfigError(
             f"data.validation_fraction {fraction:g} cannot be met by patient: the classes have "
-            f"{_listed(map(str, of_class))} patients, and the closest shares are "
-            f"{_listed(f'{share:.0%}' for share in shares)}; change the fraction, or use "
+            f"{', '.join(str(len(names)) for names in people)} patients, and the closest shares "
+            f"are {', '.join(f'{share:.0%}' for share in shares)}; change the fraction, or use "
             "data.split=random"
         )
     chosen = np.array(sorted(validation), dtype=np.int64)
     return np.setdiff1d(pool, chosen), chosen
-
-
-def _listed(words: Iterable[str]) -> str:
-    """Join as ``"1, 2 and 3"``."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def shared_patients(patients: Sequence[str], splits: Mapping[str, Indices]) -> list[str]:

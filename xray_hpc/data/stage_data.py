@@ -17,6 +17,7 @@ from xray_hpc.data.dataset import load_indexed
 from xray_hpc.data.index import Index, build_index
 from xray_hpc.errors import UserError
 from xray_hpc.figure_files import save_figure
+from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.resources import resource
@@ -45,7 +46,7 @@ def stage_data(
     dataset = load_indexed(index, config, cache)
     print(dataset_summary.summary_text(dataset, index), flush=True)
     folder = sweep.data / _key(index, config)
-    dataset_summary.write_index(dataset, folder / "index.csv")
+    write_csv(folder / "index.csv", dataset_summary.index_table(dataset))
     dataset_figures.write_figures(dataset, folder)
     changing = [item for item in shown if item.crop < 1 or not item.augment.identity]
     if changing:

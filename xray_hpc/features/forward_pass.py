@@ -86,7 +86,7 @@ def compute_blocks(
             for (block, _), block_features in zip(group, features, strict=True):
                 for writer, rows in zip(writers, block_features, strict=True):
                     if not writer.written[block.number]:
-                        writer.write(block, _cast(rows, writer.dtype(block)))
+                        writer.write(block, _cast(rows, writer.specs[block.array].dtype))
                 if all(writer.synced for writer in writers):
                     on_progress(min(writer.done for writer in writers))
                 progress.advance(block.stop - block.start)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fake_slurm import FakeSlurm
 from xray_hpc.worker import slurm_job
-from xray_hpc.worker.slurm_job import SlurmJob, current_job, job_id, kill_wait
+from xray_hpc.worker.slurm_job import SlurmJob, current_job, kill_wait
 
 UNREACHABLE = "Unable to contact slurm controller"
 # ``scontrol -o show job`` of Slurm 22.05, for a task of an array.
@@ -51,12 +51,6 @@ def requests(tmp_path: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def test_job_id_is_that_of_squeue() -> None:
-    assert job_id({}) is None
-    assert job_id({"SLURM_JOB_ID": "5"}) == "5"
-    assert job_id(ENVIRONMENT) == "7_3"
-
-
 def test_current_job_is_none_outside_of_slurm() -> None:
     assert current_job({}) is None
 
@@ -86,8 +80,11 @@ def test_current_job_uses_the_environment_if_slurm_does_not_answer(site: FakeSlu
     site.answer("scontrol", "*", UNREACHABLE, code=1)
     job = current_job({**ENVIRONMENT, "SLURM_CPUS_PER_TASK": "2", "SLURM_JOB_GPUS": "0,3"})
     assert job is not None
-    assert (job.cpus, job.gpus, job.memory, job.submitted) == (2, 2, None, None)
+    assert (job.id, job.cpus, job.gpus, job.memory, job.submitted) == ("7_3", 2, 2, None, None)
     assert job.state() is None
+    job = current_job({"SLURM_JOB_ID": "5"})
+    assert job is not None
+    assert job.id == "5"
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class SlurmJob:
     memory: int | None = None  # MiB on this node
     memory_per_cpu: bool = False  # the memory was requested per CPU
     time_limit: int | None = None  # minutes
-    submitted: str | None = None  # when it was submitted or last requeued, in UTC
+    submitted: str | None = None  # or last requeued, in UTC
     partition: str | None = None
     excluded: str | None = None  # the node list of --exclude
 
@@ -65,18 +65,12 @@ class SlurmJob:
         if (limit := parse_seconds(shown.get("TimeLimit", ""))) is not None:
             time_left = limit - (parse_seconds(shown.get("RunTime", "")) or 0)
         restarts = int(shown.get("Restarts", 0))
+        killed = shown.get("ExitCode", "").endswith(":9")
+        node_down = restarts > self.restarts and self._node_is_down()
         # A preemption before StartTime was that of an earlier start of the job.
-        preempted = shown.get("PreemptTime", "None") not in ("None", "Unknown") and (
-            shown["PreemptTime"] >= shown.get("StartTime", "")
-        )
-        return JobState(
-            state=shown["JobState"],
-            restarts=restarts,
-            time_left=time_left,
-            killed=shown.get("ExitCode", "").endswith(":9"),
-            node_down=restarts > self.restarts and self._node_is_down(),
-            preempted=preempted,
-        )
+        preemption, start = shown.get("PreemptTime", "None"), shown.get("StartTime", "")
+        preempted = preemption not in ("None", "Unknown") and preemption >= start
+        return JobState(shown["JobState"], restarts, time_left, killed, node_down, preempted)
 
     def _node_is_down(self) -> bool:
         try:
@@ -90,13 +84,13 @@ class SlurmJob:
     ) -> str | None:
         """Requeue the job; return ``None``, or Slurm's reason if the job is not requeued.
 
-        From now on the job requests ``memory`` MiB and excludes the nodes ``exclude``. Slurm sends
-        SIGTERM to it at once. Slurm's commands ignore that here, because they still have to update
-        the job, and so does this process until it installs other handlers. An unreachable
-        controller is retried for ``patience`` seconds.
+        From now on the job requests ``memory`` MiB and excludes the nodes ``exclude``. This process
+        ignores termination signals until it installs other handlers. An unreachable controller is retried for
+        ``patience`` seconds.
         """
         if not self.batch:
             return "it has no batch script"
+        # Slurm will send SIGTERM to this process and to scontrol, which still updates the job.
         for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         try:
@@ -106,10 +100,9 @@ class SlurmJob:
         except SlurmError as error:
             return str(error)
         changes = []
-        if memory is not None and self.memory_per_cpu:
-            changes.append(f"MinMemoryCPU={-(-memory // (self.cpus or 1))}")
-        elif memory is not None:
-            changes.append(f"MinMemoryNode={memory}")
+        if memory is not None:
+            per_cpu = f"MinMemoryCPU={-(-memory // (self.cpus or 1))}"
+            changes.append(per_cpu if self.memory_per_cpu else f"MinMemoryNode={memory}")
         if exclude:
             excluded = dict.fromkeys([*filter(None, [self.excluded]), *exclude])
             changes.append(f"ExcNodeList={','.join(excluded)}")
@@ -135,29 +128,26 @@ class SlurmJob:
         return max(fitting, default=None)
 
 
-def job_id(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return this job's id, ``17`` or ``17_3`` as in ``squeue``; ``None`` outside of Slurm."""
-    if array := environ.get("SLURM_ARRAY_JOB_ID"):
-        return f"{array}_{environ['SLURM_ARRAY_TASK_ID']}"
-    return environ.get("SLURM_JOB_ID")
-
-
 def current_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:
     """Return the job of this process; ``None`` outside of Slurm."""
-    name = job_id(environ)
-    if name is None:
+    job_id = environ.get("SLURM_JOB_ID")
+    if array := environ.get("SLURM_ARRAY_JOB_ID"):
+        job_id = f"{array}_{environ['SLURM_ARRAY_TASK_ID']}"
+    if job_id is None:
         return None
-    shown = _show(name)
+    shown = _show(job_id)
+    resources = shown.get("AllocTRES") or shown.get("TRES", "")  # AllocTRES since Slurm 23
+    allocated = dict(re.findall(r"([\w/]+)=([^,]+)", resources))  # cpu=4, mem=16G, ...
     cpus = environ.get("SLURM_CPUS_PER_TASK") or shown.get("NumCPUs", "")
     limit = parse_seconds(shown.get("TimeLimit", ""))
     return SlurmJob(
-        id=name,
+        id=job_id,
         node=environ.get("SLURMD_NODENAME") or socket.gethostname(),
         restarts=int(environ.get("SLURM_RESTART_COUNT", 0)),
         batch=shown.get("BatchFlag") != "0",  # 1, or 2 after a requeue
-        gpus=_gpu_count(shown, environ),
+        gpus=_gpu_count(shown, allocated, environ),
         cpus=int(cpus) if cpus.isdigit() else None,
-        memory=parse_mebibytes(_allocated(shown).get("mem", "")),
+        memory=parse_mebibytes(allocated.get("mem", "")),
         memory_per_cpu="MinMemoryCPU" in shown,
         time_limit=None if limit is None else limit // 60,
         submitted=_utc(shown.get("SubmitTime", "")),
@@ -175,11 +165,7 @@ def _show(job: str, patience: float = 0) -> dict[str, str]:
 
 
 def _ask_with_patience(command: list[str], patience: float) -> str:
-    """Return the output of a Slurm command, retried while the controller is unreachable.
-
-    Raises:
-        SlurmError: The command failed, or the controller did not answer for ``patience`` seconds.
-    """
+    """Return the output of a Slurm command, retried for a while if the controller is down."""
     end = time.monotonic() + patience
     while True:
         try:
@@ -190,26 +176,21 @@ def _ask_with_patience(command: list[str], patience: float) -> str:
         time.sleep(RETRY_SECONDS)
 
 
-def _allocated(shown: Mapping[str, str]) -> dict[str, str]:
-    """Return the trackable resources (TRES) of a job: ``{"cpu": "4", "mem": "16G", ...}``."""
-    resources = shown.get("AllocTRES") or shown.get("TRES", "")  # AllocTRES since Slurm 23
-    return dict(re.findall(r"([\w/]+)=([^,]+)", resources))
-
-
-def _gpu_count(shown: Mapping[str, str], environ: Mapping[str, str]) -> int | None:
-    """Return the number of GPUs of the job; ``None`` if Slurm does not tell."""
+def _gpu_count(
+    shown: Mapping[str, str], allocated: Mapping[str, str], environ: Mapping[str, str]
+) -> int | None:
+    """Return the number of GPUs of the job; ``None`` if it is unknown."""
     indices = environ.get("SLURM_JOB_GPUS") or environ.get("SLURM_STEP_GPUS") or ""
-    allocated = _allocated(shown)
-    if count := len([index for index in indices.split(",") if index]):
-        return count
-    if count := int(allocated.get("gres/gpu", 0)):
+    count = len([index for index in indices.split(",") if index])
+    if count := count or int(allocated.get("gres/gpu", 0)):
         return count
     # Some clusters do not count GPUs, or allocate shares of them. Then any sign of a GPU in the
     # request means that the number is unknown, not 0.
     hints = [value for key, value in shown.items() if "TRES" in key.upper()]
-    hints.append("gpu" if environ.get("CUDA_VISIBLE_DEVICES") else "")
-    unknown = not allocated or any(re.search("gpu|gres", hint) for hint in hints)
-    return None if unknown else 0
+    hinted = bool(environ.get("CUDA_VISIBLE_DEVICES")) or any(
+        re.search("gpu|gres", hint) for hint in hints
+    )
+    return None if hinted or not allocated else 0
 
 
 def kill_wait() -> int:
@@ -222,7 +203,7 @@ def kill_wait() -> int:
 
 
 def _utc(text: str) -> str | None:
-    """Return a time of Slurm's, which is local, in UTC; ``None`` if it is not a time."""
+    """Convert a local time of Slurm's to UTC; ``None`` if it is not a time."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -8,7 +8,9 @@ import pytest
 
 from xray_hpc.records.run_record import Failure
 from xray_hpc.worker.exit_classification import ExitEvidence, classify_exit
-from xray_hpc.worker.slurm_job import JobState
+from xray_hpc.worker.slurm_job import JobState, SlurmJob
+
+JOB = SlurmJob("17", "node1")
 
 
 def terminated(
@@ -21,8 +23,8 @@ def terminated(
     preempted: bool = False,
 ) -> ExitEvidence:
     """Return the evidence of a training that its job's worker ended after a signal."""
-    job = JobState(state, restarts, time_left, node_down=node_down, preempted=preempted)
-    return ExitEvidence(143, received=received, in_job=True, job=job, restarts=0, signal_time=120)
+    after = JobState(state, restarts, time_left, node_down=node_down, preempted=preempted)
+    return ExitEvidence(143, received, JOB, after, signal_time=120)
 
 
 TERM, USR2, INT = signal.SIGTERM, signal.SIGUSR2, signal.SIGINT
@@ -46,9 +48,9 @@ TERM, USR2, INT = signal.SIGTERM, signal.SIGUSR2, signal.SIGINT
         (terminated(TERM, "COMPLETING", preempted=True), Failure.PREEMPTED),
         (terminated(INT, "RUNNING"), Failure.CANCELLED),
         # Slurm does not answer.
-        (ExitEvidence(143, received=TERM, in_job=True), Failure.CANCELLED),
-        (ExitEvidence(-12, received=USR2, in_job=True), Failure.TIME_LIMIT),
-        (ExitEvidence(143, in_job=True), Failure.KILLED),
+        (ExitEvidence(143, received=TERM, job=JOB), Failure.CANCELLED),
+        (ExitEvidence(-12, received=USR2, job=JOB), Failure.TIME_LIMIT),
+        (ExitEvidence(143, job=JOB), Failure.KILLED),
         # Outside of Slurm.
         (ExitEvidence(-2, received=INT), Failure.CANCELLED),
         (ExitEvidence(-15), Failure.CANCELLED),
@@ -81,11 +83,11 @@ def test_classify_exit_of_a_training_that_ended_by_itself(
 
 
 def test_classify_exit_of_a_training_that_was_terminated_without_its_job() -> None:
-    job = JobState("RUNNING", 0, 3600)
-    assert classify_exit(ExitEvidence(-15, in_job=True, job=job)) is Failure.KILLED
+    state = JobState("RUNNING", 0, 3600)
+    assert classify_exit(ExitEvidence(-15, job=JOB, state=state)) is Failure.KILLED
 
 
 def test_classify_exit_of_a_training_whose_batch_script_was_killed() -> None:
-    job = JobState("COMPLETING", 0, 3600, killed=True)
-    evidence = ExitEvidence(143, received=TERM, in_job=True, job=job)
+    state = JobState("COMPLETING", 0, 3600, killed=True)
+    evidence = ExitEvidence(143, received=TERM, job=JOB, state=state)
     assert classify_exit(evidence) is Failure.KILLED

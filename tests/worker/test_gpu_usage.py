@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.fake_slurm import FakeSlurm
-from xray_hpc.worker.gpu_usage import GpuUsage
+from xray_hpc.worker.gpu_usage import sample_gpu_usage
 
 
-def first_mean(usage: GpuUsage) -> float | None:
-    """Return the mean after the first sample."""
-    with usage:
+def first_samples() -> list[float]:
+    """Return the utilization of each GPU at the first sample."""
+    with sample_gpu_usage(True, every=0.01) as samples:
         end = time.monotonic() + 60
-        while usage.mean is None and time.monotonic() < end:
+        while not samples and time.monotonic() < end:
             time.sleep(0.01)
-    return usage.mean
+    return samples
 
 
-def test_gpu_usage_is_the_mean_of_all_gpus(site: FakeSlurm) -> None:
+def test_sample_gpu_usage_samples_all_gpus(site: FakeSlurm) -> None:
     site.answer("nvidia-smi", "--query-gpu=utilization.gpu *", "90\n45\n")
-    assert first_mean(GpuUsage(True, every=0.01)) == 67.5
+    assert first_samples()[:2] == [90, 45]
 
 
-def test_gpu_usage_samples_only_the_gpus_of_the_job(
+def test_sample_gpu_usage_samples_only_the_gpus_of_the_job(
     site: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     site.answer("nvidia-smi", "* --id=2,3", "12\n")
-    assert first_mean(GpuUsage(True, every=0.01)) == 12
+    assert set(first_samples()) == {12}
 
 
-def test_gpu_usage_skips_gpus_without_a_value(site: FakeSlurm) -> None:
+def test_sample_gpu_usage_skips_gpus_without_a_value(site: FakeSlurm) -> None:
     site.answer("nvidia-smi", "*", "[N/A]\n30\n")
-    assert first_mean(GpuUsage(True, every=0.01)) == 30
+    assert set(first_samples()) == {30}
 
 
-def test_gpu_usage_is_not_sampled_without_gpus(site: FakeSlurm) -> None:
-    site.act("nvidia-smi", "*", "exit 1")
-    with GpuUsage(False, every=0.01) as usage:
-        pass
-    assert usage.mean is None
+def test_sample_gpu_usage_can_be_disabled(site: FakeSlurm, tmp_path: Path) -> None:
+    site.act("nvidia-smi", "*", f"touch {tmp_path}/called")
+    with sample_gpu_usage(False, every=0.01) as samples:
+        time.sleep(0.1)
+    assert samples == []
+    assert not (tmp_path / "called").exists()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fake_slurm import FakeSlurm
-from xray_hpc.records.run_record import Failure
+from xray_hpc.errors import NodeError, StorageError
 from xray_hpc.worker.node_check import check_node, disk_problem
 from xray_hpc.worker.slurm_job import SlurmJob
 
@@ -28,24 +28,21 @@ def test_check_node_accepts_a_node_with_the_requested_resources(
     site: FakeSlurm, tmp_path: Path
 ) -> None:
     site.answer("nvidia-smi", "-L", TWO_GPUS)
-    assert check_node(tmp_path, slurm_job(gpus=2, memory=10)) is None
-    assert check_node(tmp_path, None) is None
+    check_node(tmp_path, slurm_job(gpus=2, memory=10))
+    check_node(tmp_path, None)
 
 
 def test_check_node_reports_missing_gpus(site: FakeSlurm, tmp_path: Path) -> None:
     site.answer("nvidia-smi", "-L", TWO_GPUS)
-    problem = check_node(tmp_path, slurm_job(gpus=4))
-    assert problem is not None
-    assert problem.failure is Failure.NODE_FAILURE
-    assert "2 of 4 GPUs" in problem.message
+    with pytest.raises(NodeError, match="2 of 4 GPUs"):
+        check_node(tmp_path, slurm_job(gpus=4))
 
 
 def test_check_node_reports_the_error_of_the_driver(site: FakeSlurm, tmp_path: Path) -> None:
     error = "Unable to determine the device handle"
     site.answer("nvidia-smi", "-L", error, code=9)
-    problem = check_node(tmp_path, slurm_job(gpus=1))
-    assert problem is not None
-    assert problem.message.endswith(f"(nvidia-smi: {error})")
+    with pytest.raises(NodeError, match=error):
+        check_node(tmp_path, slurm_job(gpus=1))
 
 
 @pytest.mark.parametrize(("listed", "gpus"), [(TWO_GPUS, 1), (TWO_MIG_SLICES, 2)])
@@ -53,36 +50,32 @@ def test_check_node_accepts_more_gpus_than_requested_and_mig_slices(
     site: FakeSlurm, tmp_path: Path, listed: str, gpus: int
 ) -> None:
     site.answer("nvidia-smi", "-L", listed)
-    assert check_node(tmp_path, slurm_job(gpus=gpus)) is None
+    check_node(tmp_path, slurm_job(gpus=gpus))
 
 
 def test_check_node_does_not_look_for_gpus_without_a_request(
     site: FakeSlurm, tmp_path: Path
 ) -> None:
     site.answer("nvidia-smi", "*", "", code=9)
-    assert check_node(tmp_path, slurm_job()) is None
+    check_node(tmp_path, slurm_job())
 
 
 def test_check_node_reports_missing_memory(tmp_path: Path) -> None:
-    problem = check_node(tmp_path, slurm_job(memory=2**40))
-    assert problem is not None
-    assert problem.message.startswith(f"the job requested {2**40} MiB of memory")
+    with pytest.raises(NodeError, match=f"{2**40} MiB of memory"):
+        check_node(tmp_path, slurm_job(memory=2**40))
 
 
 def test_check_node_blames_the_node_for_unwritable_scratch_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
-    problem = check_node(tmp_path, None)
-    assert problem is not None
-    assert problem.failure is Failure.NODE_FAILURE
-    assert f"{tmp_path}/missing" in problem.message
+    with pytest.raises(NodeError, match=f"{tmp_path}/missing"):
+        check_node(tmp_path, None)
 
 
 def test_check_node_does_not_blame_the_node_for_unwritable_results(tmp_path: Path) -> None:
-    problem = check_node(tmp_path / "missing", None)
-    assert problem is not None
-    assert problem.failure is Failure.STORAGE
+    with pytest.raises(StorageError):
+        check_node(tmp_path / "missing", None)
 
 
 def test_disk_problem_names_the_space_that_is_needed(tmp_path: Path) -> None:

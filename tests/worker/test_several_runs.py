@@ -21,11 +21,11 @@ from tests.worker.fake_job import (
     write_submission,
 )
 from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.errors import NodeError
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_record import Failure, Status
+from xray_hpc.records.run_record import Status
 from xray_hpc.worker import attempt
-from xray_hpc.worker.node_check import NodeProblem
 from xray_hpc.worker.slurm_job import SlurmJob
 from xray_hpc.worker.worker import run_worker
 
@@ -88,10 +88,10 @@ def test_task_that_is_preempted_leaves_unstarted_runs_to_its_next_start(
 def test_task_is_requeued_despite_a_bug_in_handling_one_run(
     runs: list[RunPaths], scontrol: FakeScontrol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def check_node(folder: Path, job: SlurmJob | None) -> NodeProblem:
+    def check_node(folder: Path, job: SlurmJob | None) -> None:
         if folder == runs[0].folder:
             raise RuntimeError("a bug")
-        return NodeProblem(Failure.NODE_FAILURE, "an unfit node")
+        raise NodeError("an unfit node")
 
     monkeypatch.setattr(attempt, "check_node", check_node)
     for name, value in JOB.items():

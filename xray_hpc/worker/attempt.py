@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import signal
+import statistics
 import sys
 import threading
 import time
@@ -16,10 +17,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from xray_hpc.config.cluster_config import Action, ClusterConfig
+from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import NodeError, StorageError, UserError
 from xray_hpc.records import exit_codes
-from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.lease import Lease, LeaseError
 from xray_hpc.records.lease_file import EXPIRY_SECONDS, LeaseOwner, request_lease
@@ -31,6 +31,7 @@ from xray_hpc.worker.attempt_record import (
     end_attempt,
     finish_attempt,
     has_unrecorded_end,
+    log_unwritable_folder,
     node_name,
     require_record,
     start_attempt,
@@ -38,7 +39,7 @@ from xray_hpc.worker.attempt_record import (
 from xray_hpc.worker.cgroup_memory import memory_cgroup, oom_kill_count
 from xray_hpc.worker.exit_classification import ExitEvidence, classify_exit, termination_signal
 from xray_hpc.worker.failure_policy import FailureDecision, policy_decision
-from xray_hpc.worker.gpu_usage import GpuUsage, has_nvidia_smi
+from xray_hpc.worker.gpu_usage import has_nvidia_smi, sample_gpu_usage
 from xray_hpc.worker.job_signals import JobSignals
 from xray_hpc.worker.node_check import check_node
 from xray_hpc.worker.slurm_job import KILL_WAIT, JobState, SlurmJob
@@ -54,15 +55,15 @@ TAKEOVER_GRACE_SECONDS = 20.0
 MAX_WAITING_STARTS = 4
 # Failures after which Slurm requeues a job by itself, whatever cluster.on_failure says.
 REQUEUED_BY_SLURM = (Failure.PREEMPTED, Failure.NODE_FAILURE)
+NODE_CHECK_FAILURES = {
+    NodeError: (exit_codes.BAD_NODE, Failure.NODE_FAILURE),
+    StorageError: (exit_codes.STORAGE_ERROR, Failure.STORAGE),
+}
 
 
 @dataclass(frozen=True)
 class AttemptRunner:
-    """Run the attempts of one job.
-
-    ``superseded`` is set when a later start of the same job, whose node Slurm took for lost,
-    requests one of the runs; it then takes over all of them.
-    """
+    """Run the attempts of one job."""
 
     cluster: ClusterConfig
     job: SlurmJob | None
@@ -70,6 +71,8 @@ class AttemptRunner:
     leases: ExitStack  # the caller releases them after it has decided about the job
     parallel: int = 1  # how many runs train at the same time
     cpus: int | None = None  # for each of them; None for all
+    # Set when a later start of the same job, whose node Slurm took for lost, requests a run; it
+    # then takes over all of them.
     superseded: threading.Event = field(default_factory=threading.Event)
 
     def run(self, paths: RunPaths) -> AttemptOutcome:
@@ -91,9 +94,7 @@ class AttemptRunner:
             logger.error(str(error))
             return AttemptOutcome(paths, exit_codes.USER_ERROR)
         except OSError as error:
-            if not is_storage_failure(paths.folder, error):
-                raise
-            logger.error(f"cannot write to {paths.folder}: {error.strerror}")
+            log_unwritable_folder(paths, error)
             return AttemptOutcome(paths, exit_codes.STORAGE_ERROR, Failure.STORAGE)
 
     def _held(self, paths: RunPaths, owner: LeaseOwner) -> AttemptOutcome:
@@ -101,9 +102,8 @@ class AttemptRunner:
         decision = None
         if self.job is not None and self.job.batch and not _is_same_or_later_start(owner, self.job):
             starts = request_lease(paths.lease, self.job.id, self.job.restarts)
-            action: Action = "requeue" if starts < MAX_WAITING_STARTS else "stop"
             reason = f"{starts} of {MAX_WAITING_STARTS} starts have waited for it"
-            decision = FailureDecision(action, reason)
+            decision = FailureDecision("requeue" if starts < MAX_WAITING_STARTS else "stop", reason)
         logger.error(f"{paths.name} is being trained by {owner}")
         return AttemptOutcome(paths, exit_codes.LEASE_HELD, decision=decision)
 
@@ -123,22 +123,20 @@ class AttemptRunner:
             remove_checkpoints(paths)  # left by a process that ended before it could
             logger.info(f"{paths.name} is already finished")
             return AttemptOutcome(paths, 0)
-        if outcome := self._not_to_resume(paths, record, lease):
+        if outcome := self._stop(paths, record, lease):
             return outcome
         start_attempt(paths, record, self.job)
-        problem = check_node(paths.folder, self.job) if self.cluster.check_node else None
-        if problem is not None:
-            logger.error(problem.message)
-            is_storage = problem.failure is Failure.STORAGE
-            code = exit_codes.STORAGE_ERROR if is_storage else exit_codes.BAD_NODE
-            kind = StorageError if is_storage else NodeError
-            error = ErrorInfo(kind.__name__, problem.message)
-            return finish_attempt(paths, code, problem.failure, self.cluster, lease, error=error)
+        try:
+            if self.cluster.check_node:
+                check_node(paths.folder, self.job)
+        except (NodeError, StorageError) as problem:
+            logger.error(str(problem))
+            code, failure = NODE_CHECK_FAILURES[type(problem)]
+            error = ErrorInfo(type(problem).__name__, str(problem))
+            return finish_attempt(paths, code, failure, self.cluster, lease, error=error)
         return self._train(paths, lease)
 
-    def _not_to_resume(
-        self, paths: RunPaths, record: RunRecord, lease: Lease
-    ) -> AttemptOutcome | None:
+    def _stop(self, paths: RunPaths, record: RunRecord, lease: Lease) -> AttemptOutcome | None:
         """Return an outcome if the policy stops the run, though Slurm has requeued the job."""
         last = record.attempts[-1] if record.attempts else None
         job = self.job
@@ -160,8 +158,9 @@ class AttemptRunner:
     def _train(self, paths: RunPaths, lease: Lease) -> AttemptOutcome:
         cgroup = memory_cgroup()
         oom_kills_before = oom_kill_count(cgroup)
-        heading = f"{now()} on {node_name(self.job)}, job {self.job.id if self.job else None}"
-        with RunLog(paths, heading) as log, GpuUsage(bool(self.job and self.job.gpus)) as gpu_usage:
+        job_id, gpus = (self.job.id, self.job.gpus) if self.job else (None, None)
+        heading = f"{now()} on {node_name(self.job)}, job {job_id}"
+        with RunLog(paths, heading) as log, sample_gpu_usage(bool(gpus)) as gpu_usage:
             label = paths.name if self.parallel > 1 else None
             process = TrainingProcess(paths, self._environment(), label=label)
             self.signals.add(process)
@@ -174,13 +173,13 @@ class AttemptRunner:
             logger.error(f"lost the lease of {paths.name}; writing nothing more to its folder")
             return AttemptOutcome(paths, exit_codes.LEASE_HELD)
         record = require_record(paths)
-        used = process.usage() | {"gpu_use": gpu_usage.mean}
+        gpu_use = round(statistics.fmean(gpu_usage), 1) if gpu_usage else None
+        used = process.usage | {"gpu_use": gpu_use}
         if record.status is Status.FINISHED:  # written last, so the exit code does not matter
             write_record(paths, end_attempt(paths, record, None, **used))
             remove_checkpoints(paths)
             return AttemptOutcome(paths, 0)
         if self.superseded.is_set():
-            job_id = self.job.id if self.job else None
             logger.error(f"stopped {paths.name}: a later start of job {job_id} takes over")
             return AttemptOutcome(paths, exit_codes.LEASE_HELD)
         recorded = record.failure if record.status is Status.FAILED else None
@@ -213,15 +212,8 @@ class AttemptRunner:
             state = self._state_after_signal
         elif job and known.get("recorded") is None and termination_signal(code):
             state = job.state(KILL_WAIT)
-        return ExitEvidence(
-            code,
-            received=self.signals.received,
-            in_job=job is not None,
-            job=state,
-            restarts=job.restarts if job else 0,
-            signal_time=self.cluster.signal_time,
-            **known,
-        )
+        received, signal_time = self.signals.received, self.cluster.signal_time
+        return ExitEvidence(code, received, job, state, signal_time, **known)
 
     @functools.cached_property
     def _state_after_signal(self) -> JobState | None:
@@ -241,26 +233,23 @@ class AttemptRunner:
 
 
 def acquire_lease(paths: RunPaths, job: SlurmJob | None, signals: JobSignals) -> Lease:
-    """Acquire the lease of the run. A batch job waits for its holder for a while.
+    """Acquire the lease of the run, or raise ``LeaseError``; a batch job waits for it for a while.
 
     If the holder is an earlier start of the same job, which survived on a node that Slurm has lost,
     it is asked to release the lease.
-
-    Raises:
-        LeaseError: Another process holds it.
     """
     end = time.monotonic() + (LEASE_PATIENCE_SECONDS if job is not None and job.batch else 0)
+    job_id, restarts = (job.id, job.restarts) if job else (None, 0)
     waiting = False
+
+    def stopped() -> bool:
+        return signals.received is not None
+
     while True:
         try:
-            return Lease.acquire(
-                paths.lease,
-                job=job.id if job else None,
-                restarts=job.restarts if job else 0,
-                should_stop=lambda: signals.received is not None,
-            )
+            return Lease.acquire(paths.lease, job=job_id, restarts=restarts, should_stop=stopped)
         except LeaseError as error:
-            if time.monotonic() >= end or signals.received is not None:
+            if time.monotonic() >= end or stopped():
                 raise
             if job is not None and not waiting:
                 logger.info(f"{paths.name} is being trained by {error.owner}; waiting for it")

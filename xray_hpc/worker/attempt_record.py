@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import logging
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from xray_hpc.config.cluster_config import Action, ClusterConfig
+from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import DataError, UserError
 from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.code_state import git_state
@@ -29,10 +30,12 @@ from xray_hpc.records.run_record import (
     read_record,
     write_record,
 )
-from xray_hpc.worker.failure_policy import FailureDecision, decide
+from xray_hpc.worker.failure_policy import INTERRUPTIONS, FailureDecision, decide
 from xray_hpc.worker.slurm_job import SlurmJob
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 # How long a file system may be full or unreachable at the end of an attempt, unless its error is
 # one that does not pass.
@@ -40,39 +43,24 @@ STORAGE_PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 2.0
 PERMANENT_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOENT, errno.ENOTDIR})
 
-# Failures with a cause outside the run: its status becomes "interrupted" instead of "failed".
-INTERRUPTIONS = frozenset(
-    {Failure.TIME_LIMIT, Failure.PREEMPTED, Failure.NODE_FAILURE, Failure.CANCELLED}
-)
-
 
 @dataclass(frozen=True)
 class AttemptOutcome:
     """How a job's work on one run ended.
 
-    ``code`` is what the job would exit with if this were its only run. ``failure`` and ``decision``
-    are ``None`` if the run is finished, or if there is nothing for this process to decide.
-    ``has_attempt`` is whether ``run.json`` has an attempt of this job, which has ended.
+    ``failure`` and ``decision`` are ``None`` if the run is finished, or if there is nothing for
+    this process to decide.
     """
 
     paths: RunPaths
-    code: int
+    code: int  # what the job would exit with if this were its only run
     failure: Failure | None = None
     decision: FailureDecision | None = None
-    has_attempt: bool = False
-
-    @property
-    def action(self) -> Action | None:
-        """The action of the decision."""
-        return self.decision.action if self.decision else None
+    has_attempt: bool = False  # whether run.json has an attempt of this job, which has ended
 
 
 def require_record(paths: RunPaths) -> RunRecord:
-    """Return the record of the run.
-
-    Raises:
-        DataError: There is none.
-    """
+    """Return the record of the run; raise ``DataError`` if there is none."""
     record = read_record(paths)
     if record is None:
         raise DataError(f"{paths.record} is missing; launch the sweep again")
@@ -85,6 +73,13 @@ def valid_record(paths: RunPaths) -> RunRecord | None:
         return read_record(paths)
     except UserError:  # reported by the attempt at the run
         return None
+
+
+def log_unwritable_folder(paths: RunPaths, error: OSError) -> None:
+    """Log that the run's folder cannot be written, if ``error`` says that; else raise it."""
+    if not is_storage_failure(paths.folder, error):
+        raise error
+    logger.error(f"cannot write to {paths.folder}: {error.strerror}")
 
 
 def node_name(job: SlurmJob | None) -> str:
@@ -154,17 +149,13 @@ def end_attempt(
         "checkpoint": latest_checkpoint(paths),
         "feature_blocks": read_feature_blocks(paths),
     }
-    return _change_last_attempt(record, **values | changes)
+    return change_last_attempt(record, **values | changes)
 
 
-def _change_last_attempt(record: RunRecord, **changes: Any) -> RunRecord:
+def change_last_attempt(record: RunRecord, **changes: Any) -> RunRecord:
+    """Return the record with other values in its last attempt."""
     *earlier, last = record.attempts
     return dataclasses.replace(record, attempts=[*earlier, dataclasses.replace(last, **changes)])
-
-
-def mark_requeued(paths: RunPaths, requeued: bool) -> None:
-    """Record whether the last attempt is followed by another one of the same job."""
-    write_record(paths, _change_last_attempt(require_record(paths), requeued=requeued))
 
 
 def finish_attempt(
@@ -210,10 +201,8 @@ def _with_patience(paths: RunPaths, lease: Lease, action: Callable[[], T]) -> T:
         try:
             return action()
         except OSError as error:
-            may_pass = (
-                is_storage_failure(paths.folder, error) and error.errno not in PERMANENT_ERRORS
-            )
-            if not may_pass or time.monotonic() > end or lease.lost:
+            over = lease.lost or time.monotonic() > end or error.errno in PERMANENT_ERRORS
+            if over or not is_storage_failure(paths.folder, error):
                 raise
         time.sleep(RETRY_SECONDS)
 

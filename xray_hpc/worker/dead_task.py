@@ -12,12 +12,13 @@ from xray_hpc.errors import UserError
 from xray_hpc.records import exit_codes
 from xray_hpc.records.lease import Lease, LeaseError
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_record import Failure, Status
+from xray_hpc.records.run_record import Failure, RunRecord, Status
 from xray_hpc.worker.attempt import acquire_lease
 from xray_hpc.worker.attempt_record import (
     AttemptOutcome,
     finish_attempt,
     has_unrecorded_end,
+    log_unwritable_folder,
     require_record,
     shell_exit_code,
     start_attempt,
@@ -27,7 +28,7 @@ from xray_hpc.worker.cgroup_memory import job_ran_out_of_memory, memory_cgroup
 from xray_hpc.worker.exit_classification import ExitEvidence, classify_exit
 from xray_hpc.worker.failure_policy import policy_decision
 from xray_hpc.worker.job_signals import JobSignals
-from xray_hpc.worker.requeue import log_unwritable_folder, requeue_job
+from xray_hpc.worker.requeue import requeue_job
 from xray_hpc.worker.slurm_job import KILL_WAIT, JobState, SlurmJob, current_job
 
 logger = logging.getLogger(__name__)
@@ -52,20 +53,22 @@ def handle_dead_task(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int
     if state is not None and requeued and state.state == "RUNNING":
         return  # a later start of the job has the runs; Slurm took this node for lost
     signed_code, failure = _classify(job, state, code, cluster)
-    open_runs = [run for run in runs if _is_open(run, job)]
-    started = [run for run in open_runs if _has_attempt(run, job)]
+    records = {run: valid_record(run) for run in runs}
+    attempted = [run for run, record in records.items() if _has_attempt(record, job)]
+    open_runs = [run for run, record in records.items() if record and _is_open(record, job)]
+    started = [run for run in open_runs if run in attempted]
     if not started:
         if requeued or failure is Failure.CANCELLED:
             return
-        if not any(_has_attempt(run, job) for run in runs):
+        if not attempted:
             started = open_runs[:1]
-    unstarted = policy_decision(cluster.on_failure, failure)
+    exit_code = shell_exit_code(signed_code)
+    decision = policy_decision(cluster.on_failure, failure)  # about runs that had not started
     with JobSignals(job, cluster.signal_time) as signals, ExitStack() as leases:
         outcomes = []
         for run in open_runs:
             if run not in started:
-                exit_code = shell_exit_code(signed_code)
-                outcomes.append(AttemptOutcome(run, exit_code, failure, unstarted))
+                outcomes.append(AttemptOutcome(run, exit_code, failure, decision))
                 continue
             try:
                 lease = leases.enter_context(acquire_lease(run, job, signals))
@@ -88,15 +91,8 @@ def _classify(
         code = -signal.SIGKILL
     # The batch shell runs this, so the job is still running unless Slurm is ending it.
     ending = state is not None and (state.state != "RUNNING" or state.restarts > job.restarts)
-    evidence = ExitEvidence(
-        code,
-        received=signal.SIGTERM if ending else None,
-        in_job=True,
-        job=state,
-        restarts=job.restarts,
-        signal_time=cluster.signal_time,
-        oom_kills=int(out_of_memory),
-    )
+    received, oom_kills = signal.SIGTERM if ending else None, int(out_of_memory)
+    evidence = ExitEvidence(code, received, job, state, cluster.signal_time, oom_kills=oom_kills)
     return code, classify_exit(evidence)
 
 
@@ -105,7 +101,7 @@ def _finish(
 ) -> AttemptOutcome:
     """Record the end of the run's attempt; a failure that the training recorded stands."""
     record, error = require_record(run), None
-    if not _has_attempt(run, job):
+    if not _has_attempt(record, job):
         start_attempt(run, record, job)
     elif record.status is Status.FAILED and record.failure:
         failure, error = Failure(record.failure), record.error
@@ -113,10 +109,9 @@ def _finish(
     return finish_attempt(run, code, failure, cluster, lease, error=error, process=process)
 
 
-def _is_open(run: RunPaths, job: SlurmJob) -> bool:
+def _is_open(record: RunRecord, job: SlurmJob) -> bool:
     """Return whether the run is unfinished, not given up, and not concluded by this start."""
-    record = valid_record(run)
-    if record is None or record.status is Status.FINISHED:
+    if record.status is Status.FINISHED:
         return False
     last = record.attempts[-1] if record.attempts else None
     if last is None or last.job_id != job.id or has_unrecorded_end(record):
@@ -124,8 +119,7 @@ def _is_open(run: RunPaths, job: SlurmJob) -> bool:
     return last.requeued and last.restarts != job.restarts
 
 
-def _has_attempt(run: RunPaths, job: SlurmJob) -> bool:
+def _has_attempt(record: RunRecord | None, job: SlurmJob) -> bool:
     """Return whether the run's last attempt was made by this start of the job."""
-    record = valid_record(run)
     last = record.attempts[-1] if record and record.attempts else None
     return last is not None and (last.job_id, last.restarts) == (job.id, job.restarts)

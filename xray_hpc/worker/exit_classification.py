@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from dataclasses import dataclass
 
 from xray_hpc.records import exit_codes
 from xray_hpc.records.run_record import Failure
-from xray_hpc.worker.slurm_job import JobState
+from xray_hpc.worker.slurm_job import JobState, SlurmJob
 
 # The signals that ask a process to end.
 TERMINATION_SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
@@ -27,9 +28,8 @@ class ExitEvidence:
 
     code: int  # its exit code; -n if signal n killed it
     received: signal.Signals | None = None  # the signal that asked the worker to end
-    in_job: bool = False  # whether it ran in a Slurm job
-    job: JobState | None = None  # of the job after the end; None if Slurm did not answer
-    restarts: int = 0  # how often the job had been requeued when this start of it began
+    job: SlurmJob | None = None
+    state: JobState | None = None  # of the job after the end; None if Slurm did not answer
     signal_time: int = 0  # seconds before its time limit at which Slurm signals the job
     recorded: Failure | None = None  # what the process wrote into run.json
     output_tail: str = ""
@@ -63,30 +63,27 @@ def classify_exit(evidence: ExitEvidence) -> Failure:
 
 
 def _classify_terminated(evidence: ExitEvidence, received: signal.Signals) -> Failure:
-    job = evidence.job
-    if not evidence.in_job:
-        return Failure.CANCELLED
+    job, state = evidence.job, evidence.state
     if job is None:
-        return _classify_without_slurm(evidence, received)
-    if job.restarts > evidence.restarts:
-        return Failure.NODE_FAILURE if job.node_down else Failure.PREEMPTED
-    if job.preempted:
+        return Failure.CANCELLED
+    if state is None:
+        if received is signal.SIGUSR2:  # only Slurm sends it, and never in order to cancel
+            return Failure.TIME_LIMIT
+        # Nothing speaks for requeueing, unless the training process alone was signalled.
+        return Failure.CANCELLED if evidence.received else Failure.KILLED
+    if state.restarts > job.restarts:
+        return Failure.NODE_FAILURE if state.node_down else Failure.PREEMPTED
+    if state.preempted:
         return Failure.PREEMPTED
-    if job.state == "TIMEOUT" or (job.time_left is not None and job.time_left <= 0):
+    time_left = math.inf if state.time_left is None else state.time_left
+    if state.state == "TIMEOUT" or time_left <= 0:
         return Failure.TIME_LIMIT
-    if job.killed:  # the batch script was killed, and Slurm ended its processes
+    if state.killed:  # the batch script was killed, and Slurm ended its processes
         return Failure.KILLED
-    if job.state != "RUNNING":
-        return Failure.PREEMPTED if job.state == "PREEMPTED" else Failure.CANCELLED
+    if state.state != "RUNNING":
+        return Failure.PREEMPTED if state.state == "PREEMPTED" else Failure.CANCELLED
     if received in (signal.SIGINT, signal.SIGHUP):
         return Failure.CANCELLED
-    if job.time_left is not None and job.time_left <= evidence.signal_time + EARLY_SIGNAL_SECONDS:
+    if time_left <= evidence.signal_time + EARLY_SIGNAL_SECONDS:
         return Failure.TIME_LIMIT
     return Failure.PREEMPTED if evidence.received else Failure.KILLED
-
-
-def _classify_without_slurm(evidence: ExitEvidence, received: signal.Signals) -> Failure:
-    if received is signal.SIGUSR2:  # only Slurm sends it, and never in order to cancel
-        return Failure.TIME_LIMIT
-    # Nothing speaks for requeueing, unless the training process alone was signalled.
-    return Failure.CANCELLED if evidence.received else Failure.KILLED

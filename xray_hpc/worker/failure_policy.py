@@ -8,18 +8,12 @@ from dataclasses import dataclass
 from xray_hpc.config.cluster_config import Action, FailureConfig
 from xray_hpc.records.run_record import Attempt, Failure, RunRecord
 
-# Failures that the run itself causes; they count towards cluster.on_failure.retries.
-COUNTED = frozenset(
-    {
-        Failure.OUT_OF_MEMORY,
-        Failure.GPU_OUT_OF_MEMORY,
-        Failure.BAD_DATA,
-        Failure.NAN_LOSS,
-        Failure.STORAGE,
-        Failure.KILLED,
-        Failure.BUG,
-    }
+# Failures with a cause outside the run: its status becomes "interrupted" instead of "failed".
+INTERRUPTIONS = frozenset(
+    {Failure.TIME_LIMIT, Failure.PREEMPTED, Failure.NODE_FAILURE, Failure.CANCELLED}
 )
+# Failures that the run itself causes; they count towards cluster.on_failure.retries.
+COUNTED = frozenset(Failure) - INTERRUPTIONS
 # Failures after which the next attempt may get further, even if this one made no progress.
 EXCUSED = frozenset({Failure.PREEMPTED, Failure.NODE_FAILURE, Failure.OUT_OF_MEMORY})
 MAX_NODE_FAILURES = 5
@@ -49,18 +43,14 @@ def decide(policy: FailureConfig, failure: Failure, record: RunRecord) -> Failur
     decision = policy_decision(policy, failure)
     if decision.action == "stop":
         return decision
-    chain = _attempts_since_launch(record.attempts)
-    if failure in COUNTED:
-        retries = sum(1 for attempt in chain[:-1] if _failure(attempt) in COUNTED)
-        if retries >= policy.retries:
-            return FailureDecision("stop", f"cluster.on_failure.retries is {policy.retries}")
-    if failure is Failure.NODE_FAILURE:
-        nodes = sum(1 for attempt in chain if _failure(attempt) is Failure.NODE_FAILURE)
-        if nodes > MAX_NODE_FAILURES:
-            return FailureDecision(
-                "stop", f"{nodes} nodes failed or were unfit; see bad_nodes in run.json"
-            )
-    without_progress = _attempts_without_progress(record.attempts, len(chain))
+    chain = _failures_since_launch(record.attempts)
+    if failure in COUNTED and sum(cause in COUNTED for cause in chain[:-1]) >= policy.retries:
+        return FailureDecision("stop", f"cluster.on_failure.retries is {policy.retries}")
+    nodes = chain.count(Failure.NODE_FAILURE)
+    if failure is Failure.NODE_FAILURE and nodes > MAX_NODE_FAILURES:
+        reason = f"{nodes} nodes failed or were unfit; see bad_nodes in run.json"
+        return FailureDecision("stop", reason)
+    without_progress = _attempts_without_progress(record.attempts, chain)
     if failure not in EXCUSED and without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS:
         advice = ADVICE.get(failure, "see its log")
         return FailureDecision("stop", f"no new checkpoint in two attempts; {advice}")
@@ -75,31 +65,24 @@ def policy_decision(policy: FailureConfig, failure: Failure) -> FailureDecision:
     return FailureDecision(action, f"cluster.on_failure.{failure.value} is {action}")
 
 
-def _attempts_since_launch(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
-    """Return the attempts since the run was last launched by a user."""
+def _failures_since_launch(attempts: Sequence[Attempt]) -> list[Failure | None]:
+    """Return the failures of the attempts since the run was last launched by a user."""
     first = len(attempts) - 1
     while first > 0 and attempts[first - 1].requeued:
         first -= 1
-    return attempts[max(first, 0) :]
+    return [Failure(last.failure) if last.failure else None for last in attempts[max(first, 0) :]]
 
 
-def _attempts_without_progress(attempts: Sequence[Attempt], count: int) -> int:
-    """Count the latest attempts, at most ``count``, that reached no new checkpoint.
-
-    Attempts whose failure is excused are not counted.
-    """
+def _attempts_without_progress(attempts: Sequence[Attempt], chain: list[Failure | None]) -> int:
+    """Count the latest attempts that reached no new checkpoint, unless their failure is excused."""
     without_progress = 0
-    for index in range(len(attempts) - 1, len(attempts) - count - 1, -1):
+    for index, failure in zip(reversed(range(len(attempts))), reversed(chain), strict=False):
         before = max(map(_progress, attempts[:index]), default=[0, 0, 0])
         if _progress(attempts[index]) > before:
             break
-        without_progress += _failure(attempts[index]) not in EXCUSED
+        without_progress += failure not in EXCUSED
     return without_progress
 
 
 def _progress(attempt: Attempt) -> list[int]:
     return [*(attempt.checkpoint or [0, 0]), attempt.feature_blocks or 0]
-
-
-def _failure(attempt: Attempt) -> Failure | None:
-    return None if attempt.failure is None else Failure(attempt.failure)

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
 
 NVIDIA_SMI = "nvidia-smi"
 TIMEOUT_SECONDS = 60.0
 SAMPLE_SECONDS = 30.0
 
 
-class GpuUsage:
-    """Sample the utilization of the job's GPUs every so many seconds; a context manager."""
+@contextlib.contextmanager
+def sample_gpu_usage(enabled: bool, every: float = SAMPLE_SECONDS) -> Iterator[list[float]]:
+    """Yield a list that grows by the utilization of each GPU of the job, in percent."""
+    samples: list[float] = []
+    ended = threading.Event()
 
-    def __init__(self, enabled: bool, every: float = SAMPLE_SECONDS) -> None:
-        self._enabled = enabled and has_nvidia_smi()
-        self._every = every
-        self._samples: list[float] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="gpu usage", daemon=True)
+    def sample() -> None:
+        while not ended.wait(every):
+            samples.extend(_utilization())
 
-    def __enter__(self) -> GpuUsage:
-        if self._enabled:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-
-    @property
-    def mean(self) -> float | None:
-        """The mean utilization in percent over all samples and GPUs; ``None`` without samples."""
-        samples = list(self._samples)
-        return round(sum(samples) / len(samples), 1) if samples else None
-
-    def _sample(self) -> None:
-        while not self._ended.wait(self._every):
-            self._samples += _utilization()
+    if enabled and has_nvidia_smi():
+        threading.Thread(target=sample, name="gpu usage", daemon=True).start()
+    try:
+        yield samples
+    finally:
+        ended.set()
 
 
 def has_nvidia_smi() -> bool:
@@ -52,10 +43,8 @@ def _utilization() -> list[float]:
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
         command.append(f"--id={visible}")
     try:
-        output = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
-        ).stdout
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return []
     # One line per GPU; a MIG slice reports [N/A].
-    return [float(line) for line in output.split("\n") if re.fullmatch(r"\s*\d+\s*", line)]
+    return [float(line) for line in done.stdout.split("\n") if re.fullmatch(r"\s*\d+\s*", line)]

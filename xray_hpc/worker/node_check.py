@@ -6,58 +6,47 @@ import os
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-from xray_hpc.records.run_record import Failure
+from xray_hpc.errors import NodeError, StorageError
 from xray_hpc.worker.cgroup_memory import memory_cgroup, memory_limit
 from xray_hpc.worker.gpu_usage import NVIDIA_SMI, TIMEOUT_SECONDS, has_nvidia_smi
 from xray_hpc.worker.slurm_job import SlurmJob
 
-MEBIBYTE = 2**20
 SCRATCH_MEBIBYTES = 256
 RESULTS_MEBIBYTES = 64
 MIN_INODES = 100
 
 
-@dataclass(frozen=True)
-class NodeProblem:
-    """A reason not to train here, and the failure to record for it."""
-
-    failure: Failure
-    message: str
-
-
-def check_node(results: Path, job: SlurmJob | None) -> NodeProblem | None:
+def check_node(results: Path, job: SlurmJob | None) -> None:
     """Check GPUs, memory and scratch space of this node, and space in the folder ``results``.
 
-    Returns:
-        The first problem found; ``None`` if there is none.
+    Raises:
+        NodeError: The node is unfit.
+        StorageError: ``results`` is not writable, or nearly full.
     """
     scratch = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
-    message = disk_problem(scratch, SCRATCH_MEBIBYTES)
+    problem = disk_problem(scratch, SCRATCH_MEBIBYTES)
     if job is not None:
-        message = _gpu_problem(job) or _memory_problem(job) or message
-    if message is not None:
-        return NodeProblem(Failure.NODE_FAILURE, message)
-    message = disk_problem(results, RESULTS_MEBIBYTES)
-    return NodeProblem(Failure.STORAGE, message) if message else None
+        problem = _gpu_problem(job) or _memory_problem(job) or problem
+    if problem is not None:
+        raise NodeError(problem)
+    if problem := disk_problem(results, RESULTS_MEBIBYTES):
+        raise StorageError(problem)
 
 
 def _gpu_problem(job: SlurmJob) -> str | None:
     if not job.gpus or not has_nvidia_smi():
         return None
+    command = [NVIDIA_SMI, "-L"]
     try:
-        done = subprocess.run(
-            [NVIDIA_SMI, "-L"], capture_output=True, text=True, timeout=TIMEOUT_SECONDS
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         return f"{NVIDIA_SMI} does not respond"
     # MIG slices are listed on lines of their own, below their GPU.
     gpus = len(re.findall(r"^GPU \d+:", done.stdout, re.MULTILINE))
     slices = len(re.findall(r"^\s+MIG ", done.stdout, re.MULTILINE))
-    visible = max(gpus, slices)
-    if visible >= job.gpus:  # more on clusters that do not confine jobs to their own GPUs
+    if max(gpus, slices) >= job.gpus:  # more if the cluster does not confine jobs to their GPUs
         return None
     output = " ".join((done.stderr or done.stdout).split())[:200]
     details = f" ({NVIDIA_SMI}: {output})" if done.returncode else ""
@@ -93,7 +82,7 @@ def disk_problem(folder: Path, mebibytes: int) -> str | None:
         found = os.statvfs(folder)
     except OSError as error:
         return f"cannot write to {folder}: {error.strerror}"
-    free = found.f_bavail * found.f_frsize // MEBIBYTE
+    free = found.f_bavail * found.f_frsize // 2**20
     if free < mebibytes:
         return f"{folder} has {free} MiB of free space; {mebibytes} MiB are needed"
     if found.f_files and found.f_favail < MIN_INODES:  # some file systems do not count inodes

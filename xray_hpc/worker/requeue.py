@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_record import Failure, Status
+from xray_hpc.records.run_record import Failure, Status, write_record
 from xray_hpc.worker.attempt_record import (
     AttemptOutcome,
-    mark_requeued,
+    change_last_attempt,
+    log_unwritable_folder,
     require_record,
     valid_record,
 )
@@ -35,35 +34,30 @@ def requeue_job(
     if job is None:
         return
     memory = None
-    if any(outcome.action == "more_memory" for outcome in outcomes):
-        memory = _next_memory(job, cluster)
-        if memory is not None and memory == job.memory:
-            outcomes = [_without_more_memory(outcome, job) for outcome in outcomes]
+    to_retry, on_bad_node = [], []
     for outcome in outcomes:
-        if outcome.decision:
-            failure = outcome.failure.value if outcome.failure else "held by another process"
-            action, reason = outcome.action, outcome.decision.reason
-            logger.info(f"{outcome.paths.name}: {failure}; {action} ({reason})")
-    to_retry = [outcome for outcome in outcomes if outcome.action not in (None, "stop")]
+        decision = outcome.decision
+        if decision is None:
+            continue
+        if decision.action == "more_memory":
+            memory = memory or _next_memory(job, cluster)
+            if memory is not None and memory == job.memory:
+                decision = FailureDecision("stop", f"no node has more than the job's {memory} MiB")
+        failure = outcome.failure.value if outcome.failure else "held by another process"
+        logger.info(f"{outcome.paths.name}: {failure}; {decision.action} ({decision.reason})")
+        if decision.action != "stop":
+            to_retry.append(outcome)
+        if decision.action == "exclude_node":
+            on_bad_node.append(outcome.paths)
     if not to_retry or any(outcome.failure is Failure.CANCELLED for outcome in outcomes):
         return
-    excluded = set[str]()
-    for outcome in to_retry:
-        if outcome.action == "exclude_node":
-            excluded |= {job.node, *require_record(outcome.paths).bad_nodes}
+    excluded = {node for paths in on_bad_node for node in require_record(paths).bad_nodes}
+    exclude = sorted({job.node, *excluded}) if on_bad_node else []
     _mark_requeued(to_retry, True)
-    refusal = job.requeue(memory=memory, exclude=sorted(excluded), patience=patience)
+    refusal = job.requeue(memory=memory, exclude=exclude, patience=patience)
     if refusal is not None:
         logger.error(f"job {job.id} was not requeued ({refusal}); launch the sweep again")
         _mark_requeued(to_retry, False)
-
-
-def _without_more_memory(outcome: AttemptOutcome, job: SlurmJob) -> AttemptOutcome:
-    """Return the outcome, stopped if it asks for more memory than any node has."""
-    if outcome.action != "more_memory":
-        return outcome
-    decision = FailureDecision("stop", f"no node has more than the job's {job.memory} MiB")
-    return dataclasses.replace(outcome, decision=decision)
 
 
 def _next_memory(job: SlurmJob, cluster: ClusterConfig) -> int | None:
@@ -79,16 +73,10 @@ def _mark_requeued(outcomes: Sequence[AttemptOutcome], requeued: bool) -> None:
     for outcome in outcomes:
         if outcome.has_attempt:
             try:
-                mark_requeued(outcome.paths, requeued)
+                record = change_last_attempt(require_record(outcome.paths), requeued=requeued)
+                write_record(outcome.paths, record)
             except OSError as error:
                 log_unwritable_folder(outcome.paths, error)
-
-
-def log_unwritable_folder(paths: RunPaths, error: OSError) -> None:
-    """Log that the run's folder cannot be written, if ``error`` says that; else raise it."""
-    if not is_storage_failure(paths.folder, error):
-        raise error
-    logger.error(f"cannot write to {paths.folder}: {error.strerror}")
 
 
 def was_given_up(run: RunPaths, runs: Sequence[RunPaths], job: SlurmJob | None) -> bool:

@@ -84,9 +84,9 @@ class SlurmJob:
     ) -> str | None:
         """Requeue the job; return ``None``, or Slurm's reason if the job is not requeued.
 
-        From now on the job requests ``memory`` MiB and excludes the nodes ``exclude``. This process
-        ignores termination signals until it installs other handlers. An unreachable controller is retried for
-        ``patience`` seconds.
+        From now on the job requests ``memory`` MiB and excludes the nodes ``exclude``, and this
+        process ignores termination signals. An unreachable controller is retried for ``patience``
+        seconds.
         """
         if not self.batch:
             return "it has no batch script"

@@ -39,7 +39,7 @@ class TrainingProcess:
         self._lock = threading.RLock()
         self._kill_at: float | None = None
         self._tail = b""
-        self._rusage: Any = None
+        self.usage: dict[str, Any] = {}  # peak_memory and cpu_seconds, once it has ended
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-u", "-m", "xray_hpc.training", str(paths.folder)],
@@ -57,23 +57,19 @@ class TrainingProcess:
         """The last 4 KiB of its output."""
         return self._tail.decode(errors="replace")
 
-    def usage(self) -> dict[str, Any]:
-        """Return the ``peak_memory`` (MiB) and ``cpu_seconds`` of the ended process."""
-        return resource_usage(self._rusage)
-
     def terminate(self, grace: float) -> None:
         """Send SIGTERM, once, and SIGKILL after ``grace`` seconds, or now if that is 0 or less."""
         with self._lock:
             kill_at = time.monotonic() + grace
-            if self._kill_at is None and grace > 0:
-                self._signal(signal.SIGTERM)
-            elif grace <= 0:
+            if grace <= 0:
                 self._signal(signal.SIGKILL)
+            elif self._kill_at is None:
+                self._signal(signal.SIGTERM)
             self._kill_at = min(kill_at, self._kill_at or kill_at)
 
     def _signal(self, number: int) -> None:
         with self._lock:
-            if self._rusage is None:
+            if not self.usage:
                 os.kill(self._process.pid, number)
 
     def wait(self, log: RunLog, check: Callable[[], None]) -> int:
@@ -114,7 +110,7 @@ class TrainingProcess:
             pid, status, rusage = os.wait4(self._process.pid, os.WNOHANG)
             if pid == 0:
                 return None
-            self._rusage = rusage
+            self.usage = resource_usage(rusage)
             self._process.returncode = os.waitstatus_to_exitcode(status)
             return self._process.returncode
 

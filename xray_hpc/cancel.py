@@ -7,9 +7,10 @@ import sys
 
 from xray_hpc import cli
 from xray_hpc.errors import ConfigError
-from xray_hpc.monitoring.cancel_runs import CancelPlan, compact_job_ids, plan_cancel
+from xray_hpc.monitoring.cancel_runs import CancelPlan, plan_cancel
 from xray_hpc.monitoring.discovery import find_sweep
 from xray_hpc.monitoring.status_view import format_counts
+from xray_hpc.slurm.units import compact_job_ids
 
 
 def main() -> int:

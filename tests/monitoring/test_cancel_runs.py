@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
@@ -10,13 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.run_folders import Programs, Sweep
 from xray_hpc.errors import UserError
 from xray_hpc.monitoring import cancel_runs
-from xray_hpc.monitoring.cancel_runs import POLL_SECONDS, compact_job_ids, plan_cancel
+from xray_hpc.monitoring.cancel_runs import POLL_SECONDS, plan_cancel
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.records import ledger
 from xray_hpc.records.launch_lock import launch_lock
@@ -214,17 +211,3 @@ def test_local_run_without_a_job_receives_sigterm(tmp_path: Path) -> None:
         assert worker.wait(60) == -signal.SIGTERM
     assert plan_cancel(sweep.paths).empty
     assert list(ledger.read(sweep.paths).cancelled) == ["ft-1"]
-
-
-@given(st.sets(st.tuples(st.integers(1, 3), st.none() | st.integers(0, 30))))
-def test_compact_job_ids_name_the_same_jobs(jobs: set[tuple[int, int | None]]) -> None:
-    ids = {str(array) if task is None else f"{array}_{task}" for array, task in jobs}
-    named = set()
-    for word in compact_job_ids(ids):
-        array, _, tasks = word.partition("_")
-        for part in tasks.strip("[]").split(","):
-            first, _, last = part.partition("-")
-            numbers = range(int(first), int(last or first) + 1) if first else [None]
-            named |= {array if number is None else f"{array}_{number}" for number in numbers}
-    assert named == ids
-    assert all(re.fullmatch(r"\d+(_\d+|_\[[\d,-]+\])?", word) for word in compact_job_ids(ids))

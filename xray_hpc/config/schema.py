@@ -7,7 +7,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -16,7 +16,9 @@ from xray_hpc.errors import ConfigError, nearest, one_of
 
 T = TypeVar("T")
 
-_PLAIN = {str, int, float, bool, type(None)}
+_Convert = Callable[[Any, str, bool], Any]
+"""Converts a value; also gets its key for messages, and whether to ignore unknown keys."""
+
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -42,36 +44,34 @@ def build(
     Raises:
         ConfigError: a key is unknown or missing, or a value has the wrong type or is out of range.
     """
-    hints, unchecked, required = _fields(typing.cast(Any, kind))
+    fields, required = _fields(typing.cast(Any, kind))
     prefix = f"{where}." if where else ""
     for key in () if ignore_unknown else values:
-        if key not in hints:
-            known = ", ".join(hints)
-            raise ConfigError(f"{prefix}{key} is unknown{nearest(key, hints)} (valid: {known})")
+        if key not in fields:
+            known = ", ".join(fields)
+            raise ConfigError(f"{prefix}{key} is unknown{nearest(key, fields)} (valid: {known})")
     for key in required:
         if key not in values:
             raise ConfigError(f"{prefix}{key} is missing")
-    arguments = {}
+    arguments = dict(values)
     for key, value in values.items():
-        if key not in hints:
-            continue
-        if type(value) not in unchecked[key] or (type(value) is float and not math.isfinite(value)):
-            value = _convert(hints[key], value, prefix + key, ignore_unknown)
-        arguments[key] = value
+        if key not in fields:
+            del arguments[key]
+        elif type(value) not in fields[key][0]:
+            arguments[key] = fields[key][1](value, prefix + key, ignore_unknown)
     return kind(**arguments)
 
 
 @functools.cache
-def _fields(kind: Any) -> tuple[dict[str, Any], dict[str, set[type]], list[str]]:
-    """Return the types of the fields, the types that need no check, and the required fields."""
-    hints, missing = typing.get_type_hints(kind), dataclasses.MISSING
-    unchecked = {name: _PLAIN & set(union_members(hint)) for name, hint in hints.items()}
+def _fields(kind: Any) -> tuple[dict[str, tuple[frozenset[type], _Convert]], list[str]]:
+    """Return the converters of the fields, and the names of the required fields."""
+    missing = dataclasses.MISSING
     required = [
         field.name
         for field in dataclasses.fields(kind)
         if field.default is missing and field.default_factory is missing
     ]
-    return hints, unchecked, required
+    return {name: _converter(hint) for name, hint in typing.get_type_hints(kind).items()}, required
 
 
 def union_members(hint: Any) -> tuple[Any, ...]:
@@ -80,53 +80,81 @@ def union_members(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if is_union else (hint,)
 
 
-def _convert(hint: Any, value: Any, key: str, ignore_unknown: bool) -> Any:
-    if hint is Any or (type(value) is hint and hint is not float):
-        return value
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        members = [member for member in arguments if member is not type(None)]
-        names = [member for member in members if typing.get_origin(member) is Literal]
-        if type(value) in members:
-            members = [type(value)]
-        elif names and isinstance(value, str):
-            members = names
-        return _convert(members[0], value, key, ignore_unknown)
-    if origin is Literal:
-        if value is False and "off" in arguments:  # YAML 1.1 reads an unquoted off as false
+@functools.cache
+def _converter(hint: Any) -> tuple[frozenset[type], _Convert]:
+    """Return the types whose values are valid as they are, and a function for other values.
+
+    A sweep has thousands of records: their type hints are interpreted once, not for each.
+    """
+    members = union_members(hint)
+    first = members[0]  # the other one is None, str or a Literal
+    origin, arguments = typing.get_origin(first), typing.get_args(first)
+    convert: _Convert
+    if origin is dict:
+        convert = functools.partial(_to_dict, *_converter(arguments[1]))
+    elif origin in (list, tuple):
+        convert = functools.partial(_to_sequence, origin, *_converter(arguments[0]))
+    elif dataclasses.is_dataclass(first):
+        convert = functools.partial(_to_dataclass, first)
+    else:
+        names = [typing.get_args(one) for one in members if typing.get_origin(one) is Literal]
+        convert = functools.partial(_to_scalar, first, names[0] if names else ())
+    # A float may be infinite or NaN.
+    valid = (one for one in members if typing.get_origin(one) is None and one is not float)
+    return frozenset(valid), convert
+
+
+def _to_dict(valid: frozenset[type], convert: _Convert, value: Any, key: str, ignore: bool) -> Any:
+    _require(Mapping, "a mapping", value, key)
+    return {
+        name: item if type(item) in valid else convert(item, f"{key}.{name}", ignore)
+        for name, item in value.items()
+    }
+
+
+def _to_sequence(
+    kind: Any, valid: frozenset[type], convert: _Convert, value: Any, key: str, ignore: bool
+) -> Any:
+    _require((list, tuple), "a list", value, key)
+    if valid.issuperset(map(type, value)):
+        return kind(value)
+    items = enumerate(value)
+    return kind(v if type(v) in valid else convert(v, f"{key}[{i}]", ignore) for i, v in items)
+
+
+def _to_dataclass(kind: Any, value: Any, key: str, ignore: bool) -> Any:
+    _require(Mapping, "a mapping", value, key)
+    return build(kind, value, key, ignore_unknown=ignore)
+
+
+def _to_scalar(hint: Any, choices: tuple[Any, ...], value: Any, key: str, _: bool) -> Any:
+    if choices and (isinstance(value, str) or typing.get_origin(hint) is Literal):
+        if value is False and "off" in choices:  # YAML 1.1 reads an unquoted off as false
             return "off"
-        if (type(value), value) not in [(type(choice), choice) for choice in arguments]:
-            raise ConfigError(one_of(key, value, arguments))
+        if (type(value), value) not in [(type(choice), choice) for choice in choices]:
+            raise ConfigError(one_of(key, value, choices))
         return value
-    if origin is dict or dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} is {value!r}; it must be a mapping")
-        if origin is not dict:
-            return build(hint, value, key, ignore_unknown=ignore_unknown)
-        inner = arguments[1]
-        return {k: _convert(inner, v, f"{key}.{k}", ignore_unknown) for k, v in value.items()}
+    if hint is Any:
+        return value
     if hint is Path:
         if not value:
             raise ConfigError(f"{key} is not set; give it a value")
         return Path(str(value)).expanduser().resolve()
-    if origin in (list, tuple):
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{key} is {value!r}; it must be a list")
-        inner, items = arguments[0], enumerate(value)
-        return origin(_convert(inner, item, f"{key}[{i}]", ignore_unknown) for i, item in items)
     if issubclass(hint, Enum):
-        choices = [member.value for member in hint]
-        if value not in choices:
-            raise ConfigError(one_of(key, value, choices))
-        return hint(value)
+        try:
+            return hint(value)
+        except ValueError:
+            raise ConfigError(one_of(key, value, [member.value for member in hint])) from None
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         check(math.isfinite(value), key, value, "be finite")
         return float(value)
-    if isinstance(value, hint) and not isinstance(value, bool):
-        return value
-    raise ConfigError(f"{key} is {value!r}; it must be {_TYPE_NAMES[hint]}")
+    _require(() if isinstance(value, bool) else hint, _TYPE_NAMES[hint], value, key)
+    return value
+
+
+def _require(kind: Any, what: str, value: Any, key: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f"{key} is {value!r}; it must be {what}")
 
 
 def default_values(kind: type) -> dict[str, Any]:

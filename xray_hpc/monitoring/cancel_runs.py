@@ -10,8 +10,7 @@ import contextlib
 import os
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -25,6 +24,7 @@ from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
+from xray_hpc.slurm.units import compact_job_ids, job_number
 
 MAX_NAMES = 5
 LIVE = (State.RUNNING, State.PENDING)
@@ -123,8 +123,8 @@ def plan_cancel(
         pattern,
         {name: state for name, state in live.items() if name not in remote},
         {name: states[name] for name in selected if name not in live},
-        sorted(jobs, key=_sort_key),
-        sorted(other_jobs, key=_sort_key),
+        sorted(jobs, key=job_number),
+        sorted(other_jobs, key=job_number),
         {name: owner for name, owner in owners.items() if name not in remote},
         remote,
     )
@@ -161,35 +161,6 @@ def _upcoming(sweep: SweepPaths, entries: Ledger, evidence: Mapping[str, RunEvid
     cancelled = {name for name, when in entries.cancelled.items() if when >= since}
     rest = evidence.keys() - started - cancelled
     return {name for name in rest if state_of(evidence[name]) is not State.FINISHED}
-
-
-def compact_job_ids(jobs: Iterable[str]) -> list[str]:
-    """Join the tasks of arrays as ``scancel`` accepts them: ``17_[0-5,7]``."""
-    tasks: dict[str, list[int]] = defaultdict(list)
-    single = []
-    for job in sorted(set(jobs), key=_sort_key):
-        array, _, task = job.partition("_")
-        if task:
-            tasks[array].append(int(task))
-        else:
-            single.append(job)
-    ranges = {array: ",".join(_ranges(numbers)) for array, numbers in tasks.items()}
-    return [f"{array}_{r if r.isdigit() else f'[{r}]'}" for array, r in ranges.items()] + single
-
-
-def _ranges(numbers: list[int]) -> Iterator[str]:
-    """Yield the ranges of sorted numbers: ``0-5``, ``7``."""
-    start = 0
-    for end, number in enumerate(numbers):
-        if end + 1 == len(numbers) or numbers[end + 1] != number + 1:
-            first = numbers[start]
-            yield str(first) if first == number else f"{first}-{number}"
-            start = end + 1
-
-
-def _sort_key(job: str) -> tuple[int, int]:
-    array, _, task = job.partition("_")
-    return int(array), int(task or 0)
 
 
 def _read_runs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,15 +16,14 @@ MAX_NAMES = 8
 
 def find_sweeps(results: Path) -> list[SweepPaths]:
     """Return the sweeps in ``results``, sorted by name."""
-    folders = sorted(_subfolders(results), key=lambda folder: folder.name)
+    folders = [results / name for name in _subfolders(results)]
     return [SweepPaths(folder) for folder in folders if _is_sweep(folder)]
 
 
 def run_names(sweep: SweepPaths, entries: Ledger | None = None) -> list[str]:
     """Return the runs of a sweep in launch order, then those missing in its ledger, by name."""
     planned = (entries or ledger.read(sweep)).planned
-    found = sorted(folder.name for folder in _subfolders(sweep.runs))
-    return list(dict.fromkeys([*planned, *found]))
+    return list(dict.fromkeys([*planned, *_subfolders(sweep.runs)]))
 
 
 def find_sweep(text: str, results: Path) -> SweepPaths:
@@ -97,10 +97,7 @@ def _is_sweep(folder: Path) -> bool:
     return sweep.runs.is_dir() or sweep.ledger.is_file()
 
 
-def _subfolders(parent: Path) -> list[Path]:
-    """Return the folders in ``parent`` that are not hidden; none if it cannot be read."""
-    try:
-        found = [path for path in parent.iterdir() if path.is_dir()]
-    except OSError:
-        return []
-    return [path for path in found if not path.name.startswith(".")]
+def _subfolders(parent: Path) -> list[str]:
+    """Return the names of the visible folders in ``parent``, sorted; none if it is unreadable."""
+    _, names, _ = next(os.walk(parent), ("", [], []))
+    return sorted(name for name in names if not name.startswith("."))

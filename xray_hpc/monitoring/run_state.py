@@ -90,7 +90,7 @@ class RunEvidence:
         for name, submission in known:
             if name in queue and queue[name].submission == submission:
                 return dataclasses.replace(self, job=name, queued=queue[name])
-        return dataclasses.replace(self, job=None, queued=None)
+        return dataclasses.replace(self, job=None, queued=None) if self.queued else self
 
     @property
     def live(self) -> bool:

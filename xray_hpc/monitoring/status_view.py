@@ -7,11 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from xray_hpc.monitoring.cancel_runs import compact_job_ids
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepStatus
 from xray_hpc.monitoring.terminal_table import GAP, Column, Screen, table
 from xray_hpc.records.paths import display_path
+from xray_hpc.slurm.units import compact_job_ids
 
 MAX_ROWS = 40
 MAX_REASON = 120

@@ -6,16 +6,11 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.monitoring.gpu_hours import gpu_hours
-from xray_hpc.monitoring.run_state import (
-    PENDING_STATES,
-    RunEvidence,
-    State,
-    read_runs,
-    state_of,
-)
+from xray_hpc.monitoring.run_state import PENDING_STATES, RunEvidence, State, read_runs, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import EXIT_CODE, RunPaths, SweepPaths
 from xray_hpc.records.run_progress import read_feature_blocks, read_progress
@@ -150,12 +145,8 @@ class _SweepReader:
 
     def status(self, final_states: Mapping[str, str | None]) -> SweepStatus:
         """Return the status of the sweep, given the final states of lost jobs."""
-        overrides, lost, waiting = (
-            self._distinct_overrides(),
-            self.lost_jobs(),
-            set(self.ledger.waiting),
-        )
-        runs = []
+        overrides, lost = self._distinct_overrides(), self.lost_jobs()
+        waiting, runs = set(self.ledger.waiting), []
         for name, evidence in self.runs.items():
             run = _run_status(self.sweep.run(name), evidence, overrides[name])
             if job := lost.get(name):
@@ -209,51 +200,42 @@ class _SweepReader:
 
 
 def _run_status(paths: RunPaths, evidence: RunEvidence, overrides: list[str]) -> RunStatus:
-    record, state = evidence.record, state_of(evidence)
-    run = RunStatus(
-        paths.sweep.name, paths.name, state, _reason(evidence, state), overrides=overrides
-    )
-    if record is None:
-        return run
-    run = dataclasses.replace(
-        run,
-        held=evidence.queued is not None and _held(evidence.queued),
-        job=evidence.job or record.job_id,
-        node=_node(evidence, state),
-        epochs=record.epochs,
-        restarts=record.restarts,
-    )
-    if (metrics := evidence.metrics) is not None:
-        best = metrics.validation
-        return dataclasses.replace(
-            run, epoch=metrics.epochs, val_accuracy=best.accuracy, val_auc=best.auc
-        )
-    return _with_progress(run, paths, evidence.queued)
+    record, queued, state = evidence.record, evidence.queued, state_of(evidence)
+    fields: dict[str, Any] = {"reason": _reason(evidence, state), "overrides": overrides}
+    if record is not None:
+        fields |= {
+            "held": queued is not None and _held(queued),
+            "job": evidence.job or record.job_id,
+            "node": _node(evidence, state),
+            "epochs": record.epochs,
+            "restarts": record.restarts,
+        }
+        if (metrics := evidence.metrics) is not None:
+            best = metrics.validation
+            fields |= {"epoch": metrics.epochs, "val_accuracy": best.accuracy, "val_auc": best.auc}
+        else:
+            fields |= _progress_fields(paths, state, queued)
+    return RunStatus(paths.folder.parent.parent.name, paths.name, state, **fields)
 
 
-def _with_progress(run: RunStatus, paths: RunPaths, queued: QueuedJob | None) -> RunStatus:
+def _progress_fields(paths: RunPaths, state: State, queued: QueuedJob | None) -> dict[str, Any]:
     progress = read_progress(paths)
     if progress is None:
-        blocks = read_feature_blocks(paths) if run.state is State.RUNNING else None
-        return (
-            run
-            if blocks is None
-            else dataclasses.replace(run, reason=f"{COMPUTING_FEATURES}, {blocks} blocks")
-        )
+        blocks = read_feature_blocks(paths) if state is State.RUNNING else None
+        return {} if blocks is None else {"reason": f"{COMPUTING_FEATURES}, {blocks} blocks"}
     left, limit = None, None
-    if run.state is State.RUNNING and progress.done < progress.epochs:
+    if state is State.RUNNING and progress.done < progress.epochs:
         left = progress.seconds_per_epoch * (progress.epochs - progress.done)
         limit = parse_seconds(queued.time_left) if queued else None
     limited = left is not None and limit is not None and limit < left
-    return dataclasses.replace(
-        run,
-        epoch=progress.done,
-        epochs=progress.epochs,
-        val_accuracy=progress.val_accuracy,
-        val_auc=progress.val_auc,
-        seconds_left=limit if limited else left,
-        limited=limited,
-    )
+    return {
+        "epoch": progress.done,
+        "epochs": progress.epochs,
+        "val_accuracy": progress.val_accuracy,
+        "val_auc": progress.val_auc,
+        "seconds_left": limit if limited else left,
+        "limited": limited,
+    }
 
 
 def _reason(evidence: RunEvidence, state: State) -> str:

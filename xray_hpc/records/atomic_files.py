@@ -107,7 +107,7 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: the file is not a JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_bytes().decode())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not JSON ({error}); remove it and run again") from error
     if not isinstance(value, dict):

@@ -11,13 +11,17 @@ EXIT_CODE = "exit_code"
 
 
 class _Child:
-    """A path in the folder of a run or a sweep."""
+    """A path in the folder of a run or a sweep; computed once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def __set_name__(self, owner: type, attribute: str) -> None:
+        self.attribute = attribute
+
     def __get__(self, instance: RunPaths | SweepPaths, owner: type) -> Path:
-        return instance.folder / self.name
+        path = instance.__dict__[self.attribute] = instance.folder / self.name
+        return path
 
 
 @dataclass(frozen=True)

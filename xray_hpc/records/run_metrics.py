@@ -78,7 +78,7 @@ class SplitMetrics:
 
     def __post_init__(self) -> None:
         rows, size = self.confusion, len(self.per_class)
-        square = len(rows) == size and all(len(row) == size for row in rows)
+        square = [len(row) for row in rows] == [size] * size
         check(square, "confusion", rows, f"have {size} rows and {size} columns")
         counted = sum(map(sum, rows))
         check(

@@ -1,9 +1,11 @@
-"""Parse and format times and sizes in Slurm's notation."""
+"""Parse and format times, sizes and job ids in Slurm's notation."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 _UNITS = "KMGT"
 
@@ -28,3 +30,33 @@ def parse_mebibytes(text: str) -> int | None:
 def format_memory(mebibytes: int) -> str:
     """Format MiB for the command line and ``sbatch``: ``4G``, ``1536M``."""
     return f"{mebibytes}M" if mebibytes % 1024 else f"{mebibytes // 1024}G"
+
+
+def compact_job_ids(jobs: Iterable[str]) -> list[str]:
+    """Join the tasks of arrays as ``scancel`` accepts them: ``17_[0-5,7]``."""
+    tasks: dict[str, list[int]] = defaultdict(list)
+    single = []
+    for job in sorted(set(jobs), key=job_number):
+        array, _, task = job.partition("_")
+        if task:
+            tasks[array].append(int(task))
+        else:
+            single.append(job)
+    ranges = {array: ",".join(_ranges(numbers)) for array, numbers in tasks.items()}
+    return [f"{array}_{r if r.isdigit() else f'[{r}]'}" for array, r in ranges.items()] + single
+
+
+def _ranges(numbers: list[int]) -> Iterator[str]:
+    """Yield the ranges of sorted numbers: ``0-5``, ``7``."""
+    start = 0
+    for end, number in enumerate(numbers):
+        if end + 1 == len(numbers) or numbers[end + 1] != number + 1:
+            first = numbers[start]
+            yield str(first) if first == number else f"{first}-{number}"
+            start = end + 1
+
+
+def job_number(job: str) -> tuple[int, int]:
+    """Return the numbers of a job and of its array task, to sort by."""
+    array, _, task = job.partition("_")
+    return int(array), int(task or 0)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.slurm.units import format_memory, parse_mebibytes, parse_seconds
+from xray_hpc.slurm.units import compact_job_ids, format_memory, parse_mebibytes, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,17 @@ def test_parse_mebibytes_accepts_slurm_sizes(text: str, expected: int | None) ->
 @given(st.integers(0, 10**8))
 def test_memory_format_round_trip(size: int) -> None:
     assert parse_mebibytes(format_memory(size)) == size
+
+
+@given(st.sets(st.tuples(st.integers(1, 3), st.none() | st.integers(0, 30))))
+def test_compact_job_ids_name_the_same_jobs(jobs: set[tuple[int, int | None]]) -> None:
+    ids = {str(array) if task is None else f"{array}_{task}" for array, task in jobs}
+    named = set()
+    for word in compact_job_ids(ids):
+        array, _, tasks = word.partition("_")
+        for part in tasks.strip("[]").split(","):
+            first, _, last = part.partition("-")
+            numbers = range(int(first), int(last or first) + 1) if first else [None]
+            named |= {array if number is None else f"{array}_{number}" for number in numbers}
+    assert named == ids
+    assert all(re.fullmatch(r"\d+(_\d+|_\[[\d,-]+\])?", word) for word in compact_job_ids(ids))

@@ -72,6 +72,15 @@ words = st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=6).flatm
 )
 
 
+def test_compose_all_reports_the_first_invalid_override_as_hydra_does() -> None:
+    words = ["experiment=reduced", "train.early_stopping.patience=7", "model.backbones={a: none}"]
+    with pytest.raises(ConfigCompositionException) as theirs:
+        compose_with_hydra(words)
+    with pytest.raises(ConfigCompositionException) as ours:
+        list(compose_all(LOADER, MASTER, [words]))
+    assert str(ours.value) == str(theirs.value)
+
+
 @settings(max_examples=8, deadline=None)
 @given(words)
 def test_compose_all_equals_hydra_for_any_overrides(drawn: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import pickle
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from xray_hpc.config.hydra_app import default_sweep_name, own_part, to_mapping
@@ -48,7 +49,7 @@ class HydraSweep:
         """Dotted name of the sweeper's class."""
         return str(self.master.hydra.sweeper._target_)
 
-    def compose(self) -> Iterator[tuple[Sequence[str], Mapping[str, Any]]]:
+    def compose(self) -> Iterator[tuple[Sequence[str], dict[str, Any]]]:
         """Yield the overrides and the resolved configuration of each job; see compose_all."""
         return compose_all(self.loader, self.master, self.jobs)
 
@@ -60,7 +61,7 @@ class HydraSweep:
 
 def compose_all(
     loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]
-) -> Iterator[tuple[Sequence[str], Mapping[str, Any]]]:
+) -> Iterator[tuple[Sequence[str], dict[str, Any]]]:
     """Yield the overrides of each job and its configuration as a plain, resolved mapping.
 
     Raises:
@@ -89,9 +90,8 @@ class _Base:
 
     def __init__(self, config: DictConfig) -> None:
         self._config = pickle.dumps(config)  # to copy it six times as fast as OmegaConf does
-        self._derived: dict[tuple[str, ...], _Base] = {}
-        texts = _texts(OmegaConf.to_container(config, resolve=False))
-        inside = [part for text in texts for part in re.findall(r"\$\{([^}]*)", text)]
+        self._derived: dict[tuple[str | None, ...], _Base] = {}
+        inside = re.findall(r"\$\{([^}]*)", repr(OmegaConf.to_container(config, resolve=False)))
         names = {name for part in inside for name in re.findall(r"[\w.]+", part)}
         self._referenced = {name.strip(".") for name in names}
         self._has_relative_reference = any(name.startswith(".") for name in names)
@@ -100,16 +100,21 @@ class _Base:
         """Return the resolved configuration with these overrides applied."""
         plain = [value for value in values if self._is_plain(value)]
         others = [value for value in values if value not in plain]
-        if not others:
-            return self._replace(plain) or to_mapping(self._apply(values))
-        # The other overrides are mostly the same for all runs of a sweep.
-        lines = tuple(value.input_line or "" for value in others)
-        if lines not in self._derived:
-            self._derived[lines] = _Base(self._apply(others))
-        derived = self._derived[lines]
+        base = self
+        if others:  # mostly the same for all runs of a sweep
+            lines = tuple(value.input_line for value in others)
+            if lines not in self._derived:
+                try:
+                    self._derived[lines] = _Base(self._apply(others))
+                except ConfigCompositionException:
+                    self._apply(values)  # raises for the first invalid override, as Hydra does
+                    raise
+            base = self._derived[lines]
         independent = not any(_overlap(_key(one), _key(other)) for one in plain for other in others)
-        if independent and all(derived._is_plain(value) for value in plain):
-            return derived.with_values(plain)
+        if independent and all(base._is_plain(value) for value in plain):
+            replaced = base._replace(plain)
+            if replaced is not None:
+                return replaced
         return to_mapping(self._apply(values))
 
     def _apply(self, values: Sequence[Override]) -> DictConfig:
@@ -121,8 +126,15 @@ class _Base:
     def _replace(self, values: Sequence[Override]) -> dict[str, Any] | None:
         """Return a resolved copy with plain values replaced; ``None`` if one was not plain."""
         copy: dict[str, Any] = pickle.loads(self._resolved)
-        replaced = [_replace_plain(copy, _key(value).split("."), value.value()) for value in values]
-        return copy if all(replaced) else None
+        for value in values:
+            *above, last = _key(value).split(".")
+            inner: Any = copy
+            for key in above:
+                inner = inner.get(key) if isinstance(inner, dict) else None
+            if not isinstance(inner, dict) or isinstance(inner.get(last, {}), dict | list):
+                return None
+            inner[last] = value.value()
+        return copy
 
     @functools.cached_property
     def _resolved(self) -> bytes:
@@ -130,7 +142,7 @@ class _Base:
 
     def _is_plain(self, override: Override) -> bool:
         """Whether it replaces a value that nothing refers to by one that OmegaConf keeps as is."""
-        value = override.value()
+        key, value = _key(override), override.value()
         changes = not (override.is_add() or override.is_force_add() or override.is_delete())
         simple = value is None or isinstance(value, bool | int | float)
         simple = simple or (isinstance(value, str) and "$" not in value and value != "???")
@@ -139,8 +151,8 @@ class _Base:
             and simple
             and override.package is None
             and not self._has_relative_reference
-            and re.fullmatch(r"\w+(\.\w+)*", _key(override)) is not None
-            and not any(_overlap(_key(override), name) for name in self._referenced)
+            and re.fullmatch(r"\w+(\.\w+)*", key) is not None
+            and not any(_overlap(key, name) for name in self._referenced)
         )
 
 
@@ -148,29 +160,6 @@ def _key(override: Override) -> str:
     return str(override.key_or_group)
 
 
-def _texts(value: Any) -> list[str]:
-    """Return the texts below ``value`` that hold interpolations."""
-    if isinstance(value, Mapping):
-        return [text for inner in value.values() for text in _texts(inner)]
-    if isinstance(value, list):
-        return [text for inner in value for text in _texts(inner)]
-    return [value] if isinstance(value, str) and "${" in value else []
-
-
 def _overlap(one: str, other: str) -> bool:
     """Whether a dotted key equals another, or is its ancestor or descendant."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
-
-
-def _replace_plain(values: dict[str, Any], keys: Sequence[str], value: Any) -> bool:
-    """Replace a plain value; return whether there was one."""
-    *above, last = keys
-    for key in above:
-        inner = values.get(key)
-        if not isinstance(inner, dict):
-            return False
-        values = inner
-    if last not in values or isinstance(values[last], dict | list):
-        return False
-    values[last] = value
-    return True

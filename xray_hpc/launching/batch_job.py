@@ -72,6 +72,7 @@ class BatchJob:
         }
         if on_gpu:
             extra |= {"gpus-per-node": cluster.gpus or None} | (cluster.extra or {})
+        options = {k: v for k, v in extra.items() if v is not None and v is not False}
         return {
             "job_name": f"{'xray' if is_runs else self.kind}-{self.sweep.name}",
             "partition": (None if on_gpu else cluster.cpu_job.partition) or cluster.partition,
@@ -91,11 +92,7 @@ class BatchJob:
             "stderr_to_stdout": True,
             "wckey": None,
             "array_parallelism": self.throttle or len(self.tasks),
-            "additional_parameters": {
-                key: value
-                for key, value in extra.items()
-                if value is not None and value is not False
-            },
+            "additional_parameters": options,
         }
 
     def _setup(self) -> Sequence[str]:

@@ -36,9 +36,10 @@ def take_snapshot(folder: Path) -> Path:
         with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
             for name, (content, mode) in contents.items():
                 _write(Path(temporary, "code", name), content, mode)
-            _move(Path(temporary, "code"), target)
+            Path(temporary, "code").rename(target)
     except OSError as error:
-        raise StorageError(f"cannot copy the code to {target} ({error.strerror})") from error
+        if not target.is_dir():  # another launch may have created the same snapshot meanwhile
+            raise StorageError(f"cannot copy the code to {target} ({error.strerror})") from error
     return target
 
 
@@ -72,9 +73,8 @@ def _files() -> Iterator[tuple[str, Path]]:
             if name and (ROOT / name).is_file():  # a tracked file may be deleted
                 yield name, ROOT / name
         return
-    inside = {
-        name: resource(name) for name in CODE_FOLDERS if name not in ("xray_hpc", "hydra_plugins")
-    }
+    packages = ("xray_hpc", "hydra_plugins")
+    inside = {name: resource(name) for name in CODE_FOLDERS if name not in packages}
     package = Path(__file__).resolve().parents[1]
     for path in _below(package):
         if not any(folder in path.parents for folder in inside.values()):
@@ -101,12 +101,3 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         file.write(content)
         file.flush()
         os.fsync(handle)
-
-
-def _move(source: Path, target: Path) -> None:
-    """Rename the folder, unless another launch has created the same snapshot meanwhile."""
-    try:
-        source.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise

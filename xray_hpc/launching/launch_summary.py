@@ -49,14 +49,10 @@ def print_cached_features(plan: Plan, todo: Sequence[str]) -> None:
     runs = [run for run in plan.runs if run.name in wanted]
     if groups := group_by_pass(runs):
         _print_saving(plan, groups)
-    without = [
-        run
-        for run in runs
-        if run.config.train.features == "off" and feature_extractor(run.config.model) is not None
-    ]
-    if without:
+    off = [run.config.model for run in runs if run.config.train.features == "off"]
+    if count := sum(feature_extractor(model) is not None for model in off):
         print(
-            f"cached features: off for {format_count(len(without), 'run')} "
+            f"cached features: off for {format_count(count, 'run')} "
             "(train.features=off, less than half of the work is frozen, or too large)"
         )
 
@@ -66,22 +62,16 @@ def _print_saving(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:
     runs, cache = list(chain(*groups)), plan.settings.cache
     passes = "one pass" if len(groups) == 1 else f"{len(groups)} passes"
     counts = sorted({run.config.augment.views or 0 for run in runs})
-    views = f" on {', '.join(map(str, counts))} views of each image" if counts != [1] else ""
-    facts = [
-        f"cached features: {passes} over the images for {format_count(len(runs), 'run')}{views}"
-    ]
+    facts = [f"cached features: {passes} over the images for {format_count(len(runs), 'run')}"]
+    facts[0] += f" on {', '.join(map(str, counts))} views of each image" if counts != [1] else ""
     if (saving := estimate_speedup(runs)) >= NOTABLE_SAVING:
         facts.append(f"about {saving:.0f} times less work")
-    sizes = [
-        plan.cached_bytes.get(run.name) for group in groups for run in distinct_extractors(group)
-    ]
-    known = [size for size in sizes if size is not None]
-    if len(known) == len(sizes):
-        facts.append(f"{format_bytes(sum(known))} in {display_path(cache)}")
+    caching = chain.from_iterable(map(distinct_extractors, groups))
+    size = sum(plan.cached_bytes.get(run.name, 0) for run in caching)
+    if plan.cached_bytes:
+        facts.append(f"{format_bytes(size)} in {display_path(cache)}")
     print(", ".join(facts), "(disable with train.features=off)")
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    if (free := shutil.disk_usage(existing).free) < sum(known):
-        print(
-            f"note: {display_path(cache)} has {format_bytes(free)} free; "
-            "choose another folder with cache=FOLDER"
-        )
+    if (free := shutil.disk_usage(existing).free) < size:
+        has = f"{display_path(cache)} has {format_bytes(free)} free"
+        print(f"note: {has}; choose another folder with cache=FOLDER")

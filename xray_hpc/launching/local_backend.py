@@ -10,8 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from typing import Any
 
 from xray_hpc.launching.code_snapshot import snapshot_environment
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
@@ -37,12 +36,10 @@ def run_sweep(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
         if exit_code := _run_job(_job_command("stage", *data_sets(plan, todo), code=code), code):
             return exit_code
         if folders := shared_extractors(plan, todo):
-            exit_code = _run_job(_job_command("features", "--local", *folders, code=code), code)
-            if exit_code:
-                print(
-                    f"note: the features job failed with exit code {exit_code}; "
-                    "the runs compute their own features"
-                )
+            command = _job_command("features", "--local", *folders, code=code)
+            if exit_code := _run_job(command, code):
+                problem = f"the features job failed with exit code {exit_code}"
+                print(f"note: {problem}; the runs compute their own features")
         parallel = plan.settings.cluster.parallel or 1
         failed = train_runs([sweep.run(name) for name in todo], parallel, code)
     collect = [sys.executable, "-m", "xray_hpc.collect", str(sweep.folder)]
@@ -93,15 +90,16 @@ def _job_command(script: str, *arguments: str, code: Path | None) -> list[str]:
     return [sys.executable, "-u", str(jobs / f"{script}.py"), *arguments]
 
 
-def _job_environment(code: Path | None) -> dict[str, str]:
-    return dict(os.environ) if code is None else os.environ | snapshot_environment(code)
+def _start(command: list[str], code: Path | None, **streams: Any) -> subprocess.Popen[bytes]:
+    environment = os.environ | (snapshot_environment(code) if code else {})
+    # In its own session, so that Ctrl-C reaches only this process, which then terminates it.
+    return subprocess.Popen(command, env=environment, start_new_session=True, **streams)
 
 
 def _run_job(command: list[str], code: Path | None) -> int:
     """Run a process with its output on the terminal; return its exit code."""
     sys.stdout.flush()  # keep the order of the output where it goes to a file
-    # In its own session, so that Ctrl-C reaches only this process, which then terminates it.
-    process = subprocess.Popen(command, env=_job_environment(code), start_new_session=True)
+    process = _start(command, code)
     try:
         with _interruptible():
             return process.wait()
@@ -114,14 +112,9 @@ def _run_job(command: list[str], code: Path | None) -> int:
 
 def _start_run(paths: RunPaths, code: Path | None) -> subprocess.Popen[bytes]:
     with paths.log.open("ab") as log:  # only for errors: the training writes its log itself
-        return subprocess.Popen(
-            _job_command("run", "--local", str(paths.folder), code=code),
-            env=_job_environment(code),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C reaches only the launch, which terminates its runs
-        )
+        command = _job_command("run", "--local", str(paths.folder), code=code)
+        null = subprocess.DEVNULL
+        return _start(command, code, stdin=null, stdout=null, stderr=log)
 
 
 @contextmanager
@@ -129,13 +122,9 @@ def _interruptible() -> Iterator[None]:
     """Raise ``KeyboardInterrupt`` on SIGTERM and SIGHUP, as on Ctrl-C."""
     # An ignored signal stays ignored: nohup ignores SIGHUP.
     numbers = [number for number in END_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, _interrupt) for number in numbers}
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

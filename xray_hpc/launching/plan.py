@@ -9,12 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xray_hpc.config.sweep_settings import (
-    RUN_KEYS,
-    SWEEP_KEYS,
-    SweepSettings,
-    read_sweep_settings,
-)
+from xray_hpc.config import sweep_settings
+from xray_hpc.config.sweep_settings import RUN_KEYS, SWEEP_KEYS, SweepSettings
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.feature_plan import distinct_extractors, group_by_pass
 from xray_hpc.launching.resolve_run import RunResolver
@@ -64,11 +60,10 @@ def make_plan(
         DataError: The images or the weights cannot be read.
     """
     jobs = iter(composed)
-    try:
-        first = next(jobs)
-    except StopIteration:
-        raise ConfigError("the sweep is empty; give it at least one value") from None
-    settings, shared = read_sweep_settings(first[1], default_name), _sweep_part(first[1])
+    if (first := next(jobs, None)) is None:
+        raise ConfigError("the sweep is empty; give it at least one value")
+    settings = sweep_settings.read_sweep_settings(first[1], default_name)
+    shared = _sweep_part(first[1])
     resolver = RunResolver(settings.cache)
     runs: dict[str, FrozenRun] = {}
     overrides: dict[str, list[str]] = {}
@@ -77,10 +72,8 @@ def make_plan(
     combinations: list[str] = []
     for words, values in itertools.chain([first], jobs):
         if _sweep_part(values) != shared:
-            raise ConfigError(
-                f"{', '.join(SWEEP_KEYS)} apply to the whole sweep and cannot be swept; launch "
-                "once per value"
-            )
+            keys = f"{', '.join(SWEEP_KEYS)} apply to the whole sweep and cannot be swept"
+            raise ConfigError(f"{keys}; launch once per value")
         run, ignored = resolver.resolve(values)
         model = run.config.model.name
         ignored_keys.setdefault(model, {}).update(dict.fromkeys(_overridden(words, ignored)))

@@ -68,22 +68,16 @@ def _progress(paths: RunPaths) -> str:
 
 
 def _result(paths: RunPaths) -> str:
+    """Return a line on how a run ended, with its test metrics or its error."""
     try:
-        return _describe(paths)
+        record = read_record(paths)
+        if record is not None and record.status is Status.FINISHED:
+            test = read_metrics(paths).test
+            auc = "none" if test.auc is None else f"{test.auc:.3f}"
+            took = f"{paths.name} finished in {record.seconds:.0f} s"
+            return f"{took}: test accuracy {test.accuracy:.3f}, AUC {auc}"
     except (UserError, OSError) as error:
         return f"{paths.name} ended, but its files cannot be read: {error}"
-
-
-def _describe(paths: RunPaths) -> str:
-    """Return a line on a run's outcome, with its test metrics or its error."""
-    record = read_record(paths)
-    if record is None or record.status is not Status.FINISHED:
-        status = record.status.value if record else "missing"
-        error = record.error if record else None
-        reason = f": {str(error)[:160]}" if error else ""
-        return f"{paths.name} {status}{reason} (see {paths.log})"
-    test = read_metrics(paths).test
-    return (
-        f"{paths.name} finished in {record.seconds:.0f} s: test accuracy "
-        f"{test.accuracy:.3f}, AUC {'none' if test.auc is None else format(test.auc, '.3f')}"
-    )
+    status = record.status.value if record else "missing"
+    reason = f": {str(record.error)[:160]}" if record and record.error else ""
+    return f"{paths.name} {status}{reason} (see {paths.log})"

@@ -89,14 +89,13 @@ class RunResolver:
 
 def _build(values: Mapping[str, Any]) -> RunSettings:
     """Build the typed configuration of a run, as the user gave it."""
-    content = {key: values[key] for key in RUN_KEYS if key in values}
     for key in RUN_KEYS:
-        if not isinstance(content.get(key), Mapping | int):
+        if not isinstance(values.get(key), Mapping | int):
             raise ConfigError(f"{key} is missing; give it a value")
-    data = dict(content["data"])
-    if data.get("root"):
-        data["root"] = str(Path(data["root"]).expanduser().resolve())
-    return build(RunSettings, content | {"data": data})
+    content = {key: values[key] for key in RUN_KEYS}
+    if root := content["data"].get("root"):
+        content["data"] = {**content["data"], "root": str(Path(root).expanduser().resolve())}
+    return build(RunSettings, content)
 
 
 def _normalize_data(data: DataConfig) -> DataConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -88,23 +89,17 @@ def _read_settings(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> S
     saved = read_yaml(sweep.sweep_yaml).get("cluster")
     if not isinstance(saved, Mapping):
         raise ConfigError(f"{sweep.sweep_yaml} has no 'cluster'; run the sweep's own command again")
-    overrides = _parse_overrides(words)
-    values = _merge({"cluster": dict(saved)}, overrides)
-    cluster = build(ClusterConfig, values["cluster"], "cluster")
-    switches = {key: overrides.get(key, False) for key in SWITCHES}
-    for key, value in switches.items():
-        check(isinstance(value, bool), key, value, "be true or false")
-    return SweepSettings(
-        cluster=cluster,
-        name=sweep.folder.name,
-        results=sweep.folder.parent,
-        cache=run.cache,
-        **switches,
-    )
+    values: dict[str, Any] = {"cluster": copy.deepcopy(saved), **dict.fromkeys(SWITCHES, False)}
+    _apply_overrides(values, words)
+    for key in SWITCHES:
+        check(isinstance(values[key], bool), key, values[key], "be true or false")
+    values["cluster"] = build(ClusterConfig, values["cluster"], "cluster")
+    folder = sweep.folder
+    return SweepSettings(name=folder.name, results=folder.parent, cache=run.cache, **values)
 
 
-def _parse_overrides(words: Sequence[str]) -> dict[str, Any]:
-    """Parse overrides as Hydra does, into nested mappings."""
+def _apply_overrides(values: dict[str, Any], words: Sequence[str]) -> None:
+    """Apply overrides to nested mappings as Hydra does."""
     for word in words:
         key = word.partition("=")[0]
         if "=" not in word or not (key.startswith("cluster.") or key in SWITCHES):
@@ -113,25 +108,16 @@ def _parse_overrides(words: Sequence[str]) -> dict[str, Any]:
                 f"{word} is not valid with --resume, which does not change runs "
                 f"(valid: cluster.KEY=VALUE, {valid})"
             )
-    overrides: dict[str, Any] = {}
     try:
         for override in OverridesParser.create().parse_overrides(list(words)):
             *above, last = override.key_or_group.split(".")
-            inner = overrides
+            inner, value = values, override.value()
             for key in above:
-                inner = inner.setdefault(key, {})
-            inner[last] = override.value()
+                if not isinstance(inner.get(key), dict):
+                    inner[key] = {}
+                inner = inner[key]
+            if isinstance(value, dict) and isinstance(inner.get(last), dict):
+                value = inner[last] | value  # Hydra merges mappings
+            inner[last] = value
     except HydraException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
-    return overrides
-
-
-def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``overrides``, merging mappings at every depth."""
-    merged = dict(base)
-    for key, value in overrides.items():
-        inner = merged.get(key)
-        if isinstance(inner, Mapping) and isinstance(value, Mapping):
-            value = _merge(inner, value)
-        merged[key] = value
-    return merged

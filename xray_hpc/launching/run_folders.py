@@ -46,24 +46,20 @@ def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: Abstract
     dirty = state.changes is not None
     git = None if state.commit is None else GitState(state.commit, dirty)
     code = write_code_state(sweep.code, state)
+    runs = [run for run in plan.runs if run.name in todo]
     with ThreadPoolExecutor(WRITERS) as pool:  # writing waits for the file system
-        created = [
-            pool.submit(_create_run, run, sweep, plan.overrides[run.name], git)
-            for run in plan.runs
-            if run.name in todo
-        ]
-        for future in created:
-            future.result()
+        list(pool.map(lambda run: _create_run(run, sweep, plan.overrides[run.name], git), runs))
+    if command is None:
+        return
     content = {
         "name": sweep.name,
         "launched": now(),
-        "command": list(command or ()),
+        "command": list(command),
         "code": code,
         "cluster": asdict(plan.settings.cluster),
         "runs": [run.name for run in plan.runs],
     }
-    if command is not None:
-        write_text(sweep.sweep_yaml, to_yaml(content))
+    write_text(sweep.sweep_yaml, to_yaml(content))
 
 
 def _needs_record(paths: RunPaths) -> bool:

@@ -97,12 +97,8 @@ def show_scripts(plan: Plan, todo: Sequence[str]) -> None:
 
 def has_open_jobs(sweep: SweepPaths) -> bool:
     """Return whether Slurm has, or may have, a job of this sweep that was not cancelled."""
-    cancelled = {
-        job
-        for event in ledger.events(sweep)
-        if event["event"] == "cancelled"
-        for job in event["jobs"]
-    }
+    events = (event for event in ledger.events(sweep) if event["event"] == "cancelled")
+    cancelled = {job for event in events for job in event["jobs"]}
     return any(found.job not in cancelled for found in ledger.read(sweep).submissions.values())
 
 

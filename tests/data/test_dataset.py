@@ -367,6 +367,6 @@ def test_concurrent_processes_build_one_store(
 def test_dataset_does_not_import_tensorflow() -> None:
     program = (
         "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None;"
-        "import xray_hpc.data.dataset, xray_hpc.data.dataset_figures, xray_hpc.data.dataset_summary"
+        "import xray_hpc.data.dataset, xray_hpc.data.dataset_figures, xray_hpc.data.stage_data"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -9,7 +9,17 @@ import pytest
 from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.augmentation_figure import NamedAugmentation
-from xray_hpc.data.stage_data import stage_data, used_augmentations
+from xray_hpc.data.dataset import Dataset, load_indexed
+from xray_hpc.data.index import Index, build_index
+from xray_hpc.data.index_entry import IgnoredFiles
+from xray_hpc.data.stage_data import (
+    count_table,
+    ignored_line,
+    index_table,
+    stage_data,
+    summary_text,
+    used_augmentations,
+)
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, write_frozen_run
 from xray_hpc.records.paths import SweepPaths
 
@@ -73,3 +83,68 @@ def test_stage_data_draws_augmentations_if_any(
     folder = stage_data(data_config(tree), tmp_path / "cache", sweep, shown, seed=1)
     assert (folder / "augmentations.png").exists() == drawn
     assert (folder / "index.csv").read_text().startswith("file,label,class,patient,split\n")
+
+
+@pytest.fixture
+def loaded(
+    tree: Path, tmp_path: Path, data_config: Callable[..., DataConfig]
+) -> tuple[Dataset, Index]:
+    (tree / "README.txt").touch()
+    (tree / "train/NORMAL/IM-0001-0001.jpeg").write_bytes(b"")
+    config = data_config(tree, split="folder")
+    index = build_index(config, tmp_path)
+    return load_indexed(index, config, tmp_path), index
+
+
+def test_count_table_by_split_and_class(loaded: tuple[Dataset, Index]) -> None:
+    table = count_table(loaded[0])
+    assert table.columns.tolist() == ["train", "validation", "test", "all"]
+    assert table.loc["NORMAL"].tolist() == [19, 1, 3, 23]
+    assert table.loc["PNEUMONIA"].tolist() == [20, 1, 3, 24]
+    assert table.loc["images"].tolist() == [39, 2, 6, 47]
+    assert table.loc["patients"].tolist() == [20, 2, 6, 28]
+
+
+def test_summary_text_lists_counts_and_omitted_files(loaded: tuple[Dataset, Index]) -> None:
+    data, index = loaded
+    assert summary_text(data, index) == (
+        f"{index.root}  (8x8 pixels, 1 channel, fingerprint {data.fingerprint[:12]})\n"
+        "\n"
+        "           train  validation  test  all\n"
+        "NORMAL        19           1     3   23\n"
+        "PNEUMONIA     20           1     3   24\n"
+        "images        39           2     6   47\n"
+        "patients      20           2     6   28\n"
+        "\n"
+        "ignored     1 file: 1 outside train, val and test ('README.txt')\n"
+        "unreadable  1 unreadable image ('train/NORMAL/IM-0001-0001.jpeg': empty file)\n"
+    )
+
+
+def test_summary_text_counts_unused_images(
+    tree: Path, tmp_path: Path, data_config: Callable[..., DataConfig]
+) -> None:
+    config = data_config(tree, per_class=18, split="folder")
+    index = build_index(config, tmp_path)
+    data = load_indexed(index, config, tmp_path)
+    assert "unused      4 images (data.per_class)\n" in summary_text(data, index)
+    assert (index_table(data)["split"] == "").sum() == 4
+
+
+def test_ignored_line_groups_files_by_reason() -> None:
+    ignored = {
+        "macOS metadata": IgnoredFiles(5000, ["a", "b"]),
+        "no image suffix": IgnoredFiles(1, ["c"]),
+    }
+    assert ignored_line(ignored) == (
+        "5,001 files: 5,000 macOS metadata ('a', 'b', ...), 1 no image suffix ('c')"
+    )
+    assert ignored_line({}) == "none"
+
+
+def test_index_table_has_one_row_per_image(loaded: tuple[Dataset, Index]) -> None:
+    table = index_table(loaded[0])
+    assert table.columns.tolist() == ["file", "label", "class", "patient", "split"]
+    first = ["train/NORMAL/IM-0001-0002.jpeg", 0, "NORMAL", "IM-0001", "train"]
+    assert table.iloc[0].tolist() == first
+    assert table["split"].value_counts().to_dict() == {"train": 39, "test": 6, "validation": 2}

@@ -18,12 +18,7 @@ from xray_hpc.data.index_entry import (
 from xray_hpc.errors import DataError, StorageError, nearest
 
 REQUIRED = ("path", "label", "split")
-SPLITS: dict[str, SplitName] = {
-    "train": "train",
-    "val": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+SPLITS: dict[str, SplitName] = {**{name: name for name in SPLIT_NAMES}, "val": "validation"}
 
 
 def read_csv_index(file: Path) -> tuple[tuple[str, ...], list[IndexEntry]]:
@@ -35,9 +30,6 @@ def read_csv_index(file: Path) -> tuple[tuple[str, ...], list[IndexEntry]]:
 
     Returns:
         The sorted classes, and the images ordered by split, class and path.
-
-    Raises:
-        DataError: a line is invalid; the message names it.
     """
     try:
         rows = _rows(file)
@@ -79,11 +71,9 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
             for column in REQUIRED:
                 if not row[column]:
                     raise DataError(f"{where}: '{column}' is empty; fill it in")
-            if row["split"] not in SPLITS:
-                hint = nearest(row["split"], SPLITS)
-                raise DataError(
-                    f"{where}: split {row['split']!r} is not train, validation or test{hint}"
-                )
+            if (split := row["split"]) not in SPLITS:
+                hint = nearest(split, SPLITS)
+                raise DataError(f"{where}: split {split!r} is not train, validation or test{hint}")
             row["path"] = posixpath.normpath(row["path"])
             if row["path"] in first:
                 raise DataError(
@@ -98,15 +88,14 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
 def _entry(file: Path, line: int, row: dict[str, str], classes: tuple[str, ...]) -> IndexEntry:
     path = row["path"]
     check_utf8(path)
+    where = f"{file}, line {line}"
     try:
         stat = (file.parent / path).stat()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(
-            f"{file}, line {line}: cannot find {path!r} in {file.parent} ({reason})"
-        ) from error
+        raise DataError(f"{where}: cannot find {path!r} in {file.parent} ({reason})") from error
     if not (file.parent / path).is_file():
-        raise DataError(f"{file}, line {line}: {path!r} is not a file")
+        raise DataError(f"{where}: {path!r} is not a file")
     folder, name = posixpath.split(path)
     patient = row["patient"].strip() or patient_from_filename(name, folder)
     label = classes.index(row["label"])

@@ -13,22 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.array_store import DamagedStoreError
-from xray_hpc.data.cache_folder import writing_to_cache
-from xray_hpc.data.image_store import (
-    CONTENT,
-    ImageStore,
-    build_image_store,
-    describe_skipped,
-    image_store_path,
-    image_store_size,
-    read_image_store,
-)
+from xray_hpc.data.image_store import describe_skipped, load_image_store
 from xray_hpc.data.index import Index, build_index
-from xray_hpc.data.index_entry import IndexEntry, count_by_class
+from xray_hpc.data.index_entry import count_by_class
 from xray_hpc.data.splits import shared_patients, small_classes, split_images
 from xray_hpc.errors import DataError
-from xray_hpc.records.atomic_files import file_lock
 from xray_hpc.text import format_count
 
 logger = logging.getLogger(__name__)
@@ -68,9 +57,6 @@ def load_dataset(config: DataConfig, cache: Path, workers: int | None = None) ->
     """Load the data set of ``config``; its images are decoded into ``cache`` the first time.
 
     One process decodes, others wait for it. Warnings go to standard error and ``Dataset.notes``.
-
-    Raises:
-        UserError: the data is invalid.
     """
     return load_indexed(build_index(config, cache), config, cache, workers)
 
@@ -80,7 +66,7 @@ def load_indexed(
 ) -> Dataset:
     """Load the data set of an index, as :func:`load_dataset` does."""
     parts = split_images(index.entries, config)
-    store, notes = _image_store(index, config, cache, workers)
+    store, notes = load_image_store(index, config, cache, workers)
     entries = [index.entries[i] for i in store.positions]
     row_of = np.full(len(index.entries), -1, np.int64)
     row_of[store.positions] = np.arange(len(store.positions))
@@ -92,11 +78,15 @@ def load_indexed(
     notes += small_classes(count_by_class(index.entries, len(index.classes)), index.classes, config)
     if store.skipped:
         notes.append(f"{index.root}: skipped {describe_skipped(store.skipped)}")
-    if config.split == "patient":
-        notes += _unknown_patients(entries)
+    unknown = sum(entry.path.endswith(entry.patient) for entry in entries)
+    if unknown and config.split == "patient":
+        notes.append(
+            f"{unknown:,} of {len(entries):,} file names do not identify a patient; each counts "
+            "as one (data=csv reads patients from a column)"
+        )
     notes += shared_patients(patients, splits)
     files = [entry.path for entry in entries]
-    notes += shared_contents(store.digests, files, splits)
+    notes += _shared_contents(store.digests, files, splits)
     for note in notes:
         logger.warning(note)
     return Dataset(
@@ -113,43 +103,7 @@ def load_indexed(
     )
 
 
-def _unknown_patients(entries: Sequence[IndexEntry]) -> list[str]:
-    """Return a note if file names do not identify patients, so that each counts as one."""
-    alone = sum(entry.path.endswith(entry.patient) for entry in entries)
-    if not alone:
-        return []
-    return [
-        f"{alone:,} of {len(entries):,} file names do not identify a patient; each counts as "
-        "one (data=csv reads patients from a column)"
-    ]
-
-
-def _image_store(
-    index: Index, config: DataConfig, cache: Path, workers: int | None
-) -> tuple[ImageStore, list[str]]:
-    path = image_store_path(index, config, cache)
-    try:
-        return read_image_store(path, index, config), []
-    except (OSError, DamagedStoreError):  # handled below, under the lock
-        pass
-    notes = []
-    message = f"waiting for another process to decode the images ({path})"
-    lock = path.with_name(f".{path.name}.lock")
-    with (
-        writing_to_cache(cache, CONTENT, image_store_size(index, config)),
-        file_lock(lock, message=message),
-    ):
-        try:
-            return read_image_store(path, index, config), []
-        except FileNotFoundError:
-            pass
-        except DamagedStoreError as error:
-            notes.append(f"{path} was damaged ({error}); decoded the images again")
-        build_image_store(index, config, cache, workers)
-        return read_image_store(path, index, config), notes
-
-
-def shared_contents(
+def _shared_contents(
     digests: Sequence[str], files: Sequence[str], splits: Mapping[str, npt.NDArray[np.int64]]
 ) -> list[str]:
     """Return a note if files with the same contents are in different splits."""

@@ -15,6 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from xray_hpc.data.dataset import Dataset
+from xray_hpc.data.index_entry import SPLIT_NAMES
 from xray_hpc.figure_files import escape_dollars, save_figure
 from xray_hpc.text import format_count
 
@@ -57,7 +58,7 @@ def class_bars(dataset: Dataset) -> Figure:
     width = min(3.4 + 2.8 * len(dataset.classes), WIDEST)
     figure = Figure(figsize=(width, 4.8), layout=_layout(0.12))
     left, right = figure.subplots(1, 2)
-    train, validation, test = (_count(dataset, name) for name in ("train", "validation", "test"))
+    train, validation, test = (_count(dataset, name) for name in SPLIT_NAMES)
     letters = int(LETTERS * (width / 2 - 0.8) / len(dataset.classes))
     names = [
         "\n".join(map(escape_dollars, wrap(name, max(letters, 4)))) for name in dataset.classes
@@ -89,12 +90,9 @@ def class_bars(dataset: Dataset) -> Figure:
 def class_pies(dataset: Dataset) -> Figure:
     """Draw the share of each class, in one pie for training and validation and one for test."""
     figure = Figure(figsize=(9, 4.8), layout=_layout(0.12))
-    left, right = figure.subplots(1, 2)
-    both = _count(dataset, "train") + _count(dataset, "validation")
-    for ax, title, values in (
-        (left, "Training data", both),
-        (right, "Test set", _count(dataset, "test")),
-    ):
+    train, validation, test = (_count(dataset, name) for name in SPLIT_NAMES)
+    panels = {"Training data": train + validation, "Test set": test}
+    for ax, (title, values) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         shares = values / values.sum()
         wedges, _ = ax.pie(
             values.tolist(), colors=COLORS, startangle=90, counterclock=False,
@@ -131,12 +129,9 @@ def write_figures(dataset: Dataset, folder: Path) -> list[Path]:
     for label, name in enumerate(file_names(dataset.classes)):
         for split in ("train", "test"):
             figures[f"{split}_samples_{name}"] = sample_grid(dataset, split, label)
-    written = []
     for name, figure in figures.items():
-        path = folder / f"{name}.png"
-        save_figure(figure, path, dpi=DPI)
-        written.append(path)
-    return written
+        save_figure(figure, folder / f"{name}.png", dpi=DPI)
+    return [folder / f"{name}.png" for name in figures]
 
 
 def file_names(classes: tuple[str, ...]) -> list[str]:

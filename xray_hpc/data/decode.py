@@ -61,7 +61,7 @@ def decode(
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read the file; a denied access raises ``UnreadableImageError``."""
+    """Read the file; denied access raises ``UnreadableImageError``."""
     try:
         return path.read_bytes()
     except PermissionError as error:

@@ -31,9 +31,7 @@ def is_dicom(data: bytes, path: Path) -> bool:
 def read_header(data: bytes) -> Dataset:
     """Parse the contents of a file with one picture; ``Rows`` and ``Columns`` are its size.
 
-    Raises:
-        NoDecoderError: pydicom is not installed.
-        ValueError: the file is not DICOM or has no single picture; the message is a short reason.
+    A ``ValueError`` has a short reason as its message.
     """
     try:
         from pydicom import dcmread
@@ -104,7 +102,7 @@ def _apply_voi(values: npt.NDArray[Any], header: Dataset) -> npt.NDArray[np.floa
 
 
 def _first(value: Any) -> float | None:
-    """Return a number, or the first of several."""
+    """Return the number, or the first of several."""
     if value is None or value == "":
         return None
     return float(value) if not hasattr(value, "__len__") else _first(value[0] if value else None)

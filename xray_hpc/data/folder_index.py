@@ -38,9 +38,6 @@ def read_folder_index(given: Path) -> FolderIndex:
     Returns:
         The root; the sorted classes; the images ordered by split, class and path; the ignored
         files by reason.
-
-    Raises:
-        DataError: there is no such folder, or its classes are invalid (see ``check_classes``).
     """
     try:
         return _read(_find_root(given), given)
@@ -56,9 +53,7 @@ def _find_root(given: Path) -> Path:
     data_sets = [folder for folder in inside if _is_data_set(folder)]
     if len(data_sets) > 1:
         names = ", ".join(repr(folder.name) for folder in data_sets)
-        raise DataError(
-            f"{given} contains several data sets ({names}); set data.root to one of them"
-        )
+        raise DataError(f"{given} contains several data sets ({names}); set data.root to one")
     if data_sets:
         return data_sets[0]
     found = [folder.name for folder in inside]

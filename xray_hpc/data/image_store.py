@@ -19,13 +19,20 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.array_store import ArraySpec, StoreWriter, missing_bytes, read_arrays
-from xray_hpc.data.cache_folder import check_free_space
+from xray_hpc.data.array_store import (
+    ArraySpec,
+    DamagedStoreError,
+    StoreWriter,
+    missing_bytes,
+    read_arrays,
+)
+from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
 from xray_hpc.data.decode import MissingDecoderError, UnreadableImageError, decode_bytes, read_bytes
 from xray_hpc.data.index import Index
 from xray_hpc.data.index_entry import IndexEntry
 from xray_hpc.errors import DataError, StorageError
 from xray_hpc.progress_bar import ProgressBar
+from xray_hpc.records.atomic_files import file_lock
 from xray_hpc.text import format_count
 from xray_hpc.thread_map import available_cores, bounded_thread_map
 
@@ -60,25 +67,43 @@ def image_store_path(index: Index, config: DataConfig, cache: Path) -> Path:
     return cache / f"images-{config.image_size}x{config.channels}-{index.store_key(config)[:16]}.h5"
 
 
-def image_store_size(index: Index, config: DataConfig) -> int:
-    """Return the size of the store in bytes."""
-    return sum(spec.nbytes for spec in _specs(index, config).values())
+def load_image_store(
+    index: Index, config: DataConfig, cache: Path, workers: int | None
+) -> tuple[ImageStore, list[str]]:
+    """Return the store, built if it is missing or damaged, and a note if it was damaged.
+
+    One process builds it; others wait.
+    """
+    path = image_store_path(index, config, cache)
+    try:
+        return read_image_store(path, index, config), []
+    except (OSError, DamagedStoreError):  # handled below, under the lock
+        pass
+    notes = []
+    message = f"waiting for another process to decode the images ({path})"
+    lock = path.with_name(f".{path.name}.lock")
+    size = sum(spec.nbytes for spec in _specs(index, config).values())
+    with writing_to_cache(cache, CONTENT, size), file_lock(lock, message=message):
+        try:
+            return read_image_store(path, index, config), []
+        except FileNotFoundError:
+            pass
+        except DamagedStoreError as error:
+            notes.append(f"{path} was damaged ({error}); decoded the images again")
+        build_image_store(index, config, cache, workers)
+        return read_image_store(path, index, config), notes
 
 
 def build_image_store(
     index: Index, config: DataConfig, cache: Path, workers: int | None = None
-) -> Path:
+) -> None:
     """Decode every image of ``index`` into one HDF5 file; resume if a process was killed doing so.
 
     Unreadable images are skipped and listed in the store. At most a few hundred images are in
-    memory.
-
-    Args:
-        workers: number of decoding threads; by default one per available core.
+    memory. There is a decoding thread per available core unless ``workers`` is given.
 
     Raises:
         UserError: too many images are unreadable, or the disk is too small.
-        OSError: the file system failed (see ``writing_to_cache``).
     """
     path, specs = image_store_path(index, config, cache), _specs(index, config)
     check_free_space(cache, CONTENT, missing_bytes(path, specs))
@@ -89,16 +114,10 @@ def build_image_store(
         except Exception:
             writer.discard()
             raise
-    return path
 
 
 def read_image_store(path: Path, index: Index, config: DataConfig) -> ImageStore:
-    """Map a store into memory and check that it is complete.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DamagedStoreError: the file is truncated, corrupt, or of other images.
-    """
+    """Map a store into memory; the errors are those of ``array_store.read_arrays``."""
     arrays = read_arrays(path, _specs(index, config), index.store_key(config))
     positions = np.array(arrays["positions"])
     positions = positions[positions >= 0]

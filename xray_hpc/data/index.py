@@ -50,11 +50,7 @@ class Index:
 
 
 def build_index(config: DataConfig, cache: Path) -> Index:
-    """Index the images of ``config``; the demo's are drawn into ``cache`` the first time.
-
-    Raises:
-        UserError: the root does not exist or its content is invalid.
-    """
+    """Index the images of ``config``; the demo's are drawn into ``cache`` the first time."""
     if config.source == "demo":
         folder = _demo(config, cache)
         root, classes, entries, ignored = read_folder_index(folder)
@@ -84,11 +80,7 @@ class Survey:
 
 
 def survey(config: DataConfig, cache: Path) -> Survey:
-    """Identify and count the images of ``config``; the demo's are not drawn.
-
-    Raises:
-        UserError: as :func:`build_index`.
-    """
+    """Identify and count the images of ``config``; the demo's are not drawn."""
     if config.source == "demo":
         from xray_hpc.synthetic import demo_dataset
 
@@ -135,9 +127,8 @@ def _demo(config: DataConfig, cache: Path) -> Path:
     folder = cache / (name if classes == 2 else f"{name}-{classes}")
     if folder.is_dir():
         return folder
+    lock, needed = cache / f".{folder.name}.lock", config.demo_images * DEMO_IMAGE_BYTES
     message = "waiting for another process to draw the demo images"
-    lock = cache / f".{folder.name}.lock"
-    needed = config.demo_images * DEMO_IMAGE_BYTES
     with writing_to_cache(cache, "the demo images", needed), file_lock(lock, message=message):
         if folder.is_dir():
             return folder

@@ -94,29 +94,23 @@ def check_utf8(path: str) -> None:
 def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, ...]:
     """Return the sorted classes of ``images``, which counts images by split and class.
 
-    Raises:
-        UserError: train and test have different classes, a class has no images, or there are
-            fewer than two classes.
+    There must be two or more, the same in train and test, each with images in both.
     """
-    train, test = images["train"], images["test"]
-    for here, there, names, others in (
-        ("train", "test", train, test),
-        ("test", "train", test, train),
-        ("validation", "train", images["validation"], train),
-    ):
-        for name in sorted(names.keys() - others.keys()):
-            hint = nearest(name, others.keys() - names.keys())
+    for here, there in (("train", "test"), ("test", "train"), ("validation", "train")):
+        names, others = images[here].keys(), images[there].keys()
+        for name in sorted(names - others):
+            hint = nearest(name, others - names)
             raise DataError(f"{where}: class {name!r} is in {here} but not in {there}{hint}")
-    classes = tuple(sorted(train))
+    classes = tuple(sorted(images["train"]))
     if len(classes) < 2:
         found = ", ".join(repr(name) for name in classes) or "none"
         raise DataError(
             f"{where}: found {format_count(len(classes), 'class', 'classes')} ({found}); "
             "at least two are needed"
         )
-    for split, counts in (("train", train), ("test", test)):
+    for split in ("train", "test"):
         for name in classes:
-            if not counts[name]:
+            if not images[split][name]:
                 raise DataError(f"{where}: class {name!r} has no images in {split}; add some")
     return classes
 

@@ -56,7 +56,7 @@ def training_batches(
 
     Args:
         images: ``[N, S, S, C]`` raw pixels.
-        labels: ``[N]``, 0 to ``classes - 1``.
+        labels: ``[N]``.
         indices: ``[T]`` positions of the training images. An epoch has ``T // batch_size`` full
             batches and drops the rest of its order, so that every batch divides among replicas.
         targets: the output activation: labels as they are, or one-hot.
@@ -102,19 +102,18 @@ def planned_batches(
     steps = len(like[0]) // batch_size
 
     def batches(epoch: np.int64) -> tuple[npt.NDArray[Any], ...]:
-        begin = first_step if epoch == epochs.start else 0
-        return tuple(
-            part[: steps * batch_size].reshape(steps, batch_size, *part.shape[1:])[begin:]
-            for part in plan(int(epoch))
-        )
-
-    def guarded(epoch: np.int64) -> tuple[npt.NDArray[Any], ...]:
         with callback_guard() as needed:
-            return batches(epoch) if needed else tuple(part[:0] for part in like)
+            if not needed:
+                return tuple(part[:0] for part in like)
+            begin = first_step if epoch == epochs.start else 0
+            return tuple(
+                part[: steps * batch_size].reshape(steps, batch_size, *part.shape[1:])[begin:]
+                for part in plan(int(epoch))
+            )
 
     def slices(epoch: tf.Tensor) -> tf.data.Dataset:
         types = [part.dtype for part in like]
-        parts = tf.numpy_function(guarded, [epoch], types, stateful=False)
+        parts = tf.numpy_function(batches, [epoch], types, stateful=False)
         for part, array in zip(parts, like, strict=True):
             part.set_shape([None, batch_size, *array.shape[1:]])
         return tf.data.Dataset.from_tensor_slices(tuple(parts))

@@ -27,9 +27,6 @@ def split_images(entries: Entries, config: DataConfig) -> dict[str, Indices]:
     The test set is the one that comes with the data. All other images are split into training and
     validation, unless ``config.split`` is ``folder``. With ``config.per_class``, that many images
     of each class are drawn first (with ``folder``: of the training images); the rest is unused.
-
-    Raises:
-        UserError: a split would be empty, or the validation fraction cannot be met.
     """
     origins = np.array([entry.split for entry in entries])
     test = np.flatnonzero(origins == "test")

@@ -184,9 +184,8 @@ def _bones(body: Body, x: Field, y: Field, cage: Field) -> Field:
     bones += 0.10 * step(pedicles, 0.4)
 
     clavicle = -0.60 - 0.22 * (lateral - 0.08) + 0.045 * np.sin(7 * lateral)
-    bones += (
-        0.24 * step(0.026 - np.abs(y - clavicle), 0.008) * step(0.32 - np.abs(lateral - 0.42), 0.04)
-    )
+    line = 0.24 * step(0.026 - np.abs(y - clavicle), 0.008)
+    bones += line * step(0.32 - np.abs(lateral - 0.42), 0.04)
     blade = ellipse(lateral, y, (0.78, -0.36), (0.13, 0.30), 0.25)
     bones += 0.10 * step(blade, 0.15) + 0.06 * np.exp(-((blade / 0.2) ** 2))
     humerus = capsule(lateral, y, *_arm(body))
@@ -236,9 +235,8 @@ def _other_air(body: Body, view: View, x: Field, y: Field, inside: Field) -> Fie
     )
     air = 0.17 * np.maximum(pipe, 0.7 * step(0.026 - bronchi, 0.012)) * inside
     if body.stomach:
-        bubble = ellipse(
-            x, y, (0.36, body.dome + view.breath + 0.22), (0.16 * body.stomach, 0.09), 0.2
-        )
+        centre = (0.36, body.dome + view.breath + 0.22)
+        bubble = ellipse(x, y, centre, (0.16 * body.stomach, 0.09), 0.2)
         air += 0.38 * body.stomach * step(bubble, 0.3)
     return np.asarray(air, np.float32)
 
@@ -249,7 +247,6 @@ def _skin(body: Body, x: Field, y: Field) -> Field:
     if body.breasts:
         shadow += 0.14 * body.breasts * step(ellipse(np.abs(x), y, (0.42, 0.22), (0.3, 0.26)), 0.3)
     if body.nipples:
-        shadow += (
-            0.10 * body.nipples * step(ellipse(np.abs(x), y, (0.40, 0.12), (0.045, 0.045)), 0.4)
-        )
+        spot = ellipse(np.abs(x), y, (0.40, 0.12), (0.045, 0.045))
+        shadow += 0.10 * body.nipples * step(spot, 0.4)
     return shadow

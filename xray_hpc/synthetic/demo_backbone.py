@@ -26,15 +26,12 @@ def demo_backbone(input_shape: tuple[int, int, int], weights: Path | None) -> ke
         weights: a weights file of this network, or ``None`` for random weights.
     """
     inputs = layers.Input(input_shape, name="image")
-    x = _convolution(inputs, 16, 2, "stem")
+    x = _relu(_convolution(inputs, 16, 2, "stem"), "stem")
     for number, filters in enumerate(FILTERS, start=1):
-        x = _convolution(x, filters, 2, f"stage{number}_down")
-        y = layers.Conv2D(
-            filters, 3, padding="same", use_bias=False, name=f"stage{number}_block_conv"
-        )(x)
-        y = layers.BatchNormalization(momentum=MOMENTUM, name=f"stage{number}_block_bn")(y)
-        x = layers.Add(name=f"stage{number}_add")([x, y])
-        x = layers.Activation("relu", name=f"stage{number}_relu")(x)
+        stage = f"stage{number}"
+        x = _relu(_convolution(x, filters, 2, f"{stage}_down"), f"{stage}_down")
+        y = _convolution(x, filters, 1, f"{stage}_block")
+        x = _relu(layers.Add(name=f"{stage}_add")([x, y]), stage)
     model = keras.Model(inputs, x, name="demo_backbone")
     if weights is not None:
         model.load_weights(weights)
@@ -42,8 +39,9 @@ def demo_backbone(input_shape: tuple[int, int, int], weights: Path | None) -> ke
 
 
 def _convolution(x: Any, filters: int, stride: int, name: str) -> Any:
-    x = layers.Conv2D(
-        filters, 3, strides=stride, padding="same", use_bias=False, name=f"{name}_conv"
-    )(x)
-    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
+    x = layers.Conv2D(filters, 3, stride, "same", use_bias=False, name=f"{name}_conv")(x)
+    return layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
+
+
+def _relu(x: Any, name: str) -> Any:
     return layers.Activation("relu", name=f"{name}_relu")(x)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,11 +74,8 @@ def generate(folder: Path, images: int, seed: int, classes: int) -> None:
     the images show pneumonia; with three, 40 % show Covid and 30 % viral pneumonia. The same
     arguments give the same bytes. For one seed, a patient looks the same whatever the number of
     images and classes. Drawing takes about 10 ms per image.
-
-    Raises:
-        UserError: fewer than 5 images per class, which would leave a test class empty.
     """
-    if images < 5 * classes:
+    if images < 5 * classes:  # a test class would be empty
         raise ConfigError(f"data.demo_images is {images}; it must be {5 * classes} or more")
     for path, patient, image in plan(images, seed, classes):
         target = folder / path
@@ -93,10 +90,7 @@ def count_images(images: int, classes: int) -> dict[Part, tuple[int, ...]]:
     found = {name: Counter[Part]() for name in names}
     for kind, parts in _parts(images, classes).items():
         found[CLASSES[classes][kind]].update(parts)
-    return {
-        "train": tuple(found[name]["train"] for name in names),
-        "test": tuple(found[name]["test"] for name in names),
-    }
+    return {part: tuple(found[name][part] for name in names) for part in get_args(Part)}
 
 
 def _parts(images: int, classes: int) -> dict[str, dict[Part, int]]:
@@ -106,23 +100,19 @@ def _parts(images: int, classes: int) -> dict[str, dict[Part, int]]:
     the real set, one number can denote two patients, one in each part.
     """
     test = round(images * TEST_SHARE)
-    counts: dict[Part, int] = {"train": images - test, "test": test}
-
-    def share(of: dict[Part, int], part: float) -> dict[Part, int]:
-        return {origin: round(count * part) for origin, count in of.items()}
-
-    def rest(of: dict[Part, int], *taken: dict[Part, int]) -> dict[Part, int]:
-        return {origin: of[origin] - sum(one[origin] for one in taken) for origin in of}
-
+    counts = np.array([images - test, test])
     if classes == 3:
-        covid, virus = share(counts, 0.4), share(counts, 0.3)
-        kinds = {"normal": rest(counts, covid, virus), "covid": covid}
+        covid, virus = np.rint(counts * 0.4), np.rint(counts * 0.3)
+        kinds = {"normal": counts - covid - virus, "covid": covid}
     else:
-        ill = share(counts, PNEUMONIA_SHARE)
-        bacteria = share(ill, 0.55)
-        virus = rest(ill, bacteria)
-        kinds = {"normal": rest(counts, ill), "bacteria": bacteria}
-    return kinds | {"virus": dict(reversed(virus.items()))}
+        ill = np.rint(counts * PNEUMONIA_SHARE)
+        bacteria = np.rint(ill * 0.55)
+        virus = ill - bacteria
+        kinds = {"normal": counts - ill, "bacteria": bacteria}
+    parts: dict[str, dict[Part, int]] = {
+        kind: {"train": int(count[0]), "test": int(count[1])} for kind, count in kinds.items()
+    }
+    return parts | {"virus": {"test": int(virus[1]), "train": int(virus[0])}}
 
 
 def plan(images: int, seed: int, classes: int) -> Iterator[tuple[Path, Patient, int]]:

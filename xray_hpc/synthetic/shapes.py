@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 Field = NDArray[Any]
 """Floats over the image, ``[height, width]``."""
+Point = tuple[float, float]
 Stroke = tuple[NDArray[np.float64], float, float]
 """A line: points ``[n, 2]``, width, and strength from 0 to 1."""
 
@@ -101,21 +102,15 @@ def bump(y: Field, centre: float, width: float) -> Field:
     return np.asarray(np.exp(-(((y - centre) / width) ** 2)), np.float32)
 
 
-def ellipse(
-    chest_x: Field,
-    chest_y: Field,
-    centre: tuple[float, float],
-    radii: tuple[float, float],
-    angle: float = 0.0,
-) -> Field:
+def ellipse(x: Field, y: Field, centre: Point, radii: Point, angle: float = 0.0) -> Field:
     """Return 1 at the centre, 0 on the outline and negative values outside."""
-    dx, dy = chest_x - centre[0], chest_y - centre[1]
+    dx, dy = x - centre[0], y - centre[1]
     along = (dx * math.cos(angle) + dy * math.sin(angle)) / radii[0]
     across = (dy * math.cos(angle) - dx * math.sin(angle)) / radii[1]
     return np.asarray(1 - along * along - across * across, np.float32)
 
 
-def capsule(x: Field, y: Field, start: tuple[float, float], end: tuple[float, float]) -> Field:
+def capsule(x: Field, y: Field, start: Point, end: Point) -> Field:
     """Return the distance to the line segment from ``start`` to ``end``."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     along = ((x - start[0]) * dx + (y - start[1]) * dy) / (dx * dx + dy * dy)
@@ -151,9 +146,8 @@ def strokes(view: View, lines: list[Stroke], *, on_plate: bool = False) -> Field
     points = np.concatenate([line[0] for line in lines])
     at = np.round(2 * (points if on_plate else pixels(view, points))).astype(int)
     unit = 1.0 if on_plate else view.scale * height / 2
-    start = 0
-    for line, thickness, strength in lines:
-        path = at[start : start + len(line)].ravel().tolist()
-        start += len(line)
-        draw.line(path, fill=int(255 * strength), width=max(1, round(2 * thickness * unit)))
+    paths = np.split(at, np.cumsum([len(line) for line, _, _ in lines[:-1]]))
+    for path, (_, thickness, strength) in zip(paths, lines, strict=True):
+        pen = max(1, round(2 * thickness * unit))
+        draw.line(path.ravel().tolist(), fill=int(255 * strength), width=pen)
     return np.asarray(image.reduce(2), np.float32) / 255

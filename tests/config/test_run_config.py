@@ -118,7 +118,7 @@ def test_build_accepts_an_integer_for_a_float() -> None:
         ("data.demo_classes", 4, "data.demo_classes '4' is unknown"),
         ("data.crop", 0.0, "data.crop is 0.0; it must be 0.1 to 1, a share of the side"),
         ("data.clahe", 0, "data.clahe is 0.0; it must be more than 0, or null"),
-        ("data.per_class", 1, "data.per_class is 1; it must be 2 or more, or null"),
+        ("data.per_class", 1, "data.per_class is 1; it must be 2 or more"),
         (
             "model.backbones",
             {"mobilenet_v2": 1},

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from xray_hpc.config.schema import check
+from xray_hpc.config.schema import check, check_least
 from xray_hpc.errors import ConfigError
 
 # sbatch options that the launch sets itself.
-RESERVED = ("array", "dependency", "signal", "output", "error", "open-mode")
+RESERVED = {"array", "dependency", "signal", "output", "error", "open-mode"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class CpuJobConfig:
 
     def __post_init__(self) -> None:
         minutes(self.time, "cluster.cpu_job.time")
-        check(self.cpus >= 1, "cluster.cpu_job.cpus", self.cpus, "be 1 or more")
+        check_least(1, "cluster.cpu_job.cpus", self.cpus)
         check_memory(self.mem, "cluster.cpu_job.mem")
 
 
@@ -76,7 +77,7 @@ class FailureConfig:
     memory_factor: float = 1.5
 
     def __post_init__(self) -> None:
-        check(self.retries >= 0, "cluster.on_failure.retries", self.retries, "be 0 or more")
+        check_least(0, "cluster.on_failure.retries", self.retries)
         factor = self.memory_factor
         check(factor > 1, "cluster.on_failure.memory_factor", factor, "be more than 1")
 
@@ -135,33 +136,23 @@ class ClusterConfig:
     cpu_job: CpuJobConfig = field(default_factory=CpuJobConfig)
 
     def __post_init__(self) -> None:
-        if self.parallel is not None:
-            check(self.parallel >= 1, "cluster.parallel", self.parallel, "be 1 or more")
+        check_least(1, "cluster.parallel", self.parallel)
         minutes(self.time, "cluster.time")
-        check(self.gpus >= 0, "cluster.gpus", self.gpus, "be 0 or more")
-        check(self.cpus >= 1, "cluster.cpus", self.cpus, "be 1 or more")
+        check_least(0, "cluster.gpus", self.gpus)
+        check_least(1, "cluster.cpus", self.cpus)
         check_memory(self.mem, "cluster.mem")
-        check(self.runs_per_job >= 1, "cluster.runs_per_job", self.runs_per_job, "be 1 or more")
-        check(
-            1 <= self.runs_per_gpu <= self.runs_per_job,
-            "cluster.runs_per_gpu",
-            self.runs_per_gpu,
-            f"be 1 to cluster.runs_per_job={self.runs_per_job}",
-        )
+        check_least(1, "cluster.runs_per_job", self.runs_per_job)
+        sharing, most = self.runs_per_gpu, self.runs_per_job
+        must = f"be 1 to cluster.runs_per_job={most}"
+        check(1 <= sharing <= most, "cluster.runs_per_gpu", sharing, must)
         if self.parallel is not None:
-            slots, most = f"cluster.runs_per_gpu={self.runs_per_gpu}", self.parallel
-            check(most >= self.runs_per_gpu, "cluster.parallel", most, f"be {slots} or more")
-        for option in self.extra or {}:
-            if option in RESERVED:
-                raise ConfigError(
-                    f"cluster.extra.{option} is set by the launch itself; leave it out"
-                )
-        check(
-            0 <= self.signal_time <= 65535,
-            "cluster.signal_time",
-            self.signal_time,
-            "be 0 to 65535 seconds",
-        )
+            must = f"be cluster.runs_per_gpu={sharing} or more"
+            check(self.parallel >= sharing, "cluster.parallel", self.parallel, must)
+        if reserved := sorted(RESERVED & (self.extra or {}).keys()):
+            key = f"cluster.extra.{reserved[0]}"
+            raise ConfigError(f"{key} is set by the launch itself; leave it out")
+        seconds = self.signal_time
+        check(0 <= seconds <= 65535, "cluster.signal_time", seconds, "be 0 to 65535 seconds")
 
 
 def minutes(time: str | int, key: str) -> int:
@@ -176,15 +167,12 @@ def minutes(time: str | int, key: str) -> int:
     matched = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     check(matched is not None, key, text, "be minutes, HH:MM:SS or D-HH:MM:SS")
     assert matched is not None
-    days, *parts = (None if part is None else int(part) for part in matched.groups())
-    values = [part for part in parts if part is not None]
-    if days is not None:
-        hours, mins, seconds = [*values, 0, 0][:3]
-    elif len(values) == 3:
-        hours, mins, seconds = values
-    else:
-        hours, (mins, seconds) = 0, [*values, 0][:2]
-    total = ((days or 0) * 24 + hours) * 60 + mins + -(-seconds // 60)
+    days, *rest = matched.groups()
+    parts = [int(part) for part in rest if part is not None]
+    if days is None and len(parts) < 3:  # minutes come first, not hours
+        parts.insert(0, 0)
+    hours, mins, seconds = [*parts, 0, 0][:3]
+    total = (int(days or 0) * 24 + hours) * 60 + mins + math.ceil(seconds / 60)
     check(total >= 1, key, text, "be a minute or more")
     return total
 

@@ -12,7 +12,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from xray_hpc.config.schema import check
+from xray_hpc.config.schema import check, check_least
 from xray_hpc.config.train_config import TrainConfig, TrainSettings
 
 
@@ -55,25 +55,24 @@ class DataConfig:
     demo_classes: Literal[2, 3] | None = 2
 
     def __post_init__(self) -> None:
-        if self.source == "demo":
-            must = "be null with data=demo, which draws its own images (data=folder reads yours)"
-            check(self.root is None, "data.root", self.root, must)
-        else:
+        if self.source != "demo":
             check(bool(self.root), "data.root", self.root, "name a path")
         check(8 <= self.image_size <= 4096, "data.image_size", self.image_size, "be 8 to 4096")
         check(0.1 <= self.crop <= 1, "data.crop", self.crop, "be 0.1 to 1, a share of the side")
         if self.clahe is not None:
             check(self.clahe > 0, "data.clahe", self.clahe, "be more than 0, or null")
-        if self.per_class is not None:
-            check(self.per_class >= 2, "data.per_class", self.per_class, "be 2 or more, or null")
+        check_least(2, "data.per_class", self.per_class)
         fraction = self.validation_fraction
         check(0 < fraction < 1, "data.validation_fraction", fraction, "lie between 0 and 1")
         check(0 <= self.split_seed < 2**32, "data.split_seed", self.split_seed, "be 0 to 2^32-1")
         if self.source == "demo":
+            must = "be null with data=demo, which draws its own images (data=folder reads yours)"
+            check(self.root is None, "data.root", self.root, must)
             images = self.demo_images or 0
             check(40 <= images <= 100_000, "data.demo_images", images, "be 40 to 100000")
-            seed = -1 if self.demo_seed is None else self.demo_seed
-            check(0 <= seed < 2**32, "data.demo_seed", self.demo_seed, "be 0 to 2^32-1")
+            seed = self.demo_seed
+            valid = seed is not None and 0 <= seed < 2**32
+            check(valid, "data.demo_seed", seed, "be 0 to 2^32-1")
             classes = self.demo_classes
             check(classes is not None, "data.demo_classes", classes, "be 2 or 3")
 
@@ -113,10 +112,8 @@ class _ModelKeys:
     backbones: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.unfreeze is not None:
-            check(self.unfreeze >= 1, "model.unfreeze", self.unfreeze, "be 1 or more")
-        if self.head_units is not None:
-            check(self.head_units >= 1, "model.head_units", self.head_units, "be 1 or more")
+        check_least(1, "model.unfreeze", self.unfreeze)
+        check_least(1, "model.head_units", self.head_units)
         if self.head_dropout is not None:
             rate = self.head_dropout
             check(0 <= rate < 1, "model.head_dropout", rate, "be at least 0 and below 1")
@@ -128,9 +125,8 @@ class _ModelKeys:
     @property
     def backbone_weights(self) -> dict[str, str]:
         """The configured weights of each backbone of the model, sorted by its name."""
-        if self.backbones is not None:
-            weights = self.backbones
-        else:
+        weights = self.backbones
+        if weights is None:
             weights = {} if self.backbone is None else {self.backbone: self.weights}
         return {name: value for name, value in sorted(weights.items()) if value is not None}
 

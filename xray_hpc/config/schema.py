@@ -29,6 +29,12 @@ def check(holds: bool, key: str, value: object, must: str) -> None:
         raise ConfigError(f"{key} is {shown}; it must {must}")
 
 
+def check_least(least: float, key: str, value: float | None) -> None:
+    """Raise ``ConfigError`` unless ``value`` is ``least`` or more, or unset."""
+    if value is not None:
+        check(value >= least, key, value, f"be {least} or more")
+
+
 def build(
     kind: type[T], values: Mapping[str, Any], where: str = "", *, ignore_unknown: bool = False
 ) -> T:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from xray_hpc.config.schema import check
+from xray_hpc.config.schema import check, check_least
 
 Monitor = Literal["val_loss", "val_accuracy", "val_auc"]
 
@@ -26,8 +26,8 @@ class EarlyStoppingConfig:
     min_delta: float = 1e-7
 
     def __post_init__(self) -> None:
-        check(self.patience >= 0, "train.early_stopping.patience", self.patience, "be 0 or more")
-        check(self.min_delta >= 0, "train.early_stopping.min_delta", self.min_delta, "be 0 or more")
+        check_least(0, "train.early_stopping.patience", self.patience)
+        check_least(0, "train.early_stopping.min_delta", self.min_delta)
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class ReduceLROnPlateauConfig:
     def __post_init__(self) -> None:
         check(0 < self.factor < 1, "train.reduce_lr.factor", self.factor, "lie between 0 and 1")
         for key in ("patience", "min_delta", "cooldown", "min_lr"):
-            value = getattr(self, key)
-            check(value >= 0, f"train.reduce_lr.{key}", value, "be 0 or more")
+            check_least(0, f"train.reduce_lr.{key}", getattr(self, key))
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,8 @@ class CheckpointConfig:
     seconds: float | None = 60.0
 
     def __post_init__(self) -> None:
-        if self.steps is not None:
-            check(self.steps >= 1, "train.checkpoint.steps", self.steps, "be 1 or more, or null")
-        if self.seconds is not None:
-            must = "be 0 or more, or null"
-            check(self.seconds >= 0, "train.checkpoint.seconds", self.seconds, must)
+        check_least(1, "train.checkpoint.steps", self.steps)
+        check_least(0, "train.checkpoint.seconds", self.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +110,8 @@ class _TrainKeys:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
-        check(self.epochs >= 1, "train.epochs", self.epochs, "be 1 or more")
-        check(self.batch_size >= 1, "train.batch_size", self.batch_size, "be 1 or more")
+        check_least(1, "train.epochs", self.epochs)
+        check_least(1, "train.batch_size", self.batch_size)
         rate = self.learning_rate
         check(rate > 0 and math.isfinite(rate), "train.learning_rate", rate, "be more than 0")
 

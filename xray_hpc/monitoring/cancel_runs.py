@@ -34,27 +34,16 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class CancelPlan:
-    """What to cancel of a sweep.
-
-    Attributes:
-        sweep: the sweep.
-        pattern: the pattern that selects runs; ``None`` for all.
-        runs: selected runs that are running or pending, or that a running launch would start.
-        ended: selected runs that have ended.
-        jobs: ids of the jobs of ``runs``, array tasks one by one.
-        other_jobs: ids of the jobs that stage, compute features and collect.
-        processes: owners of the runs on this host that have no job.
-        remote: owners of the runs on other hosts that have no job, which cannot be cancelled here.
-    """
+    """What to cancel of a sweep."""
 
     sweep: SweepPaths
-    pattern: str | None
-    runs: Mapping[str, State]
-    ended: Mapping[str, State]
-    jobs: list[str]
-    other_jobs: list[str]
-    processes: Mapping[str, LeaseOwner]
-    remote: Mapping[str, LeaseOwner]
+    pattern: str | None  # selects the runs; None for all
+    runs: Mapping[str, State]  # selected and live, or to be started by a running launch
+    ended: Mapping[str, State]  # selected, but ended
+    jobs: list[str]  # ids of the jobs of runs, array tasks one by one
+    other_jobs: list[str]  # ids of the jobs that stage, compute features and collect
+    processes: Mapping[str, LeaseOwner]  # owners of the runs on this host that have no job
+    remote: Mapping[str, LeaseOwner]  # those on other hosts, which cannot be cancelled here
 
     @property
     def empty(self) -> bool:

@@ -52,25 +52,15 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class RunEvidence:
-    """What the state of a run is judged by.
+    """What the state of a run is judged by."""
 
-    Attributes:
-        record: its record; ``None`` if it has none, or a damaged one.
-        damage: why the record, or a file of a finished run, is unusable.
-        metrics: its metrics, if it is finished and undamaged.
-        owner: live process that holds its lease.
-        job: id of its job in the queue.
-        queued: that job.
-        cancelled: when the run was last cancelled, in UTC.
-    """
-
-    record: RunRecord | None
-    damage: str | None = None
-    metrics: RunMetrics | None = None
-    owner: LeaseOwner | None = None
-    job: str | None = None
+    record: RunRecord | None  # None if it has none, or a damaged one
+    damage: str | None = None  # why the record, or a file of a finished run, is unusable
+    metrics: RunMetrics | None = None  # its metrics, if it is finished and undamaged
+    owner: LeaseOwner | None = None  # live process that holds its lease
+    job: str | None = None  # id of its job in the queue
     queued: QueuedJob | None = None
-    cancelled: str | None = None
+    cancelled: str | None = None  # when the run was last cancelled, in UTC
 
     def with_queue(self, job: JobRef | None, queue: Mapping[str, QueuedJob]) -> RunEvidence:
         """Return a copy with the run's job in the queue.

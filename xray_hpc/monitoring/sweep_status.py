@@ -25,61 +25,34 @@ COMPUTING_FEATURES = "computing cached features, or waiting for them"
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Status of a run; unknown values are ``None``.
-
-    Attributes:
-        sweep: name of the sweep.
-        run: name of the run.
-        state: state of the run.
-        reason: why it is pending, has no epoch yet, or ended.
-        held: whether somebody must release its job.
-        job: its latest job.
-        node: its node or host.
-        epoch: number of completed epochs.
-        epochs: number of epochs to train.
-        val_accuracy: validation accuracy of the best epoch so far.
-        val_auc: validation AUC of the best epoch so far.
-        seconds_left: estimated time until the end of training, or until the time limit of its job
-            if ``limited``.
-        limited: whether the time limit comes before the end of training.
-        restarts: number of attempts before the last one.
-        overrides: the overrides that not all runs of the sweep share.
-    """
+    """Status of a run; unknown values are ``None``."""
 
     sweep: str
     run: str
     state: State
-    reason: str = ""
-    held: bool = False
-    job: str | None = None
-    node: str | None = None
-    epoch: int | None = None
-    epochs: int | None = None
-    val_accuracy: float | None = None
+    reason: str = ""  # why it is pending, has no epoch yet, or ended
+    held: bool = False  # whether somebody must release its job
+    job: str | None = None  # the latest
+    node: str | None = None  # or host
+    epoch: int | None = None  # number of completed epochs
+    epochs: int | None = None  # number of epochs to train
+    val_accuracy: float | None = None  # at the best epoch so far, as val_auc
     val_auc: float | None = None
-    seconds_left: float | None = None
-    limited: bool = False
-    restarts: int = 0
-    overrides: list[str] = field(default_factory=list)
+    seconds_left: float | None = None  # until the end of training or the job's time limit
+    limited: bool = False  # whether the time limit comes first
+    restarts: int = 0  # number of attempts before the last one
+    overrides: list[str] = field(default_factory=list)  # those that not all runs share
 
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """Status of a sweep.
-
-    Attributes:
-        sweep: the sweep.
-        runs: status of each run, in launch order.
-        gpu_hours: GPU-hours of all attempts so far.
-        touched: timestamp of the last change.
-        failed_features_job: submission folder of the latest features job, if that failed.
-    """
+    """Status of a sweep."""
 
     sweep: SweepPaths
-    runs: list[RunStatus]
-    gpu_hours: float
-    touched: float
-    failed_features_job: Path | None = None
+    runs: list[RunStatus]  # in launch order
+    gpu_hours: float  # of all attempts so far
+    touched: float  # timestamp of the last change
+    failed_features_job: Path | None = None  # folder of the latest features job, if it failed
 
 
 class SweepMonitor:

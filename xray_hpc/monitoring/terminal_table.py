@@ -49,23 +49,14 @@ class Screen:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; an empty column is left out.
-
-    Attributes:
-        head: its header.
-        cells: its cells.
-        right: whether to align it to the right.
-        rank: on a narrow screen the column with the highest rank is dropped first; 0 is kept.
-        least: width to which it may be shortened; ``None`` keeps it whole.
-        colours: colours of the cells.
-    """
+    """A column of a table; an empty column is left out."""
 
     head: str
     cells: Sequence[str]
-    right: bool = False
-    rank: int = 0
-    least: int | None = None
-    colours: Sequence[str | None] = ()
+    right: bool = False  # whether to align it to the right
+    rank: int = 0  # on a narrow screen the column with the highest rank is dropped first; 0 is kept
+    least: int | None = None  # width to which it may be shortened; None keeps it whole
+    colours: Sequence[str | None] = ()  # colours of the cells
 
     @property
     def whole(self) -> int:

@@ -25,27 +25,16 @@ TRUNCATED = b"\n... truncated: the whole diff has %d bytes\n"
 
 @dataclass(frozen=True)
 class CodeState:
-    """The code of a launch.
+    """The code of a launch."""
 
-    Attributes:
-        commit: commit of the checkout; ``None`` for an installed package.
-        changes: digest of ``diff``; ``None`` without changes.
-        untracked: untracked files in ``CODE_FOLDERS``.
-        packages: versions of the installed packages, by name.
-        python: version of Python.
-        host: host of the launch.
-        user: user who launched.
-        diff: changes of tracked files since the commit, for ``git apply``; at most ``DIFF_LIMIT``
-            bytes and a line that says so.
-    """
-
-    commit: str | None
-    changes: str | None
-    untracked: list[str]
-    packages: dict[str, str]
+    commit: str | None  # None for an installed package
+    changes: str | None  # digest of diff; None without changes
+    untracked: list[str]  # files in CODE_FOLDERS
+    packages: dict[str, str]  # version by name
     python: str
     host: str
     user: str
+    # Changes of tracked files since the commit, for git apply; cut at DIFF_LIMIT
     diff: bytes = field(repr=False)
 
     @property

@@ -18,14 +18,10 @@ from xray_hpc.records.paths import RunPaths
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of a run, identified by their content.
+    """The inputs of a run, identified by their content."""
 
-    Attributes:
-        data: fingerprint of the data index.
-        weights: SHA-256 of the weights file of each backbone that starts from one, by name.
-    """
-
-    data: str
+    data: str  # fingerprint of the data index
+    # SHA-256 of the weights file of each backbone, by its name
     weights: dict[str, str] = field(default_factory=dict)
 
 

@@ -29,31 +29,18 @@ RETRY_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class LeaseOwner:
-    """A process that holds a lease.
-
-    Attributes:
-        host: name of its host.
-        user: name of its user.
-        pid: its process id.
-        since: when it acquired the lease, in UTC.
-        job: its Slurm job; ``None`` without Slurm.
-        node: its Slurm node; ``None`` without Slurm.
-        boot: identifier of the host's boot.
-        namespace: identifier of its process namespace.
-        began: when the process started, in clock ticks since the boot.
-        restarts: how often Slurm had requeued its job.
-    """
+    """A process that holds a lease."""
 
     host: str
     user: str
     pid: int
-    since: str
-    job: str | None = None
-    node: str | None = None
-    boot: str | None = None
-    namespace: str | None = None
-    began: int | None = None
-    restarts: int = 0
+    since: str  # when it acquired the lease, in UTC
+    job: str | None = None  # None without Slurm
+    node: str | None = None  # None without Slurm
+    boot: str | None = None  # identifier of the host's boot
+    namespace: str | None = None  # identifier of its PID namespace
+    began: int | None = None  # when the process started, in clock ticks since the boot
+    restarts: int = 0  # how often Slurm had requeued its job
 
     def __str__(self) -> str:
         job = f", job {self.job}" if self.job else ""
@@ -65,17 +52,11 @@ UNKNOWN_OWNER = LeaseOwner(host="an unknown host", user="an unknown user", pid=0
 
 @dataclass(frozen=True)
 class LeaseState:
-    """The newest file of a lease.
+    """The newest file of a lease."""
 
-    Attributes:
-        number: its number; 0 if there is none.
-        renewed: its modification time in nanoseconds; 0 if the lease was released.
-        owner: the process that wrote it; ``None`` if it is released or not yet written.
-    """
-
-    number: int = 0
-    renewed: int = 0
-    owner: LeaseOwner | None = None
+    number: int = 0  # 0 if there is none
+    renewed: int = 0  # its modification time in nanoseconds; 0 if the lease was released
+    owner: LeaseOwner | None = None  # None if it is released or not yet written
 
     @property
     def alive(self) -> bool | None:

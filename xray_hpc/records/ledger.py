@@ -66,23 +66,14 @@ def events(sweep: SweepPaths) -> Iterator[Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class Submission:
-    """A job or array that a launch submitted to Slurm.
+    """A job or array that a launch submitted to Slurm."""
 
-    Attributes:
-        name: its folder in ``slurm/``.
-        kind: ``stage``, ``features``, ``runs`` or ``collect``.
-        tasks: the runs of each array task.
-        time: when ``sbatch`` was called, in UTC.
-        user: who called it.
-        job: id of the job; ``None`` while it is unknown whether Slurm accepted it.
-    """
-
-    name: str
-    kind: str
-    tasks: list[list[str]]
-    time: str = ""
-    user: str = ""
-    job: str | None = None
+    name: str  # its folder in slurm/
+    kind: str  # stage, features, runs or collect
+    tasks: list[list[str]]  # the runs of each array task
+    time: str = ""  # when sbatch was called, in UTC
+    user: str = ""  # who called it
+    job: str | None = None  # None while it is unknown whether Slurm accepted it
 
     def job_ids(self) -> dict[str, str]:
         """Return the job id of each run, as ``squeue`` prints it (``17``, in an array ``17_3``)."""
@@ -107,19 +98,12 @@ class JobRef:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The current content of a ledger.
+    """The current content of a ledger."""
 
-    Attributes:
-        planned: overrides of every run ever planned, in launch order.
-        submissions: the submissions that Slurm did not refuse, by name, oldest first.
-        waiting: runs to submit once other runs have ended, in launch order.
-        cancelled: when each cancelled run was cancelled, unless it was submitted again since.
-    """
-
-    planned: dict[str, list[str]]
-    submissions: dict[str, Submission]
-    waiting: list[str]
-    cancelled: dict[str, str]
+    planned: dict[str, list[str]]  # overrides of every run ever planned, in launch order
+    submissions: dict[str, Submission]  # those that Slurm did not refuse, by name, oldest first
+    waiting: list[str]  # runs to submit once other runs have ended, in launch order
+    cancelled: dict[str, str]  # when each run was cancelled that was not submitted again since
 
     def jobs(self) -> dict[str, JobRef]:
         """Return the latest job of every submitted run."""

@@ -17,21 +17,13 @@ from xray_hpc.records.paths import RunPaths
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """The metrics of one class against the rest.
+    """The metrics of one class against the rest."""
 
-    Attributes:
-        images: number of images of the class.
-        precision: ``TP / (TP + FP)``; 0 where the class is never predicted.
-        recall: ``TP / (TP + FN)``.
-        f1: ``2 TP / (2 TP + FP + FN)``.
-        auc: area under the ROC curve.
-    """
-
-    images: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    auc: float | None
+    images: int  # of the class
+    precision: float | None  # TP / (TP + FP); 0 where the class is never predicted
+    recall: float | None  # TP / (TP + FN)
+    f1: float | None  # 2 TP / (2 TP + FP + FN)
+    auc: float | None  # area under the ROC curve
 
 
 @dataclass(frozen=True)
@@ -91,28 +83,15 @@ class SplitMetrics:
 
 @dataclass(frozen=True)
 class RunMetrics:
-    """The contents of ``metrics.json``.
-
-    Attributes:
-        classes: names of the classes.
-        threshold: the second of two classes is predicted where its score exceeds this; ``None``
-            with more classes, where the highest score decides.
-        best_epoch: epoch whose weights the model has, from 0.
-        epochs: number of epochs that were trained.
-        stopped_early: whether training stopped before ``train.epochs``.
-        parameters: number of parameters of the model.
-        trainable_parameters: number of those that were trained.
-        validation: metrics of the validation split.
-        test: metrics of the test split.
-    """
+    """The contents of ``metrics.json``."""
 
     classes: list[str]
-    threshold: float | None
-    best_epoch: int
-    epochs: int
-    stopped_early: bool
-    parameters: int
-    trainable_parameters: int
+    threshold: float | None  # the second of two classes is predicted above it
+    best_epoch: int  # epoch whose weights the model has, from 0
+    epochs: int  # number of epochs that were trained
+    stopped_early: bool  # whether training stopped before train.epochs
+    parameters: int  # number of parameters of the model
+    trainable_parameters: int  # number of those that were trained
     validation: SplitMetrics
     test: SplitMetrics
 

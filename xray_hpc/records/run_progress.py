@@ -16,25 +16,14 @@ FEATURE_BLOCKS = "feature_blocks"
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """The contents of ``progress.json``, which training writes after each epoch.
+    """The contents of ``progress.json``, which training writes after each epoch."""
 
-    Attributes:
-        done: number of completed epochs.
-        epochs: number of epochs to train.
-        first: number of epochs that were complete when this attempt started.
-        seconds_per_epoch: mean over the epochs of this attempt.
-        best_epoch: best epoch so far, from 0.
-        val_accuracy: validation accuracy of the best epoch.
-        val_loss: validation loss of the best epoch.
-        val_auc: validation AUC of the best epoch.
-    """
-
-    done: int
-    epochs: int
-    first: int
-    seconds_per_epoch: float
-    best_epoch: int
-    val_accuracy: float
+    done: int  # number of completed epochs
+    epochs: int  # number of epochs to train
+    first: int  # number of epochs that were complete when this attempt started
+    seconds_per_epoch: float  # mean over the epochs of this attempt
+    best_epoch: int  # best epoch so far, from 0
+    val_accuracy: float  # at the best epoch, as the next two
     val_loss: float
     val_auc: float | None
 

@@ -57,47 +57,26 @@ def user_name() -> str:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at a run; unknown values are ``None``.
+    """One attempt at a run; unknown values are ``None``."""
 
-    Attributes:
-        started: start time in UTC.
-        node: node or host.
-        job_id: Slurm job.
-        queued: when Slurm queued or requeued the job, in UTC.
-        ended: end time in UTC.
-        failure: why it ended before the run was finished, a value of :class:`Failure`.
-        requeued: whether the job requeued itself afterwards.
-        epochs: number of completed epochs of the run at its end.
-        checkpoint: where the next attempt can resume: completed epochs, and steps of the next.
-        feature_blocks: number of blocks of the cached features at its end.
-        gpus: number of GPUs.
-        cpus: number of CPUs.
-        memory: memory of the job, in MiB.
-        time_limit: time limit of the job, in minutes.
-        peak_memory: most memory in use at a time, in MiB.
-        cpu_seconds: CPU time of the training process.
-        gpu_use: mean utilization of the GPUs, in percent.
-        restarts: how often Slurm had requeued the job at its start.
-    """
-
-    started: str
-    node: str
+    started: str  # in UTC, as the other times
+    node: str  # or host
     job_id: str | None = None
-    queued: str | None = None
+    queued: str | None = None  # when Slurm queued or requeued the job
     ended: str | None = None
-    failure: str | None = None
-    requeued: bool = False
-    epochs: int | None = None
-    checkpoint: list[int] | None = None
-    feature_blocks: int | None = None
+    failure: str | None = None  # a value of Failure, if the run was not finished
+    requeued: bool = False  # whether the job requeued itself afterwards
+    epochs: int | None = None  # number of completed epochs of the run at its end
+    checkpoint: list[int] | None = None  # completed epochs, and steps of the next
+    feature_blocks: int | None = None  # number of blocks of the cached features at its end
     gpus: int = 0
     cpus: int | None = None
-    memory: int | None = None
-    time_limit: int | None = None
-    peak_memory: int | None = None
-    cpu_seconds: float | None = None
-    gpu_use: float | None = None
-    restarts: int = 0
+    memory: int | None = None  # of the job, in MiB
+    time_limit: int | None = None  # of the job, in minutes
+    peak_memory: int | None = None  # most memory in use at a time, in MiB
+    cpu_seconds: float | None = None  # of the training process
+    gpu_use: float | None = None  # mean utilization of the GPUs, in percent
+    restarts: int = 0  # how often Slurm had requeued the job at its start
 
     def __post_init__(self) -> None:
         point = self.checkpoint
@@ -125,58 +104,31 @@ class ErrorInfo:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The contents of ``run.json``; unknown values are ``None``.
-
-    Attributes:
-        run: name of the run.
-        sweep: name of the sweep.
-        model: name of the model.
-        status: status of the run.
-        created: when the run folder was created, in UTC.
-        started: start of the last attempt, in UTC.
-        ended: end of the last attempt, in UTC.
-        seconds: duration of the training process that finished the run.
-        seconds_per_epoch: mean duration of its epochs.
-        node: node or host of the last attempt.
-        gpus: names of its GPUs.
-        replicas: number of model replicas.
-        job_id: its Slurm job.
-        job_ids: the Slurm jobs of all attempts.
-        restarts: number of attempts before the last one.
-        versions: versions of the libraries that decide a result.
-        git: state of the checkout; ``None`` for an installed package.
-        overrides: overrides that define the run.
-        epochs: number of epochs to train.
-        failure: why the last attempt ended before the run was finished, a value of
-            :class:`Failure`.
-        error: the error that ended the last attempt.
-        attempts: all attempts, oldest first.
-        bad_nodes: nodes that attempts found unfit.
-    """
+    """The contents of ``run.json``; unknown values are ``None``."""
 
     run: str
     sweep: str
     model: str
     status: Status = Status.CREATED
-    created: str = field(default_factory=now)
-    started: str | None = None
-    ended: str | None = None
-    seconds: float | None = None
-    seconds_per_epoch: float | None = None
-    node: str | None = None
-    gpus: list[str] = field(default_factory=list)
+    created: str = field(default_factory=now)  # in UTC, as the other times
+    started: str | None = None  # start of the last attempt
+    ended: str | None = None  # its end
+    seconds: float | None = None  # duration of the training process that finished the run
+    seconds_per_epoch: float | None = None  # mean of its epochs
+    node: str | None = None  # node or host of the last attempt
+    gpus: list[str] = field(default_factory=list)  # names of its GPUs
     replicas: int | None = None
-    job_id: str | None = None
-    job_ids: list[str] = field(default_factory=list)
-    restarts: int = 0
-    versions: dict[str, str] = field(default_factory=dict)
-    git: GitState | None = None
+    job_id: str | None = None  # its Slurm job
+    job_ids: list[str] = field(default_factory=list)  # of all attempts
+    restarts: int = 0  # number of attempts before the last one
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that decide a result
+    git: GitState | None = None  # None for an installed package
     overrides: list[str] = field(default_factory=list)
-    epochs: int | None = None
-    failure: str | None = None
-    error: ErrorInfo | None = None
-    attempts: list[Attempt] = field(default_factory=list)
-    bad_nodes: list[str] = field(default_factory=list)
+    epochs: int | None = None  # number of epochs to train
+    failure: str | None = None  # a value of Failure, if the last attempt failed
+    error: ErrorInfo | None = None  # what ended the last attempt
+    attempts: list[Attempt] = field(default_factory=list)  # oldest first
+    bad_nodes: list[str] = field(default_factory=list)  # nodes that attempts found unfit
 
     def __post_init__(self) -> None:
         check("/" not in self.model, "model", self.model, "be a name")

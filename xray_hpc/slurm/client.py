@@ -55,21 +55,13 @@ NODES_UNAVAILABLE = "Requested node configuration is not available"
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job in Slurm's queue, as ``squeue`` lists it.
+    """A job in Slurm's queue, as ``squeue`` lists it."""
 
-    Attributes:
-        state: Slurm's state, such as ``PENDING``.
-        reason: why it is pending.
-        node: where it runs; ``None`` while it is pending.
-        time_left: time until its limit, such as ``1-02:03:04``.
-        script: path of its batch script.
-    """
-
-    state: str
-    reason: str
-    node: str | None = None
-    time_left: str = ""
-    script: str = ""
+    state: str  # such as PENDING
+    reason: str  # why it is pending
+    node: str | None = None  # None while it is pending
+    time_left: str = ""  # until its limit, such as 1-02:03:04
+    script: str = ""  # path of its batch script
 
     @property
     def submission(self) -> str | None:

@@ -17,28 +17,16 @@ _EMPTY = ("", "(null)", "N/A", "NONE")
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition; limits are ``None`` where there are none.
-
-    Attributes:
-        name: its name.
-        default: whether it is the default partition.
-        state: such as ``UP``.
-        minutes: time limit.
-        cpus: most CPUs per node.
-        megabytes: most memory per node.
-        qos: its own QOS, whose limits apply too.
-        allowed: names that may use it, by kind: ``Groups``, ``Accounts`` or ``Qos``; a kind without
-            an entry is unrestricted.
-        denied: names that may not use it, by kind.
-    """
+    """A partition; limits are ``None`` where there are none."""
 
     name: str
     default: bool
-    state: str
-    minutes: int | None
-    cpus: int | None
-    megabytes: int | None
-    qos: str | None
+    state: str  # such as UP
+    minutes: int | None  # time limit
+    cpus: int | None  # most per node
+    megabytes: int | None  # most per node
+    qos: str | None  # whose limits apply too
+    # Names by kind: Groups, Accounts or Qos; no entry is no limit
     allowed: Mapping[str, frozenset[str]]
     denied: Mapping[str, frozenset[str]]
 

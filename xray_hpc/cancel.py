@@ -79,7 +79,7 @@ def _confirm(question: str) -> bool:
 
 
 def entry() -> None:
-    """The installed command ``xray-cancel``."""
+    """Run the installed command ``xray-cancel``."""
     cli.run(main)
 
 

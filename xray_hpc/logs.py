@@ -120,7 +120,7 @@ def _write(text: bytes) -> None:
 
 
 def entry() -> None:
-    """The installed command ``xray-logs``."""
+    """Run the installed command ``xray-logs``."""
     cli.run(main)
 
 

@@ -67,9 +67,7 @@ def main() -> int:
     from xray_hpc.thread_map import available_cores
 
     stdin = sys.stdin.buffer.read() if "-" in arguments.images else b""
-    request = check_request(
-        arguments.model, arguments.images, arguments.output, arguments.threshold, stdin
-    )
+    request = check_request(**vars(arguments), stdin=stdin)
     print(request.describe(), file=sys.stderr, flush=True)
     with quiet_start():
         from xray_hpc.models.load_scorer import load_scorer

@@ -149,7 +149,7 @@ def _seconds(text: str) -> float:
 
 
 def entry() -> None:
-    """The installed command ``xray-status``."""
+    """Run the installed command ``xray-status``."""
     cli.run(main)
 
 

@@ -80,7 +80,7 @@ def test_invalid_command_prints_one_line_and_writes_nothing(
 def test_train_and_stage_reject_multirun(tmp_path: Path, verb: str) -> None:
     done = command(verb, "-m", "model=cnn,tl", folder=tmp_path)
     assert done.returncode == 2
-    assert "sweep with python -m xray_hpc.launch -m" in done.stderr
+    assert "takes one configuration" in done.stderr
 
 
 def test_cfg_job_prints_the_composed_configuration(tmp_path: Path) -> None:
@@ -147,12 +147,5 @@ def test_completion_lists_the_models(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={"COMP_LINE": "xray-launch model=", "COMP_POINT": "18", "PATH": "/usr/bin:/bin"},
     )
-    assert done.stdout.split() == [
-        "model=cnn",
-        "model=conv",
-        "model=ft",
-        "model=lung",
-        "model=stacked",
-        "model=tl",
-        "model=vgg",
-    ]
+    models = ["cnn", "conv", "ft", "lung", "stacked", "tl", "vgg"]
+    assert done.stdout.split() == [f"model={model}" for model in models]

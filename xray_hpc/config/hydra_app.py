@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException, HydraException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -46,7 +46,7 @@ ConfigStore.instance().repo["dataclass_defaults.yaml"] = SharedNode(
     provider="xray_hpc",
 )
 
-HYDRA_ERRORS = (HydraException, CompactHydraException, OmegaConfBaseException)
+HYDRA_ERRORS = (HydraException, OmegaConfBaseException)
 
 
 @dataclass(frozen=True)
@@ -136,21 +136,13 @@ def to_mapping(config: DictConfig) -> dict[str, Any]:
 
 def default_sweep_name(hydra_config: Any) -> str:
     """Name the sweep after its sweep file, else its experiment, else its data set."""
-    choices = hydra_config.runtime.choices
-    base = next(
-        str(choices[group])
-        for group in ("sweep", "experiment", "data")
-        if choices.get(group) not in (None, "null")
-    )
-    chosen = [f"{group}={base}" for group in ("sweep", "experiment", "data")]
-    return derive_sweep_name(
-        base, [word for word in hydra_config.overrides.task if word not in chosen]
-    )
+    groups, choices = ("sweep", "experiment", "data"), hydra_config.runtime.choices
+    base = next(str(choices[group]) for group in groups if choices.get(group) not in (None, "null"))
+    named = [f"{group}={base}" for group in groups]
+    return derive_sweep_name(base, [w for w in hydra_config.overrides.task if w not in named])
 
 
-def refuse_multirun(verb: str, arguments: Sequence[str] = tuple(sys.argv[1:])) -> None:
+def refuse_multirun(verb: str) -> None:
     """Raise ``ConfigError`` if ``-m`` is given to a command that takes one configuration."""
-    if {"-m", "--multirun"} & set(arguments):
-        raise ConfigError(
-            f"{verb} takes one configuration; sweep with python -m xray_hpc.launch -m"
-        )
+    if {"-m", "--multirun"} & set(sys.argv):
+        raise ConfigError(f"{verb} takes one configuration; sweep with xray_hpc.launch -m")

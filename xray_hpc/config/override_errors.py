@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
@@ -76,7 +77,7 @@ def explain(error: Exception) -> str:
 
 def _explain_key(key: str, error: Exception) -> str:
     """Explain why a key cannot be overridden."""
-    if key in _keys(_default_config()):
+    if key in _known_keys():
         inside = re.search(r"full_key: (\S+)", str(error.__cause__))
         if inside and inside[1] != key:
             return f"{inside[1]} does not exist yet; add it with '+{inside[1]}=...'"
@@ -89,33 +90,26 @@ def _explain_key(key: str, error: Exception) -> str:
 
 def _nearest_key(key: str) -> str:
     """Suggest a key with the same or a similar last part, else a similar key, else the groups."""
-    known = list(_keys(_default_config()))
-    by_last: dict[str, list[str]] = {}
+    known, by_last = _known_keys(), dict[str, str]()
     for name in known:
-        by_last.setdefault(name.rpartition(".")[2], []).append(name)
+        by_last.setdefault(name.rpartition(".")[2], name)
     last = key.rpartition(".")[2]
-    close = by_last.get(last) or difflib.get_close_matches(key, known, n=1)
-    close = close or [
-        by_last[part][0] for part in difflib.get_close_matches(last, list(by_last), n=1)
-    ]
+    close = [by_last[last]] if last in by_last else difflib.get_close_matches(key, known, n=1)
+    close = close or [by_last[part] for part in difflib.get_close_matches(last, by_last, n=1)]
     return f"; did you mean '{close[0]}'?" if close else f" (valid: {', '.join(_groups())})"
 
 
-def _default_config() -> Mapping[str, Any]:
-    """Return the configuration without any override, as a plain mapping."""
-    from hydra import compose, initialize_config_dir
-
+def _known_keys() -> list[str]:
+    """Return the keys of the configuration without any override."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(resource("conf")), version_base="1.3"):
-        values = OmegaConf.to_container(compose("config"), resolve=False)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+        return list(_keys(OmegaConf.to_container(compose("config"), resolve=False)))
 
 
-def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, Mapping):
+def _keys(values: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield f"{prefix}{key}"
             yield from _keys(value, f"{prefix}{key}.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -42,10 +43,9 @@ def check_disk_space(settings: SweepSettings, runs: Sequence[RunConfig]) -> list
     _check_room(cache, "cache", 0, 1)
     types = file_systems(Path("/proc/self/mounts"))
     notes = list(_notes("results", settings.results, types))
-    if (free := _free(results)) <= most:
-        notes.append(
-            f"{results} has {format_bytes(free)} free, but these runs may need {format_bytes(most)}"
-        )
+    if (free := shutil.disk_usage(results).free) <= most:
+        has = f"{results} has {format_bytes(free)} free"
+        notes.append(f"{has}, but these runs may need {format_bytes(most)}")
     if settings.results not in settings.cache.parents:
         notes += _notes("cache", settings.cache, types)
     return notes
@@ -65,12 +65,6 @@ def _backbone_bytes(model: ModelConfig) -> int:
     return BYTES_PER_WEIGHT * sum(BACKBONES[name].parameters for name in model.backbone_weights)
 
 
-def _free(folder: Path) -> int:
-    """Return the free bytes of a folder's file system."""
-    free = os.statvfs(folder)
-    return free.f_bavail * free.f_frsize
-
-
 def _existing(folder: Path) -> Path:
     """Return the folder or its nearest existing parent."""
     return next(path for path in (folder, *folder.parents) if path.exists())
@@ -78,7 +72,7 @@ def _existing(folder: Path) -> Path:
 
 def _check_room(folder: Path, key: str, needed: int, files: int) -> None:
     """Raise ``StorageError`` without room for so many bytes and files."""
-    free, room = os.statvfs(folder), _free(folder)
+    free, room = os.statvfs(folder), shutil.disk_usage(folder).free
     if room <= needed:
         raise StorageError(
             f"{key}: {folder} has {format_bytes(room)} free, but the runs need about "

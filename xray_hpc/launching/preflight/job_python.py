@@ -40,11 +40,10 @@ def check_job_python(cluster: ClusterConfig) -> list[str]:
     Raises:
         ConfigError: the import fails.
     """
-    if not (cluster.setup or cluster.container or cluster.python):
+    names = [key for key in ("setup", "container", "python") if getattr(cluster, key)]
+    if not names:
         return []
-    keys = " and ".join(
-        f"cluster.{key}" for key in ("setup", "container", "python") if getattr(cluster, key)
-    )
+    keys = " and ".join(f"cluster.{name}" for name in names)
     if variable := next(filter(None, map(JOB_VARIABLES.search, cluster.setup)), None):
         return [f"cluster.setup uses ${variable[1]}, which only jobs have; python was not tested"]
     code, output = _run(_script(cluster), cluster.snapshot)

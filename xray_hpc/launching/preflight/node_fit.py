@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 
 from xray_hpc.errors import ConfigError, one_of
@@ -63,34 +64,26 @@ def _fitting(request: ResourceRequest, partition: Partition, nodes: Sequence[Nod
         nodes = _with_gpus(request, nodes, where)
         where += f" with {format_count(request.gpus, 'GPU')}"
     if request.memory is not None:
-        most = _at_most(lambda node: node.megabytes, partition.megabytes)
-        nodes = _with_at_least(
-            most, request.memory, nodes, request.keys["memory"], where, format_memory
-        )
-    most = _at_most(lambda node: node.cpus, partition.cpus)
-    return _with_at_least(most, request.cpus, nodes, request.keys["cpus"], where, str)
-
-
-def _at_most(has: Callable[[Node], int], limit: int | None) -> Callable[[Node], int]:
-    """Return ``has``, limited to what the partition gives a job."""
-    return lambda node: has(node) if limit is None else min(has(node), limit)
+        offers = [min(node.megabytes, partition.megabytes or sys.maxsize) for node in nodes]
+        key = request.keys["memory"]
+        nodes = _with_at_least(request.memory, nodes, offers, key, where, format_memory)
+    offers = [min(node.cpus, partition.cpus or sys.maxsize) for node in nodes]
+    return _with_at_least(request.cpus, nodes, offers, request.keys["cpus"], where)
 
 
 def _with_at_least(
-    has: Callable[[Node], int],
-    requested: int,
+    amount: int,
     nodes: Sequence[Node],
+    offers: Sequence[int],
     key: str,
     where: str,
-    shown: Callable[[int], str],
+    shown: Callable[[int], str] = str,
 ) -> list[Node]:
-    """Return the nodes that have ``requested`` of a resource; ``shown`` formats an amount."""
-    if requested > (most := max(map(has, nodes))):
-        raise ConfigError(
-            f"{key} is {shown(requested)}, but {where} offers more than {shown(most)}; "
-            f"use {shown(most)} or less"
-        )
-    return [node for node in nodes if has(node) >= requested]
+    """Return the nodes that offer this amount of a resource; ``shown`` formats an amount."""
+    if amount > (most := max(offers)):
+        needs = f"{key} is {shown(amount)}, but {where} offers more than {shown(most)}"
+        raise ConfigError(f"{needs}; use {shown(most)} or less")
+    return [node for node, offer in zip(nodes, offers, strict=True) if offer >= amount]
 
 
 def _with_features(request: ResourceRequest, nodes: Sequence[Node], where: str) -> list[Node]:
@@ -118,14 +111,10 @@ def _with_gpus(request: ResourceRequest, nodes: Sequence[Node], where: str) -> l
         if kinds:
             raise ConfigError(one_of(f"{key}: the GPU type", kind, kinds))
         raise ConfigError(f"{key} requests type '{kind}', but {where} has GPU types; leave it out")
-    if not any(map(has, nodes)):
-        raise ConfigError(
-            f"{key} is {request.gpus}, but {where} has a GPU; use another partition, or 0"
-        )
+    needs = f"{key} is {request.gpus}, but {where} has"
+    if (most := max(map(has, nodes))) == 0:
+        raise ConfigError(f"{needs} a GPU; use another partition, or 0")
     what = "" if kind is None else f" of type {kind}"
-    if request.gpus > (most := max(map(has, nodes))):
-        raise ConfigError(
-            f"{key} is {request.gpus}, but {where} has more than {most} GPUs{what}; "
-            f"use {most} or fewer"
-        )
+    if request.gpus > most:
+        raise ConfigError(f"{needs} more than {most} GPUs{what}; use {most} or fewer")
     return [node for node in nodes if has(node) >= request.gpus]

@@ -68,10 +68,8 @@ def _check_account(
         raise ConfigError(one_of(request.keys["account"], account, mine or accounting.accounts))
     if qos is not None and qos not in accounting.qos:
         raise ConfigError(one_of(request.keys["qos"], qos, accounting.qos))
-    if (
-        is_enforced(settings, "associations")
-        and (account or accounting.default_account) not in mine
-    ):
+    own = (account or accounting.default_account) in mine
+    if not own and is_enforced(settings, "associations"):
         what = "submit jobs" if account is None else f"use {request.keys['account']} '{account}'"
         has = f"valid: {', '.join(sorted(mine))}" if mine else "Slurm's accounting has no account"
         raise ConfigError(f"user {user_name()} may not {what} ({has})")
@@ -87,8 +85,7 @@ def _problem(
     if partition.state in CLOSED_STATES:
         return f"partition '{partition.name}' accepts no jobs now ({partition.state}); use another"
     limit, source = partition.minutes, f"partition '{partition.name}'"
-    accounts: list[str] = [] if request.account is None else [request.account]
-    qos = request.qos
+    accounts, qos = [request.account] if request.account else [], request.qos
     if accounting is not None:
         account = request.account or accounting.default_account
         association = accounting.association(account, partition.name.lower())
@@ -105,10 +102,8 @@ def _problem(
             if limits.minutes is not None and (limit is None or limits.minutes < limit):
                 limit, source = limits.minutes, f"QOS '{qos}'"
     if request.time is not None and limit is not None and request.time > limit:
-        return (
-            f"{request.keys['time']} is {request.time} minutes, above the limit of {source}; "
-            f"use {limit} or less"
-        )
+        given = f"{request.keys['time']} is {request.time} minutes"
+        return f"{given}, above the limit of {source}; use {limit} or less"
     return (
         _excluded(partition, "Groups", _groups(), f"user {user_name()}'s groups")
         or _excluded(partition, "Accounts", accounts, request.keys["account"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xray_hpc.config.cluster_config import ClusterConfig, minutes
+from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig, minutes
 from xray_hpc.slurm.units import parse_mebibytes
 
 # sbatch prefers these environment variables to the options in a script.
@@ -19,6 +19,7 @@ VARIABLES = {
     "time": "SBATCH_TIMELIMIT",
     "constraint": "SBATCH_CONSTRAINT",
 }
+OPTIONS = {"cpus": "cpus-per-task", "gpus": "gpus-per-node"}  # the others have the key's name
 GPU_OPTIONS = ("gpus-per-node", "gres", "gpus", "gpus-per-task")
 UNLIMITED = ("0", "-1", "UNLIMITED", "INFINITE")
 
@@ -52,48 +53,36 @@ def gpu_request(cluster: ClusterConfig) -> ResourceRequest:
     Raises:
         ConfigError: a time limit is invalid.
     """
-    given = {
-        "partition": ("cluster.partition", cluster.partition),
-        "constraint": ("cluster.constraint", cluster.constraint),
-        "time": ("cluster.time", cluster.time),
-        "cpus-per-task": ("cluster.cpus", cluster.cpus),
-        "mem": ("cluster.mem", cluster.mem),
-        "gpus-per-node": ("cluster.gpus", cluster.gpus),
-    }
+    keys = ("account", "qos", "partition", "constraint", "time", "cpus", "mem", "gpus")
     extra = {name: (f"cluster.extra.{name}", at) for name, at in (cluster.extra or {}).items()}
-    return _request(_common(cluster) | given | extra)
+    return _request(_options("cluster", cluster, keys) | extra)
 
 
 def cpu_request(cluster: ClusterConfig) -> ResourceRequest:
     """Return the request of the stage and collect jobs."""
-    job = cluster.cpu_job
-    given = {
-        "partition": ("cluster.cpu_job.partition", job.partition),
-        "time": ("cluster.cpu_job.time", job.time),
-        "cpus-per-task": ("cluster.cpu_job.cpus", job.cpus),
-        "mem": ("cluster.cpu_job.mem", job.mem),
-    }
-    if job.partition is None:
-        given["partition"] = ("cluster.partition", cluster.partition)
-    return _request(_common(cluster) | given)
+    keys = ("time", "cpus", "mem", *(("partition",) if cluster.cpu_job.partition else ()))
+    own = _options("cluster.cpu_job", cluster.cpu_job, keys)
+    return _request(_options("cluster", cluster, ("account", "qos", "partition")) | own)
 
 
-_Options = Mapping[str, tuple[str, Any]]
+def _options(
+    section: str, config: ClusterConfig | CpuJobConfig, keys: Iterable[str]
+) -> dict[str, tuple[str, Any]]:
+    """Return keys of a section as sbatch's long options, each with its full key and its value."""
+    return {OPTIONS.get(key, key): (f"{section}.{key}", getattr(config, key)) for key in keys}
 
 
-def _common(cluster: ClusterConfig) -> dict[str, tuple[str, Any]]:
-    return {"account": ("cluster.account", cluster.account), "qos": ("cluster.qos", cluster.qos)}
-
-
-def _request(script: _Options) -> ResourceRequest:
+def _request(script: Mapping[str, tuple[str, Any]]) -> ResourceRequest:
     """Build a request from sbatch's long options, each given as (configuration key, value)."""
     options = {**script, **_environment_options()}
     keys = {name: key for name, (key, _) in options.items()}
     text = {name: None if at is None else str(at) for name, (_, at) in options.items()}
-    cpus_text = text["cpus-per-task"] or ""
-    cpus = int(cpus_text) if cpus_text.isdigit() else 1
+    number = text["cpus-per-task"] or ""
+    cpus = int(number) if number.isdigit() else 1
     gpu_option, gpus, gpu_type = _gpus(text)
     memory_option, memory = _memory(text, cpus, gpus)
+    keys["cpus"] = keys["cpus-per-task"]
+    keys |= {"memory": keys.get(memory_option, ""), "gpus": keys.get(gpu_option, "")}
     time = text["time"]
     bounded = time is not None and time.upper() not in UNLIMITED
     account, qos = text["account"], text["qos"]
@@ -107,9 +96,7 @@ def _request(script: _Options) -> ResourceRequest:
         memory=memory,
         gpus=gpus,
         gpu_type=gpu_type,
-        keys=keys
-        | {"cpus": keys["cpus-per-task"]}
-        | {"memory": keys.get(memory_option, ""), "gpus": keys.get(gpu_option, "")},
+        keys=keys,
     )
 
 
@@ -123,12 +110,11 @@ def _environment_options() -> dict[str, tuple[str, str]]:
 
 def _gpus(options: Mapping[str, str | None]) -> tuple[str, int, str | None]:
     """Return the option that requests GPUs, their number and their type."""
-    candidates = ((name, options.get(name) or "") for name in reversed(GPU_OPTIONS))
-    for name, text in candidates:
-        pattern = r"(?:^|,)gpu(?::([^:,\d][^:,]*))?(?::(\d+))?(?=,|$)"
-        if name != "gres":
-            pattern = r"^(?:([^:,]+):)?(\d+)$"
-        if found := re.search(pattern, text):
+    for name in reversed(GPU_OPTIONS):
+        pattern = r"^(?:([^:,]+):)?(\d+)$"
+        if name == "gres":
+            pattern = r"(?:^|,)gpu(?::([^:,\d][^:,]*))?(?::(\d+))?(?=,|$)"
+        if found := re.search(pattern, options.get(name) or ""):
             return name, int(found[2] or 1), found[1]
     return "gpus-per-node", 0, None
 

@@ -9,7 +9,7 @@ from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.launching.preflight.resource_request import ResourceRequest, gpu_request
 from xray_hpc.records.run_record import user_name
 from xray_hpc.slurm.client import query
-from xray_hpc.slurm.sacctmgr import Accounting, is_enforced, read_accounting
+from xray_hpc.slurm.sacctmgr import Accounting, Qos, is_enforced, read_accounting
 from xray_hpc.slurm.scontrol import Partition, partitions, settings
 
 DEFAULT_ARRAY_SIZE = 1001
@@ -63,12 +63,11 @@ def _ceilings(
         association = accounting.association(account, name.lower())
         if association is not None and association.submit is not None:
             yield _Ceiling(association.submit, {"user": user, "account": {account}})
-        if qos := accounting.qos_of(request.qos, association):
-            yield from _qos_ceilings(accounting, qos, user, account, {"qos": {qos}})
-        if name in known and (qos := known[name].qos):
-            yield from _qos_ceilings(
-                accounting, qos.lower(), user, account, {"partition": {name.lower()}}
-            )
+        qos = accounting.qos_of(request.qos, association) or ""
+        yield from _qos_ceilings(accounting.qos.get(qos), user, account, {"qos": {qos}})
+        qos = (known[name].qos or "").lower() if name in known else ""
+        columns = {"partition": {name.lower()}}
+        yield from _qos_ceilings(accounting.qos.get(qos), user, account, columns)
     for above in accounting.lineage(account):
         if (most := accounting.accounts[above].submit) is not None:
             below = {name for name in accounting.accounts if above in accounting.lineage(name)}
@@ -76,10 +75,10 @@ def _ceilings(
 
 
 def _qos_ceilings(
-    accounting: Accounting, name: str, user: set[str], account: str, columns: Mapping[str, set[str]]
+    qos: Qos | None, user: set[str], account: str, columns: Mapping[str, set[str]]
 ) -> Iterator[_Ceiling]:
     """Yield the limits of a QOS, on jobs with these queue columns."""
-    if (qos := accounting.qos.get(name)) is None:
+    if qos is None:
         return
     if qos.user_submit is not None:
         yield _Ceiling(qos.user_submit, {**columns, "user": user})
@@ -94,10 +93,8 @@ def _jobs_left(ceilings: Collection[_Ceiling]) -> int:
     mine = ["--me"] if all("user" in ceiling.columns for ceiling in ceilings) else []
     columns = "|".join(QUEUE_COLUMNS.values())
     text = query(["squeue", "--noheader", "--array", "--all", f"--format={columns}", *mine])
-    queue = [
-        dict(zip(QUEUE_COLUMNS, line.lower().split("|"), strict=False))
-        for line in text.splitlines()
-    ]
+    lines = (line.lower().split("|") for line in text.splitlines())
+    queue = [dict(zip(QUEUE_COLUMNS, line, strict=False)) for line in lines]
 
     def counted(ceiling: _Ceiling) -> int:
         return sum(all(job.get(k) in v for k, v in ceiling.columns.items()) for job in queue)

@@ -193,11 +193,7 @@ NEEDS_SAFE_PATH = pytest.mark.skipif(
 
 @pytest.mark.parametrize("where", ["elsewhere", pytest.param("checkout", marks=NEEDS_SAFE_PATH)])
 def test_a_job_and_its_training_import_only_from_the_snapshot(
-    where: str,
-    composer: Composer,
-    installed: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    where: str, composer: Composer, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Although this environment has the checkout installed, and the job may start in it."""
     plan = composer.plan([])

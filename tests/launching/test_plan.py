@@ -37,9 +37,7 @@ def test_make_plan_notes_an_unused_nested_key(composer: Composer) -> None:
     assert plan.notes == ("model.backbones.demo does not apply to cnn; ignored",)
 
 
-def test_make_plan_notes_that_a_model_has_no_features_to_cache(
-    composer: Composer,
-) -> None:
+def test_make_plan_notes_that_a_model_has_no_features_to_cache(composer: Composer) -> None:
     plan = composer.plan([CNN, "train.features=float32"], ["train.features=float32"])
     assert [run.config.train.features for run in plan.runs] == ["off", "float32"]
     assert plan.notes == ("train.features does not apply to cnn; ignored",)

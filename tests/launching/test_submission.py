@@ -43,10 +43,7 @@ def test_submit_job_writes_the_ledger_before_and_after(sweep: SweepPaths, site: 
     assert submit_runs(sweep) == "17"
     before = json.loads((sweep.folder / "before").read_text())
     assert (before["event"], before["tasks"]) == ("submitting", [["ft-0"], ["ft-1"]])
-    assert job_ids(sweep) == {
-        "ft-0": "17_0",
-        "ft-1": "17_1",
-    }
+    assert job_ids(sweep) == {"ft-0": "17_0", "ft-1": "17_1"}
 
 
 def test_submit_job_writes_the_runs_of_each_task_beside_the_script(
@@ -99,10 +96,7 @@ def test_reconcile_submissions_adopts_the_job_of_a_killed_launch(
     script = open_submission(sweep)
     site.answer("squeue", "*", f"23_1|RUNNING|None|n1|1:00|{script}\n24|RUNNING|None|n1|1:00|x\n")
     assert reconcile_submissions(sweep) == {"one": "23"}
-    assert job_ids(sweep) == {
-        "ft-0": "23_0",
-        "ft-1": "23_1",
-    }
+    assert job_ids(sweep) == {"ft-0": "23_0", "ft-1": "23_1"}
 
 
 def test_reconcile_submissions_frees_runs_that_were_not_submitted(

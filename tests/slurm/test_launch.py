@@ -227,9 +227,7 @@ def test_launching_with_one_more_model_runs_it_and_the_failed_run(history: Histo
     assert repaired.job_ids == [f"{history.first.array}_1", f"{again.array}_0"]
 
 
-def test_features_job_computes_shared_features_before_the_runs(
-    history: History,
-) -> None:
+def test_features_job_computes_shared_features_before_the_runs(history: History) -> None:
     second, jobs = history.repaired.launch, history.repaired.jobs
     assert jobs[second.features]["JobState"] == "COMPLETED"
     starts = [jobs[task]["StartTime"] for task in history.repaired.states]
@@ -240,9 +238,7 @@ def test_features_job_computes_shared_features_before_the_runs(
     assert not any("computing" in log for log in logs)
 
 
-def test_launch_without_shared_features_has_no_features_job(
-    history: History,
-) -> None:
+def test_launch_without_shared_features_has_no_features_job(history: History) -> None:
     assert "features job" not in history.first.output
 
 
@@ -406,11 +402,7 @@ def test_every_job_runs_setup_and_the_container(nested: Nested) -> None:
     name = nested.sweep.name
     preflight, *jobs = nested.trace
     assert preflight == "outer|a b"
-    assert jobs == [
-        f"stage-{name}|a b",
-        f"xray-{name}|a b",
-        f"collect-{name}|a b",
-    ]
+    assert jobs == [f"stage-{name}|a b", f"xray-{name}|a b", f"collect-{name}|a b"]
 
 
 def test_names_may_have_spaces_quotes_and_dollars(nested: Nested) -> None:

@@ -99,9 +99,7 @@ def test_launch_submits_a_missing_collect_job(launcher: Launcher) -> None:
     assert launcher.slurm.job(job)["Dependency"].count(first.array) >= 1
 
 
-def test_second_launch_at_once_fails_and_names_the_first(
-    launcher: Launcher,
-) -> None:
+def test_second_launch_at_once_fails_and_names_the_first(launcher: Launcher) -> None:
     sweep = launcher.sweep("held")
     sweep.folder.mkdir(parents=True)
     with locked_by_another_launch(sweep) as process:

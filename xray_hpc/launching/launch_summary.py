@@ -45,8 +45,7 @@ def print_decisions(
 
 def print_cached_features(plan: Plan, todo: Sequence[str]) -> None:
     """Print for the runs ``todo`` which share cached features, and what these save and take."""
-    wanted = set(todo)
-    runs = [run for run in plan.runs if run.name in wanted]
+    runs = plan.select(todo)
     if groups := group_by_pass(runs):
         _print_saving(plan, groups)
     off = [run.config.model for run in runs if run.config.train.features == "off"]

@@ -73,10 +73,9 @@ def _checked_kind(cluster: ClusterConfig) -> str:
     if cluster.kind == "auto" and kind == "local":
         for key in ("partition", "account", "qos", "constraint"):
             if (value := getattr(cluster, key)) is not None:
-                raise ConfigError(
-                    f"cluster.{key}={value} needs Slurm, but no Slurm cluster was found on this "
-                    "host; load its module, or use cluster=local"
-                )
+                missing = "but no Slurm cluster was found on this host"
+                fix = "load its module, or use cluster=local"
+                raise ConfigError(f"cluster.{key}={value} needs Slurm, {missing}; {fix}")
     return kind
 
 
@@ -119,10 +118,8 @@ def _sweep_folder(sweep: SweepPaths) -> Iterator[None]:
     except OSError as error:
         if not is_storage_failure(sweep.folder, error):
             raise
-        path = error.filename or sweep.folder
-        raise StorageError(
-            f"cannot write to {path} ({error.strerror}); fix that, and launch again"
-        ) from error
+        problem = f"cannot write to {error.filename or sweep.folder} ({error.strerror})"
+        raise StorageError(f"{problem}; fix that, and launch again") from error
 
 
 def decide_runs(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, LaunchDecision]:

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xray_hpc.config import sweep_settings
-from xray_hpc.config.sweep_settings import RUN_KEYS, SWEEP_KEYS, SweepSettings
+from xray_hpc.config.sweep_settings import RUN_KEYS, SWEEP_KEYS, SweepSettings, read_sweep_settings
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.feature_plan import distinct_extractors, group_by_pass
 from xray_hpc.launching.resolve_run import RunResolver
@@ -44,6 +43,11 @@ class Plan:
         """The paths of the sweep."""
         return SweepPaths(self.settings.folder)
 
+    def select(self, names: Iterable[str]) -> list[FrozenRun]:
+        """Return the runs with these names, in the order of the plan."""
+        wanted = set(names)
+        return [run for run in self.runs if run.name in wanted]
+
 
 def make_plan(
     composed: Iterable[tuple[Sequence[str], Mapping[str, Any]]], *, default_name: str
@@ -62,8 +66,7 @@ def make_plan(
     jobs = iter(composed)
     if (first := next(jobs, None)) is None:
         raise ConfigError("the sweep is empty; give it at least one value")
-    settings = sweep_settings.read_sweep_settings(first[1], default_name)
-    shared = _sweep_part(first[1])
+    settings, shared = read_sweep_settings(first[1], default_name), _sweep_part(first[1])
     resolver = RunResolver(settings.cache)
     runs: dict[str, FrozenRun] = {}
     overrides: dict[str, list[str]] = {}
@@ -121,12 +124,9 @@ def _notes(
 def data_sets(plan: Plan, names: Sequence[str]) -> list[str]:
     """Return the folder of one run for each distinct image store that the runs read."""
     first: dict[object, str] = {}
-    wanted = set(names)
-    for run in plan.runs:
-        if run.name in wanted:
-            stored = dataclasses.replace(run.config.data, crop=1.0)  # images are stored uncropped
-            folder = str(plan.sweep.run(run.name).folder)
-            first.setdefault((stored, run.inputs.data), folder)
+    for run in plan.select(names):
+        stored = dataclasses.replace(run.config.data, crop=1.0)  # images are stored uncropped
+        first.setdefault((stored, run.inputs.data), str(plan.sweep.run(run.name).folder))
     return list(first.values())
 
 
@@ -136,11 +136,6 @@ def shared_extractors(plan: Plan, names: Sequence[str]) -> list[str]:
     Empty unless two of the runs share a pass over the images: a single run computes its features
     itself.
     """
-    wanted = set(names)
-    groups = group_by_pass(run for run in plan.runs if run.name in wanted)
-    return [
-        str(plan.sweep.run(run.name).folder)
-        for group in groups
-        if len(group) > 1
-        for run in distinct_extractors(group)
-    ]
+    groups = [group for group in group_by_pass(plan.select(names)) if len(group) > 1]
+    runs = itertools.chain.from_iterable(map(distinct_extractors, groups))
+    return [str(plan.sweep.run(run.name).folder) for run in runs]

@@ -15,7 +15,7 @@ from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.code_state import current_code_state, write_code_state
 from xray_hpc.records.frozen_run import FrozenRun, write_frozen_run
-from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import GitState, RunRecord, Status, now, read_record, write_record
 
 WRITERS = 8
@@ -43,12 +43,10 @@ def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: Abstract
     if new := {run.name: plan.overrides[run.name] for run in plan.runs if run.name not in known}:
         ledger.append(sweep, "planned", runs=new)
     state = current_code_state()
-    dirty = state.changes is not None
-    git = None if state.commit is None else GitState(state.commit, dirty)
+    git = GitState(state.commit, state.changes is not None) if state.commit else None
     code = write_code_state(sweep.code, state)
-    runs = [run for run in plan.runs if run.name in todo]
     with ThreadPoolExecutor(WRITERS) as pool:  # writing waits for the file system
-        list(pool.map(lambda run: _create_run(run, sweep, plan.overrides[run.name], git), runs))
+        list(pool.map(lambda run: _create_run(plan, run, git), plan.select(todo)))
     if command is None:
         return
     content = {
@@ -71,22 +69,15 @@ def _needs_record(paths: RunPaths) -> bool:
     return record is None or record.status is Status.FINISHED
 
 
-def _create_run(
-    run: FrozenRun, sweep: SweepPaths, overrides: Sequence[str], git: GitState | None
-) -> None:
+def _create_run(plan: Plan, run: FrozenRun, git: GitState | None) -> None:
     """Write a run's frozen configuration, an empty log and, for a new run, its record."""
-    paths = sweep.run(run.name)
+    paths = plan.sweep.run(run.name)
     write_frozen_run(paths, run)
     paths.log.touch()  # so that `xray_hpc.logs -f` can follow it already
     if _needs_record(paths):
-        write_record(
-            paths,
-            RunRecord(
-                run=run.name,
-                sweep=sweep.name,
-                model=run.config.model.name,
-                epochs=run.config.train.epochs,
-                overrides=list(overrides),
-                git=git,
-            ),
+        model, epochs = run.config.model.name, run.config.train.epochs
+        overrides = list(plan.overrides[run.name])
+        record = RunRecord(
+            run.name, plan.sweep.name, model, overrides=overrides, epochs=epochs, git=git
         )
+        write_record(paths, record)

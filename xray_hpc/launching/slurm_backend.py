@@ -11,12 +11,7 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.preflight.checks import check_plan
 from xray_hpc.launching.preflight.submit_limits import query_submit_limits
-from xray_hpc.launching.submission import (
-    array_id,
-    reconcile_submissions,
-    submit_plan,
-    summarize,
-)
+from xray_hpc.launching.submission import array_id, reconcile_submissions, submit_plan, summarize
 from xray_hpc.launching.submission_plan import SubmissionPlan, plan_submission
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths, display_path

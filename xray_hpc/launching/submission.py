@@ -30,9 +30,6 @@ GRACE_SECONDS = 10.0
 def submit_plan(plan: SubmissionPlan, lock: int) -> dict[str, str]:
     """Submit all jobs of a plan, or none; return their ids by placeholder.
 
-    Args:
-        lock: file descriptor of the sweep's launch lock.
-
     Raises:
         SlurmError: Slurm refuses a job, or does not answer.
     """
@@ -68,9 +65,7 @@ def summarize(ids: Mapping[str, str], runs: int, jobs: int) -> str:
     if not arrays:
         return f"submitted job {ids['COLLECT']}, which compares the runs when all have ended"
     order = {"STAGE": "first", "FEATURES": "second", "COLLECT": "last"}
-    others = [
-        f"{name.lower()} job {ids[name]} {when}" for name, when in order.items() if name in ids
-    ]
+    others = [f"{job.lower()} job {ids[job]} {when}" for job, when in order.items() if job in ids]
     shown = f"jobs {', '.join(arrays)}: {len(arrays)} arrays of {runs} runs"
     if len(arrays) == 1:
         shown = f"job {arrays[0]}: " + ("run" if runs == 1 else f"array of {runs} runs")

@@ -40,11 +40,7 @@ def test_check_refuses_too_little_space(check: Check, disk: Callable[..., None])
     ("model", "parallel", "gigabytes"),
     [
         # Weights of 0.233 GB: eight times while a run trains, then once.
-        (
-            ModelConfig("ft", "resnet152v2", weights="none", preprocessing="backbone"),
-            None,
-            18.9,
-        ),
+        (ModelConfig("ft", "resnet152v2", weights="none", preprocessing="backbone"), None, 18.9),
         (ModelConfig("ft", "resnet152v2", weights="none", preprocessing="backbone"), 2, 5.8),
         (ModelConfig("vgg"), None, 1.8),
         (ModelConfig("vgg"), 1, 0.54),

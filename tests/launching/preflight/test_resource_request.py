@@ -70,9 +70,7 @@ def test_gpu_request_ignores_an_unlimited_time() -> None:
     assert request(extra={"time": "UNLIMITED"}).time is None
 
 
-def test_gpu_request_prefers_sbatchs_environment_variables(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_gpu_request_prefers_sbatchs_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SBATCH_PARTITION", "mine")
     requested = request(partition="gpu")
     assert (requested.partitions, requested.keys["partition"]) == (("mine",), "SBATCH_PARTITION")

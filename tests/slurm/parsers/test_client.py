@@ -27,10 +27,7 @@ from xray_hpc.slurm.client import classify, run_command
             "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
             SubmitLimitError,
         ),
-        (
-            "allocation failure: Requested node configuration is not available",
-            NodeUnavailableError,
-        ),
+        ("allocation failure: Requested node configuration is not available", NodeUnavailableError),
         (
             "sbatch: error: Batch job submission failed: "
             "Requested node configuration is not available",

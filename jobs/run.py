@@ -1,11 +1,8 @@
 """Train runs: ``python jobs/run.py RUN_FOLDER...``, or those of an array task of a submission.
 
 A Slurm task executes this script, whether it was launched (``--submission FOLDER``) or submitted
-with slurm_templates/sweep.sbatch. Finished runs are left alone.
-
-Exit codes: 0 if every run is finished; 2 for invalid input; 69 if another process trains a run; 74
-if a run folder is not writable; 128 + n if signal n ended a run; any other code if a training
-failed (see ``run.json`` and ``log``).
+with slurm_templates/sweep.sbatch. Finished runs are left alone. The exit code is that of
+``run_worker``.
 """
 
 from __future__ import annotations
@@ -38,9 +35,7 @@ def main() -> int:
         metavar="FOLDER",
         help="results/<sweep>/slurm/<submission>; the task is SLURM_ARRAY_TASK_ID, or 0",
     )
-    parser.add_argument(
-        "--local", action="store_true", help="ignore a Slurm job around this process"
-    )
+    parser.add_argument("--local", action="store_true", help="ignore the Slurm job around this")
     parser.add_argument(
         "--after",
         type=int,
@@ -55,12 +50,13 @@ def main() -> int:
     if arguments.run:
         runs = [RunPaths(folder.resolve()) for folder in arguments.run]
         return run_worker(runs, ClusterConfig("local" if arguments.local else "slurm"))
-    if is_duplicate(arguments.submission.resolve()):
+    submission = arguments.submission.resolve()
+    if is_duplicate(submission):
         logger.info("this job is a duplicate of another job, which has its runs; nothing to do")
         return 0
-    runs, cluster = read_task(arguments.submission.resolve())
-    start = f"{os.environ.get('SLURM_ARRAY_TASK_ID', 0)}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
-    handled = arguments.submission / f".handled-{start}"
+    runs, cluster = read_task(submission)
+    task, start = (os.environ.get(f"SLURM_{key}", 0) for key in ("ARRAY_TASK_ID", "RESTART_COUNT"))
+    handled = submission / f".handled-{task}-{start}"
     if arguments.after is None:
         code = run_worker(runs, cluster)
         if code:  # tell --after that the worker itself has handled the end of its runs
@@ -92,11 +88,8 @@ def is_duplicate(folder: Path) -> bool:
     A slow controller may accept a job twice, or long after the launch that submitted it was killed.
     """
     job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
-    events = [
-        event
-        for event in ledger.events(SweepPaths(folder.parent.parent))
-        if event.get("submission") == folder.name
-    ]
+    sweep, name = SweepPaths(folder.parent.parent), folder.name
+    events = [event for event in ledger.events(sweep) if event.get("submission") == name]
     submitted = [event["job"] for event in events if event["event"] == "submitted"]
     refused = any(event["event"] == "refused" for event in events)
     return job not in submitted if submitted else refused

@@ -15,7 +15,6 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import NodeError, StorageError, UserError
@@ -100,8 +99,9 @@ class AttemptRunner:
     def _held(self, paths: RunPaths, owner: LeaseOwner) -> AttemptOutcome:
         """Leave a run to the process that trains it; a batch job is requeued to check on it."""
         decision = None
-        if self.job is not None and self.job.batch and not _is_same_or_later_start(owner, self.job):
-            starts = request_lease(paths.lease, self.job.id, self.job.restarts)
+        job = self.job
+        if job and job.batch and (owner.job != job.id or owner.restarts < job.restarts):
+            starts = request_lease(paths.lease, job.id, job.restarts)
             reason = f"{starts} of {MAX_WAITING_STARTS} starts have waited for it"
             decision = FailureDecision("requeue" if starts < MAX_WAITING_STARTS else "stop", reason)
         logger.error(f"{paths.name} is being trained by {owner}")
@@ -182,13 +182,10 @@ class AttemptRunner:
         if self.superseded.is_set():
             logger.error(f"stopped {paths.name}: a later start of job {job_id} takes over")
             return AttemptOutcome(paths, exit_codes.LEASE_HELD)
-        recorded = record.failure if record.status is Status.FAILED else None
-        evidence = self._evidence(
-            code,
-            recorded=Failure(recorded) if recorded else None,
-            output_tail=process.output_tail,
-            oom_kills=oom_kill_count(cgroup) - oom_kills_before,
-        )
+        failed = record.status is Status.FAILED and record.failure
+        recorded = Failure(record.failure) if failed else None
+        oom_kills = oom_kill_count(cgroup) - oom_kills_before
+        evidence = self._evidence(code, recorded, process.output_tail, oom_kills)
         if evidence.received is None and recorded:
             error = record.error
         else:
@@ -205,15 +202,17 @@ class AttemptRunner:
         elif self.superseded.is_set():
             process.terminate(TAKEOVER_GRACE_SECONDS)
 
-    def _evidence(self, code: int, **known: Any) -> ExitEvidence:
+    def _evidence(
+        self, code: int, recorded: Failure | None = None, output: str = "", oom_kills: int = 0
+    ) -> ExitEvidence:
         job = self.job
         state = None
         if self.signals.received is not None:
             state = self._state_after_signal
-        elif job and known.get("recorded") is None and termination_signal(code):
+        elif job and recorded is None and termination_signal(code):
             state = job.state(KILL_WAIT)
-        received, signal_time = self.signals.received, self.cluster.signal_time
-        return ExitEvidence(code, received, job, state, signal_time, **known)
+        received, seconds = self.signals.received, self.cluster.signal_time
+        return ExitEvidence(code, received, job, state, seconds, recorded, output, oom_kills)
 
     @functools.cached_property
     def _state_after_signal(self) -> JobState | None:
@@ -253,12 +252,7 @@ def acquire_lease(paths: RunPaths, job: SlurmJob | None, signals: JobSignals) ->
                 raise
             if job is not None and not waiting:
                 logger.info(f"{paths.name} is being trained by {error.owner}; waiting for it")
-                if error.owner.job == job.id and not _is_same_or_later_start(error.owner, job):
+                if error.owner.job == job.id and error.owner.restarts < job.restarts:
                     request_lease(paths.lease, job.id, job.restarts)
             waiting = True
         time.sleep(1)
-
-
-def _is_same_or_later_start(owner: LeaseOwner, job: SlurmJob) -> bool:
-    """Return whether the owner belongs to this start of the job or to a later one."""
-    return owner.job == job.id and owner.restarts >= job.restarts

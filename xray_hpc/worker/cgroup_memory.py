@@ -16,11 +16,10 @@ def memory_cgroup() -> Path | None:
         text = Path("/proc/self/cgroup").read_text(encoding="utf-8")
     except OSError:
         return None
-    groups = {}
+    groups: dict[str, str] = {}
     for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            groups[controller] = path.lstrip("/")
+        groups |= dict.fromkeys(controllers.split(","), path.lstrip("/"))
     if "memory" in groups:
         return CGROUP_ROOT / "memory" / groups["memory"]
     return CGROUP_ROOT / groups[""] if "" in groups else None
@@ -39,13 +38,10 @@ def oom_kill_count(cgroup: Path | None) -> int:
 
 
 def job_ran_out_of_memory(cgroup: Path | None) -> bool:
-    """Return whether any step of the job hit its memory limit.
+    """Return whether any step of the job hit its limit, from the cgroup of one of its processes.
 
     Version 1 counts only the kills in a group itself, not those in the groups below it, so the
     peak of the job is compared with its limit there.
-
-    Args:
-        cgroup: The cgroup of one of the job's processes.
     """
     for group in _with_parents(cgroup):
         if re.fullmatch(r"job_\d+", group.name):

@@ -25,12 +25,11 @@ class JobSignals:
     """Forward termination signals to the training processes instead of ending this process.
 
     A context manager, entered for as long as a record may say ``running``, so that the record is
-    corrected whenever a signal arrives. ``received`` is the first one. Ignored signals remain
-    ignored.
+    corrected whenever a signal arrives. Ignored signals remain ignored.
     """
 
     def __init__(self, job: SlurmJob | None, signal_time: int) -> None:
-        self.received: signal.Signals | None = None
+        self.received: signal.Signals | None = None  # the first one
         self._times: dict[signal.Signals, float] = {}
         self._job, self._signal_time = job, signal_time
         self._processes: set[TrainingProcess] = set()
@@ -55,10 +54,7 @@ class JobSignals:
             process.terminate(math.inf)
 
     def kill_overdue(self) -> None:
-        """Kill the processes that have not ended in time; call this regularly.
-
-        Not for use in a signal handler: it asks Slurm how long that time is.
-        """
+        """Kill the processes that have not ended in time; not in a signal handler: it asks Slurm."""
         for number, arrived in list(self._times.items()):
             for process in list(self._processes):
                 process.terminate(arrived + self._grace(number) - time.monotonic())

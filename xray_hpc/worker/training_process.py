@@ -143,10 +143,9 @@ class RunLog:
     """
 
     def __init__(self, paths: RunPaths, heading: str) -> None:
-        self._file: IO[bytes] | None = None
         self._partial = b""
         try:
-            self._file = paths.log.open("ab", buffering=0)
+            self._file: IO[bytes] | None = paths.log.open("ab", buffering=0)
         except OSError as error:
             self._give_up(error)
         self.add(f"--- {heading}\n".encode())
@@ -159,11 +158,11 @@ class RunLog:
         return lines
 
     def _write(self, text: bytes) -> None:
-        if self._file is not None:
-            try:
+        try:
+            if self._file is not None:
                 self._file.write(text)
-            except OSError as error:
-                self._give_up(error)
+        except OSError as error:
+            self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
         logger.warning(f"cannot write the log of the run, continuing without it: {error}")

@@ -22,12 +22,8 @@ from xray_hpc.worker.slurm_job import current_job
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compute the cached features of runs.")
     parser.add_argument("run", type=Path, nargs="+", help="results/<sweep>/runs/<run>")
-    parser.add_argument(
-        "--local", action="store_true", help="ignore a Slurm job around this process"
-    )
-    parser.add_argument(
-        "--unchecked", action="store_true", help="do not check the job's GPUs before using them"
-    )
+    parser.add_argument("--local", action="store_true", help="ignore the Slurm job around this")
+    parser.add_argument("--unchecked", action="store_true", help="do not check the job's GPUs")
     arguments = parser.parse_args()
     runs = [read_frozen_run(RunPaths(folder.resolve())) for folder in arguments.run]
     exit_on_signals()

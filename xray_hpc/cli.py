@@ -28,11 +28,7 @@ def make_parser(
 ) -> argparse.ArgumentParser:
     """Return an argument parser for ``python -m xray_hpc.<verb>``.
 
-    Args:
-        verb: Name of the command's module.
-        description: What the command does; shown wrapped, below the usage.
-        examples: Command lines with a remark each; shown as they are.
-        notes: What else to know; shown wrapped, at the end.
+    ``examples`` (command lines with a remark each) are shown as they are, the other texts wrapped.
     """
     epilog = []
     if examples:

@@ -75,9 +75,8 @@ def code_digest(package: Path) -> str:
     digest = hashlib.sha256()
     for folder, names in COMPUTING_MODULES.items():
         for name in names:
-            tree = _WithoutMessages().visit(
-                ast.parse((package / folder / f"{name}.py").read_bytes())
-            )
+            source = (package / folder / f"{name}.py").read_bytes()
+            tree = _WithoutMessages().visit(ast.parse(source))
             digest.update(f"{folder}/{name}\n{ast.dump(tree)}\n".encode())
     return digest.hexdigest()[:16]
 

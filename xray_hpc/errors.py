@@ -47,15 +47,11 @@ class NoClusterError(SlurmError):
 
 
 class SlurmUnavailableError(SlurmError):
-    """Slurm's controller does not answer: it is down, restarting or busy. A retry may succeed.
-
-    Attributes:
-        reason: what the Slurm command reported.
-    """
+    """Slurm's controller does not answer: it is down, restarting or busy. A retry may succeed."""
 
     def __init__(self, reason: str, message: str | None = None) -> None:
         super().__init__(message or f"Slurm does not answer ({reason}); try again later")
-        self.reason = reason
+        self.reason = reason  # what the Slurm command reported
 
 
 class SubmitLimitError(SlurmError):

@@ -23,9 +23,7 @@ def save_figure(
 ) -> None:
     """Write ``figure`` to ``path`` atomically; the same figure gives the same bytes.
 
-    Args:
-        trim: remove empty margins.
-        grey: write a greyscale image, half the size of a colour one.
+    ``trim`` removes empty margins. ``grey`` halves the size of the file.
     """
     with atomic_write(path) as temporary, warnings.catch_warnings():
         # A class name may use a script that the font lacks; it is shown as boxes.

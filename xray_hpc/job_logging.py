@@ -1,14 +1,10 @@
-"""Logging for jobs: one format for the worker, the training process and the scripts in ``jobs/``.
-
-A module that runs inside a job logs through ``logger = logging.getLogger(__name__)``::
+"""Logging for jobs: one format for the worker, the training process and the scripts in ``jobs/``::
 
     2026-11-30 14:05:12 WARNING checkpoint epoch-003.npz is damaged; resuming from epoch 2
 
-Use ``logger.info`` for a state ("resuming from epoch 3"), ``warning`` for what the job works
-around, and ``error`` for what ends a run. ``print`` remains for commands that talk to their user.
-Each process calls ``configure`` once, in its entry point; until then, Python prints warnings and
-errors to stderr without a format and drops ``info``. A module that runs as ``__main__`` writes out
-the name of its logger, below ``xray_hpc``.
+Use ``info`` for a state, ``warning`` for what the job works around, and ``error`` for what ends a
+run. Each process calls ``configure`` once. A module that runs as ``__main__`` writes out the name
+of its logger, below ``xray_hpc``.
 """
 
 from __future__ import annotations
@@ -31,8 +27,8 @@ logger = logging.getLogger(__name__)
 class JobLogHandler(logging.Handler):
     """Write log lines to stderr, and drop those that cannot be written.
 
-    A closed terminal, an srun that has ended or a full disk under the job's log must neither end a
-    run nor prevent its job from being requeued.
+    A closed terminal, an srun that has ended or a full disk must neither end a run nor prevent its
+    job from being requeued.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -46,11 +42,7 @@ class JobLogHandler(logging.Handler):
 
 
 def configure() -> None:
-    """Send the package's log lines, ``INFO`` and above, to stderr.
-
-    The root logger is left alone, so that the messages of TensorFlow and other libraries keep their
-    own levels and formats.
-    """
+    """Send the package's log lines, ``INFO`` and above, to stderr; not those of libraries."""
     package = logging.getLogger("xray_hpc")
     package.setLevel(logging.INFO)
     handler = JobLogHandler()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import TextIO
 
 BAR = 30
@@ -13,13 +12,10 @@ LOG_SECONDS = 10.0
 
 
 class ProgressBar:
-    """Counts to ``total`` and shows the count and the rate; a context manager.
+    """Counts to ``total`` and shows the count and the rate on stderr; a context manager.
 
-    Args:
-        description: text before the count, such as ``"decoding images"``.
-        total: the final count.
-        stream: where to print; standard error by default.
-        initial: count at the start, which does not enter the rate.
+    ``description`` is the text before the count, such as ``"decoding images"``. The ``initial``
+    count does not enter the rate.
     """
 
     def __init__(
@@ -35,12 +31,7 @@ class ProgressBar:
     def __enter__(self) -> ProgressBar:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self._print()
         if self.terminal:

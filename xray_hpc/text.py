@@ -4,10 +4,7 @@ from __future__ import annotations
 
 
 def format_count(number: int, noun: str, plural: str | None = None) -> str:
-    """Format a count with its noun: ``"1 file"``, ``"5,856 files"``.
-
-    ``plural`` is the plural of ``noun`` where that is not ``noun + "s"``.
-    """
+    """Format a count with its noun: ``"1 file"``, ``"5,856 files"``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 

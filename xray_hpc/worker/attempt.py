@@ -163,12 +163,8 @@ class AttemptRunner:
         with RunLog(paths, heading) as log, sample_gpu_usage(bool(gpus)) as gpu_usage:
             label = paths.name if self.parallel > 1 else None
             process = TrainingProcess(paths, self._environment(), label=label)
-            self.signals.add(process)
-            try:
+            with self.signals.forwarded_to(process):
                 code = process.wait(log, lambda: self._check_lease(lease, process))
-            finally:
-                process.terminate(0)
-                self.signals.remove(process)
         if lease.lost:
             logger.error(f"lost the lease of {paths.name}; writing nothing more to its folder")
             return AttemptOutcome(paths, exit_codes.LEASE_HELD)
@@ -185,7 +181,7 @@ class AttemptRunner:
         failed = record.status is Status.FAILED and record.failure
         recorded = Failure(record.failure) if failed else None
         oom_kills = oom_kill_count(cgroup) - oom_kills_before
-        evidence = self._evidence(code, recorded, process.output_tail, oom_kills)
+        evidence = self._evidence(code, recorded, process.tail.decode(errors="replace"), oom_kills)
         if evidence.received is None and recorded:
             error = record.error
         else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import signal
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -54,7 +56,7 @@ class JobSignals:
             process.terminate(math.inf)
 
     def kill_overdue(self) -> None:
-        """Kill the processes that have not ended in time; not in a signal handler: it asks Slurm."""
+        """Kill the processes that have not ended in time. Asks Slurm: not for handlers."""
         for number, arrived in list(self._times.items()):
             for process in list(self._processes):
                 process.terminate(arrived + self._grace(number) - time.monotonic())
@@ -79,12 +81,14 @@ class JobSignals:
         ]
         return max(min(ends) - RESERVED_SECONDS - time.monotonic(), 0)
 
-    def add(self, process: TrainingProcess) -> None:
-        """Terminate ``process`` when a signal arrives, or now if one has arrived already."""
+    @contextlib.contextmanager
+    def forwarded_to(self, process: TrainingProcess) -> Iterator[None]:
+        """Terminate ``process`` when a signal arrives or has arrived; kill it at the end."""
         self._processes.add(process)
-        if self.received is not None:
-            process.terminate(math.inf)
-
-    def remove(self, process: TrainingProcess) -> None:
-        """Stop forwarding signals to a process that has ended."""
-        self._processes.discard(process)
+        try:
+            if self.received is not None:
+                process.terminate(math.inf)
+            yield
+        finally:
+            process.terminate(0)
+            self._processes.discard(process)

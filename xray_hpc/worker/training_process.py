@@ -38,7 +38,7 @@ class TrainingProcess:
         read_end, self._write_end = os.pipe()
         self._lock = threading.RLock()
         self._kill_at: float | None = None
-        self._tail = b""
+        self.tail = b""  # the last 4 KiB of its output
         self.usage: dict[str, Any] = {}  # peak_memory and cpu_seconds, once it has ended
         try:
             self._process = subprocess.Popen(
@@ -51,11 +51,6 @@ class TrainingProcess:
             )
         finally:
             os.close(read_end)
-
-    @property
-    def output_tail(self) -> str:
-        """The last 4 KiB of its output."""
-        return self._tail.decode(errors="replace")
 
     def terminate(self, grace: float) -> None:
         """Send SIGTERM, once, and SIGKILL after ``grace`` seconds, or now if that is 0 or less."""
@@ -115,7 +110,7 @@ class TrainingProcess:
             return self._process.returncode
 
     def _copy(self, block: bytes, log: RunLog) -> None:
-        self._tail = (self._tail + block)[-TAIL_BYTES:]
+        self.tail = (self.tail + block)[-TAIL_BYTES:]
         lines = log.add(block)
         if self._label is not None:
             block = b"".join(f"{self._label}: ".encode() + line for line in lines)

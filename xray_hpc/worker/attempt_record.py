@@ -131,10 +131,8 @@ def start_attempt(paths: RunPaths, record: RunRecord, job: SlurmJob | None) -> N
 
 def _queued_since(record: RunRecord, job: SlurmJob) -> str | None:
     """Return when the job was queued; Slurm may report a requeued job's first submission."""
-    last = record.attempts[-1] if record.attempts else None
-    if last is None or last.job_id != job.id or last.ended is None or job.submitted is None:
-        return job.submitted
-    return max(job.submitted, last.ended)
+    ends = [last.ended for last in record.attempts[-1:] if last.job_id == job.id and last.ended]
+    return max([job.submitted, *ends]) if job.submitted else None
 
 
 def end_attempt(
@@ -175,7 +173,7 @@ def finish_attempt(
 
     Args:
         code: The exit code of ``process``; ``-n`` if signal n killed it.
-        error: Type and message that the training recorded; ``None`` to derive them from the code.
+        error: What the training recorded; ``None`` to derive it from the code.
         used: Fields of the attempt to set, such as its resource usage.
     """
     old = _with_patience(paths, lease, lambda: require_record(paths))
@@ -216,13 +214,13 @@ def describe_exit(failure: Failure, code: int, attempt: Attempt, process: str) -
     """Return the error for a process that recorded none itself."""
     end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     interruptions = {
-        Failure.TIME_LIMIT: f"the time limit (cluster.time) was near: {end}",
-        Failure.PREEMPTED: f"Slurm preempted or requeued the job: {end}",
-        Failure.NODE_FAILURE: f"Slurm lost node {attempt.node}: {end}",
-        Failure.CANCELLED: f"cancelled: {end}",
+        Failure.TIME_LIMIT: "the time limit (cluster.time) was near",
+        Failure.PREEMPTED: "Slurm preempted or requeued the job",
+        Failure.NODE_FAILURE: f"Slurm lost node {attempt.node}",
+        Failure.CANCELLED: "cancelled",
     }
     if failure in interruptions:
-        return ErrorInfo("Interrupted", interruptions[failure])
+        return ErrorInfo("Interrupted", f"{interruptions[failure]}: {end}")
     if failure is Failure.OUT_OF_MEMORY:
         memory = f"; the job had {attempt.memory} MiB" if attempt.memory else ""
         return ErrorInfo("Killed", f"the kernel killed {process}: out of memory{memory}")

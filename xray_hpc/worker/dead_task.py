@@ -41,9 +41,8 @@ def handle_dead_task(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int
     """Record how the task's attempts ended, and requeue the job if needed.
 
     The batch shell of the job calls this, on the same node, when the task has ended with ``code``.
-    Runs with an end recorded by this start of the job are left alone. Runs that had not started
-    are requeued; if none had, the first one is charged with an attempt, so that a task that always
-    dies at once is not requeued for ever.
+    Runs that had not started are requeued; if none had, the first one is charged with an attempt,
+    so that a task that always dies at once is not requeued for ever.
     """
     job = current_job()
     if job is None or code == exit_codes.LEASE_HELD:

@@ -57,21 +57,14 @@ def _memory_problem(job: SlurmJob) -> str | None:
     """Return a message if less than half of the requested memory is available."""
     if job.memory is None:
         return None
-    available = _available_memory()
+    meminfo = Path("/proc/meminfo").read_text(encoding="utf-8")
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo, re.MULTILINE)
+    available = int(found[1]) // 1024 if found else None
     limit = memory_limit(memory_cgroup())
     for size, what in ((available, "available on the node"), (limit, "allowed in its cgroup")):
         if size is not None and size < job.memory / 2:
             return f"the job requested {job.memory} MiB of memory, but {size} MiB are {what}"
     return None
-
-
-def _available_memory() -> int | None:
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"^MemAvailable:\s+(\d+) kB$", text, re.MULTILINE)
-    return int(found[1]) // 1024 if found else None
 
 
 def disk_problem(folder: Path, mebibytes: int) -> str | None:

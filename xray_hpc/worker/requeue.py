@@ -65,8 +65,7 @@ def _next_memory(job: SlurmJob, cluster: ClusterConfig) -> int | None:
     if job.memory is None:
         return None
     wanted = round(job.memory * cluster.on_failure.memory_factor)
-    largest = job.largest_memory() or wanted
-    return max(min(wanted, largest), job.memory)
+    return max(min(wanted, job.largest_memory() or wanted), job.memory)
 
 
 def _mark_requeued(outcomes: Sequence[AttemptOutcome], requeued: bool) -> None:
@@ -81,11 +80,9 @@ def _mark_requeued(outcomes: Sequence[AttemptOutcome], requeued: bool) -> None:
 
 def was_given_up(run: RunPaths, runs: Sequence[RunPaths], job: SlurmJob | None) -> bool:
     """Return whether an earlier start of the job stopped this run, and was requeued for others."""
-    if job is None or job.restarts == 0:
+    if job is None or job.restarts == 0 or _was_requeued_for(run, job) is not False:
         return False
-    return _was_requeued_for(run, job) is False and any(
-        _was_requeued_for(other, job) for other in runs
-    )
+    return any(_was_requeued_for(other, job) for other in runs)
 
 
 def _was_requeued_for(run: RunPaths, job: SlurmJob) -> bool | None:

@@ -198,7 +198,7 @@ def kill_wait() -> int:
     try:
         found = re.match(r"\d+", settings().get("KillWait", ""))
     except UserError:
-        return KILL_WAIT
+        found = None
     return int(found[0]) if found else KILL_WAIT
 
 

@@ -5,7 +5,6 @@ The exit code of the job, its state in Slurm and ``run.json`` agree.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -13,10 +12,11 @@ from contextlib import ExitStack
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.records import exit_codes
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.thread_map import available_cores
 from xray_hpc.worker.attempt import AttemptRunner
 from xray_hpc.worker.job_signals import JobSignals
 from xray_hpc.worker.requeue import requeue_job, was_given_up
-from xray_hpc.worker.slurm_job import SlurmJob, current_job
+from xray_hpc.worker.slurm_job import current_job
 
 POLL_SECONDS = 0.2
 
@@ -34,11 +34,11 @@ def run_worker(runs: Sequence[RunPaths], cluster: ClusterConfig) -> int:
     """
     job = None if cluster.kind == "local" else current_job()
     parallel = min(cluster.runs_per_gpu, len(runs))
+    available = job.cpus if job and job.cpus else available_cores()
+    cpus = None if job is None and parallel == 1 else max(available // parallel, 1)
     open_runs = [run for run in runs if not was_given_up(run, runs, job)]
     with JobSignals(job, cluster.signal_time) as signals, ExitStack() as leases:
-        runner = AttemptRunner(
-            cluster, job, signals, leases, parallel, _cpus_per_run(job, parallel)
-        )
+        runner = AttemptRunner(cluster, job, signals, leases, parallel, cpus)
         with ThreadPoolExecutor(parallel) as pool:
             futures = [pool.submit(runner.run, run) for run in open_runs]
             # Short waits, because signal handlers run between them, in this thread only.
@@ -53,11 +53,3 @@ def run_worker(runs: Sequence[RunPaths], cluster: ClusterConfig) -> int:
         raise error
     codes = [outcome.code for outcome in outcomes] + [1] * (len(runs) - len(open_runs))
     return next((code for code in codes if code), 0)
-
-
-def _cpus_per_run(job: SlurmJob | None, parallel: int) -> int | None:
-    """Return the number of CPUs for each run; ``None`` if it may use all of them."""
-    if job is None and parallel == 1:
-        return None
-    available = job.cpus if job and job.cpus else len(os.sched_getaffinity(0))
-    return max(available // parallel, 1)

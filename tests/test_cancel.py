@@ -14,14 +14,7 @@ from tests.run_folders import Programs, Sweep
 from xray_hpc.records import ledger
 from xray_hpc.records.run_record import Status
 
-REPOSITORY = Path(__file__).parents[1]
 CANCEL = (sys.executable, "-W", "error", "-m", "xray_hpc.cancel")
-
-
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    return Programs(tmp_path / "bin", monkeypatch)
 
 
 @pytest.fixture

@@ -15,15 +15,8 @@ from tests.run_folders import Programs, Sweep
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.run_record import Status, update_record
 
-REPOSITORY = Path(__file__).parents[1]
 LOGS = (sys.executable, "-u", "-W", "error", "-m", "xray_hpc.logs")
 RUN = "ft-1a2b3c4d"
-
-
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    return Programs(tmp_path / "bin", monkeypatch)
 
 
 @pytest.fixture

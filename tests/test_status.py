@@ -15,15 +15,8 @@ import pytest
 from tests.run_folders import FAILED, Programs, Sweep, trained
 from xray_hpc.records.run_record import Status
 
-REPOSITORY = Path(__file__).parents[1]
 STATUS = (sys.executable, "-W", "error", "-m", "xray_hpc.status")
 HEAVY = ("tensorflow", "keras", "hydra", "submitit", "numpy", "pandas", "yaml", "omegaconf")
-
-
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    return Programs(tmp_path / "bin", monkeypatch)
 
 
 @pytest.fixture

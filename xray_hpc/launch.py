@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from xray_hpc import cli
 from xray_hpc.config import hydra_app
-from xray_hpc.config.compose import HydraSweep
+from xray_hpc.config.compose import HydraSweep, compose_all
 from xray_hpc.errors import ConfigError, UserError
 from xray_hpc.launching.launch_sweep import launch, resolve_kind
 from xray_hpc.launching.plan import Plan, make_plan
@@ -35,7 +35,8 @@ def launch_sweep(sweep: HydraSweep) -> list[JobReturn]:
     """
     if len({word for words in sweep.jobs for word in words if word.startswith("sweep=")}) > 1:
         raise ConfigError("sweep= takes one sweep at a time; launch once for each")
-    plan = make_plan(sweep.compose(), default_name=sweep.default_name)
+    composed = compose_all(sweep.loader, sweep.master, sweep.jobs)
+    plan = make_plan(composed, default_name=sweep.default_name)
     if sweep.sweeper == OWN_SWEEPER:
         if code := launch(plan, sys.argv[1:]):
             sys.exit(code)

@@ -22,7 +22,7 @@ START = "start Python, import, parse the command line"
 REST = "rest"
 # The functions of each step by module. A function called by another counts for its own step.
 STEPS: dict[str, dict[str, tuple[str, ...]]] = {
-    "compose the configs": {"xray_hpc.config.compose": ("compose_all",)},
+    "compose the configs": {"xray_hpc.launch": ("compose_all",)},
     "validate and name the runs": {"xray_hpc.launch": ("make_plan",)},
     "query the cluster": {
         "xray_hpc.launching.preflight.checks": ("check_plan", "check_script"),

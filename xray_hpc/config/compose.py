@@ -27,13 +27,7 @@ from xray_hpc.config.hydra_app import default_sweep_name, own_part, to_mapping
 
 @dataclass(frozen=True)
 class HydraSweep:
-    """A sweep as Hydra hands it to a launcher.
-
-    Attributes:
-        loader: Composes configurations.
-        master: The configuration of the sweep itself, Hydra's part included.
-        jobs: The overrides of each combination.
-    """
+    """A sweep as Hydra hands it to a launcher: its own configuration and each job's overrides."""
 
     loader: ConfigLoader
     master: DictConfig
@@ -48,10 +42,6 @@ class HydraSweep:
     def sweeper(self) -> str:
         """Dotted name of the sweeper's class."""
         return str(self.master.hydra.sweeper._target_)
-
-    def compose(self) -> Iterator[tuple[Sequence[str], dict[str, Any]]]:
-        """Yield the overrides and the resolved configuration of each job; see compose_all."""
-        return compose_all(self.loader, self.master, self.jobs)
 
     def set_folder(self, folder: Path) -> None:
         """Set the folder in which a sweeper saves its own results."""

@@ -1,9 +1,7 @@
 """The configuration of a run: as the user gives it (``RunSettings``), and resolved (``RunConfig``).
 
-Hydra composes YAML into a plain mapping; :func:`~xray_hpc.config.schema.build` turns it into
-``RunSettings``. Resolving replaces every ``auto`` and yields a ``RunConfig``, the only form that
-jobs and training see. The field defaults are the defaults of the configuration, and the
-``Attributes`` sections its reference.
+Resolving replaces every ``auto``; jobs and training see only a ``RunConfig``. The field defaults
+are those of the configuration, and the ``Attributes`` sections its reference.
 """
 
 from __future__ import annotations

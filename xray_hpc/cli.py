@@ -54,10 +54,14 @@ def add_results_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(main: Callable[[], int | None]) -> NoReturn:
+def _print_error(line: str) -> None:
+    print("error:", line, file=sys.stderr)
+
+
+def run(main: Callable[[], int | None], report: Callable[[str], None] = _print_error) -> NoReturn:
     """Call a command's ``main`` and exit with its return value (``None`` is 0).
 
-    A ``UserError`` prints ``error: <line>`` to stderr and exits with 2. Ctrl-C exits with 130 and
+    A ``UserError`` is reported in one line and exits with 2. Ctrl-C exits with 130 and
     a closed pipe (``| head``) with 141, the shell's codes for SIGINT and SIGPIPE, both silently.
     Any other exception is a bug and keeps its traceback. Characters that stdout's encoding lacks
     are printed as escapes.
@@ -68,7 +72,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         code = main()
         sys.stdout.flush()
     except UserError as error:
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
+        report(" ".join(str(error).splitlines()))
         code = 2
     except KeyboardInterrupt:
         code = 130

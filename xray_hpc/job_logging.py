@@ -15,8 +15,6 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from xray_hpc import cli
-from xray_hpc.errors import UserError
-from xray_hpc.records import exit_codes
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -51,17 +49,6 @@ def configure() -> None:
 
 
 def run_job(main: Callable[[], int | None]) -> NoReturn:
-    """Configure logging, call a job script's ``main`` and exit with the code that it returns.
-
-    A ``UserError`` is logged as one line and exits with 2; see ``cli.run`` for everything else.
-    """
+    """Configure logging and run a job script as ``cli.run`` does; a ``UserError`` is logged."""
     configure()
-
-    def logged() -> int | None:
-        try:
-            return main()
-        except UserError as error:
-            logger.error("%s", " ".join(str(error).splitlines()))
-            return exit_codes.USER_ERROR
-
-    cli.run(logged)
+    cli.run(main, report=logger.error)

@@ -162,7 +162,7 @@ class AttemptRunner:
         heading = f"{now()} on {node_name(self.job)}, job {job_id}"
         with RunLog(paths, heading) as log, sample_gpu_usage(bool(gpus)) as gpu_usage:
             label = paths.name if self.parallel > 1 else None
-            process = TrainingProcess(paths, self._environment(), label=label)
+            process = TrainingProcess(paths, self._environment(), label)
             with self.signals.forwarded_to(process):
                 code = process.wait(log, lambda: self._check_lease(lease, process))
         if lease.lost:

@@ -26,14 +26,11 @@ class TrainingProcess:
     """``python -m xray_hpc.training RUN_FOLDER``, started on construction.
 
     The process holds one end of a pipe, whose number is in ``XRAY_HPC_PARENT``, and ends when this
-    process does. ``environment`` is added to this process's own. A ``label`` prefixes each line
-    that is copied to stdout. ``terminate`` may be called from signal handlers and from any thread,
-    even after the process has ended.
+    process does. ``environment`` is added to this process's own. A ``label`` prefixes each line on
+    stdout. ``terminate`` may be called from signal handlers and any thread, also after the end.
     """
 
-    def __init__(
-        self, paths: RunPaths, environment: Mapping[str, str], *, label: str | None = None
-    ) -> None:
+    def __init__(self, paths: RunPaths, environment: Mapping[str, str], label: str | None) -> None:
         self._label = label
         read_end, self._write_end = os.pipe()
         self._lock = threading.RLock()

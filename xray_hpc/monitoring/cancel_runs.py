@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from xray_hpc.errors import ConfigError, SlurmError, UserError, nearest
-from xray_hpc.monitoring.discovery import run_names
+from xray_hpc.monitoring.discovery import join_names, run_names
 from xray_hpc.monitoring.run_state import COMPLETING, RunEvidence, State, read_runs, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.launch_lock import launch_lock, launch_running_since
@@ -26,10 +26,10 @@ from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 from xray_hpc.slurm.units import compact_job_ids, job_number
 
-MAX_NAMES = 5
 LIVE = (State.RUNNING, State.PENDING)
 WAIT_SECONDS = 30.0  # for a launch that is submitting
 POLL_SECONDS = 0.2
+_Runs = Mapping[str, RunEvidence]
 
 
 @dataclass(frozen=True)
@@ -128,33 +128,30 @@ def _launch_excluded(sweep: SweepPaths, timeout: float) -> Iterator[bool]:
             try:
                 stack.enter_context(launch_lock(sweep))
             except UserError:
-                if time.monotonic() >= end:
-                    yield False
-                    return
-                time.sleep(POLL_SECONDS)
+                if time.monotonic() < end:
+                    time.sleep(POLL_SECONDS)
+                    continue
+                yield False
             else:
                 yield True
-                return
+            return
 
 
-def _upcoming(sweep: SweepPaths, entries: Ledger, evidence: Mapping[str, RunEvidence]) -> set[str]:
+def _upcoming(sweep: SweepPaths, entries: Ledger, evidence: _Runs) -> set[str]:
     """Return the runs that a running launch may still start."""
     since = launch_running_since(sweep)
     if since is None:
         return set()
-    started = {
+    return {
         name
         for name, item in evidence.items()
-        if item.record and (item.record.started or "") >= since
+        if not (item.record and (item.record.started or "") >= since)
+        and entries.cancelled.get(name, "") < since
+        and state_of(item) is not State.FINISHED
     }
-    cancelled = {name for name, when in entries.cancelled.items() if when >= since}
-    rest = evidence.keys() - started - cancelled
-    return {name for name in rest if state_of(evidence[name]) is not State.FINISHED}
 
 
-def _read_runs(
-    sweep: SweepPaths, entries: Ledger
-) -> tuple[dict[str, RunEvidence], Mapping[str, QueuedJob]]:
+def _read_runs(sweep: SweepPaths, entries: Ledger) -> tuple[_Runs, Mapping[str, QueuedJob]]:
     """Return all runs of the sweep, and the queue if any of them may be in it."""
     jobs, evidence = entries.jobs(), read_runs(sweep, run_names(sweep, entries), entries)
     by_template = any(item.record and item.record.job_id for item in evidence.values())
@@ -162,9 +159,7 @@ def _read_runs(
     return {name: item.with_queue(jobs.get(name), queue) for name, item in evidence.items()}, queue
 
 
-def _select(
-    sweep: SweepPaths, entries: Ledger, evidence: Mapping[str, RunEvidence], pattern: str | None
-) -> list[str]:
+def _select(sweep: SweepPaths, entries: Ledger, evidence: _Runs, pattern: str | None) -> list[str]:
     if pattern is None:
         return list(evidence)
     selected, words = list[str](), set[str]()
@@ -180,16 +175,12 @@ def _select(
 
 
 def _shared_job(
-    job: str | None,
-    pattern: str | None,
-    evidence: Mapping[str, RunEvidence],
-    selected: Collection[str],
+    job: str | None, pattern: str | None, evidence: _Runs, selected: Collection[str]
 ) -> ConfigError:
     others = [name for name, item in evidence.items() if item.job == job and name not in selected]
-    names = ", ".join(others[:MAX_NAMES]) + (", ..." if len(others) > MAX_NAMES else "")
     return ConfigError(
-        f"job {job} also has the runs {names}, which '{pattern}' does not match; nothing was "
-        "cancelled: choose a --runs pattern that matches all runs of the job"
+        f"job {job} also has the runs {join_names(others)}, which '{pattern}' does not match; "
+        "nothing was cancelled: choose a --runs pattern that matches all runs of the job"
     )
 
 

@@ -45,12 +45,12 @@ def _suggest_sweep(text: str, results: Path) -> str:
     if folder.name == "runs" and _is_sweep(folder.parent):
         return f"{text} holds the runs of a sweep; name the sweep: {folder.parent}"
     if inside := [sweep.name for sweep in find_sweeps(folder)]:
-        return f"{text} holds several sweeps; name one of them: {_join(inside)}"
+        return f"{text} holds several sweeps; name one of them: {join_names(inside)}"
     known = [sweep.name for sweep in find_sweeps(results)]
     if not known:
         return f"there is no sweep '{text}', nor any other in {results}; see --results"
     return f"there is no sweep '{text}' in {results}" + (
-        nearest(folder.name, known) or f"; choose one of {_join(known)}"
+        nearest(folder.name, known) or f"; choose one of {join_names(known)}"
     )
 
 
@@ -73,7 +73,7 @@ def find_run(text: str, results: Path) -> RunPaths:
         matches = exact
     if len(matches) > 1:
         raise ConfigError(
-            f"'{text}' matches {len(matches)} runs: {_join(matches)}; type more of the name"
+            f"'{text}' matches {len(matches)} runs: {join_names(matches)}; type more of the name"
         )
     if not matches:
         where = sweeps[0].folder if sweep_name else results
@@ -82,7 +82,8 @@ def find_run(text: str, results: Path) -> RunPaths:
     return next(iter(matches.values()))
 
 
-def _join(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str]) -> str:
+    """Return the first names, separated by commas."""
     names = list(names)
     return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
 

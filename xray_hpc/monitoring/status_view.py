@@ -64,16 +64,11 @@ def sweep_list_lines(sweeps: Sequence[SweepStatus], screen: Screen) -> Iterator[
     """Yield a table of all sweeps, the one that changed last first."""
     sweeps = sorted(sweeps, key=lambda status: status.touched, reverse=True)
     counts = [Counter(run.state for run in status.runs) for status in sweeps]
-    states = [
-        Column(
-            state.value,
-            [str(count[state] or "") for count in counts],
-            right=True,
-            rank=1,
-            colours=[COLOURS[state]] * len(counts),
-        )
-        for state in sorted(COLOURS, key=lambda state: state is not State.FINISHED)
-    ]
+    states = []
+    for state in _in_order(COLOURS):
+        cells = [str(count[state] or "") for count in counts]
+        colours = [COLOURS[state]] * len(counts)
+        states.append(Column(state.value, cells, right=True, rank=1, colours=colours))
     columns = [
         Column("sweep", [status.sweep.name for status in sweeps], least=12),
         Column("runs", [str(len(status.runs)) for status in sweeps], right=True),
@@ -98,9 +93,9 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"
 
 
-def _in_order(counts: Counter[State]) -> list[State]:
-    """Return the states that occur: finished, then the most interesting first."""
-    return sorted(counts, key=lambda state: (state is not State.FINISHED, INTEREST.index(state)))
+def _in_order(states: Iterable[State]) -> list[State]:
+    """Return the states: finished, then the most interesting first."""
+    return sorted(states, key=lambda state: (state is not State.FINISHED, INTEREST.index(state)))
 
 
 def _words(counts: Counter[State], screen: Screen | None = None) -> Iterator[str]:
@@ -134,14 +129,11 @@ def _select(runs: Sequence[RunStatus], rows: int | None) -> list[RunStatus]:
 
 
 def _columns(runs: Sequence[RunStatus]) -> list[Column]:
+    states = [run.state for run in runs]
     return [
         Column("run", [run.run for run in runs]),
         *_settings(runs),
-        Column(
-            "state",
-            [run.state.value for run in runs],
-            colours=[COLOURS[run.state] for run in runs],
-        ),
+        Column("state", [one.value for one in states], colours=[COLOURS[one] for one in states]),
         Column("epoch", [_epoch(run) for run in runs], right=True),
         Column("val acc", [_ratio(run.val_accuracy) for run in runs], right=True, rank=1),
         Column("val AUC", [_ratio(run.val_auc) for run in runs], right=True, rank=3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -94,10 +95,10 @@ class _SweepReader:
 
     def may_be_queued(self) -> bool:
         """Return whether an unfinished run has a job."""
-        unfinished = (
-            n for n, evidence in self.runs.items() if state_of(evidence) is not State.FINISHED
+        return any(
+            state_of(evidence) is not State.FINISHED and self._latest_job(name)
+            for name, evidence in self.runs.items()
         )
-        return any(self._latest_job(name) for name in unfinished)
 
     def update_from_queue(self, queue: Mapping[str, QueuedJob] | None) -> None:
         """Add the jobs in the queue to the evidence; ``None`` if the queue is unknown."""
@@ -107,13 +108,8 @@ class _SweepReader:
 
     def lost_jobs(self) -> dict[str, str]:
         """Return the jobs that left the queue without a word in the record, by run."""
-        if not self.queue_known:
-            return {}
-        lost = (
-            n
-            for n, evidence in self.runs.items()
-            if state_of(evidence) in (State.LOST, State.CREATED)
-        )
+        runs = self.runs.items() if self.queue_known else ()
+        lost = [name for name, item in runs if state_of(item) in (State.LOST, State.CREATED)]
         return {name: job for name in lost if (job := self._latest_job(name)) is not None}
 
     def status(self, final_states: Mapping[str, str | None]) -> SweepStatus:
@@ -165,10 +161,8 @@ class _SweepReader:
         # Files are written by renaming, which changes the time of their folder too.
         times = [0.0]
         for path in (self.sweep.ledger, *(self.sweep.run(name).folder for name in self.runs)):
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 times.append(path.stat().st_mtime)
-            except FileNotFoundError:
-                continue
         return max(times)
 
 

@@ -11,6 +11,7 @@ the lease leaves a request, ``wanted.<job>.<restart>``.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -20,7 +21,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_hpc.records.process_identity import boot_id, pid_namespace, start_time
 from xray_hpc.records.run_record import now, user_name
 
 EXPIRY_SECONDS = 60.0
@@ -148,10 +148,9 @@ def write_owner(file: Path, job: str | None, restarts: int) -> None:
 
 
 def _parse_owner(text: str) -> LeaseOwner | None:
-    """Return the owner that a file names; ``None`` if it is not fully written yet."""
     try:
         return LeaseOwner(**json.loads(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError):  # not fully written yet
         return None
 
 
@@ -159,3 +158,31 @@ def is_local(owner: LeaseOwner) -> bool:
     """Return whether this process can see the owner among the processes of its host."""
     mine = (boot_id(), pid_namespace(), user_name())
     return None not in mine and (owner.boot, owner.namespace, owner.user) == mine
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since the boot; ``None`` if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name, in brackets, may contain anything
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+@functools.cache
+def boot_id() -> str | None:
+    """Return the identifier of this host's boot."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+@functools.cache
+def pid_namespace() -> str | None:
+    """Return the identifier of this process's PID namespace."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None

@@ -85,12 +85,18 @@ def is_available() -> bool:
     return True
 
 
-def run_command(command: list[str], *, stdin: str = "", pass_fds: Sequence[int] = ()) -> str:
+def run_command(
+    command: list[str],
+    *,
+    stdin: str = "",
+    pass_fds: Sequence[int] = (),
+    timeout: float = TIMEOUT_SECONDS,
+) -> str:
     """Run a Slurm command and return its output; bytes that are not UTF-8 become U+FFFD.
 
     Raises:
         SlurmError: the command failed; the subclass says why, where that is known.
-        SlurmUnavailableError: the controller did not answer, or not within a minute.
+        SlurmUnavailableError: the controller did not answer, or not within ``timeout`` seconds.
     """
     try:
         # Variables such as SQUEUE_STATES would hide jobs.
@@ -101,7 +107,7 @@ def run_command(command: list[str], *, stdin: str = "", pass_fds: Sequence[int] 
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout,
             env=environment,
             pass_fds=pass_fds,
         )
@@ -242,11 +248,8 @@ def submission_environment() -> Iterator[None]:
     import submitit.helpers  # not needed outside of a job
 
     bindings = ("SBATCH_CPU_BIND", "SBATCH_MEM_BIND")
-    keep = {
-        name: value
-        for name, value in os.environ.items()
-        if name == "SLURM_CONF" or (name.startswith("SBATCH_") and not name.startswith(bindings))
-    }
+    own = (n for n in os.environ if n.startswith("SBATCH_") and not n.startswith(bindings))
+    keep = {name: os.environ[name] for name in ("SLURM_CONF", *own) if name in os.environ}
     with submitit.helpers.clean_env():
         os.environ.update(keep)
         yield

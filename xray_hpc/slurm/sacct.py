@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Collection
+
+from xray_hpc.errors import SlurmError
+from xray_hpc.slurm.client import run_command
 
 TIMEOUT_SECONDS = 5.0
 
@@ -15,16 +17,9 @@ def final_states(jobs: Collection[str]) -> dict[str, str]:
     """
     command = ["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State"]
     try:
-        answer = subprocess.run(
-            [*command, f"--jobs={','.join(jobs)}"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=TIMEOUT_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        output = run_command([*command, f"--jobs={','.join(jobs)}"], timeout=TIMEOUT_SECONDS)
+    except SlurmError:
         return {}
-    rows = [line.split("|") for line in answer.stdout.splitlines() if line.count("|") == 1]
+    rows = [line.split("|") for line in output.splitlines() if line.count("|") == 1]
     # Shorten "CANCELLED by 1000" to CANCELLED.
     return {job: state.split()[0] for job, state in rows if job in jobs and state.strip()}

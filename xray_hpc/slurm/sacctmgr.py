@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from xray_hpc.config.cluster_config import minutes
+from xray_hpc.errors import SlurmError
 from xray_hpc.records.run_record import user_name
+from xray_hpc.slurm.client import run_command
+from xray_hpc.slurm.units import parse_number
 
 TIMEOUT_SECONDS = 5.0
 ASSOCIATION = "account,partition,maxsubmit,grpsubmit,qos,defaultqos"
@@ -92,10 +94,10 @@ def read_accounting(settings: Mapping[str, str]) -> Accounting | None:
     try:
         with ThreadPoolExecutor(len(queries)) as pool:  # each query takes a quarter of a second
             accounts, mine, qos, default = pool.map(_show, queries)
-    except (OSError, subprocess.SubprocessError):
+    except SlurmError:
         return None
     return Accounting(
-        {row[0]: Account(row[1], _number(row[2])) for row in accounts},
+        {row[0]: Account(row[1], parse_number(row[2])) for row in accounts},
         tuple(_read_association(*row) for row in mine),
         {row[0]: _read_qos(*row[1:]) for row in qos},
         default[0][0] if default else "",
@@ -110,23 +112,16 @@ def is_enforced(settings: Mapping[str, str], what: str) -> bool:
 
 
 def _show(words: Sequence[str]) -> list[list[str]]:
-    """Return the rows of ``sacctmgr show``; raise ``SubprocessError`` if it is slow or fails."""
-    answer = subprocess.run(
-        ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=True,
-        timeout=TIMEOUT_SECONDS,
-    )
-    return [line.lower().split("|") for line in answer.stdout.splitlines() if line]
+    """Return the rows of ``sacctmgr show``."""
+    command = ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *words]
+    output = run_command(command, timeout=TIMEOUT_SECONDS)
+    return [line.lower().split("|") for line in output.splitlines() if line]
 
 
 def _read_association(
     account: str, partition: str, most: str, group: str, qos: str, default_qos: str
 ) -> Association:
-    limits = [limit for limit in (_number(most), _number(group)) if limit is not None]
+    limits = [limit for limit in (parse_number(most), parse_number(group)) if limit is not None]
     names = tuple(name for name in qos.split(",") if name)
     return Association(account, partition, min(limits, default=None), names, default_qos)
 
@@ -134,8 +129,4 @@ def _read_association(
 def _read_qos(user: str, account: str, group: str, wall: str, flags: str) -> Qos:
     longest = minutes(wall, "MaxWall") if wall else None
     names = frozenset(flags.split(","))
-    return Qos(_number(user), _number(account), _number(group), longest, names)
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
+    return Qos(parse_number(user), parse_number(account), parse_number(group), longest, names)

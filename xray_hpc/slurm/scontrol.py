@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from xray_hpc.config.cluster_config import minutes
 from xray_hpc.slurm.client import query
+from xray_hpc.slurm.units import parse_number
 
 _NAME = re.compile(r"(?:^|(?<=\s))([A-Z][A-Za-z0-9_:/]*)=")
 _GPUS = re.compile(r"(?:^|,)gpu(?::([^:,]+))?:(\d+)(?=,|$)")
@@ -91,8 +92,8 @@ def read_partition(fields: Mapping[str, str]) -> Partition:
         default=fields.get("Default") == "YES",
         state=fields.get("State", "UP"),
         minutes=None if longest == "UNLIMITED" else minutes(longest, "MaxTime"),
-        cpus=_number(fields.get("MaxCPUsPerNode")),
-        megabytes=_number(fields.get("MaxMemPerNode")),
+        cpus=parse_number(fields.get("MaxCPUsPerNode")),
+        megabytes=parse_number(fields.get("MaxMemPerNode")),
         qos=next(iter(_names(fields.get("QoS", ""))), None),
         allowed=_named(fields, "Allow"),
         denied=_named(fields, "Deny"),
@@ -108,7 +109,7 @@ def read_node(fields: Mapping[str, str]) -> Node:
         features=_names(fields.get("AvailableFeatures", "")),
         gpus=count_gpus(fields.get("Gres", "")),
         cpus=int(fields.get("CPUEfctv") or fields["CPUTot"]),
-        megabytes=int(fields["RealMemory"]) - (_number(fields.get("MemSpecLimit")) or 0),
+        megabytes=int(fields["RealMemory"]) - (parse_number(fields.get("MemSpecLimit")) or 0),
         usable=not states & _UNUSABLE,
     )
 
@@ -128,7 +129,3 @@ def _named(fields: Mapping[str, str], verb: str) -> dict[str, frozenset[str]]:
 
 def _names(text: str) -> frozenset[str]:
     return frozenset() if text in _EMPTY else frozenset(text.split(","))
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None

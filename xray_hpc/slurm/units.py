@@ -27,6 +27,11 @@ def parse_mebibytes(text: str) -> int | None:
     return math.ceil(float(found[1]) * 1024.0 ** (_UNITS.index(found[2] or "M") - 1))
 
 
+def parse_number(text: str | None) -> int | None:
+    """Return a whole number; ``None`` for ``UNLIMITED``, an empty text and others."""
+    return int(text) if text is not None and text.isdigit() else None
+
+
 def format_memory(mebibytes: int) -> str:
     """Format MiB for the command line and ``sbatch``: ``4G``, ``1536M``."""
     return f"{mebibytes}M" if mebibytes % 1024 else f"{mebibytes // 1024}G"

@@ -14,18 +14,8 @@ import pytest
 
 from tests.slurm.cluster import Cluster
 
-ENDED = frozenset(
-    (
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "TIMEOUT",
-    )
-)
+ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE"}
+ENDED |= {"FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
 
 
 @dataclass(frozen=True)

@@ -45,27 +45,25 @@ class Launch:
 
     @property
     def array(self) -> str:
-        return self._job(r"^submitted job (\d+):")
+        return self._find(r"^submitted job (\d+):")
 
     @property
     def stage(self) -> str:
-        return self._job(r"stage job (\d+) first")
+        return self._find(r"stage job (\d+) first")
 
     @property
     def features(self) -> str:
-        return self._job(r"features job (\d+) second")
+        return self._find(r"features job (\d+) second")
 
     @property
     def collect(self) -> str:
-        return self._job(r"collect job (\d+) last")
+        return self._find(r"collect job (\d+) last")
 
     def decision(self, run: str) -> str:
         """Return the decision printed for a run: ``run: new``, ``leave: finished``."""
-        found = re.search(rf"^  {run}  (.*?)(  \(\S+=.*\))?$", self.output, re.MULTILINE)
-        assert found, f"nothing on {run} in {self.output}"
-        return found[1]
+        return self._find(rf"^  {run}  (.*?)(  \(\S+=.*\))?$")
 
-    def _job(self, pattern: str) -> str:
+    def _find(self, pattern: str) -> str:
         found = re.search(pattern, self.output, re.MULTILINE)
         assert found, f"no {pattern} in {self.output}"
         return found[1]

@@ -57,10 +57,8 @@ def check_snapshot() -> list[str]:
         ConfigError: the jobs would import the code in the working folder, not the snapshot.
     """
     if sys.version_info < (3, 11) and Path("xray_hpc").is_dir():
-        raise ConfigError(
-            "cluster.snapshot needs Python 3.11 or later in a folder that contains xray_hpc; "
-            "launch from another folder"
-        )
+        problem = "cluster.snapshot needs Python 3.11 or later in a folder that contains xray_hpc"
+        raise ConfigError(f"{problem}; launch from another folder")
     if not (is_checkout() and (names := untracked_files())):
         return []
     return [f"cluster.snapshot leaves out {', '.join(names)}, not tracked by git; use git add"]

@@ -12,7 +12,7 @@ from xray_hpc.features.feature_plan import distinct_extractors, estimate_speedup
 from xray_hpc.launching.plan import Plan
 from xray_hpc.monitoring.run_state import LaunchDecision
 from xray_hpc.records.frozen_run import FrozenRun
-from xray_hpc.records.paths import SweepPaths, display_path
+from xray_hpc.records.paths import display_path
 from xray_hpc.text import format_bytes, format_count
 
 LISTED_RUNS = 20
@@ -20,21 +20,17 @@ NOTABLE_SAVING = 1.5  # times less work
 
 
 def print_decisions(
-    sweep: SweepPaths,
-    decisions: Mapping[str, LaunchDecision],
-    overrides: Mapping[str, list[str]],
-    *,
-    all_runs: bool = False,
+    plan: Plan, decisions: Mapping[str, LaunchDecision], *, all_runs: bool = False
 ) -> None:
     """Print whether each run is started and why; counts for a large sweep, unless ``all_runs``."""
     todo = sum(decision.run for decision in decisions.values())
-    runs = format_count(len(decisions), "run")
+    runs, sweep = format_count(len(decisions), "run"), plan.sweep
     print(f"sweep {sweep.name}: {runs}, {todo} to run, in {display_path(sweep.folder)}")
     if all_runs or len(decisions) <= LISTED_RUNS:
-        common = set.intersection(*(set(words) for words in overrides.values()))
+        common = set.intersection(*map(set, plan.overrides.values()))
         for name, decision in decisions.items():
             action = "run" if decision.run else "leave"
-            words = [word for word in overrides[name] if word not in common]
+            words = [word for word in plan.overrides[name] if word not in common]
             differing = f"  ({' '.join(words)})" if words else ""
             print(f"  {name}  {action}: {decision.reason}{differing}")
         return
@@ -50,10 +46,8 @@ def print_cached_features(plan: Plan, todo: Sequence[str]) -> None:
         _print_saving(plan, groups)
     off = [run.config.model for run in runs if run.config.train.features == "off"]
     if count := sum(feature_extractor(model) is not None for model in off):
-        print(
-            f"cached features: off for {format_count(count, 'run')} "
-            "(train.features=off, less than half of the work is frozen, or too large)"
-        )
+        why = "train.features=off, less than half of the work is frozen, or too large"
+        print(f"cached features: off for {format_count(count, 'run')} ({why})")
 
 
 def _print_saving(plan: Plan, groups: Sequence[Sequence[FrozenRun]]) -> None:

@@ -51,7 +51,7 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         # A command that starts nothing does not replace the one in sweep.yaml.
         command = command if todo or not sweep.sweep_yaml.exists() else None
         create_run_folders(plan, command, set(todo))
-        print_decisions(sweep, decisions, plan.overrides)
+        print_decisions(plan, decisions)
         print_cached_features(plan, todo)
         code = _code_folder(plan, todo)
         if kind == "local":
@@ -141,7 +141,7 @@ def _dry_run(plan: Plan, kind: str) -> int:
     """Print the table of runs and the batch scripts; write nothing."""
     decisions = decide_runs(plan, slurm.queued_jobs() if kind == "slurm" else {})
     todo = [name for name, decision in decisions.items() if decision.run]
-    print_decisions(plan.sweep, decisions, plan.overrides, all_runs=True)
+    print_decisions(plan, decisions, all_runs=True)
     print_cached_features(plan, todo)
     if kind == "slurm" and todo:
         slurm_backend.show_scripts(plan, todo)

@@ -30,8 +30,7 @@ def run_sweep(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
     Returns:
         The exit code: 0, 1 if a run did not finish, or that of a failed stage or collect process.
     """
-    sweep = plan.sweep
-    failed = 0
+    sweep, failed = plan.sweep, 0
     if todo:
         if exit_code := _run_job(_job_command("stage", *data_sets(plan, todo), code=code), code):
             return exit_code
@@ -47,11 +46,7 @@ def run_sweep(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
 
 
 def train_runs(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -> int:
-    """Train runs, ``parallel`` at a time, and print their progress.
-
-    Returns:
-        How many runs did not finish.
-    """
+    """Train runs, ``parallel`` at a time, and print progress; return how many did not finish."""
     waiting, processes = list(runs), dict[RunPaths, subprocess.Popen[bytes]]()
     ended = failed = 0
     view, began = ProgressView(len(runs)), now()

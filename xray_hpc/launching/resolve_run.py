@@ -61,9 +61,9 @@ class RunResolver:
         views, features = resolve_features(settings, model, images)
         train = settings.train.resolve(features)
         if train.batch_size > images:
+            few = f"there are only {images} images to train and validate on"
             raise ConfigError(
-                f"train.batch_size is {train.batch_size}, but there are only {images} images to "
-                "train and validate on; use a smaller one"
+                f"train.batch_size is {train.batch_size}, but {few}; use a smaller one"
             )
         config = RunConfig(data, model, augment.resolve(views), train, settings.seed)
         inputs = Inputs(found.fingerprint, self._weights_digests(model))

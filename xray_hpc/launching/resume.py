@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -42,8 +41,7 @@ def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
         words: overrides of where and how it runs, such as ``cluster.mem=32G`` or ``wait=true``.
 
     Raises:
-        ConfigError: there is no such sweep, or an override is invalid.
-        UserError: the launch fails, as in :func:`launch`.
+        UserError: an override is invalid, or the launch fails as in :func:`launch`.
     """
     plan = _read_plan(sweep, list(ledger.read(sweep).planned), words)
     return launch(plan, list(read_yaml(sweep.sweep_yaml)["command"]))
@@ -89,7 +87,7 @@ def _read_settings(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> S
     saved = read_yaml(sweep.sweep_yaml).get("cluster")
     if not isinstance(saved, Mapping):
         raise ConfigError(f"{sweep.sweep_yaml} has no 'cluster'; run the sweep's own command again")
-    values: dict[str, Any] = {"cluster": copy.deepcopy(saved), **dict.fromkeys(SWITCHES, False)}
+    values: dict[str, Any] = {"cluster": dict(saved), **dict.fromkeys(SWITCHES, False)}
     _apply_overrides(values, words)
     for key in SWITCHES:
         check(isinstance(values[key], bool), key, values[key], "be true or false")
@@ -103,11 +101,9 @@ def _apply_overrides(values: dict[str, Any], words: Sequence[str]) -> None:
     for word in words:
         key = word.partition("=")[0]
         if "=" not in word or not (key.startswith("cluster.") or key in SWITCHES):
-            valid = ", ".join(f"{key}=true" for key in SWITCHES)
-            raise ConfigError(
-                f"{word} is not valid with --resume, which does not change runs "
-                f"(valid: cluster.KEY=VALUE, {valid})"
-            )
+            valid = ", ".join(["cluster.KEY=VALUE", *(f"{key}=true" for key in SWITCHES)])
+            problem = f"{word} is not valid with --resume, which does not change runs"
+            raise ConfigError(f"{problem} (valid: {valid})")
     try:
         for override in OverridesParser.create().parse_overrides(list(words)):
             *above, last = override.key_or_group.split(".")

@@ -22,21 +22,15 @@ from xray_hpc.slurm.client import QueuedJob
 def check_sweep(plan: Plan, runs: int) -> list[str]:
     """Refuse what Slurm would refuse, or what would fail after hours in the queue.
 
-    Args:
-        runs: how many runs of the plan are to run.
-
-    Returns:
-        Notes on what may go wrong.
+    Return notes on what may go wrong; ``runs`` is how many runs of the plan are to run.
     """
     cluster = plan.settings.cluster
     slurm.check_log_folder(plan.sweep.folder)
     gpus = max(cluster.gpus, 1)
     for run in plan.runs:
         if (batch := run.config.train.batch_size) % gpus:
-            raise ConfigError(
-                f"train.batch_size is {batch}, which is not divisible by cluster.gpus={gpus}; "
-                f"use a multiple of {gpus}"
-            )
+            problem = f"{batch}, which is not divisible by cluster.gpus={gpus}"
+            raise ConfigError(f"train.batch_size is {problem}; use a multiple of {gpus}")
     return check_plan(plan, -(-runs // cluster.runs_per_job)) if runs else []
 
 

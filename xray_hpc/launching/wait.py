@@ -23,13 +23,7 @@ LIVE = (State.PENDING, State.RUNNING)
 def wait_for_sweep(sweep: SweepPaths, runs: Sequence[str]) -> int:
     """Show the progress of the runs until all have ended and the sweep has no job in the queue.
 
-    On Ctrl-C, ask whether to cancel the jobs.
-
-    Returns:
-        0 if all runs finished, else 1.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C, after the jobs were left running or cancelled.
+    On Ctrl-C, ask whether to cancel the jobs. Return 0 if all runs finished, else 1.
     """
     try:
         states = _wait(sweep, runs)

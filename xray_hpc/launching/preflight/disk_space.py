@@ -73,17 +73,14 @@ def _existing(folder: Path) -> Path:
 def _check_room(folder: Path, key: str, needed: int, files: int) -> None:
     """Raise ``StorageError`` without room for so many bytes and files."""
     free, room = os.statvfs(folder), shutil.disk_usage(folder).free
+    has, fix = f"{key}: {folder} has", f"or set {key} to another folder"
     if room <= needed:
-        raise StorageError(
-            f"{key}: {folder} has {format_bytes(room)} free, but the runs need about "
-            f"{format_bytes(needed)}; free some space, or set {key} to another folder"
-        )
+        needs = f"but the runs need about {format_bytes(needed)}; free some space"
+        raise StorageError(f"{has} {format_bytes(room)} free, {needs}, {fix}")
     # A file system that allocates inodes on demand reports a total of 0.
     if free.f_files and free.f_favail < files:
-        raise StorageError(
-            f"{key}: {folder} has room for {free.f_favail} files, but the runs need about {files}; "
-            f"remove some files, or set {key} to another folder"
-        )
+        needs = f"but the runs need about {files}; remove some files"
+        raise StorageError(f"{has} room for {free.f_favail} files, {needs}, {fix}")
 
 
 def _notes(key: str, folder: Path, types: dict[Path, str]) -> Iterable[str]:

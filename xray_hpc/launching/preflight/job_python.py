@@ -54,10 +54,8 @@ def check_job_python(cluster: ClusterConfig) -> list[str]:
         return [f"{keys}: python did not start within {TIMEOUT_SECONDS:g} s; it was not tested"]
     if code != 0:
         last = output.strip().splitlines()[-1:] or [f"exit code {code}"]
-        raise ConfigError(
-            f"{keys}: that python cannot import xray_hpc ({' '.join(last[0].split())}); install "
-            "it there (pip install -e .), or choose another"
-        )
+        problem = f"{keys}: that python cannot import xray_hpc ({' '.join(last[0].split())})"
+        raise ConfigError(f"{problem}; install it there (pip install -e .), or choose another")
     return []
 
 

@@ -115,15 +115,15 @@ def _qos_problem(
     request: ResourceRequest, association: Association | None, settings: Mapping[str, str]
 ) -> str | None:
     """Return why the user's association does not allow the QOS, or ``None`` if it does."""
-    if request.qos is None or association is None or not is_enforced(settings, "qos"):
+    qos = request.qos
+    if qos is None or association is None or not is_enforced(settings, "qos"):
         return None
-    if request.qos in association.qos:
+    if qos in association.qos:
         return None
     choices = sorted(association.qos)
-    return (
-        f"{request.keys['qos']} '{request.qos}' is not allowed for account {association.account}"
-        f"{nearest(request.qos, choices)} (valid: {', '.join(choices)})"
-    )
+    hint = f"{nearest(qos, choices)} (valid: {', '.join(choices)})"
+    key, account = request.keys["qos"], association.account
+    return f"{key} '{qos}' is not allowed for account {account}{hint}"
 
 
 def _excluded(partition: Partition, what: str, names: Iterable[str], whose: str) -> str | None:

@@ -69,11 +69,13 @@ def test_image_store_is_shared_by_all_splits(
     assert len(stores(cache)) == 1
 
 
-def test_load_dataset_order_is_independent_of_workers(
-    tree: Path, tmp_path: Path, data_config: MakeConfig
+def test_load_dataset_order_is_independent_of_cores(
+    tree: Path, tmp_path: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = load_dataset(data_config(tree), tmp_path / "one", workers=1)
-    many = load_dataset(data_config(tree), tmp_path / "many", workers=9)
+    monkeypatch.setattr("xray_hpc.data.image_store.available_cores", lambda: 1)
+    one = load_dataset(data_config(tree), tmp_path / "one")
+    monkeypatch.setattr("xray_hpc.data.image_store.available_cores", lambda: 9)
+    many = load_dataset(data_config(tree), tmp_path / "many")
     np.testing.assert_array_equal(one.images, many.images)
 
 
@@ -98,6 +100,7 @@ def test_image_store_resumes_after_an_interrupt(
 ) -> None:
     """Blocks of 4 images: 8 of the 40 decoded before the interrupt are not stored yet."""
     monkeypatch.setattr("xray_hpc.data.image_store.BLOCK_BYTES", 4 * 8 * 8)
+    monkeypatch.setattr("xray_hpc.data.image_store.available_cores", lambda: 1)
     monkeypatch.setattr("xray_hpc.data.array_store.SYNC_SECONDS", 0)
     for name in ("train/NORMAL/IM-0002-0001.jpeg", "train/PNEUMONIA/person9_virus_18.jpeg"):
         (tree / name).write_bytes(b"")
@@ -113,9 +116,9 @@ def test_image_store_resumes_after_an_interrupt(
 
     monkeypatch.setattr("xray_hpc.data.image_store.decode_bytes", decode)
     with pytest.raises(KeyboardInterrupt):
-        load_dataset(config, cache, workers=1)
+        load_dataset(config, cache)
     assert stores(cache) == []
-    resumed = load_dataset(config, cache, workers=1)
+    resumed = load_dataset(config, cache)
     assert len(decoded) < 40 + 48 - 30
     np.testing.assert_array_equal(resumed.images, whole.images)
     assert resumed.files == whole.files

@@ -1,9 +1,8 @@
 """HDF5 file of arrays that is written block by block and read as a memory map.
 
-Every array is contiguous and has its place in the file from the start. A process that is killed
-while it writes loses only the blocks it has not synced, and another process resumes. Readers map
-the file, so that all processes on a node share its pages. A CRC-32 per block is checked when the
-file is opened.
+Every array has its place in the file from the start: a process that is killed while it writes loses
+only the blocks it has not synced. Readers map the file, so that all processes on a node share its
+pages. A CRC-32 per block is checked when the file is opened.
 """
 
 from __future__ import annotations
@@ -73,8 +72,7 @@ def blocks(specs: Specs) -> list[Block]:
 class StoreWriter:
     """Context manager that writes a store, and resumes one that was begun with the same ``key``.
 
-    The file has a temporary name until :meth:`finish`. Only one process may write at a time: hold
-    a lock.
+    The file has a temporary name until :meth:`finish`. Hold a lock: only one process may write.
 
     Attributes:
         specs: the arrays of the store.
@@ -106,12 +104,10 @@ class StoreWriter:
 
     @property
     def done(self) -> int:
-        """The number of blocks already written."""
         return int(self.written.sum())
 
     @property
     def missing(self) -> list[Block]:
-        """The blocks that are not written yet."""
         return [block for block in self.blocks if not self.written[block.number]]
 
     def write(self, block: Block, rows: Array) -> None:
@@ -162,8 +158,6 @@ class StoreWriter:
 
 def read_arrays(path: Path, specs: Specs, key: str) -> dict[str, Array]:
     """Map the arrays of a finished store read-only, after a check of every block.
-
-    The map keeps the file that was opened, even when another file takes its name.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -1,8 +1,7 @@
 """Random parameters of the augmentation: order and transforms of the images of each epoch.
 
 Every random value is a function of (seed, epoch, row), where row is the image's position in the
-training split. Nothing depends on batches or on where a training resumed. Each operation has its
-own random stream, so that enabling one does not change the others.
+training split. Each operation has its own random stream: enabling one does not change the others.
 """
 
 from __future__ import annotations
@@ -18,14 +17,13 @@ from xray_hpc.config.run_config import AugmentConfig, AugmentSettings
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Balance = Literal["none", "class_weights", "sampling"]
 
 # Random streams: the third part of a generator's seed, after seed and epoch.
 ORDER, ZOOM_SHIFT, ROTATION, SHEAR, FLIP, TURN, CROP, BRIGHTNESS = range(8)
 
 
-def epoch_order(
-    labels: IntArray, balance: Literal["none", "class_weights", "sampling"], seed: int, epoch: int
-) -> IntArray:
+def epoch_order(labels: IntArray, balance: Balance, seed: int, epoch: int) -> IntArray:
     """Return the order of the rows in an epoch, ``[T]``, for labels ``[T]``.
 
     It is a permutation. With ``sampling``, every class occurs equally often (within one), and the

@@ -36,10 +36,7 @@ class NamedAugmentation:
 
 @dataclass(frozen=True)
 class ImageColumn:
-    """A column of a figure: images ``[rows]`` under a title and lines of small print.
-
-    ``outline`` is the side in pixels of a central square to mark in each image.
-    """
+    """A column of images, title and small print; ``outline`` marks a central square in each."""
 
     name: str
     lines: Sequence[str]
@@ -52,8 +49,8 @@ def augmentation_figure(
 ) -> Figure:
     """Draw the same training images unchanged and with each augmentation of ``shown``.
 
-    The augmented images are those of the first epoch of a training with ``seed``. Random crops are
-    shown with ``data.crop=0.85`` if the data is not cropped.
+    They are those of the first epoch of a training with ``seed``. Random crops are shown with
+    ``data.crop=0.85`` if the data is not cropped.
     """
     crops = {item.crop for item in shown}
     most = replace(config, crop=crops.pop() if len(crops) == 1 else 1.0)
@@ -158,8 +155,7 @@ def image_grid(
             place = (left / width, 1 - (top + SIDE) / height, SIDE / width, SIDE / height)
             axes = drawn.add_axes(place)
             axes.set_axis_off()
-            shown = image[:, :, 0] if image.shape[2] == 1 else image
-            axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
             if column.outline:
                 corner = (len(image) - column.outline) // 2 - 0.5
                 axes.add_patch(

@@ -19,9 +19,6 @@ def writing_to_cache(cache: Path, what: str, needed: int) -> Iterator[None]:
     Args:
         what: a plural noun phrase for the content, such as ``"the decoded images"``.
         needed: its size in bytes.
-
-    Raises:
-        StorageError: the disk or the quota is full, or the file system failed.
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -75,12 +75,10 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
                 hint = nearest(split, SPLITS)
                 raise DataError(f"{where}: split {split!r} is not train, validation or test{hint}")
             row["path"] = posixpath.normpath(row["path"])
-            if row["path"] in first:
+            if (earlier := first.setdefault(row["path"], line)) != line:
                 raise DataError(
-                    f"{where}: {row['path']!r} is already in line {first[row['path']]}; "
-                    "remove one of them"
+                    f"{where}: {row['path']!r} is already in line {earlier}; remove one of them"
                 )
-            first[row["path"]] = line
             rows.append((line, row))
     return rows
 

@@ -53,20 +53,18 @@ class Dataset:
     contents: str
 
 
-def load_dataset(config: DataConfig, cache: Path, workers: int | None = None) -> Dataset:
+def load_dataset(config: DataConfig, cache: Path) -> Dataset:
     """Load the data set of ``config``; its images are decoded into ``cache`` the first time.
 
     One process decodes, others wait for it. Warnings go to standard error and ``Dataset.notes``.
     """
-    return load_indexed(build_index(config, cache), config, cache, workers)
+    return load_indexed(build_index(config, cache), config, cache)
 
 
-def load_indexed(
-    index: Index, config: DataConfig, cache: Path, workers: int | None = None
-) -> Dataset:
+def load_indexed(index: Index, config: DataConfig, cache: Path) -> Dataset:
     """Load the data set of an index, as :func:`load_dataset` does."""
     parts = split_images(index.entries, config)
-    store, notes = load_image_store(index, config, cache, workers)
+    store, notes = load_image_store(index, config, cache)
     entries = [index.entries[i] for i in store.positions]
     row_of = np.full(len(index.entries), -1, np.int64)
     row_of[store.positions] = np.arange(len(store.positions))

@@ -37,16 +37,14 @@ def sample_grid(dataset: Dataset, split: str, label: int) -> Figure:
     wanted = min(ROWS * COLUMNS, len(members))
     picked = members[np.linspace(0, len(members) - 1, wanted).round().astype(int)] if wanted else []
     figure = Figure(figsize=(8, 6.25), layout=_layout(0.03))
-    figure.suptitle(
-        f"{escape_dollars(dataset.classes[label])} · {split}", fontsize=TITLE, fontweight="bold"
-    )
+    title = f"{escape_dollars(dataset.classes[label])} · {split}"
+    figure.suptitle(title, fontsize=TITLE, fontweight="bold")
     axes = figure.subplots(ROWS, COLUMNS).ravel()
     for ax in axes:
         ax.set_axis_off()
     for ax, i in zip(axes, picked, strict=False):
-        image = dataset.images[i]
-        shown = image[:, :, 0] if image.shape[2] == 1 else image
-        ax.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+        image = dataset.images[i].squeeze()  # grey without its axis of one channel
+        ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
     return figure
 
 
@@ -60,9 +58,8 @@ def class_bars(dataset: Dataset) -> Figure:
     left, right = figure.subplots(1, 2)
     train, validation, test = (_count(dataset, name) for name in SPLIT_NAMES)
     letters = int(LETTERS * (width / 2 - 0.8) / len(dataset.classes))
-    names = [
-        "\n".join(map(escape_dollars, wrap(name, max(letters, 4)))) for name in dataset.classes
-    ]
+    wrapped = [wrap(name, max(letters, 4)) for name in dataset.classes]
+    names = ["\n".join(map(escape_dollars, lines)) for lines in wrapped]
     places = range(len(names))
     left.bar(places, train, width=0.76, color=COLORS)
     total = train + validation
@@ -120,11 +117,7 @@ def class_pies(dataset: Dataset) -> Figure:
 
 
 def write_figures(dataset: Dataset, folder: Path) -> list[Path]:
-    """Write every figure as PNG and return the paths.
-
-    They are ``{train,test}_samples_{class}.png``, ``class_bars.png`` and ``class_pies.png``. The
-    same data gives the same bytes.
-    """
+    """Write ``{train,test}_samples_{class}.png``, ``class_bars.png`` and ``class_pies.png``."""
     figures = {"class_bars": class_bars(dataset), "class_pies": class_pies(dataset)}
     for label, name in enumerate(file_names(dataset.classes)):
         for split in ("train", "test"):
@@ -148,10 +141,8 @@ def _count(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
 
 
 def _title(ax: Axes, title: str, values: npt.NDArray[np.int64]) -> None:
-    ax.set_title(
-        f"{title} · {format_count(int(values.sum()), 'image')}",
-        fontsize=TITLE, fontweight="bold", pad=12,
-    )  # fmt: skip
+    images = format_count(int(values.sum()), "image")
+    ax.set_title(f"{title} · {images}", fontsize=TITLE, fontweight="bold", pad=12)
 
 
 def _layout(pad: float) -> ConstrainedLayoutEngine:

@@ -26,6 +26,8 @@ MIN_SIDE = 8
 DRAFT_GAP = 2
 TILES = (8, 8)
 
+Pixels = npt.NDArray[np.uint8]
+
 
 class UnreadableImageError(DataError):
     """The file ``path`` is not a complete image, for a short ``reason``."""
@@ -40,17 +42,13 @@ class MissingDecoderError(UnreadableImageError):
     """Decoding the file needs a package that is not installed."""
 
 
-def decode(
-    path: Path, size: int, channels: int, clahe: float | None = None
-) -> npt.NDArray[np.uint8]:
+def decode(path: Path, size: int, channels: int, clahe: float | None = None) -> Pixels:
     """Read an image as ``uint8 [size, size, channels]``.
 
     The image is resized to the square with an antialiased bilinear filter. 16-bit grey values are
     scaled from 0..65535 to 0..255, transparency is dropped, and EXIF orientation is ignored. DICOM
-    is displayed as its header specifies (see ``dicom.pixels``).
-
-    Args:
-        clahe: clip limit of a histogram equalization after resizing (see :func:`equalize`).
+    is displayed as its header specifies (see ``dicom.pixels``). With a clip limit ``clahe``, the
+    result is equalized (see :func:`equalize`).
 
     Raises:
         UnreadableImageError: the file is incomplete, too large, or access is denied.
@@ -70,7 +68,7 @@ def read_bytes(path: Path) -> bytes:
 
 def decode_bytes(
     data: bytes, path: Path, size: int, channels: int, clahe: float | None = None
-) -> npt.NDArray[np.uint8]:
+) -> Pixels:
     """Decode the contents of a file, as :func:`decode` does; ``path`` is for messages."""
     if not data:
         raise UnreadableImageError(path, "empty file")
@@ -132,13 +130,12 @@ def _plain(image: Image.Image, path: Path, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def equalize(image: npt.NDArray[np.uint8], clip_limit: float) -> npt.NDArray[np.uint8]:
+def equalize(image: Pixels, clip_limit: float) -> Pixels:
     """Apply contrast-limited adaptive histogram equalization (Zuiderveld, Graphics Gems IV, 1994).
 
-    A grey image ``[S, S, 1]`` is equalized directly, an RGB image ``[S, S, 3]`` in its lightness
-    (L of CIELAB), which preserves its colours. The image is divided into 8 by 8 tiles;
-    ``clip_limit`` is the largest count of a histogram bin relative to the mean. OpenCV rounds the
-    count down to whole pixels, at least 1, so that close limits are equivalent for small images.
+    An RGB image ``[S, S, 3]`` is equalized in its lightness (L of CIELAB), which preserves its
+    colours. ``clip_limit`` is the largest count of a histogram bin relative to the mean; OpenCV
+    rounds the count down to whole pixels, so that close limits are equivalent for small images.
     """
     clahe = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=TILES)
     if image.shape[2] == 1:

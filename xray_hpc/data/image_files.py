@@ -28,14 +28,11 @@ def find_image_files(
 
     A file is taken whatever its name. A folder is searched recursively, in the order of names, for
     files with an image suffix (``SUFFIXES``); hidden files, macOS metadata and links to folders
-    are ignored. ``-`` stands for the paths ``listed``. An unreadable path is an error if it was
-    ``named``, and an :class:`ImageFile` with an error if it was ``listed`` or inside a folder.
+    are ignored. ``-`` stands for the paths ``listed``. An unreadable path raises ``DataError`` if
+    it was ``named``, and is an :class:`ImageFile` with an error if ``listed`` or inside a folder.
 
     Returns:
         The files, and those ignored in folders.
-
-    Raises:
-        DataError: a named path does not exist or cannot be read, or there is no image at all.
     """
     found: list[ImageFile] = []
     ignored = IgnoredFiles()
@@ -77,7 +74,6 @@ def describe_missing(path: str) -> str:
 
 
 def _expand(path: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
-    """Yield the files of one path."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

@@ -1,8 +1,7 @@
 """Image store: all images of a data set, decoded once into one HDF5 file.
 
-The file is memory-mapped, so that the runs on a node share one copy of the images. It must not be
-truncated or modified while it is mapped: a process that reads a missing part is killed by SIGBUS.
-This module only ever replaces it with another file, which leaves existing maps intact.
+The runs on a node share one memory-mapped copy. The file must not be truncated or modified while it
+is mapped, or readers are killed by SIGBUS; it is only ever replaced, which leaves maps intact.
 """
 
 from __future__ import annotations
@@ -67,9 +66,7 @@ def image_store_path(index: Index, config: DataConfig, cache: Path) -> Path:
     return cache / f"images-{config.image_size}x{config.channels}-{index.store_key(config)[:16]}.h5"
 
 
-def load_image_store(
-    index: Index, config: DataConfig, cache: Path, workers: int | None
-) -> tuple[ImageStore, list[str]]:
+def load_image_store(index: Index, config: DataConfig, cache: Path) -> tuple[ImageStore, list[str]]:
     """Return the store, built if it is missing or damaged, and a note if it was damaged.
 
     One process builds it; others wait.
@@ -90,17 +87,15 @@ def load_image_store(
             pass
         except DamagedStoreError as error:
             notes.append(f"{path} was damaged ({error}); decoded the images again")
-        build_image_store(index, config, cache, workers)
+        build_image_store(index, config, cache)
         return read_image_store(path, index, config), notes
 
 
-def build_image_store(
-    index: Index, config: DataConfig, cache: Path, workers: int | None = None
-) -> None:
+def build_image_store(index: Index, config: DataConfig, cache: Path) -> None:
     """Decode every image of ``index`` into one HDF5 file; resume if a process was killed doing so.
 
     Unreadable images are skipped and listed in the store. At most a few hundred images are in
-    memory. There is a decoding thread per available core unless ``workers`` is given.
+    memory.
 
     Raises:
         UserError: too many images are unreadable, or the disk is too small.
@@ -109,7 +104,7 @@ def build_image_store(
     check_free_space(cache, CONTENT, missing_bytes(path, specs))
     with StoreWriter(path, specs, index.store_key(config)) as writer:
         try:
-            _write_images(writer, index, config, workers or available_cores())
+            _write_images(writer, index, config)
             writer.finish()
         except Exception:
             writer.discard()
@@ -143,10 +138,8 @@ def _check_skipped(index: Index, positions: Iterable[int], skipped: list[tuple[s
             f"{MAX_UNREADABLE:.0%} allowed; repair or remove them"
         )
     readable = [index.entries[i] for i in positions]
-    for part, found in (
-        ("train", {entry.label for entry in readable if entry.split != "test"}),
-        ("test", {entry.label for entry in readable if entry.split == "test"}),
-    ):
+    for part in ("train", "test"):
+        found = {entry.label for entry in readable if (entry.split == "test") == (part == "test")}
         for label, name in enumerate(index.classes):
             if label not in found:
                 raise DataError(
@@ -180,7 +173,7 @@ def _specs(index: Index, config: DataConfig) -> dict[str, ArraySpec]:
     }
 
 
-def _write_images(writer: StoreWriter, index: Index, config: DataConfig, workers: int) -> None:
+def _write_images(writer: StoreWriter, index: Index, config: DataConfig) -> None:
     by_array = [[block for block in writer.blocks if block.array == name] for name in ROWS]
     groups = list(zip(*by_array, strict=True))
     # The last group is always written again: it is the one that may be partly used.
@@ -189,7 +182,7 @@ def _write_images(writer: StoreWriter, index: Index, config: DataConfig, workers
     # An unreadable image before an interrupt is decoded again, for the reason.
     todo = sorted(set(range(len(index.entries))) - set(positions))
     skipped: dict[int, str] = {}
-    images = _decode_all(index, config, todo, workers, skipped)
+    images = _decode_all(index, config, todo, skipped)
     specs = {name: writer.specs[name] for name in ROWS}
     rows = {n: np.empty((s.block_rows, *s.shape[1:]), s.dtype) for n, s in specs.items()}
     with closing(images):
@@ -212,11 +205,11 @@ def _write_images(writer: StoreWriter, index: Index, config: DataConfig, workers
 
 
 def _decode_all(
-    index: Index, config: DataConfig, todo: Sequence[int], workers: int, skipped: dict[int, str]
+    index: Index, config: DataConfig, todo: Sequence[int], skipped: dict[int, str]
 ) -> Generator[tuple[int, Decoded], None, None]:
     """Yield the readable images with their positions; add the others to ``skipped``."""
     count, decode = len(index.entries), partial(_decode, index, config)
-    entries = (index.entries[i] for i in todo)
+    entries, workers = (index.entries[i] for i in todo), available_cores()
     with (
         ProgressBar("decoding images", count, initial=count - len(todo)) as progress,
         closing(bounded_thread_map(decode, entries, workers, 4 * workers)) as results,
@@ -239,8 +232,7 @@ def _decode(index: Index, config: DataConfig, entry: IndexEntry) -> Decoded | Un
     except UnreadableImageError as error:
         return error
     except OSError as error:  # the disk failed, not the image
-        raise StorageError(
-            f"cannot read {path}: {error.strerror}; repair it and run again"
-        ) from error
+        message = f"cannot read {path}: {error.strerror}; repair it and run again"
+        raise StorageError(message) from error
     digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
     return pixels, np.frombuffer(digest, np.uint8)

@@ -1,7 +1,6 @@
 """Application of the augmentation to images, with OpenCV.
 
-Each image is warped once, by one affine transform. The result does not depend on the other images
-of the batch or on the number of threads.
+Each image is warped once. The result does not depend on the other images or the number of threads.
 """
 
 from __future__ import annotations

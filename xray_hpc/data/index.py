@@ -31,8 +31,7 @@ class Index:
         classes: the sorted class names.
         entries: the images, ordered by split, class and path.
         fingerprint: the data's part of a run's identity, a SHA-256 of the relative path, size,
-            class, patient and split of every image. It does not change when the set is moved or
-            copied. The demo's depends only on its version, number of images, seed and classes.
+            class, patient and split of every image; the demo's of its parameters.
         ignored: the ignored files by reason.
     """
 

@@ -118,8 +118,7 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
 def patient_from_filename(filename: str, folder: str) -> str:
     """Return the name of the patient whose image is ``filename``.
 
-    A file name of another form counts as a patient of its own, ``folder/filename``; the folder,
-    which may be empty, distinguishes equal names.
+    A file name of another form counts as a patient of its own, ``folder/filename``.
     """
     if match := _PERSON.match(filename):
         return f"person{match[1]}_{match[2].lower()}"

@@ -1,9 +1,8 @@
 """Input pipeline: batches for Keras from images in memory.
 
-An epoch is a function of (seed, epoch): order and augmentation of the images are drawn from these
-(see :mod:`xray_hpc.data.augmentation`), never from a state that a restart would lose. NumPy and
-OpenCV make the batches, in as many threads as TensorFlow chooses, directly from the images, so
-that a large data set is in memory only once.
+Order and augmentation of an epoch depend only on (seed, epoch), never on a state that a restart
+would lose. NumPy and OpenCV make the batches directly from the images, in as many threads as
+TensorFlow chooses, so that a large data set is in memory only once.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import mmap
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ import tensorflow as tf
 
 from xray_hpc.config.run_config import AugmentConfig
 from xray_hpc.data.augmentation import (
+    Balance,
     FloatArray,
     IntArray,
     epoch_augmentations,
@@ -31,7 +31,6 @@ from xray_hpc.data.augmentation import (
 from xray_hpc.data.image_transform import Pixels, apply_augmentation
 from xray_hpc.data.shutdown_guard import callback_guard
 
-TensorLike: TypeAlias = tf.Tensor | FloatArray
 Activation = Literal["sigmoid", "softmax"]
 Plan = Callable[[int], tuple[npt.NDArray[Any], ...]]
 """From an epoch to arrays ``[T, ...]`` with one row per image."""
@@ -47,7 +46,7 @@ def training_batches(
     batch_size: int,
     input_size: int,
     augment: AugmentConfig,
-    balance: Literal["none", "class_weights", "sampling"],
+    balance: Balance,
     seed: int,
     epochs: range,
     first_step: int = 0,
@@ -80,8 +79,8 @@ def training_batches(
     pixels = _reader(images, batch_size, input_size, augment)
 
     def read(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        rows, transforms, brightness, target, weight = batch
-        drawn = pixels(rows, transforms, brightness), target
+        *parameters, target, weight = batch
+        drawn = pixels(*parameters), target
         return (*drawn, weight) if balance == "class_weights" else drawn
 
     rows = planned_batches(plan, epochs, batch_size, first_step)
@@ -126,9 +125,8 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Return the central crops of a split in order, in full batches ``uint8 [B, s, s, C]``.
 
-    The last image is repeated to fill the last batch; drop the predictions after
-    ``len(indices)``. A short batch would leave a replica without images, which breaks
-    BatchNormalization, and would make Keras trace its graph again.
+    The last image is repeated to fill the last batch: a short one would leave a replica without
+    images, which breaks BatchNormalization. Drop the predictions after ``len(indices)``.
     """
     rows = padded_batches(indices, batch_size)
     no_change = np.zeros((batch_size, 8), np.float32), np.ones(batch_size, np.float32)
@@ -146,11 +144,10 @@ def padded_batches(indices: IntArray, batch_size: int) -> IntArray:
 
 def _reader(
     images: Pixels, batch_size: int, input_size: int, augment: AugmentConfig
-) -> Callable[[tf.Tensor, TensorLike, TensorLike], tf.Tensor]:
+) -> Callable[..., tf.Tensor]:
     """Return a graph function that reads and augments a batch of ``images``.
 
-    It is declared stateless (it only reads), because TensorFlow would otherwise run its calls one
-    at a time when operations must be deterministic.
+    It is declared stateless, or TensorFlow would run its calls one by one in deterministic mode.
     """
     shape = batch_size, input_size, input_size, images.shape[3]
     pool = BufferPool(shape)
@@ -164,8 +161,8 @@ def _reader(
                 )
         return batch
 
-    def pixels(rows: tf.Tensor, transforms: TensorLike, brightness: TensorLike) -> tf.Tensor:
-        batch = tf.numpy_function(read, [rows, transforms, brightness], tf.uint8, stateful=False)
+    def pixels(*arguments: tf.Tensor | FloatArray) -> tf.Tensor:
+        batch = tf.numpy_function(read, list(arguments), tf.uint8, stateful=False)
         batch.set_shape(shape)
         return batch
 

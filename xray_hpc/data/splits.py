@@ -66,11 +66,10 @@ def small_classes(images: ClassCounts, classes: Sequence[str], config: DataConfi
     sizes = _pool_sizes(images, config)
     if config.per_class is None or min(sizes) >= config.per_class:
         return []
-    smallest = sizes.index(min(sizes))
+    size, name = min(zip(sizes, classes, strict=True), key=lambda pair: pair[0])
     return [
-        f"data.per_class is {config.per_class}, but {classes[smallest]!r} has only "
-        f"{format_count(sizes[smallest], 'image')} to draw from; took {sizes[smallest]:,} of "
-        "each class"
+        f"data.per_class is {config.per_class}, but {name!r} has only "
+        f"{format_count(size, 'image')} to draw from; took {size:,} of each class"
     ]
 
 
@@ -158,17 +157,14 @@ def _by_patient(entries: Entries, pool: Indices, config: DataConfig) -> tuple[In
 
 
 def shared_patients(patients: Sequence[str], splits: Mapping[str, Indices]) -> list[str]:
-    """Return a note for each pair of splits with images of the same patient.
-
-    Such splits are not independent: results on the second are too optimistic.
-    """
+    """Return a note for each pair of splits with images of the same patient."""
     lines = []
     people = {name: {patients[i] for i in rows} for name, rows in splits.items()}
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         shared = people[one] & people[other]
         if shared:
             images = sum(patients[i] in shared for i in splits[other])
-            named = ", ".join(repr(name) for name in sorted(shared)[:3])
+            named = ", ".join(map(repr, sorted(shared)[:3]))
             lines.append(
                 f"{format_count(len(shared), 'patient')} ({named}{', ...' * (len(shared) > 3)}) "
                 f"in both {one} and {other}: {images:,} of the {len(splits[other]):,} {other} "

@@ -80,9 +80,8 @@ def used_augmentations(sweep: SweepPaths, run: FrozenRun) -> list[NamedAugmentat
         except UserError:
             continue
         data, augment = other.config.data, replace(other.config.augment, views=None)
-        if other.inputs.data == run.inputs.data and replace(data, crop=1.0) == replace(
-            run.config.data, crop=1.0
-        ):
+        same_images = replace(data, crop=1.0) == replace(run.config.data, crop=1.0)
+        if same_images and other.inputs.data == run.inputs.data:
             used[NamedAugmentation(names.get(augment, "as given"), augment, data.crop)] = None
     return sorted(used, key=lambda item: (item.name, item.crop))
 
@@ -103,7 +102,7 @@ def summary_text(dataset: Dataset, index: Index) -> str:
     """Format the counts as a table, followed by the ignored, unreadable and unused files."""
     table = count_table(dataset)
     cells = [["", *table.columns]]
-    cells += [[name, *(f"{value:,}" for value in row)] for name, row in table.iterrows()]
+    cells += [[name, *map("{:,}".format, row)] for name, row in table.iterrows()]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
@@ -130,7 +129,7 @@ def ignored_line(ignored: Mapping[str, IgnoredFiles]) -> str:
         return "none"
     parts = []
     for reason, files in ignored.items():
-        names = ", ".join(repr(name) for name in files.examples)
+        names = ", ".join(map(repr, files.examples))
         more = ", ..." if files.count > len(files.examples) else ""
         parts.append(f"{files.count:,} {reason} ({names}{more})")
     total = sum(files.count for files in ignored.values())

@@ -1,8 +1,7 @@
 """The anatomy of a synthetic chest, and its attenuation of the X-ray beam.
 
-The attenuation is a sum, roughly as in a real X-ray: soft tissue, minus the air in the lungs, plus
-bones, heart and vessels. Its unit is the attenuation of the torso's soft tissue. Nothing is taken
-from a real image.
+The attenuation is a sum: soft tissue, minus the air in the lungs, plus bones, heart and vessels.
+Its unit is the attenuation of the torso's soft tissue. Nothing is taken from a real image.
 """
 
 from __future__ import annotations
@@ -53,10 +52,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Chest:
-    """The attenuation of a chest for each pixel; every field is ``[height, width]``.
-
-    ``lungs`` is the air in the right and the left lung, 0 to 1.
-    """
+    """The attenuation of a chest, and the air (0 to 1) in its right and left lung, per pixel."""
 
     x: Field
     y: Field

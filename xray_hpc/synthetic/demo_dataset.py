@@ -1,9 +1,7 @@
 """The demo data set: synthetic chest X-rays of synthetic patients.
 
-It replaces the Kaggle sets when no data is available. Folders and file names follow theirs, a
-patient may have several images, and the task is neither trivial nor hopeless. The set has two
-classes, like Kermany's, or three, like Raikote's. All images are drawn by this package (see
-:mod:`xray_hpc.synthetic.anatomy`) and have no medical meaning.
+It replaces the Kaggle sets when no data is available. Folders and file names follow theirs. The set
+has two classes, like Kermany's, or three, like Raikote's. The images have no medical meaning.
 """
 
 from __future__ import annotations
@@ -32,15 +30,13 @@ PNEUMONIA_SHARE = 0.6
 HEIGHT = 128
 # A patient's random stream is seeded with the kind's position in this list.
 KINDS = ("normal", "bacteria", "virus", "covid")
+# The class folder of each kind, by number of classes.
 CLASSES = {
     2: {"normal": "NORMAL", "bacteria": "PNEUMONIA", "virus": "PNEUMONIA"},
     3: {"normal": "Normal", "virus": "Viral Pneumonia", "covid": "Covid"},
 }
-"""Class folder of each kind, by number of classes."""
 
 Part = Literal["train", "test"]
-
-_FIRST_NORMAL = 115
 
 
 @dataclass(frozen=True)
@@ -57,13 +53,10 @@ class Patient:
         return np.random.default_rng([seed, KINDS.index(self.kind), self.number, stream])
 
     def file_name(self, image: int, running: int) -> str:
-        """Return the file name of the patient's ``image`` (from 0) in the style of the Kaggle set.
-
-        ``running`` counts all images of the kind; it becomes the last number of the name.
-        """
+        """Return the Kaggle set's name of the patient's ``image``, the kind's ``running`` one."""
         if self.kind == "normal":
             prefix = "NORMAL2-IM" if self.number % 3 == 2 else "IM"
-            return f"{prefix}-{_FIRST_NORMAL + self.number:04d}-{image + 1:04d}.jpeg"
+            return f"{prefix}-{115 + self.number:04d}-{image + 1:04d}.jpeg"
         return f"person{self.number + 1}_{self.kind}_{running + 1}.jpeg"
 
 
@@ -71,9 +64,8 @@ def generate(folder: Path, images: int, seed: int, classes: int) -> None:
     """Draw ``images`` JPEG files into ``folder/{train,test}/<CLASS>/``.
 
     A fifth of the images are test images; no patient is in both parts. With two classes, 60 % of
-    the images show pneumonia; with three, 40 % show Covid and 30 % viral pneumonia. The same
-    arguments give the same bytes. For one seed, a patient looks the same whatever the number of
-    images and classes. Drawing takes about 10 ms per image.
+    the images show pneumonia; with three, 40 % show Covid and 30 % viral pneumonia. For one seed, a
+    patient looks the same whatever the number of images and classes.
     """
     if images < 5 * classes:  # a test class would be empty
         raise ConfigError(f"data.demo_images is {images}; it must be {5 * classes} or more")

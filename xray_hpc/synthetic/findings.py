@@ -1,8 +1,7 @@
 """The pretraining task of the demo backbone: locate findings in synthetic chest X-rays.
 
-The images share the anatomy and the film of the demo set, but neither its task, its patients nor
-its random numbers. An image shows up to three findings of eight kinds; none is a pneumonia as the
-demo set draws it.
+The images share the demo set's anatomy and film, but not its task, patients or random numbers. An
+image shows up to three findings of eight kinds; none is a pneumonia as the demo set draws it.
 """
 
 from __future__ import annotations

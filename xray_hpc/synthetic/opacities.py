@@ -1,9 +1,8 @@
 """Opacities in synthetic lungs, to be added to the attenuation of a chest.
 
-Each function returns a field ``[height, width]`` in the units of
-:class:`~xray_hpc.synthetic.anatomy.Chest`, weighted by the air it replaces, so that nothing shows
-outside the lungs. ``side`` is 0 for the patient's right lung and 1 for the left. ``strength`` is
-the attenuation where the lung is thickest (0.1 is faint, 0.5 dense).
+Each function returns a field ``[height, width]`` weighted by the air it replaces, so that nothing
+shows outside the lungs. ``side`` is 0 for the patient's right lung and 1 for the left. ``strength``
+is the attenuation where the lung is thickest (0.1 is faint, 0.5 dense).
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Pretrain the demo backbone: ``python -m xray_hpc.synthetic.pretrain_backbone``.
 
-The backbone learns to locate eight kinds of finding in synthetic X-rays
-(:mod:`xray_hpc.synthetic.findings`): masses, cavities, fluid, free air and so on, never the
-pneumonias of the demo set. The head is discarded; the backbone's weights are written to
-``xray_hpc/synthetic/weights/demo.weights.h5``, which ships with the package. This takes about six
-CPU minutes. The same arguments give the same weights on the same machine.
+The backbone learns to locate the eight kinds of :mod:`xray_hpc.synthetic.findings`, never the
+pneumonias of the demo set. Its weights ship with the package. This takes about six CPU minutes; the
+same arguments give the same weights on the same machine.
 """
 
 from __future__ import annotations
@@ -81,16 +79,13 @@ def pretrain(images: int, epochs: int, seed: int, out: Path) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m xray_hpc.synthetic.pretrain_backbone",
         description="Pretrain the demo backbone to locate findings in synthetic X-rays.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="file to write (.weights.h5)")
-    parser.add_argument(
-        "--images", type=int, default=10000, help="number of images to draw and train on"
-    )
+    parser.add_argument("--images", type=int, default=10000, help="number of images to draw")
     parser.add_argument("--epochs", type=int, default=6, help="number of epochs")
     parser.add_argument("--seed", type=int, default=1, help="seed of images and training")
     given = parser.parse_args()

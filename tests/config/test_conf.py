@@ -15,6 +15,7 @@ from xray_hpc.config.sweep_settings import read_sweep_settings
 from xray_hpc.config.train_config import EarlyStoppingConfig, ReduceLROnPlateauConfig
 from xray_hpc.launching.resolve_run import RunResolver
 from xray_hpc.models.registry import BACKBONES
+from xray_hpc.models.weights_files import imagenet_file
 from xray_hpc.resources import resource
 
 CONF = resource("conf")
@@ -40,9 +41,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "xrays" / "table.csv").write_text("\n".join(["path,label,split", *rows]))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     (tmp_path / "keras" / "models").mkdir(parents=True)
-    for backbone in BACKBONES.values():
-        if backbone.file:
-            (tmp_path / "keras" / "models" / backbone.file).write_bytes(b"-")
+    for name in BACKBONES:
+        imagenet_file(name).write_bytes(b"-")
     return tmp_path
 
 

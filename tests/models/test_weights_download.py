@@ -15,7 +15,7 @@ from xray_hpc.config.run_config import ModelSettings
 from xray_hpc.errors import DataError
 from xray_hpc.models import weights_download
 from xray_hpc.models.registry import BACKBONES
-from xray_hpc.models.weights_files import HDF5_SIGNATURE
+from xray_hpc.models.weights_files import HDF5_SIGNATURE, imagenet_file
 
 WEIGHTS = HDF5_SIGNATURE + bytes(3_000_000)
 MOBILENET = ModelSettings("tl", "mobilenet_v2", "imagenet")
@@ -70,10 +70,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def publish(server: Server, monkeypatch: pytest.MonkeyPatch, name: str, md5: str | None) -> str:
     """Make ``server`` send ``WEIGHTS`` for the backbone, whose published checksum is ``md5``."""
-    spec = dataclasses.replace(BACKBONES[name], md5=md5)
-    monkeypatch.setitem(BACKBONES, name, spec)
-    server.responses[spec.file] = WEIGHTS
-    return spec.file
+    monkeypatch.setitem(BACKBONES, name, dataclasses.replace(BACKBONES[name], md5=md5))
+    file = imagenet_file(name).name
+    server.responses[file] = WEIGHTS
+    return file
 
 
 MD5 = hashlib.md5(WEIGHTS).hexdigest()
@@ -90,11 +90,12 @@ def test_download_weights_writes_missing_files_into_keras_home(
     assert (folder / file).read_bytes() == WEIGHTS
 
 
-def test_download_weights_keeps_existing_files(server: Server, folder: Path) -> None:
-    (folder / BACKBONES["mobilenet_v2"].file).write_bytes(b"mine")
+@pytest.mark.usefixtures("folder")
+def test_download_weights_keeps_existing_files(server: Server) -> None:
+    imagenet_file("mobilenet_v2").write_bytes(b"mine")
     weights_download.download_weights(MOBILENET)
     assert server.requests == []
-    assert (folder / BACKBONES["mobilenet_v2"].file).read_bytes() == b"mine"
+    assert imagenet_file("mobilenet_v2").read_bytes() == b"mine"
 
 
 def test_download_weights_gets_the_files_of_every_backbone_of_a_stacked_model(

@@ -7,8 +7,12 @@ import pytest
 
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.errors import ConfigError
-from xray_hpc.models.registry import BACKBONES
-from xray_hpc.models.weights_files import HDF5_SIGNATURE, weights_digests, weights_files
+from xray_hpc.models.weights_files import (
+    HDF5_SIGNATURE,
+    imagenet_file,
+    weights_digests,
+    weights_files,
+)
 
 
 def test_weights_files_looks_for_imagenet_weights_in_keras_home(
@@ -18,7 +22,7 @@ def test_weights_files_looks_for_imagenet_weights_in_keras_home(
     model = ModelConfig("tl", "resnet152v2", "imagenet", preprocessing="backbone")
     with pytest.raises(ConfigError, match=str(tmp_path)):
         weights_files(model)
-    file = tmp_path / "models" / BACKBONES["resnet152v2"].file
+    file = imagenet_file("resnet152v2")
     file.parent.mkdir()
     file.write_bytes(b"")
     assert weights_files(model) == {"resnet152v2": file}

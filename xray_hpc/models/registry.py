@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from xray_hpc.config.run_config import ModelConfig
 
@@ -25,103 +25,46 @@ class BackboneSpec:
 
     Attributes:
         layers: ``len(keras_model.layers)``, including the input layer.
-        parameters: the number of its weights.
         scaling: the pixel range that its weights were trained on: ``tf`` is [-1, 1], ``torch`` is
             ImageNet's mean and standard deviation per channel.
+        md5: the checksum of the published weights, or None if Keras publishes none.
         weights: the name of its pretrained weights.
-        file: the file of the published weights.
-        md5: its MD5 checksum, or None if Keras publishes none.
+        file_suffix: the end of the name of the published weights, without ``.h5``.
         minimum: the smallest image side in pixels.
-        channels: the number of image channels.
     """
 
     layers: int
     parameters: int
     scaling: Literal["tf", "torch"]
-    weights: Literal["imagenet", "demo"] = "imagenet"
-    file: str = ""
     md5: str | None = None
+    weights: Literal["imagenet", "demo"] = "imagenet"
+    file_suffix: str = "notop"
     minimum: int = 32
     channels: int = 3
 
 
-_KERNELS = "weights_tf_dim_ordering_tf_kernels"
-
 BACKBONES = {
-    "demo": BackboneSpec(layers=25, parameters=292_304, scaling="tf", weights="demo", channels=1),
-    "densenet121": BackboneSpec(
-        layers=427,
-        parameters=7_037_504,
-        scaling="torch",
-        file=f"densenet121_{_KERNELS}_notop.h5",
-        md5="30ee3e1110167f948a6b9946edeeb738",
-    ),
-    "densenet169": BackboneSpec(
-        layers=595,
-        parameters=12_642_880,
-        scaling="torch",
-        file=f"densenet169_{_KERNELS}_notop.h5",
-        md5="b8c4d4c20dd625c148057b9ff1c1176b",
-    ),
-    "densenet201": BackboneSpec(
-        layers=707,
-        parameters=18_321_984,
-        scaling="torch",
-        file=f"densenet201_{_KERNELS}_notop.h5",
-        md5="c13680b51ded0fb44dff2d8f86ac8bb1",
-    ),
-    "mobilenet_v2": BackboneSpec(
-        layers=154,
-        parameters=2_257_984,
-        scaling="tf",
-        file=f"mobilenet_v2_{_KERNELS}_1.0_224_no_top.h5",
-    ),
-    "resnet50v2": BackboneSpec(
-        layers=190,
-        parameters=23_564_800,
-        scaling="tf",
-        file=f"resnet50v2_{_KERNELS}_notop.h5",
-        md5="fac2f116257151a9d068a22e544a4917",
-    ),
-    "resnet101v2": BackboneSpec(
-        layers=377,
-        parameters=42_626_560,
-        scaling="tf",
-        file=f"resnet101v2_{_KERNELS}_notop.h5",
-        md5="c0ed64b8031c3730f411d2eb4eea35b5",
-    ),
-    "resnet152v2": BackboneSpec(
-        layers=564,
-        parameters=58_331_648,
-        scaling="tf",
-        file=f"resnet152v2_{_KERNELS}_notop.h5",
-        md5="ed17cf2e0169df9d443503ef94b23b33",
-    ),
+    "demo": BackboneSpec(25, 292_304, "tf", weights="demo", channels=1),
+    "densenet121": BackboneSpec(427, 7_037_504, "torch", "30ee3e1110167f948a6b9946edeeb738"),
+    "densenet169": BackboneSpec(595, 12_642_880, "torch", "b8c4d4c20dd625c148057b9ff1c1176b"),
+    "densenet201": BackboneSpec(707, 18_321_984, "torch", "c13680b51ded0fb44dff2d8f86ac8bb1"),
+    "mobilenet_v2": BackboneSpec(154, 2_257_984, "tf", file_suffix="1.0_224_no_top"),
+    "resnet50v2": BackboneSpec(190, 23_564_800, "tf", "fac2f116257151a9d068a22e544a4917"),
+    "resnet101v2": BackboneSpec(377, 42_626_560, "tf", "c0ed64b8031c3730f411d2eb4eea35b5"),
+    "resnet152v2": BackboneSpec(564, 58_331_648, "tf", "ed17cf2e0169df9d443503ef94b23b33"),
 }
-
 
 WeightsFiles: TypeAlias = Mapping[str, Path]
 DropoutLayer: TypeAlias = "Callable[..., keras.Layer]"
 
 
-class FeatureBuilder(Protocol):
-    """The function ``build_features`` of each model's module."""
+FeatureBuilder: TypeAlias = (
+    "Callable[[ModelConfig, KerasTensor, WeightsFiles, DropoutLayer], KerasTensor]"
+)
+"""Builds a network from raw pixels ``[N, H, W, C]`` in 0..255 to features ``[N, F]``.
 
-    def __call__(
-        self, config: ModelConfig, x: KerasTensor, weights: WeightsFiles, dropout: DropoutLayer
-    ) -> KerasTensor:
-        """Build a network up to the features that the output layer takes.
-
-        Args:
-            config: the resolved model configuration.
-            x: raw pixels ``[N, H, W, C]`` in 0..255.
-            weights: the weights files of its backbones; a backbone that is missing here starts
-                from random weights.
-            dropout: the class of its dropout layers.
-
-        Returns:
-            Features ``[N, F]``.
-        """
+A backbone without a weights file starts from random weights.
+"""
 
 
 @dataclass(frozen=True)

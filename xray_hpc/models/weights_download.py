@@ -16,19 +16,19 @@ from xray_hpc.config.run_config import ModelSettings
 from xray_hpc.errors import DataError
 from xray_hpc.models.check_model import check_backbones
 from xray_hpc.models.registry import BACKBONES
-from xray_hpc.models.weights_files import HDF5_SIGNATURE, imagenet_folder
+from xray_hpc.models.weights_files import HDF5_SIGNATURE, imagenet_file
 from xray_hpc.records.atomic_files import atomic_write
 
 BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
-FOLDERS = {"densenet": "densenet", "mobilenet_v2": "mobilenet_v2", "resnet": "resnet"}
+FOLDERS = ("densenet", "mobilenet_v2", "resnet")
 BLOCK = 1 << 20
 TIMEOUT = 60  # seconds without data
 
 
 def weights_url(backbone: str) -> str:
     """Return the address of the backbone's ImageNet weights, without classification layers."""
-    folder = next(folder for prefix, folder in FOLDERS.items() if backbone.startswith(prefix))
-    return f"{BASE}/{folder}/{BACKBONES[backbone].file}"
+    folder = next(folder for folder in FOLDERS if backbone.startswith(folder))
+    return f"{BASE}/{folder}/{imagenet_file(backbone).name}"
 
 
 def download_weights(config: ModelSettings) -> None:
@@ -42,7 +42,7 @@ def download_weights(config: ModelSettings) -> None:
     """
     check_backbones(config)
     for name, weights in config.backbone_weights.items():
-        path = imagenet_folder() / BACKBONES[name].file
+        path = imagenet_file(name)
         if weights == BACKBONES[name].weights == "imagenet" and not path.is_file():
             _download(weights_url(name), path, BACKBONES[name].md5)
 
@@ -66,9 +66,8 @@ def _download(url: str, path: Path, md5: str | None) -> None:
             if received < expected:
                 raise ConnectionError(f"received {received:,} of {expected:,} bytes")
             if md5 is not None and digest.hexdigest() != md5:
-                raise DataError(
-                    f"{url} is not the published file (md5 {digest.hexdigest()}, not {md5})"
-                )
+                actual = digest.hexdigest()
+                raise DataError(f"{url} is not the published file (md5 {actual}, not {md5})")
             if first != HDF5_SIGNATURE:
                 raise DataError(f"{url} is not an HDF5 file")
     except (http.client.HTTPException, OSError) as error:

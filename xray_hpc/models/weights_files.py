@@ -23,21 +23,20 @@ def weights_files(config: ModelConfig) -> dict[str, Path]:
     Raises:
         ConfigError: a file does not exist, or the backbone has no weights of that name.
     """
+    key = "model.backbones.{}" if config.backbones else "model.weights"
     return {
-        name: _weights_file(
-            name, weights, f"model.backbones.{name}" if config.backbones else "model.weights"
-        )
+        name: _weights_file(name, weights, key.format(name))
         for name, weights in config.backbone_weights.items()
         if weights != "none"
     }
 
 
 def _weights_file(name: str, weights: str, key: str) -> Path:
-    backbone = BACKBONES[name]
-    if weights == "demo" and backbone.weights == "demo":
+    published = BACKBONES[name].weights
+    if weights == published == "demo":
         return Path(__file__).parents[1] / "synthetic" / "weights" / "demo.weights.h5"
-    if weights == "imagenet" and backbone.weights == "imagenet":
-        path = imagenet_folder() / backbone.file
+    if weights == published == "imagenet":
+        path = imagenet_file(name)
         if not path.is_file():
             raise ConfigError(
                 f"ImageNet weights of {name} are not at {path}; download them on a host with "
@@ -52,27 +51,25 @@ def _weights_file(name: str, weights: str, key: str) -> Path:
                 raise ConfigError(f"{key} is {path}, which is not an HDF5 file (.h5)")
         return path.resolve()
     if path.name == weights and not path.suffix:
-        raise ConfigError(one_of(f"{key} of {name}", weights, [backbone.weights, "none"]))
+        raise ConfigError(one_of(f"{key} of {name}", weights, [published, "none"]))
     raise ConfigError(f"{key} of {name} is {weights}, which does not exist")
 
 
-def imagenet_folder() -> Path:
-    """Return the folder where Keras stores downloaded weights."""
-    home = os.environ.get("KERAS_HOME")
-    return (Path(home) if home else Path.home() / ".keras") / "models"
+def imagenet_file(backbone: str) -> Path:
+    """Return the path where Keras stores the ImageNet weights, without classification layers."""
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    suffix = BACKBONES[backbone].file_suffix
+    return Path(home, "models", f"{backbone}_weights_tf_dim_ordering_tf_kernels_{suffix}.h5")
 
 
 def weights_digests(config: ModelConfig) -> dict[str, str]:
-    """Return the SHA-256 of each backbone's weights file.
-
-    A backbone that starts from random weights has none.
-    """
+    """Return the SHA-256 of each weights file, by backbone."""
     return {name: _sha256(path) for name, path in weights_files(config).items()}
 
 
 def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -44,15 +44,13 @@ def feature_extractor(config: ModelConfig) -> FeatureExtractor | None:
     """Return the feature extractor of a resolved model; None if all its layers are trained."""
     if not MODELS[config.name].uses & {"backbone", "backbones"}:
         return None
-    parts = [_find(name, config.unfreeze or 0) for name in config.backbone_weights]
-    if len(parts) > 1:  # in parallel, all frozen
-        channels = sum(part.channels for part in parts if part)
-        return FeatureExtractor(0, 0, channels, min(part.share for part in parts if part))
-    return parts[0]
-
-
-def _find(backbone: str, unfreeze: int) -> FeatureExtractor | None:
-    return next((part for part in extractor_table()[backbone] if unfreeze <= part.unfreeze), None)
+    tables = [extractor_table()[name] for name in config.backbone_weights]
+    if len(tables) > 1:  # in parallel, all frozen
+        parts = [table[0] for table in tables]
+        channels = sum(part.channels for part in parts)
+        return FeatureExtractor(0, 0, channels, min(part.share for part in parts))
+    unfreeze = config.unfreeze or 0
+    return next((part for part in tables[0] if unfreeze <= part.unfreeze), None)
 
 
 @functools.cache

@@ -31,13 +31,11 @@ def resolve_features(
     Without augmentation there is one view, and without a feature extractor there are no features.
 
     Args:
-        settings: the run as the user gave it.
-        model: its model, resolved.
         images: the number of images for training and validation.
 
     Returns:
-        The number of views of each training image (``None``: new views in every epoch), and the
-        data type of cached features.
+        The number of views of each training image (None: new views in every epoch), and the data
+        type of cached features.
 
     Raises:
         ConfigError: ``train.features`` asks for cached features, but the views change every epoch.
@@ -74,10 +72,7 @@ def _default_dtype(
 def cached_bytes(config: RunConfig, images: int, test_images: int) -> int:
     """Return the approximate size of the cached features of a resolved run; 0 if it has none.
 
-    Args:
-        config: the run.
-        images: the number of images for training and validation.
-        test_images: the number of test images.
+    ``images`` is the number of images for training and validation.
     """
     extractor, views = feature_extractor(config.model), config.augment.views
     if extractor is None or config.train.features == "off" or views is None:
@@ -126,9 +121,8 @@ def _pass_key(run: FrozenRun) -> str:
 def estimate_speedup(runs: Iterable[FrozenRun]) -> float:
     """Estimate by what factor cached features reduce the work of all ``runs``.
 
-    The work is counted in multiplications of the backbones for all epochs: 1 for the forward pass
-    of a frozen layer, ``1 + BACKWARD_COST`` for a trained layer. Start-up and runs without cached
-    features are left out.
+    The work of a layer in an epoch is 1 if it is frozen and ``1 + BACKWARD_COST`` if it is trained.
+    Start-up and runs without cached features are left out.
     """
     uncached = cached = 0.0
     for group in group_by_pass(runs):
@@ -142,7 +136,6 @@ def estimate_speedup(runs: Iterable[FrozenRun]) -> float:
             head_epoch = (1 - fraction) * (1 + BACKWARD_COST) * head + fraction * head
             uncached += epochs * (head_epoch + extractor.share)
             cached += epochs * head_epoch
-            one_pass = extractor.share * (views * (1 - fraction) + fraction)
-            longest_pass = max(longest_pass, one_pass)
+            longest_pass = max(longest_pass, extractor.share * (views * (1 - fraction) + fraction))
         cached += longest_pass
     return uncached / cached if cached else 1.0

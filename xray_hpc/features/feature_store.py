@@ -45,7 +45,6 @@ class CachedFeatures:
     Attributes:
         cut: the layer at which the feature extractor ends.
         key: a hash of everything that the features depend on.
-        path: the file.
         arrays: ``train`` holds the first view of all training images in the order of their split,
             then the second view, and so on; ``validation`` and ``test`` are in float32.
     """
@@ -55,11 +54,6 @@ class CachedFeatures:
     path: Path
     arrays: Mapping[str, ArraySpec]
 
-    @property
-    def nbytes(self) -> int:
-        """The size of all arrays in bytes."""
-        return sum(array.nbytes for array in self.arrays.values())
-
     def read(self) -> FeatureArrays:
         """Map the file into memory; see ``array_store.read_arrays``."""
         return array_store.read_arrays(self.path, self.arrays, self.key)
@@ -68,14 +62,10 @@ class CachedFeatures:
 def cached_features(
     source: FeatureSource, cut: LayerPath, cache: Path, gpus: Sequence[str]
 ) -> CachedFeatures:
-    """Return the file of cached features of a run.
+    """Return the file of cached features of a run whose feature extractor ends at ``cut``.
 
-    Args:
-        source: the run.
-        cut: where the feature extractor of its model ends.
-        cache: the cache folder.
-        gpus: the names of the GPUs: each kind rounds products differently, so that features
-            computed on another kind are not used.
+    ``gpus`` are the names of the GPUs: each kind rounds products differently, so that features
+    computed on another kind are not used.
     """
     config, data = source.config, source.data
     shape = feature_shape(source.model, cut)
@@ -118,7 +108,7 @@ def _compute(
 ) -> dict[Path, FeatureArrays]:
     """Lock the files, compute those that no other process has computed meanwhile, and read all."""
     cache = files[0].path.parent
-    needed = sum(file.nbytes for file in files)
+    needed = sum(array.nbytes for file in files for array in file.arrays.values())
     with writing_to_cache(cache, CONTENT, needed), ExitStack() as stack:
         for file in sorted(files, key=lambda file: file.path):
             stack.enter_context(_locked(file, on_progress))
@@ -161,10 +151,7 @@ def _locked(file: CachedFeatures, on_progress: Callable[[int], None]) -> Iterato
 
 
 def _read(file: CachedFeatures, *, delete_damaged: bool = False) -> FeatureArrays | None:
-    """Return the content of a file; None if it does not exist or is damaged.
-
-    Hold the lock to delete a damaged file.
-    """
+    """Return the content of a file, or None; the lock must be held to delete a damaged file."""
     try:
         return file.read()
     except FileNotFoundError:
@@ -197,7 +184,6 @@ def _feature_key(source: FeatureSource, cut: LayerPath, gpus: Sequence[str]) -> 
 
 
 def _weights_digest(layers: Iterable[keras.Layer]) -> str:
-    """Return the SHA-256 of all weights of ``layers``."""
     digest = hashlib.sha256()
     for weight in (weight for layer in layers for weight in layer.weights):
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value))

@@ -55,12 +55,7 @@ def compute_blocks(
     """Compute the missing blocks of all files, each block for all of them at once.
 
     Every replica computes whole blocks, so that the number of replicas changes no feature.
-
-    Args:
-        writers: files with the same blocks.
-        source: the run.
-        cuts: the cut of its model for each file.
-        on_progress: see ``feature_store.load_or_compute``.
+    Each file has one of ``cuts``; ``on_progress`` is as in ``load_or_compute``.
 
     Raises:
         ConfigError: the features exceed the range of 16-bit numbers.
@@ -70,15 +65,12 @@ def compute_blocks(
     forward = _forward_pass(source, cuts)
     replicas = source.strategy.num_replicas_in_sync
     workers = min(replicas, available_cores())
-    total, left = (
-        sum(block.stop - block.start for block in blocks) for blocks in (writers[0].blocks, todo)
-    )
-    reading = bounded_thread_map(
-        _image_reader(source.config, source.data), todo, workers, ahead=2 * replicas
-    )
+    total = sum(block.stop - block.start for block in writers[0].blocks)
+    done = total - sum(block.stop - block.start for block in todo)
+    read = _image_reader(source.config, source.data)
     with (
-        ProgressBar("computing features of images", total, initial=total - left) as progress,
-        closing(reading) as images,
+        ProgressBar("computing features of images", total, initial=done) as progress,
+        closing(bounded_thread_map(read, todo, workers, ahead=2 * replicas)) as images,
     ):
         pairs = zip(todo, images, strict=True)
         while group := list(islice(pairs, replicas)):
@@ -121,10 +113,8 @@ def _image_reader(config: RunConfig, data: Dataset) -> Callable[[Block], Pixels]
         for view in np.unique(views):
             transforms, brightness = augmentations(int(view))
             own = indices[views == view]
-            images = data.images[train[own]]
-            parts.append(
-                apply_augmentation(images, transforms[own], brightness[own], config.augment, side)
-            )
+            arguments = transforms[own], brightness[own], config.augment, side
+            parts.append(apply_augmentation(data.images[train[own]], *arguments))
         return np.concatenate(parts)
 
     def read(block: Block) -> Pixels:
@@ -140,22 +130,18 @@ def _forward_pass(source: FeatureSource, cuts: Sequence[LayerPath]) -> ForwardPa
     """Compile the forward pass from images to the features at each cut."""
     extractor, strategy = extractor_model(source.model, cuts), source.strategy
     batch = replica_batch_size(source.config.data.input_size)
-    compute = tf.function(
-        lambda pixels: strategy.run(
-            lambda own: keras.tree.flatten(extractor(own, training=False)), [pixels]
-        )
-    )
+
+    def extract(pixels: tf.Tensor) -> list[tf.Tensor]:
+        outputs: list[tf.Tensor] = keras.tree.flatten(extractor(pixels, training=False))
+        return outputs
+
+    compute = tf.function(lambda pixels: strategy.run(extract, [pixels]))
 
     def forward(blocks: Sequence[Pixels]) -> list[list[npt.NDArray[Any]]]:
-        padded = [
-            np.concatenate([pixels, np.repeat(pixels[-1:], batch - len(pixels), axis=0)])
-            for pixels in blocks
-        ]
-
         def replica_input(context: Any) -> tf.Tensor:
-            return tf.convert_to_tensor(
-                padded[min(context.replica_id_in_sync_group, len(padded) - 1)]
-            )
+            pixels = blocks[min(context.replica_id_in_sync_group, len(blocks) - 1)]
+            padding = np.repeat(pixels[-1:], batch - len(pixels), axis=0)
+            return tf.convert_to_tensor(np.concatenate([pixels, padding]))
 
         outputs = compute(strategy.experimental_distribute_values_from_function(replica_input))
         by_replica = [strategy.experimental_local_results(output) for output in outputs]

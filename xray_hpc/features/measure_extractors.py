@@ -20,15 +20,10 @@ from xray_hpc.models.build_model import build_model
 from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.models.registry import BACKBONES
 
-Row = list[int | float]
-"""The fields of a ``FeatureExtractor``."""
 
-
-def measure_extractors(name: str) -> list[Row]:
-    """Return the rows of the table for a backbone."""
-    config = ModelConfig(
-        "ft", backbone=name, weights="none", unfreeze=1, head_units=128, head_dropout=0.1
-    )
+def measure_extractors(name: str) -> list[list[int | float]]:
+    """Return the rows of the table for a backbone, each the fields of a ``FeatureExtractor``."""
+    config = ModelConfig("ft", name, "none", unfreeze=1, head_units=128, head_dropout=0.1)
     model = build_model(config, (REFERENCE_SIDE, REFERENCE_SIDE, BACKBONES[name].channels), 2)
     backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     total, rows, previous = count_multiplications(flat_layers(model)), [], None
@@ -48,17 +43,12 @@ def measure_extractors(name: str) -> list[Row]:
 
 def count_multiplications(layers: Iterable[keras.Layer]) -> int:
     """Return the multiplications of the forward pass of one image in layers with kernels."""
-    return sum(map(_multiplications, layers))
-
-
-def _multiplications(layer: keras.Layer) -> int:
-    kernel = getattr(layer, "kernel", None)
-    if kernel is None:
-        return 0
-    if isinstance(layer, keras.layers.Dense):
-        return int(math.prod(kernel.shape))
-    pixels = math.prod(layer.output.shape[1:-1])
-    return int(pixels * math.prod(kernel.shape))
+    return sum(
+        # A dense layer has no pixels: the product of no sides is 1.
+        math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+        for layer in layers
+        if getattr(layer, "kernel", None) is not None
+    )
 
 
 def main() -> None:

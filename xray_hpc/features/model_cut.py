@@ -15,13 +15,31 @@ LayerPath = tuple[str, ...]
 """The name of a layer; for a layer of a nested model, the model's name and its own."""
 
 
-def find_cut(model: keras.Model) -> LayerPath | None:
+def find_cut(model: keras.Model, *, nested: bool = False) -> LayerPath | None:
     """Return the layer after which to cut: the last one through which all frozen outputs pass.
 
-    The frozen part computes the same for an image in every epoch: it has no trainable weights and
-    draws no random numbers. The result is None if that part contains no weights of a backbone.
+    The frozen part has no trainable weights and draws no random numbers. The result is None if it
+    contains no weights of a backbone. With ``nested``, the model itself is a backbone.
     """
-    return _find_cut(model, nested=False)
+    last_use = {name: at for at, layer in enumerate(model.layers) for name in input_names(layer)}
+    frozen: set[str] = set()
+    open_outputs: set[str] = set()  # layers whose output is an input of a later layer
+    worthwhile, cut = False, None
+    for at, layer in enumerate(model.layers):
+        open_outputs = {name for name in open_outputs if last_use[name] > at}
+        frozen_inputs = frozen.issuperset(input_names(layer))
+        if frozen_inputs and _is_frozen(layer):
+            frozen.add(layer.name)
+            if layer.weights and (nested or isinstance(layer, keras.Model)):
+                worthwhile = True
+        elif frozen_inputs and not open_outputs and isinstance(layer, keras.Model):
+            inner = find_cut(layer, nested=True)
+            return cut if inner is None else (layer.name, *inner)
+        if layer.name in last_use:
+            open_outputs.add(layer.name)
+            if worthwhile and layer.name in frozen and open_outputs == {layer.name}:
+                cut = (layer.name,)
+    return cut
 
 
 def extractor_model(model: keras.Model, cuts: Sequence[LayerPath]) -> keras.Model:
@@ -74,29 +92,6 @@ def trainable_head(model: keras.Model, cut: LayerPath) -> keras.Model:
     inputs = keras.Input(inner.input_shape[1:], dtype=inner.inputs[0].dtype, name="features")
     outer = keras.Model(output_tensor(layer), model.output, name="head")
     return keras.Model(inputs, outer(inner(inputs)), name=model.name)
-
-
-def _find_cut(model: keras.Model, *, nested: bool) -> LayerPath | None:
-    """Find the cut; in a nested model, weights of any frozen layer make it worthwhile."""
-    last_use = {name: at for at, layer in enumerate(model.layers) for name in input_names(layer)}
-    frozen: set[str] = set()
-    open_outputs: set[str] = set()  # layers whose output is an input of a later layer
-    worthwhile, cut = False, None
-    for at, layer in enumerate(model.layers):
-        open_outputs = {name for name in open_outputs if last_use[name] > at}
-        frozen_inputs = frozen.issuperset(input_names(layer))
-        if frozen_inputs and _is_frozen(layer):
-            frozen.add(layer.name)
-            if layer.weights and (nested or isinstance(layer, keras.Model)):
-                worthwhile = True
-        elif frozen_inputs and not open_outputs and isinstance(layer, keras.Model):
-            inner = _find_cut(layer, nested=True)
-            return cut if inner is None else (layer.name, *inner)
-        if layer.name in last_use:
-            open_outputs.add(layer.name)
-            if worthwhile and layer.name in frozen and open_outputs == {layer.name}:
-                cut = (layer.name,)
-    return cut
 
 
 def _is_frozen(layer: keras.Layer) -> bool:

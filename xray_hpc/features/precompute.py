@@ -29,40 +29,30 @@ def precompute_features(
 ) -> None:
     """Compute the cached features of ``runs``, in one pass per backbone and data set.
 
-    Args:
-        runs: the runs; those without cached features are ignored.
-        strategy: the devices.
-        load_data: loads and checks the data set of a run.
-        gpus: the names of the GPUs, see ``cached_features``.
+    ``load_data`` loads and checks the data set of a run; ``gpus`` is as in ``cached_features``.
 
     Raises:
         UserError: data or weights are missing or have changed, or the disk is full.
     """
     for group in group_by_pass(runs):
-        _run_pass(distinct_extractors(group), strategy, load_data, gpus)
+        _run_pass(distinct_extractors(group), load_data(group[0]), strategy, gpus)
         keras.backend.clear_session()
         gc.collect()
 
 
 def _run_pass(
-    runs: Sequence[FrozenRun],
-    strategy: tf.distribute.Strategy,
-    load_data: Callable[[FrozenRun], Dataset],
-    gpus: Sequence[str],
+    runs: Sequence[FrozenRun], data: Dataset, strategy: tf.distribute.Strategy, gpus: Sequence[str]
 ) -> None:
-    first = runs[0]
-    data = load_data(first)
-    model = build_run_model(first.config, len(data.classes), strategy)
+    model = build_run_model(runs[0].config, len(data.classes), strategy)
+    sources = [FeatureSource(run.config, data, model, strategy) for run in runs]
     files: list[CachedFeatures] = []
     with strategy.scope():
-        for run in runs:
+        for run, source in zip(runs, sources, strict=True):
             for layer in model.layers:
                 if isinstance(layer, keras.Model) and layer.weights:
                     freeze(layer, run.config.model.unfreeze or 0)
             cut = find_cut(model)
             assert cut is not None, "the plan groups only runs with a feature extractor"
-            source = FeatureSource(run.config, data, model, strategy)
             files.append(cached_features(source, cut, run.cache, gpus))
-    for file in files:
-        logger.info("features at %s: %s", "/".join(file.cut), file.path)
-    load_or_compute(files, FeatureSource(first.config, data, model, strategy))
+            logger.info("features at %s: %s", "/".join(cut), files[-1].path)
+    load_or_compute(files, sources[0])

@@ -24,12 +24,7 @@ APPLICATIONS = {
 def build_backbone(
     name: str, input_shape: tuple[int, int, int], weights: Path | None
 ) -> keras.Model:
-    """Build a backbone without its classification layers.
-
-    Args:
-        name: a key of ``registry.BACKBONES``.
-        input_shape: height, width, channels.
-        weights: the weights file; None for random weights.
+    """Build a backbone without its classification layers; without a file, with random weights.
 
     Returns:
         A model from images ``[N, H, W, C]``, scaled as ``BackboneSpec.scaling`` says, to feature

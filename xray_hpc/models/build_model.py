@@ -29,15 +29,10 @@ def build_run_model(
     check_model(config.model, config.data, classes)
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.train.precision)
+    shape, weights = config.data.input_shape, weights_files(config.model)
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
-        return build_model(
-            config.model,
-            config.data.input_shape,
-            classes,
-            weights_files(config.model),
-            replicas=replicas,
-        )
+        return build_model(config.model, shape, classes, weights, replicas=replicas)
 
 
 def build_model(
@@ -53,9 +48,7 @@ def build_model(
     Args:
         config: the resolved and checked model configuration.
         input_shape: height, width, channels.
-        classes: the number of classes.
-        weights: the weights files of its backbones; one that is missing here starts from random
-            weights.
+        weights: the weights files of its backbones; the others start from random weights.
         replicas: the number of devices. Dropout and BatchNormalization work on the global batch,
             so that the number does not change the result; for more than one, call this inside the
             strategy's scope.

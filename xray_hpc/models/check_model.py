@@ -27,21 +27,18 @@ def drop_unused_keys(settings: ModelSettings) -> tuple[ModelSettings, tuple[str,
         raise ConfigError(one_of("model", settings.name, MODELS))
     uses = MODELS[settings.name].uses | COMMON_KEYS
     fields = dataclasses.fields(ModelSettings)
-    defaults: dict[str, Any] = {item.name: item.default for item in fields if item.name not in uses}
-    reset = tuple(key for key, value in defaults.items() if getattr(settings, key) != value)
-    settings = dataclasses.replace(settings, **defaults)
-    if settings.backbones is not None:
-        settings = dataclasses.replace(settings, backbones=settings.backbone_weights)
-    return settings, reset
+    changes: dict[str, Any] = {item.name: item.default for item in fields if item.name not in uses}
+    reset = tuple(key for key, value in changes.items() if getattr(settings, key) != value)
+    if "backbones" not in changes and settings.backbones is not None:
+        changes["backbones"] = settings.backbone_weights
+    return dataclasses.replace(settings, **changes), reset
 
 
 def check_model(model: ModelConfig, data: DataConfig, classes: int) -> None:
     """Check a resolved model against its backbones, the images and the number of classes.
 
     Raises:
-        ConfigError: a backbone or its weights are unknown, ``unfreeze`` is more than its layers,
-            a stacked model has fewer than two backbones, the images are too small, or the output
-            does not fit the classes.
+        ConfigError: they do not fit, or a backbone or its weights are unknown.
     """
     spec = MODELS[model.name]
     if model.output == "sigmoid" and classes > 2:
@@ -56,18 +53,17 @@ def check_model(model: ModelConfig, data: DataConfig, classes: int) -> None:
     _check_image_size(data, spec.minimum, model.name)
     for name in model.backbone_weights:
         _check_image_size(data, BACKBONES[name].minimum, name)
-    if model.unfreeze is not None:
-        _check_depth(str(model.backbone), model.unfreeze)
+        layers, unfreeze = BACKBONES[name].layers, model.unfreeze or 0
+        if unfreeze > layers:
+            raise ConfigError(
+                f"model.unfreeze is {unfreeze}, but {name} has {layers} layers; use 1 to {layers}"
+            )
     weights_files(model)
 
 
 def check_backbones(config: ModelSettings | ModelConfig) -> None:
-    """Check that the model's backbones exist, and that a stacked model has at least two.
-
-    Raises:
-        ConfigError: a backbone is unknown, or a stacked model has fewer than two.
-    """
-    names = list(config.backbone_weights)
+    """Raise ConfigError if a backbone is unknown or a stacked model has fewer than two."""
+    names = config.backbone_weights
     for name in names:
         if name not in BACKBONES:
             key = "model.backbone" if config.backbones is None else "model.backbones"
@@ -86,12 +82,4 @@ def _check_image_size(data: DataConfig, minimum: int, name: str) -> None:
         raise ConfigError(
             f"data.image_size is {data.image_size}{cropped}, too small for {name}; "
             f"use at least {math.ceil(minimum / crop)} pixels"
-        )
-
-
-def _check_depth(name: str, unfreeze: int) -> None:
-    layers = BACKBONES[name].layers
-    if unfreeze > layers:
-        raise ConfigError(
-            f"model.unfreeze is {unfreeze}, but {name} has {layers} layers; use 1 to {layers}"
         )

@@ -30,8 +30,7 @@ class GlobalBatchDropout(keras.layers.Dropout):
             return inputs
         size = tf.shape(inputs)[0]
         shape = tf.concat([[size * replica.num_replicas_in_sync], tf.shape(inputs)[1:]], axis=0)
-        mask = keras.random.dropout(
-            tf.ones(shape, inputs.dtype), self.rate, seed=self.seed_generator
-        )
+        ones = tf.ones(shape, inputs.dtype)
+        mask = keras.random.dropout(ones, self.rate, seed=self.seed_generator)
         first = replica.replica_id_in_sync_group * size
         return inputs * mask[first : first + size]

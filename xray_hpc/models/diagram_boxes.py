@@ -18,12 +18,18 @@ LETTERS = 62  # per line of a box
 TIMES = " \N{MULTIPLICATION SIGN} "
 
 # Layers that are drawn into the box of the layer before them.
-FOLLOWERS = frozenset(
-    {
-        *("Activation", "BatchNormalization", "Dropout", "Flatten", "GlobalAveragePooling2D"),
-        *("GlobalBatchDropout", "MaxPooling2D", "Normalization", "ReLU", "Rescaling"),
-    }
+FOLLOWERS = (
+    *("Activation", "BatchNormalization", "Dropout", "Flatten", "GlobalAveragePooling2D"),
+    *("GlobalBatchDropout", "MaxPooling2D", "Normalization", "ReLU", "Rescaling"),
 )
+
+PLAIN_TEXTS = {
+    "BatchNormalization": "batch normalization",
+    "Flatten": "flattened",
+    "GlobalAveragePooling2D": "global average pooling",
+    "InputLayer": "X-ray, pixels 0 to 255",
+    "Normalization": "ImageNet's mean and deviation",
+}
 
 
 @dataclass
@@ -65,14 +71,11 @@ class Box:
     @property
     def weights_text(self) -> str:
         """The number of weights, and whether they are trained; empty if there are none."""
+        if self.training == "none":
+            return ""
+        trained = f"{sum(map(count_trainable, self.layers)):,} of them trained"
         total = sum(layer.count_params() for layer in self.layers)
-        trained = sum(map(count_trainable, self.layers))
-        return {
-            "none": "",
-            "frozen": f"{total:,} weights, frozen",
-            "partly": f"{total:,} weights, {trained:,} of them trained",
-            "trained": f"{total:,} weights, trained",
-        }[self.training]
+        return f"{total:,} weights, {trained if self.training == 'partly' else self.training}"
 
     @property
     def lines(self) -> list[str]:
@@ -111,8 +114,6 @@ def make_boxes(model: keras.Model) -> list[Box]:
 def describe_layer(layer: keras.Layer, inputs: list[str] | None = None) -> str:
     """Return a short description of a layer: ``"convolution 3 x 3, 16 filters, ReLU"``."""
     kind = type(layer).__name__
-    if kind == "InputLayer":
-        return "X-ray, pixels 0 to 255"
     if kind == "Conv2D" and layer.name.endswith("rgb_to_grey"):
         return "RGB to grey"
     if kind == "Conv2D":
@@ -135,13 +136,7 @@ def describe_layer(layer: keras.Layer, inputs: list[str] | None = None) -> str:
         return "scaled by the image's mid-range"
     if isinstance(layer, keras.Model):
         return str(layer.name)
-    plain = {
-        "BatchNormalization": "batch normalization",
-        "Flatten": "flattened",
-        "GlobalAveragePooling2D": "global average pooling",
-        "Normalization": "ImageNet's mean and deviation",
-    }
-    return plain.get(kind, kind)
+    return PLAIN_TEXTS.get(kind, kind)
 
 
 def _activation(layer: keras.Layer) -> str:

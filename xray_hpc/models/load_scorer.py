@@ -39,7 +39,4 @@ def load_scorer(
             f"{model.output_shape[1:]}, not {card.input_shape} to {len(card.classes)} classes"
         )
 
-    def score(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        return probabilities(model.predict_on_batch(images))
-
-    return score
+    return lambda images: probabilities(model.predict_on_batch(images))

@@ -1,8 +1,4 @@
-"""The model card: a JSON file inside ``model.keras`` that says how to use the model.
-
-The files that Keras puts into the archive describe the network. The model card adds the names of
-the classes and how to decode an image for the network.
-"""
+"""The model card: a JSON file in ``model.keras`` with the classes and how to decode images."""
 
 from __future__ import annotations
 
@@ -24,14 +20,12 @@ class ModelCard:
     """How to use a saved model.
 
     Attributes:
-        run: the name of the run.
         model: the kind of model, a key of ``registry.MODELS``.
         classes: the class names in the order of the scores; the second of two is the positive one.
         threshold: the score above which the positive class is predicted; None for more than two
             classes, of which the one with the highest score is predicted.
         image_size: the side in pixels to which images are decoded, as in ``DataConfig``.
         crop: the central part of that side that the network takes.
-        channels: the number of image channels.
         clahe: the clip limit of the contrast equalization, or None.
     """
 

@@ -39,9 +39,7 @@ def draw_model(model: keras.Model) -> Figure:
     for box in boxes:
         rows[box.level].append(box)
     heights = [max(box.height for box in row) for row in rows]
-    arrows = [
-        STRAIGHT if len(one) == len(two) else BRANCHED for one, two in itertools.pairwise(rows)
-    ]
+    arrows = [STRAIGHT if len(a) == len(b) else BRANCHED for a, b in itertools.pairwise(rows)]
     width = 2 * max(box.x for box in boxes) + WIDTH + 2 * MARGIN
     height = TOP + sum(heights) + sum(arrows) + MARGIN
     figure = Figure(figsize=(width, height))
@@ -68,8 +66,8 @@ def _draw_title(axes: Axes, model: keras.Model) -> None:
     total, trained = model.count_params(), count_trainable(model)
     share = "all" if total == trained else f"{trained:,} of them"
     axes.text(0, 0.2, name, ha="center", va="center", fontsize=12, weight="bold")
-    words = f"{total:,} weights, {share} trained"
-    axes.text(0, 0.42, words, ha="center", va="center", fontsize=9)
+    text = f"{total:,} weights, {share} trained"
+    axes.text(0, 0.42, text, ha="center", va="center", fontsize=9)
 
 
 def _draw_box(axes: Axes, box: Box, top: float, tall: float) -> None:
@@ -82,16 +80,9 @@ def _draw_box(axes: Axes, box: Box, top: float, tall: float) -> None:
     for line in box.lines:
         y += LINE
         axes.text(box.x, y, line, ha="center", va="center", fontsize=SMALL)
-    if box.weights_text:
-        axes.text(
-            box.x,
-            y + LINE,
-            box.weights_text,
-            ha="center",
-            va="center",
-            fontsize=SMALL,
-            style="italic",
-        )
+    if text := box.weights_text:
+        y += LINE
+        axes.text(box.x, y, text, ha="center", va="center", fontsize=SMALL, style="italic")
 
 
 def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

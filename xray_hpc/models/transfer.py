@@ -22,7 +22,6 @@ def build_features(
     x = preprocess(config, x, name)
     backbone = build_backbone(name, tuple(x.shape[1:]), weights.get(name))
     freeze(backbone, config.unfreeze or 0)
-    x = backbone(x)
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(backbone(x))
     x = layers.Dense(config.head_units, activation="relu", name="hidden")(x)
     return dropout(config.head_dropout or 0.0, name="hidden_dropout")(x)

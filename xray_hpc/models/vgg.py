@@ -31,13 +31,10 @@ def build_features(
         if block > 1:
             x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"block{block}_bn")(x)
         for number, count in enumerate(filters, start=1):
+            bias = number < len(filters) or block == len(FILTERS)
+            name = f"block{block}_conv{number}"
             x = layers.Conv2D(
-                count,
-                3,
-                padding="same",
-                activation="relu",
-                use_bias=number < len(filters) or block == len(FILTERS),
-                name=f"block{block}_conv{number}",
+                count, 3, padding="same", activation="relu", use_bias=bias, name=name
             )(x)
         x = layers.MaxPool2D(name=f"block{block}_pool")(x)
     x = layers.Flatten(name="flatten")(x)

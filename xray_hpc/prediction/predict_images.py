@@ -46,12 +46,9 @@ def predict_images(
 
     Args:
         files: the images, decoded exactly as for training and at most two batches ahead.
-        card: how to use the model.
         score: the model, from raw pixels ``uint8 [B, S, S, C]`` to probabilities ``[B, K]``. All
             batches have the same size B, so the end of the last one may hold earlier images.
-        threshold: the score above which the second class is predicted; None for the class with
-            the highest score.
-        workers: the number of decoding threads.
+        threshold: see ``predicted_labels``.
     """
     batch = np.zeros((batch_size(card, len(files)), *card.input_shape), np.uint8)
 

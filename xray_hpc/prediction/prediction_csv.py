@@ -23,10 +23,6 @@ def csv_writer(output: str, classes: Sequence[str]) -> Iterator[Callable[[Predic
     The columns are path, score_<class> for each class, label, error. Bytes of a path that are not
     UTF-8 are written as escapes.
 
-    Args:
-        output: the file, or ``STDOUT``.
-        classes: the class names.
-
     Raises:
         StorageError: the file cannot be written.
     """

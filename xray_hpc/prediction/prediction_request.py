@@ -28,16 +28,10 @@ MAX_RUNS_NAMED = 8
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """What to predict, with which model.
+    """What to predict, with which model, and to which CSV file (``-``: standard output).
 
-    Attributes:
-        keras_file: the saved model.
-        card: how to use it.
-        threshold: the score above which the second of two classes is predicted; None for the
-            class with the highest score.
-        files: the images.
-        ignored: files in the given folders that are not images.
-        output: the CSV file, or ``-`` for standard output.
+    ``threshold`` is the score above which the second of two classes is predicted; None predicts
+    the class with the highest score. ``ignored`` are files in folders that are not images.
     """
 
     keras_file: Path
@@ -68,7 +62,6 @@ def check_request(
         images: files, folders, and ``-`` for the paths in ``stdin``.
         output: the CSV file, or ``-`` for standard output.
         threshold: replaces the threshold of the model card.
-        stdin: the content of standard input.
 
     Raises:
         UserError: the model or an image does not exist, or an argument is invalid.
@@ -83,11 +76,7 @@ def check_request(
 
 
 def find_model(path: Path) -> Path:
-    """Return the saved model at ``path``, a file or the folder of a finished run.
-
-    Raises:
-        UserError: the file does not exist, or the folder is not that of a finished run.
-    """
+    """Return the saved model at ``path``, a file or the folder of a finished run."""
     try:
         if not stat.S_ISDIR(path.stat().st_mode):
             return path
@@ -117,9 +106,8 @@ def _no_run_message(folder: Path) -> str:
     finished = [str(path) for path in inside if _is_finished(path)]
     if not finished:
         return f"{folder} is not the folder of a run and contains no finished run"
-    if len(finished) > MAX_RUNS_NAMED:
-        finished[MAX_RUNS_NAMED:] = ["..."]
-    names = ", ".join(finished)
+    more = ", ..." if len(finished) > MAX_RUNS_NAMED else ""
+    names = ", ".join(finished[:MAX_RUNS_NAMED]) + more
     return f"{folder} is not the folder of a run; give one of its finished runs: {names}"
 
 

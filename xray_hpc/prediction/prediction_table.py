@@ -13,14 +13,7 @@ OTHER_LINES = 8  # lines of the screen that are not rows: heading, counts, promp
 
 
 class PredictionTable:
-    """The first predictions of many, and counts of all.
-
-    Args:
-        classes: the class names.
-        output: the file that holds all predictions.
-        width: the width of the terminal in columns.
-        height: its height in lines.
-    """
+    """Counts of the predictions in ``output``, and the first ones, to fit into a terminal."""
 
     def __init__(self, classes: Sequence[str], output: str, width: int, height: int) -> None:
         self.classes = classes
@@ -86,10 +79,7 @@ class PredictionTable:
 
 def printable(text: str) -> str:
     """Escape the characters of ``text`` that a terminal would interpret or cannot show."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _cut_start(text: str, width: int) -> str:

@@ -28,10 +28,7 @@ from xray_hpc.resources import resource
 
 
 class SharedNode(ConfigNode):
-    """A stored config that is not copied with the store, which Hydra copies for each lookup.
-
-    Hydra copies a config again when it loads it.
-    """
+    """A stored config that is not copied with the store: Hydra copies the store at each lookup."""
 
     def __deepcopy__(self, memo: object) -> SharedNode:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -113,7 +112,7 @@ class _TrainKeys:
         check_least(1, "train.epochs", self.epochs)
         check_least(1, "train.batch_size", self.batch_size)
         rate = self.learning_rate
-        check(rate > 0 and math.isfinite(rate), "train.learning_rate", rate, "be more than 0")
+        check(rate > 0, "train.learning_rate", rate, "be more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,12 +51,7 @@ class CancelPlan:
         return not (self.runs or self.other_jobs)
 
     def execute(self) -> CancelPlan:
-        """Plan again, cancel everything, and return that plan.
-
-        Raises:
-            SlurmError: Slurm did not cancel all jobs.
-            UserError: as :func:`plan_cancel`.
-        """
+        """Plan again, cancel everything, and return that plan; raise as :func:`plan_cancel`."""
         # A launch that trains locally holds the sweep's lock for hours.
         with _launch_excluded(self.sweep, 0.0 if self.processes else WAIT_SECONDS) as excluded:
             plan = plan_cancel(self.sweep, self.pattern, excluded=excluded)

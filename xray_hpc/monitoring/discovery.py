@@ -27,11 +27,7 @@ def run_names(sweep: SweepPaths, entries: Ledger | None = None) -> list[str]:
 
 
 def find_sweep(text: str, results: Path) -> SweepPaths:
-    """Return the sweep with this folder, or with this name in ``results``.
-
-    Raises:
-        ConfigError: there is none; the message suggests another name.
-    """
+    """Return the sweep with this folder, or with this name in ``results``."""
     for folder in (Path(text), results / text):
         if _is_sweep(folder):
             return SweepPaths(folder.resolve() if folder.name in ("", "..") else folder)
@@ -55,11 +51,7 @@ def _suggest_sweep(text: str, results: Path) -> str:
 
 
 def find_run(text: str, results: Path) -> RunPaths:
-    """Return the run with this folder, or whose name starts so: ``RUN`` or ``SWEEP/RUN``.
-
-    Raises:
-        ConfigError: no run or several runs match.
-    """
+    """Return the run with this folder, or whose name starts so: ``RUN`` or ``SWEEP/RUN``."""
     folder = Path(text)
     if _is_run(folder):
         return RunPaths(folder.resolve())

@@ -66,12 +66,8 @@ class RunEvidence:
         """Return a copy with the run's job in the queue.
 
         A job counts only if the queue has it under the same id and from the same submission: jobs
-        of another cluster, or from before a reset of Slurm, can have the same id.
-
-        Args:
-            job: latest job that a launch submitted for the run. The record may name another one,
-                which a template script submitted.
-            queue: the jobs in the queue by id.
+        of another cluster, or from before a reset of Slurm, can have the same id. The record may
+        name another job than ``job``, the latest of a launch: one of a template script.
         """
         known: list[tuple[str, str | None]] = [] if job is None else [(job.id, job.submission)]
         own = self.record.job_id if self.record else None
@@ -140,14 +136,7 @@ def read_evidence(
     queue: Mapping[str, QueuedJob] | None = None,
     cancelled: str | None = None,
 ) -> RunEvidence:
-    """Read the record, files and lease of a run.
-
-    Args:
-        paths: the run.
-        job: its latest job in the ledger.
-        queue: the jobs in the queue by id, if they are known.
-        cancelled: when the run was last cancelled, from the ledger.
-    """
+    """Read the record, files and lease of a run, given what the ledger and Slurm tell of it."""
     record, metrics, damage = None, None, None
     try:
         record = read_record(paths)

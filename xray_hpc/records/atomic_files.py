@@ -101,11 +101,7 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        DataError: the file is not a JSON object.
-    """
+    """Read a JSON object; raise ``DataError`` if the file is something else."""
     try:
         value = json.loads(path.read_bytes().decode())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -65,11 +65,7 @@ def is_checkout() -> bool:
 
 
 def git(*arguments: str) -> bytes:
-    """Return the output of a git command in the folder that this package runs from.
-
-    Raises:
-        OSError, SubprocessError: git is missing, fails or takes more than 20 s.
-    """
+    """Return the output of a git command in this checkout; raise if it fails or takes over 20 s."""
     # Many jobs run git at once; none may lock the index of a user who is working in the checkout.
     command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
     return subprocess.run(command, capture_output=True, check=True, timeout=20).stdout

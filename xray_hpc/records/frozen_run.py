@@ -56,11 +56,7 @@ def write_frozen_run(paths: RunPaths, run: FrozenRun) -> None:
 
 
 def read_frozen_run(paths: RunPaths) -> FrozenRun:
-    """Read ``config.yaml``.
-
-    Raises:
-        ConfigError, DataError: the file is missing or not the configuration of a run.
-    """
+    """Read ``config.yaml``; raise ``ConfigError`` or ``DataError`` if it is not one of a run."""
     if not paths.config.is_file():
         raise DataError(f"{paths.folder} is not a run folder: it holds no config.yaml")
     content = read_yaml(paths.config)

@@ -23,8 +23,7 @@ def read_json_record(kind: type[T], path: Path) -> T:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        DataError: the file is not JSON, or a value is missing, has the wrong type or is invalid;
-            the message names the file and the first such key.
+        DataError: the file is damaged; the message names it and the first wrong key.
     """
     values = read_json(path)
     try:

@@ -19,8 +19,7 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
     """Hold the sweep's lock, which names this process, and yield its file descriptor.
 
     Raises:
-        LockedError: another launch holds it, and ``wait`` is false; the message names its user,
-            host and process.
+        LockedError: another launch holds it, and ``wait`` is false; the message names it.
         StorageError: the file system does not support locks.
     """
     waiting = f"waiting for another launch of {sweep.folder}"

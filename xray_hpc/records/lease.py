@@ -149,10 +149,7 @@ def _wait_until_free(path: Path, expiry: float, should_stop: Callable[[], bool])
     """Watch the lease until its owner proves dead, and return its last state.
 
     An owner on another host is dead after ``expiry`` seconds without a heartbeat, measured by the
-    clock of this process only.
-
-    Raises:
-        LeaseError: the owner is alive, or may be when ``should_stop`` returned true.
+    clock of this process only. Raises as :meth:`Lease.acquire`.
     """
     first, start = read_lease(path), time.monotonic()
     state, waited = first, 0.0

@@ -104,11 +104,7 @@ def lease_numbers(path: Path) -> list[int]:
 
 
 def request_lease(path: Path, job: str, restarts: int) -> int:
-    """Request the lease in ``path`` from an earlier start of the same job.
-
-    Returns:
-        The number of starts of the job that have requested it since the job last held it.
-    """
+    """Request the lease from an earlier start of the job; return how many starts of it have."""
     (path / f"wanted.{job}.{restarts}").touch()
     return len(lease_requests(os.listdir(path), job))
 
@@ -120,11 +116,7 @@ def lease_requests(names: Iterable[str], job: str | None) -> dict[str, int]:
 
 
 def write_owner(file: Path, job: str | None, restarts: int) -> None:
-    """Create a lease file that names this process as the owner.
-
-    Raises:
-        FileExistsError: another process created it first.
-    """
+    """Create a lease file that names this process; raise ``FileExistsError`` if there is one."""
     owner = LeaseOwner(
         host=socket.gethostname(),
         user=user_name(),

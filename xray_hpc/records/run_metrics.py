@@ -28,45 +28,28 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class SplitMetrics:
-    """The metrics of one split; see :class:`ClassMetrics` for the per-class formulas.
-
-    Attributes:
-        images: number of images, N.
-        accuracy: share of images whose predicted label is the true one.
-        balanced_accuracy: mean recall of the classes that have images.
-        f1: mean F1 of the classes that have images.
-        auc: area under the ROC curve, which is the probability that a positive image scores
-            higher than a negative one, ties counting half (Hanley and McNeil, 1982); with more
-            than two classes the mean over each class against the rest.
-        auc_micro: with more than two classes, the area with all N * K pairs of image and class
-            pooled.
-        sensitivity: ``TP / (TP + FN)``; this and the next five need two classes.
-        specificity: ``TN / (TN + FP)``.
-        false_negatives: FN.
-        false_positives: FP.
-        true_positives: TP.
-        true_negatives: TN.
-        loss: cross-entropy, the mean of ``-log p`` of the true class in nats, with p clipped to
-            [1e-7, 1 - 1e-7] as Keras clips it.
-        per_class: metrics of each class, by name.
-        confusion: counts ``[K][K]``, one row per true class and one column per predicted class.
-    """
+    """The metrics of one split; see :class:`ClassMetrics` for the per-class formulas."""
 
     images: int
-    accuracy: float
-    balanced_accuracy: float | None
-    f1: float | None
+    accuracy: float  # share of images whose predicted label is the true one
+    balanced_accuracy: float | None  # mean recall of the classes that have images
+    f1: float | None  # mean F1 of the classes that have images
+    # Area under the ROC curve: the probability that a positive image scores higher than a negative
+    # one, ties counting half (Hanley and McNeil, 1982). With more than two classes the mean over
+    # each class against the rest, and in auc_micro with all pairs of image and class pooled.
     auc: float | None
     auc_micro: float | None
-    sensitivity: float | None
-    specificity: float | None
+    sensitivity: float | None  # TP / (TP + FN); this and the next five need two classes
+    specificity: float | None  # TN / (TN + FP)
     false_negatives: int | None
     false_positives: int | None
     true_positives: int | None
     true_negatives: int | None
+    # Cross-entropy in nats: mean of -log p of the true class, p clipped to [1e-7, 1 - 1e-7] as in
+    # Keras.
     loss: float
     per_class: dict[str, ClassMetrics]
-    confusion: list[list[int]]
+    confusion: list[list[int]]  # one row per true class and one column per predicted class
 
     def __post_init__(self) -> None:
         rows, size = self.confusion, len(self.per_class)
@@ -115,10 +98,5 @@ MEASURES = tuple(
 
 
 def read_metrics(paths: RunPaths) -> RunMetrics:
-    """Read ``metrics.json``.
-
-    Raises:
-        FileNotFoundError: it does not exist.
-        DataError: it is damaged; the message names the first wrong key.
-    """
+    """Read ``metrics.json``; raise ``DataError`` if it is damaged."""
     return read_json_record(RunMetrics, paths.metrics)

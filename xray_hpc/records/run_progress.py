@@ -42,12 +42,7 @@ def read_progress(paths: RunPaths) -> TrainingProgress | None:
 
 
 def checkpoint_name(epoch: int, step: int) -> str:
-    """Return the name of a checkpoint, without its suffix; names sort by progress.
-
-    Args:
-        epoch: number of completed epochs.
-        step: number of completed steps of the next epoch.
-    """
+    """Return a checkpoint's name after ``epoch`` whole epochs and ``step`` steps of the next."""
     return f"epoch-{epoch:04}-step-{step:06}"
 
 

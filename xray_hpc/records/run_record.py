@@ -140,11 +140,7 @@ def write_record(paths: RunPaths, record: RunRecord) -> None:
 
 
 def read_record(paths: RunPaths) -> RunRecord | None:
-    """Read ``run.json``; ``None`` if it does not exist.
-
-    Raises:
-        DataError: the file is not a run record.
-    """
+    """Read ``run.json``, ``None`` without one; raise ``DataError`` if it is damaged."""
     try:
         return read_json_record(RunRecord, paths.record)
     except FileNotFoundError:
@@ -152,11 +148,7 @@ def read_record(paths: RunPaths) -> RunRecord | None:
 
 
 def update_record(paths: RunPaths, **changes: Any) -> RunRecord:
-    """Change some fields of ``run.json``.
-
-    Raises:
-        DataError: the file is missing or damaged.
-    """
+    """Change some fields of ``run.json``; raise ``DataError`` if it is missing or damaged."""
     record = read_record(paths)
     if record is None:
         raise DataError(f"{paths.record} is missing; launch the sweep again to recreate the run")

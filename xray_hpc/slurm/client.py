@@ -71,11 +71,7 @@ class QueuedJob:
 
 
 def is_available() -> bool:
-    """Return whether this host belongs to a Slurm cluster; its commands may exist without one.
-
-    Raises:
-        SlurmUnavailableError: Slurm does not answer.
-    """
+    """Return whether this host belongs to a Slurm cluster; its commands may exist without one."""
     if shutil.which("sbatch") is None:
         return False
     try:
@@ -156,10 +152,6 @@ def queued_jobs(others: Collection[str] = (), *, ended: bool = False) -> dict[st
     Args:
         others: other users whose jobs to include.
         ended: whether to include jobs that ended in the last minutes (Slurm's ``MinJobAge``).
-
-    Raises:
-        NoClusterError: this host knows no cluster.
-        SlurmUnavailableError: ``squeue`` does not answer.
     """
     users = sorted({*filter(_is_known, others), user_name()})
     whose = "--me" if len(users) == 1 else f"--user={','.join(users)}"
@@ -186,11 +178,7 @@ def cancel(jobs: Sequence[str]) -> bool:
 
 
 def check_log_folder(folder: Path) -> None:
-    """Check that Slurm can write logs to ``folder``.
-
-    Raises:
-        ConfigError: the path contains a character with a special meaning in Slurm's log paths.
-    """
+    """Raise ``ConfigError`` if a character of ``folder`` is special in Slurm's log paths."""
     for character in "%\\":
         if character in str(folder):
             raise ConfigError(

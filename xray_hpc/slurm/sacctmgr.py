@@ -77,10 +77,9 @@ class Accounting:
 
 
 def read_accounting(settings: Mapping[str, str]) -> Accounting | None:
-    """Return the accounting data of this user; ``None`` if ``sacctmgr`` is slow or fails.
+    """Return this user's accounting; ``settings`` is the output of ``scontrol show config``.
 
-    Args:
-        settings: the output of ``scontrol show config``.
+    ``None`` if ``sacctmgr`` is slow or fails.
     """
     if not settings.get("AccountingStorageType", "").endswith("slurmdbd"):
         return None

@@ -46,11 +46,7 @@ class Node:
 
 
 def settings() -> dict[str, str]:
-    """Return the settings of ``scontrol show config``, such as ``{"MaxArraySize": "1001"}``.
-
-    Raises:
-        SlurmUnavailableError: Slurm does not answer; so for the others here.
-    """
+    """Return the settings of ``scontrol show config``, such as ``{"MaxArraySize": "1001"}``."""
     lines = (line.partition("=") for line in _show("config").splitlines())
     return {name.strip(): value.strip() for name, equals, value in lines if equals}
 

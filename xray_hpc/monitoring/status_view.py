@@ -54,8 +54,7 @@ def sweep_lines(status: SweepStatus, screen: Screen, rows: int | None) -> Iterat
         yield screen.cut(f"not listed: {', '.join(_words(rest))} (use --all)")
     if any(run.limited for run in shown):
         yield screen.cut(LIMITED)
-    advice = list(_advice(status))
-    if advice:
+    if advice := list(_advice(status)):
         yield ""
         yield from advice
 
@@ -188,8 +187,7 @@ def _advice(status: SweepStatus) -> Iterator[str]:
         see = display_path(status.failed_features_job)
         yield f"features job failed; runs compute the features themselves; see {see}"
     folder = shlex.quote(display_path(status.sweep.folder))
-    failed = [run.run for run in status.runs if run.state is State.FAILED]
-    if failed:
+    if failed := [run.run for run in status.runs if run.state is State.FAILED]:
         yield f"log:    python -m xray_hpc.logs {shlex.quote(f'{status.sweep.name}/{failed[0]}')}"
     idle = not states & {State.PENDING, State.RUNNING}
     if states & set(ENDED) or (idle and states - {State.FINISHED}):

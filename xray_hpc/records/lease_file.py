@@ -148,8 +148,9 @@ def _parse_owner(text: str) -> LeaseOwner | None:
 
 def is_local(owner: LeaseOwner) -> bool:
     """Return whether this process can see the owner among the processes of its host."""
-    mine = (boot_id(), pid_namespace(), user_name())
-    return None not in mine and (owner.boot, owner.namespace, owner.user) == mine
+    here = (boot_id(), pid_namespace())
+    same_host = None not in here and (owner.boot, owner.namespace) == here
+    return same_host and owner.user == user_name()
 
 
 def start_time(pid: int) -> int | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from xray_hpc.report import process_pool
-from xray_hpc.report.process_pool import MIN_CALLS, ProcessPool, available_cpus, parallel_map
+from xray_hpc.report.process_pool import MIN_CALLS, ProcessPool, available_cpus
 
 REPOSITORY = Path(__file__).parents[2]
 PATHS = [f"/{i}" for i in range(MIN_CALLS + 5)]
@@ -32,28 +32,31 @@ def size_when_released(argument: tuple[str, bytes]) -> int:
 
 
 def test_results_are_in_order(two_cpus: None) -> None:
-    assert list(parallel_map(os.path.basename, PATHS)) == [path[1:] for path in PATHS]
+    with ProcessPool(os.path.basename) as pool:
+        assert list(pool.map(PATHS)) == [path[1:] for path in PATHS]
 
 
 def test_few_calls_or_one_cpu_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_pool, "WorkerProcess", None)
     monkeypatch.setattr(process_pool, "available_cpus", lambda: 2)
-    assert list(parallel_map(abs, [-1, 2])) == [1, 2]
-    monkeypatch.setattr(process_pool, "available_cpus", lambda: 1)
-    assert list(parallel_map(abs, range(-MIN_CALLS, 0))) == list(range(MIN_CALLS, 0, -1))
+    with ProcessPool(abs) as pool:
+        assert list(pool.map([-1, 2])) == [1, 2]
+        monkeypatch.setattr(process_pool, "available_cpus", lambda: 1)
+        assert list(pool.map(range(-MIN_CALLS, 0))) == list(range(MIN_CALLS, 0, -1))
 
 
 def test_calls_of_a_killed_process_are_repeated_here(two_cpus: None) -> None:
-    found = parallel_map(os.path.basename, PATHS)
-    first = next(found)
-    for child in children():
-        os.kill(child, signal.SIGKILL)
-    assert [first, *found] == [path[1:] for path in PATHS]
+    with ProcessPool(os.path.basename) as pool:
+        found = pool.map(PATHS)
+        first = next(found)
+        for child in children():
+            os.kill(child, signal.SIGKILL)
+        assert [first, *found] == [path[1:] for path in PATHS]
 
 
 def test_exception_of_a_call_is_raised_here(two_cpus: None) -> None:
-    with pytest.raises(ValueError, match="invalid literal"):
-        list(parallel_map(int, ["1"] * MIN_CALLS + ["one"]))
+    with ProcessPool(int) as pool, pytest.raises(ValueError, match="invalid literal"):
+        list(pool.map(["1"] * MIN_CALLS + ["one"]))
 
 
 def test_map_returns_before_processes_read_their_input(two_cpus: None, tmp_path: Path) -> None:
@@ -83,12 +86,11 @@ def test_calls_of_a_process_that_fails_to_import_are_repeated_here(
     assert capfd.readouterr().err == ""
 
 
-def test_closing_the_results_kills_the_processes(two_cpus: None) -> None:
+def test_leaving_the_pool_kills_the_processes(two_cpus: None) -> None:
     others = set(children())  # from earlier tests
-    found = parallel_map(abs, range(MIN_CALLS))
-    next(found)
-    assert len(set(children()) - others) == 2
-    found.close()
+    with ProcessPool(abs) as pool:
+        next(pool.map(range(MIN_CALLS)))
+        assert len(set(children()) - others) == 2
     assert set(children()) <= others
 
 
@@ -113,8 +115,9 @@ def test_ctrl_c_ends_all_processes_quietly() -> None:
         "import time; from xray_hpc import cli; from xray_hpc.report import process_pool\n"
         "process_pool.available_cpus = lambda: 2\n"
         "def main():\n"
-        "    for _ in process_pool.parallel_map(time.sleep, [0.01] * 10_000):\n"
-        "        print('one', flush=True)\n"
+        "    with process_pool.ProcessPool(time.sleep) as pool:\n"
+        "        for _ in pool.map([0.01] * 10_000):\n"
+        "            print('one', flush=True)\n"
         "cli.run(main)"
     )
     with subprocess.Popen(

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +24,7 @@ from xray_hpc.records.atomic_files import atomic_write, read_json, write_text
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.report.csv_columns import csv_lines
 from xray_hpc.report.merged_tables import RUN_TABLES, run_lines
-from xray_hpc.report.process_pool import parallel_map
+from xray_hpc.report.process_pool import ProcessPool
 from xray_hpc.report.read_run import read_run
 from xray_hpc.report.run_cache import (
     file_version,
@@ -92,7 +92,6 @@ def merge_runs(
         previous = PreviousReport(folder, stack)
         cached = [previous.load(source.paths) for source in sources]
         uncached = [source for source, run in zip(sources, cached, strict=True) if run is None]
-        read = stack.enter_context(closing(parallel_map(read_lines, uncached)))
         paths = [stack.enter_context(atomic_write(folder / file)) for file in FILES]
         tables = [
             _TableWriter(
@@ -101,6 +100,7 @@ def merge_runs(
             for path, file in zip(paths, FILES, strict=True)
         ]
         settled = os.stat(paths[0]).st_ctime - SETTLING_SECONDS  # by the file system's clock
+        read = stack.enter_context(ProcessPool(read_lines)).map(uncached)
         runs, locations = [], {}
         for source, run in zip(sources, cached, strict=True):
             name = source.paths.name

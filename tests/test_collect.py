@@ -124,10 +124,7 @@ def test_killed_collector_leaves_old_or_new_files_that_the_next_one_completes(
         hold.begin()
         command = [sys.executable, *VERB, str(sweep.folder)]
         with subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            env=os.environ | hold.environment,
-            stdout=subprocess.DEVNULL,
+            command, cwd=REPOSITORY, env=os.environ | hold.environment, stdout=subprocess.DEVNULL
         ) as collect:
             hold.wait_for(collect)
             collect.kill()

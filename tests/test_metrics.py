@@ -22,13 +22,7 @@ from sklearn.metrics import (
 
 from tests.scored_splits import FEW, THREE, TWO, Split, sigmoid, splits
 from xray_hpc.errors import TrainingDivergedError
-from xray_hpc.metrics import (
-    MACRO,
-    predicted_labels,
-    probabilities,
-    roc_curves,
-    split_metrics,
-)
+from xray_hpc.metrics import MACRO, predicted_labels, probabilities, roc_curves, split_metrics
 from xray_hpc.records.run_metrics import ClassMetrics, SplitMetrics
 
 
@@ -78,11 +72,7 @@ def test_split_metrics_of_three_classes_match_hand_computed_values() -> None:
     assert measured.auc == pytest.approx((1 + 2 / 3 + 1) / 3)
     assert measured.f1 == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
     assert measured.per_class["Covid"] == ClassMetrics(
-        images=2,
-        precision=1.0,
-        recall=0.5,
-        f1=pytest.approx(2 / 3),
-        auc=pytest.approx(1.0),
+        images=2, precision=1.0, recall=0.5, f1=pytest.approx(2 / 3), auc=pytest.approx(1.0)
     )
     of_two = ("sensitivity", "specificity", "false_negatives", "true_positives")
     assert [getattr(measured, name) for name in of_two] == [None] * 4

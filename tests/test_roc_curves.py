@@ -7,18 +7,10 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given
-from sklearn.metrics import (
-    auc,
-    roc_curve,
-)
+from sklearn.metrics import auc, roc_curve
 
 from tests.scored_splits import FEW, THREE, TWO, Split, sigmoid, splits
-from xray_hpc.metrics import (
-    MACRO,
-    MICRO,
-    roc_curves,
-    split_metrics,
-)
+from xray_hpc.metrics import MACRO, MICRO, roc_curves, split_metrics
 
 
 @given(splits(2))

@@ -35,7 +35,7 @@ def test_each_data_set_has_its_own_ranking(tmp_path: Path) -> None:
     binary = lines.index("demo, 2 classes: NORMAL, PNEUMONIA")
     multiclass = lines.index("demo, 3 classes: Covid, Normal, Viral Pneumonia")
     assert [line.split("-")[0] for line in lines[binary + 1 : binary + 5]] == [
-        *("conv", "vgg", "tl", "stacked"),
+        *("conv", "vgg", "tl", "stacked")
     ]
     lung = lines[multiclass + 1].split()
     assert lung[1] == "lung"
@@ -93,10 +93,7 @@ def test_unfinished_runs_alone_are_listed() -> None:
 
 def test_table_starts_with_status_and_total_usage(tmp_path: Path) -> None:
     lines = comparison_table(read_runs(three_class_sweep(tmp_path / "three"))).splitlines()
-    assert lines[:2] == [
-        "12 runs: 12 finished",
-        "0.333 GPU-hours, 12 min queued, 4G peak memory",
-    ]
+    assert lines[:2] == ["12 runs: 12 finished", "0.333 GPU-hours, 12 min queued, 4G peak memory"]
 
 
 def test_group_heads_are_aligned_with_their_columns() -> None:

@@ -39,9 +39,7 @@ def test_cells_show_counts_and_shares_of_the_row(tmp_path: Path) -> None:
     assert colorbar.get_ylabel() == "Share of the true class"
 
 
-def test_panels_with_equal_classes_share_the_class_names(
-    tmp_path: Path,
-) -> None:
+def test_panels_with_equal_classes_share_the_class_names(tmp_path: Path) -> None:
     def panels_with_names(figure: Figure | None) -> list[bool]:
         assert figure is not None
         panels = [ax for ax in figure.axes if ax.get_title(loc="left")]

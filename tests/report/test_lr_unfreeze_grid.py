@@ -41,7 +41,7 @@ def test_cell_without_a_metric_is_absent() -> None:
     grid = lr_unfreeze_grid([*SQUARE[:3], run(13, 1e-4, None)])
     assert grid is not None
     assert [(cell.depth, cell.rate) for cell in grid.panels[0].cells] == [
-        *((2, 1e-5), (2, 1e-4), (13, 1e-5)),
+        *((2, 1e-5), (2, 1e-4), (13, 1e-5))
     ]
 
 

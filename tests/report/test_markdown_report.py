@@ -58,7 +58,7 @@ def test_each_data_set_has_a_heading_and_a_summary(tmp_path: Path) -> None:
 def test_multiclass_report_has_no_false_negatives_section(tmp_path: Path) -> None:
     text = report_text(read_runs(three_class_sweep(tmp_path / "three")))
     assert headings(text) == [
-        *("# Sweep s", "## Comparison", "## Per-class metrics", "## Resource usage", "## Files"),
+        *("# Sweep s", "## Comparison", "## Per-class metrics", "## Resource usage", "## Files")
     ]
     assert MACRO in text
     assert "sensitivity" not in text

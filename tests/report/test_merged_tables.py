@@ -125,10 +125,7 @@ def long_rows(run: RunPaths, model: str, split: str) -> Rows:
     return found
 
 
-@given(
-    labels=st.lists(st.integers(0, 3), max_size=8),
-    seed=st.integers(0, 9),
-)
+@given(labels=st.lists(st.integers(0, 3), max_size=8), seed=st.integers(0, 9))
 def test_long_scores_of_many_classes_contain_all_values(labels: list[int], seed: int) -> None:
     classes = ["a", "b, c", "d", "e"]
     names = [f"{i}.png" for i in range(len(labels))]

@@ -34,7 +34,7 @@ def test_read_finished_run(run: RunPaths) -> None:
     assert read.metric("test", "images") == row_count(read.scores["test"]) == 80
     assert read.epochs is not None
     assert list(read.epochs) == [
-        *("epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_auc"),
+        *("epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_auc")
     ]
     assert read.classes == ("NORMAL", PNEUMONIA)
     assert set(read.roc["test"]["class"]) == {PNEUMONIA}

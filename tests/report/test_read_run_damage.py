@@ -11,11 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.report.fake_runs import (
-    FakeRun,
-    change_json,
-    write_run,
-)
+from tests.report.fake_runs import FakeRun, change_json, write_run
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.report.read_run import read_run
@@ -77,10 +73,7 @@ def test_truncated_table_is_damage(
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    garbage=st.binary(max_size=200),
-    which=st.integers(0, 9),
-)
+@given(garbage=st.binary(max_size=200), which=st.integers(0, 9))
 def test_arbitrary_file_content_does_not_raise(
     finished_run: RunPaths, tmp_path_factory: pytest.TempPathFactory, garbage: bytes, which: int
 ) -> None:

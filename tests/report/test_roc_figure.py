@@ -44,9 +44,7 @@ def test_legend_names_the_best_runs_and_counts_the_others(tmp_path: Path) -> Non
     assert texts[8:] == ["4 other runs", "0.500  chance"]
 
 
-def test_each_data_set_has_a_panel_and_multiclass_curves_are_macro_averages(
-    tmp_path: Path,
-) -> None:
+def test_each_data_set_has_a_panel_and_multiclass_curves_are_macro_averages(tmp_path: Path) -> None:
     runs = sorted(read_runs(experiment_sweep(tmp_path)), key=lambda run: -len(run.classes))
     figure = draw_roc(runs, "test")
     assert figure is not None

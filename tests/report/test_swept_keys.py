@@ -182,6 +182,4 @@ def test_short_names_of_keys() -> None:
         short_name("train.learning_rate"),
         short_name("model.unfreeze"),
         short_name("seed"),
-    ] == [
-        *("lr", "unfreeze", "seed"),
-    ]
+    ] == [*("lr", "unfreeze", "seed")]

@@ -63,7 +63,4 @@ def _misclassifications(run: RunResult) -> list[str]:
         for n, true, predicted, share in sorted(pairs)[:MAX_CONFUSIONS]
     ]
     heads = ("true class", "predicted class", "images", "share of true class")
-    return [
-        f"Most frequent misclassifications of {escape(run.name)}:",
-        table(heads, cells, left=2),
-    ]
+    return [f"Most frequent misclassifications of {escape(run.name)}:", table(heads, cells, left=2)]

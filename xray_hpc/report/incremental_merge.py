@@ -26,12 +26,7 @@ from xray_hpc.report.csv_columns import csv_lines
 from xray_hpc.report.merged_tables import RUN_TABLES, run_lines
 from xray_hpc.report.process_pool import ProcessPool
 from xray_hpc.report.read_run import read_run
-from xray_hpc.report.run_cache import (
-    file_version,
-    folder_signature,
-    run_from_json,
-    run_to_json,
-)
+from xray_hpc.report.run_cache import file_version, folder_signature, run_from_json, run_to_json
 from xray_hpc.report.run_result import RunResult
 
 CACHED_RUNS, INDEX = ".facts.jsonl", ".index.json"

@@ -170,12 +170,10 @@ REQUESTS = (
         lambda used: f"{format_duration(60 * used)} used at most",
     ),
     ResourceRequest(
-        *("cpus", "cpus", _used_cpus, recommended_devices),
-        lambda used: f"{used:.2g} busy at most",
+        *("cpus", "cpus", _used_cpus, recommended_devices), lambda used: f"{used:.2g} busy at most"
     ),
     ResourceRequest(
-        *("gpus", "gpus", _used_gpus, recommended_devices),
-        lambda used: f"{used:.2g} busy at most",
+        *("gpus", "gpus", _used_gpus, recommended_devices), lambda used: f"{used:.2g} busy at most"
     ),
 )
 

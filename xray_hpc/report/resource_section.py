@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from xray_hpc.report.formatting import (
     format_duration,
@@ -32,8 +32,7 @@ RECOMMENDATIONS = (
 SHARED_GPUS = "The total counts GPUs that concurrent runs share once."
 
 
-@dataclass(frozen=True)
-class UsageColumn:
+class UsageColumn(NamedTuple):
     """A column that shows a value of :class:`ResourceUsage`."""
 
     head: str
@@ -67,18 +66,15 @@ def resource_section(runs: Sequence[RunResult]) -> list[str]:
     if not any(row[-1] for row in rows):
         heads, rows = heads[:-1], [row[:-1] for row in rows]
     summarized = any(len(members) > MAX_ROWS_PER_MODEL for members in by_model.values())
+    total, unknown = total_usage(attempted), sum(run.usage.unknown_end for run in attempted)
     sentences = [
-        _total_sentence(total_usage(attempted)),
-        _unknown_ends(attempted),
-        _shared_gpus(attempted),
+        f"Total: {total}." if total else "",
+        f"Attempts with unknown end time (excluded): {unknown:,}." if unknown else "",
+        SHARED_GPUS if _share_gpus(attempted) else "",
         DEFINITIONS,
         SUMMARIZED if summarized else "",
     ]
-    parts = [
-        "## Resource usage",
-        " ".join(sentence for sentence in sentences if sentence),
-        table(heads, rows),
-    ]
+    parts = ["## Resource usage", " ".join(filter(None, sentences)), table(heads, rows)]
     if lines := recommendations(runs):
         parts += [RECOMMENDATIONS, "\n".join(f"- {line}" for line in lines)]
     return parts
@@ -86,20 +82,22 @@ def resource_section(runs: Sequence[RunResult]) -> list[str]:
 
 def total_usage(runs: Sequence[RunResult]) -> str:
     """Summarize all runs: ``12.3 GPU-hours, 45 min queued, 3.1G peak memory``."""
-    usage = [run.usage for run in runs]
     hours = _total_gpu_hours(runs)
     queued = queue_seconds(one for run in runs if run.record for one in run.record.attempts)
-    peak = max((one.peak_memory for one in usage if one.peak_memory), default=None)
-    restarts = sum((one.restarts for one in usage), Counter[str]())
+    peak = max((run.usage.peak_memory or 0 for run in runs), default=0)
+    restarts = _restarts(runs)
+    count = format_count(restarts.total(), "restart")
     parts = [
         f"{format_hours(hours)} GPU-hours" if hours else "",
         f"{format_duration(queued)} queued" if queued else "",
         f"{format_mib(peak)} peak memory" if peak else "",
-        f"{format_count(restarts.total(), 'restart')} ({format_failures(restarts)})"
-        if restarts
-        else "",
+        f"{count} ({format_failures(restarts)})" if restarts else "",
     ]
-    return ", ".join(part for part in parts if part)
+    return ", ".join(filter(None, parts))
+
+
+def _restarts(runs: Iterable[RunResult]) -> Counter[str]:
+    return sum((run.usage.restarts for run in runs), Counter[str]())
 
 
 def _values(column: UsageColumn, runs: Sequence[RunResult]) -> list[float]:
@@ -110,10 +108,9 @@ def _rows(
     model: str, runs: Sequence[RunResult], columns: Sequence[UsageColumn]
 ) -> Iterator[list[str]]:
     if len(runs) > MAX_ROWS_PER_MODEL:
-        restarts = sum((run.usage.restarts for run in runs), Counter[str]())
         cells = [_min_median_max(_values(column, runs), column.formatter) for column in columns]
         name = f"{escape(model)}, {format_count(len(runs), 'run')}"
-        yield [name, *cells, format_failures(restarts)]
+        yield [name, *cells, format_failures(_restarts(runs))]
         return
     for run in runs:
         cells = [column.formatter(column.value(run.usage)) for column in columns]
@@ -126,18 +123,9 @@ def _min_median_max(values: Sequence[float], formatter: Callable[[float | None],
     return " / ".join(map(formatter, (min(values), statistics.median(values), max(values))))
 
 
-def _total_sentence(usage: str) -> str:
-    return f"Total: {usage}." if usage else ""
-
-
-def _unknown_ends(runs: Sequence[RunResult]) -> str:
-    count = sum(run.usage.unknown_end for run in runs)
-    return f"Attempts with unknown end time (excluded): {count:,}." * bool(count)
-
-
-def _shared_gpus(runs: Sequence[RunResult]) -> str:
-    hours = [run.usage.gpu_hours or 0 for run in runs]
-    return SHARED_GPUS if sum(hours) > 1.0001 * (_total_gpu_hours(runs) or 0) else ""
+def _share_gpus(runs: Sequence[RunResult]) -> bool:
+    hours = sum(run.usage.gpu_hours or 0 for run in runs)
+    return hours > 1.0001 * (_total_gpu_hours(runs) or 0)
 
 
 def _total_gpu_hours(runs: Iterable[RunResult]) -> float | None:

@@ -25,6 +25,9 @@ class TimedAttempt:
     def seconds(self) -> float:
         return (self.end - self.start).total_seconds()
 
+    def starts_during(self, other: TimedAttempt) -> bool:
+        return other.start <= self.start < other.end
+
     @property
     def busy_cpus(self) -> float | None:
         """The mean number of CPUs that the training kept busy; ``None`` if unknown."""
@@ -70,6 +73,7 @@ def resource_usage(
     timed = timed_attempts(attempts, progress)
     requests = [attempt.memory for attempt in attempts if attempt.memory is not None]
     peaks = [attempt.peak_memory for attempt in attempts if attempt.peak_memory]
+    limits = [(one.seconds, 60 * one.attempt.time_limit) for one in timed if one.attempt.time_limit]
     return ResourceUsage(
         attempts=len(attempts),
         unknown_end=len(attempts) - len(timed),
@@ -80,14 +84,7 @@ def resource_usage(
         requested_memory=requests[-1] if requests else None,
         gpu_use=_mean_gpu_use(timed),
         cpu_use=_mean_cpu_use(timed),
-        time_use=max(
-            (
-                one.seconds / (60 * one.attempt.time_limit)
-                for one in timed
-                if one.attempt.time_limit
-            ),
-            default=None,
-        ),
+        time_use=max((seconds / limit for seconds, limit in limits), default=None),
         restarts=Counter(attempt.failure or "unknown" for attempt in attempts[:-1]),
     )
 
@@ -145,9 +142,8 @@ def queue_seconds(attempts: Iterable[Attempt]) -> float | None:
 
 
 def _mean_gpu_use(timed: Iterable[TimedAttempt]) -> float | None:
-    measured = [
-        (one.attempt.gpu_use, one.seconds) for one in timed if one.attempt.gpu_use is not None
-    ]
+    uses = [(one.attempt.gpu_use, one.seconds) for one in timed]
+    measured = [(use, seconds) for use, seconds in uses if use is not None]
     total = sum(seconds for _, seconds in measured)
     return sum(use * seconds for use, seconds in measured) / total / 100 if total else None
 

@@ -14,6 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xray_hpc.records.run_record import Failure
 from xray_hpc.report.formatting import format_duration, format_mib, format_percent
@@ -31,41 +32,26 @@ TWO_RUNS_PER_GPU = (
 
 @dataclass(frozen=True)
 class JobAllocation:
-    """One allocation of a job: the time between leaving the queue and ending or being requeued.
+    """One allocation of a job: the time between leaving the queue and ending or being requeued."""
 
-    Attributes:
-        runs: the runs of the ``attempts``.
-        attempts: the attempts that the job made.
-        finished: whether the job finished one of the runs.
-    """
-
-    runs: Sequence[RunResult]
+    runs: Sequence[RunResult]  # of each of the attempts
     attempts: Sequence[TimedAttempt]
-    finished: bool
+    finished: bool  # whether one of the runs finished
 
     def requested(self, resource: str) -> int | None:
         """Return the requested ``memory`` (MiB), ``time_limit`` (minutes), ``cpus`` or ``gpus``."""
-        known = [
-            value
-            for timed in self.attempts
-            if (value := getattr(timed.attempt, resource)) is not None
-        ]
-        return max(known, default=None)
+        values = [getattr(timed.attempt, resource) for timed in self.attempts]
+        return max((value for value in values if value is not None), default=None)
 
     def concurrent_maximum(self, usage: Callable[[TimedAttempt], float | None]) -> float | None:
         """Return the largest sum over concurrent attempts; ``None`` if a value is unknown."""
-        values = [usage(timed) for timed in self.attempts]
-        known = [value for value in values if value is not None]
-        if len(known) < len(values):
+        known = [(one, value) for one in self.attempts if (value := usage(one)) is not None]
+        if len(known) < len(self.attempts):
             return None
         # The sum can only increase where an attempt starts.
         return max(
-            sum(
-                value
-                for other, value in zip(self.attempts, known, strict=True)
-                if other is timed or other.start <= timed.start < other.end
-            )
-            for timed in self.attempts
+            sum(value for other, value in known if other is one or one.starts_during(other))
+            for one in self.attempts
         )
 
 
@@ -74,9 +60,9 @@ def job_allocations(runs: Iterable[RunResult]) -> list[JobAllocation]:
     attempts: dict[object, list[tuple[RunResult, TimedAttempt]]] = defaultdict(list)
     for run in runs:
         for timed in run.timed_attempts:
-            attempt = timed.attempt
-            if attempt.job_id is not None:
-                attempts[attempt.job_id, attempt.node, attempt.queued].append((run, timed))
+            one = timed.attempt
+            if one.job_id is not None:
+                attempts[one.job_id, one.node, one.queued].append((run, timed))
     allocations = [
         JobAllocation(
             [run for run, _ in members],
@@ -111,10 +97,9 @@ def _used_cpus(job: JobAllocation) -> float | None:
 
 
 def _used_gpus(job: JobAllocation) -> float | None:
-    use = [timed.attempt.gpu_use for timed in job.attempts]
-    if None in use:
-        return None
-    return max(one for one in use if one is not None) / 100 * (job.requested("gpus") or 0)
+    use = [one.attempt.gpu_use for one in job.attempts if one.attempt.gpu_use is not None]
+    known = len(use) == len(job.attempts)
+    return max(use) / 100 * (job.requested("gpus") or 0) if known else None
 
 
 def recommended_memory(used: float) -> int:
@@ -138,43 +123,32 @@ def _round_up(value: float, step: int) -> int:
     return math.ceil(value / step) * step
 
 
-@dataclass(frozen=True)
-class ResourceRequest:
-    """A key of ``cluster`` and how to compare its value with the usage.
+class Resource(NamedTuple):
+    """A resource that jobs request, with functions of a :class:`JobAllocation` and its usage."""
 
-    Attributes:
-        key: the key below ``cluster``.
-        field: the field of :class:`~xray_hpc.records.run_record.Attempt` with the request.
-        used: computes the usage of an allocation.
-        recommended: computes the value to request from the usage.
-        format_used: formats a usage for a sentence.
-        format_value: formats a request as on the command line.
-    """
-
-    key: str
-    field: str
+    key: str  # below ``cluster``
+    field: str  # of Attempt, with the request
     used: Callable[[JobAllocation], float | None]
     recommended: Callable[[float], int]
     format_used: Callable[[float], str]
-    format_value: Callable[[int], str] = str
+    format_value: Callable[[int], str] = str  # as on the command line
 
 
-REQUESTS = (
-    ResourceRequest(
-        *("mem", "memory", _used_memory, recommended_memory),
-        lambda used: f"{format_mib(used)} used at most",
-        format_memory,
+def _format_used_memory(used: float) -> str:
+    return f"{format_mib(used)} used"
+
+
+def _format_used_time(used: float) -> str:
+    return f"{format_duration(60 * used)} used"
+
+
+RESOURCES = (
+    Resource(
+        *("mem", "memory", _used_memory, recommended_memory, _format_used_memory, format_memory)
     ),
-    ResourceRequest(
-        *("time", "time_limit", _used_minutes, recommended_minutes),
-        lambda used: f"{format_duration(60 * used)} used at most",
-    ),
-    ResourceRequest(
-        *("cpus", "cpus", _used_cpus, recommended_devices), lambda used: f"{used:.2g} busy at most"
-    ),
-    ResourceRequest(
-        *("gpus", "gpus", _used_gpus, recommended_devices), lambda used: f"{used:.2g} busy at most"
-    ),
+    Resource("time", "time_limit", _used_minutes, recommended_minutes, _format_used_time),
+    Resource("cpus", "cpus", _used_cpus, recommended_devices, "{:.2g} busy".format),
+    Resource("gpus", "gpus", _used_gpus, recommended_devices, "{:.2g} busy".format),
 )
 
 
@@ -199,30 +173,24 @@ def recommendations(runs: Sequence[RunResult]) -> list[str]:
 
 
 def _recommendations(jobs: Sequence[JobAllocation]) -> Iterator[tuple[str, str]]:
-    for request in REQUESTS:
-        requested = jobs[-1].requested(request.field) if jobs else None
-        used = _maximum_usage(request, jobs)
+    for resource in RESOURCES:
+        requested = jobs[-1].requested(resource.field) if jobs else None
+        used = _maximum_usage(resource, jobs)
         if not requested or used is None:
             continue
-        recommended = request.recommended(used)
+        recommended = resource.recommended(used)
         if requested > REPORTED_RATIO * used and recommended < requested:
-            key = f"cluster.{request.key}"
-            sentence = (
-                f"`{key}={request.format_value(requested)}` requested, "
-                f"{request.format_used(used)}: "
-                f"`{key}={request.format_value(recommended)}` recommended"
-            )
-            yield key, sentence
+            before, after = map(resource.format_value, (requested, recommended))
+            key, most = f"cluster.{resource.key}", f"{resource.format_used(used)} at most"
+            yield key, f"`{key}={before}` requested, {most}: `{key}={after}` recommended"
 
 
-def _maximum_usage(request: ResourceRequest, jobs: Sequence[JobAllocation]) -> float | None:
+def _maximum_usage(resource: Resource, jobs: Sequence[JobAllocation]) -> float | None:
     """Return the maximum over jobs; ``None`` if unknown for a job that finished a run."""
-    finished = [request.used(job) for job in jobs if job.finished]
-    if None in finished:
-        return None
-    others = [request.used(job) for job in jobs if not job.finished]
-    values = [value for value in (*finished, *others) if value is not None]
-    return max(values) if finished else None
+    usage = [(job.finished, resource.used(job)) for job in jobs]
+    known = [used for _, used in usage if used is not None]
+    finished = [used for finished, used in usage if finished]
+    return max(known) if finished and None not in finished else None
 
 
 def _single_gpu_use(jobs: Sequence[JobAllocation]) -> float | None:
@@ -230,4 +198,4 @@ def _single_gpu_use(jobs: Sequence[JobAllocation]) -> float | None:
     alone = all(
         job.requested("gpus") == 1 and job.concurrent_maximum(lambda _: 1) == 1 for job in jobs
     )
-    return _maximum_usage(REQUESTS[-1], jobs) if alone and len(jobs) > 1 else None
+    return _maximum_usage(RESOURCES[-1], jobs) if alone and len(jobs) > 1 else None

@@ -80,9 +80,8 @@ def split_metrics(
     # Both classes of two have the same area; rounding of 1 - p could introduce ties.
     columns = [1, 1] if two else range(len(classes))
     areas = [_auc(truth == column, p[:, column]) for column in columns]
-    per_class = {
-        name: _class_metrics(confusion, label, areas[label]) for label, name in enumerate(classes)
-    }
+    rows = enumerate(classes)
+    per_class = {name: _class_metrics(confusion, label, areas[label]) for label, name in rows}
     p_true = np.clip(p[np.arange(len(truth)), truth], LOSS_CLIP, 1 - LOSS_CLIP)
     micro = None if two else _auc(_one_hot(truth, len(classes)).ravel(), p.ravel())
     tn, fp, fn, tp = confusion.ravel().tolist() if two else [None] * 4
@@ -160,9 +159,7 @@ def _roc(truth: npt.NDArray[np.bool_], p: Floats) -> Curve:
 
 def _mean_curve(curves: Sequence[Curve]) -> Curve:
     """Average curves over the false positive rate, keeping their vertical steps."""
-    known = [
-        (fpr, tpr) for fpr, tpr, _ in curves if np.isfinite(fpr).all() & np.isfinite(tpr).all()
-    ]
+    known = [(fpr, tpr) for fpr, tpr, _ in curves if np.isfinite([fpr, tpr]).all()]
     if not known:
         undefined = np.full(2, np.nan)
         return np.array([0.0, 1.0]), undefined, undefined

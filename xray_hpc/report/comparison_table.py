@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from textwrap import wrap
+from typing import NamedTuple
 
+from xray_hpc.records.paths import SPLITS
 from xray_hpc.report.formatting import (
     format_best_epoch,
     format_duration,
@@ -29,8 +30,7 @@ MACRO_NOTE = "With more than two classes, AUC and F1 are macro averages (one-vs-
 SPLIT_NOTE = "The runs use different validation splits; their validation columns compare roughly."
 
 
-@dataclass(frozen=True)
-class TerminalColumn:
+class TerminalColumn(NamedTuple):
     """A column; ``group`` is printed once above adjacent columns that share it."""
 
     head: str
@@ -86,30 +86,23 @@ def _finished_lines(runs: Sequence[RunResult], groups: Sequence[RunGroup], width
 def _columns(runs: Sequence[RunResult], groups: Sequence[RunGroup]) -> list[TerminalColumn]:
     columns = [TerminalColumn("run", lambda run: run.name, left=True)]
     columns += [TerminalColumn(short_name(key), _swept_cell(key)) for key in compared_keys(runs)]
-    columns += [
-        _metric_column("validation", "AUC", "auc", format_ratio),
-        _metric_column("validation", "acc", "accuracy", format_ratio),
-        _metric_column("test", "AUC", "auc", format_ratio),
-        _metric_column("test", "acc", "accuracy", format_ratio),
-    ]
+    for split in SPLITS:
+        columns.append(_metric_column(split, "AUC", "auc"))
+        columns.append(_metric_column(split, "acc", "accuracy"))
     if not all(group.is_binary for group in groups):
-        columns.append(_metric_column("test", "F1", "f1", format_ratio))
+        columns.append(_metric_column("test", "F1", "f1"))
     if any(group.is_binary for group in groups):
-        columns += [
-            _metric_column("test", "sens", "sensitivity", format_ratio),
-            _metric_column("test", "spec", "specificity", format_ratio),
-            _metric_column("test", "FN", "false_negatives", format_integer),
-            _metric_column("test", "FP", "false_positives", format_integer),
-        ]
-    return [
-        *columns,
-        TerminalColumn("best epoch", format_best_epoch),
-        TerminalColumn("time", lambda run: format_duration(run.training_seconds)),
-    ]
+        columns.append(_metric_column("test", "sens", "sensitivity"))
+        columns.append(_metric_column("test", "spec", "specificity"))
+        columns.append(_metric_column("test", "FN", "false_negatives", format_integer))
+        columns.append(_metric_column("test", "FP", "false_positives", format_integer))
+    columns.append(TerminalColumn("best epoch", format_best_epoch))
+    columns.append(TerminalColumn("time", lambda run: format_duration(run.training_seconds)))
+    return columns
 
 
 def _metric_column(
-    split: str, head: str, name: str, formatter: Callable[[float | None], str]
+    split: str, head: str, name: str, formatter: Callable[[float | None], str] = format_ratio
 ) -> TerminalColumn:
     return TerminalColumn(head, lambda run: formatter(run.metric(split, name)), group=split)
 
@@ -131,7 +124,7 @@ def _fit_columns(
     candidates = [
         *fixed[-2:],
         *(column for column in reversed(columns) if column.head in ("spec", "sens", "F1")),
-        *(column for column in reversed(fixed[1:-2])),
+        *reversed(fixed[1:-2]),
     ]
     for column in candidates:
         if max(map(len, _aligned_rows(remaining, runs))) <= width:

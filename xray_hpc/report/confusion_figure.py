@@ -50,14 +50,9 @@ def confusion_matrices(
         ax.set(ylabel="True" if leftmost else "", xlabel="Predicted" if lowest else "")
     for ax in grid[len(runs) :]:
         ax.set_axis_off()
-    color_scale = matplotlib.cm.ScalarMappable(Normalize(0, 1), COLORS)
-    bar = figure.colorbar(
-        color_scale,
-        ax=list(grid),
-        label="Share of the true class",
-        format=PercentFormatter(1),
-        aspect=30,
-    )
+    scale = matplotlib.cm.ScalarMappable(Normalize(0, 1), COLORS)
+    bar = figure.colorbar(scale, ax=list(grid), format=PercentFormatter(1), aspect=30)
+    bar.set_label("Share of the true class")
     bar.outline.set_visible(False)
     return figure
 

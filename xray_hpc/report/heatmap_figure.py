@@ -33,12 +33,9 @@ def lr_unfreeze_heatmap(grid: Grid | None) -> Figure | None:
     scale = Normalize(min(aucs) - margin, max(aucs) + margin)
     columns = min(len(grid.panels), max(1, 12 // (len(grid.rates) + 1)))
     rows = math.ceil(len(grid.panels) / columns)
-    figure = Figure(
-        figsize=(
-            columns * (CELL_SIZE * 1.25 * len(grid.rates) + 0.8) + 1.0,
-            rows * (CELL_SIZE * len(grid.depths) + 0.9) + 0.3,
-        )
-    )
+    width = columns * (CELL_SIZE * 1.25 * len(grid.rates) + 0.8) + 1.0
+    height = rows * (CELL_SIZE * len(grid.depths) + 0.9) + 0.3
+    figure = Figure(figsize=(width, height))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, panel in zip(axes, grid.panels, strict=False):
         _draw(ax, panel, grid, scale)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import atomic_write, read_json, write_text
@@ -35,6 +35,8 @@ FILES = (*RUN_TABLES, CACHED_RUNS)
 # file that changed this recently is not cached.
 SETTLING_SECONDS = 2.0
 COPY_BLOCK_SIZE = 1 << 20
+# The signature of a run's files, and the range [start, end) of its lines in each of FILES.
+Location: TypeAlias = tuple[str, Sequence[Sequence[int]]]
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,12 @@ class RunSource:
 
 @dataclass(frozen=True)
 class RunLines:
-    """A run without its large tables, and its lines in each of ``FILES``.
-
-    ``signature`` identifies the files that were read, the newest of which changed at ``changed``.
-    """
+    """A run without its large tables, and its lines in each of ``FILES``."""
 
     run: RunResult
     lines: Mapping[str, bytes]
-    signature: str
-    changed: float
+    signature: str  # of the files that were read
+    changed: float  # when the newest of them changed
 
 
 def read_lines(source: RunSource) -> RunLines:
@@ -71,63 +70,47 @@ def read_lines(source: RunSource) -> RunLines:
 def merge_runs(
     folder: Path, sources: Sequence[RunSource], on_new_run: Callable[[], None] = lambda: None
 ) -> list[RunResult]:
-    """Write the merged tables of the runs to ``folder``, in the given order.
+    """Write the merged tables to the report's ``folder``; return the runs without their tables.
 
-    Only the scores of the few runs that are being read are in memory at a time.
-
-    Args:
-        folder: the report's folder.
-        sources: the runs.
-        on_new_run: called when a finished run was read that the previous report did not have.
-
-    Returns:
-        The runs without their large tables.
+    Only the scores of the few runs that are being read are in memory at a time. ``on_new_run`` is
+    called when a finished run was read that the previous report did not have.
     """
     with ExitStack() as stack:
         previous = PreviousReport(folder, stack)
         cached = [previous.load(source.paths) for source in sources]
         uncached = [source for source, run in zip(sources, cached, strict=True) if run is None]
         paths = [stack.enter_context(atomic_write(folder / file)) for file in FILES]
+        opened = [stack.enter_context(path.open("wb")) for path in paths]
         tables = [
-            _TableWriter(
-                stack.enter_context(path.open("wb")), previous.files.get(file), table_head(file)
-            )
-            for path, file in zip(paths, FILES, strict=True)
+            _TableWriter(new, previous.files.get(file), _table_head(file))
+            for new, file in zip(opened, FILES, strict=True)
         ]
         settled = os.stat(paths[0]).st_ctime - SETTLING_SECONDS  # by the file system's clock
         read = stack.enter_context(ProcessPool(read_lines)).map(uncached)
-        runs, locations = [], {}
+        runs: list[RunResult] = []
+        locations: dict[str, Location] = {}
         for source, run in zip(sources, cached, strict=True):
             name = source.paths.name
             if run is not None:
-                location = previous.locations[name]
-                spans = [
-                    table.copy(*span) for table, span in zip(tables, location.spans, strict=True)
-                ]
-                locations[name] = LineLocation(location.signature, spans)
+                signature, old = previous.locations[name]
+                spans = [table.copy(*span) for table, span in zip(tables, old, strict=True)]
+                locations[name] = (signature, spans)
             else:
                 new = next(read)
                 run = new.run
                 if run.finished:
                     on_new_run()
-                spans = [
-                    table.write(new.lines[file]) for table, file in zip(tables, FILES, strict=True)
-                ]
+                lines = [new.lines[file] for file in FILES]
+                spans = [table.write(text) for table, text in zip(tables, lines, strict=True)]
                 if new.lines[CACHED_RUNS] and new.changed < settled:
-                    locations[name] = LineLocation(new.signature, spans)
+                    locations[name] = (new.signature, spans)
             runs.append(run)
         for table in tables:
             table.flush()
-    _write_index(folder, locations)
+    versions = [file_version(folder / file) for file in FILES]
+    index = {"code": _code_digest(), "files": versions, "runs": locations}
+    write_text(folder / INDEX, json.dumps(index))
     return runs
-
-
-@dataclass(frozen=True)
-class LineLocation:
-    """The byte range ``[start, end)`` of a run's lines in each of ``FILES``."""
-
-    signature: str
-    spans: Sequence[Sequence[int]]
 
 
 class PreviousReport:
@@ -135,7 +118,7 @@ class PreviousReport:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.files: dict[str, BinaryIO] = {}
-        self.locations: dict[str, LineLocation] = {}
+        self.locations: dict[str, Location] = {}
         try:
             index = read_json(folder / INDEX)
             for file in FILES:
@@ -143,48 +126,33 @@ class PreviousReport:
             versions = [file_version(folder / file) for file in FILES]
             if index["code"] == _code_digest() and index["files"] == versions:
                 self.locations = {
-                    name: LineLocation(*location) for name, location in index["runs"].items()
+                    name: (key, spans) for name, (key, spans) in index["runs"].items()
                 }
-        except (OSError, UserError, LookupError, TypeError, AttributeError):
+        except (OSError, UserError, LookupError, TypeError, ValueError, AttributeError):
             return  # there is no report, or one of other code
 
     def load(self, paths: RunPaths) -> RunResult | None:
         """Return the run without its large tables, or ``None`` if it must be read again."""
-        location = self.locations.get(paths.name)
-        if location is None or folder_signature(paths)[0] != location.signature:
+        signature, spans = self.locations.get(paths.name, ("", ()))
+        if not spans or folder_signature(paths)[0] != signature:
             return None
-        start, end = location.spans[FILES.index(CACHED_RUNS)]
+        start, end = spans[FILES.index(CACHED_RUNS)]
         try:
             return run_from_json(os.pread(self.files[CACHED_RUNS].fileno(), end - start, start))
         except (ValueError, LookupError, TypeError):
             return None
 
 
-def _write_index(folder: Path, locations: Mapping[str, LineLocation]) -> None:
-    versions = [file_version(folder / file) for file in FILES]
-    runs = {name: [location.signature, location.spans] for name, location in locations.items()}
-    index = {"code": _code_digest(), "files": versions, "runs": runs}
-    write_text(folder / INDEX, json.dumps(index))
-
-
 @functools.cache
 def _code_digest() -> str:
     """Return a digest of the code that reads runs and formats their lines."""
     package = Path(__file__).parents[1]
-    files = sorted(
-        (
-            *package.glob("*.py"),
-            *package.glob("report/*.py"),
-            *package.glob("records/*.py"),
-            *package.glob("config/*.py"),
-            package / "monitoring" / "run_state.py",
-        )
-    )
+    patterns = ("*.py", "report/*.py", "records/*.py", "config/*.py", "monitoring/run_state.py")
+    files = sorted(file for pattern in patterns for file in package.glob(pattern))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def table_head(file: str) -> bytes:
-    """Return the header line of a table."""
+def _table_head(file: str) -> bytes:
     return csv_lines([name] for name in RUN_TABLES.get(file, ()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,20 +67,19 @@ def learning_curves(
         if i + columns >= len(panels):
             ax.set_xlabel("Epoch")
             ax.tick_params(labelbottom=True)
-    _legends(figure, drawn, colors, labels, training=_has_training(drawn, quantity))
+    _style_legend(figure, training=_has_training(drawn, quantity))
+    _color_legend(figure, drawn, colors, labels)
     return figure
 
 
 def _panels(runs: Sequence[RunResult]) -> dict[str, list[RunResult]]:
-    if (
-        len(runs) <= MAX_RUNS_IN_ONE_PANEL
-        and len({run.config.get("inputs.data") for run in runs}) == 1
-    ):
+    datasets = {run.config.get("inputs.data") for run in runs}
+    if len(runs) <= MAX_RUNS_IN_ONE_PANEL and len(datasets) == 1:
         return {"": list(runs)}
-    panels: dict[str, list[RunResult]] = {}
+    panels: dict[str, list[RunResult]] = defaultdict(list)
     if len({run.model for run in runs}) > 1:
         for run in runs:
-            panels.setdefault(run.model, []).append(run)
+            panels[run.model].append(run)
         return panels
     values = {
         key: {format_value(config_value(run, key)) for run in runs}
@@ -92,16 +92,15 @@ def _panels(runs: Sequence[RunResult]) -> dict[str, list[RunResult]]:
     key = min(candidates, key=lambda key: len(values[key]))
     ordered = sorted(runs, key=lambda run: _sort_key(config_value(run, key)))
     for run in ordered:
-        panels.setdefault(f"{short_name(key)} {format_value(config_value(run, key))}", []).append(
-            run
-        )
+        panels[f"{short_name(key)} {format_value(config_value(run, key))}"].append(run)
     return panels
 
 
 def _sort_key(value: object) -> tuple[bool, float, str]:
     """Sort numbers by value, before texts."""
-    number = isinstance(value, int | float)
-    return (not number, float(value) if isinstance(value, int | float) else 0.0, str(value))
+    if isinstance(value, int | float):
+        return (False, float(value), str(value))
+    return (True, 0.0, str(value))
 
 
 def _curve(run: RunResult, column: str) -> Points:
@@ -158,33 +157,24 @@ def _set_limits(
 
 def _values(runs: Sequence[RunResult], quantity: str, *prefixes: str) -> Points:
     columns = [f"{prefix}{quantity}" for prefix in prefixes]
-    tables = [
-        run.epochs[column]
-        for run in runs
-        for column in columns
-        if run.epochs is not None and column in run.epochs
-    ]
-    values: Points = np.concatenate(tables)
+    tables = [run.epochs for run in runs if run.epochs is not None]
+    found = [table[column] for table in tables for column in columns if column in table]
+    values: Points = np.concatenate(found)
     return values[np.isfinite(values)]
 
 
-def _legends(
-    figure: Figure,
-    runs: Sequence[RunResult],
-    colors: Mapping[str, str],
-    labels: Mapping[str, str],
-    *,
-    training: bool,
-) -> None:
-    """Add a legend of line styles above the panels, and one of colors below them."""
-    styles = [
-        Line2D([], [], color="black", label="validation"),
-        Line2D([], [], color="black", linestyle=DASHED, linewidth=1.1, label="training"),
-        Line2D([], [], color="black", label="best epoch", **BEST_EPOCH),
-    ]
-    if not training:
-        del styles[1]
+def _style_legend(figure: Figure, *, training: bool) -> None:
+    styles = [Line2D([], [], color="black", label="validation")]
+    if training:
+        train = Line2D([], [], color="black", linestyle=DASHED, linewidth=1.1, label="training")
+        styles.append(train)
+    styles.append(Line2D([], [], color="black", label="best epoch", **BEST_EPOCH))
     figure.legend(handles=styles, loc="outside upper right", ncols=3, handlelength=2.2)
+
+
+def _color_legend(
+    figure: Figure, runs: Sequence[RunResult], colors: Mapping[str, str], labels: Mapping[str, str]
+) -> None:
     handles = []
     for run in runs:
         if run.name in colors:

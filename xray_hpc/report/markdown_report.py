@@ -69,13 +69,7 @@ MarkdownColumn = tuple[str, Callable[[RunResult], str]]
 
 
 def run_sections(name: str, runs: Sequence[RunResult], logs: Mapping[str, str]) -> list[str]:
-    """Return the sections on the runs.
-
-    Args:
-        name: name of the sweep.
-        runs: all runs, in launch order.
-        logs: paths of the runs' logs by run name, relative to the report's folder.
-    """
+    """Return the sections on the runs of the sweep ``name``; ``logs`` are paths by run name."""
     groups = group_runs(runs)
     parts = [f"# Sweep {escape(name)}", _summary(runs)]
     if groups:
@@ -112,7 +106,7 @@ def _summary(runs: Sequence[RunResult]) -> str:
     several = f"The runs use {len(fingerprints)} data sets."
     data = _data_summary(runs) if len(fingerprints) < 2 else several
     sentences = [f"{status_summary(runs)}.", data, _machine_summary(runs), _software_summary(runs)]
-    return " ".join(sentence for sentence in sentences if sentence)
+    return " ".join(filter(None, sentences))
 
 
 def _data_summary(runs: Sequence[RunResult]) -> str:
@@ -124,28 +118,22 @@ def _data_summary(runs: Sequence[RunResult]) -> str:
 
     if not distinct("data.source"):
         return ""
-    parts = [f"Data: {_join_or(map(escape, distinct('data.root') or distinct('data.source')))}"]
+    join = " or ".join
+    parts = [f"Data: {join(map(escape, distinct('data.root') or distinct('data.source')))}"]
     if fingerprints := distinct("inputs.data"):
         parts.append(f"fingerprint `{str(fingerprints[0])[:12]}`")
-    colors = _join_or("grey" if channels == 1 else "RGB" for channels in distinct("data.channels"))
-    sizes = _join_or(f"{size} x {size}" for size in distinct("data.image_size"))
+    colors = join("grey" if channels == 1 else "RGB" for channels in distinct("data.channels"))
+    sizes = join(f"{size} x {size}" for size in distinct("data.image_size"))
     parts.append(f"{sizes} pixels, {colors}")
-    splits = _join_or(escape(str(split)) for split in distinct("data.split"))
+    splits = join(escape(str(split)) for split in distinct("data.split"))
     parts.append(f"validation split: {splits}")
-    images = {
-        split: sorted({run.metric(split, "images") for run in runs if run.finished})
-        for split in SPLITS
-    }
-    if all(images.values()):
-        validation, test = (_join_or(map(format_integer, images[split])) for split in SPLITS)
-        parts.append(f"{validation} validation and {test} test images")
     finished = [run for run in runs if run.finished]
+    if finished:
+        counts = [sorted({run.metric(split, "images") for run in finished}) for split in SPLITS]
+        validation, test = (join(map(format_integer, images)) for images in counts)
+        parts.append(f"{validation} validation and {test} test images")
     note = "" if share_validation_split(finished) else f" {DIFFERENT_SPLITS}"
     return "; ".join(parts) + "." + note
-
-
-def _join_or(texts: Iterable[str]) -> str:
-    return " or ".join(texts)
 
 
 def _machine_summary(runs: Sequence[RunResult]) -> str:
@@ -179,7 +167,7 @@ def _comparison(runs: Sequence[RunResult], groups: Sequence[RunGroup]) -> list[s
     several = len(groups) > 1
     multiclass = not all(group.is_binary for group in groups)
     sentences = [RANKING, SEPARATE_DATA if several else "", MACRO if multiclass else ""]
-    parts = ["## Comparison", " ".join(sentence for sentence in sentences if sentence)]
+    parts = ["## Comparison", " ".join(filter(None, sentences))]
     for group in groups:
         if several:
             parts += [f"### {escape(group.title)}: {escape(', '.join(group.classes))}"]
@@ -190,7 +178,7 @@ def _comparison(runs: Sequence[RunResult], groups: Sequence[RunGroup]) -> list[s
 
 def _comparison_table(group: RunGroup, keys: Sequence[str]) -> str:
     swept = [key for key in keys if any(config_value(run, key) is not None for run in group.runs)]
-    columns: list[MarkdownColumn] = [("run", _name_cell), *(_swept_column(key) for key in swept)]
+    columns = [_swept_column(key) for key in swept]
     for split in SPLITS:
         columns.append(_metric_column(split, "auc", "AUC"))
         columns.append(_metric_column(split, "accuracy", "accuracy"))
@@ -198,14 +186,17 @@ def _comparison_table(group: RunGroup, keys: Sequence[str]) -> str:
         columns += [_metric_column("test", rate, rate) for rate in ("sensitivity", "specificity")]
     columns.append(_metric_column("test", "f1", "F1"))
     columns.append(("best epoch", format_best_epoch))
-    columns.append(("parameters", _parameters_cell))
+    columns.append(
+        ("parameters", lambda run: format_integer(getattr(run.metrics, "parameters", None)))
+    )
     columns.append(("time", lambda run: format_duration(run.training_seconds)))
     return _run_table(group.runs, columns)
 
 
 def _run_table(runs: Iterable[RunResult], columns: Sequence[MarkdownColumn], left: int = 1) -> str:
-    rows = ([cell(run) for _, cell in columns] for run in runs)
-    return table([head for head, _ in columns], rows, left)
+    """Return a table with a column of names and these columns."""
+    rows = ([escape(run.name), *(cell(run) for _, cell in columns)] for run in runs)
+    return table(["run", *(head for head, _ in columns)], rows, left)
 
 
 def _swept_column(key: str) -> MarkdownColumn:
@@ -220,33 +211,19 @@ def _metric_column(split: str, name: str, head: str) -> MarkdownColumn:
     return (f"{split} {head}", lambda run: format_ratio(run.metric(split, name)))
 
 
-def _parameters_cell(run: RunResult) -> str:
-    return format_integer(run.metrics.parameters if run.metrics else None)
-
-
-def _name_cell(run: RunResult) -> str:
-    return escape(run.name)
-
-
 def _errors(runs: Sequence[RunResult]) -> list[str]:
     if not runs:
         return []
-    thresholds = ", ".join(
-        sorted({format_value(run.metrics and run.metrics.threshold) for run in runs})
-    )
+    thresholds = sorted({format_value(run.metrics and run.metrics.threshold) for run in runs})
     positive = " or ".join(sorted({run.classes[1] for run in runs}))
     definition = (
         f"A false negative is a positive image ({escape(positive)}, the second class in sorted "
         "order) whose score does not exceed the threshold; a false positive is a negative image "
         "whose score does."
     )
-    columns: list[MarkdownColumn] = [("run", _name_cell)]
-    columns += [
-        _error_column(split, kind)
-        for split in SPLITS
-        for kind in ("false_negatives", "false_positives")
-    ]
-    heading = f"## False negatives and false positives at threshold {thresholds}"
+    kinds = ("false_negatives", "false_positives")
+    columns = [_error_column(split, kind) for split in SPLITS for kind in kinds]
+    heading = f"## False negatives and false positives at threshold {', '.join(thresholds)}"
     return [heading, definition, _run_table(runs, columns)]
 
 
@@ -256,7 +233,6 @@ def _error_column(split: str, kind: str) -> MarkdownColumn:
 
 def _unfinished_table(runs: Sequence[RunResult], logs: Mapping[str, str]) -> str:
     columns: list[MarkdownColumn] = [
-        ("run", _name_cell),
         ("status", lambda run: run.status),
         ("reason", lambda run: escape(status_reason(run))),
         ("log", lambda run: link("log", logs[run.name]) if run.name in logs else ""),
@@ -276,9 +252,6 @@ def _data_section(files: Sequence[str]) -> list[str]:
         texts = [file for file in members if not file.endswith(".png")]
         links = ", ".join(link(PurePosixPath(file).name, file) for file in texts)
         parts += [f"Files that describe the data set: {links}."] if links else []
-        parts += [image(_title(file), file) for file in members if file.endswith(".png")]
+        pictures = [file for file in members if file.endswith(".png")]
+        parts += [image(PurePosixPath(file).stem.replace("_", " "), file) for file in pictures]
     return parts
-
-
-def _title(file: str) -> str:
-    return PurePosixPath(file).stem.replace("_", " ")

@@ -87,10 +87,8 @@ def run_lines(run: RunResult) -> dict[str, bytes]:
         "epochs.csv": {} if run.epochs is None else {"": run.epochs},
     }
     return {
-        file: b"".join(
-            _lines(run, split, table, RUN_TABLES[file]) for split, table in found.items()
-        )
-        for file, found in tables.items()
+        file: b"".join(_lines(run, split, table, columns) for split, table in tables[file].items())
+        for file, columns in RUN_TABLES.items()
     }
 
 

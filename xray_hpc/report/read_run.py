@@ -33,10 +33,8 @@ def read_run(
 ) -> RunResult:
     """Read a run folder; problems are reported in ``RunResult.error`` instead of raised.
 
-    Args:
-        paths: the folder.
-        planned: the overrides in the ledger, for a run without a record.
-        cancelled: when the run was cancelled, according to the ledger.
+    The ledger's ``planned`` overrides describe a run without a record; ``cancelled`` is when the
+    run was cancelled.
     """
     model = paths.name.rpartition("-")[0] or paths.name
     overrides = parse_overrides(planned)
@@ -50,9 +48,8 @@ def read_run(
         if record.run != paths.name:
             raise DataError(f"run.json is the record of '{record.run}'; this folder is a copy")
     except (UserError, OSError) as error:
-        return RunResult(
-            paths.name, model, State.DAMAGED.value, _reason(error, paths), overrides=overrides
-        )
+        reason = _reason(error, paths)
+        return RunResult(paths.name, model, State.DAMAGED.value, reason, overrides=overrides)
     return _RunReader(paths, record).read(cancelled)
 
 
@@ -71,16 +68,12 @@ class _RunReader:
         config = self.config()
         metrics = self.metrics()
         epochs = self.epochs(metrics)
-        splits = {
-            split: (self.scores(split, metrics), self.roc(split, metrics)) for split in SPLITS
-        }
-        roc = {split: roc for split, (_, roc) in splits.items() if roc is not None}
+        splits = [(one, self.scores(one, metrics), self.roc(one, metrics)) for one in SPLITS]
+        roc = {split: points for split, _, points in splits if points is not None}
         curves = {split: _curve(table, metrics) for split, table in roc.items()}
         error = self.error()
-        damage = error if self.finished else None
-        evidence = RunEvidence(
-            record, damage, owner=current_owner(paths.lease), cancelled=cancelled
-        )
+        damage, owner = error if self.finished else None, current_owner(paths.lease)
+        evidence = RunEvidence(record, damage, owner=owner, cancelled=cancelled)
         return RunResult(
             name=paths.name,
             model=record.model,
@@ -92,7 +85,7 @@ class _RunReader:
             progress=read_progress(paths),
             metrics=metrics,
             epochs=epochs,
-            scores={split: scores for split, (scores, _) in splits.items() if scores is not None},
+            scores={split: table for split, table, _ in splits if table is not None},
             roc=roc,
             curves={split: curve for split, curve in curves.items() if curve is not None},
         )
@@ -126,14 +119,14 @@ class _RunReader:
 
     def epochs(self, metrics: RunMetrics | None) -> Table | None:
         """Read accuracy, loss and validation AUC of every epoch into one table."""
-        model = self.record.model
-        columns = (
-            (self.paths.accuracy(model), ACCURACY),
-            (self.paths.loss(model), LOSS),
-            (self.paths.auc(model), AUC),
+        paths, model = self.paths, self.record.model
+        files = (
+            (paths.accuracy(model), ACCURACY),
+            (paths.loss(model), LOSS),
+            (paths.auc(model), AUC),
         )
         # NaN is written as an empty cell, when the training diverged.
-        read = [(path, self.table(path, dtypes, empty_cells=True)) for path, dtypes in columns]
+        read = [(path, self.table(path, dtypes, empty_cells=True)) for path, dtypes in files]
         tables = [(path, table) for path, table in read if table is not None]
         for path, table in tables:
             if table["epoch"].tolist() != list(range(row_count(table))):
@@ -156,7 +149,6 @@ class _RunReader:
         return merged
 
     def scores(self, split: str, metrics: RunMetrics | None) -> Table | None:
-        """Read the scores of the images of ``split``."""
         classes = metrics.classes if metrics else []
 
         def dtypes(cells: Cells) -> Dtypes:

@@ -62,17 +62,14 @@ def figure_specs(runs: Sequence[RunResult]) -> list[FigureSpec]:
     best = {run.name for run in finished[:MAX_CONFUSION_MATRICES]}
     matrices = [run for group in groups for run in group.runs if run.name in best]
     curves = sample_other_runs([*finished, *unfinished], colors)
+    matrix_labels = {run.name: labels[run.name] for run in matrices}
     return [
         FigureSpec("roc_validation.png", {"groups": sampled, **style}),
         FigureSpec("roc_test.png", {"groups": sampled, **style}),
-        FigureSpec(
-            "confusion_test.png",
-            {"runs": matrices, "labels": {run.name: labels[run.name] for run in matrices}},
-        ),
-        *(
-            FigureSpec(f"{quantity}.png", {"runs": curves, **style})
-            for quantity in ("accuracy", "loss", "auc")
-        ),
+        FigureSpec("confusion_test.png", {"runs": matrices, "labels": matrix_labels}),
+        FigureSpec("accuracy.png", {"runs": curves, **style}),
+        FigureSpec("loss.png", {"runs": curves, **style}),
+        FigureSpec("auc.png", {"runs": curves, **style}),
         FigureSpec("learning_rate_unfreeze.png", {"grid": lr_unfreeze_grid(runs)}),
     ]
 
@@ -93,13 +90,10 @@ def _name_hash(run: RunResult) -> bytes:
 def draw_figures(
     folder: Path, figures: Sequence[FigureSpec], pool: FigurePool, *, many_runs: bool = False
 ) -> Iterator[str]:
-    """Draw the figures that changed into ``folder``, and remove those without content.
+    """Draw the figures that changed into ``folder``; return the files of all, without empty ones.
 
     Drawing starts at once, in processes of ``pool`` if it has any or if the figures show
     ``many_runs``. It is complete when the returned iterator is exhausted.
-
-    Returns:
-        The files of all figures of the report, in order.
     """
     digests = {figure.file: figure.digest() for figure in figures}
     known = _current_digests(folder)
@@ -147,19 +141,14 @@ def draw_figure(task: DrawTask) -> bool:
 
 
 def figure_pool() -> FigurePool:
-    """Return a pool whose processes import the renderer when they start."""
     return ProcessPool(draw_figure, preload="xray_hpc.report.figure_renderer")
 
 
 def _current_digests(folder: Path) -> dict[str, str]:
     """Return the digests of the figures that are unchanged since they were drawn."""
     try:
-        index = read_json(folder / INDEX)
-        return {
-            file: digest
-            for file, (digest, drawn) in index.items()
-            if drawn == file_version(folder / file)
-        }
+        index = read_json(folder / INDEX).items()
+        return {file: key for file, (key, drawn) in index if drawn == file_version(folder / file)}
     except (OSError, UserError, TypeError, ValueError):
         return {}
 

@@ -47,7 +47,8 @@ def roc_overlay(
     for ax, (group, curves) in zip(grid, panels, strict=False):
         _draw(ax, group, curves, split, colors, labels)
         title = group.title if len(available) > 1 else f"ROC on {split}"
-        images = _image_count([run for run, _ in curves], split)
+        counts = {run.metric(split, "images") for run, _ in curves}
+        images = format_count(counts.pop(), "image") if len(counts) == 1 else ""
         ax.set_title(escape_dollars(", ".join(filter(None, [title, images]))))
         ax.set(xlabel="False positive rate (1 - specificity)")
         ax.set(ylabel="True positive rate (sensitivity)")
@@ -74,23 +75,16 @@ def _draw(
     named = [(run, points) for run, points in curves if run.name in colors]
     for rank, (run, points) in enumerate(named):
         label = f"{format_ratio(run.metric(split, 'auc'))}  {escape_dollars(labels[run.name])}"
-        color, zorder = colors[run.name], 3 - 0.1 * rank
-        ax.plot(*points.T, color=color, label=label, zorder=zorder)
+        ax.plot(*points.T, color=colors[run.name], label=label, zorder=3 - 0.1 * rank)
     handles = ax.get_legend_handles_labels()[0]
     if others:
         label = other_runs_label(len(others))
         handles.append(Line2D([], [], color=OTHER_RUNS_COLOR, linewidth=0.8, label=label))
     handles.append(Line2D([], [], label="0.500  chance", **CHANCE))
     set_unit_square(ax)
-    ax.legend(
-        handles=handles,
-        title="AUC" if group.is_binary else f"AUC, macro average of {len(group.classes)} classes",
-        loc="lower right",
-        alignment="left",
-        handlelength=1.6,
-        frameon=True,
-        edgecolor="none",
-    )
+    title = "AUC" if group.is_binary else f"AUC, macro average of {len(group.classes)} classes"
+    style: dict[str, Any] = {"handlelength": 1.6, "frameon": True, "edgecolor": "none"}
+    ax.legend(handles=handles, title=title, loc="lower right", alignment="left", **style)
 
 
 def draw_other_runs(ax: Axes, curves: Sequence[Points]) -> None:
@@ -103,8 +97,3 @@ def draw_other_runs(ax: Axes, curves: Sequence[Points]) -> None:
 def _curves(group: RunGroup, split: str) -> list[tuple[RunResult, Points]]:
     """Return the runs with a curve; a split with images of one class only has none."""
     return [(run, run.curves[split]) for run in group.runs if split in run.curves]
-
-
-def _image_count(runs: Sequence[RunResult], split: str) -> str:
-    counts = {run.metric(split, "images") for run in runs}
-    return format_count(counts.pop(), "image") if len(counts) == 1 else ""

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +108,9 @@ def folder_signature(paths: RunPaths) -> tuple[str, float]:
     Rewriting or replacing a file changes its ctime (which, unlike the mtime, cannot be set) or its
     inode number.
     """
-    try:
-        with os.scandir(paths.folder) as entries:
-            files = sorted(
-                _stat(entry) for entry in entries if entry.name.endswith(RECORD_SUFFIXES)
-            )
-    except OSError:
-        files = []
+    files = []
+    with suppress(OSError), os.scandir(paths.folder) as entries:
+        files = sorted(_stat(entry) for entry in entries if entry.name.endswith(RECORD_SUFFIXES))
     newest = max((ctime for *_, ctime in files), default=0)
     return hashlib.sha256(repr(files).encode()).hexdigest(), newest / NANOSECONDS_PER_SECOND
 

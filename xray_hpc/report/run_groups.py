@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,17 +41,15 @@ def group_runs(runs: Iterable[RunResult]) -> list[RunGroup]:
     for run in runs:
         if run.finished:
             found.setdefault((run.config.get("inputs.data"), run.classes), []).append(run)
-    titles = [
-        f"{dataset_name(members[0])}, {len(members[0].classes)} classes"
-        for members in found.values()
-    ]
-    counts = Counter(titles)
-    return [
-        RunGroup(
-            title if counts[title] == 1 else f"{title} ({str(key[0])[:6]})", rank_runs(members)
-        )
-        for title, (key, members) in zip(titles, found.items(), strict=True)
-    ]
+    titles = {
+        key: f"{dataset_name(members[0])}, {len(members[0].classes)} classes"
+        for key, members in found.items()
+    }
+    counts = Counter(titles.values())
+    for key, title in titles.items():
+        if counts[title] > 1:
+            titles[key] = f"{title} ({str(key[0])[:6]})"
+    return [RunGroup(titles[key], rank_runs(members)) for key, members in found.items()]
 
 
 def rank_runs(runs: Iterable[RunResult]) -> list[RunResult]:
@@ -58,11 +57,7 @@ def rank_runs(runs: Iterable[RunResult]) -> list[RunResult]:
 
     def rank(run: RunResult) -> tuple[float, float, str]:
         auc, loss = run.metric("validation", "auc"), run.metric("validation", "loss")
-        return (
-            float("inf") if auc is None else -auc,
-            float("inf") if loss is None else loss,
-            run.name,
-        )
+        return (math.inf if auc is None else -auc, math.inf if loss is None else loss, run.name)
 
     return sorted((run for run in runs if run.finished), key=rank)
 

@@ -91,15 +91,12 @@ class RunResult:
 
     @property
     def training_seconds(self) -> float | None:
-        """The duration of the training, or ``None``."""
         return self.record.seconds if self.record else None
 
     @functools.cached_property
     def usage(self) -> ResourceUsage:
-        """The resources that the run used."""
-        if self.record is None:
-            return ResourceUsage()
-        return resource_usage(self.record.attempts, self.progress)
+        record = self.record
+        return resource_usage(record.attempts, self.progress) if record else ResourceUsage()
 
     @functools.cached_property
     def timed_attempts(self) -> list[TimedAttempt]:

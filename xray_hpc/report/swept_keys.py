@@ -47,13 +47,11 @@ def compared_keys(runs: Sequence[RunResult]) -> list[str]:
     known = [run for run in runs if run.config]
     differing = _differing_keys(known)
     overrides = _swept_overrides(known, differing)
-    return [
-        *(key for key in overrides if key not in differing),
-        *(
-            key
-            for key in differing
-            if key in overrides or (key != FEATURES and _is_unexplained(key, known, overrides))
-        ),
+    groups = [key for key in overrides if key not in differing]
+    return groups + [
+        key
+        for key in differing
+        if key in overrides or (key != FEATURES and _is_unexplained(key, known, overrides))
     ]
 
 

@@ -33,7 +33,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
         f"each. {GENERATED} runs have their own numbers, the others are copies. "
         f"{sweep_commands.ABOUT} Start-up is included. "
         "Memory is the peak resident memory of all processes; shared memory counts in each.",
-        ("runs", *TIMES, "CPU-ms a run", "MB"),
+        ("runs", *TIMES, "CPU-ms per run", "MB"),
     )
     for size in SIZES:
         for what, usage in _measurements(folder / "collect", size, 1 if size >= ONCE else repeat):

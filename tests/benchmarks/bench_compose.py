@@ -40,7 +40,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
         f"Composing the configs of {SIZE:,} runs",
         "Within one process, in turn. Hydra (`load_sweep_config`) reads and merges its files for "
         "every run; the launcher does so once per selection of files.",
-        ("what", *TIMES, "CPU-ms a run"),
+        ("what", *TIMES, "CPU-ms per run"),
         [
             _row("launcher", launcher),
             _row(f"Hydra, extrapolated from {len(sample)} runs", hydra),

@@ -34,7 +34,7 @@ WARM_BATCHES = 3
 WAYS = {
     "plain": AugmentConfig(),
     "zoom and shift": AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1),
-    "rotation, zoom, shift and mirror": AugmentConfig(
+    "rotation, zoom, shift and flip": AugmentConfig(
         rotation=30,
         zoom=0.2,
         height_shift=0.1,
@@ -43,7 +43,7 @@ WAYS = {
         fill_mode="nearest",
     ),
 }
-COLUMNS = ("what", "images", f"images a second: {SPREAD}", f"images a CPU-s: {SPREAD}", "ratio")
+COLUMNS = ("what", "images", f"images per s: {SPREAD}", f"images per CPU-s: {SPREAD}", "ratio")
 
 
 @dataclass(frozen=True)
@@ -109,16 +109,15 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
         grey = load_indexed(index, replace(config, channels=1), cache)
     table = Table(
         f"Loading images: {name}",
-        f"{drawn_xrays.describe(root)}. {SIZE} px, batches of {BATCH}; nothing is trained, and "
-        "the files "
-        "are in the page cache. An epoch from the image store, mapped (`training_batches`), beside "
-        "one that decodes every file, as a tutorial does (`image_dataset_from_directory`, "
-        "`Rescaling`, `RandomZoom`, `RandomTranslation` and so on). The ratio is of images a CPU-s "
-        "(medians), to decoding.",
+        f"{drawn_xrays.describe(root)}. {SIZE} px, batches of {BATCH}, without training; the "
+        "files are in the page cache. An epoch from the memory-mapped image store "
+        "(`training_batches`) is compared with one that decodes every file, as a tutorial does "
+        "(`image_dataset_from_directory`, `Rescaling`, `RandomZoom`, `RandomTranslation` and so "
+        "on). The ratio is that of images per CPU-s (medians) to those of decoding.",
         COLUMNS,
         [
-            building.row("building the store, once a data set"),
-            reading.row("checking it, once a run"),
+            building.row("building the store, once per data set"),
+            reading.row("checking it, once per run"),
         ],
     )
     for way, augment in WAYS.items():
@@ -138,7 +137,7 @@ def loading(name: str, root: Path, cache: Path, repeat: int) -> Table:
     table.remarks.append(
         f"{EPOCHS} epochs of {decoded.images:,} images with {way}, computed from these rates: "
         f"{number(decoding)} CPU-s decoding every epoch, {number(from_store)} CPU-s from the image "
-        f"store, building and checking it included ({number(decoding / from_store)} times less)."
+        f"store, including building and checking it ({number(decoding / from_store)} times less)."
     )
     return table
 

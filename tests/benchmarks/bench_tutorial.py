@@ -179,7 +179,15 @@ def training_table(results: ComparisonResult, data: str) -> Table:
     for training, way in results.tutorial.items():
         (times,) = way.trainings.values()
         auc = f"{times['auc']:.3f}" if whole else ""
-        row = (str(training), "tutorial", f"{case.epochs}", "off", *_cells(way.usage), auc, "")
+        row = (
+            str(training),
+            "tutorial",
+            f"{case.epochs}",
+            "per_epoch",
+            *_cells(way.usage),
+            auc,
+            "",
+        )
         table.rows.append(row)
         if training in results.alone:
             own = results.alone[training]
@@ -279,8 +287,9 @@ def toolkit_process_table(results: ComparisonResult) -> Table:
     """Return the CPU seconds of the toolkit by kind of process."""
     table = Table(
         f"Processes of the toolkit: {results.case.title}",
-        "CPU seconds by process, looked at four times a second, so that the end of each is missed. "
-        "Where `features` is nothing, the first run that needs a feature extractor computes it.",
+        "CPU seconds by process, sampled four times a second, so that the last quarter of a second "
+        "of each is missed. Where `features` is 0, the first run that needs a feature extractor "
+        "computes its features.",
         ("training", "images", *PROCESSES),
     )
     own = [

@@ -158,12 +158,9 @@ def image_grid(
             axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
             if column.outline:
                 corner = (len(image) - column.outline) // 2 - 0.5
-                axes.add_patch(
-                    Rectangle(
-                        (corner, corner), column.outline, column.outline,
-                        fill=False, edgecolor="white", linewidth=1, linestyle=(0, (4, 3)),
-                    )
-                )  # fmt: skip
+                square = Rectangle((corner, corner), column.outline, column.outline)
+                square.set(fill=False, edgecolor="white", linewidth=1, linestyle=(0, (4, 3)))
+                axes.add_patch(square)
     for name in dict.fromkeys(classes):
         own = [top for top, other in zip(tops, classes, strict=True) if other == name]
         room = own[-1] + SIDE - own[0]

@@ -74,11 +74,9 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
             if (split := row["split"]) not in SPLITS:
                 hint = nearest(split, SPLITS)
                 raise DataError(f"{where}: split {split!r} is not train, validation or test{hint}")
-            row["path"] = posixpath.normpath(row["path"])
-            if (earlier := first.setdefault(row["path"], line)) != line:
-                raise DataError(
-                    f"{where}: {row['path']!r} is already in line {earlier}; remove one of them"
-                )
+            row["path"] = path = posixpath.normpath(row["path"])
+            if (earlier := first.setdefault(path, line)) != line:
+                raise DataError(f"{where}: {path!r} is already in line {earlier}; remove one")
             rows.append((line, row))
     return rows
 

@@ -35,7 +35,7 @@ class Dataset:
         classes: the sorted class names.
         splits: ``int64`` positions of the ``train``, ``validation`` and ``test`` images; images
             left out by ``data.per_class`` are in none.
-        fingerprint: the data's part of a run's identity (see ``Index``).
+        fingerprint: see ``Index``.
         notes: the warnings printed when the set was loaded.
         skipped: (path, reason) of the unreadable files.
         contents: a hash of the contents of all files.

@@ -102,7 +102,6 @@ def _apply_voi(values: npt.NDArray[Any], header: Dataset) -> npt.NDArray[np.floa
 
 
 def _first(value: Any) -> float | None:
-    """Return the number, or the first of several."""
     if value is None or value == "":
         return None
     return float(value) if not hasattr(value, "__len__") else _first(value[0] if value else None)

@@ -77,10 +77,9 @@ def _read(root: Path, given: Path) -> FolderIndex:
     _ignore_all(root, ignored, set(FOLDERS), given)
     for folder, origin in FOLDERS.items():
         for item in _entries(root / folder) if (root / folder).is_dir() else ():
-            name = f"{folder}/{item.name}"
-            if not item.is_dir() or ignore_reason(item.name):
-                reason = ignore_reason(item.name) or "outside the class folders"
-                ignored[reason].add(name, _files(item))
+            name, reason = f"{folder}/{item.name}", ignore_reason(item.name)
+            if reason or not item.is_dir():
+                ignored[reason or "outside the class folders"].add(name, _files(item))
                 continue
             inside = list(_images(item.path, name, ignored))
             images[origin][item.name] = len(inside)
@@ -136,9 +135,9 @@ def _ignore_all(folder: Path, ignored: Ignored, keep: set[str], given: Path) -> 
     for item in _entries(folder):
         if item.name in keep and item.is_dir():
             continue
-        reason = ignore_reason(item.name) or "outside train, val and test"
-        if item.is_dir() and not ignore_reason(item.name) and _is_data_set(Path(item.path)):
-            reason = "nested copy of the data set"
+        copy = item.is_dir() and _is_data_set(Path(item.path))
+        other = "nested copy of the data set" if copy else "outside train, val and test"
+        reason = ignore_reason(item.name) or other
         if files := _files(item):
             ignored[reason].add(Path(item.path).relative_to(given).as_posix(), files)
 

@@ -94,11 +94,8 @@ def load_image_store(index: Index, config: DataConfig, cache: Path) -> tuple[Ima
 def build_image_store(index: Index, config: DataConfig, cache: Path) -> None:
     """Decode every image of ``index`` into one HDF5 file; resume if a process was killed doing so.
 
-    Unreadable images are skipped and listed in the store. At most a few hundred images are in
-    memory.
-
-    Raises:
-        UserError: too many images are unreadable, or the disk is too small.
+    Unreadable images are skipped and listed in the store; too many raise ``DataError``. At most a
+    few hundred images are in memory.
     """
     path, specs = image_store_path(index, config, cache), _specs(index, config)
     check_free_space(cache, CONTENT, missing_bytes(path, specs))

@@ -65,7 +65,6 @@ class IgnoredFiles:
     examples: list[str] = field(default_factory=list)
 
     def add(self, name: str, count: int = 1) -> None:
-        """Add ``count`` files at ``name``."""
         self.count += count
         if len(self.examples) < EXAMPLES:
             self.examples.append(name)
@@ -78,9 +77,7 @@ ClassCounts = Mapping[SplitName, Sequence[int]]
 def count_by_class(entries: Sequence[IndexEntry], classes: int) -> ClassCounts:
     """Return the number of images by split and class: ``{"train": (90, 60), ...}``."""
     found = Counter((entry.split, entry.label) for entry in entries)
-    return {
-        origin: tuple(found[origin, label] for label in range(classes)) for origin in SPLIT_NAMES
-    }
+    return {split: tuple(found[split, k] for k in range(classes)) for split in SPLIT_NAMES}
 
 
 def check_utf8(path: str) -> None:
@@ -103,7 +100,7 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
             raise DataError(f"{where}: class {name!r} is in {here} but not in {there}{hint}")
     classes = tuple(sorted(images["train"]))
     if len(classes) < 2:
-        found = ", ".join(repr(name) for name in classes) or "none"
+        found = ", ".join(map(repr, classes)) or "none"
         raise DataError(
             f"{where}: found {format_count(len(classes), 'class', 'classes')} ({found}); "
             "at least two are needed"

@@ -8,9 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
+# Shipped with the package; written by ``python -m xray_hpc.synthetic.pretrain_backbone``.
 WEIGHTS = Path(__file__).parent / "weights" / "demo.weights.h5"
-"""Shipped with the package; written by ``python -m xray_hpc.synthetic.pretrain_backbone``."""
-
 FILTERS = (32, 64, 128)
 MOMENTUM = 0.9  # of BatchNormalization, as in the models that train from scratch
 

@@ -22,8 +22,7 @@ from xray_hpc.synthetic.anatomy import Chest, draw_body, draw_chest
 from xray_hpc.synthetic.film import expose
 from xray_hpc.synthetic.shapes import Field, View, draw_view
 
-VERSION = 1
-"""Increase this when the same (images, seed, classes) gives different bytes."""
+VERSION = 1  # increase it when the same (images, seed, classes) gives different bytes
 
 TEST_SHARE = 0.2
 PNEUMONIA_SHARE = 0.6

@@ -17,9 +17,7 @@ from xray_hpc.synthetic.shapes import Field, View, draw_view
 
 # Functions of ``opacities``.
 KINDS = ("mass", "cavity", "seeds", "nodules", "bands", "effusion", "free_air", "thickened_hilum")
-VISIBLE = 0.05
-"""Attenuation (1 is the torso's soft tissue) above which a finding counts as visible."""
-
+VISIBLE = 0.05  # attenuation (1 is the torso's soft tissue) above which a finding is visible
 # Separates these random streams from the demo set's, whose seeds have a small number here.
 STREAM = 7001
 

@@ -55,13 +55,9 @@ class SplitMetrics:
         rows, size = self.confusion, len(self.per_class)
         square = [len(row) for row in rows] == [size] * size
         check(square, "confusion", rows, f"have {size} rows and {size} columns")
-        counted = sum(map(sum, rows))
-        check(
-            min(map(min, rows)) >= 0 and counted == self.images,
-            "confusion",
-            rows,
-            f"hold counts that add up to the {self.images} images",
-        )
+        complete = min(map(min, rows)) >= 0 and sum(map(sum, rows)) == self.images
+        must = f"hold counts that add up to the {self.images} images"
+        check(complete, "confusion", rows, must)
 
 
 @dataclass(frozen=True)

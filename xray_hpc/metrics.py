@@ -37,12 +37,10 @@ def probabilities(outputs: npt.NDArray[Any]) -> Floats:
 
 
 def predicted_labels(scores: npt.NDArray[Any], threshold: float | None) -> Counts:
-    """Return the predicted label ``[N]`` of each image.
+    """Return the predicted label ``[N]`` of each image from scores ``[N, K]``.
 
-    Args:
-        scores: ``[N, K]`` probabilities.
-        threshold: Predict the second of two classes where its score is greater than this. ``None``
-            predicts the class with the highest score (the first of equal ones).
+    It is the second of two classes if its score is greater than ``threshold``; with ``None`` it is
+    the class with the highest score (the first of equal ones).
     """
     highest: Counts = np.argmax(scores, axis=1)
     return highest if threshold is None else (scores[:, 1] > threshold).astype(np.int64)

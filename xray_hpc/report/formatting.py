@@ -75,13 +75,7 @@ def format_best_epoch(run: RunResult) -> str:
 
 
 def format_errors(run: RunResult, split: str, kind: str) -> str:
-    """Format classification errors with their maximum: ``3 of 80``.
-
-    Args:
-        run: a run of two classes.
-        split: ``validation`` or ``test``.
-        kind: ``false_negatives`` (of the positive images) or ``false_positives`` (of the negative).
-    """
+    """Format the ``false_negatives`` or ``false_positives`` with their maximum: ``3 of 80``."""
     complement = "true_positives" if kind == "false_negatives" else "true_negatives"
     wrong, right = run.metric(split, kind), run.metric(split, complement)
     if wrong is None or right is None:

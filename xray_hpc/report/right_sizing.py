@@ -134,19 +134,17 @@ class Resource(NamedTuple):
     format_value: Callable[[int], str] = str  # as on the command line
 
 
-def _format_used_memory(used: float) -> str:
+def _mib(used: float) -> str:
     return f"{format_mib(used)} used"
 
 
-def _format_used_time(used: float) -> str:
+def _minutes(used: float) -> str:
     return f"{format_duration(60 * used)} used"
 
 
 RESOURCES = (
-    Resource(
-        *("mem", "memory", _used_memory, recommended_memory, _format_used_memory, format_memory)
-    ),
-    Resource("time", "time_limit", _used_minutes, recommended_minutes, _format_used_time),
+    Resource("mem", "memory", _used_memory, recommended_memory, _mib, format_memory),
+    Resource("time", "time_limit", _used_minutes, recommended_minutes, _minutes),
     Resource("cpus", "cpus", _used_cpus, recommended_devices, "{:.2g} busy".format),
     Resource("gpus", "gpus", _used_gpus, recommended_devices, "{:.2g} busy".format),
 )

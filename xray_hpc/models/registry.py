@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from xray_hpc.config.run_config import ModelConfig
 
@@ -58,13 +58,17 @@ WeightsFiles: TypeAlias = Mapping[str, Path]
 DropoutLayer: TypeAlias = "Callable[..., keras.Layer]"
 
 
-FeatureBuilder: TypeAlias = (
-    "Callable[[ModelConfig, KerasTensor, WeightsFiles, DropoutLayer], KerasTensor]"
-)
-"""Builds a network from raw pixels ``[N, H, W, C]`` in 0..255 to features ``[N, F]``.
+class FeatureBuilder(Protocol):
+    """The function ``build_features`` of each model's module."""
 
-A backbone without a weights file starts from random weights.
-"""
+    def __call__(
+        self, config: ModelConfig, x: KerasTensor, weights: WeightsFiles, dropout: DropoutLayer
+    ) -> KerasTensor:
+        """Return features ``[N, F]`` of raw pixels ``x`` ``[N, H, W, C]`` in 0..255.
+
+        Backbones that are missing in ``weights`` start from random weights; ``dropout`` is the
+        class of the dropout layers.
+        """
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,7 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
         logs = {name: f"../runs/{name}/log" for name in others if sweep.run(name).log.exists()}
         sections = run_sections(sweep.folder.resolve().name, runs, logs)
         figures = list(drawing)
-    text = markdown_report(sections, figures, _data_files(sweep))
-    write_text(folder / "report.md", text)
+    write_text(folder / "report.md", markdown_report(sections, figures, _data_files(sweep)))
     return Report(sweep, runs, [folder / name for name in figures])
 
 

@@ -68,15 +68,14 @@ def lr_unfreeze_grid(runs: Sequence[RunResult]) -> Grid | None:
 
 
 def _grid_point(run: RunResult) -> tuple[int, float] | None:
-    depth, rate = run.config.get(UNFREEZE), run.config.get(LEARNING_RATE)
-    if not _is_number(depth) or not _is_number(rate):  # a config may be any YAML mapping
-        return None
-    return cast(tuple[int, float], (depth, rate))
+    point = run.config.get(UNFREEZE), run.config.get(LEARNING_RATE)
+    valid = all(map(_is_number, point))  # a config may be any YAML mapping
+    return cast(tuple[int, float], point) if valid else None
 
 
 def _is_number(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(cast(float, value))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(cast(float, value))
 
 
 def _panels(runs: Sequence[RunResult], points: dict[str, tuple[int, float]]) -> list[Panel]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xray_hpc import job_logging
 from xray_hpc.collect import main as collect
-from xray_hpc.launching.resume import submit_waiting
+from xray_hpc.launching.relaunch import submit_waiting
 from xray_hpc.records.paths import SweepPaths
 
 

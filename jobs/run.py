@@ -15,7 +15,7 @@ from pathlib import Path
 
 from xray_hpc import job_logging
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.config.schema import build
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.errors import ConfigError
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import read_json

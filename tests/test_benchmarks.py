@@ -105,7 +105,7 @@ def test_smaller_subset_is_contained_in_larger_one(drawn: Any, tmp_path: Path) -
 
 def test_functions_of_the_run_phases_exist() -> None:
     from xray_hpc.training import train_run
-    from xray_hpc.training.callbacks import EpochTables
+    from xray_hpc.training.epoch_callbacks import EpochTables
 
     for name in run_phases.PHASES:
         assert callable(getattr(train_run, name))

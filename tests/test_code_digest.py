@@ -23,14 +23,14 @@ COMPUTING = {
 OTHERS = {
     "configuration": (
         "config/run_config.py",
-        "config/schema.py",
+        "config/dataclass_conversion.py",
         "config/train_config.py",
-        "features/extractor_table.py",
-        "models/check_model.py",
+        "features/extractor_costs.py",
+        "models/check_model_config.py",
         "models/weights_files.py",
     ),
     "files and records": (
-        *("errors.py", "resources.py", "text.py", "data/cache_folder.py"),
+        *("errors.py", "package_folders.py", "count_text.py", "data/cache_errors.py"),
         *("training/checkpoint_store.py", "training/save_model.py", "models/model_card.py"),
     ),
     "figures and summaries": (
@@ -109,7 +109,7 @@ def change(file: Path, old: str, new: str) -> None:
     ("file", "old", "new"),
     [
         ("training/loop.py", "model.reset_metrics()", "model.reset_state()"),
-        ("training/callbacks.py", "EVERY = 20", "EVERY = 10"),
+        ("training/epoch_callbacks.py", "EVERY = 20", "EVERY = 10"),
         ("metrics.py", "return", "return not"),
     ],
 )
@@ -128,7 +128,7 @@ def test_code_digest_changes_with_what_is_computed(
         ("training/progress_callbacks.py", "30.0", "60.0"),
         ("training/loop.py", "# wait for the device", "# wait"),
         ("training/loop.py", "Run training steps.", "Run steps."),
-        ("training/callbacks.py", "loss is {loss} at", "the loss was {loss} at"),
+        ("training/epoch_callbacks.py", "loss is {loss} at", "the loss was {loss} at"),
         ("training/fit.py", "Resuming from %s.", "Going on from %s."),
         ("training/fit.py", "is undefined on the validation images", "is not defined"),
     ],

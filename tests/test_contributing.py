@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from xray_hpc.config.hydra_app import to_mapping
 from xray_hpc.launching.resolve_run import RunResolver
 from xray_hpc.models.registry import MODELS, ModelSpec
-from xray_hpc.resources import resource
+from xray_hpc.package_folders import resource
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 SECTION = TEXT[TEXT.index("## A sixth experiment") : TEXT.index("## Commits")]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.resources import resource
+from xray_hpc.package_folders import resource
 
 PACKAGE = Path(__file__).parents[1] / "xray_hpc"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from xray_hpc import cli
+from xray_hpc import command_line
 from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.cancel_runs import CancelPlan, plan_cancel
 from xray_hpc.monitoring.discovery import find_sweep
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = cli.make_parser(
+    parser = command_line.make_parser(
         "cancel",
         "Cancel the running and pending runs of a sweep: their Slurm jobs, and those that train "
         "on this machine without Slurm.",
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         help="only runs whose name, or one of whose overrides, matches this glob",
     )
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask for confirmation")
-    cli.add_results_option(parser)
+    command_line.add_results_option(parser)
     return parser
 
 
@@ -80,7 +80,7 @@ def _confirm(question: str) -> bool:
 
 def entry() -> None:
     """Run the installed command ``xray-cancel``."""
-    cli.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

@@ -25,18 +25,26 @@ from xray_hpc import __version__
 COMPUTING_MODULES = {
     "": ("metrics",),
     "data": (
-        *("array_store", "augmentation", "csv_index", "dataset", "decode", "dicom"),
-        *("folder_index", "image_store", "image_transform", "index"),
+        *("array_store", "augmentation_parameters", "csv_index", "dataset", "decode", "dicom"),
+        *("folder_index", "image_store", "apply_augmentation", "index"),
         *("index_entry", "input_pipeline", "splits"),
     ),
     "features": ("feature_store", "forward_pass", "model_cut"),
     "models": (
-        *("backbones", "build_model", "cnn", "conv", "custom_layers", "layer_graph", "lung"),
-        *("preprocessing", "registry", "stacked", "transfer", "vgg"),
+        *(
+            "build_backbone",
+            "build_model",
+            "cnn",
+            "four_block_cnn",
+            "custom_layers",
+            "layer_graph",
+            "two_conv_cnn",
+        ),
+        *("preprocessing", "registry", "stacked_backbones", "transfer", "vgg_like"),
     ),
     "synthetic": (*("anatomy", "demo_backbone", "demo_dataset", "film", "opacities", "shapes"),),
     "training": (
-        *("callbacks", "checkpoint", "feed", "fit", "loop", "predictor", "strategy"),
+        *("epoch_callbacks", "checkpoint", "feed", "fit", "loop", "batch_predictor", "strategy"),
         *("training_model",),
     ),
 }

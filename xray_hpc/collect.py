@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xray_hpc import cli
+from xray_hpc import command_line
 from xray_hpc.monitoring.discovery import find_sweep
 
 
 def main() -> None:
     """Run the command."""
-    parser = cli.make_parser(
+    parser = command_line.make_parser(
         "collect",
         "Merge a sweep's records into tables, figures and a report, and print the comparison.",
         notes="Writes report.md, runs.csv, per_class.csv, epochs.csv, scores.csv, roc.csv and "
@@ -34,7 +34,7 @@ def main() -> None:
 
 def entry() -> None:
     """Run the installed command ``xray-collect``."""
-    cli.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

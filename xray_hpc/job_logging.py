@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from xray_hpc import cli
+from xray_hpc import command_line
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -51,4 +51,4 @@ def configure() -> None:
 def run_job(main: Callable[[], int | None]) -> NoReturn:
     """Configure logging and run a job script as ``cli.run`` does; a ``UserError`` is logged."""
     configure()
-    cli.run(main, report=logger.error)
+    command_line.run(main, report=logger.error)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from xray_hpc import cli
+from xray_hpc import command_line
 from xray_hpc.config import hydra_app
 from xray_hpc.config.compose import HydraSweep, compose_all
 from xray_hpc.errors import ConfigError, UserError
@@ -84,7 +84,7 @@ def main() -> int:
     words = [part for word in sys.argv[1:] for part in _split_resume(word)]
     match [word for word in words if word not in ("-m", "--multirun") or "--resume" not in words]:
         case ["--resume", sweep, *words]:
-            from xray_hpc.launching.resume import resume
+            from xray_hpc.launching.relaunch import resume
 
             return resume(SweepPaths(find_sweep(sweep, Path("results")).folder.resolve()), words)
         case [*_, "--resume", _] | [*_, "--resume"]:
@@ -99,7 +99,7 @@ def _split_resume(word: str) -> list[str]:
 
 def entry() -> None:
     """Run the installed command ``xray-launch``."""
-    cli.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from xray_hpc import cli
+from xray_hpc import command_line
 from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.discovery import find_run
 from xray_hpc.monitoring.log_files import GrowingFile, last_lines, slurm_output, tail
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = cli.make_parser(
+    parser = command_line.make_parser(
         "logs",
         "Print a run's log: the output of its training, over all attempts.",
         examples="""
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-n", "--lines", metavar="LINES", type=int, help="print only the last LINES"
     )
-    cli.add_results_option(parser)
+    command_line.add_results_option(parser)
     return parser
 
 
@@ -121,7 +121,7 @@ def _write(text: bytes) -> None:
 
 def entry() -> None:
     """Run the installed command ``xray-logs``."""
-    cli.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

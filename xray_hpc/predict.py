@@ -12,14 +12,14 @@ import signal
 import sys
 from contextlib import closing
 
-from xray_hpc import cli
+from xray_hpc import command_line
 from xray_hpc.training.__main__ import quiet_start
 
 DEFAULT_SIZE = (100, 40)  # columns and lines without a terminal
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = cli.make_parser(
+    parser = command_line.make_parser(
         "predict",
         "Score images with a trained model: print a table, and write a CSV file with the columns "
         "path, score_<class> for each class, label and error.",
@@ -100,7 +100,7 @@ def entry() -> None:
     """Run the installed command ``xray-predict``."""
     # When Slurm ends the job, the context managers still remove temporary files.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    cli.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ to inspect the data first, or on the only host with internet access.
 
 from __future__ import annotations
 
-from xray_hpc import cli
+from xray_hpc import command_line
 from xray_hpc.config import hydra_app
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.run_config import ModelSettings
-from xray_hpc.config.schema import build
 from xray_hpc.launching.plan import make_plan
-from xray_hpc.models.check_model import drop_unused_keys
+from xray_hpc.models.check_model_config import drop_unused_keys
 from xray_hpc.models.weights_download import download_weights
 
 
@@ -45,7 +45,7 @@ def main() -> int:
 
 def entry() -> None:
     """Run the installed command ``xray-stage``."""
-    cli.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

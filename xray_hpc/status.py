@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from xray_hpc import cli
+from xray_hpc import command_line
 from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.discovery import find_sweep, find_sweeps
 from xray_hpc.monitoring.status_view import MAX_ROWS, sweep_lines, sweep_list_lines
@@ -111,7 +111,7 @@ def _without_time(run: RunStatus) -> RunStatus:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = cli.make_parser(
+    parser = command_line.make_parser(
         "status",
         "Show the state of every run of a sweep; without SWEEP, one line per sweep.",
         examples="""
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         "--all", action="store_true", help=f"list every run, even if there are more than {MAX_ROWS}"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per run")
-    cli.add_results_option(parser)
+    command_line.add_results_option(parser)
     return parser
 
 
@@ -150,7 +150,7 @@ def _seconds(text: str) -> float:
 
 def entry() -> None:
     """Run the installed command ``xray-status``."""
-    cli.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from xray_hpc import cli, job_logging
+from xray_hpc import command_line, job_logging
 from xray_hpc.config import hydra_app
 from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import make_plan
@@ -42,7 +42,7 @@ def main() -> int:
 
 def entry() -> None:
     """Run the installed command ``xray-train``."""
-    cli.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from tests.benchmarks import (
     results_file,
 )
 from tests.benchmarks.timing import REPOSITORY
-from xray_hpc import cli
+from xray_hpc import command_line
 from xray_hpc.records.code_state import git_state
 
 TOPICS = {
@@ -125,4 +125,4 @@ def _code() -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

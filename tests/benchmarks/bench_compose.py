@@ -21,7 +21,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     from hydra.types import RunMode
 
     from xray_hpc.config.compose import compose_all
-    from xray_hpc.resources import resource
+    from xray_hpc.package_folders import resource
 
     jobs = sweep_commands.jobs(SIZE)
     sample = jobs[:: SIZE // SAMPLE]

@@ -24,9 +24,9 @@ from xray_hpc.config.train_config import CheckpointConfig
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.training.callbacks import BestWeights
 from xray_hpc.training.checkpoint import CheckpointCallback, capture, restore, restore_metrics
 from xray_hpc.training.checkpoint_store import Checkpoint, CheckpointStore, Position
+from xray_hpc.training.epoch_callbacks import BestWeights
 from xray_hpc.training.loop import run_epochs
 from xray_hpc.training.strategy import make_strategy
 from xray_hpc.training.train_run import prepare_devices

@@ -29,7 +29,7 @@ def main() -> None:
     """Run the command."""
     from xray_hpc.records.paths import RunPaths
     from xray_hpc.training import train_run
-    from xray_hpc.training.callbacks import EpochTables
+    from xray_hpc.training.epoch_callbacks import EpochTables
 
     seconds = {IMPORTS: cpu_seconds()}
     epochs: list[float] = []

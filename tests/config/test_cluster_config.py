@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.config.cluster_config import ClusterConfig, check_memory, minutes
-from xray_hpc.config.schema import build
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.errors import UserError
 
 

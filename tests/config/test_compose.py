@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from xray_hpc.config.compose import compose_all
 from xray_hpc.config.hydra_app import own_part, to_mapping
-from xray_hpc.resources import resource
+from xray_hpc.package_folders import resource
 
 LOADER = ConfigLoaderImpl(create_config_search_path(str(resource("conf"))))
 MASTER = LOADER.load_configuration("config", [], RunMode.MULTIRUN)

@@ -16,7 +16,7 @@ from xray_hpc.config.train_config import EarlyStoppingConfig, ReduceLROnPlateauC
 from xray_hpc.launching.resolve_run import RunResolver
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.models.weights_files import imagenet_file
-from xray_hpc.resources import resource
+from xray_hpc.package_folders import resource
 
 CONF = resource("conf")
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.config.test_conf import composed
+from xray_hpc.config.dataclass_conversion import default_values
 from xray_hpc.config.run_config import RunSettings
-from xray_hpc.config.schema import default_values
 from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.config.yaml_files import read_yaml
-from xray_hpc.resources import resource
+from xray_hpc.package_folders import resource
 
 CONF = resource("conf")
 DEFAULTS = default_values(RunSettings) | default_values(SweepSettings)

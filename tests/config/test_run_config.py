@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.run_config import AugmentConfig, DataConfig, RunSettings
-from xray_hpc.config.schema import build
 from xray_hpc.config.train_config import TrainSettings
 from xray_hpc.errors import UserError
 

@@ -321,7 +321,7 @@ def test_too_little_disk_space_is_an_error_before_decoding(
     tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tree)._replace(free=10)
-    monkeypatch.setattr("xray_hpc.data.cache_folder.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("xray_hpc.data.cache_errors.shutil.disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"no space left in .*cache for the decoded images, which"):
         load_dataset(data_config(tree), cache)
     assert stores(cache) == []

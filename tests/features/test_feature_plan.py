@@ -21,7 +21,7 @@ from xray_hpc.config.run_config import (
 from xray_hpc.config.train_config import TrainSettings
 from xray_hpc.errors import ConfigError
 from xray_hpc.features import feature_plan
-from xray_hpc.features.extractor_table import FeatureExtractor, feature_extractor
+from xray_hpc.features.extractor_costs import FeatureExtractor, feature_extractor
 from xray_hpc.features.feature_plan import (
     DEFAULT_VIEWS,
     MAX_BYTES,

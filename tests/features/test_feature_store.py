@@ -207,7 +207,7 @@ def test_missing_disk_space_is_reported_before_computing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
-    monkeypatch.setattr("xray_hpc.data.cache_folder.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("xray_hpc.data.cache_errors.shutil.disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"no space left in .* for the cached features"):
         compute(tmp_path)
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]

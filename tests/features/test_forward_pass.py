@@ -19,8 +19,8 @@ from tests.features.small_features import (
     random_data,
     strategy,
 )
-from xray_hpc.data.augmentation import center_crop, draw_augmentations
-from xray_hpc.data.image_transform import apply_augmentation
+from xray_hpc.data.apply_augmentation import apply_augmentation
+from xray_hpc.data.augmentation_parameters import center_crop, draw_augmentations
 from xray_hpc.errors import UserError
 from xray_hpc.features.feature_store import FeatureArrays, cached_features, load_or_compute
 from xray_hpc.features.forward_pass import FeatureSource, replica_batch_size

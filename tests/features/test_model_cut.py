@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.features.extractor_table import feature_extractor
+from xray_hpc.features.extractor_costs import feature_extractor
 from xray_hpc.features.model_cut import (
     LayerPath,
     extractor_layers,
@@ -22,7 +22,7 @@ from xray_hpc.features.model_cut import (
     find_cut,
     trainable_head,
 )
-from xray_hpc.models.backbones import freeze
+from xray_hpc.models.build_backbone import freeze
 from xray_hpc.models.build_model import build_model
 from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.models.registry import BACKBONES

@@ -9,8 +9,8 @@ import pytest
 
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
 from xray_hpc.launching.batch_job import BatchJob
+from xray_hpc.package_folders import resource
 from xray_hpc.records.paths import EXIT_CODE, SweepPaths
-from xray_hpc.resources import resource
 
 GOLDEN = Path(__file__).parent / "golden"
 SWEEP = SweepPaths(Path("/results/lr depth"))

@@ -104,9 +104,9 @@ def test_take_snapshot_copies_the_work_tree_not_the_commit(take: Take, checkout:
 
 def test_take_snapshot_reuses_the_snapshot_of_the_same_code(take: Take, checkout: Path) -> None:
     first = take()
-    before = (first / "xray_hpc" / "cli.py").stat().st_ino
+    before = (first / "xray_hpc" / "command_line.py").stat().st_ino
     assert take() == first
-    assert (first / "xray_hpc" / "cli.py").stat().st_ino == before
+    assert (first / "xray_hpc" / "command_line.py").stat().st_ino == before
     (checkout / "xray_hpc" / "metrics.py").write_text("edited = 1\n")
     second = take()
     assert sorted(first.parent.iterdir()) == sorted([first, second])

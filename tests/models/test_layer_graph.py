@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.models.backbones import build_backbone
+from xray_hpc.models.build_backbone import build_backbone
 from xray_hpc.models.build_model import build_model
 from xray_hpc.models.layer_graph import flat_layers, input_names, input_tensor, output_tensor
 

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.models.backbones import build_backbone
+from xray_hpc.models.build_backbone import build_backbone
 from xray_hpc.models.build_model import build_model
 from xray_hpc.models.registry import BACKBONES, MODELS
 

@@ -8,7 +8,7 @@ import pytest
 
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.errors import DataError
-from xray_hpc.models.backbones import build_backbone, freeze
+from xray_hpc.models.build_backbone import build_backbone, freeze
 from xray_hpc.models.build_model import build_model
 
 SHAPE = (32, 32, 1)

@@ -8,13 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.run_folders import run_metrics
-from xray_hpc.monitoring.run_state import (
-    RunEvidence,
-    State,
-    decide_launch,
-    read_evidence,
-    state_of,
-)
+from xray_hpc.monitoring.run_state import RunEvidence, State, decide_launch, read_evidence, state_of
 from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.lease_file import LeaseOwner

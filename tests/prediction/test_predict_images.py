@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xray_hpc.data import decode
-from xray_hpc.data.image_files import ImageFile
+from xray_hpc.data.named_images import ImageFile
 from xray_hpc.models.model_card import ModelCard
 from xray_hpc.prediction import predict_images as module
 from xray_hpc.prediction.predict_images import batch_size, predict_images, read_image

@@ -129,7 +129,7 @@ def test_different_changes_have_different_names(checkout: Path, read_state: Read
 
 
 def test_huge_diff_is_truncated(checkout: Path, read_state: ReadState) -> None:
-    (checkout / "xray_hpc" / "cli.py").write_text("x = 1  # and so on\n" * 100_000)
+    (checkout / "xray_hpc" / "command_line.py").write_text("x = 1  # and so on\n" * 100_000)
     diff = read_state()["diff"]
     last = diff.splitlines()[-1]
     assert last.startswith("... truncated: the whole diff has 20")

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 
 from tests.report.fake_runs import FakeRun, write_run
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.report.dataset_groups import group_runs, interleave_groups
 from xray_hpc.report.figure_style import report_style, run_colors
 from xray_hpc.report.learning_curve_figure import learning_curves
 from xray_hpc.report.read_run import read_run
 from xray_hpc.report.roc_figure import roc_overlay
-from xray_hpc.report.run_groups import group_runs, interleave_groups
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import compared_keys, run_labels
 

@@ -10,7 +10,7 @@ from tests.report.fake_sweeps import experiment_sweep, three_class_sweep
 from tests.report.figure_helpers import read_runs
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.class_section import class_section
-from xray_hpc.report.run_groups import group_runs, rank_runs
+from xray_hpc.report.dataset_groups import group_runs, rank_runs
 from xray_hpc.report.run_result import RunResult
 
 

@@ -13,8 +13,8 @@ from tests.report.fake_sweeps import experiment_sweep, three_class_sweep
 from tests.report.figure_helpers import read_runs
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.confusion_figure import confusion_matrices
+from xray_hpc.report.dataset_groups import rank_runs
 from xray_hpc.report.figure_style import report_style
-from xray_hpc.report.run_groups import rank_runs
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import compared_keys, run_labels
 

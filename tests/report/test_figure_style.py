@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.report.figure_helpers import draw_curves, draw_roc, read_runs
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.report.dataset_groups import rank_runs
 from xray_hpc.report.figure_style import PALETTE
-from xray_hpc.report.run_groups import rank_runs
 
 
 def test_run_has_the_same_color_in_all_figures(sweep: SweepPaths) -> None:

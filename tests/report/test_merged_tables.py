@@ -20,7 +20,6 @@ from tests.report.fake_sweeps import write_ledger
 from tests.run_folders import run_metrics
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_record import RunRecord
-from xray_hpc.report.csv_columns import csv_lines, row_count
 from xray_hpc.report.merged_tables import (
     CLASS_COLUMNS,
     RUN_TABLES,
@@ -32,6 +31,7 @@ from xray_hpc.report.merged_tables import (
 )
 from xray_hpc.report.read_run import read_run
 from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.typed_csv import csv_lines, row_count
 
 Rows = list[dict[str, str]]
 

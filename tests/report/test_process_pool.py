@@ -112,13 +112,13 @@ def test_worker_ends_when_its_parent_is_killed() -> None:
 
 def test_ctrl_c_ends_all_processes_quietly() -> None:
     code = (
-        "import time; from xray_hpc import cli; from xray_hpc.report import process_pool\n"
+        "import time; from xray_hpc import command_line; from xray_hpc.report import process_pool\n"
         "process_pool.available_cpus = lambda: 2\n"
         "def main():\n"
         "    with process_pool.ProcessPool(time.sleep) as pool:\n"
         "        for _ in pool.map([0.01] * 10_000):\n"
         "            print('one', flush=True)\n"
-        "cli.run(main)"
+        "command_line.run(main)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],

@@ -22,9 +22,9 @@ from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.records.run_record import write_record
-from xray_hpc.report.csv_columns import row_count
 from xray_hpc.report.read_run import flatten, read_run
 from xray_hpc.report.resource_usage import resource_usage
+from xray_hpc.report.typed_csv import row_count
 
 
 def test_read_finished_run(run: RunPaths) -> None:

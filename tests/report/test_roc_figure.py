@@ -13,8 +13,8 @@ from tests.report.fake_sweeps import experiment_sweep, three_class_sweep
 from tests.report.figure_helpers import draw_roc, legend_texts, many_runs, panel_titles, read_runs
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.report.dataset_groups import rank_runs
 from xray_hpc.report.figure_style import PALETTE
-from xray_hpc.report.run_groups import rank_runs
 
 
 def test_legend_shows_the_auc_of_the_split(sweep: SweepPaths) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from tests.slurm.client import Slurm
 from tests.slurm.launcher import TIMEOUT_SECONDS, TINY, Launcher, record, run_name
+from xray_hpc.package_folders import resource
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import RunRecord, Status
-from xray_hpc.resources import resource
 
 TEMPLATES = resource("slurm_templates")
 # Before the template's name, these override its own lines.

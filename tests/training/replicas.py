@@ -17,8 +17,8 @@ from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, R
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import probabilities
-from xray_hpc.models import vgg
-from xray_hpc.models.backbones import APPLICATIONS
+from xray_hpc.models import vgg_like
+from xray_hpc.models.build_backbone import APPLICATIONS
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.checkpoint_store import CheckpointStore
 from xray_hpc.training.fit import fit
@@ -58,7 +58,7 @@ class Case:
 APPLICATIONS["mobilenet_v2"] = small_backbone
 # With all filters the model overfits and rounding errors grow. In float64, one and two devices
 # agree to 1e-13 nevertheless.
-vgg.FILTERS = tuple(tuple(count // 8 for count in block) for block in vgg.FILTERS)
+vgg_like.FILTERS = tuple(tuple(count // 8 for count in block) for block in vgg_like.FILTERS)
 
 CASES = {
     "cnn": Case(ModelConfig("cnn"), 2),

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from xray_hpc.training.callbacks import BestWeights
 from xray_hpc.training.checkpoint import capture, restore
 from xray_hpc.training.checkpoint_store import Position
+from xray_hpc.training.epoch_callbacks import BestWeights
 
 BACKBONE = (2, 2)
 HEAD = (2, 1)

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from xray_hpc.training.callbacks import BestWeights
 from xray_hpc.training.checkpoint import capture, restore, restore_metrics
 from xray_hpc.training.checkpoint_store import Checkpoint, Position
+from xray_hpc.training.epoch_callbacks import BestWeights
 from xray_hpc.training.strategy import make_strategy
 
 IMAGES = np.random.default_rng(1).uniform(0, 255, (8, 8, 8, 1)).astype(np.float32)

@@ -14,9 +14,9 @@ import pytest
 
 from xray_hpc.config.train_config import CheckpointConfig
 from xray_hpc.training import signals
-from xray_hpc.training.callbacks import BestWeights
 from xray_hpc.training.checkpoint import CheckpointCallback, capture
 from xray_hpc.training.checkpoint_store import Checkpoint, CheckpointStore, Position
+from xray_hpc.training.epoch_callbacks import BestWeights
 
 EPOCHS, STEPS = 2, 5
 

@@ -17,11 +17,11 @@ from xray_hpc.launching.resolve_run import RunResolver
 from xray_hpc.metrics import MACRO, MICRO, probabilities, split_metrics
 from xray_hpc.models.load_scorer import load_scorer
 from xray_hpc.models.model_card import read_card
+from xray_hpc.package_folders import resource
 from xray_hpc.records.frozen_run import read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_record import RunRecord, Status, read_record, write_record
-from xray_hpc.resources import resource
 from xray_hpc.training.train_run import train_run
 
 EXPERIMENTS = ("larcc", "stacked", "reduced", "lung", "vgg")

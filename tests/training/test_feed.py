@@ -11,7 +11,7 @@ import pytest
 
 from tests.features.small_features import CONFIG, random_data
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.data.augmentation import epoch_order
+from xray_hpc.data.augmentation_parameters import epoch_order
 from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed
 
 VIEWS = 3

@@ -27,12 +27,12 @@ from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data import array_store
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import Floats, split_metrics
-from xray_hpc.models.backbones import APPLICATIONS
+from xray_hpc.models.build_backbone import APPLICATIONS
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_progress import read_feature_blocks
-from xray_hpc.training.callbacks import EpochTables
 from xray_hpc.training.checkpoint_store import CheckpointStore
+from xray_hpc.training.epoch_callbacks import EpochTables
 from xray_hpc.training.feed import ImageFeed
 from xray_hpc.training.fit import FitResult, fit
 from xray_hpc.training.strategy import make_strategy

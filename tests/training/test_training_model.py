@@ -13,17 +13,13 @@ import pytest
 from tests.features.small_features import CONFIG, random_data, strategy
 from xray_hpc.config.run_config import ModelConfig, RunConfig
 from xray_hpc.config.train_config import TrainConfig
-from xray_hpc.data.augmentation import center_crop
+from xray_hpc.data.augmentation_parameters import center_crop
 from xray_hpc.errors import UserError
 from xray_hpc.metrics import probabilities
 from xray_hpc.models.build_model import build_run_model
 from xray_hpc.training.feed import FeatureFeed, ImageFeed
 from xray_hpc.training.train_run import prepare_devices
-from xray_hpc.training.training_model import (
-    TrainingModel,
-    make_optimizer,
-    make_training_model,
-)
+from xray_hpc.training.training_model import TrainingModel, make_optimizer, make_training_model
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,10 +13,10 @@ from typing import Any
 
 from tests.fake_slurm import FakeSlurm
 from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.package_folders import resource
 from xray_hpc.records.atomic_files import write_json
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import RunRecord, read_record
-from xray_hpc.resources import resource
 
 JOB = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "node1"}
 ARRAY_TASK = {"SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "1", **JOB}

@@ -23,10 +23,10 @@ from tests.worker.fake_job import (
     wait_for_training,
     wait_until,
 )
+from xray_hpc.package_folders import resource
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import TrainingProgress, checkpoint_name, write_progress
 from xray_hpc.records.run_record import Status, update_record
-from xray_hpc.resources import resource
 
 
 def test_worker_finished_training_exits_with_0(job: JobStarter, run: RunPaths) -> None:

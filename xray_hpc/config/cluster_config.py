@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from xray_hpc.config.schema import check, check_least
+from xray_hpc.config.dataclass_conversion import check, check_least
 from xray_hpc.errors import ConfigError
 
 # sbatch options that the launch sets itself.

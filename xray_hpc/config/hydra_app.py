@@ -19,12 +19,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from xray_hpc.config.dataclass_conversion import default_values
 from xray_hpc.config.override_errors import check_overrides, explain
 from xray_hpc.config.run_config import RunSettings
-from xray_hpc.config.schema import default_values
 from xray_hpc.config.sweep_settings import SweepSettings, derive_sweep_name
 from xray_hpc.errors import ConfigError
-from xray_hpc.resources import resource
+from xray_hpc.package_folders import resource
 
 
 class SharedNode(ConfigNode):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from xray_hpc.config.dataclass_conversion import default_values, union_members
 from xray_hpc.config.run_config import RunSettings
-from xray_hpc.config.schema import default_values, union_members
 from xray_hpc.config.sweep_settings import SweepSettings
 
 _ENTRY = re.compile(r"^ {4}(\w+)(?: \(([^)]*)\))?: (.*(?:\n {8,}.*)*)", re.MULTILINE)

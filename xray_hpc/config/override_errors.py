@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from xray_hpc.errors import ConfigError, nearest, one_of
-from xray_hpc.resources import resource
+from xray_hpc.package_folders import resource
 
 
 def check_overrides(arguments: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from xray_hpc.config.schema import check, check_least
+from xray_hpc.config.dataclass_conversion import check, check_least
 from xray_hpc.config.train_config import TrainConfig, TrainSettings
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.config.schema import build
 from xray_hpc.errors import ConfigError
 
 

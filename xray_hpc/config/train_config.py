@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from xray_hpc.config.schema import check, check_least
+from xray_hpc.config.dataclass_conversion import check, check_least
 
 Monitor = Literal["val_loss", "val_accuracy", "val_auc"]
 

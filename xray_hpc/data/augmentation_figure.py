@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from xray_hpc.config.run_config import AugmentConfig, DataConfig
-from xray_hpc.data.augmentation import IntArray, draw_augmentations, needs_interpolation
+from xray_hpc.data.apply_augmentation import Pixels, apply_augmentation
+from xray_hpc.data.augmentation_parameters import IntArray, draw_augmentations, needs_interpolation
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.data.image_transform import Pixels, apply_augmentation
 from xray_hpc.figure_files import escape_dollars
 
 ROWS = 4  # at least one per class, at most MAX_ROWS

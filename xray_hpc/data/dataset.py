@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig
+from xray_hpc.count_text import format_count
 from xray_hpc.data.image_store import describe_skipped, load_image_store
 from xray_hpc.data.index import Index, build_index
 from xray_hpc.data.index_entry import count_by_class
 from xray_hpc.data.splits import shared_patients, small_classes, split_images
 from xray_hpc.errors import DataError
-from xray_hpc.text import format_count
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from xray_hpc.count_text import format_count
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.index_entry import SPLIT_NAMES
 from xray_hpc.figure_files import escape_dollars, save_figure
-from xray_hpc.text import format_count
 
 # The colour-blind safe palette of Okabe and Ito.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig
+from xray_hpc.count_text import format_count
 from xray_hpc.data.array_store import (
     ArraySpec,
     DamagedStoreError,
@@ -25,14 +26,13 @@ from xray_hpc.data.array_store import (
     missing_bytes,
     read_arrays,
 )
-from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
+from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
 from xray_hpc.data.decode import MissingDecoderError, UnreadableImageError, decode_bytes, read_bytes
 from xray_hpc.data.index import Index
 from xray_hpc.data.index_entry import IndexEntry
 from xray_hpc.errors import DataError, StorageError
 from xray_hpc.progress_bar import ProgressBar
 from xray_hpc.records.atomic_files import file_lock
-from xray_hpc.text import format_count
 from xray_hpc.thread_map import available_cores, bounded_thread_map
 
 MAX_UNREADABLE = 0.1

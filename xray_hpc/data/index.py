@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
+from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
 from xray_hpc.data.csv_index import read_csv_index
 from xray_hpc.data.folder_index import missing_part, read_folder_index
 from xray_hpc.data.index_entry import ClassCounts, IgnoredFiles, IndexEntry, count_by_class

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from xray_hpc.config.run_config import AugmentConfig
-from xray_hpc.data.augmentation import (
+from xray_hpc.data.apply_augmentation import Pixels, apply_augmentation
+from xray_hpc.data.augmentation_parameters import (
     Balance,
     FloatArray,
     IntArray,
@@ -28,7 +29,6 @@ from xray_hpc.data.augmentation import (
     epoch_order,
     sample_weights,
 )
-from xray_hpc.data.image_transform import Pixels, apply_augmentation
 from xray_hpc.data.shutdown_guard import callback_guard
 
 Activation = Literal["sigmoid", "softmax"]

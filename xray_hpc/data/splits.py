@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig
+from xray_hpc.count_text import format_count
 from xray_hpc.data.folder_index import order_within_class
 from xray_hpc.data.index_entry import ClassCounts, IndexEntry, SplitName
 from xray_hpc.errors import ConfigError
-from xray_hpc.text import format_count
 
 Entries = Sequence[IndexEntry]
 Indices = npt.NDArray[np.int64]

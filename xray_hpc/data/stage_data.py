@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.run_config import AugmentConfig, DataConfig
-from xray_hpc.config.schema import build
 from xray_hpc.config.yaml_files import read_yaml
+from xray_hpc.count_text import format_count
 from xray_hpc.data import augmentation_figure, dataset_figures
 from xray_hpc.data.augmentation_figure import NamedAugmentation
 from xray_hpc.data.dataset import Dataset, load_indexed
@@ -21,11 +22,10 @@ from xray_hpc.data.index import Index, build_index
 from xray_hpc.data.index_entry import SPLIT_NAMES, IgnoredFiles
 from xray_hpc.errors import UserError
 from xray_hpc.figure_files import save_figure
+from xray_hpc.package_folders import resource
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
-from xray_hpc.resources import resource
-from xray_hpc.text import format_count
 
 
 def stage_data(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from xray_hpc.config.run_config import DataConfig, ModelConfig, RunConfig, RunSettings
 from xray_hpc.errors import ConfigError
-from xray_hpc.features.extractor_table import FeatureExtractor, feature_extractor
+from xray_hpc.features.extractor_costs import FeatureExtractor, feature_extractor
 from xray_hpc.models.registry import MODELS
 from xray_hpc.records.frozen_run import FrozenRun
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from xray_hpc.code_digest import software_identity
 from xray_hpc.data import array_store
 from xray_hpc.data.array_store import ArraySpec, DamagedStoreError, StoreWriter
-from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
+from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
 from xray_hpc.errors import LockedError
 from xray_hpc.features.forward_pass import FeatureSource, compute_blocks, replica_batch_size
 from xray_hpc.features.model_cut import LayerPath, extractor_layers, feature_shape

@@ -15,12 +15,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from xray_hpc.config.run_config import RunConfig
+from xray_hpc.data.apply_augmentation import Pixels, apply_augmentation
 from xray_hpc.data.array_store import Block, StoreWriter
-from xray_hpc.data.augmentation import center_crop, draw_augmentations
+from xray_hpc.data.augmentation_parameters import center_crop, draw_augmentations
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.data.image_transform import Pixels, apply_augmentation
 from xray_hpc.errors import ConfigError
-from xray_hpc.features.extractor_table import REFERENCE_SIDE
+from xray_hpc.features.extractor_costs import REFERENCE_SIDE
 from xray_hpc.features.model_cut import LayerPath, extractor_model
 from xray_hpc.progress_bar import ProgressBar
 from xray_hpc.thread_map import available_cores, bounded_thread_map

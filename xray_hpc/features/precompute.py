@@ -14,7 +14,7 @@ from xray_hpc.features.feature_plan import distinct_extractors, group_by_pass
 from xray_hpc.features.feature_store import CachedFeatures, cached_features, load_or_compute
 from xray_hpc.features.forward_pass import FeatureSource
 from xray_hpc.features.model_cut import find_cut
-from xray_hpc.models.backbones import freeze
+from xray_hpc.models.build_backbone import freeze
 from xray_hpc.models.build_model import build_run_model
 from xray_hpc.records.frozen_run import FrozenRun
 

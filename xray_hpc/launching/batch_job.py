@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from xray_hpc.config.cluster_config import ClusterConfig, minutes
+from xray_hpc.package_folders import resource
 from xray_hpc.records.paths import EXIT_CODE, SweepPaths
-from xray_hpc.resources import resource
 
 FEATURES_SIGNAL_SECONDS = 30  # before its time limit; each block of features is saved at once
 FEATURES_STARTS = 10

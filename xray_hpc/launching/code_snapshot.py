@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xray_hpc.errors import ConfigError, StorageError
+from xray_hpc.package_folders import resource
 from xray_hpc.records.code_state import CODE_FOLDERS, ROOT, git, is_checkout, untracked_files
-from xray_hpc.resources import resource
 
 
 def take_snapshot(folder: Path) -> Path:

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from xray_hpc.features.extractor_table import feature_extractor
+from xray_hpc.count_text import format_bytes, format_count
+from xray_hpc.features.extractor_costs import feature_extractor
 from xray_hpc.features.feature_plan import distinct_extractors, estimate_speedup, group_by_pass
 from xray_hpc.launching.plan import Plan
 from xray_hpc.monitoring.run_state import LaunchDecision
 from xray_hpc.records.frozen_run import FrozenRun
 from xray_hpc.records.paths import display_path
-from xray_hpc.text import format_bytes, format_count
 
 LISTED_RUNS = 20
 NOTABLE_SAVING = 1.5  # times less work

@@ -15,11 +15,11 @@ from xray_hpc.launching.launch_summary import print_cached_features, print_decis
 from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.run_folders import create_run_folders, make_folder
 from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch, read_runs
+from xray_hpc.package_folders import resource
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.launch_lock import launch_lock
 from xray_hpc.records.paths import SweepPaths
-from xray_hpc.resources import resource
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 

@@ -15,10 +15,10 @@ from typing import Any
 from xray_hpc.launching.code_snapshot import snapshot_environment
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.progress_view import ProgressView
+from xray_hpc.package_folders import resource
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import now
-from xray_hpc.resources import resource
 
 END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 0.2

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.run_config import (
     AugmentSettings,
     DataConfig,
@@ -14,15 +15,14 @@ from xray_hpc.config.run_config import (
     RunConfig,
     RunSettings,
 )
-from xray_hpc.config.schema import build
 from xray_hpc.config.sweep_settings import RUN_KEYS
-from xray_hpc.data.augmentation import needs_interpolation
+from xray_hpc.data.augmentation_parameters import needs_interpolation
 from xray_hpc.data.index import Survey, survey
 from xray_hpc.data.splits import check_folder_split, count_trainable
 from xray_hpc.errors import ConfigError
-from xray_hpc.features.extractor_table import feature_extractor
+from xray_hpc.features.extractor_costs import feature_extractor
 from xray_hpc.features.feature_plan import cached_bytes, resolve_features
-from xray_hpc.models.check_model import check_model, drop_unused_keys
+from xray_hpc.models.check_model_config import check_model, drop_unused_keys
 from xray_hpc.models.weights_files import weights_digests
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
+from xray_hpc.count_text import format_count
 from xray_hpc.errors import SlurmError, SlurmUnavailableError
 from xray_hpc.launching.batch_job import BatchJob
 from xray_hpc.launching.preflight.checks import check_script
@@ -20,7 +21,6 @@ from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import user_name
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
-from xray_hpc.text import format_count
 
 RETRY_SECONDS = 10.0
 ATTEMPTS = 12

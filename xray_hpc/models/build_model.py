@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from xray_hpc.config.run_config import ModelConfig, RunConfig
-from xray_hpc.models.check_model import check_model
+from xray_hpc.models.check_model_config import check_model
 from xray_hpc.models.custom_layers import GlobalBatchDropout
 from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.models.registry import MODELS

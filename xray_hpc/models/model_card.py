@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from xray_hpc.config.schema import build
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.errors import DataError, StorageError, UserError
 
 MEMBER = "xray_hpc.json"

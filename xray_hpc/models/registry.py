@@ -102,8 +102,10 @@ MODELS = {
     "cnn": ModelSpec("CNN", "xray_hpc.models.cnn", minimum=30),
     "tl": ModelSpec("Transfer learning", "xray_hpc.models.transfer", _TRANSFER),
     "ft": ModelSpec("Fine-tuning", "xray_hpc.models.transfer", _TRANSFER | {"unfreeze"}),
-    "stacked": ModelSpec("Stacked backbones", "xray_hpc.models.stacked", frozenset({"backbones"})),
-    "conv": ModelSpec("Four-block CNN", "xray_hpc.models.conv", minimum=46),
-    "lung": ModelSpec("Two-convolution CNN", "xray_hpc.models.lung", minimum=16),
-    "vgg": ModelSpec("VGG-like CNN", "xray_hpc.models.vgg", minimum=32),
+    "stacked": ModelSpec(
+        "Stacked backbones", "xray_hpc.models.stacked_backbones", frozenset({"backbones"})
+    ),
+    "conv": ModelSpec("Four-block CNN", "xray_hpc.models.four_block_cnn", minimum=46),
+    "lung": ModelSpec("Two-convolution CNN", "xray_hpc.models.two_conv_cnn", minimum=16),
+    "vgg": ModelSpec("VGG-like CNN", "xray_hpc.models.vgg_like", minimum=32),
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from xray_hpc.config.run_config import ModelSettings
 from xray_hpc.errors import DataError
-from xray_hpc.models.check_model import check_backbones
+from xray_hpc.models.check_model_config import check_backbones
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.models.weights_files import HDF5_SIGNATURE, imagenet_file
 from xray_hpc.records.atomic_files import atomic_write

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.data.decode import UnreadableImageError, decode
-from xray_hpc.data.image_files import ImageFile
+from xray_hpc.data.named_images import ImageFile
 from xray_hpc.metrics import predicted_labels
 from xray_hpc.models.model_card import ModelCard
 from xray_hpc.thread_map import bounded_thread_map

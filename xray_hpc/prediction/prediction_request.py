@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xray_hpc.data.image_files import (
+from xray_hpc.count_text import format_count
+from xray_hpc.data.index_entry import IgnoredFiles
+from xray_hpc.data.named_images import (
     ImageFile,
     describe_ignored,
     describe_missing,
     find_image_files,
     read_list,
 )
-from xray_hpc.data.index_entry import IgnoredFiles
 from xray_hpc.errors import ConfigError, StorageError, UserError
 from xray_hpc.models.model_card import ModelCard, read_card
 from xray_hpc.prediction.prediction_csv import STDOUT
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Status, read_record
-from xray_hpc.text import format_count
 
 MAX_RUNS_NAMED = 8
 

@@ -8,8 +8,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.config.schema import build
 from xray_hpc.config.yaml_files import read_yaml, to_yaml
 from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import write_text

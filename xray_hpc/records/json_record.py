@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, TypeVar
 
-from xray_hpc.config.schema import build
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.records.atomic_files import read_json, write_json
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from xray_hpc.config.schema import check
+from xray_hpc.config.dataclass_conversion import check
 from xray_hpc.records.json_record import read_json_record
 from xray_hpc.records.paths import RunPaths
 

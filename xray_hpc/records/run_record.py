@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from xray_hpc.config.schema import check
+from xray_hpc.config.dataclass_conversion import check
 from xray_hpc.errors import DataError
 from xray_hpc.records.json_record import read_json_record, write_json_record
 from xray_hpc.records.paths import RunPaths

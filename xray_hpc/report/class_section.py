@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from xray_hpc.report.dataset_groups import RunGroup
 from xray_hpc.report.formatting import format_integer, format_ratio
 from xray_hpc.report.markdown import escape, table
-from xray_hpc.report.run_groups import RunGroup
 from xray_hpc.report.run_result import RunResult
 
 MAX_RUNS_SHOWN = 3  # of larger groups only the best run is shown

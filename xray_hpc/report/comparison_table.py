@@ -7,7 +7,9 @@ from itertools import islice
 from textwrap import wrap
 from typing import NamedTuple
 
+from xray_hpc.count_text import format_count
 from xray_hpc.records.paths import SPLITS
+from xray_hpc.report.dataset_groups import RunGroup, group_runs, share_validation_split
 from xray_hpc.report.formatting import (
     format_best_epoch,
     format_duration,
@@ -18,10 +20,8 @@ from xray_hpc.report.formatting import (
     unfinished_runs,
 )
 from xray_hpc.report.resource_section import total_usage
-from xray_hpc.report.run_groups import RunGroup, group_runs, share_validation_split
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import compared_keys, config_value, format_value, short_name
-from xray_hpc.text import format_count
 
 DEFAULT_WIDTH = 100
 MAX_ROWS = 40  # of finished and of unfinished runs each; runs.csv has all

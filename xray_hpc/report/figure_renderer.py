@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from xray_hpc.figure_files import save_figure
 from xray_hpc.report.confusion_figure import confusion_matrices
 from xray_hpc.report.figure_style import DPI, report_style
-from xray_hpc.report.heatmap_figure import lr_unfreeze_heatmap
 from xray_hpc.report.learning_curve_figure import learning_curves
+from xray_hpc.report.lr_unfreeze_heatmap import lr_unfreeze_heatmap
 from xray_hpc.report.roc_figure import roc_overlay
 
 # Square panels leave margins around them. Only this figure is trimmed, because that takes time.

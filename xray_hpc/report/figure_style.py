@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from xray_hpc.count_text import format_count
 from xray_hpc.report.run_result import RunResult
-from xray_hpc.text import format_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from xray_hpc.report.csv_columns import row_count
+from xray_hpc.count_text import format_count
 from xray_hpc.report.run_result import RunResult
-from xray_hpc.text import format_count
+from xray_hpc.report.typed_csv import row_count
 
 STATUSES = (
     *("finished", "running", "created", "interrupted", "cancelled", "failed", "lost"),

@@ -22,12 +22,12 @@ from typing import BinaryIO, TypeAlias
 from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import atomic_write, read_json, write_text
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.report.csv_columns import csv_lines
 from xray_hpc.report.merged_tables import RUN_TABLES, run_lines
 from xray_hpc.report.process_pool import ProcessPool
 from xray_hpc.report.read_run import read_run
 from xray_hpc.report.run_cache import file_version, folder_signature, run_from_json, run_to_json
 from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.typed_csv import csv_lines
 
 CACHED_RUNS, INDEX = ".facts.jsonl", ".index.json"
 FILES = (*RUN_TABLES, CACHED_RUNS)

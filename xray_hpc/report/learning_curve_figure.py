@@ -14,11 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from xray_hpc.figure_files import escape_dollars
-from xray_hpc.report.csv_columns import row_count
 from xray_hpc.report.figure_style import OTHER_RUNS_COLOR, other_runs_label
 from xray_hpc.report.roc_figure import draw_other_runs
 from xray_hpc.report.run_result import Points, RunResult
 from xray_hpc.report.swept_keys import SEED, compared_keys, config_value, format_value, short_name
+from xray_hpc.report.typed_csv import row_count
 
 DASHED = (0, (3, 2))
 BEST_EPOCH: dict[str, Any] = {

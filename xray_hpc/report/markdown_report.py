@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from xray_hpc.count_text import format_count
 from xray_hpc.records.paths import SPLITS
 from xray_hpc.report.class_section import class_section
+from xray_hpc.report.dataset_groups import RunGroup, group_runs, share_validation_split
 from xray_hpc.report.formatting import (
     format_best_epoch,
     format_duration,
@@ -20,10 +22,8 @@ from xray_hpc.report.formatting import (
 )
 from xray_hpc.report.markdown import escape, image, link, table
 from xray_hpc.report.resource_section import resource_section
-from xray_hpc.report.run_groups import RunGroup, group_runs, share_validation_split
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import compared_keys, config_value, format_value, short_name
-from xray_hpc.text import format_count
 
 CAPTIONS = {
     "roc_validation.png": "ROC curves on the validation images",

@@ -10,10 +10,10 @@ import numpy as np
 
 from xray_hpc.records.paths import SPLITS
 from xray_hpc.records.run_metrics import MEASURES, ClassMetrics
-from xray_hpc.report.csv_columns import Table, csv_lines, row_count
 from xray_hpc.report.read_run import ACCURACY, AUC, IMAGE, LOSS, ROC, SCORE
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import config_value, swept_keys
+from xray_hpc.report.typed_csv import Table, csv_lines, row_count
 
 Rows = list[dict[str, Any]]
 

@@ -17,8 +17,8 @@ from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_metrics import RunMetrics, read_metrics
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import RunRecord, Status, read_record
-from xray_hpc.report.csv_columns import Cells, Dtypes, Table, parse_csv, row_count, typed_columns
 from xray_hpc.report.run_result import Points, RunResult
+from xray_hpc.report.typed_csv import Cells, Dtypes, Table, parse_csv, row_count, typed_columns
 
 ACCURACY = {"epoch": "int64", "train_accuracy": "float64", "val_accuracy": "float64"}
 LOSS = {"epoch": "int64", "train_loss": "float64", "val_loss": "float64"}

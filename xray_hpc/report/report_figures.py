@@ -20,12 +20,12 @@ from typing import Any, TypeAlias
 
 from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import read_json, write_text
+from xray_hpc.report.dataset_groups import RunGroup, group_runs, interleave_groups
 from xray_hpc.report.figure_style import MAX_OTHER_RUNS, PALETTE, run_colors
 from xray_hpc.report.formatting import unfinished_runs
 from xray_hpc.report.lr_unfreeze_grid import Grid, lr_unfreeze_grid
 from xray_hpc.report.process_pool import ProcessPool
 from xray_hpc.report.run_cache import file_version
-from xray_hpc.report.run_groups import RunGroup, group_runs, interleave_groups
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import compared_keys, run_labels
 

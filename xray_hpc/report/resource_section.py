@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from xray_hpc.count_text import format_count
 from xray_hpc.report.formatting import (
     format_duration,
     format_failures,
@@ -18,7 +19,6 @@ from xray_hpc.report.markdown import escape, table
 from xray_hpc.report.resource_usage import ResourceUsage, queue_seconds, total_gpu_hours
 from xray_hpc.report.right_sizing import recommendations
 from xray_hpc.report.run_result import RunResult
-from xray_hpc.text import format_count
 
 MAX_ROWS_PER_MODEL = 20  # more runs of a model are summarized in one row
 DEFINITIONS = (

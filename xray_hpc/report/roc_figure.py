@@ -11,7 +11,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from xray_hpc.count_text import format_count
 from xray_hpc.figure_files import escape_dollars
+from xray_hpc.report.dataset_groups import RunGroup
 from xray_hpc.report.figure_style import (
     GUIDE_COLOR,
     OTHER_RUNS_COLOR,
@@ -19,9 +21,7 @@ from xray_hpc.report.figure_style import (
     set_unit_square,
 )
 from xray_hpc.report.formatting import format_ratio
-from xray_hpc.report.run_groups import RunGroup
 from xray_hpc.report.run_result import Points, RunResult
-from xray_hpc.text import format_count
 
 CHANCE: dict[str, Any] = {"color": GUIDE_COLOR, "linewidth": 0.9, "linestyle": (0, (4, 3))}
 MAX_PANELS = 9

@@ -16,13 +16,13 @@ from xray_hpc.monitoring.run_state import State
 from xray_hpc.records.run_metrics import RunMetrics
 from xray_hpc.records.run_progress import TrainingProgress
 from xray_hpc.records.run_record import RunRecord
-from xray_hpc.report.csv_columns import Table
 from xray_hpc.report.resource_usage import (
     ResourceUsage,
     TimedAttempt,
     resource_usage,
     timed_attempts,
 )
+from xray_hpc.report.typed_csv import Table
 
 Points: TypeAlias = npt.NDArray[np.float64]
 

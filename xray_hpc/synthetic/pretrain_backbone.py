@@ -1,6 +1,6 @@
 """Pretrain the demo backbone: ``python -m xray_hpc.synthetic.pretrain_backbone``.
 
-The backbone learns to locate the eight kinds of :mod:`xray_hpc.synthetic.findings`, never the
+The backbone learns to locate the eight kinds of :mod:`.pretraining_task`, never the
 pneumonias of the demo set. Its weights ship with the package. This takes about six CPU minutes; the
 same arguments give the same weights on the same machine.
 """
@@ -18,7 +18,7 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 from xray_hpc.records.atomic_files import atomic_write
-from xray_hpc.synthetic import findings
+from xray_hpc.synthetic import pretraining_task
 from xray_hpc.synthetic.demo_backbone import WEIGHTS, demo_backbone
 
 SIZE = 96
@@ -33,10 +33,10 @@ Bytes = npt.NDArray[np.uint8]
 def draw_images(first: int, count: int, seed: int) -> tuple[Bytes, Bytes]:
     """Draw images ``[count, SIZE, SIZE, 1]`` and their maps ``[count, CELLS, CELLS, kinds]``."""
     images = np.empty((count, SIZE, SIZE, 1), np.uint8)
-    maps = np.empty((count, CELLS, CELLS, len(findings.KINDS)), np.uint8)
+    maps = np.empty((count, CELLS, CELLS, len(pretraining_task.KINDS)), np.uint8)
     start = time.monotonic()
     for i in range(count):
-        images[i, ..., 0], maps[i] = findings.draw(first + i, seed, SIZE, CELLS)
+        images[i, ..., 0], maps[i] = pretraining_task.draw(first + i, seed, SIZE, CELLS)
         if (i + 1) % 2000 == 0:
             print(f"drew {i + 1} of {count} images in {time.monotonic() - start:.0f} s", flush=True)
     return images, maps
@@ -48,7 +48,7 @@ def pretraining_model() -> tuple[keras.Model, keras.Model]:
     inputs = keras.layers.Input((SIZE, SIZE, 1))
     x = backbone(keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs))
     x = keras.layers.SpatialDropout2D(0.1)(x)
-    outputs = keras.layers.Conv2D(len(findings.KINDS), 1, activation="sigmoid")(x)
+    outputs = keras.layers.Conv2D(len(pretraining_task.KINDS), 1, activation="sigmoid")(x)
     return backbone, keras.Model(inputs, outputs)
 
 
@@ -70,7 +70,7 @@ def pretrain(images: int, epochs: int, seed: int, out: Path) -> None:
 
     held_out, truth = draw_images(images, HELD_OUT, seed)
     found = model.predict(held_out.astype(np.float32), batch_size=BATCH, verbose=0)
-    for kind, name in enumerate(findings.KINDS):
+    for kind, name in enumerate(pretraining_task.KINDS):
         auc = roc_auc_score(truth[..., kind].ravel(), found[..., kind].ravel())
         print(f"{name:16} AUC of its cells in {HELD_OUT} new images: {auc:.3f}")
     with atomic_write(out) as temporary:

@@ -22,8 +22,8 @@ import tensorflow as tf
 from xray_hpc.config.train_config import CheckpointConfig
 from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.training import signals
-from xray_hpc.training.callbacks import BestWeights, Logs
 from xray_hpc.training.checkpoint_store import Arrays, Checkpoint, CheckpointStore, Position
+from xray_hpc.training.epoch_callbacks import BestWeights, Logs
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.data.augmentation import epoch_order, epoch_views, sample_weights
+from xray_hpc.data.augmentation_parameters import epoch_order, epoch_views, sample_weights
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.input_pipeline import (
     encode_targets,

@@ -16,7 +16,9 @@ from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import ConfigError
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.training.callbacks import (
+from xray_hpc.training.checkpoint import CheckpointCallback
+from xray_hpc.training.checkpoint_store import Checkpoint, CheckpointStore, Position
+from xray_hpc.training.epoch_callbacks import (
     BestWeights,
     DivergenceCheck,
     EpochTables,
@@ -24,8 +26,6 @@ from xray_hpc.training.callbacks import (
     Validation,
     monitor_callbacks,
 )
-from xray_hpc.training.checkpoint import CheckpointCallback
-from xray_hpc.training.checkpoint_store import Checkpoint, CheckpointStore, Position
 from xray_hpc.training.loop import run_epochs
 from xray_hpc.training.progress_callbacks import ProgressFile, ProgressLine
 from xray_hpc.training.save_model import BestWeightsWriter

@@ -11,7 +11,7 @@ import keras
 
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import TrainingProgress, write_progress
-from xray_hpc.training.callbacks import BestWeights, EpochTables, Logs
+from xray_hpc.training.epoch_callbacks import BestWeights, EpochTables, Logs
 
 
 class ProgressLine(keras.callbacks.Callback):

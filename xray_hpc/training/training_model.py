@@ -17,8 +17,8 @@ from xray_hpc.features.forward_pass import FeatureSource
 from xray_hpc.features.model_cut import find_cut, trainable_head
 from xray_hpc.metrics import Floats, probabilities
 from xray_hpc.models.build_model import build_run_model
+from xray_hpc.training.batch_predictor import Predictor
 from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed
-from xray_hpc.training.predictor import Predictor
 from xray_hpc.training.strategy import gpu_names
 
 

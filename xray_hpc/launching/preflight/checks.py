@@ -12,7 +12,7 @@ from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.preflight.disk_space import check_disk_space
 from xray_hpc.launching.preflight.job_python import check_job_python
 from xray_hpc.launching.preflight.node_fit import check_node_fit
-from xray_hpc.launching.preflight.permissions import usable_partitions
+from xray_hpc.launching.preflight.partition_access import usable_partitions
 from xray_hpc.launching.preflight.resource_request import cpu_request, gpu_request
 from xray_hpc.slurm.client import run_command, submission_environment
 from xray_hpc.slurm.sacctmgr import read_accounting

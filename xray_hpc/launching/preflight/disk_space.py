@@ -9,9 +9,9 @@ from pathlib import Path
 
 from xray_hpc.config.run_config import ModelConfig, RunConfig
 from xray_hpc.config.sweep_settings import SweepSettings
+from xray_hpc.count_text import format_bytes
 from xray_hpc.errors import StorageError
 from xray_hpc.models.registry import BACKBONES
-from xray_hpc.text import format_bytes
 
 FILES_PER_RUN = 40
 MAX_BYTES_PER_RUN = 20_000_000  # tables and figures

@@ -6,11 +6,11 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
+from xray_hpc.count_text import format_count
 from xray_hpc.errors import ConfigError, one_of
 from xray_hpc.launching.preflight.resource_request import ResourceRequest
 from xray_hpc.slurm.scontrol import Node, Partition
 from xray_hpc.slurm.units import format_memory
-from xray_hpc.text import format_count
 
 
 def check_node_fit(

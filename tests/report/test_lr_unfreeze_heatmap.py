@@ -14,8 +14,8 @@ from tests.report.fake_sweeps import grid_sweep
 from tests.report.figure_helpers import panel_titles, read_runs
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.figure_style import report_style
-from xray_hpc.report.heatmap_figure import lr_unfreeze_heatmap
 from xray_hpc.report.lr_unfreeze_grid import lr_unfreeze_grid
+from xray_hpc.report.lr_unfreeze_heatmap import lr_unfreeze_heatmap
 from xray_hpc.report.run_result import RunResult
 
 

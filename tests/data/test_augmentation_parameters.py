@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.config.run_config import AugmentConfig
-from xray_hpc.data.augmentation import (
+from xray_hpc.data.augmentation_parameters import (
     GeometricParameters,
     affine_transforms,
     augmentation_rows,

@@ -7,9 +7,9 @@ import pytest
 from tests.conftest import Composer
 from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.errors import SlurmError, SlurmUnavailableError, UserError
-from xray_hpc.launching import resume as resume_module
+from xray_hpc.launching import relaunch as resume_module
 from xray_hpc.launching.launch_sweep import launch
-from xray_hpc.launching.resume import resume, submit_waiting
+from xray_hpc.launching.relaunch import resume, submit_waiting
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import Status, update_record

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.config.schema import build, check
+from xray_hpc.config.dataclass_conversion import build, check
 from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.errors import (

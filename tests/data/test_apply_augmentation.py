@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from xray_hpc.config.run_config import AugmentConfig
-from xray_hpc.data.augmentation import (
+from xray_hpc.data.apply_augmentation import apply_augmentation
+from xray_hpc.data.augmentation_parameters import (
     GeometricParameters,
     affine_transforms,
     draw_augmentations,
     draw_geometry,
 )
-from xray_hpc.data.image_transform import apply_augmentation
 
 NONE = AugmentConfig()
 EVERYTHING = AugmentConfig(

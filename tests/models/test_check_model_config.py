@@ -6,7 +6,7 @@ import pytest
 
 from xray_hpc.config.run_config import DataConfig, ModelConfig, ModelSettings
 from xray_hpc.errors import ConfigError
-from xray_hpc.models.check_model import check_model, drop_unused_keys
+from xray_hpc.models.check_model_config import check_model, drop_unused_keys
 
 
 def data(image_size: int = 64, crop: float = 1.0) -> DataConfig:

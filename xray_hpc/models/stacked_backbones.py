@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras import KerasTensor, layers
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.models.backbones import build_backbone, freeze
+from xray_hpc.models.build_backbone import build_backbone, freeze
 from xray_hpc.models.custom_layers import BATCH_NORM_MOMENTUM
 from xray_hpc.models.preprocessing import preprocess
 from xray_hpc.models.registry import DropoutLayer, WeightsFiles

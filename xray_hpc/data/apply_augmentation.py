@@ -13,7 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import AugmentConfig
-from xray_hpc.data.augmentation import FloatArray, IntArray, center_crop, changes_geometry
+from xray_hpc.data.augmentation_parameters import (
+    FloatArray,
+    IntArray,
+    center_crop,
+    changes_geometry,
+)
 
 Pixels = npt.NDArray[np.uint8]
 

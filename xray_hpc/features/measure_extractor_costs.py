@@ -1,4 +1,4 @@
-"""Write ``extractors.json``: ``python -m xray_hpc.features.measure_extractors``.
+"""Write ``extractors.json``: ``python -m xray_hpc.features.measure_extractor_costs``.
 
 The table tells launches where each backbone is cut at each depth. Building all backbones takes a
 minute or two; run it again after adding a backbone.
@@ -13,9 +13,9 @@ from collections.abc import Iterable
 import keras
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.features.extractor_table import REFERENCE_SIDE, TABLE_FILE
+from xray_hpc.features.extractor_costs import REFERENCE_SIDE, TABLE_FILE
 from xray_hpc.features.model_cut import extractor_layers, feature_shape, find_cut
-from xray_hpc.models.backbones import freeze
+from xray_hpc.models.build_backbone import freeze
 from xray_hpc.models.build_model import build_model
 from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.models.registry import BACKBONES

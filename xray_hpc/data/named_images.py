@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from xray_hpc.count_text import format_count
 from xray_hpc.data.folder_index import SUFFIXES, ignore_reason, missing_part
 from xray_hpc.data.index_entry import IgnoredFiles
 from xray_hpc.errors import DataError
-from xray_hpc.text import format_count
 
 
 class ImageFile(NamedTuple):

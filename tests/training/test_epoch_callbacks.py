@@ -15,7 +15,7 @@ from xray_hpc.config.train_config import EarlyStoppingConfig, ReduceLROnPlateauC
 from xray_hpc.errors import TrainingDivergedError
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import TrainingProgress, read_progress
-from xray_hpc.training.callbacks import (
+from xray_hpc.training.epoch_callbacks import (
     BestWeights,
     DivergenceCheck,
     EpochTables,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xray_hpc.count_text import format_bytes
 from xray_hpc.errors import StorageError
-from xray_hpc.text import format_bytes
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.config.schema import build
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.config.yaml_files import read_yaml, to_yaml
 from xray_hpc.errors import UserError

@@ -7,12 +7,8 @@ from typing import Any
 import pytest
 
 from xray_hpc.config.run_config import ModelConfig
-from xray_hpc.features.extractor_table import (
-    FeatureExtractor,
-    extractor_table,
-    feature_extractor,
-)
-from xray_hpc.features.measure_extractors import measure_extractors
+from xray_hpc.features.extractor_costs import FeatureExtractor, extractor_table, feature_extractor
+from xray_hpc.features.measure_extractor_costs import measure_extractors
 from xray_hpc.models.registry import BACKBONES
 
 HEAD: dict[str, Any] = {"head_units": 8, "head_dropout": 0.1}

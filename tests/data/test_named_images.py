@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.data.image_files import (
+from xray_hpc.data.named_images import (
     ImageFile,
     describe_ignored,
     describe_missing,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.report.csv_columns import (
+from xray_hpc.report.typed_csv import (
     _parse_any,
     _parse_unquoted,
     csv_lines,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.data.cache_folder import check_free_space, writing_to_cache
+from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
 from xray_hpc.errors import UserError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xray_hpc.training.predictor import Predictor
+from xray_hpc.training.batch_predictor import Predictor
 from xray_hpc.training.strategy import make_strategy
 
 ROWS = np.random.default_rng(3).normal(size=(12, 5)).astype(np.float32)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tests.report.fake_runs import fake_config
 from tests.report.fake_sweeps import experiment_sweep
 from tests.run_folders import run_metrics
-from xray_hpc.report.read_run import flatten, read_run
-from xray_hpc.report.run_groups import (
+from xray_hpc.report.dataset_groups import (
     group_runs,
     interleave_groups,
     rank_runs,
     share_validation_split,
 )
+from xray_hpc.report.read_run import flatten, read_run
 from xray_hpc.report.run_result import RunResult
 
 TWO, THREE = ["NORMAL", "PNEUMONIA"], ["Covid", "Normal", "Viral Pneumonia"]

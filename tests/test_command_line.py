@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-PRELUDE = "from xray_hpc.cli import run\nfrom xray_hpc.errors import UserError\n"
+PRELUDE = "from xray_hpc.command_line import run\nfrom xray_hpc.errors import UserError\n"
 
 
 def python(body: str) -> subprocess.CompletedProcess[str]:
@@ -29,7 +29,10 @@ def test_run_reports_a_user_error_in_one_line() -> None:
 
 
 def test_run_reports_a_usage_error_in_one_line() -> None:
-    body = "from xray_hpc.cli import make_parser\nrun(lambda: make_parser('x', 'y').parse_args())"
+    body = (
+        "from xray_hpc.command_line import make_parser\n"
+        "run(lambda: make_parser('x', 'y').parse_args())"
+    )
     command = [sys.executable, "-c", PRELUDE + body, "--unknown"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -12,7 +12,7 @@ from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.models.registry import MODELS
 
 TABLE_FILE = Path(__file__).parent / "extractors.json"
-"""Written by ``python -m xray_hpc.features.measure_extractors``; part of the package."""
+"""Written by ``python -m xray_hpc.features.measure_extractor_costs``; part of the package."""
 
 REFERENCE_SIDE = 224
 """The image side in pixels for which the table was measured."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from xray_hpc.text import format_bytes, format_count
+from xray_hpc.count_text import format_bytes, format_count
 
 
 @pytest.mark.parametrize(("count", "text"), [(2048, "2 KiB"), (881 * 2**20, "881 MiB")])

@@ -54,6 +54,10 @@ class SlurmUnavailableError(SlurmError):
         self.reason = reason  # what the Slurm command reported
 
 
+class SubmissionUnknownError(SlurmError):
+    """Slurm may have accepted a job, and its id is unknown; the next launch finds out."""
+
+
 class SubmitLimitError(SlurmError):
     """Slurm accepts no more jobs of this user now; it will when other jobs have ended."""
 

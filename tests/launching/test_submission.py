@@ -7,9 +7,10 @@ import pytest
 
 from tests.fake_slurm import FakeSlurm
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.errors import SlurmError, SlurmUnavailableError
+from xray_hpc.errors import SlurmError, SlurmUnavailableError, SubmissionUnknownError
 from xray_hpc.launching import submission
 from xray_hpc.launching.batch_job import BatchJob
+from xray_hpc.launching.slurm_backend import has_open_jobs
 from xray_hpc.launching.submission import reconcile_submissions, submit_job, summarize
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import file_lock, read_json
@@ -61,6 +62,39 @@ def test_submit_job_records_a_refusal(sweep: SweepPaths, site: FakeSlurm) -> Non
     with pytest.raises(SlurmError, match="no such qos"):
         submit_runs(sweep)
     assert [event["event"] for event in ledger.events(sweep)] == ["submitting", "refused"]
+
+
+@pytest.mark.parametrize("output", ["", "Submitted"])
+def test_submit_job_leaves_the_entry_open_without_a_job_id(
+    sweep: SweepPaths, site: FakeSlurm, output: str
+) -> None:
+    site.answer("sbatch", "--parsable *", output)
+    with pytest.raises(SubmissionUnknownError):
+        submit_runs(sweep)
+    assert [event["event"] for event in ledger.events(sweep)] == ["submitting"]
+    assert has_open_jobs(sweep)
+
+
+@pytest.mark.parametrize(
+    ("program", "stderr", "kind"),
+    [
+        ("squeue", "fatal: Could not establish a configuration source", SlurmUnavailableError),
+        ("sbatch", "fatal: Could not establish a configuration source", SlurmUnavailableError),
+        ("sbatch", "sbatch: error: no such qos", SubmissionUnknownError),
+    ],
+)
+def test_submit_job_records_no_refusal_after_a_timeout(
+    sweep: SweepPaths, site: FakeSlurm, program: str, stderr: str, kind: type[SlurmError]
+) -> None:
+    site.answer("squeue", "*", "")
+    site.answer(program, "*", stderr, code=1)
+    timeout = "echo 'Socket timed out on send/recv operation' >&2; exit 1"
+    fail = f"echo '{stderr}' >&2; exit 1"
+    marker = sweep.folder / "marker"
+    site.act("sbatch", "--parsable *", f"if mkdir {marker}; then {timeout}; fi; {fail}")
+    with pytest.raises(kind):
+        submit_runs(sweep)
+    assert [event["event"] for event in ledger.events(sweep)] == ["submitting"]
 
 
 def test_submit_job_retries_while_slurm_does_not_answer(

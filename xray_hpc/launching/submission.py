@@ -11,7 +11,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from xray_hpc.count_text import format_count
-from xray_hpc.errors import SlurmError, SlurmUnavailableError
+from xray_hpc.errors import (
+    NoClusterError,
+    SlurmError,
+    SlurmUnavailableError,
+    SubmissionUnknownError,
+)
 from xray_hpc.launching.batch_job import BatchJob
 from xray_hpc.launching.preflight.checks import check_script
 from xray_hpc.launching.submission_plan import SubmissionPlan
@@ -82,6 +87,7 @@ def submit_job(job: BatchJob, lock: int) -> str:
     Raises:
         SlurmError: Slurm refuses the job.
         SlurmUnavailableError: Slurm does not answer for minutes.
+        SubmissionUnknownError: Slurm may have accepted the job.
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{job.kind}-{secrets.token_hex(2)}"
     folder = job.sweep.slurm / name
@@ -94,7 +100,7 @@ def submit_job(job: BatchJob, lock: int) -> str:
     ledger.append(job.sweep, "submitting", submission=name, kind=job.kind, tasks=tasks, user=user)
     try:
         job_id = _sbatch(folder / slurm.SCRIPT, lock)
-    except SlurmUnavailableError:
+    except (SlurmUnavailableError, SubmissionUnknownError):
         raise  # Slurm may have accepted the job: the next launch reconciles the ledger
     except SlurmError as error:
         ledger.append(job.sweep, "refused", submission=name, reason=str(error))
@@ -105,11 +111,18 @@ def submit_job(job: BatchJob, lock: int) -> str:
 
 def _sbatch(script: Path, lock: int) -> str:
     """Submit a script; while Slurm does not answer, retry unless the job is in the queue."""
+    reason = ""
     for _ in range(ATTEMPTS):
         try:
             return slurm.submit(script, hold_open=lock)
         except SlurmUnavailableError as error:
             reason = error.reason
+        except SlurmError as error:
+            if not reason:
+                raise
+            if not isinstance(error, NoClusterError):  # that is a controller which restarts
+                problem = f"sbatch failed ({reason}), then refused the job ({error})"
+                raise SubmissionUnknownError(f"{problem}; run the same command again") from error
         print(f"Slurm does not answer ({reason}); retrying", file=sys.stderr, flush=True)
         if job := _find_job(script.parent.name, _wait_for_queue()):
             return job
@@ -124,6 +137,8 @@ def _wait_for_queue() -> dict[str, QueuedJob]:
             return slurm.queued_jobs(ended=True)
         except SlurmUnavailableError as error:
             reason = error.reason
+        except NoClusterError as error:  # without a cached configuration, while Slurm restarts
+            reason = str(error)
     raise SlurmUnavailableError(reason)
 
 

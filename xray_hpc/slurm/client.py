@@ -19,6 +19,7 @@ from xray_hpc.errors import (
     NodeUnavailableError,
     SlurmError,
     SlurmUnavailableError,
+    SubmissionUnknownError,
     SubmitLimitError,
 )
 from xray_hpc.records.run_record import user_name
@@ -38,6 +39,8 @@ ERROR_PHRASES: Mapping[type[SlurmError], Sequence[str]] = {
         "Unable to contact slurm controller",
         "Socket timed out",
         "Connection refused",
+        "Communication connection failure",
+        "Transport endpoint is not connected",
         "Zero Bytes were transmitted",
         "Unexpected message received",
     ),
@@ -78,6 +81,8 @@ def is_available() -> bool:
         query(["sinfo", "--noheader"])
     except NoClusterError:
         return False
+    except SlurmUnavailableError as error:
+        raise SlurmUnavailableError(error.reason, f"{error}, or use cluster=local") from error
     return True
 
 
@@ -109,9 +114,9 @@ def run_command(
         )
     except subprocess.TimeoutExpired as error:
         raise SlurmUnavailableError(f"{command[0]} timed out") from error
-    except FileNotFoundError as error:
-        raise NoClusterError(NO_CLUSTER) from error
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and command[0] in ("sbatch", "squeue"):
+            raise NoClusterError(NO_CLUSTER) from error
         raise SlurmError(f"{command[0]}: {error.strerror}") from error
     if answer.returncode != 0:
         raise classify(answer.stderr, command[0])
@@ -213,13 +218,15 @@ def submit(script: Path, *, hold_open: int) -> str:
             ``sbatch`` ends, even if the launch is killed.
 
     Raises:
-        SlurmError: ``sbatch`` refused it, or printed no job id.
+        SlurmError: ``sbatch`` refused it.
+        SubmissionUnknownError: ``sbatch`` succeeded, but printed no job id.
     """
     with submission_environment():
         output = run_command(["sbatch", "--parsable", str(script)], pass_fds=[hold_open])
     job = output.strip().splitlines()[-1].partition(";")[0] if output.strip() else ""
     if not job.isdigit():
-        raise SlurmError(f"sbatch printed {output!r} for {script}, not a job id; check squeue")
+        problem = f"sbatch printed {output!r} for {script}, not a job id"
+        raise SubmissionUnknownError(f"{problem}; run the same command again")
     return job
 
 

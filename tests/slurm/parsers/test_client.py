@@ -11,7 +11,7 @@ from xray_hpc.errors import (
     SlurmUnavailableError,
     SubmitLimitError,
 )
-from xray_hpc.slurm.client import classify, run_command
+from xray_hpc.slurm.client import classify, is_available, run_command
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,8 @@ from xray_hpc.slurm.client import classify, run_command
     [
         ("Unable to contact slurm controller (connect failure)", SlurmUnavailableError),
         ("slurm_load_jobs error: Socket timed out on send/recv operation", SlurmUnavailableError),
+        ("Transport endpoint is not connected", SlurmUnavailableError),
+        ("Communication connection failure", SlurmUnavailableError),
         ("scontrol: fatal: Could not establish a configuration source", NoClusterError),
         ("Job/step already completing or completed", SlurmError),
         ("Job is pending execution for job 3", JobPendingError),
@@ -45,9 +47,16 @@ def test_classify_removes_prefixes_and_repeated_lines() -> None:
     assert str(error) == "no; why"
 
 
-def test_run_command_without_slurm_reports_no_cluster() -> None:
+def test_run_command_without_slurm_reports_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
     with pytest.raises(NoClusterError):
-        run_command(["no-such-program"])
+        run_command(["sbatch"])
+
+
+def test_is_available_without_sinfo_is_an_error(programs: Programs) -> None:
+    programs.say("sbatch")
+    with pytest.raises(SlurmUnavailableError, match="cluster=local"):
+        is_available()
 
 
 def test_run_command_replaces_invalid_utf8(programs: Programs) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import Composer
 from xray_hpc.config.yaml_files import read_yaml
-from xray_hpc.errors import SlurmError, SlurmUnavailableError, UserError
+from xray_hpc.errors import NoClusterError, SlurmError, SlurmUnavailableError, UserError
 from xray_hpc.launching import relaunch as resume_module
 from xray_hpc.launching.launch_sweep import launch
 from xray_hpc.launching.relaunch import resume, submit_waiting
@@ -120,15 +120,18 @@ def test_submit_waiting_launches_only_runs_above_the_submit_limit(
     assert "1 run, 1 to run" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "error", [SlurmUnavailableError("Socket timed out"), NoClusterError("no configuration")]
+)
 def test_submit_waiting_retries_while_slurm_does_not_answer(
-    sweep: SweepPaths, monkeypatch: pytest.MonkeyPatch
+    sweep: SweepPaths, monkeypatch: pytest.MonkeyPatch, error: SlurmError
 ) -> None:
     attempts: list[int] = []
 
     def fail_once(*_: object, **__: object) -> int:
         attempts.append(1)
         if len(attempts) == 1:
-            raise SlurmUnavailableError("Socket timed out")
+            raise error
         return 0
 
     monkeypatch.setattr(resume_module, "launch", fail_once)

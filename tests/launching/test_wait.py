@@ -23,6 +23,7 @@ set -- *.txt
 if [ $# -gt 1 ]; then trap "rm $1" EXIT; fi
 case "$(cat "$1")" in
     fail) echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1;;
+    restart) echo "fatal: Could not establish a configuration source" >&2; exit 1;;
     *) cat "$1";;
 esac
 """
@@ -112,7 +113,7 @@ def test_wait_for_sweep_waits_while_slurm_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    queue(BOTH, "fail", "fail", "")
+    queue(BOTH, "fail", "restart", "")
     set_statuses(sweep, [Status.FINISHED, Status.FAILED], monkeypatch)
     assert wait.wait_for_sweep(sweep, list(ledger.read(sweep).planned)) == 1
     assert capsys.readouterr().err.count("still waiting") == 1

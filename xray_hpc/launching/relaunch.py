@@ -17,8 +17,10 @@ from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.errors import (
     ConfigError,
     LockedError,
+    NoClusterError,
     SlurmUnavailableError,
     StorageError,
+    SubmissionUnknownError,
     SubmitLimitError,
     UserError,
 )
@@ -31,7 +33,14 @@ from xray_hpc.records.paths import SweepPaths
 SWITCHES = ("wait", "dry_run")
 RETRY_SECONDS = 60.0
 ATTEMPTS = 50  # a collect job has an hour, unless cluster.cpu_job.time says otherwise
-TRANSIENT = (SlurmUnavailableError, SubmitLimitError, LockedError, StorageError)
+TRANSIENT = (
+    NoClusterError,  # from a configless cluster while the controller restarts
+    SlurmUnavailableError,
+    SubmissionUnknownError,
+    SubmitLimitError,
+    LockedError,
+    StorageError,
+)
 
 
 def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:

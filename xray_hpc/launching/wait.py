@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from xray_hpc.errors import SlurmUnavailableError
+from xray_hpc.errors import NoClusterError, SlurmUnavailableError
 from xray_hpc.launching.progress_view import ProgressView
 from xray_hpc.monitoring import cancel_runs
 from xray_hpc.monitoring.run_state import State, read_runs, state_of
@@ -44,10 +44,9 @@ def _wait(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
     while True:
         try:
             jobs, unavailable = slurm.queued_jobs(entries.users()), False
-        except SlurmUnavailableError as error:
+        except (NoClusterError, SlurmUnavailableError) as error:
             if not unavailable:
-                reason = f"Slurm does not answer ({error.reason})"
-                print(f"{reason}; still waiting", file=sys.stderr, flush=True)
+                print(f"{error}; still waiting", file=sys.stderr, flush=True)
             unavailable = True
             time.sleep(POLL_SECONDS)
             continue

@@ -65,6 +65,13 @@ def test_check_node_reports_missing_memory(tmp_path: Path) -> None:
         check_node(tmp_path, slurm_job(memory=2**40))
 
 
+def test_check_node_accepts_unreadable_meminfo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xray_hpc.worker.node_check.MEMINFO", tmp_path / "absent")
+    check_node(tmp_path, slurm_job(memory=10))
+
+
 def test_check_node_blames_the_node_for_unwritable_scratch_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from xray_hpc.worker.slurm_job import SlurmJob
 SCRATCH_MEBIBYTES = 256
 RESULTS_MEBIBYTES = 64
 MIN_INODES = 100
+MEMINFO = Path("/proc/meminfo")
 
 
 def check_node(results: Path, job: SlurmJob | None) -> None:
@@ -57,7 +58,10 @@ def _memory_problem(job: SlurmJob) -> str | None:
     """Return a message if less than half of the requested memory is available."""
     if job.memory is None:
         return None
-    meminfo = Path("/proc/meminfo").read_text(encoding="utf-8")
+    try:
+        meminfo = MEMINFO.read_text(encoding="utf-8")
+    except OSError:
+        meminfo = ""
     found = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo, re.MULTILINE)
     available = int(found[1]) // 1024 if found else None
     limit = memory_limit(memory_cgroup())

@@ -13,7 +13,7 @@ import pytest
 
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.dataset import load_dataset, load_indexed
-from xray_hpc.data.decode import decode, decode_bytes, equalize
+from xray_hpc.data.decode import UnreadableImageError, decode, decode_bytes, equalize
 from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
 
@@ -124,6 +124,40 @@ def test_image_store_resumes_after_an_interrupt(
     assert resumed.files == whole.files
     assert resumed.skipped == whole.skipped
     assert resumed.contents == whole.contents
+
+
+def test_image_store_ignores_unused_rows_on_resume(
+    tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xray_hpc.data.image_store.BLOCK_BYTES", 8 * 8)
+    monkeypatch.setattr("xray_hpc.data.array_store.SYNC_SECONDS", 0)
+    for n in (1, 2, 3):
+        (tree / f"train/PNEUMONIA/person{n}_virus_{2 * n}.jpeg").write_bytes(b"")
+    checked: list[list[int]] = []
+
+    def check(_: object, positions: list[int], *args: object) -> None:
+        checked.append(positions)
+        if len(checked) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("xray_hpc.data.image_store._check_skipped", check)
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset(data_config(tree), cache)
+    load_dataset(data_config(tree), cache)
+    assert checked[1] == checked[0]
+
+
+def test_long_reason_of_a_skipped_image_ends_with_an_ellipsis(
+    tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(data: bytes, path: Path, *args: Any) -> np.ndarray:
+        if path.name == "person1_virus_2.jpeg":
+            raise UnreadableImageError(path, "é" * 150)
+        return decode_bytes(data, path, *args)
+
+    monkeypatch.setattr("xray_hpc.data.image_store.decode_bytes", decode)
+    ((_, reason),) = load_dataset(data_config(tree), cache).skipped
+    assert reason == "é" * 98 + "…"
 
 
 def test_load_dataset_skips_and_reports_unreadable_images(

@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 
+from xray_hpc.data.array_store import DamagedStoreError
 from xray_hpc.errors import NodeError, TrainingDivergedError, UserError
 from xray_hpc.records.run_record import Failure
 from xray_hpc.training.failure_class import classify_failure
@@ -37,6 +38,7 @@ ON_HOST = "OOM when allocating tensor with shape[9] on /job:localhost/device:CPU
         (UserError("no images"), Failure.BAD_DATA, 2),
         (TrainingDivergedError("loss is nan"), Failure.NAN_LOSS, 1),
         (NodeError("no GPU"), Failure.NODE_FAILURE, 75),
+        (DamagedStoreError("truncated"), Failure.BUG, 1),
         (MemoryError(), Failure.OUT_OF_MEMORY, 1),
         (np.exceptions.AxisError("axis"), Failure.BUG, 1),
         (FileNotFoundError(errno.ENOENT, "no such file"), Failure.BUG, 1),

@@ -21,8 +21,6 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.errors import DataError
-
 PAGE = 4096  # bytes
 SYNC_SECONDS = 5.0
 CHECKSUMS, WRITTEN = "crc32", "written"  # one value per block
@@ -30,7 +28,7 @@ CHECKSUMS, WRITTEN = "crc32", "written"  # one value per block
 Array = npt.NDArray[Any]
 
 
-class DamagedStoreError(DataError):
+class DamagedStoreError(Exception):
     """The file is truncated, corrupt, or was made for another key."""
 
 

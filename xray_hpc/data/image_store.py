@@ -38,7 +38,7 @@ from xray_hpc.thread_map import available_cores, bounded_thread_map
 MAX_UNREADABLE = 0.1
 CONTENT = "the decoded images"
 BLOCK_BYTES = 4 * 2**20
-DIGEST_BYTES = 16
+DIGEST_BYTES, REASON_BYTES = 16, 200
 ROWS = ("images", "digests", "positions")  # the arrays with one row per readable image
 
 Decoded = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
@@ -52,7 +52,7 @@ class ImageStore:
         images: ``uint8 [N, size, size, channels]``, read-only.
         positions: ``int64 [N]``, the position of each image in the index.
         digests: hashes of the N files' contents.
-        skipped: (path, reason) of the unreadable files.
+        skipped: (path, reason) of the unreadable files; a reason over 200 bytes is cut, with "…".
     """
 
     images: npt.NDArray[np.uint8]
@@ -166,7 +166,7 @@ def _specs(index: Index, config: DataConfig) -> dict[str, ArraySpec]:
         "images": ArraySpec(shape, "uint8", block_rows),
         "digests": ArraySpec((count, DIGEST_BYTES), "uint8", block_rows),
         "positions": ArraySpec((count,), "int64", block_rows),
-        "reasons": ArraySpec((unreadable,), "S200", max(unreadable, 1)),
+        "reasons": ArraySpec((unreadable,), f"S{REASON_BYTES}", max(unreadable, 1)),
     }
 
 
@@ -175,7 +175,7 @@ def _write_images(writer: StoreWriter, index: Index, config: DataConfig) -> None
     groups = list(zip(*by_array, strict=True))
     # The last group is always written again: it is the one that may be partly used.
     done = list(takewhile(lambda group: all(writer.written[b.number] for b in group), groups[:-1]))
-    positions = [int(i) for group in done for i in writer.read(group[-1])]
+    positions = [int(i) for group in done for i in writer.read(group[-1]) if i >= 0]
     # An unreadable image before an interrupt is decoded again, for the reason.
     todo = sorted(set(range(len(index.entries))) - set(positions))
     skipped: dict[int, str] = {}
@@ -194,11 +194,16 @@ def _write_images(writer: StoreWriter, index: Index, config: DataConfig) -> None
                 writer.write(block, rows[block.array][: block.stop - block.start])
         assert next(images, None) is None, "more images than rows"
     _check_skipped(index, positions, [(index.entries[i].path, skipped[i]) for i in sorted(skipped)])
-    reasons = np.zeros(writer.specs["reasons"].shape, "S200")
-    reasons[: len(skipped)] = [skipped[i].encode() for i in sorted(skipped)]
+    reasons = np.zeros(writer.specs["reasons"].shape, writer.specs["reasons"].dtype)
+    reasons[: len(skipped)] = [_encode_reason(skipped[i]) for i in sorted(skipped)]
     for block in writer.blocks:
         if block.array == "reasons":
             writer.write(block, reasons)
+
+
+def _encode_reason(reason: str) -> bytes:
+    data, mark = reason.encode(), "…".encode()
+    return data if len(data) <= REASON_BYTES else data[: REASON_BYTES - len(mark)] + mark
 
 
 def _decode_all(

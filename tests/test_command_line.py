@@ -28,6 +28,13 @@ def test_run_reports_a_user_error_in_one_line() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", "error: no such folder\n")
 
 
+def test_run_prints_warnings_to_stderr() -> None:
+    ended = python(
+        "import logging\nrun(lambda: logging.getLogger('xray_hpc.data').warning('low disk'))"
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "warning: low disk\n")
+
+
 def test_run_reports_a_usage_error_in_one_line() -> None:
     body = (
         "from xray_hpc.command_line import make_parser\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import sys
 import textwrap
@@ -58,14 +59,25 @@ def _print_error(line: str) -> None:
     print("error:", line, file=sys.stderr)
 
 
+class _LevelFormatter(logging.Formatter):
+    """Formats a log record as ``warning: MESSAGE``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {super().format(record)}"
+
+
 def run(main: Callable[[], int | None], report: Callable[[str], None] = _print_error) -> NoReturn:
     """Call a command's ``main`` and exit with its return value (``None`` is 0).
 
     A ``UserError`` is reported in one line and exits with 2. Ctrl-C exits with 130 and
     a closed pipe (``| head``) with 141, the shell's codes for SIGINT and SIGPIPE, both silently.
     Any other exception is a bug and keeps its traceback. Characters that stdout's encoding lacks
-    are printed as escapes.
+    are printed as escapes. Warnings go to stderr, unless logging is configured already.
     """
+    package = logging.getLogger("xray_hpc")
+    if not package.handlers:
+        package.addHandler(logging.StreamHandler())
+        package.handlers[0].setFormatter(_LevelFormatter())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -6,8 +6,6 @@ the sweep is running.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from xray_hpc import command_line
 from xray_hpc.monitoring.discovery import find_sweep
 
@@ -21,8 +19,10 @@ def main() -> None:
         "figures into SWEEP/report/. Can run at any time, also during the sweep: runs that failed, "
         "are missing or have not finished are listed as such.",
     )
-    parser.add_argument("sweep", metavar="SWEEP", help="its folder, or its name below results/")
-    sweep = find_sweep(parser.parse_args().sweep, Path("results"))
+    parser.add_argument("sweep", metavar="SWEEP", help="its folder, or its name in --results")
+    command_line.add_results_option(parser)
+    arguments = parser.parse_args()
+    sweep = find_sweep(arguments.sweep, arguments.results)
     from xray_hpc.report.collect_sweep import collect_sweep  # takes a second to import
 
     report = collect_sweep(sweep)

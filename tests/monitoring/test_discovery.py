@@ -58,7 +58,7 @@ def test_find_sweep_suggests_what_was_meant(results: Path, text: str, message: s
 
 
 def test_find_sweep_without_any_sweep_names_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"nor any other in {tmp_path}"):
+    with pytest.raises(ConfigError, match=f"nor any other in {tmp_path}; give its folder"):
         find_sweep("lr", tmp_path)
 
 

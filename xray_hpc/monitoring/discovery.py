@@ -44,7 +44,7 @@ def _suggest_sweep(text: str, results: Path) -> str:
         return f"{text} holds several sweeps; name one of them: {join_names(inside)}"
     known = [sweep.name for sweep in find_sweeps(results)]
     if not known:
-        return f"there is no sweep '{text}', nor any other in {results}; see --results"
+        return f"there is no sweep '{text}', nor any other in {results}; give its folder"
     return f"there is no sweep '{text}' in {results}" + (
         nearest(folder.name, known) or f"; choose one of {join_names(known)}"
     )

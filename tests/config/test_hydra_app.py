@@ -45,6 +45,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["-m", "sweep=models,seeds"], "sweep= takes one sweep at a time; launch once for each"),
         (["-m", "model=cnn,tl", "--cfg", "job"], "--cfg shows one configuration; leave out -m"),
         (["~seed"], "seed is missing"),
+        (["seed=x"], "seed is 'x'; it must be a whole number"),
         (["results=/proc/nothing", "cluster=none"], "cannot create the folder /proc/nothing"),
         (["+train.momentum=1"], "train.momentum is unknown"),
         (["++model.name=cn"], "train.learning_rates has no cn; did you mean 'cnn'?"),
@@ -80,7 +81,7 @@ def test_invalid_command_prints_one_line_and_writes_nothing(
 def test_train_and_stage_reject_multirun(tmp_path: Path, verb: str) -> None:
     done = command(verb, "-m", "model=cnn,tl", folder=tmp_path)
     assert done.returncode == 2
-    assert "takes one configuration" in done.stderr
+    assert "takes one configuration; sweep with python -m xray_hpc.launch -m" in done.stderr
 
 
 def test_cfg_job_prints_the_composed_configuration(tmp_path: Path) -> None:

@@ -142,4 +142,5 @@ def default_sweep_name(hydra_config: Any) -> str:
 def refuse_multirun(verb: str) -> None:
     """Raise ``ConfigError`` if ``-m`` is given to a command that takes one configuration."""
     if {"-m", "--multirun"} & set(sys.argv):
-        raise ConfigError(f"{verb} takes one configuration; sweep with xray_hpc.launch -m")
+        command = "python -m xray_hpc.launch -m"
+        raise ConfigError(f"{verb} takes one configuration; sweep with {command}")

@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from xray_hpc import job_logging
 from xray_hpc.errors import UserError
 
-TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,22 @@ def test_configure_writes_time_level_and_message(capsys: pytest.CaptureFixture[s
     job_logging.configure()
     logging.getLogger("xray_hpc.worker.worker").info("resuming from epoch 3")
     assert re.fullmatch(f"{TIME} INFO resuming from epoch 3\n", capsys.readouterr().err)
+
+
+def test_times_are_in_utc(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_logging.configure()
+    record = logging.makeLogRecord({"name": "xray_hpc", "levelno": 20, "levelname": "INFO"})
+    record.created = 0.0
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        logging.getLogger("xray_hpc").handle(record)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert capsys.readouterr().err.startswith("1970-01-01 00:00:00Z INFO")
 
 
 def test_configure_twice_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:

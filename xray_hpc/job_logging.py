@@ -1,23 +1,24 @@
 """Logging for jobs: one format for the worker, the training process and the scripts in ``jobs/``::
 
-    2026-11-30 14:05:12 WARNING checkpoint epoch-003.npz is damaged; resuming from epoch 2
+    2026-11-30 14:05:12Z INFO Received SIGTERM; checkpoint saved at epoch 3, step 40.
 
-Use ``info`` for a state, ``warning`` for what the job works around, and ``error`` for what ends a
-run. Each process calls ``configure`` once. A module that runs as ``__main__`` writes out the name
-of its logger, below ``xray_hpc``.
+Times are in UTC. Use ``info`` for a state, ``warning`` for what the job works around, and ``error``
+for what ends a run. Each process calls ``configure`` once. A module that runs as ``__main__``
+writes out the name of its logger, below ``xray_hpc``.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
 from xray_hpc import command_line
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+TIME_FORMAT = "%Y-%m-%d %H:%M:%SZ"
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,9 @@ def configure() -> None:
     package = logging.getLogger("xray_hpc")
     package.setLevel(logging.INFO)
     handler = JobLogHandler()
-    handler.setFormatter(logging.Formatter(FORMAT, TIME_FORMAT))
+    formatter = logging.Formatter(FORMAT, TIME_FORMAT)
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
     package.handlers = [handler]
 
 

@@ -33,7 +33,10 @@ def test_worker_finished_training_exits_with_0(job: JobStarter, run: RunPaths) -
     code, output = job.run(FINISH)
     assert code == 0
     assert "epoch 1/1\n" in output
-    assert "epoch 1/1\n" in run.log.read_text()
+    heading, *lines = run.log.read_text().splitlines()
+    assert heading.startswith("--- ")
+    assert "job" not in heading.partition(" on ")[2]
+    assert "epoch 1/1" in lines
     assert record_of(run).status is Status.FINISHED
 
 

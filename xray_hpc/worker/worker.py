@@ -29,8 +29,8 @@ def run_worker(runs: Sequence[RunPaths], cluster: ClusterConfig) -> int:
 
     Returns:
         0 if every run is finished, else the exit code of the first unfinished one: 2 for invalid
-        input, 69 if another process trains it, 74 if its folder is not writable, 128 + n if it was
-        ended by signal n; any other code if its training failed.
+        input, 69 if another process trains it, 74 if its folder is not writable, 75 if this node is
+        unfit for it, 128 + n if it was ended by signal n; any other code if its training failed.
     """
     job = None if cluster.kind == "local" else current_job()
     parallel = min(cluster.runs_per_gpu, len(runs))

@@ -139,6 +139,18 @@ def test_run_name_does_not_depend_on_the_image_folder(composer: Composer, tmp_pa
     assert len(names) == 1
 
 
+def test_names_of_folders_may_be_numbers(
+    composer: Composer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "123")
+    overrides = ["data.source=folder", "data.root=123", "name=0", "results=0", "cache=7"]
+    plan = composer.plan(overrides)
+    assert plan.sweep.folder == tmp_path / "0" / "0"
+    assert plan.settings.cache == tmp_path / "7"
+    assert plan.runs[0].config.data.root == str(tmp_path / "123")
+
+
 def test_run_name_depends_on_the_content_of_weights(composer: Composer, tmp_path: Path) -> None:
     names = []
     for file, content in (("a.h5", b"1"), ("b.h5", b"1"), ("c.h5", b"2")):

@@ -143,7 +143,7 @@ def _to_scalar(hint: Any, choices: tuple[Any, ...], value: Any, key: str, _: boo
     if hint is Any:
         return value
     if hint is Path:
-        if not value:
+        if value in (None, ""):
             raise ConfigError(f"{key} is not set; give it a value")
         return Path(str(value)).expanduser().resolve()
     if issubclass(hint, Enum):

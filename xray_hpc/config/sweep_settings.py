@@ -64,7 +64,7 @@ def read_sweep_settings(values: Mapping[str, Any], default_name: str) -> SweepSe
         if key not in SWEEP_KEYS:
             raise ConfigError(f"{key} is unknown (valid: {', '.join(RUN_KEYS + SWEEP_KEYS)})")
     if "name" in given:
-        given["name"] = str(given["name"] or default_name)
+        given["name"] = default_name if given["name"] in (None, "") else str(given["name"])
     settings = build(SweepSettings, given)
     results = settings.results
     existing = next(folder for folder in (results, *results.parents) if folder.exists())

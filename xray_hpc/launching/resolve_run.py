@@ -90,11 +90,12 @@ class RunResolver:
 def _build(values: Mapping[str, Any]) -> RunSettings:
     """Build the typed configuration of a run, as the user gave it."""
     for key in RUN_KEYS:
-        if not isinstance(values.get(key), Mapping | int):
+        if key not in values:
             raise ConfigError(f"{key} is missing; give it a value")
     content = {key: values[key] for key in RUN_KEYS}
-    if root := content["data"].get("root"):
-        content["data"] = {**content["data"], "root": str(Path(root).expanduser().resolve())}
+    data = content["data"]
+    if isinstance(data, Mapping) and data.get("root") not in (None, ""):
+        content["data"] = {**data, "root": str(Path(str(data["root"])).expanduser().resolve())}
     return build(RunSettings, content)
 
 

@@ -65,8 +65,8 @@ def submit(
         print(summarize(ids, len(todo) - len(submission.later), jobs))
         collect = ids["COLLECT"]
     if later := len(submission.later):
-        runs_exceed = "1 run exceeds" if later == 1 else f"{later} runs exceed"
-        print(f"{runs_exceed} your limit of submitted jobs; job {collect} submits the rest")
+        exceed, them = ("1 run exceeds", "it") if later == 1 else (f"{later} runs exceed", "them")
+        print(f"{exceed} your limit of submitted jobs; job {collect} submits {them} later")
     if plan.settings.wait:
         return
     print("monitor:")

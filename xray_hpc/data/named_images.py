@@ -68,16 +68,11 @@ def describe_ignored(ignored: IgnoredFiles, prefix: str = "") -> str:
     return f"{prefix}ignored {files} without an image suffix, such as {ignored.examples[0]}"
 
 
-def describe_missing(path: str) -> str:
-    """Describe a ``path`` that does not exist."""
-    return f"no such file or folder: {missing_part(Path(path))}"
-
-
 def _expand(path: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        yield ImageFile(path, "a broken link" if os.path.islink(path) else describe_missing(path))
+        yield ImageFile(path, "a broken link" if os.path.islink(path) else missing_part(Path(path)))
         return
     except OSError as error:
         yield ImageFile(path, _reason(error))

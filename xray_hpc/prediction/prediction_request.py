@@ -9,14 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.count_text import format_count
+from xray_hpc.data.folder_index import missing_part
 from xray_hpc.data.index_entry import IgnoredFiles
-from xray_hpc.data.named_images import (
-    ImageFile,
-    describe_ignored,
-    describe_missing,
-    find_image_files,
-    read_list,
-)
+from xray_hpc.data.named_images import ImageFile, describe_ignored, find_image_files, read_list
 from xray_hpc.errors import ConfigError, StorageError, UserError
 from xray_hpc.models.model_card import ModelCard, read_card
 from xray_hpc.prediction.prediction_csv import STDOUT
@@ -83,7 +78,7 @@ def find_model(path: Path) -> Path:
         run = RunPaths(path)
         record = read_record(run)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: {describe_missing(str(path))}") from None
+        raise ConfigError(f"{path}: {missing_part(path)}") from None
     except OSError as error:
         raise StorageError(f"cannot read {error.filename}: {error.strerror}") from error
     if record is None:
@@ -139,6 +134,6 @@ def _check_output(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise ConfigError(f"--output is {path}, which exists and is not a file")
     if not path.parent.is_dir():
-        raise ConfigError(f"--output is {path}: {describe_missing(str(path.parent))}")
+        raise ConfigError(f"--output is {path}: {missing_part(path.parent)}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigError(f"--output is {path}: no write permission in its folder")

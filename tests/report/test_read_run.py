@@ -127,6 +127,13 @@ def test_failed_run_has_a_one_line_error(tmp_path: Path) -> None:
     assert read_run(paths).error == "ValueError: no such layer"
 
 
+def test_error_of_a_classified_failure_has_no_type(tmp_path: Path) -> None:
+    error = {"type": "TrainingDivergedError", "message": "the training diverged"}
+    record = {"error": error, "failure": "nan_loss"}
+    paths = write_run(SweepPaths(tmp_path), "tl", status="failed", record=record)
+    assert read_run(paths).error == "the training diverged"
+
+
 def test_diverged_loss_is_nan_and_not_damage(run: RunPaths) -> None:
     table = pd.read_csv(run.loss("cnn"))
     table.loc[3:, "train_loss"] = float("nan")

@@ -209,10 +209,9 @@ def _reason(evidence: RunEvidence, state: State) -> str:
     if state is State.PENDING and evidence.queued is not None:
         return _pending_reason(evidence.queued, evidence.record)
     if state in (State.FAILED, State.INTERRUPTED) and evidence.record and evidence.record.error:
-        failure, error = evidence.record.failure, str(evidence.record.error)
-        if failure is None or failure == "bug":
-            return error
-        return f"{failure.replace('_', ' ')}: {error.partition(': ')[2]}"
+        failure = evidence.record.failure
+        error = evidence.record.error.explain(failure)
+        return error if failure in (None, "bug") else f"{failure.replace('_', ' ')}: {error}"
     return (evidence.damage or "") if state is State.DAMAGED else ""
 
 

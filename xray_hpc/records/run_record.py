@@ -101,6 +101,10 @@ class ErrorInfo:
     def __str__(self) -> str:
         return f"{self.type}: {' '.join(self.message.split())}"
 
+    def explain(self, failure: str | None) -> str:
+        """Return the error in one line, without its type if the failure class says it."""
+        return str(self) if failure in (None, "bug") else " ".join(self.message.split())
+
 
 @dataclass(frozen=True)
 class RunRecord:

@@ -91,7 +91,8 @@ class _RunReader:
         )
 
     def error(self) -> str | None:
-        problems = [str(self.record.error)] if self.record.error else []
+        error, failure = self.record.error, self.record.failure
+        problems = [error.explain(failure)] if error else []
         if self.missing:
             verb = "is" if len(self.missing) == 1 else "are"
             problems.append(f"{', '.join(self.missing)} {verb} missing")

@@ -1,7 +1,7 @@
 """Merge the runs' tables, copying the lines of unchanged runs from the previous report.
 
 A finished run whose files have not changed since the previous report is not read again. Its lines
-are copied from the previous tables, and everything else is loaded from ``.facts.jsonl``.
+are copied from the previous tables, and everything else is loaded from ``.runs.jsonl``.
 ``.index.json`` stores which lines belong to which run. The index is valid only for the exact files
 that it was written with and for unchanged code; otherwise all runs are read.
 """
@@ -29,7 +29,7 @@ from xray_hpc.report.run_cache import file_version, folder_signature, run_from_j
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.typed_csv import csv_lines
 
-CACHED_RUNS, INDEX = ".facts.jsonl", ".index.json"
+CACHED_RUNS, INDEX = ".runs.jsonl", ".index.json"
 FILES = (*RUN_TABLES, CACHED_RUNS)
 # Two changes of a file within the resolution of a file system's clock have the same ctime, so a
 # file that changed this recently is not cached.

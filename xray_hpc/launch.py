@@ -33,7 +33,7 @@ def launch_sweep(sweep: HydraSweep) -> list[JobReturn]:
         The result of each job (:func:`job_results`) if an optimizing sweeper asked for the runs;
         else nothing, and the process exits with 1 if a run that it waited for did not finish.
     """
-    if len({word for words in sweep.jobs for word in words if word.startswith("sweep=")}) > 1:
+    if len({one for overrides in sweep.jobs for one in overrides if one.startswith("sweep=")}) > 1:
         raise ConfigError("sweep= takes one sweep at a time; launch once for each")
     composed = compose_all(sweep.loader, sweep.master, sweep.jobs)
     plan = make_plan(composed, default_name=sweep.default_name)
@@ -60,10 +60,10 @@ def job_results(plan: Plan, jobs: Sequence[Sequence[str]]) -> list[JobReturn]:
     """
     configs = {run.name: run.config for run in plan.runs}
     results = []
-    for words, name in zip(jobs, plan.combinations, strict=True):
+    for overrides, name in zip(jobs, plan.combinations, strict=True):
         keep = configs[name].train.keep
         metric = "loss" if keep == "last" else keep.removeprefix("val_")
-        result = JobReturn(overrides=list(words), status=JobStatus.COMPLETED)
+        result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
         try:
             validation = read_metrics(plan.sweep.run(name)).validation
             result.return_value = float(getattr(validation, metric))
@@ -81,20 +81,23 @@ def _launch_one(composed: hydra_app.Composed) -> int:
 
 def main() -> int:
     """Launch one run or resume a sweep; Hydra's launcher calls :func:`launch_sweep` for ``-m``."""
-    words = [part for word in sys.argv[1:] for part in _split_resume(word)]
-    match [word for word in words if word not in ("-m", "--multirun") or "--resume" not in words]:
-        case ["--resume", sweep, *words]:
+    arguments = [part for argument in sys.argv[1:] for part in _split_resume(argument)]
+    if "--resume" in arguments:
+        arguments = [part for part in arguments if part not in ("-m", "--multirun")]
+    match arguments:
+        case ["--resume", name, *overrides]:
             from xray_hpc.launching.relaunch import resume
 
-            return resume(SweepPaths(find_sweep(sweep, Path("results")).folder.resolve()), words)
+            sweep = find_sweep(name, Path("results"))
+            return resume(SweepPaths(sweep.folder.resolve()), overrides)
         case [*_, "--resume", _] | [*_, "--resume"]:
             raise ConfigError("--resume takes a sweep's folder: --resume results/NAME")
     return hydra_app.compose_and_call(_launch_one)
 
 
-def _split_resume(word: str) -> list[str]:
+def _split_resume(argument: str) -> list[str]:
     """Split ``--resume=SWEEP`` into two arguments."""
-    return ["--resume", word.partition("=")[2]] if word.startswith("--resume=") else [word]
+    return argument.split("=", 1) if argument.startswith("--resume=") else [argument]
 
 
 def entry() -> None:

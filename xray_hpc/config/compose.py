@@ -62,17 +62,17 @@ def compose_all(
     parsed: dict[str, Override] = {}
     is_choice: dict[str, bool] = {}
     by_choices: dict[tuple[str, ...], _Base] = {}
-    for words in jobs:
-        for word in words:
-            if word not in parsed:
-                (parsed[word],) = parser.parse_overrides([word])
-                is_choice[word] = loader.repository.group_exists(parsed[word].key_or_group)
-        choices = tuple(word for word in words if is_choice[word])
+    for overrides in jobs:
+        for override in overrides:
+            if override not in parsed:
+                (parsed[override],) = parser.parse_overrides([override])
+                is_choice[override] = loader.repository.group_exists(parsed[override].key_or_group)
+        choices = tuple(override for override in overrides if is_choice[override])
         if choices not in by_choices:
             config = loader.load_sweep_config(master, list(choices))
             by_choices[choices] = _Base(own_part(config))
-        values = [parsed[word] for word in words if not is_choice[word]]
-        yield words, by_choices[choices].with_values(values)
+        values = [parsed[override] for override in overrides if not is_choice[override]]
+        yield overrides, by_choices[choices].with_values(values)
 
 
 class _Base:

@@ -69,25 +69,25 @@ def make_plan(
     settings, shared = read_sweep_settings(first[1], default_name), _sweep_part(first[1])
     resolver = RunResolver(settings.cache)
     runs: dict[str, FrozenRun] = {}
-    overrides: dict[str, list[str]] = {}
+    run_overrides: dict[str, list[str]] = {}
     ignored_keys: dict[str, dict[str, None]] = {}
     by_model: dict[str, list[str]] = {}
     combinations: list[str] = []
-    for words, values in itertools.chain([first], jobs):
+    for overrides, values in itertools.chain([first], jobs):
         if _sweep_part(values) != shared:
             keys = f"{', '.join(SWEEP_KEYS)} apply to the whole sweep and cannot be swept"
             raise ConfigError(f"{keys}; launch once per value")
         run, ignored = resolver.resolve(values)
         model = run.config.model.name
-        ignored_keys.setdefault(model, {}).update(dict.fromkeys(_overridden(words, ignored)))
+        ignored_keys.setdefault(model, {}).update(dict.fromkeys(_overridden(overrides, ignored)))
         by_model.setdefault(model, []).append(run.name)
         combinations.append(run.name)
         runs.setdefault(run.name, run)
-        overrides.setdefault(run.name, list(words))
+        run_overrides.setdefault(run.name, list(overrides))
     return Plan(
         settings,
         tuple(runs.values()),
-        overrides,
+        run_overrides,
         tuple(_notes(by_model, ignored_keys)),
         tuple(combinations),
         {name: resolver.cached_bytes(run) for name, run in runs.items()},
@@ -98,10 +98,10 @@ def _sweep_part(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in RUN_KEYS}
 
 
-def _overridden(words: Sequence[str], ignored: Sequence[str]) -> Iterator[str]:
+def _overridden(overrides: Sequence[str], ignored: Sequence[str]) -> Iterator[str]:
     """Yield the keys that the overrides set and that have no effect."""
-    for word in words:
-        key = word.split("=")[0].lstrip("+")
+    for override in overrides:
+        key = override.split("=")[0].lstrip("+")
         if any(f"{key}.".startswith(f"{name}.") for name in ignored):
             yield key
 

@@ -157,14 +157,14 @@ def _read_runs(sweep: SweepPaths, entries: Ledger) -> tuple[_Runs, Mapping[str, 
 def _select(sweep: SweepPaths, entries: Ledger, evidence: _Runs, pattern: str | None) -> list[str]:
     if pattern is None:
         return list(evidence)
-    selected, words = list[str](), set[str]()
+    selected, known = list[str](), set[str]()
     for name, item in evidence.items():
         overrides = entries.planned.get(name) or (item.record.overrides if item.record else [])
-        words.update(overrides)
-        if any(fnmatchcase(word, pattern) for word in (name, *overrides)):
+        known.update(overrides)
+        if any(fnmatchcase(text, pattern) for text in (name, *overrides)):
             selected.append(name)
     if not selected:
-        hint = nearest(pattern, [*evidence, *words]) or "; use a glob for names or overrides"
+        hint = nearest(pattern, [*evidence, *known]) or "; use a glob for names or overrides"
         raise ConfigError(f"no run of {sweep.name} matches '{pattern}'{hint}")
     return selected
 

@@ -11,9 +11,9 @@ export PYTHONNOUSERSITE := 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:
-	@echo 'make demo    train three models on the drawn demo X-rays and compare them (minutes)'
-	@echo 'make test    check style and types, run all tests (on a real Slurm where it can)'
-	@echo "make bench   time launching, collecting, images, checkpoints, and the tutorial's own way beside ours"
+	@echo 'make demo    train three models on synthetic X-rays and compare them (minutes)'
+	@echo 'make test    check style and types, run all tests (on a real Slurm cluster if available)'
+	@echo "make bench   time launching, collecting, images, checkpoints and training, compared with the tutorials' own code"
 	@echo 'make docs    build the documentation into build/docs'
 	@echo 'make lint    check style and types only'
 	@echo 'make clean   remove .venv and caches; results/ is kept'

@@ -81,7 +81,7 @@ def test_unknown_topic_is_refused_with_the_valid_ones() -> None:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A data set of 60 drawn X-rays, 48 of them to train and validate on."""
+    """A data set of 60 synthetic X-rays, 48 of them to train and validate on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("XRAY_HPC_DATA", raising=False)
         folder = tmp_path_factory.mktemp("drawn")

@@ -63,9 +63,9 @@ def main() -> None:
         epilog="With --save the tables replace those in tests/benchmarks/RESULTS.md; growth draws "
         "results/example/growth.png. XRAY_HPC_DATA names a folder that holds chest_xray/ "
         "(Kaggle's data set) and keras_models/ (weights of MobileNetV2); without it, "
-        "drawn images are used. Topics on Slurm start a temporary cluster, which needs root and "
-        "Debian's packages (tests/slurm/install.sh). Hydra's official Slurm plugin is installed "
-        "in a separate environment below build/.",
+        "synthetic X-rays are used. Topics on Slurm start a temporary cluster, which needs root "
+        "and Debian's packages (tests/slurm/install.sh). Hydra's official Slurm plugin is "
+        "installed in a separate environment below build/.",
     )
     parser.add_argument("--only", metavar="NAME", choices=TOPICS, help=", ".join(TOPICS))
     parser.add_argument("--repeat", metavar="N", type=_count, default=2, help="default: 2")

@@ -65,7 +65,7 @@ def _full_size() -> tuple[tuple[str, ...], str]:
     named = os.environ.get("XRAY_HPC_DATA")
     overrides = ("experiment=larcc", "model.weights=none")
     if named is None:
-        return (*overrides, "data=demo", "scale=full"), "drawn X-rays"
+        return (*overrides, "data=demo", "scale=full"), "synthetic X-rays"
     real = Path(named).expanduser() / "chest_xray"
     if not real.is_dir():
         raise UserError(f"XRAY_HPC_DATA is {named!r}, which holds no folder 'chest_xray'")

@@ -70,7 +70,7 @@ class Timing:
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """Yield a table for drawn images, and one for the real data set if available."""
+    """Yield a table for synthetic X-rays, and one for the real data set if available."""
     named = os.environ.get("XRAY_HPC_DATA")
     real = Path(named).expanduser() / "chest_xray" if named else None
     if real is not None and not real.is_dir():
@@ -78,7 +78,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
     drawn, cache = folder / "films", folder / "cache"
     drawn_xrays.draw(drawn)
     cache.mkdir()
-    yield loading("drawn X-rays", drawn, cache, repeat)
+    yield loading("synthetic X-rays", drawn, cache, repeat)
     if real is not None:
         yield loading("the real set", real, cache, repeat)
     else:

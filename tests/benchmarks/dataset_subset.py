@@ -57,7 +57,7 @@ def find_dataset(folder: Path, drawn: int = DRAWN) -> SourceDataset:
         root = folder / f"drawn-{drawn}"
         root.mkdir()
         demo_dataset.generate(root, drawn, seed=0, classes=2)
-        return SourceDataset(root, "drawn X-rays", None)
+        return SourceDataset(root, "synthetic X-rays", None)
     base = Path(named).expanduser()
     weights = base / "keras_models" / WEIGHTS
     for path in (base / "chest_xray", weights):

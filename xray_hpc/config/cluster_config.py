@@ -87,8 +87,9 @@ class ClusterConfig:
     """Where runs execute; chosen with ``cluster=NAME``.
 
     Attributes:
-        kind: ``local`` (processes on this machine), ``slurm``, ``auto`` (Slurm if there is
-            ``sbatch``, else local) or ``none`` (create the run folders and start nothing).
+        kind: ``local`` (processes on this machine), ``slurm``, ``auto`` (Slurm if this
+            host belongs to a Slurm cluster, else local) or ``none`` (create the run folders and
+            start nothing).
         parallel (runs): Most runs at once; unset: one locally, no limit on Slurm.
         partition: Slurm partition; unset: the cluster's default.
         account: Slurm account; unset: the user's default.

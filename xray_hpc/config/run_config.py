@@ -33,7 +33,7 @@ class DataConfig:
             ``val`` folder, or the split column of the CSV file).
         validation_fraction: Share of the training images that is held out for validation.
         split_seed: Seed of the split.
-        demo_images (images): Size of the drawn demo set, training and test together.
+        demo_images (images): Size of the synthetic demo set, training and test together.
         demo_seed: Seed of the demo set.
         demo_classes: 2 (normal, pneumonia) or 3 (Covid, normal, viral pneumonia).
     """

@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test docs bench lint clean
+.PHONY: help demo test bench docs lint clean
 
 # What the caller has active must not leak into the environment made here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV

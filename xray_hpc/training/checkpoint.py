@@ -182,8 +182,8 @@ class CheckpointCallback(keras.callbacks.Callback):
             self._save()
         except OSError as error:
             logger.error(
-                "Received %s; the checkpoint at %s cannot be written (%s), so training resumes "
-                "from the previous one.",
+                "Received %s; the checkpoint at %s cannot be written (%s); progress since "
+                "the previous checkpoint is lost.",
                 *(signal.name, position, error),
             )
         else:

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 # An earlier start of this job, on a node that Slurm has lost, may live until its lease expires.
 LEASE_PATIENCE_SECONDS = 1.5 * EXPIRY_SECONDS
-# How long a training may take to save its checkpoint when a later start of its job takes over.
+# How long a training may take to save its checkpoint when a later start of job {job_id} takes over.
 TAKEOVER_GRACE_SECONDS = 20.0
 # After so many starts of the job have waited for the lease of a run, a user has to look at it.
 MAX_WAITING_STARTS = 4
@@ -158,10 +158,9 @@ class AttemptRunner:
     def _train(self, paths: RunPaths, lease: Lease) -> AttemptOutcome:
         cgroup = memory_cgroup()
         oom_kills_before = oom_kill_count(cgroup)
-        job = self.job
-        heading = f"{now()} on {node_name(job)}" + (f", job {job.id}" if job else "")
-        gpus = bool(job and job.gpus)
-        with RunLog(paths, heading) as log, sample_gpu_usage(gpus) as gpu_usage:
+        job_id, gpus = (self.job.id, self.job.gpus) if self.job else (None, None)
+        heading = f"{now()} on {node_name(self.job)}" + (f", job {job_id}" if job_id else "")
+        with RunLog(paths, heading) as log, sample_gpu_usage(bool(gpus)) as gpu_usage:
             label = paths.name if self.parallel > 1 else None
             process = TrainingProcess(paths, self._environment(), label)
             with self.signals.forwarded_to(process):
@@ -177,7 +176,7 @@ class AttemptRunner:
             remove_checkpoints(paths)
             return AttemptOutcome(paths, 0)
         if self.superseded.is_set():
-            logger.error(f"stopped {paths.name}: a later start of its job takes over")
+            logger.error(f"stopped {paths.name}: a later start of job {job_id} takes over")
             return AttemptOutcome(paths, exit_codes.LEASE_HELD)
         failed = record.status is Status.FAILED and record.failure
         recorded = Failure(record.failure) if failed else None

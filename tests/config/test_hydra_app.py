@@ -150,3 +150,13 @@ def test_completion_lists_the_models(tmp_path: Path) -> None:
     )
     models = ["cnn", "conv", "ft", "lung", "stacked", "tl", "vgg"]
     assert done.stdout.split() == [f"model={model}" for model in models]
+
+
+def test_a_file_that_is_not_yaml_is_an_error_of_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "mysite.yaml").write_text("kind: [local\n")
+    command = [sys.executable, "-m", "xray_hpc.launch", "--config-dir", str(tmp_path)]
+    done = subprocess.run([*command, "cluster=mysite"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "mysite.yaml" in done.stderr

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import hydra
+import yaml
 from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigNode, ConfigStore
@@ -43,7 +44,7 @@ ConfigStore.instance().repo["dataclass_defaults.yaml"] = SharedNode(
     provider="xray_hpc",
 )
 
-HYDRA_ERRORS = (HydraException, OmegaConfBaseException)
+HYDRA_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ def check_overrides(arguments: Sequence[str]) -> None:
     for word in arguments:
         key, equals, value = word.partition("=")
         group = key.lstrip("+")
+        if equals and not group:
+            raise ConfigError(f"'{word}' has no key; give KEY=VALUE")
         if not equals or group not in _groups():
             continue
         if group != key:

@@ -66,10 +66,11 @@ def read_sweep_settings(values: Mapping[str, Any], default_name: str) -> SweepSe
     if "name" in given:
         given["name"] = default_name if given["name"] in (None, "") else str(given["name"])
     settings = build(SweepSettings, given)
-    results = settings.results
-    existing = next(folder for folder in (results, *results.parents) if folder.exists())
+    folder = settings.folder
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
-        raise ConfigError(f"results is {results}, but {existing} is a file; name a folder")
+        key, value = ("name", settings.name) if existing == folder else ("results", folder.parent)
+        raise ConfigError(f"{key} is {value}, but {existing} is a file; name a folder")
     return settings
 
 

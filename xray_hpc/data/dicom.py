@@ -37,7 +37,7 @@ def read_header(data: bytes) -> Dataset:
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
     except ImportError as error:
-        raise NoDecoderError("DICOM needs pydicom: pip install 'xray_hpc[dicom]'") from error
+        raise NoDecoderError("DICOM needs pydicom: pip install pydicom") from error
     try:
         header = dcmread(io.BytesIO(data))
     except InvalidDicomError as error:

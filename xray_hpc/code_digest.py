@@ -44,8 +44,7 @@ COMPUTING_MODULES = {
     ),
     "synthetic": (*("anatomy", "demo_backbone", "demo_dataset", "film", "opacities", "shapes"),),
     "training": (
-        *("epoch_callbacks", "checkpoint", "feed", "fit", "loop", "batch_predictor", "strategy"),
-        *("training_model",),
+        *("checkpoint", "epoch_callbacks", "feed", "fit", "loop", "strategy", "training_model"),
     ),
 }
 """The modules that compute numbers, by package."""

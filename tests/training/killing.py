@@ -214,9 +214,9 @@ class Child:
 
         from xray_hpc import figure_files
         from xray_hpc.training import train_run
-        from xray_hpc.training.batch_predictor import Predictor
         from xray_hpc.training.checkpoint import CheckpointCallback
         from xray_hpc.training.epoch_callbacks import Validation
+        from xray_hpc.training.training_model import Predictor
 
         if replicas:
             cpu = tf.config.list_physical_devices("CPU")[0]

@@ -11,7 +11,7 @@ from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, R
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.input_pipeline import training_batches
-from xray_hpc.training.augmentation_preview import draw_augmentation_preview
+from xray_hpc.training.run_figures import draw_augmentation_preview
 
 VGG = AugmentConfig(rotation=30, zoom=0.2, height_shift=0.1, width_shift=0.1, horizontal_flip=True)
 CONFIG = RunConfig(

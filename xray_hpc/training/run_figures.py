@@ -1,4 +1,4 @@
-"""Draw the figures of one run: learning curves, ROC curves and confusion matrices."""
+"""Draw the figures of one run: augmented images, learning curves, ROC and confusion matrices."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from xray_hpc import figure_files
+from xray_hpc.config.run_config import RunConfig
+from xray_hpc.data.augmentation_figure import (
+    ImageColumn,
+    augment_rows,
+    class_names_of,
+    describe_augmentation,
+    image_grid,
+    original_column,
+    sample_rows,
+)
+from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import MACRO, MICRO, Curve
 from xray_hpc.records.paths import RunPaths
 
@@ -20,6 +31,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TRAIN, VALIDATION = COLOURS[:2]
 AVERAGES = {MICRO: ("0.45", ":"), MACRO: ("black", "--")}
 NAMES = {"auc": "AUC"}
+EPOCHS = ("first epoch", "second", "third", "fourth", "fifth")
 
 
 def learning_curve(history: pd.DataFrame, metric: str, title: str, best_epoch: int) -> Figure:
@@ -103,6 +115,27 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], title: st
     bar.set_label("Share of the true class")
     bar.outline.set_visible(False)
     return figure
+
+
+def draw_augmentation_preview(dataset: Dataset, config: RunConfig) -> Figure:
+    """Return a figure of some training images, unaugmented and exactly as in the first epochs.
+
+    With ``train.balance=sampling`` an epoch may skip some of these images; they are drawn with the
+    augmentation that they would get.
+    """
+    views = config.augment.views
+    epochs = config.train.epochs if views is None else min(views, config.train.epochs)
+    rows = sample_rows(dataset)
+    originals = dataset.images[dataset.splits["train"][rows]]
+    size = config.data.input_size
+    columns = [original_column(list(originals), config.data)]
+    for epoch, name in enumerate(EPOCHS[:epochs]):
+        images = augment_rows(dataset, rows, size, config.augment, config.seed, epoch)
+        columns.append(ImageColumn(name, (), images))
+    note = ", ".join(describe_augmentation(config.augment))
+    if views is not None:
+        note += f", {views} views in turn" if views > 1 else ", one view"
+    return image_grid("Augmented training images", note, class_names_of(dataset, rows), columns)
 
 
 def save(paths: RunPaths, name: str, figure: Figure) -> None:

@@ -21,11 +21,11 @@ from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import remove_checkpoints, write_feature_blocks
 from xray_hpc.records.run_record import Status, now, update_record
 from xray_hpc.training import run_figures
-from xray_hpc.training.augmentation_preview import draw_augmentation_preview
 from xray_hpc.training.checkpoint_store import CheckpointStore
 from xray_hpc.training.evaluation import evaluate
 from xray_hpc.training.fit import fit
 from xray_hpc.training.gpu_check import check_gpus
+from xray_hpc.training.run_figures import draw_augmentation_preview
 from xray_hpc.training.save_model import export_model
 from xray_hpc.training.strategy import check_batch, enable_memory_growth, gpu_names, make_strategy
 from xray_hpc.training.training_model import make_training_model

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xray_hpc.training.batch_predictor import Predictor
 from xray_hpc.training.strategy import make_strategy
+from xray_hpc.training.training_model import Predictor
 
 ROWS = np.random.default_rng(3).normal(size=(12, 5)).astype(np.float32)
 BATCHES = tf.data.Dataset.from_tensor_slices(ROWS).batch(4)

@@ -14,8 +14,7 @@ from tests.benchmarks.timing import cpu_seconds
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PHASES = {
-    "load_dataset": "loading the images",
-    "check_inputs": "loading the images",
+    "load_run_data": "loading the images",
     "draw_augmentation_preview": "augmentation preview",
     "make_training_model": "building and compiling the model",
     "evaluate": "scores, tables and figures",

@@ -72,10 +72,10 @@ def test_classify_failure_by_exception(error: Exception, failure: Failure, code:
 def test_out_of_memory_is_of_the_gpu_or_the_host(
     message: str, on_gpu: bool, failure: Failure
 ) -> None:
-    assert classify_failure(ResourceExhaustedError(message), on_gpu=on_gpu).failure is failure
+    assert classify_failure(ResourceExhaustedError(message), on_gpu=on_gpu) == (failure, 1)
 
 
 def test_storage_error_is_found_in_the_exception_context() -> None:
     error = KeyError("closed file")
     error.__context__ = system(errno.ENOSPC)
-    assert classify_failure(error, on_gpu=False).failure is Failure.STORAGE
+    assert classify_failure(error, on_gpu=False) == (Failure.STORAGE, 74)

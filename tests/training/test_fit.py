@@ -14,10 +14,10 @@ from xray_hpc.config.train_config import EarlyStoppingConfig, ReduceLROnPlateauC
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import TrainingDivergedError, UserError
 from xray_hpc.metrics import predicted_labels, probabilities, split_metrics
+from xray_hpc.models.build_model import build_model
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.checkpoint_store import CheckpointStore
 from xray_hpc.training.fit import FitResult, check_monitors, fit
-from xray_hpc.training.save_model import build_plain_model
 from xray_hpc.training.strategy import make_strategy
 from xray_hpc.training.train_run import prepare_devices
 from xray_hpc.training.training_model import make_training_model
@@ -79,9 +79,8 @@ def configuration(**changes: Any) -> RunConfig:
 def untrained(config: RunConfig, data: Dataset) -> dict[str, Any]:
     """Return the metrics of the training images with the initial weights."""
     keras.utils.set_random_seed(config.seed)
-    scores = probabilities(
-        build_plain_model(config, len(data.classes)).predict(data.images, verbose=0)
-    )
+    model = build_model(config.model, config.data.input_shape, len(data.classes))
+    scores = probabilities(model.predict(data.images, verbose=0))
     return {"scores": scores, "loss": split_metrics(data.labels, scores, data.classes).loss}
 
 
@@ -144,7 +143,7 @@ def test_fit_saves_the_weights_of_best_epochs(tmp_path: Path) -> None:
     assert best
     saved = sorted(path.name for path in paths.weights_folder.iterdir())
     assert saved == [f"epoch-{epoch:04}.weights.h5" for epoch in best]
-    model = build_plain_model(config, 3)
+    model = build_model(config.model, config.data.input_shape, 3)
     model.load_weights(paths.epoch_weights(best[-1]))
     assert loss(model, data) == pytest.approx(losses[best[-1]], rel=1e-5)
 

@@ -50,12 +50,11 @@ class CheckpointCallback(keras.callbacks.Callback):
     Args:
         store: where checkpoints are saved.
         interval: how often.
-        best_weights: the callback that holds the best weights.
+        best_weights: the callback among ``callbacks`` that holds the best weights.
         callbacks: the callbacks before this one.
         checkpoint: what to resume from; ``None`` starts at the first epoch.
         clock: returns the training time in seconds, over all attempts.
-        epochs: number of epochs.
-        steps: number of steps per epoch.
+        epochs, steps: number of epochs, and of steps per epoch.
     """
 
     def __init__(
@@ -157,11 +156,7 @@ class CheckpointCallback(keras.callbacks.Callback):
     def _start_saving(self) -> None:
         """Copy the state and queue it for the writing thread."""
         checkpoint = capture(
-            self.model,
-            self.callbacks,
-            self.best_weights.weights,
-            position=self.position,
-            seconds=self.clock(),
+            self.model, self.callbacks, self.best_weights.weights, self.position, self.clock()
         )
         self._write = self._writer.submit(self.store.save, checkpoint)
         self._written_position = self.position
@@ -201,7 +196,6 @@ def capture(
     model: keras.Model,
     callbacks: Sequence[keras.callbacks.Callback],
     best_weights: Arrays | None,
-    *,
     position: Position,
     seconds: float,
 ) -> Checkpoint:

@@ -91,19 +91,14 @@ class CheckpointStore:
             "arrays": {group: len(arrays) for group, arrays in checkpoint.arrays.items()},
             "identity": dict(self.identity),
         }
-        members = {
+        members = {METADATA: np.array(json.dumps(metadata))} | {
             _member(group, i): array
             for group, arrays in checkpoint.arrays.items()
             for i, array in enumerate(arrays)
         }
         path = self.folder / f"{checkpoint_name(*checkpoint.position)}.npz"
         with atomic_write(path) as temporary:
-            np.savez(
-                temporary,
-                allow_pickle=False,
-                **{METADATA: np.array(json.dumps(metadata))},
-                **members,
-            )
+            np.savez(temporary, allow_pickle=False, **members)
         retained = [old for old in self._files() if old.name <= path.name][-RETAINED_FILES:]
         # Includes temporary files that a killed process left behind.
         found = {*self.folder.glob(PATTERN), *self.folder.glob(f".*.{PATTERN}")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import keras
@@ -33,15 +34,10 @@ class Validation(keras.callbacks.Callback):
     """
 
     def __init__(
-        self,
-        predict: Callable[[], Floats],
-        labels: npt.NDArray[np.int64],
-        classes: Sequence[str],
+        self, predict: Callable[[], Floats], labels: npt.NDArray[np.int64], classes: Sequence[str]
     ) -> None:
         super().__init__()
-        self.predict = predict
-        self.labels = labels
-        self.classes = classes
+        self.predict, self.labels, self.classes = predict, labels, classes
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         scores = self.predict()
@@ -96,6 +92,8 @@ class BestWeights(keras.callbacks.Callback):
 class EpochTables(keras.callbacks.Callback):
     """Record the history, and rewrite the per-epoch CSV files of the run after each epoch."""
 
+    METRICS = ("train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_auc")
+
     def __init__(self, paths: RunPaths, model_name: str) -> None:
         super().__init__()
         self.paths = paths
@@ -104,16 +102,8 @@ class EpochTables(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         assert logs is not None
-        self.history.append(
-            {
-                "epoch": epoch,
-                "train_accuracy": float(logs["accuracy"]),
-                "val_accuracy": float(logs["val_accuracy"]),
-                "train_loss": float(logs["loss"]),
-                "val_loss": float(logs["val_loss"]),
-                "val_auc": float(logs["val_auc"]),
-            }
-        )
+        metrics = {name: float(logs[name.removeprefix("train_")]) for name in self.METRICS}
+        self.history.append({"epoch": epoch} | metrics)
         self._write()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
@@ -164,11 +154,14 @@ class DivergenceCheck(keras.callbacks.Callback):
 
 def divergence_error(model: keras.Model, symptom: str) -> TrainingDivergedError:
     """Return the error for a training that diverged, with its learning rate."""
-    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
     return TrainingDivergedError(
-        f"the training diverged ({symptom}) at a learning rate of {rate:g}; "
+        f"the training diverged ({symptom}) at a learning rate of {_learning_rate(model):g}; "
         "lower train.learning_rate"
     )
+
+
+def _learning_rate(model: keras.Model) -> float:
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
 class LearningRate(keras.callbacks.Callback):
@@ -176,9 +169,7 @@ class LearningRate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         assert logs is not None
-        logs["learning_rate"] = float(
-            keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
-        )
+        logs["learning_rate"] = _learning_rate(self.model)
 
 
 def monitor_mode(monitor: str) -> Literal["min", "max"]:
@@ -190,24 +181,9 @@ def monitor_callbacks(config: TrainConfig) -> list[keras.callbacks.Callback]:
     """Return the configured callbacks for early stopping and learning rate reduction."""
     callbacks: list[keras.callbacks.Callback] = []
     if (stop := config.early_stopping) is not None:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(
-                monitor=stop.monitor,
-                mode=monitor_mode(stop.monitor),
-                patience=stop.patience,
-                min_delta=stop.min_delta,
-            )
-        )
+        mode = monitor_mode(stop.monitor)
+        callbacks.append(keras.callbacks.EarlyStopping(mode=mode, **asdict(stop)))
     if (plateau := config.reduce_lr) is not None:
-        callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(
-                monitor=plateau.monitor,
-                mode=monitor_mode(plateau.monitor),
-                factor=plateau.factor,
-                patience=plateau.patience,
-                min_delta=plateau.min_delta,
-                cooldown=plateau.cooldown,
-                min_lr=plateau.min_lr,
-            )
-        )
+        mode = monitor_mode(plateau.monitor)
+        callbacks.append(keras.callbacks.ReduceLROnPlateau(mode=mode, **asdict(plateau)))
     return callbacks

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from xray_hpc.errors import NodeError, TrainingDivergedError, UserError
 from xray_hpc.records import exit_codes
@@ -18,30 +17,26 @@ AMBIGUOUS_ERRORS = {errno.EACCES, errno.EPERM, errno.ETIMEDOUT}
 STORAGE_MESSAGES = [os.strerror(number) for number in sorted(STORAGE_ERRORS - AMBIGUOUS_ERRORS)]
 
 
-class ClassifiedFailure(NamedTuple):
-    """The failure class for ``run.json``, and the exit code of the training process."""
+def classify_failure(error: BaseException, *, on_gpu: bool) -> tuple[Failure, int]:
+    """Return the failure class of ``error`` and the exit code for the worker.
 
-    failure: Failure
-    code: int
-
-
-def classify_failure(error: BaseException, *, on_gpu: bool) -> ClassifiedFailure:
-    """Return the class of ``error``; ``on_gpu`` says whether the run trains on GPUs."""
+    ``on_gpu`` says whether the run trains on GPUs.
+    """
     if _is_storage_error(error):
-        return ClassifiedFailure(Failure.STORAGE, exit_codes.STORAGE_ERROR)
+        return Failure.STORAGE, exit_codes.STORAGE_ERROR
     if isinstance(error, NodeError):
-        return ClassifiedFailure(Failure.NODE_FAILURE, exit_codes.BAD_NODE)
+        return Failure.NODE_FAILURE, exit_codes.BAD_NODE
     if isinstance(error, TrainingDivergedError):
-        return ClassifiedFailure(Failure.NAN_LOSS, 1)
+        return Failure.NAN_LOSS, 1
     if isinstance(error, UserError):
-        return ClassifiedFailure(Failure.BAD_DATA, exit_codes.USER_ERROR)
+        return Failure.BAD_DATA, exit_codes.USER_ERROR
     if isinstance(error, MemoryError):
-        return ClassifiedFailure(Failure.OUT_OF_MEMORY, 1)
+        return Failure.OUT_OF_MEMORY, 1
     # Compared by name, because the import of TensorFlow may be what failed.
     if type(error).__name__ == "ResourceExhaustedError":
         on_host = not on_gpu or "device:CPU" in str(error)
-        return ClassifiedFailure(Failure.OUT_OF_MEMORY if on_host else Failure.GPU_OUT_OF_MEMORY, 1)
-    return ClassifiedFailure(Failure.BUG, 1)
+        return (Failure.OUT_OF_MEMORY if on_host else Failure.GPU_OUT_OF_MEMORY), 1
+    return Failure.BUG, 1
 
 
 def _is_storage_error(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,25 +25,9 @@ from xray_hpc.data.shutdown_guard import callback_guard
 from xray_hpc.features.feature_store import FeatureArrays
 
 
-class Feed(Protocol):
-    """Batches of a data set for training and evaluation."""
-
-    def training(self, epochs: range, first_step: int = 0) -> tf.data.Dataset:
-        """Return the training batches of ``epochs``.
-
-        The first epoch starts at step ``first_step``. See ``input_pipeline.training_batches``.
-        """
-
-    def evaluation(self, split: str) -> tf.data.Dataset:
-        """Return the images of a split in order, with the last batch padded.
-
-        See ``input_pipeline.evaluation_batches``.
-        """
-
-
 @dataclass(frozen=True)
 class ImageFeed:
-    """Batches of images, augmented on the fly."""
+    """Batches of images, augmented on the fly: see ``data.input_pipeline``."""
 
     config: RunConfig
     data: Dataset
@@ -66,12 +50,9 @@ class ImageFeed:
         )
 
     def evaluation(self, split: str) -> tf.data.Dataset:
-        return evaluation_batches(
-            self.data.images,
-            self.data.splits[split],
-            self.config.train.batch_size,
-            self.config.data.input_size,
-        )
+        config, data = self.config, self.data
+        size, side = config.train.batch_size, config.data.input_size
+        return evaluation_batches(data.images, data.splits[split], size, side)
 
 
 @dataclass(frozen=True)
@@ -114,6 +95,10 @@ class FeatureFeed:
         batches = tf.data.Dataset.from_tensor_slices(padded_batches(np.arange(len(features)), size))
         read = _row_reader(features, size)
         return prefetch_unsharded(batches.map(read, num_parallel_calls=tf.data.AUTOTUNE))
+
+
+Feed = ImageFeed | FeatureFeed
+"""Batches of a data set: ``training`` from a step on, and ``evaluation`` of a split in order."""
 
 
 def _row_reader(features: npt.NDArray[Any], batch_size: int) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -15,6 +15,7 @@ from xray_hpc.config.run_config import RunConfig
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import ConfigError
+from xray_hpc.metrics import Floats
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.checkpoint import CheckpointCallback
 from xray_hpc.training.checkpoint_store import Checkpoint, CheckpointStore, Position
@@ -72,14 +73,7 @@ def fit(
     """Train the model; the same configuration gives the same weights every time.
 
     This also holds after an interruption: training resumes from the newest checkpoint in ``store``.
-
-    Args:
-        config: the run.
-        data: its images.
-        training_model: the compiled model and its input.
-        paths: where the tables and the progress are written.
-        store: where checkpoints are saved.
-        bar: whether to show a progress bar.
+    The tables and the progress are written to ``paths``; ``bar`` shows a progress bar.
 
     Raises:
         UserError: a monitored metric is undefined on the validation images, or the newest
@@ -94,19 +88,16 @@ def fit(
     batches = training_model.feed.training(range(start.epoch, epochs), start.step)
     best_weights = BestWeights(config.train.keep)
     if config.train.save_best:
-        best_weights.on_best = BestWeightsWriter(
-            paths, config, data, training_model.full_model, start.epoch
-        )
+        model = training_model.full_model
+        best_weights.on_best = BestWeightsWriter(paths, config, data, model, start.epoch)
     tables = EpochTables(paths, config.model.name)
+
+    def predict_validation() -> Floats:
+        return training_model.predict("validation", checkpoint_callback.save_if_due)
+
     callbacks = [
         DivergenceCheck(steps),
-        Validation(
-            lambda: training_model.predict(
-                "validation", after_batch=checkpoint_callback.save_if_due
-            ),
-            validation,
-            data.classes,
-        ),
+        Validation(predict_validation, validation, data.classes),
         LearningRate(),
         *monitor_callbacks(config.train),
         best_weights,
@@ -157,11 +148,7 @@ def resume_position(checkpoint: Checkpoint | None, epochs: int, steps: int) -> P
 
 
 def check_monitors(config: TrainConfig, labels: npt.NDArray[np.int64]) -> None:
-    """Check that every monitored metric is defined on the validation images.
-
-    Raises:
-        UserError: ``val_auc`` is monitored, and all images are of one class.
-    """
+    """Raise ``ConfigError`` if ``val_auc`` is monitored and all ``labels`` are of one class."""
     monitors = {"train.keep": config.keep}
     if config.early_stopping is not None:
         monitors["train.early_stopping.monitor"] = config.early_stopping.monitor

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import textwrap
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from xray_hpc.count_text import format_count
 from xray_hpc.errors import ConfigError, NodeError
 
 MATRIX_SIDE = 256
@@ -26,9 +28,8 @@ def check_gpus(requested: int) -> None:
     try:
         names = [device.name for device in tf.config.list_logical_devices("GPU")]
     except (RuntimeError, tf.errors.OpError) as error:
-        raise NodeError(
-            f"the GPUs of this node cannot be initialized: {_shorten(error)}"
-        ) from error
+        reason = textwrap.shorten(str(error), 200)
+        raise NodeError(f"the GPUs of this node cannot be initialized: {reason}") from error
     check_count(requested, len(names), tf.test.is_built_with_gpu_support(), driver_gpus)
     check_products(names)
 
@@ -36,12 +37,8 @@ def check_gpus(requested: int) -> None:
 def check_count(requested: int, found: int, gpu_support: bool, driver: Callable[[], int]) -> None:
     """Compare the number of GPUs that TensorFlow ``found`` with the ``requested`` number.
 
-    Args:
-        requested: GPUs of the job.
-        found: GPUs of TensorFlow.
-        gpu_support: whether TensorFlow was built for GPUs.
-        driver: returns the number of GPUs of the node's driver. GPUs that it has and TensorFlow
-            does not find indicate a broken installation, which another node would not repair.
+    ``driver`` returns the number of GPUs of the node's driver. GPUs that it has and TensorFlow does
+    not find indicate a broken installation, which another node would not repair.
 
     Raises:
         ConfigError: TensorFlow was built without GPU support, or lacks its libraries.
@@ -51,10 +48,12 @@ def check_count(requested: int, found: int, gpu_support: bool, driver: Callable[
         return
     if not gpu_support or (not found and driver() >= requested):
         raise ConfigError(
-            f"the job has {_gpus(requested)}, but this TensorFlow cannot use any; "
+            f"the job has {format_count(requested, 'GPU')}, but this TensorFlow cannot use any; "
             "install xray-hpc[gpu] (TF_CPP_MIN_LOG_LEVEL=0 shows what is missing)"
         )
-    raise NodeError(f"the job requested {_gpus(requested)}, but TensorFlow finds {found}")
+    raise NodeError(
+        f"the job requested {format_count(requested, 'GPU')}, but TensorFlow finds {found}"
+    )
 
 
 def check_products(devices: Sequence[str], product: Product = tf.matmul) -> None:
@@ -71,7 +70,8 @@ def check_products(devices: Sequence[str], product: Product = tf.matmul) -> None
             with tf.device(name):
                 result = product(left, right).numpy()
         except (RuntimeError, tf.errors.OpError) as error:
-            raise NodeError(f"{name} cannot multiply matrices: {_shorten(error)}") from error
+            reason = textwrap.shorten(str(error), 200)
+            raise NodeError(f"{name} cannot multiply matrices: {reason}") from error
         if not np.array_equal(result, left @ right):
             raise NodeError(f"{name} multiplies two matrices wrongly")
 
@@ -86,11 +86,3 @@ def driver_gpus() -> int:
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
         return 0
     return count.value
-
-
-def _gpus(count: int) -> str:
-    return f"{count} GPU{'' if count == 1 else 's'}"
-
-
-def _shorten(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

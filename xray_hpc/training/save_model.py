@@ -55,18 +55,13 @@ def plain_keras_model(model: keras.Model, config: RunConfig, classes: int) -> ke
         isinstance(layer, GlobalBatchDropout) or getattr(layer, "synchronized", False)
         for layer in flat_layers(model)
     )
-    return build_plain_model(config, classes) if replicated else model
+    return build_model(config.model, config.data.input_shape, classes) if replicated else model
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copy the weights of ``source`` to ``target``, unless they are the same model."""
     if target is not source:
         target.set_weights(source.get_weights())
-
-
-def build_plain_model(config: RunConfig, classes: int) -> keras.Model:
-    """Return the run's model in plain Keras layers, with random weights."""
-    return build_model(config.model, config.data.input_shape, classes)
 
 
 def export_model(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:

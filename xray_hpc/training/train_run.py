@@ -11,7 +11,7 @@ from functools import partial
 import tensorflow as tf
 
 from xray_hpc.code_digest import library_versions, software_identity
-from xray_hpc.config.run_config import DataConfig, RunConfig
+from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.dataset import Dataset, load_dataset
 from xray_hpc.errors import DataError
 from xray_hpc.models.registry import MODELS
@@ -37,11 +37,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     """Train a run and write all files of its folder.
 
     An interrupted run resumes from its newest checkpoint and gives the same result. ``run.json`` is
-    marked finished last, after every other file is written.
-
-    Args:
-        paths: the run folder.
-        bar: whether to show a progress bar.
+    marked finished last, after every other file is written. ``bar`` shows a progress bar.
 
     Raises:
         UserError: the data, the weights or the devices cannot be used.
@@ -131,16 +127,6 @@ def load_run_data(run: FrozenRun) -> Dataset:
         UserError: the images cannot be read, or they or the initial weights have changed.
     """
     data = load_dataset(run.config.data, run.cache)
-    check_inputs(run, data)
-    return data
-
-
-def check_inputs(run: FrozenRun, data: Dataset) -> None:
-    """Check that images and weights are the same as when the run was created.
-
-    Raises:
-        DataError: the images or the initial weights have changed.
-    """
     if data.fingerprint != run.inputs.data:
         raise DataError(
             f"the images under {run.config.data.root} have changed since this run was created; "
@@ -152,19 +138,15 @@ def check_inputs(run: FrozenRun, data: Dataset) -> None:
             f"the weights in {files} have changed since this run was created; "
             "launch the sweep again to create runs for the current weights"
         )
+    return data
 
 
 def describe(config: RunConfig, data: Dataset, replicas: int) -> str:
     """Return one line that describes the training, for the log."""
     counts = ", ".join(f"{len(indices)} {split}" for split, indices in data.splits.items())
+    crop = "" if config.data.crop == 1 else f" cropped to {config.data.input_size} px"
     return (
-        f"{MODELS[config.model.name].title}: {counts} images of {image_sides(config.data)}, "
+        f"{MODELS[config.model.name].title}: {counts} images of {config.data.image_size} px{crop}, "
         f"{replicas} replica{'s' if replicas > 1 else ''}, batch {config.train.batch_size}, "
         f"learning rate {config.train.learning_rate:g}"
     )
-
-
-def image_sides(data: DataConfig) -> str:
-    """Return the side of the stored images, and of the crop that the network receives."""
-    crop = "" if data.crop == 1 else f" cropped to {data.input_size} px"
-    return f"{data.image_size} px{crop}"

@@ -102,12 +102,7 @@ def make_training_model(
 ) -> TrainingModel:
     """Build and compile the model, and compute its cached features if it uses them.
 
-    Args:
-        config: the run.
-        data: its data set.
-        strategy: the devices.
-        cache: the folder of cached features.
-        on_progress: see ``feature_store.load_or_compute``.
+    ``cache`` is the folder of cached features; for ``on_progress`` see ``load_or_compute``.
 
     Raises:
         UserError: the model does not fit the images, or the cache cannot hold the features.

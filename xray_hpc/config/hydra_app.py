@@ -36,12 +36,9 @@ class SharedNode(ConfigNode):
 
 
 # The first entry in the defaults list of conf/config.yaml.
+DEFAULTS = OmegaConf.create(default_values(RunSettings) | default_values(SweepSettings))
 ConfigStore.instance().repo["dataclass_defaults.yaml"] = SharedNode(
-    name="dataclass_defaults.yaml",
-    node=OmegaConf.create(default_values(RunSettings) | default_values(SweepSettings)),
-    group=None,
-    package=None,
-    provider="xray_hpc",
+    "dataclass_defaults.yaml", DEFAULTS, group=None, package=None, provider="xray_hpc"
 )
 
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)

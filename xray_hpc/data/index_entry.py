@@ -1,14 +1,8 @@
 """Entries of the data index: path, class, patient and split of each image.
 
 Kermany's chest X-rays (and Kaggle's copy) number their patients in the file names:
-
-======================================  ====================
-``person1_bacteria_2.jpeg``             ``person1_bacteria``
-``person447_virus_921_1.jpeg``          ``person447_virus``
-``IM-0187-0001-0002.jpeg``              ``IM-0187``
-``NORMAL2-IM-1427-0001.jpeg``           ``NORMAL2-IM-1427``
-``BACTERIA-1008087-0001.jpeg``          ``BACTERIA-1008087``
-======================================  ====================
+``person1_bacteria_2.jpeg`` is of patient ``person1_bacteria``, ``IM-0187-0001-0002.jpeg`` of
+``IM-0187``, and ``NORMAL2-IM-1427-0001.jpeg`` of ``NORMAL2-IM-1427``.
 
 The demo's Covid patients follow the same scheme, ``person3_covid_5.jpeg``. A number is unique only
 within its series: ``person1_virus`` and ``person1_bacteria`` are two patients, and so are

@@ -1,8 +1,7 @@
 """The state of a run, judged in one place for launches, status and reports.
 
-The record of a run holds only what its own processes knew. A process that was killed could not
-record it, and one that is queued has written nothing yet; so the run's lease and Slurm's queue
-count too.
+A killed process could not record its end, and a queued one has written nothing yet; so the run's
+lease and Slurm's queue count too.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Merge the runs' tables, copying the lines of unchanged runs from the previous report.
 
-A finished run whose files have not changed since the previous report is not read again. Its lines
-are copied from the previous tables, and everything else is loaded from ``.runs.jsonl``.
-``.index.json`` stores which lines belong to which run. The index is valid only for the exact files
-that it was written with and for unchanged code; otherwise all runs are read.
+``.runs.jsonl`` stores the rest of such a run, ``.index.json`` which lines belong to which run. Both
+are valid only for the exact files that they were written with and for unchanged code.
 """
 
 from __future__ import annotations

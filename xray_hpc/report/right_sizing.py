@@ -1,11 +1,7 @@
 """Recommend smaller resource requests, based on what the runs of a sweep used.
 
-A request is reported if it exceeds twice the maximum that any run used, provided that the usage of
-all finished runs is known. The recommendation is that maximum plus 25 %, rounded up:
-
-- memory to a multiple of a quarter of the largest power of two below it, at least of 256 MiB
-- time to a multiple of 5 minutes (15 from one hour, 60 from four hours), at least 10 minutes
-- CPUs and GPUs, whose usage is a mean over time, to integers
+A request is reported if it exceeds twice the maximum that any run used. The recommendation is that
+maximum plus 25 %, rounded up as ``results/README.md`` says.
 """
 
 from __future__ import annotations

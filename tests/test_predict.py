@@ -277,7 +277,7 @@ def test_run_without_its_model_file_is_rejected(run: Path, call: Predict) -> Non
         (["M", "images", "-t", "1.5"], "--threshold is 1.5"),
         (["M", "images", "-t", "nan"], "--threshold is nan"),
         (["M", "images", "-o", "images/dark.png"], "must end in .csv"),
-        (["M", "images", "-o", "none/p.csv"], "--output is none/p.csv: .* no 'none' in"),
+        (["M", "images", "-o", "none/p.csv"], "--output is none/p.csv: no 'none' in"),
         (["M", "images", "-o", "folder.csv"], "exists and is not a file"),
     ],
 )

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from tests.data.augmentations import EVERYTHING, IMAGES, NONE
 from xray_hpc.config.run_config import AugmentConfig
 from xray_hpc.data.apply_augmentation import apply_augmentation
 from xray_hpc.data.augmentation_parameters import (
@@ -18,19 +19,6 @@ from xray_hpc.data.augmentation_parameters import (
     draw_geometry,
 )
 
-NONE = AugmentConfig()
-EVERYTHING = AugmentConfig(
-    rotation=40,
-    zoom=0.3,
-    shear=20,
-    height_shift=0.2,
-    width_shift=0.1,
-    horizontal_flip=True,
-    rot90=True,
-    crop=True,
-    brightness=0.3,
-)
-IMAGES = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1)).astype(np.uint8)
 SMOOTH = ndimage.gaussian_filter(IMAGES.astype(float), (0, 2, 2, 0), mode="nearest")
 SMOOTH = np.round(SMOOTH).astype(np.uint8)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.data.augmentations import EVERYTHING
 from xray_hpc.config.run_config import AugmentConfig
 from xray_hpc.data.augmentation_parameters import (
     GeometricParameters,
@@ -21,17 +22,6 @@ from xray_hpc.data.augmentation_parameters import (
     sample_weights,
 )
 
-EVERYTHING = AugmentConfig(
-    rotation=40,
-    zoom=0.3,
-    shear=20,
-    height_shift=0.2,
-    width_shift=0.1,
-    horizontal_flip=True,
-    rot90=True,
-    crop=True,
-    brightness=0.3,
-)
 OPERATIONS = [field.name for field in dataclasses.fields(AugmentConfig)][:-1]
 SEEDS, EPOCHS = st.integers(0, 2**32 - 1), st.integers(0, 100)
 LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.array)

@@ -6,23 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.data.augmentations import EVERYTHING, IMAGES, NONE
 from xray_hpc.config.run_config import AugmentConfig
 from xray_hpc.data.input_pipeline import BufferPool, evaluation_batches, training_batches
 
-NONE = AugmentConfig()
 STRONG = AugmentConfig(zoom=0.3, height_shift=0.2, width_shift=0.2)
-EVERYTHING = AugmentConfig(
-    rotation=40,
-    zoom=0.3,
-    shear=20,
-    height_shift=0.2,
-    width_shift=0.1,
-    horizontal_flip=True,
-    rot90=True,
-    crop=True,
-    brightness=0.3,
-)
-IMAGES = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 1)).astype(np.uint8)
 LABELS = np.array([0, 1, 0, 1, 0, 1, 0, 1, 1, 1])
 INDICES = np.array([1, 2, 3, 5, 7, 8, 9])  # of class 0 only the image 2
 

@@ -16,7 +16,7 @@ from tests.benchmarks.paused_cluster import PausedCluster, SkippedError
 from tests.benchmarks.timing import REPOSITORY
 
 PLUGIN = "hydra-submitit-launcher"
-APP = Path(__file__).parent / "official_app.py"
+APP = Path(__file__).parent / "official_plugin_app.py"
 INSTALL_SECONDS = 300.0
 LAUNCH_SECONDS = 1800.0
 
@@ -43,9 +43,12 @@ def install() -> Path:
 
 
 def launch(python: Path, cluster: PausedCluster, results: Path, size: int) -> str | None:
-    """Launch until all runs are queued; return the plugin's error if it submitted nothing.
+    """Launch until all runs are queued; return the error of ``sbatch`` if it submitted nothing.
 
     The plugin would wait for all runs to end, so it is killed when they are queued.
+
+    Raises:
+        RuntimeError: the plugin fails without asking Slurm.
     """
     results.mkdir(parents=True)
     words = [*sweep_commands.axes(size), "cluster=slurm", f"hydra.sweep.dir={results}"]
@@ -67,7 +70,7 @@ def launch(python: Path, cluster: PausedCluster, results: Path, size: int) -> st
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return None if submitted else _error(log_file.read_text(errors="replace"))
+    return None if submitted else _sbatch_error(log_file.read_text(errors="replace"))
 
 
 def _wait(process: subprocess.Popen[bytes], cluster: PausedCluster) -> bool:
@@ -84,6 +87,8 @@ def _wait(process: subprocess.Popen[bytes], cluster: PausedCluster) -> bool:
     raise RuntimeError(f"{PLUGIN} submitted nothing within {LAUNCH_SECONDS:g} s")
 
 
-def _error(output: str) -> str:
-    errors: list[str] = re.findall(r"error: (.+)", output)
-    return errors[-1].strip() if errors else " ".join(output.split())[-200:]
+def _sbatch_error(output: str) -> str:
+    errors: list[str] = re.findall(r"sbatch: error: (.+)", output)
+    if not errors:
+        raise RuntimeError(f"{PLUGIN} fails without asking Slurm:\n{output}")
+    return errors[-1].strip()

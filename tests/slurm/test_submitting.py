@@ -158,8 +158,8 @@ def test_jobs_run_with_sbatch_export_none(
     done = launcher.launch(
         "model=cnn",
         "name=bare",
-        "cluster.setup=['echo \"exported: $SBATCH_EXPORTED_MARK\"']",
-        environ=dict(os.environ) | {"SBATCH_EXPORT": "NONE", "SBATCH_EXPORTED_MARK": "yes"},
+        "cluster.setup=['echo \"exported: $EXPORTED_MARK\"']",
+        environ=dict(os.environ) | {"SBATCH_EXPORT": "NONE", "EXPORTED_MARK": "yes"},
     )
     assert done.code == 0, done.errors
     launcher.slurm.wait(done.collect, 400)

@@ -40,6 +40,8 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         StorageError: the sweep's folder is not writable.
     """
     sweep, kind = plan.sweep, _checked_kind(plan.settings.cluster)
+    if kind == "slurm":
+        plan = slurm_backend.inherit_environment(plan)
     for note in (*plan.notes, *_preflight(plan, kind)):
         print("note:", note)
     if plan.settings.dry_run:

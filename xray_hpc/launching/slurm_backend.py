@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.preflight.checks import check_plan
+from xray_hpc.launching.preflight.inherited_options import inherit_options
 from xray_hpc.launching.preflight.submit_limits import query_submit_limits
 from xray_hpc.launching.submission import array_id, reconcile_submissions, submit_plan, summarize
 from xray_hpc.launching.submission_plan import SubmissionPlan, plan_submission
@@ -17,6 +19,13 @@ from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths, display_path
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
+
+
+def inherit_environment(plan: Plan) -> Plan:
+    """Return the plan with options that ``SBATCH_...`` variables set, and a note on each."""
+    cluster, notes = inherit_options(plan.settings.cluster)
+    settings = dataclasses.replace(plan.settings, cluster=cluster)
+    return dataclasses.replace(plan, settings=settings, notes=(*plan.notes, *notes))
 
 
 def check_sweep(plan: Plan, runs: int) -> list[str]:

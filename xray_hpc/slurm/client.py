@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from xray_hpc.errors import (
     SubmitLimitError,
 )
 from xray_hpc.records.run_record import user_name
+from xray_hpc.slurm.environment import query_environment, submission_environment
 
 TIMEOUT_SECONDS = 60
 # The batch script of a submission is slurm/<its name>/job.sh in the folder of the sweep.
@@ -92,16 +91,18 @@ def run_command(
     stdin: str = "",
     pass_fds: Sequence[int] = (),
     timeout: float = TIMEOUT_SECONDS,
+    environment: Mapping[str, str] | None = None,
 ) -> str:
     """Run a Slurm command and return its output; bytes that are not UTF-8 become U+FFFD.
+
+    Args:
+        environment: its environment variables; by default those of ``query_environment``.
 
     Raises:
         SlurmError: the command failed; the subclass says why, where that is known.
         SlurmUnavailableError: the controller did not answer, or not within ``timeout`` seconds.
     """
     try:
-        # Variables such as SQUEUE_STATES would hide jobs.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}
         answer = subprocess.run(
             command,
             input=stdin,
@@ -109,7 +110,7 @@ def run_command(
             encoding="utf-8",
             errors="replace",
             timeout=timeout,
-            env=environment,
+            env=query_environment() if environment is None else environment,
             pass_fds=pass_fds,
         )
     except subprocess.TimeoutExpired as error:
@@ -221,30 +222,13 @@ def submit(script: Path, *, hold_open: int) -> str:
         SlurmError: ``sbatch`` refused it.
         SubmissionUnknownError: ``sbatch`` succeeded, but printed no job id.
     """
-    with submission_environment():
-        output = run_command(["sbatch", "--parsable", str(script)], pass_fds=[hold_open])
+    output = run_command(
+        ["sbatch", "--parsable", str(script)],
+        pass_fds=[hold_open],
+        environment=submission_environment(script.read_text()),
+    )
     job = output.strip().splitlines()[-1].partition(";")[0] if output.strip() else ""
     if not job.isdigit():
         problem = f"sbatch printed {output!r} for {script}, not a job id"
         raise SubmissionUnknownError(f"{problem}; run the same command again")
     return job
-
-
-@contextmanager
-def submission_environment() -> Iterator[None]:
-    """Hide the variables of a surrounding job, so that a new job does not inherit them.
-
-    ``SLURM_CONF``, which identifies the cluster, and the user's own variables such as
-    ``SBATCH_ACCOUNT`` stay. Outside of a job nothing is hidden.
-    """
-    if "SLURM_JOB_ID" not in os.environ:
-        yield
-        return
-    import submitit.helpers  # not needed outside of a job
-
-    bindings = ("SBATCH_CPU_BIND", "SBATCH_MEM_BIND")
-    own = (n for n in os.environ if n.startswith("SBATCH_") and not n.startswith(bindings))
-    keep = {name: os.environ[name] for name in ("SLURM_CONF", *own) if name in os.environ}
-    with submitit.helpers.clean_env():
-        os.environ.update(keep)
-        yield

@@ -8,12 +8,6 @@ from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
 from xray_hpc.launching.preflight.resource_request import ResourceRequest, cpu_request, gpu_request
 
 
-@pytest.fixture(autouse=True)
-def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SLURM_JOB_ID", "SBATCH_PARTITION", "SBATCH_ACCOUNT"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def request(**keys: Any) -> ResourceRequest:
     return gpu_request(ClusterConfig("slurm", **keys))
 
@@ -68,18 +62,6 @@ def test_gpu_request_converts_memory_to_mib_of_a_node(
 
 def test_gpu_request_ignores_an_unlimited_time() -> None:
     assert request(extra={"time": "UNLIMITED"}).time is None
-
-
-def test_gpu_request_prefers_sbatchs_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SBATCH_PARTITION", "mine")
-    requested = request(partition="gpu")
-    assert (requested.partitions, requested.keys["partition"]) == (("mine",), "SBATCH_PARTITION")
-
-
-def test_gpu_request_ignores_the_environment_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SBATCH_PARTITION", "mine")
-    monkeypatch.setenv("SLURM_JOB_ID", "17")
-    assert request(partition="gpu").partitions == ("gpu",)
 
 
 def test_cpu_request_has_its_own_partition_and_no_gpu() -> None:

@@ -12,6 +12,7 @@ from xray_hpc.errors import (
     SubmitLimitError,
 )
 from xray_hpc.slurm.client import classify, is_available, run_command
+from xray_hpc.slurm.environment import submission_environment
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,33 @@ def test_run_command_replaces_invalid_utf8(programs: Programs) -> None:
 def test_run_command_passes_stdin(programs: Programs) -> None:
     programs.say("sbatch", before="read line; echo $line")
     assert run_command(["sbatch"], stdin="#!/bin/sh\n") == "#!/bin/sh\n"
+
+
+def test_run_command_hides_variables_that_change_the_output(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"SLURM_CONF": "/etc/slurm.conf", "SLURM_JWT": "token", "MY_SLURM_NOTE": "mine"}
+    formats = ("SQUEUE_FORMAT", "SACCT_FORMAT", "SINFO_FORMAT", "SLURM_TIME_FORMAT", "SBATCH_QOS")
+    for name in (*kept, *formats):
+        monkeypatch.setenv(name, kept.get(name, "%i"))
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    programs.say("squeue", before="/usr/bin/env")
+    shown = dict(line.partition("=")[::2] for line in run_command(["squeue"]).splitlines())
+    assert {name: shown.get(name) for name in kept} == kept
+    assert shown["LC_ALL"] == "C"
+    assert not set(formats) & shown.keys()
+
+
+def test_submission_environment_keeps_what_the_script_does_not_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {"SBATCH_WCKEY": "k", "SBATCH_RESERVATION": "r", "SBATCH_SIGNAL": "INT", "LC_ALL": "C"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    environment = submission_environment("#!/bin/bash\n#SBATCH --reservation=mine\n")
+    assert {name: environment.get(name) for name in given} == {
+        "SBATCH_WCKEY": "k",
+        "SBATCH_RESERVATION": None,
+        "SBATCH_SIGNAL": None,
+        "LC_ALL": "C",
+    }

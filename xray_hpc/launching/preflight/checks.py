@@ -14,7 +14,8 @@ from xray_hpc.launching.preflight.job_python import check_job_python
 from xray_hpc.launching.preflight.node_fit import check_node_fit
 from xray_hpc.launching.preflight.partition_access import usable_partitions
 from xray_hpc.launching.preflight.resource_request import cpu_request, gpu_request
-from xray_hpc.slurm.client import run_command, submission_environment
+from xray_hpc.slurm.client import run_command
+from xray_hpc.slurm.environment import submission_environment
 from xray_hpc.slurm.sacctmgr import read_accounting
 from xray_hpc.slurm.scontrol import nodes, partitions, settings
 
@@ -51,8 +52,8 @@ def check_script(script: str) -> None:
         SlurmUnavailableError: Slurm does not answer.
     """
     try:
-        with submission_environment():
-            run_command(["sbatch", "--test-only"], stdin=script)
+        environment = submission_environment(script)
+        run_command(["sbatch", "--test-only"], stdin=script, environment=environment)
     except NodeUnavailableError:
         # Nodes that fit exist, as checked before, but are drained now: sbatch accepts the job.
         return

@@ -1,8 +1,7 @@
-"""The resources that a sweep's jobs request, from the configuration and the environment."""
+"""The resources that a sweep's jobs request."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,14 +10,6 @@ from typing import Any
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig, minutes
 from xray_hpc.slurm.units import parse_mebibytes
 
-# sbatch prefers these environment variables to the options in a script.
-VARIABLES = {
-    "partition": "SBATCH_PARTITION",
-    "account": "SBATCH_ACCOUNT",
-    "qos": "SBATCH_QOS",
-    "time": "SBATCH_TIMELIMIT",
-    "constraint": "SBATCH_CONSTRAINT",
-}
 OPTIONS = {"cpus": "cpus-per-task", "gpus": "gpus-per-node"}  # the others have the key's name
 GPU_OPTIONS = ("gpus-per-node", "gres", "gpus", "gpus-per-task")
 UNLIMITED = ("0", "-1", "UNLIMITED", "INFINITE")
@@ -32,7 +23,7 @@ class ResourceRequest:
         partitions: empty for the cluster's default partition.
         time: the time limit in minutes.
         memory: the memory per node in MiB.
-        keys: for each field, the configuration key or environment variable that set it.
+        keys: for each field, the configuration key that set it.
     """
 
     partitions: tuple[str, ...]
@@ -72,9 +63,8 @@ def _options(
     return {OPTIONS.get(key, key): (f"{section}.{key}", getattr(config, key)) for key in keys}
 
 
-def _request(script: Mapping[str, tuple[str, Any]]) -> ResourceRequest:
+def _request(options: Mapping[str, tuple[str, Any]]) -> ResourceRequest:
     """Build a request from sbatch's long options, each given as (configuration key, value)."""
-    options = {**script, **_environment_options()}
     keys = {name: key for name, (key, _) in options.items()}
     text = {name: None if at is None else str(at) for name, (_, at) in options.items()}
     number = text["cpus-per-task"] or ""
@@ -98,14 +88,6 @@ def _request(script: Mapping[str, tuple[str, Any]]) -> ResourceRequest:
         gpu_type=gpu_type,
         keys=keys,
     )
-
-
-def _environment_options() -> dict[str, tuple[str, str]]:
-    """Return the options from the environment; inside a job these are the job's, so none."""
-    if "SLURM_JOB_ID" in os.environ:
-        return {}
-    found = {name: (variable, os.environ.get(variable)) for name, variable in VARIABLES.items()}
-    return {name: (variable, value) for name, (variable, value) in found.items() if value}
 
 
 def _gpus(options: Mapping[str, str | None]) -> tuple[str, int, str | None]:

@@ -125,6 +125,11 @@ def test_evaluation_batches_keep_order_and_fill_the_last_batch() -> None:
     np.testing.assert_array_equal(np.concatenate(read), IMAGES[[*INDICES, 9, 9]])
 
 
+def test_batches_are_read_without_autotuning() -> None:
+    options = evaluation_batches(IMAGES, INDICES, 3, 16).options()
+    assert options.autotune.enabled is False
+
+
 def test_batches_without_augmentation_are_center_crops() -> None:
     (read,) = (batch.numpy() for batch in evaluation_batches(IMAGES, INDICES, 7, 11))
     np.testing.assert_array_equal(read, IMAGES[INDICES, 2:13, 2:13])

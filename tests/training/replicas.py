@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -124,9 +122,6 @@ def configuration(case: Case) -> RunConfig:
 
 
 def main(out: Path) -> None:
-    # TensorFlow frees a distributed iterator with the GIL held, and waits for its thread, which may
-    # need the GIL. The garbage collector must not do that between two of these trainings.
-    gc.disable()
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     tf.config.experimental.enable_op_determinism()
@@ -162,4 +157,3 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    os._exit(0)  # without freeing the iterators

@@ -16,9 +16,9 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.input_pipeline import (
     encode_targets,
     evaluation_batches,
+    map_ahead,
     padded_batches,
     planned_batches,
-    prefetch_unsharded,
     training_batches,
 )
 from xray_hpc.data.shutdown_guard import callback_guard
@@ -88,13 +88,12 @@ class FeatureFeed:
             return (read(rows), target, weight) if weighted else (read(rows), target)
 
         batches = planned_batches(epoch_rows, epochs, config.train.batch_size, first_step)
-        return prefetch_unsharded(batches.map(load, num_parallel_calls=tf.data.AUTOTUNE))
+        return map_ahead(batches, load)
 
     def evaluation(self, split: str) -> tf.data.Dataset:
         features, size = self.arrays[split], self.config.train.batch_size
         batches = tf.data.Dataset.from_tensor_slices(padded_batches(np.arange(len(features)), size))
-        read = _row_reader(features, size)
-        return prefetch_unsharded(batches.map(read, num_parallel_calls=tf.data.AUTOTUNE))
+        return map_ahead(batches, _row_reader(features, size))
 
 
 Feed = ImageFeed | FeatureFeed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from xray_hpc.training.checkpoint_store import Position
+from xray_hpc.training.strategy import next_batch
 
 CALL_SECONDS = 0.1  # duration of a call of several steps, which can delay the response to a signal
 MOST_STEPS = 64
@@ -73,7 +74,7 @@ class _StepExecutor:
 
     def __init__(self, model: keras.Model, batches: tf.data.Dataset) -> None:
         strategy = model.distribute_strategy
-        self.iterator: Iterator[Any] = iter(strategy.experimental_distribute_dataset(batches))
+        self.iterator = iter(batches)
         self.steps_per_call = self.most_steps = 1
         self.one_device = strategy.num_replicas_in_sync == 1
         self.timed = -1
@@ -81,7 +82,7 @@ class _StepExecutor:
         train_step = tf.function(model.train_step, reduce_retracing=True)
 
         def run_step(iterator: Any) -> None:
-            strategy.run(train_step, args=(next(iterator),))
+            strategy.run(train_step, args=(next_batch(iterator, strategy),))
 
         def run_steps(iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
             def body(done: tf.Tensor) -> tuple[tf.Tensor]:

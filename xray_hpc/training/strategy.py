@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -18,6 +19,23 @@ def make_strategy(devices: Sequence[str] | None = None) -> tf.distribute.Mirrore
         gpus = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")[:1]
         devices = [gpu.name for gpu in gpus]
     return tf.distribute.MirroredStrategy(devices=list(devices))
+
+
+def next_batch(batches: Iterator[Any], strategy: tf.distribute.Strategy) -> Any:
+    """Return the next batch for ``strategy.run``: each replica gets an equal slice of it.
+
+    Call it in a ``tf.function``. A distributed data set would do the same, with more iterators,
+    whose autotuning cannot be turned off (see ``data.input_pipeline.map_ahead``).
+    """
+    batch, replicas = next(batches), strategy.num_replicas_in_sync
+    if replicas == 1:
+        return batch
+    tensors = tf.nest.flatten(batch)
+    with tf.device("CPU:0"):  # so that a GPU receives only its slice
+        slices = list(zip(*(tf.split(tensor, replicas) for tensor in tensors), strict=True))
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: tf.nest.pack_sequence_as(batch, slices[context.replica_id_in_sync_group])
+    )
 
 
 def enable_memory_growth() -> None:

@@ -21,7 +21,7 @@ from xray_hpc.features.model_cut import find_cut, trainable_head
 from xray_hpc.metrics import Floats, probabilities
 from xray_hpc.models.build_model import build_run_model
 from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed
-from xray_hpc.training.strategy import gpu_names
+from xray_hpc.training.strategy import gpu_names, next_batch
 
 
 class Predictor:
@@ -40,11 +40,11 @@ class Predictor:
         strategy = model.distribute_strategy
         self._rows = rows
         self._steps = int(batches.cardinality())
-        distributed = strategy.experimental_distribute_dataset(batches.repeat())
-        self._iterator: Iterator[Any] = iter(distributed)
+        self._iterator = iter(batches.repeat())
 
         def step(iterator: Iterator[Any]) -> tuple[tf.Tensor, ...]:
-            outputs = strategy.run(lambda batch: model(batch, training=False), (next(iterator),))
+            batch = next_batch(iterator, strategy)
+            outputs = strategy.run(lambda batch: model(batch, training=False), (batch,))
             parts: tuple[tf.Tensor, ...] = strategy.experimental_local_results(outputs)
             return parts
 

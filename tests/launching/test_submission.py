@@ -69,6 +69,7 @@ def test_submit_job_leaves_the_entry_open_without_a_job_id(
     sweep: SweepPaths, site: FakeSlurm, output: str
 ) -> None:
     site.answer("sbatch", "--parsable *", output)
+    site.answer("squeue", "*", "")
     with pytest.raises(SubmissionUnknownError):
         submit_runs(sweep)
     assert [event["event"] for event in ledger.events(sweep)] == ["submitting"]
@@ -116,6 +117,17 @@ def test_submit_job_finds_a_job_that_was_accepted_without_an_answer(
     site.act("squeue", "*--states=all", line)
     assert submit_runs(sweep) == "19"
     assert len((sweep.folder / "scripts").read_text().splitlines()) == 1
+
+
+def test_submit_job_prefers_the_queue_to_numbers_among_other_lines(
+    sweep: SweepPaths, site: FakeSlurm
+) -> None:
+    site.act("sbatch", "--parsable *", f"echo $2 > {sweep.folder}/script; echo credits:; echo 400")
+    line = f'echo "19_0|PENDING|None||1:00|$(cat {sweep.folder}/script)"'
+    site.act("squeue", "*--states=all", line)
+    assert submit_runs(sweep) == "19"
+    site.answer("squeue", "*", "", code=1)
+    assert submit_runs(sweep) == "400"
 
 
 def open_submission(sweep: SweepPaths) -> str:

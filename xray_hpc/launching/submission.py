@@ -111,22 +111,48 @@ def submit_job(job: BatchJob, lock: int) -> str:
 
 def _sbatch(script: Path, lock: int) -> str:
     """Submit a script; while Slurm does not answer, retry unless the job is in the queue."""
-    reason = ""
+    reason, name = "", script.parent.name
     for _ in range(ATTEMPTS):
         try:
-            return slurm.submit(script, hold_open=lock)
+            return _identify_job(name, slurm.submit(script, hold_open=lock))
         except SlurmUnavailableError as error:
             reason = error.reason
+        except SubmissionUnknownError:
+            raise
         except SlurmError as error:
             if not reason:
+                if job := _accepted_job(name):  # a site's wrapper of sbatch failed afterwards
+                    return job
                 raise
             if not isinstance(error, NoClusterError):  # that is a controller which restarts
                 problem = f"sbatch failed ({reason}), then refused the job ({error})"
                 raise SubmissionUnknownError(f"{problem}; run the same command again") from error
         print(f"Slurm does not answer ({reason}); retrying", file=sys.stderr, flush=True)
-        if job := _find_job(script.parent.name, _wait_for_queue()):
+        if job := _find_job(name, _wait_for_queue()):
             return job
     raise SlurmUnavailableError(reason)
+
+
+def _identify_job(submission: str, output: str) -> str:
+    """Return the id of the job that ``sbatch`` accepted with this output.
+
+    More than an id comes from a site's wrapper of ``sbatch``; then the queue decides.
+    """
+    if (job := slurm.parse_job_id(output)) and output.strip().partition(";")[0] == job:
+        return job
+    if job := _accepted_job(submission) or job:
+        return job
+    last = output.strip().rpartition("\n")[2]
+    problem = f"sbatch printed {last!r}, not a job id, and the queue has no job of {submission}"
+    raise SubmissionUnknownError(f"{problem}; run the same command again")
+
+
+def _accepted_job(submission: str) -> str | None:
+    """Return the id of a submission's job if Slurm answers and knows it."""
+    try:
+        return _find_job(submission, slurm.queued_jobs(ended=True))
+    except SlurmError:
+        return None
 
 
 def _wait_for_queue() -> dict[str, QueuedJob]:

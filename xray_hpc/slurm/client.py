@@ -17,7 +17,6 @@ from xray_hpc.errors import (
     NodeUnavailableError,
     SlurmError,
     SlurmUnavailableError,
-    SubmissionUnknownError,
     SubmitLimitError,
 )
 from xray_hpc.records.run_record import user_name
@@ -211,7 +210,7 @@ def jobs_of_submissions(
 
 
 def submit(script: Path, *, hold_open: int) -> str:
-    """Submit a batch script, and return the id of the job.
+    """Submit a batch script, and return the output of ``sbatch``.
 
     Args:
         script: the batch script.
@@ -220,15 +219,21 @@ def submit(script: Path, *, hold_open: int) -> str:
 
     Raises:
         SlurmError: ``sbatch`` refused it.
-        SubmissionUnknownError: ``sbatch`` succeeded, but printed no job id.
     """
-    output = run_command(
+    return run_command(
         ["sbatch", "--parsable", str(script)],
         pass_fds=[hold_open],
         environment=submission_environment(script.read_text()),
     )
-    job = output.strip().splitlines()[-1].partition(";")[0] if output.strip() else ""
-    if not job.isdigit():
-        problem = f"sbatch printed {output!r} for {script}, not a job id"
-        raise SubmissionUnknownError(f"{problem}; run the same command again")
-    return job
+
+
+def parse_job_id(output: str) -> str | None:
+    """Return the job id in the output of ``sbatch``, or of a site's wrapper of it.
+
+    A line with an id is ``17``, ``17;cluster`` or ``Submitted batch job 17``; other lines are
+    ignored. ``None`` without an id, or if several differ.
+    """
+    plain = re.sub(r"\x1b\[[\d;]*m", "", output)  # without colors
+    alone = re.findall(r"^\s*(\d+)(?:;\S*)?\s*$", plain, re.MULTILINE)
+    ids = {*alone, *re.findall(r"Submitted batch job (\d+)", plain)}
+    return ids.pop() if len(ids) == 1 else None

@@ -11,7 +11,7 @@ from xray_hpc.errors import (
     SlurmUnavailableError,
     SubmitLimitError,
 )
-from xray_hpc.slurm.client import classify, is_available, run_command
+from xray_hpc.slurm.client import classify, is_available, parse_job_id, run_command
 from xray_hpc.slurm.environment import submission_environment
 
 
@@ -98,3 +98,21 @@ def test_submission_environment_keeps_what_the_script_does_not_set(
         "SBATCH_SIGNAL": None,
         "LC_ALL": "C",
     }
+
+
+@pytest.mark.parametrize(
+    ("output", "job"),
+    [
+        ("17\n", "17"),
+        ("17;alpha\n", "17"),
+        ("Submitted batch job 17\n", "17"),
+        ("Submitted batch job 17 on cluster alpha\n", "17"),
+        ("\x1b[32mSubmitted batch job 17\x1b[0m\n17\n", "17"),
+        ("You have 400 hours left.\n17\nCosts: 3 EUR\n", "17"),
+        ("400\nSubmitted batch job 17\n", None),
+        ("You have 400 hours left.\n", None),
+        ("", None),
+    ],
+)
+def test_parse_job_id_ignores_other_lines(output: str, job: str | None) -> None:
+    assert parse_job_id(output) == job

@@ -140,7 +140,7 @@ def test_requeue_waits_for_an_unreachable_controller(
         scontrol.site.act("scontrol", "requeue *", f'{unreachable}; echo "$*" >> {scontrol.file}')
         scontrol.show_job("COMPLETING", restarts=1)
     else:
-        answer = f"{unreachable}; echo JobState=COMPLETING Restarts=1"
+        answer = f"{unreachable}; echo JobId=17 JobState=COMPLETING Restarts=1"
         scontrol.site.act("scontrol", "*show job*", answer)
     process.send_signal(signal.SIGTERM)
     wait_for_end(process)

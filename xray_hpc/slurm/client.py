@@ -142,9 +142,10 @@ def classify(stderr: str, program: str) -> SlurmError:
     """Make the exception for the error output of a failed Slurm command."""
     prefixes = re.compile(rf"(?:(?:{re.escape(program)}|error|allocation failure): )+")
     lines = (" ".join(line.split()) for line in stderr.splitlines())
-    reason = "; ".join(dict.fromkeys(filter(None, (prefixes.sub("", s, count=1) for s in lines))))
-    if reason == NODES_UNAVAILABLE:
-        return NodeUnavailableError(reason)
+    reasons = dict.fromkeys(filter(None, (prefixes.sub("", line, count=1) for line in lines)))
+    if NODES_UNAVAILABLE in reasons:
+        return NodeUnavailableError(NODES_UNAVAILABLE)
+    reason = "; ".join(reasons)
     for kind, phrases in ERROR_PHRASES.items():
         if any(phrase in reason for phrase in phrases):
             return kind(NO_CLUSTER if kind is NoClusterError else reason)
@@ -196,9 +197,9 @@ def parse_queue(text: str) -> dict[str, QueuedJob]:
     """Parse the output of ``squeue`` in ``QUEUE_FORMAT``; ignore other lines."""
     jobs = {}
     for line in text.splitlines():
-        if line.count("|") >= 5:
+        if re.match(r"\d+(_\d+)?(\|[^|]*){4}\|", line):
             job, state, reason, node, left, script = line.split("|", 5)
-            jobs[job.strip()] = QueuedJob(state, reason, node or None, left, script)
+            jobs[job] = QueuedJob(state, reason, node or None, left, script)
     return jobs
 
 

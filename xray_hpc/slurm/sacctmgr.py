@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from xray_hpc.config.cluster_config import minutes
 from xray_hpc.errors import SlurmError
 from xray_hpc.records.run_record import user_name
 from xray_hpc.slurm.client import run_command
-from xray_hpc.slurm.units import parse_number
+from xray_hpc.slurm.units import parse_minutes, parse_number
 
 TIMEOUT_SECONDS = 5.0
 ASSOCIATION = "account,partition,maxsubmit,grpsubmit,qos,defaultqos"
@@ -88,7 +87,7 @@ def read_accounting(settings: Mapping[str, str]) -> Accounting | None:
         ("assoc", "where", cluster, "user=", "format=account,parentname,grpsubmit"),
         ("assoc", "where", cluster, f"user={user}", f"format={ASSOCIATION}"),
         ("qos", f"format={QOS}"),
-        ("user", user, "format=defaultaccount"),
+        ("user", user, "format=user,defaultaccount"),
     )
     try:
         with ThreadPoolExecutor(len(queries)) as pool:  # each query takes a quarter of a second
@@ -99,7 +98,7 @@ def read_accounting(settings: Mapping[str, str]) -> Accounting | None:
         {row[0]: Account(row[1], parse_number(row[2])) for row in accounts},
         tuple(_read_association(*row) for row in mine),
         {row[0]: _read_qos(*row[1:]) for row in qos},
-        default[0][0] if default else "",
+        next((account for name, account in default if name == user.lower()), ""),
     )
 
 
@@ -111,10 +110,12 @@ def is_enforced(settings: Mapping[str, str], what: str) -> bool:
 
 
 def _show(words: Sequence[str]) -> list[list[str]]:
-    """Return the rows of ``sacctmgr show``."""
+    """Return the rows of ``sacctmgr show``; ignore lines with another number of columns."""
+    columns = words[-1].count(",") + 1
     command = ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *words]
     output = run_command(command, timeout=TIMEOUT_SECONDS)
-    return [line.lower().split("|") for line in output.splitlines() if line]
+    rows = [line.lower().split("|") for line in output.splitlines()]
+    return [row for row in rows if len(row) == columns and row[0]]
 
 
 def _read_association(
@@ -126,6 +127,5 @@ def _read_association(
 
 
 def _read_qos(user: str, account: str, group: str, wall: str, flags: str) -> Qos:
-    longest = minutes(wall, "MaxWall") if wall else None
-    names = frozenset(flags.split(","))
-    return Qos(parse_number(user), parse_number(account), parse_number(group), longest, names)
+    limits = parse_number(user), parse_number(account), parse_number(group)
+    return Qos(*limits, parse_minutes(wall), frozenset(flags.split(",")))

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xray_hpc.config.cluster_config import minutes
 from xray_hpc.slurm.client import query
-from xray_hpc.slurm.units import parse_number
+from xray_hpc.slurm.units import parse_minutes, parse_number
 
 _NAME = re.compile(r"(?:^|(?<=\s))([A-Z][A-Za-z0-9_:/]*)=")
 _GPUS = re.compile(r"(?:^|,)gpu(?::([^:,]+))?:(\d+)(?=,|$)")
@@ -53,17 +52,24 @@ def settings() -> dict[str, str]:
 
 def partitions() -> dict[str, Partition]:
     """Return every partition by name, including hidden ones."""
-    read = (read_partition(parse_fields(line)) for line in _show("partition").splitlines() if line)
-    return {partition.name: partition for partition in read}
+    read = [read_partition(fields) for fields in parse_records(_show("partition"), "PartitionName")]
+    return {partition.name: partition for partition in read if partition is not None}
 
 
 def nodes() -> list[Node]:
     """Return every node."""
-    return [read_node(parse_fields(line)) for line in _show("node").splitlines() if line]
+    read = [read_node(fields) for fields in parse_records(_show("node"), "NodeName")]
+    return [node for node in read if node is not None]
 
 
 def _show(entity: str) -> str:
     return query(["scontrol", "--all", "--oneliner", "show", entity])
+
+
+def parse_records(text: str, first: str) -> list[dict[str, str]]:
+    """Return the fields of each line that begins with ``first=``; ignore other lines."""
+    lines = text.splitlines()
+    return [parse_fields(line) for line in lines if line.startswith(f"{first}=")]
 
 
 def parse_fields(line: str) -> dict[str, str]:
@@ -73,21 +79,22 @@ def parse_fields(line: str) -> dict[str, str]:
     fields, and comes last.
     """
     names = list(_NAME.finditer(line))
-    ends = [name.start() for name in names[1:]] + [len(line)]
+    ends = [*(name.start() for name in names[1:]), len(line)]
     found: dict[str, str] = {}
-    for name, end in zip(names, ends, strict=True):
+    for name, end in zip(names, ends, strict=False):
         found.setdefault(name[1], line[name.end() : end].strip())
     return found
 
 
-def read_partition(fields: Mapping[str, str]) -> Partition:
-    """Build a partition from its fields."""
-    longest = fields.get("MaxTime", "UNLIMITED")
+def read_partition(fields: Mapping[str, str]) -> Partition | None:
+    """Build a partition from its fields; ``None`` if the line is incomplete."""
+    if "State" not in fields:
+        return None
     return Partition(
         name=fields["PartitionName"],
         default=fields.get("Default") == "YES",
-        state=fields.get("State", "UP"),
-        minutes=None if longest == "UNLIMITED" else minutes(longest, "MaxTime"),
+        state=fields["State"],
+        minutes=parse_minutes(fields.get("MaxTime", "")),
         cpus=parse_number(fields.get("MaxCPUsPerNode")),
         megabytes=parse_number(fields.get("MaxMemPerNode")),
         qos=next(iter(_names(fields.get("QoS", ""))), None),
@@ -96,16 +103,20 @@ def read_partition(fields: Mapping[str, str]) -> Partition:
     )
 
 
-def read_node(fields: Mapping[str, str]) -> Node:
-    """Build a node from its fields."""
+def read_node(fields: Mapping[str, str]) -> Node | None:
+    """Build a node from its fields; ``None`` if the line is incomplete."""
+    cpus = parse_number(fields.get("CPUEfctv") or fields.get("CPUTot"))
+    megabytes = parse_number(fields.get("RealMemory"))
+    if cpus is None or megabytes is None or "Partitions" not in fields:
+        return None
     states = {re.sub(r"\W", "", state) for state in fields.get("State", "").split("+")}
     return Node(
         name=fields["NodeName"],
         partitions=_names(fields.get("Partitions", "")),
         features=_names(fields.get("AvailableFeatures", "")),
         gpus=count_gpus(fields.get("Gres", "")),
-        cpus=int(fields.get("CPUEfctv") or fields["CPUTot"]),
-        megabytes=int(fields["RealMemory"]) - (parse_number(fields.get("MemSpecLimit")) or 0),
+        cpus=cpus,
+        megabytes=megabytes - (parse_number(fields.get("MemSpecLimit")) or 0),
         usable=not states & _UNUSABLE,
     )
 

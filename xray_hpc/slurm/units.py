@@ -19,6 +19,12 @@ def parse_seconds(text: str) -> int | None:
     return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
 
+def parse_minutes(text: str) -> int | None:
+    """Return a time limit as :func:`parse_seconds`, in whole minutes, rounded up."""
+    seconds = parse_seconds(text)
+    return None if seconds is None else -(-seconds // 60)
+
+
 def parse_mebibytes(text: str) -> int | None:
     """Return ``300M``, ``1.50G``, ``16GB`` or ``500`` in MiB, rounded up; ``None`` for others."""
     found = re.fullmatch(rf"(\d+(?:\.\d+)?)([{_UNITS}]?)B?", text.upper())

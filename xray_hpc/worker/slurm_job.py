@@ -14,8 +14,8 @@ from datetime import datetime, timezone
 
 from xray_hpc.errors import JobPendingError, SlurmError, SlurmUnavailableError, UserError
 from xray_hpc.slurm.client import run_command
-from xray_hpc.slurm.scontrol import nodes, parse_fields, settings
-from xray_hpc.slurm.units import parse_mebibytes, parse_seconds
+from xray_hpc.slurm.scontrol import nodes, parse_records, settings
+from xray_hpc.slurm.units import parse_mebibytes, parse_number, parse_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +59,12 @@ class SlurmJob:
         An unreachable controller is retried for ``patience`` seconds.
         """
         shown = _show(self.id, patience)
-        if "JobState" not in shown:
+        if not shown:
             return None
         time_left = None
         if (limit := parse_seconds(shown.get("TimeLimit", ""))) is not None:
             time_left = limit - (parse_seconds(shown.get("RunTime", "")) or 0)
-        restarts = int(shown.get("Restarts", 0))
+        restarts = parse_number(shown.get("Restarts")) or 0
         killed = shown.get("ExitCode", "").endswith(":9")
         node_down = restarts > self.restarts and self._node_is_down()
         # A preemption before StartTime was that of an earlier start of the job.
@@ -74,10 +74,11 @@ class SlurmJob:
 
     def _node_is_down(self) -> bool:
         try:
-            state = run_command(["sinfo", "--noheader", f"--nodes={self.node}", "--format=%T"])
+            shown = run_command(["sinfo", "--noheader", f"--nodes={self.node}", "--format=%T"])
         except SlurmError:
             return False
-        return state.startswith(("down", "fail"))
+        # A flag such as * (not responding) may follow.
+        return any(re.fullmatch(r"(down|fail|failing)\W?\s*", line) for line in shown.splitlines())
 
     def requeue(
         self, *, memory: int | None = None, exclude: Sequence[str] = (), patience: float = 0
@@ -159,9 +160,11 @@ def current_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:
 def _show(job: str, patience: float = 0) -> dict[str, str]:
     """Return the fields of ``scontrol show job``; none if Slurm does not answer."""
     try:
-        return parse_fields(_ask_with_patience(["scontrol", "-o", "show", "job", job], patience))
+        shown = _ask_with_patience(["scontrol", "-o", "show", "job", job], patience)
     except SlurmError:
         return {}
+    jobs = (fields for fields in parse_records(shown, "JobId") if "JobState" in fields)
+    return next(jobs, {})
 
 
 def _ask_with_patience(command: list[str], patience: float) -> str:
@@ -182,7 +185,7 @@ def _gpu_count(
     """Return the number of GPUs of the job; ``None`` if it is unknown."""
     indices = environ.get("SLURM_JOB_GPUS") or environ.get("SLURM_STEP_GPUS") or ""
     count = len([index for index in indices.split(",") if index])
-    if count := count or int(allocated.get("gres/gpu", 0)):
+    if count := count or parse_number(allocated.get("gres/gpu")) or 0:
         return count
     # Some clusters do not count GPUs, or allocate shares of them. Then any sign of a GPU in the
     # request means that the number is unknown, not 0.

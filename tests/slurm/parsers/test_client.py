@@ -32,6 +32,10 @@ from xray_hpc.slurm.environment import submission_environment
         ),
         ("allocation failure: Requested node configuration is not available", NodeUnavailableError),
         (
+            "allocation failure: Requested node configuration is not available\nAsk the help desk.",
+            NodeUnavailableError,
+        ),
+        (
             "sbatch: error: Batch job submission failed: "
             "Requested node configuration is not available",
             SlurmError,

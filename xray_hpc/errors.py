@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -71,10 +70,46 @@ class JobPendingError(SlurmError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Suggest the closest of ``choices``: ``"; did you mean 'tl'?"``, or ``""``."""
-    by_lower = {str(choice).lower(): str(choice) for choice in choices}
-    matches = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
-    return f"; did you mean '{by_lower[matches[0]]}'?" if matches else ""
+    """Suggest the choice that was probably meant: ``"; did you mean 'tl'?"``, or ``""``."""
+    found = closest(name, choices)
+    return "" if found is None else f"; did you mean '{found}'?"
+
+
+def closest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that was probably meant; ``None`` if no choice is close.
+
+    Close are, whatever the case: one typing error (a letter left out, added, replaced, or two
+    swapped); two of them in a name of four letters or more with the same first letter; and a
+    choice that begins or ends with the whole name (``weights``: ``class_weights``).
+    """
+    given, ranked = str(name).lower(), list[tuple[int, int, str]]()
+    for choice in map(str, choices):
+        known = choice.lower()
+        errors = _typing_errors(given, known, 2)
+        allowed = 2 if len(given) >= 4 and given[0] == known[:1] else min(len(given) - 1, 1)
+        if errors <= allowed:
+            ranked.append((errors, len(known), choice))
+        elif len(given) >= 3 and (known.startswith(given) or known.endswith(f"_{given}")):
+            ranked.append((3, len(known), choice))
+    return min(ranked)[2] if ranked else None
+
+
+def _typing_errors(one: str, other: str, most: int) -> int:
+    """Return the number of typing errors between two texts, or any number above ``most``.
+
+    The optimal string alignment distance (Damerau, 1964).
+    """
+    pairs = enumerate(zip(one, other, strict=False))
+    start = next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+    one, other = one[start:], other[start:]
+    if not one or not other:
+        return len(one) + len(other)
+    if most == 0:
+        return 1
+    rests = [(one[1:], other), (one, other[1:]), (one[1:], other[1:])]
+    if one[:2] == other[1::-1]:
+        rests.append((one[2:], other[2:]))
+    return 1 + min(_typing_errors(left, right, most - 1) for left, right in rests)
 
 
 def one_of(what: str, name: str, choices: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from xray_hpc.slurm.units import compact_job_ids
 
 def main() -> int:
     """Cancel the runs; return 1 if the user declined."""
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_intermixed_args()
     plan = plan_cancel(find_sweep(arguments.sweep, arguments.results), arguments.runs)
     name = plan.sweep.name
     for run, owner in plan.remote.items():

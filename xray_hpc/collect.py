@@ -21,7 +21,7 @@ def main() -> None:
     )
     parser.add_argument("sweep", metavar="SWEEP", help="its folder, or its name in --results")
     command_line.add_results_option(parser)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     sweep = find_sweep(arguments.sweep, arguments.results)
     from xray_hpc.report.collect_sweep import collect_sweep  # takes a second to import
 

@@ -6,27 +6,32 @@ import argparse
 import io
 import logging
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError, UserError, nearest
 
 HELP_WIDTH = 80  # columns
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports a usage error as every other mistake is reported: in one line, exit code 2."""
+class Parser(argparse.ArgumentParser):
+    """Reports a usage error as every other mistake is reported: in one line, exit code 2.
+
+    Use ``parse_intermixed_args``, which takes options between the other arguments.
+    """
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see {self.prog} --help)")
+        unknown = re.search(r"^unrecognized arguments:.*?(--[^\s=]+)", message)
+        options = [name for name in self._option_string_actions if name.startswith("--")]
+        hint = nearest(unknown[1], options) if unknown else ""
+        raise ConfigError(f"{message}{hint} (see {self.prog} --help)")
 
 
-def make_parser(
-    verb: str, description: str, *, examples: str = "", notes: str = ""
-) -> argparse.ArgumentParser:
+def make_parser(verb: str, description: str, *, examples: str = "", notes: str = "") -> Parser:
     """Return an argument parser for ``python -m xray_hpc.<verb>``.
 
     ``examples`` (command lines with a remark each) are shown as they are, the other texts wrapped.
@@ -36,7 +41,7 @@ def make_parser(
         epilog.append(f"examples:\n{textwrap.indent(textwrap.dedent(examples).strip(), '  ')}")
     if notes:
         epilog.append(textwrap.fill(notes, HELP_WIDTH))
-    return _Parser(
+    return Parser(
         prog=f"python -m xray_hpc.{verb}",
         description=textwrap.fill(description, HELP_WIDTH),
         epilog="\n\n".join(epilog),

@@ -81,23 +81,19 @@ def _launch_one(composed: hydra_app.Composed) -> int:
 
 def main() -> int:
     """Launch one run or resume a sweep; Hydra's launcher calls :func:`launch_sweep` for ``-m``."""
-    arguments = [part for argument in sys.argv[1:] for part in _split_resume(argument)]
-    if "--resume" in arguments:
-        arguments = [part for part in arguments if part not in ("-m", "--multirun")]
-    match arguments:
-        case ["--resume", name, *overrides]:
-            from xray_hpc.launching.relaunch import resume
+    parser = hydra_app.make_parser("launch")
+    parser.add_argument("--resume", metavar="SWEEP")
+    arguments = parser.parse_intermixed_args()
+    if arguments.resume is None or arguments.help:
+        return hydra_app.compose_and_call(_launch_one, arguments)
+    for name, value in vars(arguments).items():
+        if value and name not in ("resume", "overrides", "multirun", "run"):
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} has no effect with --resume; leave it out")
+    from xray_hpc.launching.relaunch import resume
 
-            sweep = find_sweep(name, Path("results"))
-            return resume(SweepPaths(sweep.folder.resolve()), overrides)
-        case [*_, "--resume", _] | [*_, "--resume"]:
-            raise ConfigError("--resume takes a sweep's folder: --resume results/NAME")
-    return hydra_app.compose_and_call(_launch_one)
-
-
-def _split_resume(argument: str) -> list[str]:
-    """Split ``--resume=SWEEP`` into two arguments."""
-    return argument.split("=", 1) if argument.startswith("--resume=") else [argument]
+    sweep = find_sweep(arguments.resume, Path("results"))
+    return resume(SweepPaths(sweep.folder.resolve()), arguments.overrides)
 
 
 def entry() -> None:

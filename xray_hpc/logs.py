@@ -23,7 +23,7 @@ TAIL_LINES = 30
 
 def main() -> None:
     """Print the log of a run."""
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_intermixed_args()
     if arguments.lines is not None and arguments.lines < 0:
         raise ConfigError(f"-n is {arguments.lines}; it must be 0 or more")
     paths = find_run(arguments.run, arguments.results)

@@ -39,8 +39,7 @@ def _stage(composed: hydra_app.Composed) -> int:
 
 def main() -> int:
     """Run the command, which takes one configuration."""
-    hydra_app.refuse_multirun("xray_hpc.stage")
-    return hydra_app.compose_and_call(_stage)
+    return hydra_app.compose_and_call(_stage, hydra_app.parse_single("stage"))
 
 
 def entry() -> None:

@@ -29,7 +29,7 @@ UP, CLEAR_LINE, CLEAR_BELOW = "\x1b[{}F", "\x1b[K", "\x1b[J"
 
 def main() -> None:
     """Print the status, once or repeatedly."""
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_intermixed_args()
     if arguments.json and arguments.watch is not None:
         raise ConfigError("--json prints once; leave out --watch")
     view = _StatusView(arguments)

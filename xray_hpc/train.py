@@ -36,8 +36,7 @@ def _train(composed: hydra_app.Composed) -> int:
 
 def main() -> int:
     """Run the command, which takes one configuration."""
-    hydra_app.refuse_multirun("xray_hpc.train")
-    return hydra_app.compose_and_call(_train)
+    return hydra_app.compose_and_call(_train, hydra_app.parse_single("train"))
 
 
 def entry() -> None:

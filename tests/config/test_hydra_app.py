@@ -33,6 +33,8 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
             "train.learningrate is unknown; did you mean 'train.learning_rate'?",
         ),
         (["learning_rate=1e-3"], "learning_rate is unknown; did you mean 'train.learning_rate'?"),
+        (["metrics=auc"], "metrics is unknown (valid: augment, cluster, data, experiment, "),
+        (["cluster.learning_rte=1"], "cluster.learning_rte is unknown; did you mean 'train.learn"),
         (["modle=cnn"], "modle is unknown; did you mean 'model'?"),
         (["data.root"], "'data.root' cannot be read as KEY=VALUE"),
         (["train.epochs=two"], "train.epochs is 'two'; it must be a whole number"),
@@ -41,9 +43,9 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["data.root=/x"], "data.root is /x; it must be null with data=demo, which draws its own"),
         (["-m", "model=cnn,tk"], "model 'tk' is unknown; did you mean 'tl'?"),
         (["-m", "train.epochs=1,2,x"], "train.epochs is 'x'; it must be a whole number"),
-        (["sweep=models"], "sweep= spans several runs; put -m in front of it"),
+        (["sweep=models"], "sweep= spans several runs; add -m"),
         (["-m", "sweep=models,seeds"], "sweep= takes one sweep at a time; launch once for each"),
-        (["-m", "model=cnn,tl", "--cfg", "job"], "--cfg shows one configuration; leave out -m"),
+        (["-m", "model=cnn,tl", "--cfg", "job"], "--cfg takes one configuration; leave out -m"),
         (["~seed"], "seed is missing"),
         (["seed=x"], "seed is 'x'; it must be a whole number"),
         (["results=/proc/nothing", "cluster=none"], "cannot create the folder /proc/nothing"),
@@ -57,7 +59,10 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["-m", "model=cnn,null"], "model=null chooses nothing; leave model out"),
         (["experiment=[lung,vgg]"], "experiment takes one option; sweep over several with -m "),
         (["+experiment=vgg"], "experiment is chosen once; leave out the + of +experiment=vgg"),
-        (["model=cnn,tl"], "'model=cnn,tl' names several values; sweep over them with -m in front"),
+        (
+            ["model=cnn,tl"],
+            "'model=cnn,tl' names several values; add -m to sweep over them",
+        ),
         (["scale=fulll"], "scale 'fulll' is unknown; did you mean 'full'?"),
         (
             ["model=stacked", "model.backbones={resnet50v2:none}"],
@@ -65,6 +70,19 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         ),
         (["data.split=folder"], "data.split is folder, but the data has no validation images"),
         (["cluster.extra.exclude=n1"], "cluster.extra takes all of its options at once"),
+        (["--rseume", "x"], "unrecognized arguments: --rseume; did you mean '--resume'? (see "),
+        (["model=cnn", "--config-dri=x"], "unrecognized arguments: --config-dri=x; did you mean"),
+        (["--unrelated"], "unrecognized arguments: --unrelated (see python -m xray_hpc.launch --"),
+        (["--cfg", "jbo"], "argument --cfg/-c: invalid choice: 'jbo' (choose from "),
+        (["model=cnn", "--config-dir"], "argument --config-dir/-cd: expected one argument (see "),
+        (["--resume"], "argument --resume: expected one argument (see "),
+        (["--resolve"], "--resolve belongs to --cfg; add --cfg job"),
+        (["--package", "x"], "--package belongs to --cfg; add --cfg job"),
+        (["-cn", "other"], "there is no file other.yaml among the configuration files"),
+        (["--cfg", "job", "--info"], "--cfg and --info exclude each other; give one of them"),
+        (["--run", "-m"], "--run takes one configuration; leave out -m"),
+        (["--resume", "x", "--cfg", "job"], "--cfg has no effect with --resume; leave it out"),
+        (["--config-dir", "nowhere"], "Additional config directory "),
     ],
 )
 def test_invalid_command_prints_one_line_and_writes_nothing(
@@ -75,6 +93,20 @@ def test_invalid_command_prints_one_line_and_writes_nothing(
     assert done.stderr.startswith(f"error: {line}")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "verb", ["train", "stage", "status", "logs", "cancel", "collect", "predict"]
+)
+def test_unknown_option_is_one_line_with_the_nearest(tmp_path: Path, verb: str) -> None:
+    near, option = ("--outptu", "--output") if verb == "predict" else ("--resutls", "--results")
+    if verb in ("train", "stage"):
+        near, option = "--confg-dir", "--config-dir"
+    done = command(verb, "a", near, "b", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: unrecognized arguments: {near}")
+    assert f"; did you mean '{option}'? (see python -m xray_hpc.{verb} --help)" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("verb", ["train", "stage"])
@@ -114,6 +146,18 @@ def test_launch_runs_a_sweep_file_with_an_override(tmp_path: Path) -> None:
     (sweep,) = [path for path in (tmp_path / "results").iterdir() if path.name[0] != "."]
     assert sweep.name.startswith("lr_unfreeze-")
     assert len(list((sweep / "runs").iterdir())) == 6
+
+
+def test_options_may_stand_between_and_behind_overrides(tmp_path: Path) -> None:
+    site = tmp_path / "site" / "cluster"
+    site.mkdir(parents=True)
+    (site / "mysite.yaml").write_text("kind: none\n")
+    words = ["model=cnn,tl", "-m", "name=s", "seed=1,2", "--config-dir", "site", "cluster=mysite"]
+    done = command("launch", *words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "results" / "s" / "runs").iterdir())) == 4
+    done = command("launch", "cluster.cpus=3", "--resume", "s", "wait=false", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_config_dir_adds_options_to_a_group(tmp_path: Path) -> None:

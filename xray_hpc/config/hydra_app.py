@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import hydra
 import yaml
+from hydra import version
+from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigNode, ConfigStore
@@ -20,8 +21,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from xray_hpc.command_line import Parser
 from xray_hpc.config.dataclass_conversion import default_values
-from xray_hpc.config.override_errors import check_overrides, explain
+from xray_hpc.config.override_errors import check_arguments, explain
 from xray_hpc.config.run_config import RunSettings
 from xray_hpc.config.sweep_settings import SweepSettings, derive_sweep_name
 from xray_hpc.errors import ConfigError
@@ -61,15 +63,24 @@ class Composed:
     loader: ConfigLoader
 
 
-def compose_and_call(task: Callable[[Composed], int]) -> int:
-    """Compose the configuration from ``sys.argv`` and return the exit code of ``task``.
+def make_parser(verb: str) -> Parser:
+    """Return a parser of Hydra's options and of overrides, in any order."""
+    prog = f"python -m xray_hpc.{verb}"
+    return Parser(prog=prog, parents=[get_args_parser()], add_help=False)
+
+
+def compose_and_call(task: Callable[[Composed], int], arguments: argparse.Namespace) -> int:
+    """Compose the configuration and return the exit code of ``task``.
 
     ``task`` is not called if Hydra does something else (``--help``, ``--cfg``, ``-m``).
+
+    Args:
+        arguments: Result of :func:`make_parser`'s parser.
 
     Raises:
         ConfigError: Hydra rejects an override; the message names the nearest valid one.
     """
-    check_overrides(sys.argv[1:])
+    check_arguments(arguments)
     composed: list[tuple[DictConfig, HydraConf, ConfigLoader]] = []
 
     def store(config: DictConfig) -> None:
@@ -82,7 +93,8 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         conf = str(resource("conf"))
-        hydra.main(version_base="1.3", config_path=conf, config_name="config")(store)()
+        version.setbase("1.3")
+        _run_hydra(arguments, get_args_parser(), store, conf, "config")
         values = [to_mapping(config) for config, _, _ in composed]
     except HYDRA_ERRORS as error:
         raise ConfigError(explain(error)) from error
@@ -93,7 +105,7 @@ def compose_and_call(task: Callable[[Composed], int]) -> int:
         return 0
     _, hydra_config, loader = composed[0]
     if hydra_config.runtime.choices.get("sweep") not in (None, "null"):
-        raise ConfigError("sweep= spans several runs; put -m in front of it")
+        raise ConfigError("sweep= spans several runs; add -m")
     overrides = list(hydra_config.overrides.task)
     return task(Composed(overrides, values[0], default_sweep_name(hydra_config), loader))
 
@@ -137,8 +149,14 @@ def default_sweep_name(hydra_config: Any) -> str:
     return derive_sweep_name(base, [w for w in hydra_config.overrides.task if w not in named])
 
 
-def refuse_multirun(verb: str) -> None:
-    """Raise ``ConfigError`` if ``-m`` is given to a command that takes one configuration."""
-    if {"-m", "--multirun"} & set(sys.argv):
-        command = "python -m xray_hpc.launch -m"
-        raise ConfigError(f"{verb} takes one configuration; sweep with {command}")
+def parse_single(verb: str) -> argparse.Namespace:
+    """Parse the arguments of a command that takes one configuration.
+
+    Raises:
+        ConfigError: ``-m`` is given.
+    """
+    arguments = make_parser(verb).parse_intermixed_args()
+    if arguments.multirun:
+        sweep = "python -m xray_hpc.launch -m"
+        raise ConfigError(f"xray_hpc.{verb} takes one configuration; sweep with {sweep}")
+    return arguments

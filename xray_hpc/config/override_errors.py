@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -13,22 +13,30 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from xray_hpc.errors import ConfigError, nearest, one_of
+from xray_hpc.errors import ConfigError, closest, nearest, one_of
 from xray_hpc.package_folders import resource
 
 
-def check_overrides(arguments: Sequence[str]) -> None:
+def check_arguments(arguments: Namespace) -> None:
     """Check command-line arguments that Hydra would misread or reject with a traceback.
 
     Raises:
-        ConfigError: ``-m`` together with an option that only shows the configuration;
-            ``GROUP=null``; ``+GROUP``; a list of a group's options, which Hydra would merge; or
-            an unknown ``scale``, which Hydra ignores because that group is optional.
+        ConfigError: Options that exclude each other; ``GROUP=null``; ``+GROUP``; a list of a
+            group's options, which Hydra would merge; or an unknown ``scale``, which Hydra ignores
+            because that group is optional.
     """
-    shown = set(arguments) & {"--cfg", "-c", "--info", "-i"}
-    if shown and set(arguments) & {"-m", "--multirun"}:
-        raise ConfigError(f"{shown.pop()} shows one configuration; leave out -m and give one value")
-    for word in arguments:
+    modes = ("cfg", "info", "run", "shell_completion")
+    given = [f"--{mode.replace('_', '-')}" for mode in modes if getattr(arguments, mode)]
+    if given and arguments.multirun:
+        raise ConfigError(f"{given[0]} takes one configuration; leave out -m and give one value")
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} exclude each other; give one of them")
+    for option in ("resolve", "package"):
+        if getattr(arguments, option) and not (arguments.cfg or arguments.help):
+            raise ConfigError(f"--{option} belongs to --cfg; add --cfg job")
+    if arguments.experimental_rerun:
+        raise ConfigError("--experimental-rerun has no effect here; use launch --resume SWEEP")
+    for word in arguments.overrides:
         key, equals, value = word.partition("=")
         group = key.lstrip("+")
         if equals and not group:
@@ -42,7 +50,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
         options = value.split(",")
         if "null" in options:
             raise ConfigError(f"{group}=null chooses nothing; leave {group} out")
-        if group == "scale" and not set(arguments) & {"--config-dir", "-cd"}:
+        if group == "scale" and not arguments.config_dir:
             for option in options:
                 if option not in _options("scale") and "(" not in value:
                     raise ConfigError(one_of("scale", option, _options("scale")))
@@ -52,7 +60,9 @@ def explain(error: Exception) -> str:
     """Return one of Hydra's errors as one line, with the nearest valid name if there is one."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return one_of(group or "config", name, error.options or [])
+        if not error.options:
+            return f"there is no file {error.missing_cfg_file}.yaml among the configuration files"
+        return one_of(group, name, error.options)
     if isinstance(error, OverrideParseException):
         return (
             f"'{error.override}' cannot be read as KEY=VALUE; quote a value that contains "
@@ -61,7 +71,7 @@ def explain(error: Exception) -> str:
     # Hydra and OmegaConf raise one class for many mistakes, so only the text tells them apart.
     text = " ".join(str(error).split())
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        return f"'{found[1]}' names several values; sweep over them with -m in front"
+        return f"'{found[1]}' names several values; add -m to sweep over them"
     if "cluster.extra" in text and "Could not override" in text:
         return "cluster.extra takes all of its options at once: 'cluster.extra={exclude: node7}'"
     if found := re.search(r"Interpolation key 'train\.learning_rates\.(\w+)' not found", text):
@@ -92,13 +102,11 @@ def _explain_key(key: str, error: Exception) -> str:
 
 def _nearest_key(key: str) -> str:
     """Suggest a key with the same or a similar last part, else a similar key, else the groups."""
-    known, by_last = _known_keys(), dict[str, str]()
-    for name in known:
-        by_last.setdefault(name.rpartition(".")[2], name)
+    known = _known_keys()
+    by_last = {name.rpartition(".")[2]: name for name in reversed(known)}
     last = key.rpartition(".")[2]
-    close = [by_last[last]] if last in by_last else difflib.get_close_matches(key, known, n=1)
-    close = close or [by_last[part] for part in difflib.get_close_matches(last, by_last, n=1)]
-    return f"; did you mean '{close[0]}'?" if close else f" (valid: {', '.join(_groups())})"
+    found = by_last.get(last) or closest(key, known) or by_last.get(closest(last, by_last) or "")
+    return f"; did you mean '{found}'?" if found else f" (valid: {', '.join(_groups())})"
 
 
 def _known_keys() -> list[str]:

@@ -34,10 +34,13 @@ class XraySweeper(BasicSweeper):
                 "hydra.sweeper.max_batch_size has no effect: arrays are split by the cluster's "
                 "limits, and cluster.parallel limits the runs at once; leave it out"
             )
-        words = [*self._parse_config(), *arguments]
+        from xray_hpc.config.override_text import quote_text
+
+        words = [*quote_text(self._parse_config()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (jobs,) = self.split_arguments(parser.parse_overrides(words), None)
-        return self.launcher.launch(jobs, initial_job_idx=0)
+        # Hydra leaves out the quotes of choice('1e3').
+        return self.launcher.launch([quote_text(job) for job in jobs], initial_job_idx=0)
 
 
 class XrayLauncher(Launcher):

@@ -122,7 +122,7 @@ def test_build_accepts_an_integer_for_a_float() -> None:
         (
             "model.backbones",
             {"mobilenet_v2": 1},
-            "model.backbones.mobilenet_v2 is 1; it must name weights: imagenet, none or a file; or",
+            "model.backbones.mobilenet_v2 is 1; it must be a text",
         ),
         ("model.output", "tanh", "model.output 'tanh' is unknown (valid: auto, sigmoid, softmax)"),
         ("augment.zoom", 1.0, "augment.zoom is 1.0; it must be at least 0 and below 1"),

@@ -54,10 +54,18 @@ def test_make_plan_rejects_a_swept_sweep_setting(composer: Composer) -> None:
         composer.plan(["name=a"], ["name=b"])
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a\nb"])
+@pytest.mark.parametrize(
+    "name", ["a/b", "..", ".hidden", "a\nb", "-x", "a b", ".", "x" * 101, "a$b"]
+)
 def test_make_plan_rejects_an_invalid_sweep_name(composer: Composer, name: str) -> None:
-    with pytest.raises(UserError, match="it must be the name of a folder"):
+    with pytest.raises(UserError, match="it must be a letter or digit, then"):
         composer.plan([f"name={name}"])
+
+
+@pytest.mark.parametrize("name", ["a", "2024_01_15", "lr=1e-3+ft", "Röntgen-2.1", "x" * 100])
+def test_make_plan_accepts_a_sweep_name(composer: Composer, name: str) -> None:
+    values = composer.values() | {"name": name}
+    assert make_plan([([], values)], default_name="s").settings.name == name
 
 
 def test_make_plan_rejects_an_empty_sweep(composer: Composer) -> None:

@@ -107,7 +107,7 @@ def replace_text(path: Path, old: str, new: str) -> None:
             lambda run: change_json(run.record, lambda value: value.update(run="cnn-other")),
             "run.json is the record of 'cnn-other'; this folder is a copy",
         ),
-        (lambda run: run.config.write_text("a: [1"), "config.yaml is not readable YAML"),
+        (lambda run: run.config.write_text("a: [1"), "config.yaml, line 2: not valid YAML"),
         (lambda run: run.config.write_text("- 1\n"), "config.yaml does not hold a mapping"),
         (lambda run: run.metrics.write_text("nan"), "metrics.json is not JSON"),
         (

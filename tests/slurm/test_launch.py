@@ -334,9 +334,9 @@ def test_launch_cancels_the_stage_job_if_the_runs_are_refused(
 
 
 def test_launch_refuses_a_folder_name_that_slurm_misreads(slurm: Slurm, launcher: Launcher) -> None:
-    done = launcher.launch("model=cnn", "name='50%j'")
-    assert done.code == 2
     folder = launcher.results / "50%j"
+    done = launcher.launch("model=cnn", "name=s", f"results='{folder}'")
+    assert done.code == 2
     assert done.errors.startswith("error: ")
     assert str(folder) in done.errors
     assert not folder.exists()

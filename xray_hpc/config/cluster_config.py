@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from xray_hpc.config.dataclass_conversion import check, check_least
 from xray_hpc.errors import ConfigError
@@ -95,7 +95,7 @@ class ClusterConfig:
         account: Slurm account; unset: the user's default.
         qos: Slurm quality of service; unset: the default.
         constraint: Node features that a job requires.
-        time (minutes): Time limit of a job; also ``"HH:MM:SS"`` or ``"D-HH:MM:SS"``, in quotes.
+        time (minutes): Time limit of a job; also ``HH:MM:SS`` or ``D-HH:MM:SS``.
         gpus: GPUs of a run, all on one node; the run trains on all of them.
         cpus: CPU cores of a run.
         mem: Memory of a run, such as ``16G``; null: the cluster's default.
@@ -124,7 +124,7 @@ class ClusterConfig:
     gpus: int = 1
     cpus: int = 4
     mem: str | None = "16G"
-    extra: dict[str, Any] | None = None
+    extra: dict[str, str | int | bool | None] | None = None
     setup: tuple[str, ...] = ()
     container: str | None = None
     python: str | None = None

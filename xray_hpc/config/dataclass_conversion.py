@@ -135,8 +135,6 @@ def _to_dataclass(kind: Any, value: Any, key: str, ignore: bool) -> Any:
 
 def _to_scalar(hint: Any, choices: tuple[Any, ...], value: Any, key: str, _: bool) -> Any:
     if choices and (isinstance(value, str) or typing.get_origin(hint) is Literal):
-        if value is False and "off" in choices:  # YAML 1.1 reads an unquoted off as false
-            return "off"
         if (type(value), value) not in [(type(choice), choice) for choice in choices]:
             raise ConfigError(one_of(key, value, choices))
         return value

@@ -22,8 +22,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from xray_hpc.command_line import Parser
+from xray_hpc.config.config_source import use_own_source
 from xray_hpc.config.dataclass_conversion import default_values
 from xray_hpc.config.override_errors import check_arguments, explain
+from xray_hpc.config.override_text import quote_text
 from xray_hpc.config.run_config import RunSettings
 from xray_hpc.config.sweep_settings import SweepSettings, derive_sweep_name
 from xray_hpc.errors import ConfigError
@@ -42,6 +44,7 @@ DEFAULTS = OmegaConf.create(default_values(RunSettings) | default_values(SweepSe
 ConfigStore.instance().repo["dataclass_defaults.yaml"] = SharedNode(
     "dataclass_defaults.yaml", DEFAULTS, group=None, package=None, provider="xray_hpc"
 )
+use_own_source()
 
 HYDRA_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
@@ -81,6 +84,7 @@ def compose_and_call(task: Callable[[Composed], int], arguments: argparse.Namesp
         ConfigError: Hydra rejects an override; the message names the nearest valid one.
     """
     check_arguments(arguments)
+    arguments.overrides = quote_text(arguments.overrides)
     composed: list[tuple[DictConfig, HydraConf, ConfigLoader]] = []
 
     def store(config: DictConfig) -> None:

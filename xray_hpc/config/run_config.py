@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from xray_hpc.config.dataclass_conversion import check, check_least
 from xray_hpc.config.train_config import TrainConfig, TrainSettings
@@ -107,7 +107,7 @@ class _ModelKeys:
     unfreeze: int | None = None
     head_units: int | None = None
     head_dropout: float | None = None
-    backbones: dict[str, Any] | None = None
+    backbones: dict[str, str | None] | None = None
 
     def __post_init__(self) -> None:
         check_least(1, "model.unfreeze", self.unfreeze)
@@ -115,10 +115,6 @@ class _ModelKeys:
         if self.head_dropout is not None:
             rate = self.head_dropout
             check(0 <= rate < 1, "model.head_dropout", rate, "be at least 0 and below 1")
-        for name, weights in (self.backbones or {}).items():
-            fits = weights is None or isinstance(weights, str)
-            must = "name weights: imagenet, none or a file; or be null"
-            check(fits, f"model.backbones.{name}", weights, must)
 
     @property
     def backbone_weights(self) -> dict[str, str]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.config.dataclass_conversion import build
+from xray_hpc.config.dataclass_conversion import build, check
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.errors import ConfigError
+
+MAX_NAME = 100  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,8 @@ class SweepSettings:
 
     Attributes:
         cluster: Where the runs execute, and with which resources.
-        name: Folder of the sweep under ``results``; unset: derived from the command.
+        name: Folder of the sweep under ``results``, at most 100 letters, digits and ``. _ - + =``;
+            unset: derived from the command.
         results: Folder that holds all sweeps.
         cache: Folder for stored images, the demo set and cached features; unset: ``.cache`` under
             ``results``. A scratch file system suits it.
@@ -38,9 +42,9 @@ class SweepSettings:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        name = self.name
-        if not name or "/" in name or name.startswith(".") or not name.isprintable():
-            raise ConfigError(f"name is {name!r}; it must be the name of a folder, without '/'")
+        fits = re.fullmatch(r"\w[\w.+=-]*", self.name) and len(self.name) <= MAX_NAME
+        must = f"be a letter or digit, then letters, digits and . _ - + =, at most {MAX_NAME}"
+        check(bool(fits), "name", f"'{self.name}'", must)
 
     @property
     def folder(self) -> Path:

@@ -1,37 +1,125 @@
-"""Read and write mappings as YAML."""
+"""Read and write mappings as YAML, in which a plain value means what it means on the command line.
+
+YAML 1.1 reads ``12:00:00`` as 43200, ``on`` as true and ``012`` as 10. Here, numbers, booleans and
+null are those of Hydra's override grammar, everything else is text, and so is every value of a
+key that holds text.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from xray_hpc.config.text_keys import is_text
 from xray_hpc.errors import ConfigError
 
+_TAG = "tag:yaml.org,2002:"
+_INTEGER, _DIGITS = "(?:0|[1-9](?:_?[0-9])*)", "[0-9](?:_?[0-9])*"
+# The type of a plain value by its first character, as PyYAML looks it up.
+_TYPES = [
+    ("null", "~|(?i:null)|", ["~", "n", "N", ""]),
+    ("bool", "(?i:true|false)", "tTfF"),
+    ("int", rf"[-+]?{_INTEGER}", "-+0123456789"),
+    (
+        "float",
+        rf"[-+]?(?:{_INTEGER}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][-+]?{_DIGITS})?"
+        r"|[-+]?\.(?i:inf)|\.(?i:nan)",
+        "-+.0123456789",
+    ),
+    ("merge", "<<", "<"),
+]
+_RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+for _name, _pattern, _first in _TYPES:
+    for _character in _first:
+        found = (_TAG + _name, re.compile(f"^(?:{_pattern})$"))
+        _RESOLVERS.setdefault(_character, []).append(found)
+_KINDS = {
+    _TAG + name: kind
+    for name, kind in {"int": int, "float": float, "bool": bool, "null": type(None)}.items()
+}
+
+
 # libyaml's classes are several times as fast, where PyYAML was built with it.
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    yaml_implicit_resolvers = _RESOLVERS
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    yaml_implicit_resolvers = _RESOLVERS
+    prefix = ""
+
+    def get_single_node(self) -> Any:
+        node = super().get_single_node()
+        self._keep_text(node, self.prefix, ())
+        return node
+
+    def _keep_text(self, node: Any, key: str, outer: tuple[int, ...]) -> None:
+        """Make text of the values of keys that hold text."""
+        if id(node) in outer:
+            problem = "an alias contains itself"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        inner = (*outer, id(node))
+        if isinstance(node, yaml.ScalarNode):
+            if node.tag in _KINDS and is_text(key, _KINDS[node.tag]):
+                node.tag = f"{_TAG}str"
+        elif isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                self._keep_text(item, key, inner)
+        elif isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                self._keep_text(value, f"{key}.{name.value}" if key else str(name.value), inner)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        given = set[str]()
+        for name, _ in node.value:
+            if name.value in given and name.tag == f"{_TAG}str":
+                problem = f"the key '{name.value}' is given twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=name.start_mark)
+            given.add(str(name.value))
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path, prefix: str = "") -> dict[str, Any]:
+    """Read a YAML file that holds a mapping, or nothing.
+
+    Args:
+        prefix: Dotted key below which the file's keys lie.
 
     Raises:
         ConfigError: The file is missing or unreadable, or holds something else.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+        values = parse_yaml(path.read_text(encoding="utf-8"), prefix)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML ({error.problem})") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(
-            f"{path} is not readable YAML ({' '.join(str(error).split())})"
-        ) from error
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not readable YAML ({problem})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} does not hold a mapping")
     return {str(key): value for key, value in values.items()}
 
 
+def parse_yaml(text: str, prefix: str = "") -> Any:
+    """Return the content of a YAML document, ``{}`` if it is empty.
+
+    Raises:
+        yaml.YAMLError: The text is not valid YAML.
+    """
+    loader = _Loader(text)
+    loader.prefix = prefix
+    try:
+        values = loader.get_single_data()
+    finally:
+        loader.dispose()
+    return {} if values is None else values
+
+
 def to_yaml(values: Mapping[str, Any]) -> str:
     """Return a mapping as the YAML text from which :func:`read_yaml` reads it."""
-    return str(yaml.dump(dict(values), Dumper=DUMPER, sort_keys=False, allow_unicode=True))
+    return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))

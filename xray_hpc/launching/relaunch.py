@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.dataclass_conversion import build, check
+from xray_hpc.config.override_text import quote_text
 from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.errors import (
@@ -114,7 +115,7 @@ def _apply_overrides(values: dict[str, Any], words: Sequence[str]) -> None:
             problem = f"{word} is not valid with --resume, which does not change runs"
             raise ConfigError(f"{problem} (valid: {valid})")
     try:
-        for override in OverridesParser.create().parse_overrides(list(words)):
+        for override in OverridesParser.create().parse_overrides(quote_text(words)):
             *above, last = override.key_or_group.split(".")
             inner, value = values, override.value()
             for key in above:

@@ -1,0 +1,76 @@
+"""Keep the text of overrides that Hydra would read as numbers: ``name=2024_01_15``."""
+
+# ruff: noqa: N802 - the visitor's methods are named after the rules of Hydra's grammar
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
+from hydra.core.override_parser.overrides_parser import create_functions
+from hydra.core.override_parser.overrides_visitor import HydraErrorListener, HydraOverrideVisitor
+from hydra.errors import HydraException
+from hydra.grammar.gen.OverrideLexer import OverrideLexer
+from hydra.grammar.gen.OverrideParser import OverrideParser
+
+from xray_hpc.config.text_keys import is_text
+
+
+def quote_text(words: Sequence[str]) -> list[str]:
+    """Return the overrides with quotes around each value that is a text and looks like none.
+
+    Lists, mappings and the elements of a sweep included; numbers of ``range()`` and casts stay.
+    """
+    return [_quote(word) for word in words]
+
+
+@functools.cache
+def _quote(word: str) -> str:
+    listener = HydraErrorListener()
+    lexer = OverrideLexer(InputStream(word))
+    parser = OverrideParser(CommonTokenStream(lexer))
+    for part in (lexer, parser):
+        part.removeErrorListeners()
+        part.addErrorListener(listener)
+    visitor = _TextFinder()
+    try:
+        visitor.visit(parser.override())  # type: ignore[no-untyped-call]
+    except HydraException:
+        return word  # Hydra reports it
+    for start, end in reversed(visitor.found):
+        word = f"{word[:start]}'{word[start:end]}'{word[end:]}"
+    return word
+
+
+class _TextFinder(HydraOverrideVisitor):
+    """Finds the positions of values that need quotes."""
+
+    def __init__(self) -> None:
+        super().__init__(create_functions())
+        self.found: list[tuple[int, int]] = []
+        self._path: list[str] = []
+
+    def visitKey(self, ctx: Any) -> Any:
+        key = super().visitKey(ctx)
+        self._path = [key.key_or_group]
+        return key
+
+    def visitDictKeyValuePair(self, ctx: Any) -> Any:
+        self._path.append(ctx.dictKey().getText().strip())
+        pair = super().visitDictKeyValuePair(ctx)
+        self._path.pop()
+        return pair
+
+    def visitFunction(self, ctx: Any) -> Any:
+        before = len(self.found)
+        value = super().visitFunction(ctx)
+        if ctx.getChild(0).getText() != "choice":
+            del self.found[before:]
+        return value
+
+    def visitPrimitive(self, ctx: Any) -> Any:
+        value = super().visitPrimitive(ctx)
+        if is_text(".".join(self._path), type(value)):
+            self.found.append((ctx.start.start, ctx.stop.stop + 1))
+        return value

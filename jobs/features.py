@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import job_logging
+from xray_hpc.isolated_keras import isolated_keras
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.training.__main__ import quiet_start
 from xray_hpc.training.signals import exit_on_signals
 from xray_hpc.worker.gpu_usage import has_nvidia_smi
 from xray_hpc.worker.slurm_job import current_job
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = [read_frozen_run(RunPaths(folder.resolve())) for folder in arguments.run]
     exit_on_signals()
-    with quiet_start():
+    with isolated_keras():
         from xray_hpc.features.precompute import precompute_features
         from xray_hpc.training.gpu_check import check_gpus
         from xray_hpc.training.strategy import gpu_names, make_strategy

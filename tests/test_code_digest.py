@@ -142,7 +142,14 @@ def test_code_digest_ignores_messages_comments_and_figures(
     assert digest(package) == before
 
 
-def test_software_identity_names_the_versions_and_the_code() -> None:
+def test_software_identity_names_versions_variables_and_the_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = software_identity().keys()
     versions = {"xray_hpc", "python", "tensorflow", "keras", "numpy", "opencv"}
-    assert software_identity().keys() == versions | {"code"}
+    assert before >= versions | {"code"}
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_cuda_data_dir=/cuda")
+    monkeypatch.setenv("TF_CPP_MAX_VLOG_LEVEL", "1")
+    assert software_identity().keys() == before | {"ONEDNN_MAX_CPU_ISA", "XLA_FLAGS"}
     assert all(software_identity().values())

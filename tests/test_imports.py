@@ -35,6 +35,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT_TENSORFLOW = {
     "code_digest.py",
+    "isolated_keras.py",
     "training",
     "features",
     "models",

@@ -125,6 +125,16 @@ def test_predict_writes_a_table_and_a_csv_file(
     assert (dark["label"], dark["error"]) == ("NORMAL", "")
 
 
+def test_predict_ignores_the_users_settings_of_keras(here: Path, model: Path) -> None:
+    settings = {"floatx": "float16", "image_data_format": "channels_first", "backend": "jax"}
+    write_json(here / "keras.json", settings)
+    variables = {"KERAS_HOME": str(here), "TF_ENABLE_ONEDNN_OPTS": "0"}
+    for output, environment in {"default.csv": {}, "user.csv": variables}.items():
+        command = [*VERB, model, "images", "-o", output]
+        subprocess.run(command, check=True, env=os.environ | environment)
+    assert Path("user.csv").read_bytes() == Path("default.csv").read_bytes()
+
+
 def test_predict_takes_the_highest_score_of_three_classes(
     here: Path, three_class_model: Path, call: Predict, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,8 +1,9 @@
 """Identify the software that a result depends on.
 
 Checkpoints and cached features are used again only with the same software: the versions of the
-libraries, and a digest of the modules of this package that compute numbers. Figures, messages and
-progress are in other modules, so that a change there does not invalidate anything.
+libraries, the environment variables that they read, and a digest of the modules of this package
+that compute numbers. Figures, messages and progress are in other modules, so that a change there
+does not invalidate anything.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ import tensorflow as tf
 
 import xray_hpc
 from xray_hpc import __version__
+from xray_hpc.isolated_keras import recorded_variables
 
 COMPUTING_MODULES = {
-    "": ("metrics",),
+    "": ("isolated_keras", "metrics"),
     "data": (
         *("array_store", "augmentation_parameters", "csv_index", "dataset", "decode", "dicom"),
         *("folder_index", "image_store", "apply_augmentation", "index"),
@@ -64,13 +66,14 @@ def library_versions() -> dict[str, str]:
 
 
 def software_identity() -> dict[str, str]:
-    """Return what must be the same for a result to be the same: versions, and our own code.
+    """Return what must be the same for a result to be the same: versions, variables, our code.
 
     Of Python's version only major and minor number: the syntax tree is the same within them.
     """
     package = Path(xray_hpc.__file__).parent
     own = {"xray_hpc": __version__, "code": code_digest(package)}
-    return own | library_versions() | {"python": "{}.{}".format(*platform.python_version_tuple())}
+    versions = library_versions() | {"python": "{}.{}".format(*platform.python_version_tuple())}
+    return own | versions | recorded_variables()
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import sys
 from contextlib import closing
 
 from xray_hpc import command_line
-from xray_hpc.training.__main__ import quiet_start
+from xray_hpc.isolated_keras import isolated_keras
 
 DEFAULT_SIZE = (100, 40)  # columns and lines without a terminal
 
@@ -69,7 +69,7 @@ def main() -> int:
     stdin = sys.stdin.buffer.read() if "-" in arguments.images else b""
     request = check_request(**vars(arguments), stdin=stdin)
     print(request.describe(), file=sys.stderr, flush=True)
-    with quiet_start():
+    with isolated_keras():
         from xray_hpc.models.load_scorer import load_scorer
         from xray_hpc.training.strategy import enable_memory_growth
     enable_memory_growth()

@@ -140,9 +140,10 @@ def train(run: RunPaths, *, until: int | None) -> Iterator[int]:
 
 def train_verbosely(folder: Path) -> int:
     """Train a run in this process, and print every step."""
-    from xray_hpc.training.__main__ import execute_run, quiet_start
+    from xray_hpc.isolated_keras import isolated_keras
+    from xray_hpc.training.__main__ import execute_run
 
-    with quiet_start():
+    with isolated_keras():
         from xray_hpc.training import fit, progress_callbacks
 
     class StepLine(progress_callbacks.ProgressLine):

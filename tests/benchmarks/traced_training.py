@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from xray_hpc.isolated_keras import isolated_keras
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.training.__main__ import execute_run, quiet_start
+from xray_hpc.training.__main__ import execute_run
 from xray_hpc.training.signals import exit_on_signals
 
 
@@ -39,7 +40,7 @@ def _print_time(event: str) -> None:
 def main() -> int:
     """Run the command."""
     exit_on_signals()
-    with quiet_start():
+    with isolated_keras():
         from xray_hpc.training import checkpoint
     checkpoint.capture = traced("copy", checkpoint.capture)
     checkpoint.CheckpointStore.save = traced("write", checkpoint.CheckpointStore.save)

@@ -152,7 +152,7 @@ def test_changed_byte_is_detected_or_harmless(data: st.DataObject) -> None:
     [
         ({"keras": "3.16.0"}, "other software (keras 3.15.1 then, 3.16.0 now)"),
         ({"run": "cnn-87654321"}, "another run (run cnn-12345678 then, cnn-87654321 now)"),
-        ({"numpy": "2.4.0"}, "other software (numpy None then, 2.4.0 now)"),
+        ({"numpy": "2.4.0"}, "other software (numpy unset then, 2.4.0 now)"),
     ],
 )
 def test_changed_identity_is_refused(tmp_path: Path, changed: dict[str, str], message: str) -> None:

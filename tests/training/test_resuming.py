@@ -24,10 +24,11 @@ from tests.training.small_runs import (
     wait_for_checkpoints,
 )
 from xray_hpc.config.train_config import CheckpointConfig, EarlyStoppingConfig
+from xray_hpc.isolated_keras import recorded_variables
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import read_progress
-from xray_hpc.records.run_record import Status, read_record
+from xray_hpc.records.run_record import Status, read_record, update_record
 from xray_hpc.training.__main__ import execute_run
 from xray_hpc.training.train_run import train_run
 
@@ -129,6 +130,22 @@ def test_resume_refuses_a_checkpoint_of_another_run(
     assert execute_run(paths) == 2
     line = caplog.messages[-1]
     assert f"another run (run {run.name} then, {edited.name} now)" in line
+
+
+def test_resume_warns_of_other_devices_and_refuses_other_variables(
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    train_until(paths, "epoch-0001-step-000002.npz")
+    record = read_record(paths)
+    assert record is not None
+    assert record.environment == recorded_variables()
+    assert record.threads
+    update_record(paths, threads=record.threads + 1)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    assert execute_run(paths) == 2
+    (warning,) = (line for line in caplog.messages if "other devices" in line)
+    assert f"(threads {record.threads + 1} then, {record.threads} now)" in warning
+    assert "ONEDNN_MAX_CPU_ISA unset then, SSE41 now" in caplog.messages[-1]
 
 
 def test_checkpoint_interval_is_not_part_of_the_run_name(paths: RunPaths) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.run_files import differing_files
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import probabilities, roc_curves, split_metrics
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
@@ -70,6 +71,21 @@ def again(trained: RunPaths, folder: Path) -> RunPaths:
     done = run_train_command(folder, "name=again", SLURM_CPUS_PER_TASK="1")
     assert done.returncode == 0, done.stderr
     return paths
+
+
+@pytest.fixture(scope="module")
+def with_user_settings(trained: RunPaths, folder: Path) -> RunPaths:
+    """Train the run elsewhere, as a user whose settings change every number or fail."""
+    home = folder / "home"
+    (home / ".keras").mkdir(parents=True)
+    settings = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}
+    (home / ".keras" / "keras.json").write_text(json.dumps(settings | {"backend": "jax"}))
+    variables = {"KERAS_BACKEND": "jax", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    variables["TF_XLA_FLAGS"] = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
+    words = "name=user", f"cache={folder / 'user_cache'}"
+    done = run_train_command(folder, *words, HOME=str(home), **variables)
+    assert done.returncode == 0, done.stderr
+    return RunPaths(folder / "user" / "runs" / trained.name)
 
 
 def create_run(
@@ -135,6 +151,14 @@ def test_run_json_has_status_node_and_versions(trained: RunPaths) -> None:
     assert record.error is None
     assert record.node
     assert set(record.versions) == {"python", "tensorflow", "keras", "numpy", "opencv"}
+
+
+def test_user_settings_of_keras_and_tensorflow_change_no_byte(
+    trained: RunPaths, with_user_settings: RunPaths, folder: Path
+) -> None:
+    assert set(differing_files(with_user_settings, trained)) <= {"config.yaml"}
+    (features,) = (folder / ".cache").glob("features-*.h5")
+    assert (folder / "user_cache" / features.name).exists()
 
 
 @pytest.mark.parametrize("split", SPLITS)

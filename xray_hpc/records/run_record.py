@@ -122,10 +122,12 @@ class RunRecord:
     node: str | None = None  # node or host of the last attempt
     gpus: list[str] = field(default_factory=list)  # names of its GPUs
     replicas: int | None = None
+    threads: int | None = None  # of an operation on the CPU
     job_id: str | None = None  # its Slurm job
     job_ids: list[str] = field(default_factory=list)  # of all attempts
     restarts: int = 0  # number of attempts before the last one
     versions: dict[str, str] = field(default_factory=dict)  # of the libraries that decide a result
+    environment: dict[str, str] = field(default_factory=dict)  # variables that these libraries read
     git: GitState | None = None  # None for an installed package
     overrides: list[str] = field(default_factory=list)
     epochs: int | None = None  # number of epochs to train

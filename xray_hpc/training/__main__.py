@@ -8,13 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from xray_hpc import job_logging
 from xray_hpc.errors import UserError
+from xray_hpc.isolated_keras import isolated_keras
 from xray_hpc.records import exit_codes
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import ErrorInfo, Failure, Status, now, read_record, update_record
@@ -22,29 +20,6 @@ from xray_hpc.training.failure_class import classify_failure
 from xray_hpc.training.signals import exit_on_signals, exit_with_parent
 
 logger = logging.getLogger("xray_hpc.training")
-
-
-@contextmanager
-def quiet_start() -> Iterator[None]:
-    """Suppress what libraries write to stderr during their import, unless the import fails.
-
-    TensorFlow reports CPU features and missing GPU drivers before its own logging settings apply.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as buffer:
-        os.dup2(buffer.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            os.dup2(stderr, 2)
-            buffer.seek(0)
-            sys.stderr.buffer.write(buffer.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 def main() -> int:
@@ -66,7 +41,7 @@ def execute_run(paths: RunPaths) -> int:
         Exception: an unexpected error (a bug).
     """
     try:
-        with quiet_start():
+        with isolated_keras():
             from xray_hpc.training.train_run import train_run
         train_run(paths, bar=os.environ.get("XRAY_HPC_BAR") == "1")
     except Exception as error:

@@ -137,7 +137,8 @@ class CheckpointStore:
         if changed:
             owner = "another run" if "run" in changed else "other software"
             changes = ", ".join(
-                f"{name} {saved.get(name)} then, {self.identity.get(name)} now" for name in changed
+                f"{name} {saved.get(name, 'unset')} then, {self.identity.get(name, 'unset')} now"
+                for name in changed
             )
             raise DataError(
                 f"the checkpoint belongs to {owner} ({changes}), so resuming could change the "

@@ -14,12 +14,18 @@ from xray_hpc.code_digest import library_versions, software_identity
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.dataset import Dataset, load_dataset
 from xray_hpc.errors import DataError
+from xray_hpc.isolated_keras import recorded_variables
 from xray_hpc.models.registry import MODELS
 from xray_hpc.models.weights_files import weights_digests, weights_files
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_progress import remove_checkpoints, write_feature_blocks
-from xray_hpc.records.run_record import Status, now, update_record
+from xray_hpc.records.run_progress import (
+    latest_checkpoint,
+    remove_checkpoints,
+    write_feature_blocks,
+)
+from xray_hpc.records.run_record import Status, now, read_record, update_record
+from xray_hpc.thread_map import available_cores
 from xray_hpc.training import run_figures
 from xray_hpc.training.checkpoint_store import CheckpointStore
 from xray_hpc.training.evaluation import evaluate
@@ -59,7 +65,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
             "The job has GPUs, but TensorFlow finds none and trains on the CPU; set "
             "TF_CPP_MIN_LOG_LEVEL=0 to see why."
         )
-    update_record(paths, gpus=gpus, replicas=replicas, versions=library_versions())
+    record_devices(paths, gpus=gpus, replicas=replicas, threads=thread_count())
     check_batch(run.config.train.batch_size, replicas, len(data.splits["train"]))
     logger.info("%s", describe(run.config, data, replicas))
     if not run.config.augment.identity:
@@ -86,6 +92,24 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
 def _record_feature_blocks(paths: RunPaths, blocks: int) -> None:
     with suppress(OSError):  # progress only
         write_feature_blocks(paths, blocks)
+
+
+def record_devices(paths: RunPaths, **devices: object) -> None:
+    """Record devices and software; warn if the run resumes from a checkpoint of other devices."""
+    before = read_record(paths)
+    if before is not None and latest_checkpoint(paths):
+        saved = {name: getattr(before, name) for name in devices}
+        changes = [
+            f"{name} {saved[name]} then, {value} now"
+            for name, value in devices.items()
+            if saved[name] != value
+        ]
+        if changes:
+            logger.warning(
+                "Resuming on other devices (%s): the last digits of the result may differ.",
+                ", ".join(changes),
+            )
+    update_record(paths, versions=library_versions(), environment=recorded_variables(), **devices)
 
 
 def remove_leftovers(paths: RunPaths) -> None:
@@ -118,6 +142,11 @@ def prepare_devices(gpus: int | None = None) -> None:
     if cpus := os.environ.get("XRAY_HPC_CPUS") or os.environ.get("SLURM_CPUS_PER_TASK"):
         tf.config.threading.set_intra_op_parallelism_threads(int(cpus))
     tf.config.experimental.enable_op_determinism()
+
+
+def thread_count() -> int:
+    """Return the number of threads of an operation on the CPU, which changes how sums round."""
+    return tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
 
 
 def load_run_data(run: FrozenRun) -> Dataset:

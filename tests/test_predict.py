@@ -165,10 +165,28 @@ def test_predict_reads_paths_from_standard_input(here: Path, model: Path, call: 
     assert column("path") == ["images/dark.png", "images/bright.png", "images/dark.png"]
 
 
-def test_missing_listed_file_is_a_row_with_an_error(here: Path, model: Path, call: Predict) -> None:
-    assert call(model, "-", stdin=b"images/drak.png\0images/dark.png\0") == 0
+@pytest.mark.parametrize("listed", [True, False])
+def test_missing_file_is_a_row_with_an_error(
+    here: Path, model: Path, call: Predict, listed: bool
+) -> None:
+    names = ["images/drak.png", "images/dark.png"]
+    if listed:
+        assert call(model, "-", stdin="\n".join(names).encode()) == 0
+    else:
+        assert call(model, *names) == 0
     assert [bool(error) for error in column("error")] == [True, False]
     assert rows()[0]["error"].endswith(f"no 'drak.png' in {here}/images; did you mean 'dark.png'?")
+
+
+def test_existing_file_is_replaced_only_on_request(
+    here: Path, model: Path, call: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("predictions.csv").write_text("old\n")
+    with pytest.raises(UserError, match=r"^predictions.csv exists; replace it with --overwrite"):
+        call(model, "images")
+    assert Path("predictions.csv").read_text() == "old\n"
+    assert call(model, "images", "--overwrite") == 0
+    assert len(rows()) == 2
 
 
 def test_broken_images_are_rows_with_their_errors(
@@ -217,9 +235,9 @@ def test_nan_score_is_a_row_with_an_error(here: Path, call: Predict, tmp_path: P
 def test_score_above_the_threshold_is_positive(here: Path, model: Path, call: Predict) -> None:
     call(model, "images")
     bright = column("score_PNEUMONIA")[0]
-    call(model, "images", "--threshold", bright)
+    call(model, "images", "--overwrite", "--threshold", bright)
     assert column("label") == ["NORMAL", "NORMAL"]
-    call(model, "images", "--threshold", repr(math.nextafter(float(bright), 0)))
+    call(model, "images", "--overwrite", "--threshold", repr(math.nextafter(float(bright), 0)))
     assert column("label") == ["PNEUMONIA", "NORMAL"]
 
 
@@ -246,6 +264,24 @@ def test_predict_takes_the_folder_of_a_run(run: Path, model: Path, call: Predict
     call(run, "images", "-o", "by_run.csv")
     call(model, "images")
     assert Path("by_run.csv").read_bytes() == Path("predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["cnn-1a", "s/cnn-1a2b3c4d", "results/s/runs/cnn"])
+def test_predict_takes_the_start_of_a_runs_name(run: Path, call: Predict, name: str) -> None:
+    assert call(name, "images") == 0
+    assert column("label") == ["PNEUMONIA", "NORMAL"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("cnm-1a2b3c4d", "there is no run 'cnm-1a2b3c4d' in results; did you mean 'cnn-1a2b3c4d'"),
+        ("t/cnn", "there is no sweep 't' in results; choose one of s"),
+    ],
+)
+def test_unknown_run_is_rejected(run: Path, call: Predict, name: str, line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        call(name, "images")
 
 
 @pytest.mark.parametrize("folder", ["results", "results/s", "results/s/runs"])
@@ -284,6 +320,7 @@ def test_run_without_its_model_file_is_rejected(run: Path, call: Predict) -> Non
         (["M", "broken"], "broken: a broken link"),
         (["M", "nothing"], "no images in nothing; ignored 1 file"),
         (["M", "-"], "no images in standard input"),
+        (["M", "gone.png", "imgaes"], "no 'gone.png' in .*; 1 more cannot be read"),
         (["M", "images", "-t", "1.5"], "--threshold is 1.5"),
         (["M", "images", "-t", "nan"], "--threshold is nan"),
         (["M", "images", "-o", "images/dark.png"], "must end in .csv"),
@@ -384,7 +421,7 @@ def test_interrupt_leaves_the_old_file_unchanged(
 
     monkeypatch.setattr("xray_hpc.prediction.prediction_table.PredictionTable.add", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        call(model, "images")
+        call(model, "images", "--overwrite")
     assert sorted(here.iterdir()) == before
     assert Path("predictions.csv").read_text() == "old\n"
 

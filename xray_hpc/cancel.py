@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
             python -m xray_hpc.launch --resume results/lr-depth      run them again later
         """,
     )
-    parser.add_argument("sweep", metavar="SWEEP", help="a sweep's name or folder")
+    parser.add_argument("sweep", metavar="SWEEP", help=command_line.SWEEP_HELP)
     parser.add_argument(
         "--runs",
         metavar="PATTERN",

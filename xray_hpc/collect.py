@@ -19,7 +19,7 @@ def main() -> None:
         "figures into SWEEP/report/. Can run at any time, also during the sweep: runs that failed, "
         "are missing or have not finished are listed as such.",
     )
-    parser.add_argument("sweep", metavar="SWEEP", help="its folder, or its name in --results")
+    parser.add_argument("sweep", metavar="SWEEP", help=command_line.SWEEP_HELP)
     command_line.add_results_option(parser)
     arguments = parser.parse_intermixed_args()
     sweep = find_sweep(arguments.sweep, arguments.results)

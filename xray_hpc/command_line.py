@@ -49,6 +49,10 @@ def make_parser(verb: str, description: str, *, examples: str = "", notes: str =
     )
 
 
+SWEEP_HELP = "a sweep's name or folder"
+RUN_HELP = "a run's folder, or the start of its name, or SWEEP/RUN"
+
+
 def add_results_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--results``, the folder that holds the sweeps."""
     parser.add_argument(

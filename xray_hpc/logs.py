@@ -46,9 +46,7 @@ def _parser() -> argparse.ArgumentParser:
             python -m xray_hpc.logs ft-1a2b3c4d -f           follow the log until the run ends
         """,
     )
-    parser.add_argument(
-        "run", metavar="RUN", help="a run's folder, or the start of its name, or SWEEP/RUN"
-    )
+    parser.add_argument("run", metavar="RUN", help=command_line.RUN_HELP)
     parser.add_argument(
         "-f", "--follow", action="store_true", help="follow the log until the run ends, or Ctrl-C"
     )

@@ -1,4 +1,4 @@
-"""Score images with a trained model: ``python -m xray_hpc.predict RUN_OR_MODEL IMAGE...``.
+"""Score images with a trained model: ``python -m xray_hpc.predict RUN IMAGE...``.
 
 Prints a table and writes ``predictions.csv`` with the columns path, score_<class>, label, error. An
 image that cannot be read is a row with its error.
@@ -11,9 +11,11 @@ import shutil
 import signal
 import sys
 from contextlib import closing
+from pathlib import Path
 
 from xray_hpc import command_line
 from xray_hpc.isolated_keras import isolated_keras
+from xray_hpc.monitoring.discovery import find_run
 
 DEFAULT_SIZE = (100, 40)  # columns and lines without a terminal
 
@@ -27,9 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         "image could be read. Images are prepared exactly as they were for training.",
     )
     parser.add_argument(
-        "model",
-        metavar="RUN_OR_MODEL",
-        help="the folder of a finished run, or its model.keras",
+        "run", metavar="RUN", help=f"a finished run: {command_line.RUN_HELP}; or its model.keras"
     )
     parser.add_argument(
         "images",
@@ -46,12 +46,16 @@ def _parser() -> argparse.ArgumentParser:
         help="the CSV file (default: %(default)s); - writes it to standard output, without a table",
     )
     parser.add_argument(
+        "--overwrite", action="store_true", help="replace the CSV file if it exists"
+    )
+    parser.add_argument(
         "-t",
         "--threshold",
         metavar="T",
         type=float,
         help="of two classes, predict the second if its score exceeds T (default: the run's)",
     )
+    command_line.add_results_option(parser)
     return parser
 
 
@@ -67,7 +71,14 @@ def main() -> int:
     from xray_hpc.thread_map import available_cores
 
     stdin = sys.stdin.buffer.read() if "-" in arguments.images else b""
-    request = check_request(**vars(arguments), stdin=stdin)
+    request = check_request(
+        _find_model(arguments.run, arguments.results),
+        arguments.images,
+        arguments.output,
+        arguments.threshold,
+        stdin,
+        overwrite=arguments.overwrite,
+    )
     print(request.describe(), file=sys.stderr, flush=True)
     with isolated_keras():
         from xray_hpc.models.load_scorer import load_scorer
@@ -94,6 +105,12 @@ def main() -> int:
     if table.failed:
         print(table.failures(), file=sys.stderr)
     return 1 if table.failed == len(request.files) else 0
+
+
+def _find_model(text: str, results: Path) -> Path:
+    """Return the run folder or the model file that ``text`` names."""
+    path = Path(text)
+    return path if path.exists() or path.suffix else find_run(text, results).folder
 
 
 def entry() -> None:

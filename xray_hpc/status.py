@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         """,
         notes="Reads the run folders, and queries Slurm once if runs were submitted to it.",
     )
-    parser.add_argument("sweep", metavar="SWEEP", nargs="*", help="a sweep's name or folder")
+    parser.add_argument("sweep", metavar="SWEEP", nargs="*", help=command_line.SWEEP_HELP)
     parser.add_argument(
         "--watch",
         metavar="SECONDS",

@@ -83,6 +83,15 @@ def test_find_image_files_missing_path_of_a_list_has_an_error(here: Path) -> Non
     assert found[2].error == f"no 'c.png' in {here}; did you mean 'b.png'?"
 
 
+def test_find_image_files_missing_name_has_an_error_unless_nothing_can_be_read(here: Path) -> None:
+    touch("x/a.png")
+    found, _ = find_image_files(["x", "y"])
+    assert [bool(item.error) for item in found] == [False, True]
+    for names in (["y", "z"], ["-"]):
+        with pytest.raises(UserError, match=f"^y: no 'y' in {here}; 1 more cannot be read$"):
+            find_image_files(names, ["y", "z"])
+
+
 def test_find_image_files_reports_the_misspelt_folder(here: Path) -> None:
     touch("chest_xray/test/a.png")
     with pytest.raises(UserError, match=f"no 'chets_xray' in {here}; did you mean 'chest_xray'"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,23 +29,22 @@ def find_image_files(
 
     A file is taken whatever its name. A folder is searched recursively, in the order of names, for
     files with an image suffix (``SUFFIXES``); hidden files, macOS metadata and links to folders
-    are ignored. ``-`` stands for the paths ``listed``. An unreadable path raises ``DataError`` if
-    it was ``named``, and is an :class:`ImageFile` with an error if ``listed`` or inside a folder.
+    are ignored. ``-`` stands for the paths ``listed``. An unreadable path is an
+    :class:`ImageFile` with an error.
 
     Returns:
         The files, and those ignored in folders.
+
+    Raises:
+        DataError: There are no images, or none of the paths can be read.
     """
     found: list[ImageFile] = []
     ignored = IgnoredFiles()
-    for name in named:
-        if name == "-":
-            for line in listed:
-                found += _expand(line, ignored)
-            continue
-        here = list(_expand(name, ignored))
-        if here and here[0].path == name and here[0].error:
-            raise DataError(f"{name}: {here[0].error}")
-        found += here
+    for path in chain.from_iterable(listed if name == "-" else [name] for name in named):
+        found += _expand(path, ignored)
+    if found and all(file.error for file in found):
+        more = f"; {len(found) - 1:,} more cannot be read" if len(found) > 1 else ""
+        raise DataError(f"{found[0].path}: {found[0].error}{more}")
     if not found:
         where = ", ".join("standard input" if name == "-" else name for name in named)
         raise DataError(f"no images in {where}{describe_ignored(ignored, '; ')}")

@@ -56,6 +56,7 @@ def find_run(text: str, results: Path) -> RunPaths:
     if _is_run(folder):
         return RunPaths(folder.resolve())
     sweep_name, _, prefix = text.rpartition("/")
+    sweep_name = sweep_name.removesuffix("/runs")
     sweeps = [find_sweep(sweep_name, results)] if sweep_name else find_sweeps(results)
     runs = {
         f"{sweep.name}/{name}": sweep.run(name) for sweep in sweeps for name in run_names(sweep)

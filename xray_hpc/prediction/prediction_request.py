@@ -48,7 +48,13 @@ class PredictionRequest:
 
 
 def check_request(
-    model: str, images: Sequence[str], output: str, threshold: float | None, stdin: bytes = b""
+    model: Path,
+    images: Sequence[str],
+    output: str,
+    threshold: float | None,
+    stdin: bytes = b"",
+    *,
+    overwrite: bool = False,
 ) -> PredictionRequest:
     """Find the model and the images, and check that the output can be written.
 
@@ -57,15 +63,16 @@ def check_request(
         images: files, folders, and ``-`` for the paths in ``stdin``.
         output: the CSV file, or ``-`` for standard output.
         threshold: replaces the threshold of the model card.
+        overwrite: replace an existing CSV file.
 
     Raises:
-        UserError: the model or an image does not exist, or an argument is invalid.
+        UserError: the model or every image does not exist, or an argument is invalid.
     """
-    keras_file = find_model(Path(model))
+    keras_file = find_model(model)
     card = read_card(keras_file)
     threshold = _check_threshold(threshold, card)
     if output != STDOUT:
-        _check_output(Path(output))
+        _check_output(Path(output), overwrite)
     files, ignored = find_image_files(images, read_list(stdin))
     return PredictionRequest(keras_file, card, threshold, files, ignored, output)
 
@@ -127,12 +134,14 @@ def _check_threshold(threshold: float | None, card: ModelCard) -> float | None:
     return threshold
 
 
-def _check_output(path: Path) -> None:
+def _check_output(path: Path, overwrite: bool) -> None:
     # The suffix is checked so that a typing error does not overwrite an image or a model.
     if path.suffix.lower() != ".csv":
         raise ConfigError(f"--output is {path}; it must end in .csv, or be - for standard output")
     if path.exists() and not path.is_file():
         raise ConfigError(f"--output is {path}, which exists and is not a file")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists; replace it with --overwrite, or name another with -o")
     if not path.parent.is_dir():
         raise ConfigError(f"--output is {path}: {missing_part(path.parent)}")
     if not os.access(path.parent, os.W_OK | os.X_OK):

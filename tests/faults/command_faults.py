@@ -59,3 +59,31 @@ def show_status(sweep: FaultSweep) -> None:
     done = sweep.run(sys.executable, "-m", "xray_hpc.status", str(sweep.paths.folder))
     if done.returncode != 0 or "Traceback" in done.stderr:
         raise FaultError(f"status exited with {done.returncode}: {done.stdout}{done.stderr}")
+
+
+@fault(
+    method="every Slurm program prints a notice before and behind its output, sbatch no id at all; "
+    "a training is killed",
+    failures=(Failure.KILLED,),
+)
+def programs_print_notices(sweep: FaultSweep) -> None:
+    for name in ("squeue", "scontrol", "sacct", "sinfo", "sbatch"):
+        path = sweep.slurm.run("sh", "-c", f"command -v {name}").stdout.strip()
+        hidden = "> /dev/null" if name == "sbatch" else ""
+        notice = "echo 'Maintenance on Monday: State=DOWN | see the web page'"
+        sweep.replace_program(
+            name, f'{notice}; {path} "$@" {hidden}; code=$?; {notice}; exit $code'
+        )
+    training_killed.inject(sweep)
+    show_status(sweep)
+
+
+@fault(
+    method="the user has SBATCH_NO_REQUEUE, SBATCH_TIMELIMIT, SBATCH_OUTPUT and SLURM_NTASKS set; "
+    "a training is killed",
+    failures=(Failure.KILLED,),
+)
+def variables_override_the_request(sweep: FaultSweep) -> None:
+    sweep.environ |= {"SBATCH_NO_REQUEUE": "1", "SBATCH_TIMELIMIT": "1", "SLURM_NTASKS": "2"}
+    sweep.environ["SBATCH_OUTPUT"] = "/dev/null"
+    training_killed.inject(sweep)

@@ -31,6 +31,60 @@ def test_invalid_value_is_reported_with_its_key(key: str, value: Any, message: s
 
 
 @pytest.mark.parametrize(
+    ("option", "fix"),
+    [
+        ("clusters", "login node"),
+        ("--clusters", "login node"),
+        ("nodes", "cluster.gpus"),
+        ("ntasks_per_node", "cluster.gpus"),
+        ("ntask", "cluster.gpus"),  # sbatch accepts beginnings
+        ("cpus-per-task", "cluster.cpus"),
+        ("no-requeue", "cluster.on_failure"),
+        ("requeue", "cluster.on_failure"),
+        ("no_kill", "cluster.on_failure"),
+        ("array", "cluster.parallel"),
+        ("dependency", "launch when"),
+        ("wait", "wait=true"),
+        ("parsable", "leave it out"),
+        ("test-only", "dry_run=true"),
+        ("output", "xray_hpc.logs"),
+        ("error", "xray_hpc.logs"),
+        ("open-mode", "xray_hpc.logs"),
+        ("export", "cluster.setup"),
+        ("signal", "cluster.signal_time"),
+        ("job-name", "use name"),
+        ("container", "cluster.container"),
+        ("uid", "other user"),
+    ],
+)
+@pytest.mark.parametrize("value", ["1", True, False, None])
+def test_sbatch_option_that_breaks_the_launch_is_refused_with_another_way(
+    option: str, fix: str, value: str | bool | None
+) -> None:
+    with pytest.raises(UserError, match=rf"^cluster\.extra\.{option} is not accepted: ") as caught:
+        ClusterConfig("slurm", extra={option: value})
+    assert fix in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("option", ["M", "N", "n", "-w", "exclude=a --clusters", "", "a\nb", "_"])
+def test_sbatch_option_must_have_its_long_name(option: str) -> None:
+    with pytest.raises(UserError, match="is not the long name of an sbatch option"):
+        ClusterConfig("slurm", extra={option: "1"})
+
+
+def test_sbatch_option_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"^cluster\.extra\.comment is 'a\\nb'"):
+        ClusterConfig("slurm", extra={"comment": "a\nb"})
+
+
+def test_sbatch_options_have_their_long_names() -> None:
+    extra: dict[str, str | int | bool | None] = {"mem_per_cpu": "2G", "--hold": True, "nice": 5}
+    cluster = ClusterConfig("slurm", extra=extra)
+    assert cluster.extra == {"mem-per-cpu": "2G", "hold": True, "nice": 5}
+
+
+@pytest.mark.parametrize(
     ("time", "expected"),
     [
         (90, 90),

@@ -69,6 +69,8 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
             "model.backbones.resnet50v2 does not exist yet; add it with '+model.",
         ),
         (["data.split=folder"], "data.split is folder, but the data has no validation images"),
+        (["cluster.extra={no_requeue: true}"], "cluster.extra.no_requeue is not accepted: "),
+        (["cluster=none", "cluster.extra={clusters: b}"], "cluster.extra.clusters is not accepted"),
         (["cluster.extra.exclude=n1"], "cluster.extra takes all of its options at once"),
         (["--rseume", "x"], "unrecognized arguments: --rseume; did you mean '--resume'? (see "),
         (["model=cnn", "--config-dri=x"], "unrecognized arguments: --config-dri=x; did you mean"),

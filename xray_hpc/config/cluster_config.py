@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from xray_hpc.config.dataclass_conversion import check, check_least
-from xray_hpc.errors import ConfigError
-
-# sbatch options that the launch sets itself.
-RESERVED = {"array", "dependency", "signal", "output", "error", "open-mode"}
+from xray_hpc.config.sbatch_options import normalize_options
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,8 @@ class ClusterConfig:
         gpus: GPUs of a run, all on one node; the run trains on all of them.
         cpus: CPU cores of a run.
         mem: Memory of a run, such as ``16G``; null: the cluster's default.
-        extra: Other sbatch options by their long names: ``{exclude: node7}``.
+        extra: Other sbatch options by their long names: ``{exclude: node7}``. Those on which the
+            launch depends are refused.
         setup: Shell lines before a run, such as ``module load cuda``. The launch runs them once as
             a check, unless they use ``$SLURM_...``.
         container: Command in front of ``python``: ``apptainer exec --nv ~/tensorflow.sif``.
@@ -149,9 +147,9 @@ class ClusterConfig:
         if self.parallel is not None:
             must = f"be cluster.runs_per_gpu={sharing} or more"
             check(self.parallel >= sharing, "cluster.parallel", self.parallel, must)
-        if reserved := sorted(RESERVED & (self.extra or {}).keys()):
-            key = f"cluster.extra.{reserved[0]}"
-            raise ConfigError(f"{key} is set by the launch itself; leave it out")
+        if self.extra:
+            extra = normalize_options(self.extra, "cluster.extra")
+            object.__setattr__(self, "extra", extra)
         seconds = self.signal_time
         check(0 <= seconds <= 65535, "cluster.signal_time", seconds, "be 0 to 65535 seconds")
 

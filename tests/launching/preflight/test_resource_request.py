@@ -23,8 +23,8 @@ def test_gpu_request_reads_the_configuration() -> None:
 
 
 def test_gpu_request_prefers_the_options_of_extra() -> None:
-    requested = request(partition="gpu", extra={"partition": "a,b", "time": 30, "cpus-per-task": 2})
-    assert (requested.partitions, requested.time, requested.cpus) == (("a", "b"), 30, 2)
+    requested = request(partition="gpu", extra={"partition": "a,b", "time": 30})
+    assert (requested.partitions, requested.time) == (("a", "b"), 30)
     assert requested.keys["partition"] == "cluster.extra.partition"
 
 

@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import job_logging
-from xray_hpc.data.stage_data import stage_data, used_augmentations
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths
 
@@ -18,6 +17,8 @@ from xray_hpc.records.paths import RunPaths
 def main() -> None:
     parser = argparse.ArgumentParser(description="Cache the images that runs need.")
     parser.add_argument("run", type=Path, nargs="+", help="results/<sweep>/runs/<run>")
+    from xray_hpc.data.stage_data import stage_data, used_augmentations  # imports matplotlib
+
     for folder in parser.parse_args().run:
         paths = RunPaths(folder.resolve())
         run = read_frozen_run(paths)

@@ -83,6 +83,8 @@ def run(main: Callable[[], int | None], report: Callable[[str], None] = _print_e
     Any other exception is a bug and keeps its traceback. Characters that stdout's encoding lacks
     are printed as escapes. Warnings go to stderr, unless logging is configured already.
     """
+    # A notebook's value names a module that this Python may lack; Matplotlib would not even load.
+    os.environ.pop("MPLBACKEND", None)
     package = logging.getLogger("xray_hpc")
     if not package.handlers:
         package.addHandler(logging.StreamHandler())

@@ -1,21 +1,69 @@
-"""Atomic writing of figures as PNG files, and literal text in figures."""
+"""Draw figures with Matplotlib's own settings, and write them atomically as PNG files."""
 
 from __future__ import annotations
 
+import logging
+import re
+import textwrap
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xray_hpc.records.atomic_files import atomic_write
+from xray_hpc.records.atomic_files import atomic_write, is_storage_failure
+
+logger = logging.getLogger(__name__)
+
+
+def default_style() -> AbstractContextManager[None]:
+    """Return a context in which Matplotlib's default style applies."""
+    return matplotlib.style.context("default")
 
 
 def escape_dollars(text: str) -> str:
     """Escape dollar signs, which matplotlib would otherwise parse as mathematics."""
     return text.replace("$", r"\$")
+
+
+def write_figure(
+    path: Path,
+    draw: Callable[[], Figure | None],
+    *,
+    style: AbstractContextManager[None] | None = None,
+    **options: Any,
+) -> bool | None:
+    """Draw a figure and write it with :func:`save_figure`, whatever the user's ``matplotlibrc``.
+
+    ``style`` replaces Matplotlib's default style.
+
+    Returns:
+        Whether there was anything to draw. ``None`` if it failed, which is only a warning: a
+        figure can be drawn again, its run may have taken days.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    try:
+        with style or default_style():
+            figure = draw()
+            if figure is not None:
+                save_figure(figure, path, **options)
+    except Exception as error:
+        storage = isinstance(error, OSError) and is_storage_failure(path.parent, error)
+        if storage or isinstance(error, MemoryError):
+            raise
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
+        name = re.sub(r"^\.[0-9a-f]{16}\.", "", path.name)  # the report's are temporary
+        logger.warning("Cannot draw %s, continuing without it (%s)", name, reason)
+        return None
+    return figure is not None
 
 
 def save_figure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -65,6 +66,25 @@ def test_unchanged_figures_are_not_redrawn(
     drawn.clear()
     assert draw_all(report, figure_specs(read_runs(sweep))) == ALL
     assert drawn == []
+
+
+def test_figure_that_failed_is_left_out_and_tried_again(
+    sweep: SweepPaths, report: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[str]
+) -> None:
+    specs = figure_specs(read_runs(sweep))
+    draw_all(report, specs)
+    works = report_figures.draw_figure
+    specs = [dataclasses.replace(spec, arguments={**spec.arguments, "new": 1}) for spec in specs]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            report_figures,
+            "draw_figure",
+            lambda task: None if task.figure.file == "loss.png" else works(task),
+        )
+        assert draw_all(report, specs) == [file for file in ALL if file != "loss.png"]
+    drawn.clear()
+    assert draw_all(report, specs) == ALL
+    assert drawn == ["loss.png"]
 
 
 def test_changed_figures_are_redrawn(sweep: SweepPaths, report: Path, drawn: list[str]) -> None:

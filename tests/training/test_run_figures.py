@@ -99,6 +99,6 @@ def luminance(colour: tuple[float, ...]) -> float:
 
 def test_figures_draw_any_class_name_literally(tmp_path: Path) -> None:
     figure = run_figures.confusion([[1, 0], [0, 1]], ("$cost$", "肺炎"), "CNN: confusion")
-    run_figures.save(RunPaths(tmp_path), "confusion", figure)
+    run_figures.write(RunPaths(tmp_path), "confusion", lambda: figure)
     assert (tmp_path / "figures" / "confusion.png").stat().st_size > 1000
     assert axes(figure).get_xticklabels()[0].get_text() == r"\$cost\$"

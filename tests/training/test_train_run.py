@@ -82,6 +82,9 @@ def with_user_settings(trained: RunPaths, folder: Path) -> RunPaths:
     (home / ".keras" / "keras.json").write_text(json.dumps(settings | {"backend": "jax"}))
     variables = {"KERAS_BACKEND": "jax", "TF_ENABLE_ONEDNN_OPTS": "0"}
     variables["TF_XLA_FLAGS"] = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"
+    (home / "matplotlibrc").write_text("text.usetex: True\nfont.size: 40\nsavefig.bbox: tight\n")
+    variables |= {"MATPLOTLIBRC": str(home), "MPLCONFIGDIR": "/dev/null/none"}
+    variables["MPLBACKEND"] = "module://missing_notebook.backend_inline"
     words = "name=user", f"cache={folder / 'user_cache'}"
     done = run_train_command(folder, *words, HOME=str(home), **variables)
     assert done.returncode == 0, done.stderr
@@ -153,7 +156,7 @@ def test_run_json_has_status_node_and_versions(trained: RunPaths) -> None:
     assert set(record.versions) == {"python", "tensorflow", "keras", "numpy", "opencv"}
 
 
-def test_user_settings_of_keras_and_tensorflow_change_no_byte(
+def test_user_settings_change_no_byte(
     trained: RunPaths, with_user_settings: RunPaths, folder: Path
 ) -> None:
     assert set(differing_files(with_user_settings, trained)) <= {"config.yaml"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 
@@ -17,7 +18,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from xray_hpc.count_text import format_count
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.data.index_entry import SPLIT_NAMES
-from xray_hpc.figure_files import escape_dollars, save_figure
+from xray_hpc.figure_files import escape_dollars, write_figure
 
 # The colour-blind safe palette of Okabe and Ito.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
@@ -117,14 +118,17 @@ def class_pies(dataset: Dataset) -> Figure:
 
 
 def write_figures(dataset: Dataset, folder: Path) -> list[Path]:
-    """Write ``{train,test}_samples_{class}.png``, ``class_bars.png`` and ``class_pies.png``."""
-    figures = {"class_bars": class_bars(dataset), "class_pies": class_pies(dataset)}
+    """Write ``{train,test}_samples_{class}.png``, ``class_bars.png`` and ``class_pies.png``.
+
+    Return the files; a figure that cannot be drawn is a warning.
+    """
+    drawings = {"class_bars": partial(class_bars, dataset)}
+    drawings["class_pies"] = partial(class_pies, dataset)
     for label, name in enumerate(file_names(dataset.classes)):
         for split in ("train", "test"):
-            figures[f"{split}_samples_{name}"] = sample_grid(dataset, split, label)
-    for name, figure in figures.items():
-        save_figure(figure, folder / f"{name}.png", dpi=DPI)
-    return [folder / f"{name}.png" for name in figures]
+            drawings[f"{split}_samples_{name}"] = partial(sample_grid, dataset, split, label)
+    files = {folder / f"{name}.png": draw for name, draw in drawings.items()}
+    return [path for path, draw in files.items() if write_figure(path, draw, dpi=DPI)]
 
 
 def file_names(classes: tuple[str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from xray_hpc.data.image_store import describe_skipped
 from xray_hpc.data.index import Index, build_index
 from xray_hpc.data.index_entry import SPLIT_NAMES, IgnoredFiles
 from xray_hpc.errors import UserError
-from xray_hpc.figure_files import save_figure
+from xray_hpc.figure_files import write_figure
 from xray_hpc.package_folders import resource
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
@@ -54,8 +55,10 @@ def stage_data(
     dataset_figures.write_figures(dataset, folder)
     changing = [item for item in shown if item.crop < 1 or not item.augment.identity]
     if changing:
-        drawn = augmentation_figure.augmentation_figure(dataset, config, changing, seed)
-        save_figure(drawn, folder / "augmentations.png", dpi=augmentation_figure.DPI, grey=True)
+        arguments = dataset, config, changing, seed
+        drawing = partial(augmentation_figure.augmentation_figure, *arguments)
+        path, dpi = folder / "augmentations.png", augmentation_figure.DPI
+        write_figure(path, drawing, dpi=dpi, grey=True)
     print(f"index and figures: {folder}", flush=True)
     return folder
 

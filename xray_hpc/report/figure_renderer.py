@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from xray_hpc.figure_files import save_figure
+from xray_hpc.figure_files import write_figure
 from xray_hpc.report.confusion_figure import confusion_matrices
 from xray_hpc.report.figure_style import DPI, report_style
 from xray_hpc.report.learning_curve_figure import learning_curves
@@ -30,10 +30,7 @@ RENDERERS: dict[str, Callable[..., Figure | None]] = {
 }
 
 
-def render_figure(file: str, arguments: Mapping[str, Any], path: Path) -> bool:
-    """Render the figure ``file`` to ``path``; return whether there was anything to draw."""
-    with report_style():
-        figure = RENDERERS[file](**arguments)
-        if figure is not None:
-            save_figure(figure, path, dpi=DPI, trim=file == TRIMMED)
-    return figure is not None
+def render_figure(file: str, arguments: Mapping[str, Any], path: Path) -> bool | None:
+    """Render the figure ``file`` to ``path``; return what :func:`write_figure` does."""
+    draw = functools.partial(RENDERERS[file], **arguments)
+    return write_figure(path, draw, style=report_style(), dpi=DPI, trim=file == TRIMMED)

@@ -107,15 +107,18 @@ def draw_figures(
     results = pool.map(tasks, min_calls=threshold, chunk_size=1)
 
     def finish() -> Iterator[str]:
+        failed = set()
         for task, drawn in zip(tasks, results, strict=True):
             path = folder / task.figure.file
             if drawn:
                 os.replace(task.path, path)
             else:
                 path.unlink(missing_ok=True)
+            if drawn is None:  # it failed; the next report tries again
+                failed.add(task.figure.file)
         versions = {file: file_version(folder / file) for file in digests}
         if changed:
-            index = {file: [digests[file], versions[file]] for file in digests}
+            index = {file: [digests[file], versions[file]] for file in digests.keys() - failed}
             write_text(folder / INDEX, json.dumps(index))
         yield from (file for file, found in versions.items() if found)
 
@@ -130,11 +133,11 @@ class DrawTask:
     path: Path
 
 
-FigurePool: TypeAlias = ProcessPool[DrawTask, bool]
+FigurePool: TypeAlias = ProcessPool[DrawTask, bool | None]
 
 
-def draw_figure(task: DrawTask) -> bool:
-    """Draw a figure; return whether there was anything to draw."""
+def draw_figure(task: DrawTask) -> bool | None:
+    """Draw a figure; return whether there was anything to draw, ``None`` if it failed."""
     from xray_hpc.report import figure_renderer  # takes a second to import
 
     return figure_renderer.render_figure(task.figure.file, task.figure.arguments, task.path)

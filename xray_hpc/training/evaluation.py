@@ -25,8 +25,10 @@ def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPath
     metrics = {split: _evaluate_split(fitted, config, data, paths, split) for split in SPLITS}
     name, title = config.model.name, MODELS[config.model.name].title
     for metric in ("accuracy", "loss", "auc"):
-        figure = run_figures.learning_curve(fitted.history, metric, title, fitted.best_epoch)
-        run_figures.save(paths, f"{name}_learning_curve_{metric}", figure)
+        curve = fitted.history, metric, title, fitted.best_epoch
+        run_figures.write(
+            paths, f"{name}_learning_curve_{metric}", run_figures.learning_curve, *curve
+        )
     model = fitted.model
     write_json_record(
         paths.metrics,
@@ -57,16 +59,14 @@ def _evaluate_split(
         pd.DataFrame({"fpr": fpr, "tpr": tpr, "thresholds": thresholds, "class": curve})
         for curve, (fpr, tpr, thresholds) in curves.items()
     ]
-    roc = pd.concat(tables)
-    write_csv(paths.roc(name, split), roc if len(curves) > 1 else roc.drop(columns="class"))
+    table = pd.concat(tables)
+    write_csv(paths.roc(name, split), table if len(curves) > 1 else table.drop(columns="class"))
     areas = {name: block.auc for name, block in metrics.per_class.items()}
     areas |= {MICRO: metrics.auc_micro, MACRO: metrics.auc}
-    figure = run_figures.roc(curves, areas, f"{title}: ROC on {split}")
-    run_figures.save(paths, f"{name}_roc_curve_{split}", figure)
-    figure = run_figures.confusion(
-        metrics.confusion, data.classes, f"{title}: confusion on {split}"
-    )
-    run_figures.save(paths, f"{name}_confusion_{split}", figure)
+    roc = curves, areas, f"{title}: ROC on {split}"
+    run_figures.write(paths, f"{name}_roc_curve_{split}", run_figures.roc, *roc)
+    confusion = metrics.confusion, data.classes, f"{title}: confusion on {split}"
+    run_figures.write(paths, f"{name}_confusion_{split}", run_figures.confusion, *confusion)
     print(format_report(split, metrics), flush=True)
     return metrics
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TRAIN, VALIDATION = COLOURS[:2]
 AVERAGES = {MICRO: ("0.45", ":"), MACRO: ("black", "--")}
 NAMES = {"auc": "AUC"}
+P = ParamSpec("P")
 EPOCHS = ("first epoch", "second", "third", "fourth", "fifth")
 
 
@@ -138,6 +140,9 @@ def draw_augmentation_preview(dataset: Dataset, config: RunConfig) -> Figure:
     return image_grid("Augmented training images", note, class_names_of(dataset, rows), columns)
 
 
-def save(paths: RunPaths, name: str, figure: Figure) -> None:
-    """Write ``figures/<name>.png`` atomically, without a date in it."""
-    figure_files.save_figure(figure, paths.figures / f"{name}.png", dpi=150)
+def write(
+    paths: RunPaths, name: str, draw: Callable[P, Figure], *arguments: P.args, **keywords: P.kwargs
+) -> None:
+    """Write ``draw(...)`` to ``figures/<name>.png``; a figure that cannot be drawn is a warning."""
+    drawing = functools.partial(draw, *arguments, **keywords)
+    figure_files.write_figure(paths.figures / f"{name}.png", drawing, dpi=150)

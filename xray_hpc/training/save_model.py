@@ -69,7 +69,7 @@ def export_model(model: keras.Model, config: RunConfig, data: Dataset, paths: Ru
     saved = plain_keras_model(model, config, len(data.classes))
     copy_weights(model, saved)
     write_text(paths.summary, model_summary(saved))
-    run_figures.save(paths, "model", draw_model(saved))
+    run_figures.write(paths, "model", draw_model, saved)
     card = ModelCard(
         run=paths.name,
         model=config.model.name,

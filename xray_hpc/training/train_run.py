@@ -69,7 +69,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     check_batch(run.config.train.batch_size, replicas, len(data.splits["train"]))
     logger.info("%s", describe(run.config, data, replicas))
     if not run.config.augment.identity:
-        run_figures.save(paths, "augmented", draw_augmentation_preview(data, run.config))
+        run_figures.write(paths, "augmented", draw_augmentation_preview, data, run.config)
     store = CheckpointStore(paths.checkpoint_folder, {"run": run.name, **software_identity()})
     training_model = make_training_model(
         run.config, data, strategy, run.cache, partial(_record_feature_blocks, paths)

@@ -26,7 +26,7 @@ def split_metrics(classes: Sequence[str] = ("NORMAL", "PNEUMONIA"), **known: Any
     unknown = dict.fromkeys(field.name for field in dataclasses.fields(SplitMetrics))
     per_class = {name: ClassMetrics(10, None, None, None, None) for name in classes}
     counts = {"images": 10, "per_class": per_class, "confusion": rows}
-    return SplitMetrics(**(unknown | {"accuracy": 0.5, "loss": 0.5} | counts | known))
+    return SplitMetrics(**(unknown | {"accuracy": 0.5, "loss": 0.5, "tied": 0.0} | counts | known))
 
 
 def run_metrics(

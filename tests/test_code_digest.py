@@ -110,7 +110,7 @@ def change(file: Path, old: str, new: str) -> None:
     [
         ("training/loop.py", "model.reset_metrics()", "model.reset_state()"),
         ("training/epoch_callbacks.py", "EVERY = 20", "EVERY = 10"),
-        ("metrics.py", "return", "return not"),
+        ("metrics.py", "THRESHOLD = 0.5", "THRESHOLD = 0.4"),
     ],
 )
 def test_code_digest_changes_with_what_is_computed(

@@ -1,7 +1,7 @@
 """Score images with a trained model: ``python -m xray_hpc.predict RUN IMAGE...``.
 
-Prints a table and writes ``predictions.csv`` with the columns path, score_<class>, label, error. An
-image that cannot be read is a row with its error.
+Prints a table and writes ``predictions.csv`` with the columns path, score_<class>, logit, label,
+error. An image that cannot be read is a row with its error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_line.make_parser(
         "predict",
         "Score images with a trained model: print a table, and write a CSV file with the columns "
-        "path, score_<class> for each class, label and error.",
+        "path, score_<class> for each class, logit, label and error.",
         notes="An image that cannot be read is a row with its error; the exit code is 1 if no "
         "image could be read. Images are prepared exactly as they were for training.",
     )

@@ -99,8 +99,16 @@ def stacked_head() -> Iterator[layers.Layer]:
     yield layers.Dense(1, activation="sigmoid")
 
 
+def with_logits(tutorial: Iterator[layers.Layer]) -> Iterator[layers.Layer]:
+    """Yield the layers of a tutorial, with the activation of the last one as a layer."""
+    *before, last = tutorial
+    activation = last.activation
+    last.activation = keras.activations.linear
+    yield from (*before, last, layers.Activation(activation))
+
+
 def built(tutorial: Iterator[layers.Layer], shape: tuple[int, ...]) -> list[layers.Layer]:
-    return keras.Sequential([layers.Input(shape), *tutorial]).layers
+    return keras.Sequential([layers.Input(shape), *with_logits(tutorial)]).layers
 
 
 def check_listing(ours: list[layers.Layer], theirs: list[layers.Layer]) -> list[str]:
@@ -175,7 +183,7 @@ def test_network_equals_its_tutorial_except_for_ineffective_biases(
 def test_lung_has_the_tutorials_82923_weights() -> None:
     model = build_model(ModelConfig("lung", output="softmax"), (512, 512, 1), 3)
     counts = {layer.name: layer.count_params() for layer in model.layers if layer.count_params()}
-    assert counts == {"conv1": 104, "conv2": 148, "score": 82_671}
+    assert counts == {"conv1": 104, "conv2": 148, "logits": 82_671}
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 82_923
 
 
@@ -209,7 +217,7 @@ def test_stacked_model_trains_only_its_head(stacked: keras.Model) -> None:
     assert trained == [
         *("head1_bn/gamma", "head1_bn/beta", "head1/kernel", "head1/bias"),
         *("head2_bn/gamma", "head2_bn/beta", "head2/kernel", "head2/bias"),
-        *("score/kernel", "score/bias"),
+        *("logits/kernel", "logits/bias"),
     ]
 
 
@@ -240,8 +248,10 @@ def test_output_layer_follows_the_configuration(
     output: Any, classes: int, units: int, activation: str
 ) -> None:
     model = build_model(ModelConfig("lung", output=output), IMAGES.shape[1:], classes)
-    score = model.get_layer("score")
-    assert (score.units, score.activation.__name__) == (units, activation)
+    logits, score = model.get_layer("logits"), model.layers[-1]
+    assert (logits.units, logits.activation.__name__) == (units, "linear")
+    assert score.activation.__name__ == activation
+    assert {layer.compute_dtype for layer in (logits, score)} == {"float32"}
 
 
 @pytest.mark.parametrize("name", SMALL)

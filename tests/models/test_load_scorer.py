@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from xray_hpc.errors import DataError
+from xray_hpc.metrics import class_scores
 from xray_hpc.models.load_scorer import load_scorer
 from xray_hpc.models.model_card import ModelCard
 
@@ -20,8 +21,10 @@ def card(classes: Sequence[str]) -> ModelCard:
 
 
 def save(path: Path, units: int, activation: str) -> keras.Model:
-    layers = [keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
-    model = keras.Sequential([*layers, keras.layers.Dense(units, activation)])
+    inputs = keras.Input((8, 8, 1))
+    features = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    logits = keras.layers.Dense(units, name="logits")(features)
+    model = keras.Model(inputs, keras.layers.Activation(activation)(logits))
     model.save(path)
     return model
 
@@ -30,11 +33,11 @@ def save(path: Path, units: int, activation: str) -> keras.Model:
     ("units", "activation", "classes"),
     [(1, "sigmoid", "AB"), (2, "softmax", "AB"), (3, "softmax", "ABC")],
 )
-def test_scores_are_probabilities_per_class(
+def test_scores_of_the_logits_are_probabilities_per_class(
     tmp_path: Path, units: int, activation: str, classes: str
 ) -> None:
     model = save(tmp_path / "model.keras", units, activation)
-    scores = load_scorer(tmp_path / "model.keras", card(classes))(IMAGES)
+    scores = class_scores(load_scorer(tmp_path / "model.keras", card(classes))(IMAGES))
     assert scores.shape == (5, len(classes))
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(scores[:, -1], model.predict(IMAGES, verbose=0)[:, -1], atol=1e-6)
@@ -47,6 +50,13 @@ def test_load_scorer_rejects_a_model_that_does_not_match_its_card(
     save(tmp_path / "model.keras", units, "sigmoid")
     with pytest.raises(DataError, match=rf"model\.keras .* to \({units},\), not"):
         load_scorer(tmp_path / "model.keras", card(classes))
+
+
+def test_load_scorer_rejects_a_model_without_logits(tmp_path: Path) -> None:
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")]
+    keras.Sequential(layers).save(tmp_path / "model.keras")
+    with pytest.raises(DataError, match=r"model\.keras has no layer 'logits'"):
+        load_scorer(tmp_path / "model.keras", card("AB"))
 
 
 def test_load_scorer_names_a_damaged_file(tmp_path: Path) -> None:

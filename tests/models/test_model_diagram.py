@@ -56,7 +56,7 @@ def test_box_holds_a_layer_with_its_activation_and_pooling() -> None:
     ]
     assert "convolution 3 x 3, 16 filters" in texts(figure)
     assert "batch normalization · ReLU · max pooling 2 x 2 · dropout 0.2" in texts(figure)
-    assert texts(figure)[-2:] == ["dense, 1 unit, sigmoid", "65 weights, trained"]
+    assert texts(figure)[-3:] == ["dense, 1 unit", "sigmoid", "65 weights, trained"]
     assert len(boxes(figure)) == 8
 
 

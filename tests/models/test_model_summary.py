@@ -39,7 +39,8 @@ pool1          MaxPooling2D  169 x 169 x 4
 conv2          Conv2D        167 x 167 x 4      148      148
 pool2          MaxPooling2D  83 x 83 x 4
 flatten        Flatten       27556
-score          Dense         3               82,671   82,671
+logits         Dense         3               82,671   82,671
+score          Activation    3
 """
     )
 

@@ -32,7 +32,7 @@ def transfer(unfreeze: int | None = None, **fields: object) -> keras.Model:
 def test_transfer_learning_trains_only_the_head() -> None:
     model = transfer()
     trained = [variable.path.split("/")[0] for variable in model.trainable_variables]
-    assert trained == ["hidden", "hidden", "score", "score"]
+    assert trained == ["hidden", "hidden", "logits", "logits"]
 
 
 @pytest.mark.parametrize("depth", [1, 4, 13, 25])

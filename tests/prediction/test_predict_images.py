@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import special
 
 from xray_hpc.data import decode
 from xray_hpc.data.named_images import ImageFile
@@ -24,9 +25,9 @@ CARD_OF_THREE = ModelCard("lung-1a2b3c4d", "lung", ("A", "B", "C"), None, 8, 1.0
 
 
 def first_pixel(batch: np.ndarray) -> np.ndarray:
-    """Score two classes; the score of the second is the first pixel / 256."""
-    p = batch[:, 0, 0, 0] / 256
-    return np.stack([1 - p, p], axis=1)
+    """Return the logits of two classes; that of the second is the first pixel - 128."""
+    x = batch[:, 0, 0, 0] - 128.0
+    return np.stack([-x, x], axis=1)
 
 
 @contextmanager
@@ -58,24 +59,25 @@ def test_predict_images_preserves_the_order_of_files(
         if grey is None:
             assert (result.scores, result.label, result.error) == (None, None, "broken")
         else:
-            positive = grey / 256 > threshold
-            assert result.scores == (1 - grey / 256, grey / 256)
+            positive = special.expit(grey - 128) > threshold
+            assert result.scores == (special.expit(128 - grey), special.expit(grey - 128))
+            assert result.logits == (128 - grey, grey - 128)
             assert result.label == ("PNEUMONIA" if positive else "NORMAL")
             assert result.error is None
 
 
-@given(st.lists(st.tuples(*[st.floats(0, 1)] * 3), min_size=1, max_size=40))
+@given(st.lists(st.tuples(*[st.integers(-9, 9)] * 3), min_size=1, max_size=40))
 def test_predict_images_takes_the_first_of_the_highest_scores(
-    scores: list[tuple[float, float, float]],
+    logits: list[tuple[int, int, int]],
 ) -> None:
     def score(batch: np.ndarray) -> np.ndarray:
-        return np.array([scores[i] for i in batch[:, 0, 0, 0]])
+        return np.array([logits[i] for i in batch[:, 0, 0, 0]])
 
     with images_from_file_names():
-        files = [ImageFile(str(i)) for i in range(len(scores))]
+        files = [ImageFile(str(i)) for i in range(len(logits))]
         results = list(predict_images(files, CARD_OF_THREE, score, None, workers=1))
-    for row, result in zip(scores, results, strict=True):
-        assert result.scores == row
+    for row, result in zip(logits, results, strict=True):
+        assert result.logits == row
         assert result.label == "ABC"[row.index(max(row))]
 
 

@@ -14,24 +14,36 @@ CLASSES = ("NORMAL", "PNEUMONIA")
 
 
 def scored(path: str, p: float = 0.75) -> Prediction:
-    return Prediction(path, (1 - p, p), CLASSES[p > 0.5], None)
+    return Prediction(path, (1 - p, p), (-8 * p, 8 * p), CLASSES[p > 0.5], None)
 
 
 def test_csv_writer_preserves_all_digits_and_escapes_names(tmp_path: Path) -> None:
     rows = [
         scored('a "b", c\n.png', 1 / 3),
         scored("caf\udce9.png"),
-        Prediction("größe.png", None, None, "empty file"),
+        Prediction("größe.png", None, None, None, "empty file"),
     ]
     with csv_writer(str(tmp_path / "out.csv"), CLASSES) as write:
         for row in rows:
             write(row)
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         head, *cells = csv.reader(file)
-    assert head == ["path", "score_NORMAL", "score_PNEUMONIA", "label", "error"]
-    assert cells[0] == ['a "b", c\n.png', repr(1 - 1 / 3), repr(1 / 3), "NORMAL", ""]
+    assert head == ["path", "score_NORMAL", "score_PNEUMONIA", "logit", "label", "error"]
+    numbers = [repr(value) for value in (1 - 1 / 3, 1 / 3, 8 / 3)]
+    assert cells[0] == ['a "b", c\n.png', *numbers, "NORMAL", ""]
     assert cells[1][0] == r"caf\udce9.png"
-    assert cells[2] == ["größe.png", "", "", "", "empty file"]
+    assert cells[2] == ["größe.png", "", "", "", "", "empty file"]
+
+
+def test_csv_writer_writes_a_logit_for_each_of_three_classes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with csv_writer("-", "ABC") as write:
+        write(Prediction("x.png", (0.2, 0.7, 0.1), (-1.0, 2.0, -3.0), "B", None))
+    assert capsys.readouterr().out.splitlines() == [
+        "path,score_A,score_B,score_C,logit_A,logit_B,logit_C,label,error",
+        "x.png,0.2,0.7,0.1,-1.0,2.0,-3.0,B,",
+    ]
 
 
 def test_csv_writer_reports_a_full_disk(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ CLASSES = ("NORMAL", "PNEUMONIA")
 
 
 def scored(path: str, p: float = 0.75) -> Prediction:
-    return Prediction(path, (1 - p, p), CLASSES[p > 0.5], None)
+    return Prediction(path, (1 - p, p), (-8 * p, 8 * p), CLASSES[p > 0.5], None)
 
 
 def failed(path: str, error: str = "empty file") -> Prediction:
-    return Prediction(path, None, None, error)
+    return Prediction(path, None, None, None, error)
 
 
 def table(*rows: Prediction, width: int = 100, height: int = 40) -> PredictionTable:
@@ -34,7 +34,7 @@ def test_text_shows_the_positive_score_of_two_classes() -> None:
 
 def test_text_shows_every_score_of_three_classes() -> None:
     shown = PredictionTable(("A", "B", "C"), "out.csv", 100, 40)
-    shown.add(Prediction("x.png", (0.2, 0.7, 0.1), "B", None))
+    shown.add(Prediction("x.png", (0.2, 0.7, 0.1), (-1.0, 2.0, -3.0), "B", None))
     assert shown.text() == (
         "path   score_A  score_B  score_C  label\n"
         "x.png   0.2000   0.7000   0.1000  B"

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from xray_hpc.config.yaml_files import to_yaml
-from xray_hpc.metrics import roc_curves, split_metrics
+from xray_hpc.metrics import class_logits, class_scores, logit_names, roc_curves, split_metrics
 from xray_hpc.records.atomic_files import write_csv, write_json, write_text
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_record import Attempt, RunRecord, Status, write_record
@@ -205,20 +205,17 @@ def _write_results(paths: RunPaths, model: str, fake: FakeRun, best_epoch: int) 
         distance = fake.skill * (1 - 0.2 * shift)
         if len(classes) == 2:
             y_true = (np.arange(n) % 3 != 0).astype(int)  # the same images for all runs
-            logits = (y_true - 0.5) * distance * 1.6 + rng.normal(0, 1, n)
-            positive = 1 / (1 + np.exp(-logits))
-            scores = np.stack([1 - positive, positive], axis=1)
+            outputs = ((y_true - 0.5) * distance * 1.6 + rng.normal(0, 1, n))[:, None]
         else:
             y_true = np.arange(n) * 7 % 11 % len(classes)
-            logits = np.eye(len(classes))[y_true] * distance + rng.normal(0, 1, (n, len(classes)))
-            scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            outputs = np.eye(len(classes))[y_true] * distance + rng.normal(0, 1, (n, len(classes)))
+        logits = class_logits(outputs)
         # Rounded, because the last digits of a logarithm depend on the processor.
-        splits[split] = _rounded(dataclasses.asdict(split_metrics(y_true, scores, classes)))
-        table = {"y_true": y_true}
-        if len(classes) == 2:
-            table["y_scores"] = scores[:, 1]
-        else:
-            table |= {f"y_scores_{name}": scores[:, i] for i, name in enumerate(classes)}
+        splits[split] = _rounded(dataclasses.asdict(split_metrics(y_true, logits, classes)))
+        names = logit_names(classes)
+        by_name = dict(zip(names, logits.T[-len(names) :], strict=True))
+        scores = {n.replace("logit", "y_scores", 1): class_scores(x) for n, x in by_name.items()}
+        table = {"y_true": y_true, **scores, **by_name}
         kinds = [name.lower().replace(" ", "-") for name in classes]
         table["file"] = [f"person{i // 2}_{kinds[y]}_{i}.jpeg" for i, y in enumerate(y_true)]
         table["patient"] = [f"person{i // 2}" for i in range(n)]
@@ -228,7 +225,7 @@ def _write_results(paths: RunPaths, model: str, fake: FakeRun, best_epoch: int) 
                 dict(zip(("fpr", "tpr", "thresholds"), curve, strict=True))
                 | ({} if len(classes) == 2 else {"class": name})
             )
-            for name, curve in roc_curves(y_true, scores, classes).items()
+            for name, curve in roc_curves(y_true, logits, classes).items()
         ]
         write_csv(paths.roc(model, split), pd.concat(curves))
     write_json(

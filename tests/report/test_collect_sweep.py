@@ -89,7 +89,7 @@ def test_report_of_runs_in_every_state_matches_the_golden_file(tmp_path: Path) -
 
 METRICS = (
     *("accuracy", "balanced_accuracy", "f1", "auc", "auc_micro", "sensitivity", "specificity"),
-    *("false_negatives", "false_positives", "loss"),
+    *("false_negatives", "false_positives", "loss", "tied"),
 )
 
 
@@ -113,7 +113,7 @@ def test_csv_files_have_documented_columns(tmp_path: Path) -> None:
         "runs.csv": ",".join(runs),
         "per_class.csv": "run,model,split,class,images,precision,recall,f1,auc",
         "epochs.csv": "run,model,epoch,train_accuracy,val_accuracy,train_loss,val_loss,val_auc",
-        "scores.csv": "run,model,split,class,file,patient,y_true,y_scores",
+        "scores.csv": "run,model,split,class,file,patient,y_true,y_scores,logit",
         "roc.csv": "run,model,split,class,fpr,tpr,thresholds",
     }
 

@@ -10,6 +10,7 @@ from tests.report.fake_sweeps import experiment_sweep, grid_sweep, three_class_s
 from tests.report.figure_helpers import read_runs
 from tests.run_folders import run_metrics
 from xray_hpc.report.comparison_table import MACRO_NOTE, SPLIT_NOTE, comparison_table
+from xray_hpc.report.formatting import tied_note
 from xray_hpc.report.run_result import RunResult
 
 
@@ -41,6 +42,22 @@ def test_each_data_set_has_its_own_ranking(tmp_path: Path) -> None:
     assert lung[1] == "lung"
     assert lung[-9:-5] == ["-"] * 4  # sensitivity, specificity, FN and FP need two classes
     assert lines[-2:] == [MACRO_NOTE, SPLIT_NOTE]
+
+
+def test_note_names_the_runs_with_tied_scores() -> None:
+    def finished(name: str, **tied: float) -> RunResult:
+        config = {"inputs.data": "0", "data.source": "demo"}
+        splits = {split: {"tied": share} for split, share in tied.items()}
+        return RunResult(name, "ft", "finished", config=config, metrics=run_metrics(**splits))
+
+    few = [finished("ft-0", test=0.05)]
+    assert tied_note(few) == ""
+    assert "ft-0 (" not in comparison_table(few)
+    runs = [*few, finished("ft-1", validation=0.06, test=0.5)]
+    assert tied_note(runs).endswith(": ft-1 (validation 6%), ft-1 (test 50%).")
+    assert "ft-1 (test 50%)" in " ".join(comparison_table(runs).split())
+    many = [finished(f"ft-{i}", test=1) for i in range(8)]
+    assert tied_note(many).endswith("ft-4 (test 100%) and 3 more.")
 
 
 def test_multiclass_runs_have_f1_instead_of_binary_metrics(tmp_path: Path) -> None:

@@ -115,12 +115,13 @@ def long_rows(run: RunPaths, model: str, split: str) -> Rows:
     for row in rows(run.scores(model, split)):
         image = {key: row[key] for key in ("file", "patient")}
         if "y_scores" in row:
-            scores = {"y_true": row["y_true"], "y_scores": row["y_scores"]}
+            scores = {name: row[name] for name in ("y_true", "y_scores", "logit")}
             found.append({"class": positive, **image, **scores})
             continue
         for label, name in enumerate(THREE_CLASSES):
             truth = str(int(int(row["y_true"]) == label))
-            scores = {"y_true": truth, "y_scores": row[f"y_scores_{name}"]}
+            scores = {kind: row[f"{kind}_{name}"] for kind in ("y_scores", "logit")}
+            scores |= {"y_true": truth}
             found.append({"class": name, **image, **scores})
     return found
 
@@ -134,10 +135,13 @@ def test_long_scores_of_many_classes_contain_all_values(labels: list[int], seed:
     wide = images | {"y_true": np.array(labels, dtype=np.int64)}
     for i, name in enumerate(classes):
         wide[f"y_scores_{name}"] = scores[:, i]
+    for i, name in enumerate(classes):
+        wide[f"logit_{name}"] = np.log(scores[:, i])
     long = long_scores(wide, classes)
     assert row_count(long) == len(labels) * len(classes)
     assert long["class"].tolist() == classes * len(labels)
     assert long["y_scores"].reshape(-1, 4).tolist() == scores.tolist()
+    assert long["logit"].reshape(-1, 4).tolist() == np.log(scores).tolist()
     assert long["y_true"].reshape(-1, 4).argmax(axis=1).tolist() == labels
     assert long["y_true"].sum() == len(labels)
 

@@ -44,7 +44,7 @@ def test_read_run_of_three_classes(three_class_run: RunPaths) -> None:
     read = read_run(three_class_run)
     assert (read.status, read.error) == ("finished", None)
     assert read.classes == THREE_CLASSES
-    heads = [f"y_scores_{name}" for name in THREE_CLASSES]
+    heads = [f"{kind}_{name}" for kind in ("y_scores", "logit") for name in THREE_CLASSES]
     assert list(read.scores["test"]) == ["file", "patient", "y_true", *heads]
     assert set(read.roc["test"]["class"]) == {*THREE_CLASSES, "micro average", "macro average"}
     assert read.metric("test", "sensitivity") is None
@@ -55,7 +55,7 @@ def test_classes_are_read_from_scores_without_metrics(three_class_run: RunPaths)
     three_class_run.metrics.unlink()
     read = read_run(three_class_run)
     assert read.error == "metrics.json is missing"
-    assert list(read.scores["test"])[3:] == [f"y_scores_{name}" for name in THREE_CLASSES]
+    assert list(read.scores["test"])[3:6] == [f"y_scores_{name}" for name in THREE_CLASSES]
     assert "macro average" in set(read.roc["test"]["class"])
 
 
@@ -63,7 +63,7 @@ def test_class_names_may_contain_commas_and_quotes(tmp_path: Path) -> None:
     classes = ('Covid, "PCR"', "Normal", "y_scores")
     read = read_run(write_run(SweepPaths(tmp_path), "lung", FakeRun(classes=classes)))
     assert read.finished
-    assert list(read.scores["test"])[3:] == [f"y_scores_{name}" for name in classes]
+    assert list(read.scores["test"])[3:6] == [f"y_scores_{name}" for name in classes]
 
 
 def test_undefined_auc_of_an_epoch_is_nan(run: RunPaths) -> None:

@@ -123,7 +123,7 @@ def replace_text(path: Path, old: str, new: str) -> None:
             "metrics.json: test.auc is 'high'",
         ),
         (
-            lambda run: run.scores("cnn", "test").write_text("y_true,y_scores\n1,0.5\n"),
+            lambda run: run.scores("cnn", "test").write_text("y_true,y_scores,logit\n1,0.5,0\n"),
             "cnn_test_yscores.csv has no column file, patient",
         ),
         (
@@ -140,7 +140,7 @@ def replace_text(path: Path, old: str, new: str) -> None:
         ),
         (
             lambda run: replace_text(run.scores("cnn", "test"), ".jpeg,", ".jpeg,a,"),
-            "cnn_test_yscores.csv has 5 cells for 4 columns in row 2",
+            "cnn_test_yscores.csv has 6 cells for 5 columns in row 2",
         ),
         (
             lambda run: replace_text(run.loss("cnn"), "\n3,", "\n2,"),

@@ -16,9 +16,10 @@ import tensorflow as tf
 from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.metrics import probabilities
+from xray_hpc.metrics import class_logits
 from xray_hpc.models import vgg_like
 from xray_hpc.models.build_backbone import APPLICATIONS
+from xray_hpc.models.layer_graph import logits_tensor
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.checkpoint_store import CheckpointStore
 from xray_hpc.training.fit import fit
@@ -151,7 +152,8 @@ def main(out: Path) -> None:
                     export_model(result.model, config, data, paths)
                     saved = keras.models.load_model(paths.model)
                     images = data.images[data.splits["test"]]
-                    arrays[f"{key}/saved"] = probabilities(saved.predict(images, verbose=0))
+                    saved = keras.Model(saved.input, logits_tensor(saved))
+                    arrays[f"{key}/saved"] = class_logits(saved.predict(images, verbose=0))
     np.savez(out, **arrays)
 
 

@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from xray_hpc.config.hydra_app import to_mapping
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.launching.resolve_run import RunResolver
-from xray_hpc.metrics import MACRO, MICRO, probabilities, split_metrics
+from xray_hpc.metrics import MACRO, MICRO, class_logits, class_scores, split_metrics
 from xray_hpc.models.load_scorer import load_scorer
 from xray_hpc.models.model_card import read_card
 from xray_hpc.package_folders import resource
@@ -92,9 +92,10 @@ def test_experiment_metrics_follow_from_the_scores(trained: Trained, experiment:
     assert metrics.threshold == (None if experiment == "lung" else 0.5)
     for split in SPLITS:
         table = pd.read_csv(paths.scores(model_name(paths), split))
-        scores = probabilities(table.filter(regex="^y_scores").to_numpy())
-        assert scores.shape == (len(table), len(classes))
-        measured = split_metrics(table["y_true"], scores, classes)
+        logits = table.filter(regex="^logit").to_numpy()
+        logits = logits if len(classes) > 2 else class_logits(logits)
+        assert logits.shape == (len(table), len(classes))
+        measured = split_metrics(table["y_true"], logits, classes)
         assert metrics.split(split).confusion == measured.confusion
         assert metrics.split(split).auc == pytest.approx(measured.auc)
         assert metrics.split(split).loss == pytest.approx(measured.loss, abs=1e-6)
@@ -112,7 +113,8 @@ def test_experiment_model_has_a_card_and_gives_the_scores(
     images = data.images[data.splits["test"]]
     side = card.input_shape[0]
     first = (images.shape[1] - side) // 2
-    scores = load_scorer(paths.model, card)(images[:, first : first + side, first : first + side])
+    logits = load_scorer(paths.model, card)(images[:, first : first + side, first : first + side])
+    scores = class_scores(logits)
     table = pd.read_csv(paths.scores(run.config.model.name, "test"))
     saved_scores = table.filter(regex="^y_scores").to_numpy()
     np.testing.assert_allclose(saved_scores, scores[:, -saved_scores.shape[1] :], atol=1e-6)

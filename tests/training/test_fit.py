@@ -13,8 +13,9 @@ from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, R
 from xray_hpc.config.train_config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import TrainingDivergedError, UserError
-from xray_hpc.metrics import predicted_labels, probabilities, split_metrics
+from xray_hpc.metrics import class_logits, class_scores, predicted_labels, split_metrics
 from xray_hpc.models.build_model import build_model
+from xray_hpc.models.layer_graph import logits_tensor
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.checkpoint_store import CheckpointStore
 from xray_hpc.training.fit import FitResult, check_monitors, fit
@@ -80,13 +81,18 @@ def untrained(config: RunConfig, data: Dataset) -> dict[str, Any]:
     """Return the metrics of the training images with the initial weights."""
     keras.utils.set_random_seed(config.seed)
     model = build_model(config.model, config.data.input_shape, len(data.classes))
-    scores = probabilities(model.predict(data.images, verbose=0))
-    return {"scores": scores, "loss": split_metrics(data.labels, scores, data.classes).loss}
+    logits = logits_of(model, data)
+    loss = split_metrics(data.labels, logits, data.classes).loss
+    return {"scores": class_scores(logits), "loss": loss}
+
+
+def logits_of(model: keras.Model, data: Dataset) -> Any:
+    before_activation = keras.Model(model.input, logits_tensor(model))
+    return class_logits(before_activation.predict(data.images, verbose=0))
 
 
 def loss(model: keras.Model, data: Dataset) -> Any:
-    scores = probabilities(model.predict(data.images, verbose=0))
-    return split_metrics(data.labels, scores, data.classes).loss
+    return split_metrics(data.labels, logits_of(model, data), data.classes).loss
 
 
 @pytest.mark.parametrize(

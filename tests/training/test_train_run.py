@@ -17,7 +17,7 @@ import pytest
 
 from tests.run_files import differing_files
 from xray_hpc.data.dataset import load_dataset
-from xray_hpc.metrics import probabilities, roc_curves, split_metrics
+from xray_hpc.metrics import class_logits, class_scores, roc_curves, split_metrics
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_metrics import read_metrics
@@ -138,7 +138,7 @@ def test_tables_have_their_names_and_columns(trained: RunPaths) -> None:
         trained.accuracy("ft"): ["epoch", "train_accuracy", "val_accuracy"],
         trained.loss("ft"): ["epoch", "train_loss", "val_loss"],
         trained.auc("ft"): ["epoch", "val_auc"],
-        trained.scores("ft", "test"): ["y_true", "y_scores", "file", "patient"],
+        trained.scores("ft", "test"): ["y_true", "y_scores", "logit", "file", "patient"],
         trained.roc("ft", "test"): ["fpr", "tpr", "thresholds"],
     }
     for path, expected in columns.items():
@@ -167,14 +167,15 @@ def test_user_settings_change_no_byte(
 @pytest.mark.parametrize("split", SPLITS)
 def test_metrics_and_roc_follow_from_the_scores(trained: RunPaths, split: str) -> None:
     table = pd.read_csv(trained.scores("ft", split))
-    scores = probabilities(table[["y_scores"]].to_numpy())
+    logits = class_logits(table[["logit"]].to_numpy())
+    assert table["y_scores"].tolist() == class_scores(table["logit"]).tolist()
     metrics = read_metrics(trained)
     classes = ("NORMAL", "PNEUMONIA")
     assert metrics.classes == list(classes)
     assert metrics.threshold == 0.5
-    assert metrics.split(split) == split_metrics(table["y_true"], scores, classes)
+    assert metrics.split(split) == split_metrics(table["y_true"], logits, classes)
     roc = pd.read_csv(trained.roc("ft", split))
-    (curve,) = roc_curves(table["y_true"], scores, classes).values()
+    (curve,) = roc_curves(table["y_true"], logits, classes).values()
     for name, values in zip(roc.columns, curve, strict=True):
         np.testing.assert_allclose(roc[name], values)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from tests.features.small_features import CONFIG, random_data, strategy
-from xray_hpc.config.run_config import ModelConfig, RunConfig
+from xray_hpc.config.run_config import RunConfig
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.augmentation_parameters import center_crop
 from xray_hpc.errors import UserError
-from xray_hpc.metrics import probabilities
+from xray_hpc.metrics import class_logits, class_scores
 from xray_hpc.models.build_model import build_run_model
 from xray_hpc.training.feed import FeatureFeed, ImageFeed
 from xray_hpc.training.train_run import prepare_devices
@@ -71,20 +71,46 @@ def test_initial_weights_do_not_depend_on_cached_features(
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_predict_gives_the_scores_of_the_full_model(cached: TrainingModel) -> None:
+def test_predict_gives_the_logits_of_the_full_model(cached: TrainingModel) -> None:
     data = random_data()
     images = center_crop(data.images[data.splits["test"]], 32)
-    expected = probabilities(cached.full_model.predict(images, verbose=0))
-    scores = cached.predict("test")
-    assert scores.shape == (20, 2)
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    expected = cached.full_model.predict(images, verbose=0)[:, 0]
+    logits = cached.predict("test")
+    assert logits.shape == (20, 2)
+    np.testing.assert_allclose(class_scores(logits[:, 1]), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("output", "loss"), [("sigmoid", "binary"), ("softmax", "categorical")])
-def test_loss_fits_the_output(cache: Path, output: Any, loss: str) -> None:
-    config = replace(config_with("off"), model=ModelConfig("lung", output=output))
+@pytest.mark.parametrize("features", ["off", "float32"])
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+def test_predicted_logits_are_not_saturated(cache: Path, features: Any, output: Any) -> None:
+    config = config_with(features)
+    config = replace(config, model=replace(config.model, output=output))
     training_model = make_training_model(config, random_data(), strategy(), cache)
-    assert training_model.trained_model.loss == f"{loss}_crossentropy"
+    layer = training_model.full_model.get_layer("logits")
+    before = training_model.predict("test")
+    layer.set_weights([61 / np.abs(before).max() * value for value in layer.get_weights()])
+    logits = training_model.predict("test")
+    assert np.abs(logits).max() == pytest.approx(61, rel=1e-5)
+    np.testing.assert_allclose(logits * np.abs(before).max(), before * 61, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+def test_training_loss_of_saturated_scores_is_exact(cache: Path, output: Any) -> None:
+    config = config_with("off", None)
+    config = replace(config, model=replace(config.model, output=output))
+    training_model = make_training_model(config, random_data(), strategy(), cache)
+    for layer, values in (("logits", 0), ("hidden", 0)):
+        weights = training_model.full_model.get_layer(layer).get_weights()
+        training_model.full_model.get_layer(layer).set_weights([values * w for w in weights])
+    bias = training_model.full_model.get_layer("logits").bias
+    bias.assign([61.0] if output == "sigmoid" else [0.0, 61.0])
+    images = training_model.data.images[:8, :32, :32]
+    negative = np.zeros((8, 1)) if output == "sigmoid" else np.eye(2)[np.zeros(8, int)]
+    result = training_model.trained_model.evaluate(images, negative, verbose=0, return_dict=True)
+    assert result == {"loss": pytest.approx(61), "accuracy": 0}
+    positive = 1 - negative
+    result = training_model.trained_model.evaluate(images, positive, verbose=0, return_dict=True)
+    assert result == {"loss": pytest.approx(0, abs=1e-20), "accuracy": 1}
 
 
 @pytest.mark.parametrize("name", ["adam", "rmsprop", "sgd"])
@@ -112,7 +138,8 @@ def test_mixed_precision_head_computes_in_16_bits_and_trains_float32(
     assert {weight.dtype for weight in training_model.trained_model.trainable_variables} == {
         "float32"
     }
-    assert training_model.predict("test").sum(axis=1) == pytest.approx(1)
+    assert training_model.trained_model.output.dtype == "float32"
+    assert (np.abs(training_model.predict("test").sum(axis=1)) < 1e-9).all()
 
 
 def test_model_that_does_not_fit_the_images_is_refused(cache: Path) -> None:

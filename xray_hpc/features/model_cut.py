@@ -83,7 +83,7 @@ def feature_shape(model: keras.Model, cut: LayerPath) -> tuple[int, ...]:
 
 
 def trainable_head(model: keras.Model, cut: LayerPath) -> keras.Model:
-    """Return a model from the features at ``cut`` to the scores."""
+    """Return a model from the features at ``cut`` to the outputs of ``model``."""
     name, *rest = cut
     layer = model.get_layer(name)
     if not rest:

@@ -12,7 +12,7 @@ from keras import layers
 from xray_hpc.config.run_config import ModelConfig, RunConfig
 from xray_hpc.models.check_model_config import check_model
 from xray_hpc.models.custom_layers import GlobalBatchDropout
-from xray_hpc.models.layer_graph import flat_layers
+from xray_hpc.models.layer_graph import LOGITS, flat_layers
 from xray_hpc.models.registry import MODELS
 from xray_hpc.models.weights_files import weights_files
 
@@ -55,14 +55,16 @@ def build_model(
 
     Returns:
         A model from raw pixels ``[N, H, W, C]`` in 0..255 to float32 probabilities: ``[N, 1]`` of
-        the second of two classes if ``config.output`` is sigmoid, else ``[N, classes]``.
+        the second of two classes if ``config.output`` is sigmoid, else ``[N, classes]``. The
+        layer ``LOGITS`` gives them before the activation, where float32 does not saturate.
     """
     dropout = layers.Dropout if replicas == 1 else GlobalBatchDropout
     inputs = layers.Input(input_shape, name="image")
     features = MODELS[config.name].load_builder()(config, inputs, weights or {}, dropout)
     units = 1 if config.output == "sigmoid" else classes
-    output_layer = layers.Dense(units, activation=config.output, dtype="float32", name="score")
-    model = keras.Model(inputs, output_layer(features), name=config.name)
+    logits = layers.Dense(units, dtype="float32", name=LOGITS)(features)
+    scores = layers.Activation(config.output, dtype="float32", name="score")(logits)
+    model = keras.Model(inputs, scores, name=config.name)
     for layer in flat_layers(model):
         if isinstance(layer, layers.BatchNormalization):
             layer.synchronized = replicas > 1

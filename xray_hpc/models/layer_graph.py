@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 import keras
 
+LOGITS = "logits"
+"""The name of the last layer with weights, whose outputs the activation turns into scores."""
+
 
 def input_names(layer: keras.Layer) -> list[str]:
     """Return the names of the layers whose outputs ``layer`` takes, without repetition."""
@@ -32,6 +35,11 @@ def output_tensor(layer: keras.Layer) -> keras.KerasTensor:
     tensors: list[keras.KerasTensor] = layer._inbound_nodes[0].output_tensors
     (tensor,) = tensors
     return tensor
+
+
+def logits_tensor(model: keras.Model) -> keras.KerasTensor:
+    """Return the outputs of one of our models before its activation."""
+    return output_tensor(model.get_layer(LOGITS))
 
 
 def flat_layers(model: keras.Model) -> Iterator[keras.Layer]:

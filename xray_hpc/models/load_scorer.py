@@ -1,4 +1,4 @@
-"""Load a saved model as a function from images to scores."""
+"""Load a saved model as a function from images to logits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.errors import DataError
-from xray_hpc.metrics import probabilities
+from xray_hpc.metrics import class_logits
+from xray_hpc.models.layer_graph import LOGITS, logits_tensor
 from xray_hpc.models.model_card import ModelCard
 
 
@@ -20,7 +21,7 @@ def load_scorer(
     """Load a saved model.
 
     Returns:
-        A function from raw pixels ``[B, S, S, C]`` to the probabilities of the classes ``[B, K]``.
+        A function from raw pixels ``[B, S, S, C]`` to the logits of the classes ``[B, K]``.
         Keras compiles one graph for each batch size B.
 
     Raises:
@@ -39,4 +40,10 @@ def load_scorer(
             f"{model.output_shape[1:]}, not {card.input_shape} to {len(card.classes)} classes"
         )
 
-    return lambda images: probabilities(model.predict_on_batch(images))
+    if LOGITS not in (layer.name for layer in model.layers):
+        raise DataError(
+            f"{keras_file} has no layer '{LOGITS}'; use the model.keras of a run of this version, "
+            "or train the run again"
+        )
+    logits_model = keras.Model(model.input, logits_tensor(model))
+    return lambda images: class_logits(logits_model.predict_on_batch(images))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from xray_hpc.data.decode import UnreadableImageError, decode
 from xray_hpc.data.named_images import ImageFile
-from xray_hpc.metrics import predicted_labels
+from xray_hpc.metrics import class_scores, predicted_labels
 from xray_hpc.models.model_card import ModelCard
 from xray_hpc.thread_map import bounded_thread_map
 
@@ -27,10 +27,11 @@ MAX_BATCH_PIXELS = 2**21  # 41 images of 224 x 224: the activations fit into any
 
 @dataclass(frozen=True)
 class Prediction:
-    """The result for one file: scores of the K classes and the predicted label, or an error."""
+    """The scores, logits (both of the K classes) and predicted label of one file, or an error."""
 
     path: str
     scores: tuple[float, ...] | None
+    logits: tuple[float, ...] | None
     label: str | None
     error: str | None
 
@@ -46,7 +47,7 @@ def predict_images(
 
     Args:
         files: the images, decoded exactly as for training and at most two batches ahead.
-        score: the model, from raw pixels ``uint8 [B, S, S, C]`` to probabilities ``[B, K]``. All
+        score: the model, from raw pixels ``uint8 [B, S, S, C]`` to logits ``[B, K]``. All
             batches have the same size B, so the end of the last one may hold earlier images.
         threshold: see ``predicted_labels``.
     """
@@ -61,12 +62,12 @@ def predict_images(
             images = [image for _, image in items if not isinstance(image, str)]
             if images:
                 batch[: len(images)] = images
-                scores = iter(score(batch))
+                logits = iter(score(batch))
             for file, image in items:
                 if isinstance(image, str):
-                    yield Prediction(file.path, None, None, image)
+                    yield Prediction(file.path, None, None, None, image)
                 else:
-                    yield _prediction(file.path, next(scores), card.classes, threshold)
+                    yield _prediction(file.path, next(logits), card.classes, threshold)
 
 
 def batch_size(card: ModelCard, images: int) -> int:
@@ -89,9 +90,10 @@ def read_image(path: str, card: ModelCard) -> Pixels | str:
 
 
 def _prediction(
-    path: str, scores: npt.NDArray[np.float64], classes: Sequence[str], threshold: float | None
+    path: str, logits: npt.NDArray[np.float64], classes: Sequence[str], threshold: float | None
 ) -> Prediction:
-    if not np.isfinite(scores).all():
-        return Prediction(path, None, None, "the model's score is not finite")
+    if not np.isfinite(logits).all():
+        return Prediction(path, None, None, None, "the model's score is not finite")
+    scores = class_scores(logits)
     label = classes[int(predicted_labels(scores[None], threshold)[0])]
-    return Prediction(path, tuple(scores.tolist()), label, None)
+    return Prediction(path, tuple(scores.tolist()), tuple(logits.tolist()), label, None)

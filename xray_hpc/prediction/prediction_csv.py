@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from xray_hpc.errors import StorageError
+from xray_hpc.metrics import logit_names
 from xray_hpc.prediction.predict_images import Prediction
 from xray_hpc.records.atomic_files import atomic_write
 
@@ -20,19 +21,22 @@ STDOUT = "-"
 def csv_writer(output: str, classes: Sequence[str]) -> Iterator[Callable[[Prediction], None]]:
     """Yield a function that writes one row; the file appears when the block ends without error.
 
-    The columns are path, score_<class> for each class, label, error. Bytes of a path that are not
-    UTF-8 are written as escapes.
+    The columns are path, score_<class> for each class, logit (of the second of two classes; with
+    more, logit_<class> for each), label, error. Bytes of a path that are not UTF-8 are written as
+    escapes.
 
     Raises:
         StorageError: the file cannot be written.
     """
     with _open_output(output) as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["path", *(f"score_{name}" for name in classes), "label", "error"])
+        names = logit_names(classes)
+        rows.writerow(["path", *(f"score_{name}" for name in classes), *names, "label", "error"])
 
         def write(prediction: Prediction) -> None:
             scores = prediction.scores or [None] * len(classes)
-            rows.writerow([prediction.path, *scores, prediction.label, prediction.error])
+            logits = (prediction.logits or [None] * len(classes))[-len(names) :]
+            rows.writerow([prediction.path, *scores, *logits, prediction.label, prediction.error])
 
         yield write
 

@@ -45,9 +45,10 @@ class SplitMetrics:
     false_positives: int | None
     true_positives: int | None
     true_negatives: int | None
-    # Cross-entropy in nats: mean of -log p of the true class, p clipped to [1e-7, 1 - 1e-7] as in
-    # Keras.
-    loss: float
+    loss: float  # cross-entropy in nats: mean of -log p of the true class
+    # Share of images whose logit equals that of another image; with more than two classes the
+    # largest of the classes. The AUC counts ties half, so that many of them hide the ranking.
+    tied: float
     per_class: dict[str, ClassMetrics]
     confusion: list[list[int]]  # one row per true class and one column per predicted class
 
@@ -85,6 +86,9 @@ class RunMetrics:
         """Return the metrics of ``validation`` or ``test``."""
         return {"validation": self.validation, "test": self.test}[name]
 
+
+MAX_TIED = 0.05
+"""The share of tied scores above which the training and the report warn."""
 
 _NOT_IN_TABLES = ("images", "true_positives", "true_negatives", "per_class", "confusion")
 MEASURES = tuple(

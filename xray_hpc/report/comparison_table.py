@@ -17,6 +17,7 @@ from xray_hpc.report.formatting import (
     format_ratio,
     status_reason,
     status_summary,
+    tied_note,
     unfinished_runs,
 )
 from xray_hpc.report.resource_section import total_usage
@@ -77,6 +78,7 @@ def _finished_lines(runs: Sequence[RunResult], groups: Sequence[RunGroup], width
         notes += wrap(MACRO_NOTE, width)
     if not all(share_validation_split(group.runs) for group in groups):
         notes += wrap(SPLIT_NOTE, width)
+    notes += wrap(tied_note(runs), width)
     lines += ["", *notes] if notes else []
     if dropped:
         lines.append(f"(see runs.csv for: {', '.join(dropped)})")

@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from xray_hpc.count_text import format_count
+from xray_hpc.records.paths import SPLITS
+from xray_hpc.records.run_metrics import MAX_TIED
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.typed_csv import row_count
 
+MAX_NAMED = 5  # runs in a note; runs.csv has all
 STATUSES = (
     *("finished", "running", "created", "interrupted", "cancelled", "failed", "lost"),
     *("damaged", "missing"),
@@ -72,6 +75,21 @@ def format_best_epoch(run: RunResult) -> str:
     if run.metrics is None:
         return "- of -"
     return f"{format_integer(run.metrics.best_epoch + 1)} of {format_integer(run.metrics.epochs)}"
+
+
+def tied_note(runs: Iterable[RunResult]) -> str:
+    """Return a note on the runs with many tied scores; empty if there are none."""
+    found = [
+        f"{run.name} ({split} {format_percent(run.metric(split, 'tied'))})"
+        for run in runs
+        for split in SPLITS
+        if (run.metric(split, "tied") or 0) > MAX_TIED
+    ]
+    if not found:
+        return ""
+    more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    names = ", ".join(found[:MAX_NAMED]) + more
+    return f"Many images have the score of another image, which the AUC counts half: {names}."
 
 
 def format_errors(run: RunResult, split: str, kind: str) -> str:

@@ -18,6 +18,7 @@ from xray_hpc.report.formatting import (
     format_ratio,
     status_reason,
     status_summary,
+    tied_note,
     unfinished_runs,
 )
 from xray_hpc.report.markdown import escape, image, link, table
@@ -167,6 +168,7 @@ def _comparison(runs: Sequence[RunResult], groups: Sequence[RunGroup]) -> list[s
     several = len(groups) > 1
     multiclass = not all(group.is_binary for group in groups)
     sentences = [RANKING, SEPARATE_DATA if several else "", MACRO if multiclass else ""]
+    sentences.append(escape(tied_note(runs)))
     parts = ["## Comparison", " ".join(filter(None, sentences))]
     for group in groups:
         if several:

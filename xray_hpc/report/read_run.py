@@ -24,7 +24,7 @@ ACCURACY = {"epoch": "int64", "train_accuracy": "float64", "val_accuracy": "floa
 LOSS = {"epoch": "int64", "train_loss": "float64", "val_loss": "float64"}
 AUC = {"epoch": "int64", "val_auc": "float64"}
 IMAGE = {"file": "str", "patient": "str", "y_true": "int64"}
-SCORE = "y_scores"
+SCORE, LOGIT = "y_scores", "logit"
 ROC = {"fpr": "float64", "tpr": "float64", "thresholds": "float64"}
 
 
@@ -154,10 +154,11 @@ class _RunReader:
 
         def dtypes(cells: Cells) -> Dtypes:
             if not classes:  # only the table itself shows its classes
-                names = [head for head in cells if head.startswith(f"{SCORE}_")] or [SCORE]
+                scores = [head for head in cells if head.startswith(f"{SCORE}_")] or [SCORE]
             else:
-                names = [SCORE] if len(classes) == 2 else [f"{SCORE}_{name}" for name in classes]
-            return IMAGE | dict.fromkeys(names, "float64")
+                scores = [SCORE] if len(classes) == 2 else [f"{SCORE}_{name}" for name in classes]
+            logits = [name.replace(SCORE, LOGIT, 1) for name in scores]
+            return IMAGE | dict.fromkeys([*scores, *logits], "float64")
 
         path = self.paths.scores(self.record.model, split)
         table = self.table(path, dtypes)

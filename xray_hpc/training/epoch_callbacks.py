@@ -28,7 +28,7 @@ class Validation(keras.callbacks.Callback):
     images unequally when a batch does not divide among the replicas.
 
     Args:
-        predict: returns the scores ``[N, K]`` of the validation images.
+        predict: returns the logits ``[N, K]`` of the validation images.
         labels: their class indices ``[N]``.
         classes: the K class names. ``val_auc`` is NaN where the images do not define it.
     """
@@ -40,10 +40,10 @@ class Validation(keras.callbacks.Callback):
         self.predict, self.labels, self.classes = predict, labels, classes
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        scores = self.predict()
-        if not np.isfinite(scores).all():
+        logits = self.predict()
+        if not np.isfinite(logits).all():
             raise divergence_error(self.model, f"NaN validation scores after epoch {epoch + 1}")
-        metrics = split_metrics(self.labels, scores, self.classes)
+        metrics = split_metrics(self.labels, logits, self.classes)
         assert logs is not None
         logs["val_loss"], logs["val_accuracy"] = metrics.loss, metrics.accuracy
         logs["val_auc"] = math.nan if metrics.auc is None else metrics.auc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,25 @@ import pandas as pd
 
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.metrics import MACRO, MICRO, Floats, decision_threshold, roc_curves, split_metrics
+from xray_hpc.metrics import (
+    MACRO,
+    MICRO,
+    Floats,
+    class_scores,
+    decision_threshold,
+    logit_names,
+    roc_curves,
+    split_metrics,
+)
 from xray_hpc.models.registry import MODELS
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.paths import SPLITS, RunPaths
-from xray_hpc.records.run_metrics import RunMetrics, SplitMetrics
+from xray_hpc.records.run_metrics import MAX_TIED, RunMetrics, SplitMetrics
 from xray_hpc.training import run_figures
 from xray_hpc.training.fit import FitResult
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
@@ -51,10 +63,17 @@ def _evaluate_split(
     name, title = config.model.name, MODELS[config.model.name].title
     indices = data.splits[split]
     labels = data.labels[indices]
-    scores = fitted.training_model.predict(split)
-    metrics = split_metrics(labels, scores, data.classes)
-    write_csv(paths.scores(name, split), build_scores_table(data, indices, scores))
-    curves = roc_curves(labels, scores, data.classes)
+    logits = fitted.training_model.predict(split)
+    metrics = split_metrics(labels, logits, data.classes)
+    if metrics.tied > MAX_TIED:
+        logger.warning(
+            "%.0f %% of the %s images have the score of another image: their order is unknown, and "
+            "the AUC counts it half.",
+            100 * metrics.tied,
+            split,
+        )
+    write_csv(paths.scores(name, split), build_scores_table(data, indices, logits))
+    curves = roc_curves(labels, logits, data.classes)
     tables = [
         pd.DataFrame({"fpr": fpr, "tpr": tpr, "thresholds": thresholds, "class": curve})
         for curve, (fpr, tpr, thresholds) in curves.items()
@@ -72,19 +91,20 @@ def _evaluate_split(
 
 
 def build_scores_table(
-    data: Dataset, indices: npt.NDArray[np.int64], scores: Floats
+    data: Dataset, indices: npt.NDArray[np.int64], logits: Floats
 ) -> pd.DataFrame:
-    """Return a table of the images: label, scores, file and patient.
+    """Return a table of the images: label, scores, logits, file and patient.
 
-    With two classes, ``y_scores`` is the score of the second; with more, each class has a column.
+    With two classes, ``y_scores`` and ``logit`` are those of the second; with more, each class has
+    a column of both.
     """
-    if len(data.classes) == 2:
-        columns = {"y_scores": scores[:, 1]}
-    else:
-        columns = {f"y_scores_{name}": scores[:, i] for i, name in enumerate(data.classes)}
+    names = logit_names(data.classes)
+    columns = dict(zip(names, logits.T[-len(names) :], strict=True))
+    scores = {name.replace("logit", "y_scores", 1): class_scores(x) for name, x in columns.items()}
     return pd.DataFrame(
         {
             "y_true": data.labels[indices],
+            **scores,
             **columns,
             "file": [data.files[i] for i in indices],
             "patient": [data.patients[i] for i in indices],

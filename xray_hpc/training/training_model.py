@@ -18,8 +18,9 @@ from xray_hpc.data.dataset import Dataset
 from xray_hpc.features.feature_store import cached_features, load_or_compute
 from xray_hpc.features.forward_pass import FeatureSource
 from xray_hpc.features.model_cut import find_cut, trainable_head
-from xray_hpc.metrics import Floats, probabilities
+from xray_hpc.metrics import Floats, class_logits
 from xray_hpc.models.build_model import build_run_model
+from xray_hpc.models.layer_graph import logits_tensor
 from xray_hpc.training.feed import FeatureFeed, Feed, ImageFeed
 from xray_hpc.training.strategy import gpu_names, next_batch
 
@@ -71,7 +72,7 @@ class TrainingModel:
     Attributes:
         full_model: the model that takes images; it is saved, and not compiled.
         trained_model: the compiled part that is trained, which shares its weights: all of it, or
-            the trainable head on cached features.
+            the trainable head on cached features. Its outputs are logits.
         feed: the batches that ``trained_model`` takes.
         data: the data set.
     """
@@ -83,14 +84,14 @@ class TrainingModel:
     _predictors: dict[str, Predictor] = field(default_factory=dict, init=False, repr=False)
 
     def predict(self, split: str, after_batch: Callable[[], None] = lambda: None) -> Floats:
-        """Return the scores ``[N, K]`` of the images of a split.
+        """Return the logits ``[N, K]`` of the images of a split.
 
         ``after_batch`` is called after each batch.
         """
         if split not in self._predictors:
             batches, rows = self.feed.evaluation(split), len(self.data.splits[split])
             self._predictors[split] = Predictor(self.trained_model, batches, rows)
-        return probabilities(self._predictors[split](after_batch))
+        return class_logits(self._predictors[split](after_batch))
 
 
 def make_training_model(
@@ -109,7 +110,7 @@ def make_training_model(
     """
     model = build_run_model(config, len(data.classes), strategy)
     with strategy.scope():  # a second Model object, so that the saved one is not compiled
-        trained = keras.Model(model.input, model.output, name=model.name)
+        trained = keras.Model(model.input, logits_tensor(model), name=model.name)
     feed: Feed = ImageFeed(config, data)
     if config.train.features != "off":
         cut = find_cut(model)
@@ -117,7 +118,7 @@ def make_training_model(
         with strategy.scope():
             source = FeatureSource(config, data, model, strategy)
             file = cached_features(source, cut, cache, gpu_names())
-            trained = trainable_head(model, cut)
+            trained = trainable_head(trained, cut)
         (arrays,) = load_or_compute([file], source, on_progress)
         feed = FeatureFeed(config, data, arrays)
     with strategy.scope():
@@ -131,9 +132,10 @@ def _compile(model: keras.Model, config: RunConfig, classes: int) -> None:
     Image weights, where there are any, apply to the loss and not to the accuracy.
     """
     if config.model.output == "sigmoid":
-        loss, accuracy = "binary_crossentropy", keras.metrics.BinaryAccuracy(name="accuracy")
+        loss = keras.losses.BinaryCrossentropy(from_logits=True)
+        accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
     else:
-        loss = "categorical_crossentropy"
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
         accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
     model.compile(optimizer=make_optimizer(config.train), loss=loss, metrics=[accuracy])
     model.optimizer.build(model.trainable_variables)

@@ -135,7 +135,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
         digest = next_digest(epoch, digest)
         save_checkpoint(paths, epoch, digest)
         fake.audit.append(config.seed, event="end", epoch=epoch, digest=digest)
-        progress = TrainingProgress(epoch + 1, epochs, first, seconds, epoch, 0.9, 0.3, 0.8)
+        progress = TrainingProgress(epoch + 1, epochs, first, seconds, epoch + 1, 0.9, 0.3, 0.8)
         write_progress(paths, progress)
         print(f"epoch {epoch + 1}/{epochs}", flush=True)
     for source in fake.result_files.iterdir():

@@ -113,7 +113,7 @@ def write_run(
     number = len(list(sweep.runs.iterdir())) if sweep.runs.exists() else 0
     paths.folder.mkdir(parents=True)
     write_text(paths.config, to_yaml(config))
-    write_text(paths.log, "epoch 0\n")
+    write_text(paths.log, "epoch 1\n")
     known: dict[str, Any] = {
         "created": "2026-11-22T03:40:00+00:00",
         **({} if status == "created" else started_fields(f"12_{number}", status)),
@@ -133,7 +133,7 @@ def write_run(
     write_csv(paths.loss(model), history[["epoch", "train_loss", "val_loss"]])
     write_csv(paths.auc(model), history[["epoch", "val_auc"]])
     if status == "finished":
-        _write_results(paths, model, fake, int(history["val_loss"].idxmin()))
+        _write_results(paths, model, fake, int(history["val_loss"].idxmin()) + 1)
     return paths
 
 
@@ -223,7 +223,7 @@ def _write_results(paths: RunPaths, model: str, fake: FakeRun, best_epoch: int) 
         curves = [
             pd.DataFrame(
                 dict(zip(("fpr", "tpr", "thresholds"), curve, strict=True))
-                | ({} if len(classes) == 2 else {"class": name})
+                | ({} if len(classes) == 2 else {"score_of": name})
             )
             for name, curve in roc_curves(y_true, logits, classes).items()
         ]

@@ -113,8 +113,8 @@ def test_csv_files_have_documented_columns(tmp_path: Path) -> None:
         "runs.csv": ",".join(runs),
         "per_class.csv": "run,model,split,class,images,precision,recall,f1,auc",
         "epochs.csv": "run,model,epoch,train_accuracy,val_accuracy,train_loss,val_loss,val_auc",
-        "scores.csv": "run,model,split,class,file,patient,y_true,y_scores,logit",
-        "roc.csv": "run,model,split,class,fpr,tpr,thresholds",
+        "scores.csv": "run,model,split,score_of,file,patient,y_true,y_scores,logit",
+        "roc.csv": "run,model,split,score_of,fpr,tpr,thresholds",
     }
 
 

@@ -159,7 +159,7 @@ def test_rewritten_file_of_equal_size_and_mtime_is_read_again(
     path.write_text(text.replace("0.", "1.", 1))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     read.clear()
-    assert f"{name},ft,0,".encode() in merged(sweep)["epochs.csv"]
+    assert f"{name},ft,1,".encode() in merged(sweep)["epochs.csv"]
     assert "ft" in read
 
 

@@ -26,7 +26,7 @@ def test_best_epoch_is_marked_on_the_validation_curve(sweep: SweepPaths) -> None
     markers = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     best = run.metrics.best_epoch
     assert [line.get_xydata().tolist() for line in markers] == [  # type: ignore[union-attr]
-        [[best, run.epochs["val_loss"][best]]]
+        [[best, run.epochs["val_loss"][best - 1]]]
     ]
 
 

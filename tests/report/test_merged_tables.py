@@ -105,7 +105,7 @@ def test_every_row_of_every_readable_file_is_merged_once(
         if any(table(models[run.name]).exists() for table in (run.accuracy, run.loss, run.auc))
     ]
     pairs = [(row["run"], int(row["epoch"])) for row in merged("epochs.csv", runs)]
-    assert pairs == [(name, epoch) for name in with_epochs for epoch in range(3)]
+    assert pairs == [(name, epoch) for name in with_epochs for epoch in (1, 2, 3)]
 
 
 def long_rows(run: RunPaths, model: str, split: str) -> Rows:
@@ -116,13 +116,13 @@ def long_rows(run: RunPaths, model: str, split: str) -> Rows:
         image = {key: row[key] for key in ("file", "patient")}
         if "y_scores" in row:
             scores = {name: row[name] for name in ("y_true", "y_scores", "logit")}
-            found.append({"class": positive, **image, **scores})
+            found.append({"score_of": positive, **image, **scores})
             continue
         for label, name in enumerate(THREE_CLASSES):
             truth = str(int(int(row["y_true"]) == label))
             scores = {kind: row[f"{kind}_{name}"] for kind in ("y_scores", "logit")}
             scores |= {"y_true": truth}
-            found.append({"class": name, **image, **scores})
+            found.append({"score_of": name, **image, **scores})
     return found
 
 
@@ -139,7 +139,7 @@ def test_long_scores_of_many_classes_contain_all_values(labels: list[int], seed:
         wide[f"logit_{name}"] = np.log(scores[:, i])
     long = long_scores(wide, classes)
     assert row_count(long) == len(labels) * len(classes)
-    assert long["class"].tolist() == classes * len(labels)
+    assert long["score_of"].tolist() == classes * len(labels)
     assert long["y_scores"].reshape(-1, 4).tolist() == scores.tolist()
     assert long["logit"].reshape(-1, 4).tolist() == np.log(scores).tolist()
     assert long["y_true"].reshape(-1, 4).argmax(axis=1).tolist() == labels
@@ -149,7 +149,8 @@ def test_long_scores_of_many_classes_contain_all_values(labels: list[int], seed:
 def test_roc_table_includes_average_curves(small: SweepPaths) -> None:
     points = merged("roc.csv", [read_run(small.run(path.name)) for path in small.runs.iterdir()])
     found = {
-        row["model"]: {p["class"] for p in points if p["model"] == row["model"]} for row in points
+        row["model"]: {p["score_of"] for p in points if p["model"] == row["model"]}
+        for row in points
     }
     averages = {"macro average", "micro average"}
     assert found == {"cnn": {PNEUMONIA}, "tl": {PNEUMONIA}, "lung": {*THREE_CLASSES, *averages}}
@@ -169,12 +170,12 @@ def runs_csv(runs: list[RunResult]) -> str:
 
 def test_missing_values_are_empty_and_zeros_are_kept() -> None:
     record = RunRecord("ft-1", "s", "ft", restarts=0)
-    metrics = run_metrics(test={"auc": None, "false_negatives": 0}, best_epoch=0)
+    metrics = run_metrics(test={"auc": None, "false_negatives": 0}, trainable_parameters=0)
     (row,) = parse_rows(
         runs_csv([RunResult("ft-1", "ft", "finished", record=record, metrics=metrics)])
     )
     zero = {key for key, value in row.items() if value == "0"}
-    assert zero == {"best_epoch", "test_false_negatives", "restarts", "attempts"}
+    assert zero == {"trainable_parameters", "test_false_negatives", "restarts", "attempts"}
     assert {row[key] for key in ("test_auc", "test_f1", "seconds", "node", "error")} == {""}
 
 

@@ -37,7 +37,7 @@ def test_read_finished_run(run: RunPaths) -> None:
         *("epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_auc")
     ]
     assert read.classes == ("NORMAL", PNEUMONIA)
-    assert set(read.roc["test"]["class"]) == {PNEUMONIA}
+    assert set(read.roc["test"]["score_of"]) == {PNEUMONIA}
 
 
 def test_read_run_of_three_classes(three_class_run: RunPaths) -> None:
@@ -46,7 +46,7 @@ def test_read_run_of_three_classes(three_class_run: RunPaths) -> None:
     assert read.classes == THREE_CLASSES
     heads = [f"{kind}_{name}" for kind in ("y_scores", "logit") for name in THREE_CLASSES]
     assert list(read.scores["test"]) == ["file", "patient", "y_true", *heads]
-    assert set(read.roc["test"]["class"]) == {*THREE_CLASSES, "micro average", "macro average"}
+    assert set(read.roc["test"]["score_of"]) == {*THREE_CLASSES, "micro average", "macro average"}
     assert read.metric("test", "sensitivity") is None
     assert list(read.metric("test", "per_class")) == list(THREE_CLASSES)
 
@@ -56,7 +56,7 @@ def test_classes_are_read_from_scores_without_metrics(three_class_run: RunPaths)
     read = read_run(three_class_run)
     assert read.error == "metrics.json is missing"
     assert list(read.scores["test"])[3:6] == [f"y_scores_{name}" for name in THREE_CLASSES]
-    assert "macro average" in set(read.roc["test"]["class"])
+    assert "macro average" in set(read.roc["test"]["score_of"])
 
 
 def test_class_names_may_contain_commas_and_quotes(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_table_that_is_an_epoch_ahead_is_read(tmp_path: Path) -> None:
     read = read_run(paths)
     assert read.error is None
     assert read.epochs is not None
-    assert read.epochs["epoch"].tolist() == [0, 1, 2]
+    assert read.epochs["epoch"].tolist() == [1, 2, 3]
     assert np.isnan(read.epochs["val_auc"]).tolist() == [False, False, True]
 
 

@@ -175,13 +175,13 @@ def test_damage_is_reported(run: RunPaths, damage: Damage, reason: str | None) -
             "lung_test_yscores.csv has no column y_scores_Normal",
         ),
         (
-            lambda run: replace_text(run.roc("lung", "test"), ",class\n", ",kind\n"),
-            "lung_test_roc.csv has no column class",
+            lambda run: replace_text(run.roc("lung", "test"), ",score_of\n", ",kind\n"),
+            "lung_test_roc.csv has no column score_of",
         ),
         (
             lambda run: write_csv(
                 run.roc("lung", "test"),
-                pd.read_csv(run.roc("lung", "test")).query("`class` != 'Covid'"),
+                pd.read_csv(run.roc("lung", "test")).query("score_of != 'Covid'"),
             ),
             "lung_test_roc.csv has no curve of Covid",
         ),

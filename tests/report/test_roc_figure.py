@@ -52,7 +52,7 @@ def test_each_data_set_has_a_panel_and_multiclass_curves_are_macro_averages(tmp_
     heads = [legend.get_title().get_text() for ax in figure.axes if (legend := ax.get_legend())]
     assert heads == ["AUC, macro average of 3 classes", "AUC"]
     (lung,) = [run for run in runs if run.model == "lung"]
-    macro = pd.DataFrame(lung.roc["test"]).query("`class` == 'macro average'")
+    macro = pd.DataFrame(lung.roc["test"]).query("score_of == 'macro average'")
     lines = [line for line in figure.axes[0].get_lines() if line.get_color() == PALETTE[0]]
     assert [line.get_xydata().tolist() for line in lines] == [  # type: ignore[union-attr]
         macro[["fpr", "tpr"]].to_numpy().tolist()

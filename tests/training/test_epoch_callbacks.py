@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.scored_splits import softmax
 from xray_hpc.config.train_config import EarlyStoppingConfig, ReduceLROnPlateauConfig, TrainConfig
 from xray_hpc.errors import TrainingDivergedError
 from xray_hpc.records.paths import RunPaths
@@ -93,8 +94,8 @@ def test_monitor_callbacks_are_empty_by_configuration() -> None:
 
 def validated(labels: list[int]) -> dict[str, float]:
     """Return the logs of images with these labels."""
-    scores = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.2, 0.6]])
-    validation = Validation(lambda: scores, np.array(labels), THREE)
+    logits = softmax([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.2, 0.6]])
+    validation = Validation(lambda: logits, np.array(labels), THREE)
     logs: dict[str, float] = {}
     validation.on_epoch_end(0, logs)
     return logs
@@ -156,7 +157,7 @@ def test_progress_file_has_the_epochs_and_the_best(tmp_path: Path) -> None:
     end_epoch(0, 0.9)
     progress = ProgressFile(paths, best_weights, tables, 5, 1.5, lambda: 60.0 * len(tables.history))
     progress.on_train_begin()  # of an attempt that resumes within an epoch
-    assert read_progress(paths) == TrainingProgress(1, 5, 1, 60.0, 0, pytest.approx(0.1), 0.9, None)
+    assert read_progress(paths) == TrainingProgress(1, 5, 1, 60.0, 1, pytest.approx(0.1), 0.9, None)
     end_epoch(1, 0.4)
     end_epoch(2, 0.6)
-    assert read_progress(paths) == TrainingProgress(3, 5, 1, 80.0, 1, 0.6, 0.4, None)
+    assert read_progress(paths) == TrainingProgress(3, 5, 1, 80.0, 2, 0.6, 0.4, None)

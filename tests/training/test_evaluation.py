@@ -84,7 +84,7 @@ def evaluated(tmp_path: Path) -> Callable[[list[float]], SplitMetrics]:
         outputs = {"test": np.float32(logits)[:, None], "validation": np.float32([[0], [1], [2]])}
         predict = SimpleNamespace(predict=lambda split: class_logits(outputs[split]))
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-        fitted = SimpleNamespace(training_model=predict, model=model, history=history, best_epoch=0)
+        fitted = SimpleNamespace(training_model=predict, model=model, history=history, best_epoch=1)
         evaluate(fitted, config, dataset, RunPaths(tmp_path))
         return read_metrics(RunPaths(tmp_path)).test
 

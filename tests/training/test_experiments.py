@@ -124,20 +124,22 @@ def test_three_classes_have_a_roc_curve_each_and_two_averages(trained: Trained) 
     paths = trained("lung")
     classes = json.loads(paths.metrics.read_text())["classes"]
     roc = pd.read_csv(paths.roc("lung", "test"))
-    assert list(roc.columns) == ["fpr", "tpr", "thresholds", "class"]
-    assert list(roc["class"].unique()) == [*classes, MICRO, MACRO]
-    assert roc[roc["class"] == MACRO]["thresholds"].isna().all()
+    assert list(roc.columns) == ["fpr", "tpr", "thresholds", "score_of"]
+    assert list(roc["score_of"].unique()) == [*classes, MICRO, MACRO]
+    assert roc[roc["score_of"] == MACRO]["thresholds"].isna().all()
 
 
 def test_experiment_selects_its_epoch(trained: Trained) -> None:
     lung = pd.read_csv(trained("lung").accuracy("lung"))["val_accuracy"]
-    assert json.loads(trained("lung").metrics.read_text())["best_epoch"] == lung.idxmax()
-    assert json.loads(trained("vgg").metrics.read_text())["best_epoch"] == 1  # the last
+    assert json.loads(trained("lung").metrics.read_text())["best_epoch"] == lung.idxmax() + 1
+    assert json.loads(trained("vgg").metrics.read_text())["best_epoch"] == 2  # the last
 
 
 def test_reduced_experiment_saves_the_weights_of_best_epochs(trained: Trained) -> None:
     paths = trained("reduced")
     losses = pd.read_csv(paths.loss("conv"))["val_loss"]
     best = [epoch for epoch in range(2) if losses[epoch] == losses[: epoch + 1].min()]
-    assert sorted(paths.weights_folder.iterdir()) == [paths.epoch_weights(epoch) for epoch in best]
+    assert sorted(paths.weights_folder.iterdir()) == [
+        paths.epoch_weights(epoch + 1) for epoch in best
+    ]
     assert not trained("vgg").weights_folder.exists()

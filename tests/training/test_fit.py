@@ -133,7 +133,7 @@ def test_fit_ends_with_the_selected_weights(tmp_path: Path) -> None:
     config = configuration(keep="val_auc", epochs=3, learning_rate=1e-2)
     result = train(config, data, tmp_path)
     epoch = result.history["val_auc"].idxmax()
-    assert result.best_epoch == epoch
+    assert result.best_epoch == epoch + 1
     assert loss(result.model, data) == pytest.approx(result.history["val_loss"][epoch], rel=1e-5)
 
 
@@ -148,9 +148,9 @@ def test_fit_saves_the_weights_of_best_epochs(tmp_path: Path) -> None:
     best = [epoch for epoch in range(3) if losses[epoch] == losses[: epoch + 1].min()]
     assert best
     saved = sorted(path.name for path in paths.weights_folder.iterdir())
-    assert saved == [f"epoch-{epoch:04}.weights.h5" for epoch in best]
+    assert saved == [f"epoch-{epoch + 1:04}.weights.h5" for epoch in best]
     model = build_model(config.model, config.data.input_shape, 3)
-    model.load_weights(paths.epoch_weights(best[-1]))
+    model.load_weights(paths.epoch_weights(best[-1] + 1))
     assert loss(model, data) == pytest.approx(losses[best[-1]], rel=1e-5)
 
 

@@ -36,6 +36,9 @@ def test_learning_curve_shows_both_curves_and_the_selected_epoch() -> None:
     figure = run_figures.learning_curve(HISTORY, "loss", "CNN", best_epoch=1)
     assert legend(figure) == ["training", "validation", "selected: epoch 1"]
     assert axes(figure).get_title() == "CNN: loss in training"
+    training, validation, selected = axes(figure).get_lines()
+    assert [line.get_xdata().tolist() for line in (training, validation)] == [[1, 2], [1, 2]]
+    assert selected.get_xdata() == [1, 1]
 
 
 def test_learning_curve_of_auc_has_validation_only() -> None:

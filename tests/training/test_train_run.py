@@ -183,7 +183,7 @@ def test_metrics_and_roc_follow_from_the_scores(trained: RunPaths, split: str) -
 def test_best_epoch_has_the_lowest_validation_loss(trained: RunPaths) -> None:
     losses = pd.read_csv(trained.loss("ft"))
     metrics = json.loads(trained.metrics.read_text())
-    assert metrics["best_epoch"] == losses["val_loss"].idxmin()
+    assert metrics["best_epoch"] == losses["val_loss"].idxmin() + 1
     best = losses["val_loss"].min()
     assert metrics["validation"]["loss"] == pytest.approx(best, abs=1e-6)
 

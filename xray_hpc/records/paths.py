@@ -51,6 +51,7 @@ class RunPaths:
         return SweepPaths(self.folder.parent.parent)
 
     def epoch_weights(self, epoch: int) -> Path:
+        """Return the file of the weights after ``epoch``, from 1."""
         return self.weights_folder / f"epoch-{epoch:04}.weights.h5"
 
     def accuracy(self, model: str) -> Path:

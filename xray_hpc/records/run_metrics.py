@@ -67,7 +67,7 @@ class RunMetrics:
 
     classes: list[str]
     threshold: float | None  # the second of two classes is predicted above it
-    best_epoch: int  # epoch whose weights the model has, from 0
+    best_epoch: int  # epoch whose weights the model has, from 1
     epochs: int  # number of epochs that were trained
     stopped_early: bool  # whether training stopped before train.epochs
     parameters: int  # number of parameters of the model

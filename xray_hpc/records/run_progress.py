@@ -22,7 +22,7 @@ class TrainingProgress:
     epochs: int  # number of epochs to train
     first: int  # number of epochs that were complete when this attempt started
     seconds_per_epoch: float  # mean over the epochs of this attempt
-    best_epoch: int  # best epoch so far, from 0
+    best_epoch: int  # best epoch so far, from 1
     val_accuracy: float  # at the best epoch, as the next two
     val_loss: float
     val_auc: float | None

@@ -71,10 +71,10 @@ def format_failures(counts: Mapping[str, int]) -> str:
 
 
 def format_best_epoch(run: RunResult) -> str:
-    """Format the epoch of the final weights, counted from 1: ``10 of 10`` is the last."""
+    """Format the epoch of the final weights: ``10 of 10`` is the last."""
     if run.metrics is None:
         return "- of -"
-    return f"{format_integer(run.metrics.best_epoch + 1)} of {format_integer(run.metrics.epochs)}"
+    return f"{format_integer(run.metrics.best_epoch)} of {format_integer(run.metrics.epochs)}"
 
 
 def tied_note(runs: Iterable[RunResult]) -> str:

@@ -134,8 +134,9 @@ def _set_limits(
     colored = [run for run in runs if run.name in colors] or runs
     named = _values(colored, quantity, "train_", "val_")
     every = np.concatenate([named, _values(runs, quantity, "val_")])
-    last = max(row_count(run.epochs) for run in runs if run.epochs is not None) - 1
-    ax.set_xlim(-0.02 * max(last, 1) - 0.05, 1.02 * last + 0.05 + (last == 0))
+    last = max(row_count(run.epochs) for run in runs if run.epochs is not None)
+    margin = 0.02 * max(last - 1, 1) + 0.05
+    ax.set_xlim(1 - margin, last + margin + (last == 1))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     if not len(named):
         return

@@ -57,8 +57,7 @@ RELAUNCH = (
 RANKING = (
     "Runs are ranked by validation AUC. Select a run by its validation columns; the test columns "
     "then estimate the performance of the selected run, and selecting by them would overestimate "
-    "it. F1 is the macro average over the classes. Epochs are counted from 1 here, and from 0 in "
-    "the CSV files and figures."
+    "it. F1 is the macro average over the classes."
 )
 SEPARATE_DATA = "Runs on different data sets are not ranked against each other."
 MACRO = "With more than two classes, AUC is the macro average of the one-vs-rest AUCs."

@@ -10,7 +10,7 @@ import numpy as np
 
 from xray_hpc.records.paths import SPLITS
 from xray_hpc.records.run_metrics import MEASURES, ClassMetrics
-from xray_hpc.report.read_run import ACCURACY, AUC, IMAGE, LOGIT, LOSS, ROC, SCORE
+from xray_hpc.report.read_run import ACCURACY, AUC, IMAGE, LOGIT, LOSS, ROC, SCORE, SCORE_OF
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import config_value, swept_keys
 from xray_hpc.report.typed_csv import Table, csv_lines, row_count
@@ -20,8 +20,8 @@ Rows = list[dict[str, Any]]
 EPOCH_COLUMNS = ("run", "model", *(ACCURACY | LOSS | AUC))
 CLASS_METRICS = tuple(field.name for field in dataclasses.fields(ClassMetrics))
 CLASS_COLUMNS = ("run", "model", "split", "class", *CLASS_METRICS)
-SCORE_COLUMNS = ("run", "model", "split", "class", *IMAGE, SCORE, LOGIT)
-ROC_COLUMNS = ("run", "model", "split", "class", *ROC)
+SCORE_COLUMNS = ("run", "model", "split", SCORE_OF, *IMAGE, SCORE, LOGIT)
+ROC_COLUMNS = ("run", "model", "split", SCORE_OF, *ROC)
 # Columns of the tables that are concatenations of the runs' lines, by file.
 RUN_TABLES = {"scores.csv": SCORE_COLUMNS, "roc.csv": ROC_COLUMNS, "epochs.csv": EPOCH_COLUMNS}
 
@@ -101,20 +101,20 @@ def _lines(run: RunResult, split: str, table: Table, columns: Sequence[str]) -> 
 def long_scores(table: Table, classes: Sequence[str]) -> Table:
     """Convert the scores of ``N`` images to long format: one class and one score per row.
 
-    With two classes there is a row per image, for the positive class (an empty class if
-    ``classes`` are unknown). With K > 2 classes there are ``N * K`` rows, one per image and class:
+    ``score_of`` is the class of the score. With two classes there is a row per image, for the
+    positive class (empty if ``classes`` are unknown). With K > 2 there are ``N * K`` rows:
     ``y_true`` is 1 if the image is of the class, ``y_scores`` is the probability of the class, and
     ``logit`` its log-odds.
     """
     images = row_count(table)
     if SCORE in table:
-        return table | {"class": np.full(images, classes[1] if classes else "", dtype=object)}
+        return table | {SCORE_OF: np.full(images, classes[1] if classes else "", dtype=object)}
     heads = [head for head in table if head.startswith(f"{SCORE}_")]
     names = np.array([head.removeprefix(f"{SCORE}_") for head in heads], dtype=object)
     is_class = table["y_true"][:, None] == np.arange(len(names))
     return {
         **{name: np.repeat(table[name], len(names)) for name in ("file", "patient")},
-        "class": np.tile(names, images),
+        SCORE_OF: np.tile(names, images),
         "y_true": is_class.ravel().astype(np.int64),
         **{
             column: np.stack([table[f"{column}_{name}"] for name in names], axis=1).ravel()

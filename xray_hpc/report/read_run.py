@@ -24,7 +24,7 @@ ACCURACY = {"epoch": "int64", "train_accuracy": "float64", "val_accuracy": "floa
 LOSS = {"epoch": "int64", "train_loss": "float64", "val_loss": "float64"}
 AUC = {"epoch": "int64", "val_auc": "float64"}
 IMAGE = {"file": "str", "patient": "str", "y_true": "int64"}
-SCORE, LOGIT = "y_scores", "logit"
+SCORE, LOGIT, SCORE_OF = "y_scores", "logit", "score_of"
 ROC = {"fpr": "float64", "tpr": "float64", "thresholds": "float64"}
 
 
@@ -139,9 +139,9 @@ class _RunReader:
                 return None
         if not tables:
             return None
-        # Row i is epoch i in each table. While a run trains, one table may be a row ahead.
+        # While a run trains, one table may be a row ahead. The report counts epochs from 1.
         longest = max(row_count(table) for _, table in tables)
-        merged: Table = {"epoch": np.arange(longest)}
+        merged: Table = {"epoch": np.arange(1, longest + 1)}
         for _, table in tables:
             padding = longest - row_count(table)
             for name, column in table.items():
@@ -180,16 +180,16 @@ class _RunReader:
         several = len(classes) > 2
 
         def dtypes(cells: Cells) -> Dtypes:
-            return ROC | ({"class": "str"} if several or "class" in cells else {})
+            return ROC | ({SCORE_OF: "str"} if several or SCORE_OF in cells else {})
 
         path = self.paths.roc(self.record.model, split)
         table = self.table(path, dtypes, empty_cells=True)
         if table is None:
             return None
-        if "class" not in table:
+        if SCORE_OF not in table:
             name = classes[1] if classes else ""
-            table["class"] = np.full(row_count(table), name, dtype=object)
-        names = table["class"]
+            table[SCORE_OF] = np.full(row_count(table), name, dtype=object)
+        names = table[SCORE_OF]
         ends = np.append(names[1:] != names[:-1], True)[: len(names)]
         if several and (missing := {*classes, MICRO, MACRO} - set(names[ends])):
             self.invalid.append(f"{path.name} has no curve of {', '.join(sorted(missing))}")
@@ -225,7 +225,7 @@ def _curve(table: Table, metrics: RunMetrics | None) -> Points | None:
     """Return the curve that figures show; ``None`` for a split with one class only."""
     points = _points(table)
     if metrics and len(metrics.classes) > 2:
-        points = points[table["class"] == MACRO]
+        points = points[table[SCORE_OF] == MACRO]
     return points if len(points) and np.isfinite(points).all() else None
 
 

@@ -43,10 +43,10 @@ class RunResult:
         record: the record in ``run.json``.
         progress: the progress of the training.
         metrics: the contents of ``metrics.json``.
-        epochs: accuracy, loss and AUC per epoch.
+        epochs: accuracy, loss and AUC per epoch, from epoch 1.
         scores: by split, a table with ``file``, ``patient``, ``y_true`` and one column of scores
             (two classes) or one per class.
-        roc: by split, a table of ROC points with a column ``class``.
+        roc: by split, a table of ROC points with a column ``score_of``.
         curves: by split, the ROC points ``[P, 2]`` that figures show (the macro average of more
             than two classes); none for a split with images of one class only.
     """

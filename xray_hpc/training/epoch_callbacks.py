@@ -58,7 +58,7 @@ class BestWeights(keras.callbacks.Callback):
         on_best: called with the epoch whenever it is the best so far.
 
     Attributes:
-        epoch: the epoch whose weights the model ends with.
+        epoch: the epoch whose weights the model ends with, from 0 as Keras counts.
     """
 
     def __init__(self, monitor: str, on_best: Callable[[int], None] | None = None) -> None:
@@ -90,7 +90,10 @@ class BestWeights(keras.callbacks.Callback):
 
 
 class EpochTables(keras.callbacks.Callback):
-    """Record the history, and rewrite the per-epoch CSV files of the run after each epoch."""
+    """Record the history, and rewrite the per-epoch CSV files of the run after each epoch.
+
+    Here epochs count from 0, as in the tables of the tutorials; everywhere else from 1.
+    """
 
     METRICS = ("train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_auc")
 

@@ -75,11 +75,11 @@ def _evaluate_split(
     write_csv(paths.scores(name, split), build_scores_table(data, indices, logits))
     curves = roc_curves(labels, logits, data.classes)
     tables = [
-        pd.DataFrame({"fpr": fpr, "tpr": tpr, "thresholds": thresholds, "class": curve})
+        pd.DataFrame({"fpr": fpr, "tpr": tpr, "thresholds": thresholds, "score_of": curve})
         for curve, (fpr, tpr, thresholds) in curves.items()
     ]
     table = pd.concat(tables)
-    write_csv(paths.roc(name, split), table if len(curves) > 1 else table.drop(columns="class"))
+    write_csv(paths.roc(name, split), table if len(curves) > 1 else table.drop(columns="score_of"))
     areas = {name: block.auc for name, block in metrics.per_class.items()}
     areas |= {MICRO: metrics.auc_micro, MACRO: metrics.auc}
     roc = curves, areas, f"{title}: ROC on {split}"

@@ -41,8 +41,8 @@ class FitResult:
 
     Attributes:
         training_model: the model.
-        history: one row per epoch.
-        best_epoch: the epoch of the selected weights, from 0.
+        history: one row per epoch; the column ``epoch`` counts from 0.
+        best_epoch: the epoch of the selected weights, from 1.
         seconds: training time over all attempts.
     """
 
@@ -132,7 +132,9 @@ def fit(
             steps=steps,
             max_steps=checkpoint_callback.max_steps,
         )
-    return FitResult(training_model, pd.DataFrame(tables.history), best_weights.epoch, seconds())
+    return FitResult(
+        training_model, pd.DataFrame(tables.history), best_weights.epoch + 1, seconds()
+    )
 
 
 def resume_position(checkpoint: Checkpoint | None, epochs: int, steps: int) -> Position:

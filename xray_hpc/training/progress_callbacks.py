@@ -109,7 +109,7 @@ class ProgressFile(keras.callbacks.Callback):
                 epochs=self.epochs,
                 first=self.first,
                 seconds_per_epoch=seconds_per_epoch,
-                best_epoch=self.best_weights.epoch,
+                best_epoch=self.best_weights.epoch + 1,
                 val_accuracy=best["val_accuracy"],
                 val_loss=best["val_loss"],
                 val_auc=None if math.isnan(best["val_auc"]) else best["val_auc"],

@@ -37,7 +37,10 @@ EPOCHS = ("first epoch", "second", "third", "fourth", "fifth")
 
 
 def learning_curve(history: pd.DataFrame, metric: str, title: str, best_epoch: int) -> Figure:
-    """Draw ``train_<metric>`` (if recorded) and ``val_<metric>``; mark the selected epoch."""
+    """Draw ``train_<metric>`` (if recorded) and ``val_<metric>``; mark the selected epoch.
+
+    The figure and ``best_epoch`` count epochs from 1, ``history`` from 0.
+    """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     for column, label, colour in (
@@ -45,7 +48,7 @@ def learning_curve(history: pd.DataFrame, metric: str, title: str, best_epoch: i
         (f"val_{metric}", "validation", VALIDATION),
     ):
         if column in history:
-            axes.plot(history["epoch"], history[column], color=colour, label=label, marker=".")
+            axes.plot(history["epoch"] + 1, history[column], color=colour, label=label, marker=".")
     axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"selected: epoch {best_epoch}")
     name = NAMES.get(metric, metric)
     axes.set(

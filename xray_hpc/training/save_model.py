@@ -28,24 +28,25 @@ class BestWeightsWriter:
     """Save ``checkpoints/epoch-NNNN.weights.h5``: the weights of each best epoch so far.
 
     The files fit ``model.keras``, whatever the number of replicas: they hold the weights of
-    ``model`` in plain Keras layers. Files of an earlier attempt from epoch ``first`` on, where this
-    attempt starts, are removed.
+    ``model`` in plain Keras layers. Files of an earlier attempt are removed, except those of the
+    ``completed`` epochs, after which this attempt starts.
     """
 
     def __init__(
-        self, paths: RunPaths, config: RunConfig, data: Dataset, model: keras.Model, first: int
+        self, paths: RunPaths, config: RunConfig, data: Dataset, model: keras.Model, completed: int
     ) -> None:
         self.paths = paths
         self.model = model
         self.plain = plain_keras_model(model, config, len(data.classes))
-        retained = {paths.epoch_weights(epoch) for epoch in range(first)}
+        retained = {paths.epoch_weights(epoch) for epoch in range(1, completed + 1)}
         for path in paths.weights_folder.glob("*"):  # including temporary files
             if path not in retained:
                 path.unlink()
 
     def __call__(self, epoch: int) -> None:
+        """Save the weights; ``epoch`` counts from 0."""
         copy_weights(self.model, self.plain)
-        with atomic_write(self.paths.epoch_weights(epoch)) as temporary:
+        with atomic_write(self.paths.epoch_weights(epoch + 1)) as temporary:
             self.plain.save_weights(temporary)
 
 

@@ -39,7 +39,7 @@ def run_metrics(
     defaults: dict[str, Any] = {
         "threshold": 0.5 if len(classes) == 2 else None,
         **{"best_epoch": 4, "epochs": 8, "stopped_early": False},
-        **{"parameters": 100, "trainable_parameters": 10},
+        **{"parameters": 100, "trainable_parameters": 10, "flags": []},
     }
     return RunMetrics(
         classes=list(classes),

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.conftest import Composer
-from xray_hpc.launching.launch_summary import print_cached_features
+from xray_hpc.launching.launch_summary import print_cached_features, print_decisions
+from xray_hpc.monitoring.run_state import LaunchDecision
 
 EPOCHS = "train.epochs=20"
 
@@ -22,6 +23,25 @@ def summary(composer: Composer, capsys: pytest.CaptureFixture[str], *jobs: list[
 @pytest.fixture(autouse=True)
 def in_the_results_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("runs", [3, 30])
+def test_print_decisions_shows_the_resolved_learning_rates(
+    composer: Composer, capsys: pytest.CaptureFixture[str], runs: int
+) -> None:
+    rates = [f"{number}e-5" for number in range(1, runs)]
+    words = [["model.name=cnn"], *([f"train.learning_rate={rate}"] for rate in rates)]
+    plan = composer.plan(*words)
+    print_decisions(plan, {run.name: LaunchDecision(True, "new") for run in plan.runs})
+    _, *lines = capsys.readouterr().out.splitlines()
+    resolved = [run.config.train.learning_rate for run in plan.runs]
+    assert resolved[1:] == list(map(float, rates))
+    if runs == 3:
+        shown = [line.rpartition("  learning rate ")[2] for line in lines]
+        assert list(map(float, shown)) == resolved
+    else:
+        least = ", ".join(f"{rate:g}" for rate in sorted(resolved)[:20])
+        assert lines[-1] == f"  learning rates: {least}, ..."
 
 
 def test_print_cached_features_shows_the_saving_and_the_size(

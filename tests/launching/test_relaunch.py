@@ -32,8 +32,8 @@ def test_resume_launches_the_sweep_from_its_folder(
     assert resume(sweep) == 0
     assert capsys.readouterr().out.splitlines()[:3] == [
         f"sweep sweep: 2 runs, 2 to run, in {sweep.folder}",
-        f"  {one}  run: never started  (seed=1)",
-        f"  {other}  run: never started  (seed=2)",
+        f"  {one}  run: never started  (seed=1)  learning rate 0.001",
+        f"  {other}  run: never started  (seed=2)  learning rate 0.001",
     ]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.monitoring.status_view import (
+    CHANGES,
     format_counts,
     format_duration,
     sweep_lines,
@@ -18,6 +19,8 @@ from xray_hpc.monitoring.status_view import (
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepStatus
 from xray_hpc.monitoring.terminal_table import Screen
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.run_flags import MEANINGS, Flag, describe_flags
+from xray_hpc.records.run_record import Failure
 
 GOLDEN = Path(__file__).parent / "golden"
 PIPE = Screen()
@@ -74,6 +77,7 @@ RUNS = (
     run(
         "ft-5a2b3c4d",
         State.FAILED,
+        failure="nan_loss",
         reason="nan loss: the loss is not finite in epoch 2",
         node="gpu-01",
         epoch=2,
@@ -136,6 +140,7 @@ def test_sweep_lines_without_a_row_limit_list_every_run() -> None:
         ([State.CREATED, State.PENDING], []),
         ([State.CREATED], ["resume: python -m xray_hpc.launch --resume results/lr"]),
         ([State.LOST, State.RUNNING], ["resume: python -m xray_hpc.launch --resume results/lr"]),
+        ([State.INTERRUPTED], ["resume: python -m xray_hpc.launch --resume results/lr"]),
         (
             [State.RUNNING, State.FAILED],
             [
@@ -149,6 +154,59 @@ def test_sweep_lines_end_with_advice(states: list[State], advice: list[str]) -> 
     runs = [run(f"ft-{number}", state) for number, state in enumerate(states)]
     lines = list(sweep_lines(sweep(*runs), PIPE, 40))
     assert [line for line in lines[4 + len(runs) :] if line] == advice
+
+
+RESUME = "resume: python -m xray_hpc.launch --resume results/lr"
+
+
+@pytest.mark.parametrize("failure", CHANGES)
+def test_advice_is_to_change_what_would_fail_again(failure: Failure) -> None:
+    failed = [run(f"ft-{i}", State.FAILED, failure=failure.value) for i in range(2)]
+    *_, change, last = sweep_lines(sweep(*failed), PIPE, 40)
+    if failure is Failure.NAN_LOSS:
+        change = last
+    else:
+        assert last == RESUME
+    label = failure.value.replace("_", " ")
+    assert change == f"change: 2 runs, {label}: {CHANGES[failure]}"
+
+
+@pytest.mark.parametrize("failure", set(Failure) - set(CHANGES))
+def test_run_that_may_not_fail_again_is_only_resumed(failure: Failure) -> None:
+    ended = run("ft-1", State.INTERRUPTED, failure=failure.value)
+    lines = list(sweep_lines(sweep(ended), PIPE, 40))
+    assert lines[-1] == RESUME
+    assert not any(line.startswith("change:") for line in lines)
+
+
+def test_diverged_run_is_not_resumed_but_others_are() -> None:
+    diverged = run("ft-1", State.FAILED, failure="nan_loss")
+    for others, resumed in (
+        ([run("ft-2", State.FINISHED)], False),
+        ([run("ft-2", State.RUNNING)], False),
+        ([run("ft-2", State.LOST)], True),
+        ([run("ft-2", State.CREATED)], True),
+    ):
+        assert (RESUME in sweep_lines(sweep(diverged, *others), PIPE, 40)) is resumed
+
+
+def test_flagged_runs_are_listed_and_explained() -> None:
+    many = [run(f"ft-{i}", State.FINISHED) for i in range(50)]
+    flagged = run(
+        "ft-x",
+        State.FINISHED,
+        flags=[Flag.AT_CHANCE, Flag.TIED],
+        reason=describe_flags([Flag.AT_CHANCE, Flag.TIED]),
+    )
+    lines = list(sweep_lines(sweep(*many, flagged), PIPE, 6))
+    (row,) = (line for line in lines if line.startswith("ft-"))
+    assert row.split()[:5] == ["ft-x", "finished", "at", "chance,", "tied:"]
+    assert lines[-3:-1] == [
+        f"flag:   1 run, at chance: {MEANINGS[Flag.AT_CHANCE]}",
+        f"flag:   1 run, tied: {MEANINGS[Flag.TIED]}",
+    ]
+    coloured = "\n".join(sweep_lines(sweep(flagged), Screen(100, 24, colour=True), 6))
+    assert "\x1b[33mfinished" in coloured
 
 
 def test_sweep_lines_mention_a_failed_features_job_until_all_runs_finish() -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.run_folders import FAILED, HOUR, Programs, Sweep, trained
+from tests.run_folders import FAILED, HOUR, Programs, Sweep, run_metrics, trained
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepMonitor, SweepStatus
 from xray_hpc.records import ledger
+from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.paths import EXIT_CODE
+from xray_hpc.records.run_flags import MEANINGS, Flag
 from xray_hpc.records.run_progress import write_feature_blocks
 from xray_hpc.records.run_record import Attempt, Status
 
@@ -33,6 +36,22 @@ def test_finished_run_has_its_validation_metrics(sweep: Sweep) -> None:
     run = runs(sweep)["ft-1"]
     assert (run.state, run.epoch, run.epochs) == (State.FINISHED, 8, 10)
     assert (run.val_accuracy, run.val_auc) == (0.875, 0.9375)
+
+
+def test_finished_run_has_its_flags(sweep: Sweep) -> None:
+    flags = [Flag.AT_CHANCE, Flag.NOT_LEARNING]
+    write_json_record(sweep.finished("ft-1").metrics, run_metrics(flags=flags))
+    sweep.finished("ft-2")
+    seen = runs(sweep)
+    assert (seen["ft-1"].flags, seen["ft-2"].flags) == (flags, [])
+    assert seen["ft-1"].reason == f"at chance, not learning: {MEANINGS[Flag.AT_CHANCE]}"
+    assert seen["ft-2"].reason == ""
+    assert json.loads(json.dumps(seen["ft-1"].flags)) == ["at_chance", "not_learning"]
+
+
+def test_failed_run_has_its_failure(sweep: Sweep) -> None:
+    sweep.add("ft-1", status=Status.FAILED, error=FAILED, failure="nan_loss")
+    assert runs(sweep)["ft-1"].failure == "nan_loss"
 
 
 def test_running_run_has_its_progress_and_time_left(sweep: Sweep) -> None:

@@ -233,6 +233,7 @@ def _write_results(paths: RunPaths, model: str, fake: FakeRun, best_epoch: int) 
         {
             **{"classes": list(classes), "threshold": 0.5 if len(classes) == 2 else None},
             **{"best_epoch": best_epoch, "epochs": fake.epochs, "stopped_early": False},
+            "flags": [],
             **{"parameters": 123456, "trainable_parameters": 4567},
             **splits,
         },

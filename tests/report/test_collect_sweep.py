@@ -103,7 +103,7 @@ def test_csv_files_have_documented_columns(tmp_path: Path) -> None:
         *("augment.rotation", "train.optimizer", "model.backbones.demo"),
     )
     runs = (
-        *("run", "model", *swept, "status", "classes", "best_epoch", "epochs"),
+        *("run", "model", *swept, "status", "classes", "flags", "best_epoch", "epochs"),
         *(f"{split}_{metric}" for split in ("validation", "test") for metric in METRICS),
         *("parameters", "trainable_parameters", "seconds", "seconds_per_epoch", "queue_seconds"),
         *("gpu_hours", "gpu_use", "cpu_use", "peak_memory_mb", "requested_memory_mb", "node"),

@@ -9,8 +9,9 @@ import pytest
 from tests.report.fake_sweeps import experiment_sweep, grid_sweep, three_class_sweep
 from tests.report.figure_helpers import read_runs
 from tests.run_folders import run_metrics
+from xray_hpc.records.run_flags import Flag
 from xray_hpc.report.comparison_table import MACRO_NOTE, SPLIT_NOTE, comparison_table
-from xray_hpc.report.formatting import tied_note
+from xray_hpc.report.formatting import flag_notes
 from xray_hpc.report.run_result import RunResult
 
 
@@ -44,20 +45,24 @@ def test_each_data_set_has_its_own_ranking(tmp_path: Path) -> None:
     assert lines[-2:] == [MACRO_NOTE, SPLIT_NOTE]
 
 
-def test_note_names_the_runs_with_tied_scores() -> None:
-    def finished(name: str, **tied: float) -> RunResult:
+def test_notes_name_the_flagged_runs() -> None:
+    def finished(name: str, *flags: Flag) -> RunResult:
         config = {"inputs.data": "0", "data.source": "demo"}
-        splits = {split: {"tied": share} for split, share in tied.items()}
-        return RunResult(name, "ft", "finished", config=config, metrics=run_metrics(**splits))
+        metrics = run_metrics(flags=list(flags))
+        return RunResult(name, "ft", "finished", config=config, metrics=metrics)
 
-    few = [finished("ft-0", test=0.05)]
-    assert tied_note(few) == ""
-    assert "ft-0 (" not in comparison_table(few)
-    runs = [*few, finished("ft-1", validation=0.06, test=0.5)]
-    assert tied_note(runs).endswith(": ft-1 (validation 6%), ft-1 (test 50%).")
-    assert "ft-1 (test 50%)" in " ".join(comparison_table(runs).split())
-    many = [finished(f"ft-{i}", test=1) for i in range(8)]
-    assert tied_note(many).endswith("ft-4 (test 100%) and 3 more.")
+    runs = [finished("ft-0"), finished("ft-1", Flag.AT_CHANCE, Flag.TIED)]
+    runs += [finished(f"ft-{i}", Flag.CONSTANT) for i in range(2, 10)]
+    constant, at_chance, tied = flag_notes(runs)
+    assert constant.endswith(": ft-2, ft-3, ft-4, ft-5, ft-6 and 3 more")
+    assert at_chance.endswith(": ft-1")
+    assert tied.endswith(": ft-1")
+    lines = comparison_table(runs, 70).splitlines()
+    assert lines[0] == "10 runs: 10 finished (9 flagged)"
+    assert max(map(len, lines)) <= 70
+    assert " ".join([constant, at_chance, tied]) in " ".join(lines)
+    assert flag_notes(runs[:1]) == []
+    assert comparison_table(runs[:1]).startswith("1 run: 1 finished\n")
 
 
 def test_multiclass_runs_have_f1_instead_of_binary_metrics(tmp_path: Path) -> None:

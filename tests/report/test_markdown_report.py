@@ -8,6 +8,7 @@ from tests.report.fake_runs import FakeRun, write_run
 from tests.report.fake_sweeps import experiment_sweep, three_class_sweep
 from tests.report.figure_helpers import read_runs
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.run_flags import MEANINGS, Flag
 from xray_hpc.report.markdown_report import (
     DIFFERENT_SPLITS,
     MACRO,
@@ -53,6 +54,17 @@ def test_each_data_set_has_a_heading_and_a_summary(tmp_path: Path) -> None:
     ) in text
     assert "96 x 96 or 176 x 176 pixels, grey or RGB;" in text
     assert text.count(DIFFERENT_SPLITS) == 1  # experiment=reduced uses a subset of the images
+
+
+def test_flagged_runs_are_listed_with_their_flags_and_meanings(sweep: SweepPaths) -> None:
+    runs = read_runs(sweep)
+    assert "## Flagged runs" not in headings(report_text(runs))
+    assert runs[0].metrics is not None
+    runs[0].metrics.flags[:] = [Flag.AT_CHANCE, Flag.TIED]
+    text = report_text(runs)
+    assert "## Flagged runs" in headings(text)
+    assert f"- at chance: {MEANINGS[Flag.AT_CHANCE]}\n- tied: {MEANINGS[Flag.TIED]}\n" in text
+    assert f"| {runs[0].name} | at chance, tied |" in text
 
 
 def test_multiclass_report_has_no_false_negatives_section(tmp_path: Path) -> None:

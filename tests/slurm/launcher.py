@@ -61,7 +61,7 @@ class Launch:
 
     def decision(self, run: str) -> str:
         """Return the decision printed for a run: ``run: new``, ``leave: finished``."""
-        return self._find(rf"^  {run}  (.*?)(  \(\S+=.*\))?$")
+        return self._find(rf"^  {run}  (.*?)(  \(\S+=.*\))?  learning rate \S+$")
 
     def _find(self, pattern: str) -> str:
         found = re.search(pattern, self.output, re.MULTILINE)

@@ -134,8 +134,8 @@ def test_launch_prints_the_sweep_its_jobs_and_how_to_monitor_them(history: Histo
     assert lines.pop(0).startswith("note: model.weights does not apply to cnn")
     assert lines == [
         "sweep models: 2 runs, 2 to run, in results/models",
-        f"  {cnn}  run: new  (model=cnn)",
-        f"  {ft}  run: new  (model=ft)",
+        f"  {cnn}  run: new  (model=cnn)  learning rate 0.001",
+        f"  {ft}  run: new  (model=ft)  learning rate 0.0003",
         f"submitted job {first.array}: array of 2 runs "
         f"(stage job {first.stage} first, collect job {first.collect} last)",
         "monitor:",

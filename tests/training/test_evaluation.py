@@ -19,6 +19,7 @@ from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import class_logits, split_metrics
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_flags import MEANINGS, Flag
 from xray_hpc.records.run_metrics import SplitMetrics, read_metrics
 from xray_hpc.training.epoch_callbacks import EpochTables
 from xray_hpc.training.evaluation import build_scores_table, evaluate, format_report
@@ -68,7 +69,7 @@ def evaluated(tmp_path: Path) -> Callable[[list[float]], SplitMetrics]:
     The three validation images have other logits each.
     """
     dataset = data(TWO, [0, 0, 1, 1, 0, 1, 1])
-    splits = {"test": np.arange(4), "validation": np.arange(4, 7)}
+    splits = {"train": np.arange(7), "test": np.arange(4), "validation": np.arange(4, 7)}
     dataset = replace(dataset, splits=splits)
     config = RunConfig(
         data=DataConfig(source="folder", root="/xrays", image_size=8),
@@ -107,12 +108,16 @@ def test_saturated_scores_are_ranked_by_their_logits(
 @pytest.mark.parametrize(("logits", "warned"), [([1, 2, 3, 4], False), ([1, 1, 3, 4], True)])
 def test_tied_scores_are_logged(
     evaluated: Callable[[list[float]], SplitMetrics],
+    tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     logits: list[float],
     warned: bool,
 ) -> None:
     assert evaluated(logits).tied == (0.5 if warned else 0)
-    assert [record.args for record in caplog.records] == ([(50, "test")] if warned else [])
+    assert [record.args for record in caplog.records] == (
+        [("Tied", MEANINGS[Flag.TIED])] if warned else []
+    )
+    assert read_metrics(RunPaths(tmp_path)).flags == ([Flag.TIED] if warned else [])
 
 
 def test_report_of_two_classes() -> None:

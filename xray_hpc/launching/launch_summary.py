@@ -28,15 +28,20 @@ def print_decisions(
     print(f"sweep {sweep.name}: {runs}, {todo} to run, in {display_path(sweep.folder)}")
     if all_runs or len(decisions) <= LISTED_RUNS:
         common = set.intersection(*map(set, plan.overrides.values()))
+        rates = {run.name: run.config.train.learning_rate for run in plan.runs}
         for name, decision in decisions.items():
             action = "run" if decision.run else "leave"
             words = [word for word in plan.overrides[name] if word not in common]
             differing = f"  ({' '.join(words)})" if words else ""
-            print(f"  {name}  {action}: {decision.reason}{differing}")
+            rate = f"learning rate {rates[name]:g}"
+            print(f"  {name}  {action}: {decision.reason}{differing}  {rate}")
         return
     counts = Counter((d.run, d.reason.split(" as job ")[0][:60]) for d in decisions.values())
     for (run, reason), count in counts.most_common():
         print(f"  {count} {'to run' if run else 'left'}: {reason}")
+    used = sorted({run.config.train.learning_rate for run in plan.runs})
+    more = ", ..." if len(used) > LISTED_RUNS else ""
+    print(f"  learning rates: {', '.join(f'{rate:g}' for rate in used[:LISTED_RUNS])}{more}")
 
 
 def print_cached_features(plan: Plan, todo: Sequence[str]) -> None:

@@ -72,10 +72,13 @@ def _result(paths: RunPaths) -> str:
     try:
         record = read_record(paths)
         if record is not None and record.status is Status.FINISHED:
-            test = read_metrics(paths).test
+            metrics = read_metrics(paths)
+            test = metrics.test
             auc = "none" if test.auc is None else f"{test.auc:.3f}"
             took = f"{paths.name} finished in {record.seconds:.0f} s"
-            return f"{took}: test accuracy {test.accuracy:.3f}, AUC {auc}"
+            flags = ", ".join(flag.label for flag in metrics.flags)
+            marked = f" ({flags})" if flags else ""
+            return f"{took}: test accuracy {test.accuracy:.3f}, AUC {auc}{marked}"
     except (UserError, OSError) as error:
         return f"{paths.name} ended, but its files cannot be read: {error}"
     status = record.status.value if record else "missing"

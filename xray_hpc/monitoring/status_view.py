@@ -7,15 +7,28 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from xray_hpc.count_text import format_count
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepStatus
 from xray_hpc.monitoring.terminal_table import GAP, Column, Screen, table
 from xray_hpc.records.paths import display_path
+from xray_hpc.records.run_flags import MEANINGS
+from xray_hpc.records.run_record import Failure
 from xray_hpc.slurm.units import compact_job_ids
 
 MAX_ROWS = 40
 MAX_REASON = 120
 LIMITED = "! until the time limit of its job; the run then resumes from its last checkpoint"
+# What to change before a run that ended in this way, which would otherwise fail again.
+CHANGES = {
+    Failure.NAN_LOSS: "launch with a lower train.learning_rate; resumed, it diverges again",
+    Failure.GPU_OUT_OF_MEMORY: "launch with a smaller train.batch_size, or resume on a larger GPU",
+    Failure.OUT_OF_MEMORY: "resume with a higher cluster.mem",
+    Failure.TIME_LIMIT: "resume with a higher cluster.time",
+    Failure.BAD_DATA: "correct the input that the reason names, then resume",
+    Failure.STORAGE: "make the storage usable, then resume",
+    Failure.BUG: "correct the cause that the log shows, then resume",
+}
 # Most interesting first.
 COLOURS = {
     State.RUNNING: "cyan",
@@ -123,16 +136,16 @@ def _bar(counts: Counter[State], screen: Screen) -> str:
 def _select(runs: Sequence[RunStatus], rows: int | None) -> list[RunStatus]:
     if rows is None or len(runs) <= rows:
         return list(runs)
-    unfinished = [run for run in runs if run.state is not State.FINISHED]
-    return sorted(unfinished, key=lambda run: INTEREST.index(run.state))[:rows]
+    notable = [run for run in runs if run.flags or run.state is not State.FINISHED]
+    return sorted(notable, key=lambda run: INTEREST.index(run.state))[:rows]
 
 
 def _columns(runs: Sequence[RunStatus]) -> list[Column]:
-    states = [run.state for run in runs]
+    colours = ["yellow" if run.flags else COLOURS[run.state] for run in runs]
     return [
         Column("run", [run.run for run in runs]),
         *_settings(runs),
-        Column("state", [one.value for one in states], colours=[COLOURS[one] for one in states]),
+        Column("state", [run.state.value for run in runs], colours=colours),
         Column("epoch", [_epoch(run) for run in runs], right=True),
         Column("val acc", [_ratio(run.val_accuracy) for run in runs], right=True, rank=1),
         Column("val AUC", [_ratio(run.val_auc) for run in runs], right=True, rank=3),
@@ -176,6 +189,20 @@ def _ago(stamp: float) -> str:
     return f"{format_duration(max(time.time() - stamp, 0))} ago" if stamp else "never"
 
 
+def _changes(runs: Sequence[RunStatus]) -> Iterator[str]:
+    """Yield what to change, for each class of failures and for each flag."""
+    ended = (State.FAILED, State.INTERRUPTED)
+    failures = Counter(run.failure for run in runs if run.state in ended)
+    for failure, change in CHANGES.items():
+        if count := failures[failure.value]:
+            label = failure.value.replace("_", " ")
+            yield f"change: {format_count(count, 'run')}, {label}: {change}"
+    flags = Counter(flag for run in runs for flag in run.flags)
+    for flag, meaning in MEANINGS.items():
+        if count := flags[flag]:
+            yield f"flag:   {format_count(count, 'run')}, {flag.label}: {meaning}"
+
+
 def _advice(status: SweepStatus) -> Iterator[str]:
     held = {run.job: "Admin" in run.reason for run in status.runs if run.held and run.job}
     if mine := [job for job, by_admin in held.items() if not by_admin]:
@@ -189,8 +216,11 @@ def _advice(status: SweepStatus) -> Iterator[str]:
     folder = shlex.quote(display_path(status.sweep.folder))
     if failed := [run.run for run in status.runs if run.state is State.FAILED]:
         yield f"log:    python -m xray_hpc.logs {shlex.quote(f'{status.sweep.name}/{failed[0]}')}"
+    yield from _changes(status.runs)
     idle = not states & {State.PENDING, State.RUNNING}
-    if states & set(ENDED) or (idle and states - {State.FINISHED}):
+    # The same run diverges again, whatever cluster.* says.
+    resumable = {run.state for run in status.runs if run.failure != Failure.NAN_LOSS.value}
+    if resumable & set(ENDED) or (idle and resumable - {State.FINISHED}):
         yield f"resume: python -m xray_hpc.launch --resume {folder}"
     report = status.sweep.report / "report.md"
     if states == {State.FINISHED} and report.is_file():

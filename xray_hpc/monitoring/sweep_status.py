@@ -14,6 +14,7 @@ from xray_hpc.monitoring.gpu_hours import gpu_hours
 from xray_hpc.monitoring.run_state import PENDING_STATES, RunEvidence, State, read_runs, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import EXIT_CODE, RunPaths, SweepPaths
+from xray_hpc.records.run_flags import Flag, describe_flags
 from xray_hpc.records.run_progress import read_feature_blocks, read_progress
 from xray_hpc.records.run_record import Attempt, RunRecord, now
 from xray_hpc.slurm import sacct
@@ -42,6 +43,8 @@ class RunStatus:
     seconds_left: float | None = None  # until the end of training or the job's time limit
     limited: bool = False  # whether the time limit comes first
     restarts: int = 0  # number of attempts before the last one
+    failure: str | None = None  # why the last attempt ended early, a value of Failure
+    flags: list[Flag] = field(default_factory=list)  # of a finished run
     overrides: list[str] = field(default_factory=list)  # those that not all runs share
 
 
@@ -176,10 +179,12 @@ def _run_status(paths: RunPaths, evidence: RunEvidence, overrides: list[str]) ->
             "node": _node(evidence, state),
             "epochs": record.epochs,
             "restarts": record.restarts,
+            "failure": record.failure,
         }
         if (metrics := evidence.metrics) is not None:
             best = metrics.validation
             fields |= {"epoch": metrics.epochs, "val_accuracy": best.accuracy, "val_auc": best.auc}
+            fields |= {"flags": metrics.flags, "reason": describe_flags(metrics.flags)}
         else:
             fields |= _progress_fields(paths, state, queued)
     return RunStatus(paths.folder.parent.parent.name, paths.name, state, **fields)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from xray_hpc.config.dataclass_conversion import check
 from xray_hpc.records.json_record import read_json_record
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_flags import Flag
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class RunMetrics:
     trainable_parameters: int  # number of those that were trained
     validation: SplitMetrics
     test: SplitMetrics
+    flags: list[Flag]  # why the result needs a look, the most serious first
 
     def __post_init__(self) -> None:
         names = self.classes
@@ -86,9 +88,6 @@ class RunMetrics:
         """Return the metrics of ``validation`` or ``test``."""
         return {"validation": self.validation, "test": self.test}[name]
 
-
-MAX_TIED = 0.05
-"""The share of tied scores above which the training and the report warn."""
 
 _NOT_IN_TABLES = ("images", "true_positives", "true_negatives", "per_class", "confusion")
 MEASURES = tuple(

@@ -11,13 +11,13 @@ from xray_hpc.count_text import format_count
 from xray_hpc.records.paths import SPLITS
 from xray_hpc.report.dataset_groups import RunGroup, group_runs, share_validation_split
 from xray_hpc.report.formatting import (
+    flag_notes,
     format_best_epoch,
     format_duration,
     format_integer,
     format_ratio,
     status_reason,
     status_summary,
-    tied_note,
     unfinished_runs,
 )
 from xray_hpc.report.resource_section import total_usage
@@ -78,7 +78,8 @@ def _finished_lines(runs: Sequence[RunResult], groups: Sequence[RunGroup], width
         notes += wrap(MACRO_NOTE, width)
     if not all(share_validation_split(group.runs) for group in groups):
         notes += wrap(SPLIT_NOTE, width)
-    notes += wrap(tied_note(runs), width)
+    for note in flag_notes([run for group in groups for run in group.runs]):
+        notes += wrap(note, width)
     lines += ["", *notes] if notes else []
     if dropped:
         lines.append(f"(see runs.csv for: {', '.join(dropped)})")

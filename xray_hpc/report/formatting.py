@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from xray_hpc.count_text import format_count
-from xray_hpc.records.paths import SPLITS
-from xray_hpc.records.run_metrics import MAX_TIED
+from xray_hpc.records.run_flags import MEANINGS, Flag
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.typed_csv import row_count
 
@@ -77,19 +76,18 @@ def format_best_epoch(run: RunResult) -> str:
     return f"{format_integer(run.metrics.best_epoch)} of {format_integer(run.metrics.epochs)}"
 
 
-def tied_note(runs: Iterable[RunResult]) -> str:
-    """Return a note on the runs with many tied scores; empty if there are none."""
-    found = [
-        f"{run.name} ({split} {format_percent(run.metric(split, 'tied'))})"
-        for run in runs
-        for split in SPLITS
-        if (run.metric(split, "tied") or 0) > MAX_TIED
+def flag_notes(runs: Iterable[RunResult]) -> list[str]:
+    """Return a note for each flag of finished runs, with their names."""
+    flagged: dict[Flag, list[str]] = {flag: [] for flag in Flag}
+    for run in runs:
+        for flag in run.flags:
+            flagged[flag].append(run.name)
+    return [
+        f"{flag.label.capitalize()} ({MEANINGS[flag]}): {', '.join(names[:MAX_NAMED])}"
+        + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
+        for flag, names in flagged.items()
+        if names
     ]
-    if not found:
-        return ""
-    more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-    names = ", ".join(found[:MAX_NAMED]) + more
-    return f"Many images have the score of another image, which the AUC counts half: {names}."
 
 
 def format_errors(run: RunResult, split: str, kind: str) -> str:
@@ -102,9 +100,11 @@ def format_errors(run: RunResult, split: str, kind: str) -> str:
 
 
 def status_summary(runs: Sequence[RunResult]) -> str:
-    """Count runs by status: ``4 runs: 2 finished, 1 failed, 1 missing``."""
+    """Count runs by status: ``4 runs: 2 finished (1 flagged), 1 failed, 1 missing``."""
     counts = Counter(run.status for run in runs)
     parts = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]
+    if flagged := sum(run.finished and bool(run.flags) for run in runs):
+        parts[0] += f" ({flagged:,} flagged)"
     return f"{format_count(len(runs), 'run')}: {', '.join(parts)}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from xray_hpc.count_text import format_count
 from xray_hpc.records.paths import SPLITS
+from xray_hpc.records.run_flags import MEANINGS, Flag
 from xray_hpc.report.class_section import class_section
 from xray_hpc.report.dataset_groups import RunGroup, group_runs, share_validation_split
 from xray_hpc.report.formatting import (
@@ -18,7 +19,6 @@ from xray_hpc.report.formatting import (
     format_ratio,
     status_reason,
     status_summary,
-    tied_note,
     unfinished_runs,
 )
 from xray_hpc.report.markdown import escape, image, link, table
@@ -52,8 +52,10 @@ RELAUNCH = (
     "Re-running the launch command resumes the sweep: it starts runs that are missing, failed or "
     "interrupted, and skips those that are finished, running or queued. A run is lost if its "
     "record says that it is running but no process holds it. Delete the folder of a damaged run "
-    "to train it again."
+    "to train it again. A run that diverged (nan loss) would diverge again: launch with a lower "
+    "train.learning_rate instead."
 )
+FLAGGED = "Judged on the validation images, ties also on the test images:"
 RANKING = (
     "Runs are ranked by validation AUC. Select a run by its validation columns; the test columns "
     "then estimate the performance of the selected run, and selecting by them would overestimate "
@@ -74,6 +76,7 @@ def run_sections(name: str, runs: Sequence[RunResult], logs: Mapping[str, str]) 
     parts = [f"# Sweep {escape(name)}", _summary(runs)]
     if groups:
         parts += _comparison(runs, groups)
+        parts += _flagged([run for group in groups for run in group.runs if run.flags])
         parts += _errors([run for group in groups if group.is_binary for run in group.runs])
         parts += class_section(groups)
     if others := unfinished_runs(runs):
@@ -167,7 +170,6 @@ def _comparison(runs: Sequence[RunResult], groups: Sequence[RunGroup]) -> list[s
     several = len(groups) > 1
     multiclass = not all(group.is_binary for group in groups)
     sentences = [RANKING, SEPARATE_DATA if several else "", MACRO if multiclass else ""]
-    sentences.append(escape(tied_note(runs)))
     parts = ["## Comparison", " ".join(filter(None, sentences))]
     for group in groups:
         if several:
@@ -210,6 +212,17 @@ def _swept_column(key: str) -> MarkdownColumn:
 
 def _metric_column(split: str, name: str, head: str) -> MarkdownColumn:
     return (f"{split} {head}", lambda run: format_ratio(run.metric(split, name)))
+
+
+def _flagged(runs: Sequence[RunResult]) -> list[str]:
+    if not runs:
+        return []
+    flags = [flag for flag in Flag if any(flag in run.flags for run in runs)]
+    meanings = "\n".join(f"- {flag.label}: {MEANINGS[flag]}" for flag in flags)
+    columns: list[MarkdownColumn] = [
+        ("flags", lambda run: ", ".join(flag.label for flag in run.flags))
+    ]
+    return ["## Flagged runs", FLAGGED, meanings, _run_table(runs, columns, left=2)]
 
 
 def _errors(runs: Sequence[RunResult]) -> list[str]:

@@ -33,6 +33,7 @@ def runs_rows(runs: Sequence[RunResult]) -> Rows:
         {"run": run.name, "model": run.model}
         | {key: config_value(run, key) for key in keys}
         | {"status": run.status, "classes": len(run.classes) or None}
+        | {"flags": "; ".join(flag.value for flag in run.flags) or None}
         | {key: getattr(run.metrics, key, None) for key in ("best_epoch", "epochs")}
         | {f"{split}_{name}": run.metric(split, name) for split in SPLITS for name in MEASURES}
         | {key: getattr(run.metrics, key, None) for key in ("parameters", "trainable_parameters")}

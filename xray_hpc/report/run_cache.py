@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.run_flags import Flag
 from xray_hpc.records.run_metrics import ClassMetrics, RunMetrics, SplitMetrics
 from xray_hpc.records.run_progress import TrainingProgress
 from xray_hpc.records.run_record import Attempt, ErrorInfo, GitState, RunRecord, Status
@@ -83,7 +84,8 @@ def _record(values: dict[str, Any]) -> RunRecord:
 
 
 def _metrics(values: dict[str, Any]) -> RunMetrics:
-    return RunMetrics(**values | {split: _split_metrics(values[split]) for split in SPLITS})
+    nested = {split: _split_metrics(values[split]) for split in SPLITS}
+    return RunMetrics(**values | nested | {"flags": list(map(Flag, values["flags"]))})
 
 
 def _split_metrics(values: dict[str, Any]) -> SplitMetrics:

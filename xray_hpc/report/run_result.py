@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.monitoring.run_state import State
+from xray_hpc.records.run_flags import Flag
 from xray_hpc.records.run_metrics import RunMetrics
 from xray_hpc.records.run_progress import TrainingProgress
 from xray_hpc.records.run_record import RunRecord
@@ -88,6 +89,11 @@ class RunResult:
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
+
+    @property
+    def flags(self) -> Sequence[Flag]:
+        """Why the result needs a look; empty without metrics."""
+        return self.metrics.flags if self.metrics else ()
 
     @property
     def training_seconds(self) -> float | None:

@@ -25,8 +25,10 @@ from xray_hpc.models.registry import MODELS
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.paths import SPLITS, RunPaths
-from xray_hpc.records.run_metrics import MAX_TIED, RunMetrics, SplitMetrics
+from xray_hpc.records.run_flags import MEANINGS
+from xray_hpc.records.run_metrics import RunMetrics, SplitMetrics
 from xray_hpc.training import run_figures
+from xray_hpc.training.find_flags import find_flags
 from xray_hpc.training.fit import FitResult
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,13 @@ logger = logging.getLogger(__name__)
 
 def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
     """Predict the validation and test images once, and write scores, ROC, metrics and figures."""
-    metrics = {split: _evaluate_split(fitted, config, data, paths, split) for split in SPLITS}
+    logits = {split: fitted.training_model.predict(split) for split in SPLITS}
+    metrics = {
+        split: _evaluate_split(logits[split], config, data, paths, split) for split in SPLITS
+    }
+    flags = find_flags(data, config.train.balance, fitted.history, logits["validation"], **metrics)
+    for flag in flags:
+        logger.warning("%s: %s.", flag.label.capitalize(), MEANINGS[flag])
     name, title = config.model.name, MODELS[config.model.name].title
     for metric in ("accuracy", "loss", "auc"):
         curve = fitted.history, metric, title, fitted.best_epoch
@@ -53,25 +61,18 @@ def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPath
             parameters=model.count_params(),
             trainable_parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
             **metrics,
+            flags=flags,
         ),
     )
 
 
 def _evaluate_split(
-    fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPaths, split: str
+    logits: Floats, config: RunConfig, data: Dataset, paths: RunPaths, split: str
 ) -> SplitMetrics:
     name, title = config.model.name, MODELS[config.model.name].title
     indices = data.splits[split]
     labels = data.labels[indices]
-    logits = fitted.training_model.predict(split)
     metrics = split_metrics(labels, logits, data.classes)
-    if metrics.tied > MAX_TIED:
-        logger.warning(
-            "%.0f %% of the %s images have the score of another image: their order is unknown, and "
-            "the AUC counts it half.",
-            100 * metrics.tied,
-            split,
-        )
     write_csv(paths.scores(name, split), build_scores_table(data, indices, logits))
     curves = roc_curves(labels, logits, data.classes)
     tables = [

@@ -7,16 +7,16 @@ submits the runs that exceeded Slurm's job limits before, and writes the report.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from xray_hpc import job_logging
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.collect import main as collect
 from xray_hpc.launching.relaunch import submit_waiting
 from xray_hpc.records.paths import SweepPaths
 
 
 def main() -> None:
-    submit_waiting(SweepPaths(Path(sys.argv[1]).resolve()))
+    submit_waiting(SweepPaths(absolute_path(sys.argv[1])))
     collect()
 
 

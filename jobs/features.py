@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import job_logging
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.isolated_keras import isolated_keras
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--local", action="store_true", help="ignore the Slurm job around this")
     parser.add_argument("--unchecked", action="store_true", help="do not check the job's GPUs")
     arguments = parser.parse_args()
-    runs = [read_frozen_run(RunPaths(folder.resolve())) for folder in arguments.run]
+    runs = [read_frozen_run(RunPaths(absolute_path(folder))) for folder in arguments.run]
     exit_on_signals()
     with isolated_keras():
         from xray_hpc.features.precompute import precompute_features

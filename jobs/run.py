@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from xray_hpc import job_logging
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.errors import ConfigError
@@ -48,9 +49,9 @@ def main() -> int:
     if arguments.after is not None and not arguments.submission:
         parser.error("--after requires --submission")
     if arguments.run:
-        runs = [RunPaths(folder.resolve()) for folder in arguments.run]
+        runs = [RunPaths(absolute_path(folder)) for folder in arguments.run]
         return run_worker(runs, ClusterConfig("local" if arguments.local else "slurm"))
-    submission = arguments.submission.resolve()
+    submission = absolute_path(arguments.submission)
     if is_duplicate(submission):
         logger.info("this job is a duplicate of another job, which has its runs; nothing to do")
         return 0

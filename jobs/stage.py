@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from xray_hpc import job_logging
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths
 
@@ -20,7 +21,7 @@ def main() -> None:
     from xray_hpc.data.stage_data import stage_data, used_augmentations  # imports matplotlib
 
     for folder in parser.parse_args().run:
-        paths = RunPaths(folder.resolve())
+        paths = RunPaths(absolute_path(folder))
         run = read_frozen_run(paths)
         shown = used_augmentations(paths.sweep, run)
         stage_data(run.config.data, run.cache, paths.sweep, shown, run.config.seed)

@@ -34,7 +34,8 @@ OTHERS = {
         *("training/checkpoint_store.py", "training/save_model.py", "models/model_card.py"),
     ),
     "figures and summaries": (
-        *("figure_files.py", "data/augmentation_figure.py", "models/diagram_boxes.py"),
+        *("absolute_path.py", "figure_files.py", "models/diagram_boxes.py"),
+        "data/augmentation_figure.py",
         *("models/model_diagram.py", "models/model_summary.py", "training/run_figures.py"),
     ),
     "progress, threads and signals": (

@@ -14,6 +14,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 
 from xray_hpc import command_line
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.config import hydra_app
 from xray_hpc.config.compose import HydraSweep, compose_all
 from xray_hpc.errors import ConfigError, UserError
@@ -93,7 +94,10 @@ def main() -> int:
     from xray_hpc.launching.relaunch import resume
 
     sweep = find_sweep(arguments.resume, Path("results"))
-    return resume(SweepPaths(sweep.folder.resolve()), arguments.overrides)
+    folder = absolute_path(sweep.folder)
+    if folder.is_symlink():  # its name is not that of the sweep
+        folder = folder.resolve()
+    return resume(SweepPaths(folder), arguments.overrides)
 
 
 def entry() -> None:

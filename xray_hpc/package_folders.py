@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xray_hpc.absolute_path import shell_path
+
 
 def resource(name: str) -> Path:
     """Return the folder ``name``: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).resolve().parent
+    package = shell_path(__file__).parent
     inside = package / name
     return inside if inside.is_dir() else package.parent / name

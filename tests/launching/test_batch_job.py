@@ -60,6 +60,24 @@ def test_script_equals_the_recorded_one(name: str, job: BatchJob) -> None:
     assert text == (GOLDEN / f"{name}.sh").read_text()
 
 
+def test_script_names_the_working_folder_and_python_as_the_shell_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "export1" / "bin").mkdir(parents=True)
+    home = tmp_path / "home"
+    home.symlink_to("export1")
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(sys, "executable", str(Path.cwd() / "bin" / "python"))
+    job = BatchJob(SWEEP, "collect", PLAIN)
+    monkeypatch.delenv("PWD", raising=False)
+    assert "--chdir" not in job.script(tmp_path)
+    monkeypatch.setenv("PWD", str(home))
+    script = job.script(tmp_path)
+    assert f"#SBATCH --chdir={home}\n" in script
+    assert f"{home}/bin/python -u " in script
+    assert "export1" not in script
+
+
 @pytest.mark.parametrize(
     ("code", "starts", "calls", "exit_code"),
     [(0, 0, [], "0\n"), (1, 0, [], "1\n"), (140, 3, ["requeue 17"], None), (140, 9, [], "140\n")],

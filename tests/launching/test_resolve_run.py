@@ -151,6 +151,25 @@ def test_names_of_folders_may_be_numbers(
     assert plan.runs[0].config.data.root == str(tmp_path / "123")
 
 
+def test_paths_of_a_run_are_absolute_and_keep_their_links(
+    composer: Composer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path / "export1" / "data")
+    (tmp_path / "export1" / "start.h5").write_bytes(HDF5_SIGNATURE)
+    home = tmp_path / "home"
+    home.symlink_to("export1")
+    (home / "xrays").symlink_to("data")
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("PWD", str(home))
+    words = ["data.source=folder", "data.root=xrays", "results=out", f"cache={home}/cache"]
+    plan = composer.plan([*words, "model.weights=start.h5"])
+    (run,) = plan.runs
+    assert run.config.data.root == str(home / "xrays")
+    assert run.config.model.weights == str(home / "start.h5")
+    assert run.cache == home / "cache"
+    assert plan.sweep.folder.parent == home / "out"
+
+
 def test_run_name_depends_on_the_content_of_weights(composer: Composer, tmp_path: Path) -> None:
     names = []
     for file, content in (("a.h5", b"1"), ("b.h5", b"1"), ("c.h5", b"2")):

@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.errors import ConfigError, nearest, one_of
 
 T = TypeVar("T")
@@ -143,7 +144,7 @@ def _to_scalar(hint: Any, choices: tuple[Any, ...], value: Any, key: str, _: boo
     if hint is Path:
         if value in (None, ""):
             raise ConfigError(f"{key} is not set; give it a value")
-        return Path(str(value)).expanduser().resolve()
+        return absolute_path(str(value))
     if issubclass(hint, Enum):
         try:
             return hint(value)

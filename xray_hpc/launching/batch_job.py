@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xray_hpc.absolute_path import shell_path, working_folder
 from xray_hpc.config.cluster_config import ClusterConfig, minutes
 from xray_hpc.package_folders import resource
 from xray_hpc.records.paths import EXIT_CODE, SweepPaths
@@ -64,10 +66,13 @@ class BatchJob:
         cluster, is_runs = self.cluster, self.kind == "runs"
         on_gpu = self.kind in ("runs", "features")
         resources = cluster if on_gpu else cluster.cpu_job
+        here = working_folder()
         extra: dict[str, Any] = {
             "mem": resources.mem,
             "dependency": f"afterany:{':'.join(self.after)}" if self.after else None,
             "begin": self.begin,
+            # sbatch passes the real path, which a node may not have.
+            "chdir": None if str(here) == os.getcwd() else str(here),
             "requeue": on_gpu,  # whatever the site's default: both kinds resume
         }
         if on_gpu:
@@ -135,5 +140,7 @@ class BatchJob:
 
 def python_command(cluster: ClusterConfig) -> str:
     """Return how a node calls the jobs' Python, as shell words."""
-    python = cluster.python or ("python" if cluster.container else shlex.quote(sys.executable))
+    python = cluster.python or (
+        "python" if cluster.container else shlex.quote(str(shell_path(sys.executable)))
+    )
     return f"{cluster.container} {python}" if cluster.container else python

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.run_config import (
     AugmentSettings,
@@ -23,7 +24,7 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.features.extractor_costs import feature_extractor
 from xray_hpc.features.feature_plan import cached_bytes, resolve_features
 from xray_hpc.models.check_model_config import check_model, drop_unused_keys
-from xray_hpc.models.weights_files import weights_digests
+from xray_hpc.models.weights_files import weights_digests, with_absolute_weights
 from xray_hpc.records.frozen_run import FrozenRun, Inputs
 
 
@@ -55,6 +56,7 @@ class RunResolver:
         check_folder_split(data, sum(found.images["validation"]))
         model = model_settings.resolve(found.classes)
         check_model(model, data, found.classes)
+        model = with_absolute_weights(model)
         if feature_extractor(model) is None and settings.train.features not in ("auto", "off"):
             ignored.append("train.features")
         settings = dataclasses.replace(settings, data=data, augment=augment)
@@ -95,7 +97,7 @@ def _build(values: Mapping[str, Any]) -> RunSettings:
     content = {key: values[key] for key in RUN_KEYS}
     data = content["data"]
     if isinstance(data, Mapping) and data.get("root") not in (None, ""):
-        content["data"] = {**data, "root": str(Path(str(data["root"])).expanduser().resolve())}
+        content["data"] = {**data, "root": str(absolute_path(str(data["root"])))}
     return build(RunSettings, content)
 
 

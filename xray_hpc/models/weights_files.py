@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from pathlib import Path
 
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.config.run_config import ModelConfig
 from xray_hpc.errors import ConfigError, one_of
 from xray_hpc.models.registry import BACKBONES
@@ -31,6 +33,18 @@ def weights_files(config: ModelConfig) -> dict[str, Path]:
     }
 
 
+def with_absolute_weights(config: ModelConfig) -> ModelConfig:
+    """Return the configuration with absolute paths of the weights files that it names."""
+    files = {
+        name: str(path)
+        for name, path in weights_files(config).items()
+        if config.backbone_weights[name] != BACKBONES[name].weights
+    }
+    if config.backbones is not None:
+        return dataclasses.replace(config, backbones={**config.backbones, **files})
+    return dataclasses.replace(config, weights=files.get(config.backbone or "", config.weights))
+
+
 def _weights_file(name: str, weights: str, key: str) -> Path:
     published = BACKBONES[name].weights
     if weights == published == "demo":
@@ -44,12 +58,12 @@ def _weights_file(name: str, weights: str, key: str) -> Path:
                 f"{key} to a file or to 'none'"
             )
         return path
-    path = Path(weights).expanduser()
+    path = absolute_path(weights)
     if path.is_file():
         with path.open("rb") as handle:
             if handle.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE:
                 raise ConfigError(f"{key} is {path}, which is not an HDF5 file (.h5)")
-        return path.resolve()
+        return path
     if path.name == weights and not path.suffix:
         raise ConfigError(one_of(f"{key} of {name}", weights, [published, "none"]))
     raise ConfigError(f"{key} of {name} is {weights}, which does not exist")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.errors import ConfigError, nearest
 from xray_hpc.records import ledger
 from xray_hpc.records.ledger import Ledger
@@ -30,7 +31,7 @@ def find_sweep(text: str, results: Path) -> SweepPaths:
     """Return the sweep with this folder, or with this name in ``results``."""
     for folder in (Path(text), results / text):
         if _is_sweep(folder):
-            return SweepPaths(folder.resolve() if folder.name in ("", "..") else folder)
+            return SweepPaths(absolute_path(folder) if folder.name in ("", "..") else folder)
     raise ConfigError(_suggest_sweep(text, results))
 
 

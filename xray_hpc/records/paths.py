@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from xray_hpc.absolute_path import working_folder
+
 SPLITS = ("validation", "test")
 EXIT_CODE = "exit_code"
 """File in the folder of a features job: its exit code."""
@@ -96,6 +98,6 @@ class SweepPaths:
 def display_path(path: Path) -> str:
     """Return a path relative to the current folder if it is inside it, else as it is."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return str(path.relative_to(working_folder()))
     except ValueError:
         return str(path)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from pathlib import Path
 
 from xray_hpc import job_logging
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.errors import UserError
 from xray_hpc.isolated_keras import isolated_keras
 from xray_hpc.records import exit_codes
@@ -28,7 +28,7 @@ def main() -> int:
     exit_on_signals()
     if pipe := os.environ.get("XRAY_HPC_PARENT"):
         exit_with_parent(int(pipe))
-    return execute_run(RunPaths(Path(sys.argv[1]).resolve()))
+    return execute_run(RunPaths(absolute_path(sys.argv[1])))
 
 
 def execute_run(paths: RunPaths) -> int:

@@ -17,6 +17,7 @@ from xray_hpc.errors import UserError
         ("setup", "module load", "setup is 'module load'; it must be a list"),
         ("setup", [1], "setup[0] is 1; it must be a text"),
         ("extra", [], "extra is []; it must be a mapping"),
+        ("partition", 7, "partition is 7; it must be a text or a list"),
         ("time", "soon", "cluster.time is soon; it must be minutes, HH:MM:SS or D-HH:MM:SS"),
         ("time", 0, "cluster.time is 0; it must be a minute or more"),
         ("mem", "16 GB", "cluster.mem is 16 GB; it must be a size such as 500M or 16G"),
@@ -28,6 +29,18 @@ def test_invalid_value_is_reported_with_its_key(key: str, value: Any, message: s
     with pytest.raises(UserError) as caught:
         build(ClusterConfig, {"kind": "slurm", key: value})
     assert str(caught.value) == message
+
+
+def test_lists_are_joined_by_commas() -> None:
+    values = {
+        "kind": "slurm",
+        "partition": ["a", "b"],
+        "cpu_job": {"partition": ["c", "d"]},
+        "extra": {"exclude": ["n1", "n[3-5]"], "licenses": "x:1,y"},
+    }
+    cluster = build(ClusterConfig, values)
+    assert (cluster.partition, cluster.cpu_job.partition) == ("a,b", "c,d")
+    assert cluster.extra == {"exclude": "n1,n[3-5]", "licenses": "x:1,y"}
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,9 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
             ["model=cnn,tl"],
             "'model=cnn,tl' names several values; add -m to sweep over them",
         ),
+        (["cluster.cpus=1,2"], "cluster.cpus applies to the whole sweep and takes one value"),
+        (["cluster=none,local"], "cluster applies to the whole sweep and takes one value"),
+        (["-m", "cluster.cpus=1,2"], "cluster, name, results, "),
         (["scale=fulll"], "scale 'fulll' is unknown; did you mean 'full'?"),
         (
             ["model=stacked", "model.backbones={resnet50v2:none}"],

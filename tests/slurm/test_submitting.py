@@ -120,6 +120,23 @@ def test_resume_needs_only_the_folder(launcher: Launcher) -> None:
     assert launcher.slurm.job(f"{again.array}_0")["MinMemoryNode"] == "3G"
 
 
+def test_jobs_request_every_partition_of_a_list(launcher: Launcher) -> None:
+    if not launcher.slurm.is_throwaway:
+        pytest.skip("needs a throw-away cluster")
+
+    def partitions(job: str) -> list[str]:
+        return sorted(launcher.slurm.job(job)["Partition"].split(","))  # Slurm changes their order
+
+    first = launch_held(launcher, "cluster.partition=main,high")
+    assert partitions(first.array) == partitions(first.collect) == ["high", "main"]
+    launcher.slurm.cancel([first.stage, first.array, first.collect])
+    words = ["cluster.partition=[high,graced]", "cluster.cpu_job.partition=main,graced"]
+    again = launcher.launch_without_defaults("--resume", str(launcher.sweep("held").folder), *words)
+    assert again.code == 0, again.errors
+    assert partitions(again.array) == ["graced", "high"]
+    assert partitions(again.collect) == ["graced", "main"]
+
+
 def test_dry_run_prints_the_scripts_and_creates_nothing(launcher: Launcher) -> None:
     before = launcher.slurm.jobs()
     done = launcher.launch("-m", "model=cnn,tl", "name=dry", "dry_run=true")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from xray_hpc.config.dataclass_conversion import check, check_least
+from xray_hpc.config.dataclass_conversion import CommaList, check, check_least
 from xray_hpc.config.sbatch_options import normalize_options
 
 
@@ -22,7 +22,7 @@ class CpuJobConfig:
         mem: Memory per node; null: the cluster's default.
     """
 
-    partition: str | None = None
+    partition: CommaList | str | None = None
     time: str | int = 60
     cpus: int = 2
     mem: str | None = "8G"
@@ -88,7 +88,8 @@ class ClusterConfig:
             host belongs to a Slurm cluster, else local) or ``none`` (create the run folders and
             start nothing).
         parallel (runs): Most runs at once; unset: one locally, no limit on Slurm.
-        partition: Slurm partition; unset: the cluster's default.
+        partition: Slurm partition, or several, of which Slurm takes the first that is free:
+            ``a,b``; unset: the cluster's default.
         account: Slurm account; unset: the user's default.
         qos: Slurm quality of service; unset: the default.
         constraint: Node features that a job requires.
@@ -96,8 +97,8 @@ class ClusterConfig:
         gpus: GPUs of a run, all on one node; the run trains on all of them.
         cpus: CPU cores of a run.
         mem: Memory of a run, such as ``16G``; null: the cluster's default.
-        extra: Other sbatch options by their long names: ``{exclude: node7}``. Those on which the
-            launch depends are refused.
+        extra: Other sbatch options by their long names: ``{exclude: [node7, node8]}``. Those on
+            which the launch depends are refused.
         setup: Shell lines before a run, such as ``module load cuda``. The launch runs them once as
             a check, unless they use ``$SLURM_...``.
         container: Command in front of ``python``: ``apptainer exec --nv ~/tensorflow.sif``.
@@ -114,7 +115,7 @@ class ClusterConfig:
 
     kind: Literal["auto", "local", "slurm", "none"]
     parallel: int | None = None
-    partition: str | None = None
+    partition: CommaList | str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
@@ -122,7 +123,7 @@ class ClusterConfig:
     gpus: int = 1
     cpus: int = 4
     mem: str | None = "16G"
-    extra: dict[str, str | int | bool | None] | None = None
+    extra: dict[str, CommaList | str | int | bool | None] | None = None
     setup: tuple[str, ...] = ()
     container: str | None = None
     python: str | None = None

@@ -20,7 +20,15 @@ T = TypeVar("T")
 _Convert = Callable[[Any, str, bool], Any]
 """Converts a value; also gets its key for messages, and whether to ignore unknown keys."""
 
-_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+class CommaList:
+    """The type of a list that becomes a text, with commas between its items: ``a,b``."""
+
+
+_TYPE_NAMES = {
+    **{int: "a whole number", float: "a number", str: "a text", bool: "true or false"},
+    CommaList: "a text or a list",
+}
 
 
 def check(holds: bool, key: str, value: object, must: str) -> None:
@@ -141,6 +149,9 @@ def _to_scalar(hint: Any, choices: tuple[Any, ...], value: Any, key: str, _: boo
         return value
     if hint is Any:
         return value
+    if hint is CommaList:
+        _require((list, tuple), _TYPE_NAMES[hint], value, key)
+        return ",".join(map(str, value))
     if hint is Path:
         if value in (None, ""):
             raise ConfigError(f"{key} is not set; give it a value")

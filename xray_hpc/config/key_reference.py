@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from xray_hpc.config.dataclass_conversion import default_values, union_members
+from xray_hpc.config.dataclass_conversion import CommaList, default_values, union_members
 from xray_hpc.config.run_config import RunSettings
 from xray_hpc.config.sweep_settings import SweepSettings
 
@@ -77,5 +77,5 @@ def _type_name(member: Any) -> str:
     if origin is Literal:
         return {str: "name", int: "integer"}[type(typing.get_args(member)[0])]
     names = {int: "integer", float: "number", str: "text", bool: "true/false", dict: "mapping"}
-    names |= {tuple: "list", type(None): "null"}
+    names |= {tuple: "list", CommaList: "list", type(None): "null"}
     return names.get(origin or member, "path")

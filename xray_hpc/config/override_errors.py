@@ -13,6 +13,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from xray_hpc.config.sweep_settings import SWEEP_KEYS
 from xray_hpc.errors import ConfigError, closest, nearest, one_of
 from xray_hpc.package_folders import resource
 
@@ -71,6 +72,9 @@ def explain(error: Exception) -> str:
     # Hydra and OmegaConf raise one class for many mistakes, so only the text tells them apart.
     text = " ".join(str(error).split())
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        key = found[1].partition("=")[0]
+        if key.partition(".")[0] in SWEEP_KEYS:
+            return f"{key} applies to the whole sweep and takes one value, not {found[1]}"
         return f"'{found[1]}' names several values; add -m to sweep over them"
     if "cluster.extra" in text and "Could not override" in text:
         return "cluster.extra takes all of its options at once: 'cluster.extra={exclude: node7}'"

@@ -1,4 +1,8 @@
-"""Keep the text of overrides that Hydra would read as numbers: ``name=2024_01_15``."""
+"""Keep the text of overrides that Hydra would read as numbers or as a sweep.
+
+``name=2024_01_15`` is no number, and ``cluster.partition=a,b`` is a list of Slurm's: ``cluster``
+cannot be swept.
+"""
 
 # ruff: noqa: N802 - the visitor's methods are named after the rules of Hydra's grammar
 from __future__ import annotations
@@ -21,6 +25,7 @@ def quote_text(words: Sequence[str]) -> list[str]:
     """Return the overrides with quotes around each value that is a text and looks like none.
 
     Lists, mappings and the elements of a sweep included; numbers of ``range()`` and casts stay.
+    Of ``cluster``, commas are part of a text.
     """
     return [_quote(word) for word in words]
 
@@ -68,6 +73,14 @@ class _TextFinder(HydraOverrideVisitor):
         if ctx.getChild(0).getText() != "choice":
             del self.found[before:]
         return value
+
+    def visitSimpleChoiceSweep(self, ctx: Any) -> Any:
+        before = len(self.found)
+        sweep = super().visitSimpleChoiceSweep(ctx)
+        key, text = self._path[0], ctx.getText()
+        if key.startswith("cluster.") and is_text(key, int) and not {*"'\"\\"} & {*text}:
+            self.found[before:] = [(ctx.start.start, ctx.stop.stop + 1)]
+        return sweep
 
     def visitPrimitive(self, ctx: Any) -> Any:
         value = super().visitPrimitive(ctx)

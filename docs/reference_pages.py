@@ -64,8 +64,9 @@ def table(keys: list[KeyDescription]) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for key in keys:
         kind = ", ".join(f"`{choice}`" for choice in key.choices) or key.type.replace(" | ", " or ")
-        if key.choices and "integer" in key.type.split(" | ") and not key.choices[0].isdigit():
-            kind = f"integer, {kind}"
+        others = {"list", "integer"}.intersection(key.type.split(" | "))
+        if key.choices and others and not key.choices[0].isdigit():
+            kind = f"{', '.join(sorted(others))}, {kind}"
         unit = f" ({key.unit})" if key.unit else ""
         meaning = key.meaning.replace("``", "`").replace("|", "\\|")
         yield f"| `{key.key}` | {kind}{unit} | {default_text(key.default)} | {meaning} |"

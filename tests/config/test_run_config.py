@@ -118,6 +118,12 @@ def test_build_accepts_an_integer_for_a_float() -> None:
         ("data.demo_classes", 4, "data.demo_classes '4' is unknown"),
         ("data.crop", 0.0, "data.crop is 0.0; it must be 0.1 to 1, a share of the side"),
         ("data.clahe", 0, "data.clahe is 0.0; it must be more than 0, or null"),
+        ("data.range", "typ", "data.range 'typ' is unknown (valid: auto)"),
+        ("data.range", 7, "data.range is 7; it must be auto, 8 to 32 bits, or [LOW,HIGH]"),
+        ("data.range", True, "data.range is True; it must be a list"),
+        ("data.range", [4095, 0], "data.range is [4095.0, 0.0]; it must be auto, 8 to 32 bits, or"),
+        ("data.range", [1], "data.range is [1.0]; it must be auto, 8 to 32 bits, or [LOW,HIGH]"),
+        ("data.range", ["a", 2], "data.range[0] is 'a'; it must be a number"),
         ("data.per_class", 1, "data.per_class is 1; it must be 2 or more"),
         (
             "model.backbones",

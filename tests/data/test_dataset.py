@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.dataset import load_dataset, load_indexed
@@ -325,6 +326,122 @@ def test_csv_loads_the_same_images_as_the_folder(
     walked = load_dataset(data_config(tree), cache)
     assert set(listed.files) == set(walked.files)
     assert listed.classes == walked.classes
+
+
+def save_16_bit(path: Path, largest: int) -> None:
+    """Write an image of 0 to ``largest`` under the name of another."""
+    ramp = np.linspace(0, largest, 64).round().astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(path, "PNG")
+
+
+def test_wide_images_have_the_range_that_the_whole_set_needs(
+    tree: Path, cache: Path, data_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"train/NORMAL/IM-000{n}-0001.jpeg" for n in (1, 2, 3)]
+    for name, largest in zip(names, (500, 3000, 1023), strict=True):
+        save_16_bit(tree / name, largest)
+    data = load_dataset(data_config(tree), cache)
+    assert data.range == 12
+    largest = [data.images[data.files.index(name)].max() for name in names]
+    assert largest == [round(value * 255 / 4095) for value in (500, 3000, 1023)]
+    (note,) = data.notes
+    assert note.startswith("12-bit values in 3 files of more than 8 bits: scaled by 4095")
+    assert load_dataset(data_config(tree), cache).notes == [note]
+
+
+def test_only_wide_images_that_need_fewer_bits_are_decoded_twice(
+    tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n, largest in ((1, 500), (2, 3000), (3, 2500)):
+        save_16_bit(tree / f"train/NORMAL/IM-000{n}-0001.jpeg", largest)
+    decoded: list[str] = []
+
+    def decode(data: bytes, path: Path, *args: Any) -> object:
+        decoded.append(path.name)
+        return decode_bytes(data, path, *args)
+
+    monkeypatch.setattr("xray_hpc.data.image_store.decode_bytes", decode)
+    load_dataset(data_config(tree), cache)
+    assert len(decoded) == 48 + 1
+    assert decoded[-1] == "IM-0001-0001.jpeg"
+
+
+def test_8_bit_images_are_decoded_once_and_have_no_range(
+    tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Path] = []
+
+    def decode(data: bytes, path: Path, *args: Any) -> object:
+        decoded.append(path)
+        return decode_bytes(data, path, *args)
+
+    monkeypatch.setattr("xray_hpc.data.image_store.decode_bytes", decode)
+    assert load_dataset(data_config(tree), cache).range is None
+    assert len(decoded) == 48
+
+
+def test_interrupted_second_pass_resumes_to_the_same_images(
+    tree: Path, tmp_path: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of 4 images; the interrupt comes after one block was decoded for the second time."""
+    monkeypatch.setattr("xray_hpc.data.image_store.BLOCK_BYTES", 4 * 8 * 8)
+    monkeypatch.setattr("xray_hpc.data.image_store.available_cores", lambda: 1)
+    monkeypatch.setattr("xray_hpc.data.array_store.SYNC_SECONDS", 0)
+    for n in range(1, 11):
+        save_16_bit(tree / f"train/NORMAL/IM-{n:04d}-0001.jpeg", 500)
+    save_16_bit(tree / "train/PNEUMONIA/person1_virus_2.jpeg", 4000)
+    whole = load_dataset(data_config(tree), tmp_path / "whole")
+    decoded: list[str] = []
+
+    def decode(data: bytes, path: Path, *args: Any) -> object:
+        decoded.append(path.name)
+        if len(decoded) == 48 + 8:
+            raise KeyboardInterrupt
+        return decode_bytes(data, path, *args)
+
+    monkeypatch.setattr("xray_hpc.data.image_store.decode_bytes", decode)
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset(data_config(tree), tmp_path / "resumed")
+    resumed = load_dataset(data_config(tree), tmp_path / "resumed")
+    assert len(decoded) < 2 * 48
+    np.testing.assert_array_equal(resumed.images, whole.images)
+    assert resumed.range == whole.range == 12
+
+
+@pytest.mark.parametrize(("given", "brightest"), [(16, 16), (12, 255), ((0, 2000), 255)])
+def test_given_range_replaces_that_of_the_set(
+    tree: Path, cache: Path, data_config: MakeConfig, given: Any, brightest: int
+) -> None:
+    for path in tree.rglob("*.jpeg"):
+        save_16_bit(path, 4095)
+    data = load_dataset(data_config(tree, range=given), cache)
+    assert data.range == given
+    assert data.images.max() == brightest
+    assert not any("bits" in note for note in data.notes)
+
+
+def test_each_range_has_its_own_store(tree: Path, cache: Path, data_config: MakeConfig) -> None:
+    for given in ("auto", 12, (0.0, 100.0)):
+        load_dataset(data_config(tree, range=given), cache)
+    assert len(stores(cache)) == 3
+
+
+def test_image_replaced_between_the_passes_is_an_error(
+    tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n, largest in ((1, 500), (2, 3000)):
+        save_16_bit(tree / f"train/NORMAL/IM-000{n}-0001.jpeg", largest)
+    seen: set[Path] = set()
+
+    def decode(data: bytes, path: Path, *args: Any) -> object:
+        data = b"" if path in seen else data
+        seen.add(path)
+        return decode_bytes(data, path, *args)
+
+    monkeypatch.setattr("xray_hpc.data.image_store.decode_bytes", decode)
+    with pytest.raises(UserError, match=r"IM-0001-0001.jpeg changed while it was read"):
+        load_dataset(data_config(tree), cache)
+    assert stores(cache) == []
 
 
 def test_clahe_has_its_own_store(tree: Path, cache: Path, data_config: MakeConfig) -> None:

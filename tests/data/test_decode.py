@@ -73,14 +73,6 @@ def test_decode_drops_transparency(tmp_path: Path) -> None:
     assert (decode(save(image, tmp_path / "x.png"), 8, 3) == 200).all()
 
 
-def test_decode_ignores_exif_orientation(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    plain = save(Image.fromarray(gradient(32, 32)), tmp_path / "a.jpeg", quality=95)
-    turned = save(Image.fromarray(gradient(32, 32)), tmp_path / "b.jpeg", quality=95, exif=exif)
-    np.testing.assert_array_equal(decode(plain, 16, 1), decode(turned, 16, 1))
-
-
 def test_decode_ignores_the_suffix(tmp_path: Path) -> None:
     path = save(Image.fromarray(gradient()), tmp_path / "x.jpeg", format="PNG")
     assert decode(path, 16, 1).shape == (16, 16, 1)

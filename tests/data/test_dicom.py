@@ -123,6 +123,108 @@ def test_voi_table_takes_precedence_over_window(tmp_path: Path) -> None:
     np.testing.assert_array_equal(row(write(tmp_path / "x.dcm", RAMP, 8, **tags)), 255 - RAMP[0])
 
 
+def test_unused_bits_do_not_count(tmp_path: Path) -> None:
+    stored = (16 * RAMP).astype(int)
+    path = write(tmp_path / "x.dcm", stored | 0xF000, 12)
+    np.testing.assert_array_equal(row(path), RAMP[0])
+    signed = stored - 2040
+    path = write(tmp_path / "y.dcm", signed & 0xFFF, 12, PixelRepresentation=1)
+    np.testing.assert_array_equal(row(path), RAMP[0])
+
+
+def test_negative_slope_inverts(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.dcm", RAMP, 8, RescaleSlope=-1, RescaleIntercept=255)
+    np.testing.assert_array_equal(row(path), 255 - RAMP[0])
+
+
+def test_slope_of_zero_is_ignored(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.dcm", RAMP, 8, RescaleSlope=0, RescaleIntercept=0)
+    np.testing.assert_array_equal(row(path), RAMP[0])
+
+
+@pytest.mark.parametrize(
+    ("photometric", "shape", "inverted"),
+    [
+        ("MONOCHROME2", "IDENTITY", False),
+        ("MONOCHROME2", "INVERSE", True),
+        ("MONOCHROME1", "INVERSE", True),
+        ("MONOCHROME1", "IDENTITY", True),
+    ],
+)
+def test_presentation_shape_inverts_once(
+    tmp_path: Path, photometric: str, shape: str, inverted: bool
+) -> None:
+    tags = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape}
+    np.testing.assert_array_equal(
+        row(write(tmp_path / "x.dcm", RAMP, 8, **tags)), 255 - RAMP[0] if inverted else RAMP[0]
+    )
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(
+    ("padding", "tags"),
+    [
+        (4095, {"PixelPaddingValue": 4095}),
+        (0, {"PixelPaddingValue": 0}),
+        (4000, {"PixelPaddingValue": 4095, "PixelPaddingRangeLimit": 3900}),
+        (4000, {"PixelPaddingValue": 3900, "PixelPaddingRangeLimit": 4095}),
+        (4095, {"PixelPaddingValue": 65535}),
+        (4095, {"PixelPaddingValue": 4095, "WindowCenter": 810.5, "WindowWidth": 1021}),
+    ],
+)
+def test_padding_is_black_and_not_part_of_the_range(
+    tmp_path: Path, photometric: str, padding: int, tags: dict[str, int]
+) -> None:
+    values = 300 + 4 * (RAMP if photometric == "MONOCHROME2" else 255 - RAMP)
+    values[:2] = padding
+    path = write(tmp_path / "x.dcm", values, 12, PhotometricInterpretation=photometric, **tags)
+    pixels = decode(path, SIDE, 1)[:, :, 0]
+    assert not pixels[:2].any()
+    np.testing.assert_allclose(pixels[2:].astype(int), RAMP[2:], atol=1)
+
+
+def test_signed_padding_stated_as_unsigned(tmp_path: Path) -> None:
+    values = RAMP - 100
+    values[:2] = -2000
+    path = write(tmp_path / "x.dcm", values)
+    header = dcmread(path)
+    header.add_new("PixelPaddingValue", "US", 65536 - 2000)
+    header.save_as(path)
+    pixels = decode(path, SIDE, 1)[:, :, 0]
+    assert not pixels[:2].any()
+    np.testing.assert_array_equal(pixels[2:], RAMP[2:])
+
+
+def test_picture_of_padding_is_rejected(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.dcm", np.zeros((SIDE, SIDE)), 8, PixelPaddingValue=0)
+    assert reason_of(path) == "DICOM of padding only"
+
+
+def test_grey_range_of_two_values_replaces_the_window(tmp_path: Path) -> None:
+    tags = {"WindowCenter": 900, "WindowWidth": 10, "RescaleSlope": 2, "RescaleIntercept": -1000}
+    path = write(tmp_path / "x.dcm", 4 * RAMP, 12, **tags)
+    shown = decode(path, SIDE, 1, None, (-1000, 1040))[3, :, 0]
+    np.testing.assert_array_equal(shown, RAMP[0])
+    assert (row(path) != RAMP[0]).any()
+
+
+def test_modality_table(tmp_path: Path) -> None:
+    table = Dataset()
+    table.LUTDescriptor = [256, 0, 16]
+    table.add_new("LUTData", "US", [1000 + 3 * (255 - value) for value in range(256)])
+    path = write(tmp_path / "x.dcm", RAMP, 8, ModalityLUTSequence=[table])
+    np.testing.assert_array_equal(row(path), 255 - RAMP[0])
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+def test_luminance_and_chroma_become_rgb(tmp_path: Path, planar: int) -> None:
+    grey = np.stack([RAMP, np.full_like(RAMP, 128), np.full_like(RAMP, 128)], axis=2)
+    stored = np.moveaxis(grey, 2, 0).reshape(SIDE, SIDE, 3) if planar else grey
+    tags = {"PhotometricInterpretation": "YBR_FULL", "PlanarConfiguration": planar}
+    pixels = decode(write(tmp_path / "x.dcm", stored, 8, **tags), SIDE, 3)
+    np.testing.assert_array_equal(pixels, np.repeat(RAMP[:, :, None], 3, axis=2))
+
+
 def test_rgb_picture(tmp_path: Path) -> None:
     colours = np.stack([RAMP, RAMP, 255 - RAMP], axis=2)
     pixels = decode(write(tmp_path / "x.dcm", colours, 8), SIDE, 3)

@@ -127,8 +127,9 @@ def test_other_images_and_other_splits_have_their_own_files(tmp_path: Path) -> N
     data = random_data()
     turned = {**data.splits, "train": data.splits["train"][::-1]}
     others = [replace(data, contents="other images"), replace(data, splits=turned)]
+    others.append(replace(data, range=12))
     paths = {features_file(tmp_path, data=one).path for one in [data, *others]}
-    assert len(paths) == 3
+    assert len(paths) == 4
 
 
 def test_computed_features_are_read_by_the_next_run(

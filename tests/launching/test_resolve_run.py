@@ -83,6 +83,13 @@ def test_random_crop_makes_another_run_if_images_are_cropped(composer: Composer)
     assert len(composer.plan(cut, [*cut, "augment.crop=true"]).runs) == 2
 
 
+def test_range_makes_another_run_of_images_in_files(composer: Composer, tmp_path: Path) -> None:
+    words = ["data.source=folder", f"data.root={write_images(tmp_path / 'set')}"]
+    ranges = [[*words, f"data.range={value}"] for value in ("auto", 12, 16)]
+    assert len({run.name for run in composer.plan(*ranges).runs}) == 3
+    assert len(composer.plan([], ["data.range=12"]).runs) == 1  # the demo's have 8 bits
+
+
 def test_demo_keys_make_no_other_run_of_other_images(composer: Composer, tmp_path: Path) -> None:
     words = ["data.source=folder", f"data.root={write_images(tmp_path / 'set')}"]
     (one,) = composer.plan(words).runs

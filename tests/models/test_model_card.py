@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xray_hpc.config.run_config import GreyRange
 from xray_hpc.errors import UserError
 from xray_hpc.models.model_card import ModelCard, add_card, read_card
 
@@ -59,6 +60,7 @@ def test_card_is_a_json_file_in_the_archive(saved: Path) -> None:
             "crop": 0.8,
             "channels": 1,
             "clahe": None,
+            "range": None,
         }
 
 
@@ -91,6 +93,13 @@ def test_read_card_returns_any_added_card(
     )
     add_card(path, card)
     assert read_card(path) == card
+
+
+@pytest.mark.parametrize("grey_range", [12, (0.0, 4000.0)])
+def test_read_card_returns_the_range(saved: Path, grey_range: GreyRange) -> None:
+    card = dataclasses.replace(CARD, range=grey_range)
+    add_card(saved, card)
+    assert read_card(saved) == card
 
 
 def test_read_card_names_a_model_without_a_card(saved: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import special
 
+from xray_hpc.config.run_config import GreyRange
 from xray_hpc.data import decode
 from xray_hpc.data.named_images import ImageFile
 from xray_hpc.models.model_card import ModelCard
@@ -147,6 +149,22 @@ def test_read_image_crops_the_center(tmp_path: Path) -> None:
     card = ModelCard("x", "x", ("A", "B"), 0.5, 10, 0.7, 1, None)
     pixels_read = read_image(str(tmp_path / "x.png"), card)
     np.testing.assert_array_equal(pixels_read, pixels[1:8, 1:8, None])
+
+
+@pytest.mark.parametrize(("grey_range", "grey"), [(12, 64), (None, 255), ((0.0, 2046.0), 128)])
+def test_read_image_scales_from_the_range_of_the_training_images(
+    tmp_path: Path, grey_range: GreyRange | None, grey: int
+) -> None:
+    Image.fromarray(np.full((8, 8), 1023, np.uint16)).save(tmp_path / "x.png")
+    card = replace(CARD, range=grey_range)
+    pixels = read_image(str(tmp_path / "x.png"), card)
+    np.testing.assert_array_equal(pixels, grey)
+
+
+def test_read_image_rejects_more_bits_than_the_training_images_have(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 60_000, np.uint16)).save(tmp_path / "x.png")
+    reason = read_image(str(tmp_path / "x.png"), replace(CARD, range=12))
+    assert reason == "pixels up to 60000, beyond the 12-bit range (data.range)"
 
 
 @pytest.mark.parametrize(

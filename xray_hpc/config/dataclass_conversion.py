@@ -104,16 +104,17 @@ def _converter(hint: Any) -> tuple[frozenset[type], _Convert]:
     members = union_members(hint)
     first = members[0]  # the other one is None, str or a Literal
     origin, arguments = typing.get_origin(first), typing.get_args(first)
+    names = [typing.get_args(one) for one in members if typing.get_origin(one) is Literal]
+    choices = names[0] if names else ()
     convert: _Convert
     if origin is dict:
         convert = functools.partial(_to_dict, *_converter(arguments[1]))
     elif origin in (list, tuple):
-        convert = functools.partial(_to_sequence, origin, *_converter(arguments[0]))
+        convert = functools.partial(_to_sequence, origin, choices, *_converter(arguments[0]))
     elif dataclasses.is_dataclass(first):
         convert = functools.partial(_to_dataclass, first)
     else:
-        names = [typing.get_args(one) for one in members if typing.get_origin(one) is Literal]
-        convert = functools.partial(_to_scalar, first, names[0] if names else ())
+        convert = functools.partial(_to_scalar, first, choices)
     # A float may be infinite or NaN.
     valid = (one for one in members if typing.get_origin(one) is None and one is not float)
     return frozenset(valid), convert
@@ -128,8 +129,16 @@ def _to_dict(valid: frozenset[type], convert: _Convert, value: Any, key: str, ig
 
 
 def _to_sequence(
-    kind: Any, valid: frozenset[type], convert: _Convert, value: Any, key: str, ignore: bool
+    kind: Any,
+    choices: tuple[Any, ...],
+    valid: frozenset[type],
+    convert: _Convert,
+    value: Any,
+    key: str,
+    ignore: bool,
 ) -> Any:
+    if choices and isinstance(value, str):
+        return _to_scalar(str, choices, value, key, ignore)
     _require((list, tuple), "a list", value, key)
     if valid.issuperset(map(type, value)):
         return kind(value)

@@ -13,6 +13,9 @@ from typing import Literal
 from xray_hpc.config.dataclass_conversion import check, check_least
 from xray_hpc.config.train_config import TrainConfig, TrainSettings
 
+GreyRange = tuple[float, float] | int
+"""The values shown black and white; or a number of bits b, for 0 and ``2**b - 1``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -26,6 +29,9 @@ class DataConfig:
         crop: Share of the side that the network sees, a central square.
         clahe: Clip limit of contrast-limited adaptive histogram equalization (Zuiderveld, 1994),
             usually 2.0; unset: none.
+        range: Grey values shown black and white in files of more than 8 bits: ``auto`` (DICOM: its
+            window, or else its own range; other files: 0 to the largest value of 8, 10, 12, 14 or
+            16 bits that the whole data set needs), a number of bits, or ``[LOW,HIGH]``.
         per_class (images): Images of each class for training and validation together, drawn with
             ``split_seed``; at most as many as the smallest class has; unset: all.
         split: How validation images are chosen: ``patient`` (by patient, stratified by class),
@@ -44,6 +50,7 @@ class DataConfig:
     channels: Literal[1, 3] = 1
     crop: float = 1.0
     clahe: float | None = None
+    range: GreyRange | Literal["auto"] = "auto"
     per_class: int | None = None
     split: Literal["patient", "random", "folder"] = "patient"
     validation_fraction: float = 0.2
@@ -59,6 +66,7 @@ class DataConfig:
         check(0.1 <= self.crop <= 1, "data.crop", self.crop, "be 0.1 to 1, a share of the side")
         if self.clahe is not None:
             check(self.clahe > 0, "data.clahe", self.clahe, "be more than 0, or null")
+        _check_range(self.range)
         check_least(2, "data.per_class", self.per_class)
         fraction = self.validation_fraction
         check(0 < fraction < 1, "data.validation_fraction", fraction, "lie between 0 and 1")
@@ -83,6 +91,15 @@ class DataConfig:
     def input_shape(self) -> tuple[int, int, int]:
         """Shape of the network's input: height, width, channels."""
         return (self.input_size, self.input_size, self.channels)
+
+
+def _check_range(value: GreyRange | Literal["auto"]) -> None:
+    if isinstance(value, tuple):
+        valid = len(value) == 2 and value[0] < value[1]
+    else:
+        valid = value == "auto" or 8 <= value <= 32
+    shown = list(value) if isinstance(value, tuple) else value
+    check(valid, "data.range", shown, "be auto, 8 to 32 bits, or [LOW,HIGH]")
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.config.run_config import DataConfig
+from xray_hpc.config.run_config import DataConfig, GreyRange
 from xray_hpc.count_text import format_count
+from xray_hpc.data.grey_levels import BIT_DEPTHS
 from xray_hpc.data.image_store import describe_skipped, load_image_store
 from xray_hpc.data.index import Index, build_index
 from xray_hpc.data.index_entry import count_by_class
@@ -39,6 +40,7 @@ class Dataset:
         notes: the warnings printed when the set was loaded.
         skipped: (path, reason) of the unreadable files.
         contents: a hash of the contents of all files.
+        range: the grey values shown black and white in files of more than 8 bits, if any.
     """
 
     images: npt.NDArray[np.uint8]
@@ -51,6 +53,7 @@ class Dataset:
     notes: list[str]
     skipped: list[tuple[str, str]]
     contents: str
+    range: GreyRange | None = None
 
 
 def load_dataset(config: DataConfig, cache: Path) -> Dataset:
@@ -76,6 +79,11 @@ def load_indexed(index: Index, config: DataConfig, cache: Path) -> Dataset:
     notes += small_classes(count_by_class(index.entries, len(index.classes)), index.classes, config)
     if store.skipped:
         notes.append(f"{index.root}: skipped {describe_skipped(store.skipped)}")
+    if store.wide and config.range == "auto" and store.range in BIT_DEPTHS[:-1]:
+        notes.append(
+            f"{store.range}-bit values in {format_count(store.wide, 'file')} of more than 8 bits: "
+            f"scaled by {2**store.range - 1} (data.range sets another range)"
+        )
     unknown = sum(entry.path.endswith(entry.patient) for entry in entries)
     if unknown and config.split == "patient":
         notes.append(
@@ -98,6 +106,7 @@ def load_indexed(index: Index, config: DataConfig, cache: Path) -> Dataset:
         notes=notes,
         skipped=store.skipped,
         contents=hashlib.sha256("".join(store.digests).encode()).hexdigest(),
+        range=store.range,
     )
 
 

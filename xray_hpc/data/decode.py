@@ -8,14 +8,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
-from xray_hpc.data import dicom
+from xray_hpc.config.run_config import GreyRange
+from xray_hpc.data import dicom, grey_levels
 from xray_hpc.errors import DataError
 
 # Pillow's own limit, about 9,400 pixels square; X-rays have less than a third of that.
@@ -25,6 +28,10 @@ MIN_SIDE = 8
 # side: the final filter still averages over neighbours, and the result is nearly the same.
 DRAFT_GAP = 2
 TILES = (8, 8)
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as in Pillow
+SUBFILE_TYPE, REDUCED = 254, 1  # TIFF
+JPEG_START = b"\xff\xd8"
+EXIF_KEYS = {"exif", "xmp", "Raw profile type exif"}  # where Pillow finds an orientation
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -42,20 +49,35 @@ class MissingDecoderError(UnreadableImageError):
     """Decoding the file needs a package that is not installed."""
 
 
-def decode(path: Path, size: int, channels: int, clahe: float | None = None) -> Pixels:
+class Decoded(NamedTuple):
+    """A decoded image, and the largest grey value of a file with more than 8 bits, or else 0."""
+
+    pixels: Pixels
+    largest: int
+
+
+def decode(
+    path: Path,
+    size: int,
+    channels: int,
+    clahe: float | None = None,
+    grey_range: GreyRange | None = None,
+) -> Pixels:
     """Read an image as ``uint8 [size, size, channels]``.
 
-    The image is resized to the square with an antialiased bilinear filter. 16-bit grey values are
-    scaled from 0..65535 to 0..255, transparency is dropped, and EXIF orientation is ignored. DICOM
-    is displayed as its header specifies (see ``dicom.pixels``). With a clip limit ``clahe``, the
-    result is equalized (see :func:`equalize`).
+    The image is turned upright, as EXIF says, and resized to the square with an antialiased
+    bilinear filter. Values of more than 8 bits are scaled from ``grey_range`` to 0..255 (see
+    ``grey_levels.scale``), and transparency is dropped. DICOM is displayed as its header specifies
+    (see ``dicom.pixels``). With a clip limit ``clahe``, the result is equalized (see
+    :func:`equalize`).
 
     Raises:
-        UnreadableImageError: the file is incomplete, too large, or access is denied.
+        UnreadableImageError: the file is incomplete, too large, or access is denied; or its values
+            do not fit into ``grey_range``.
         MissingDecoderError: the file is DICOM and its reader is not installed.
         OSError: the file system failed.
     """
-    return decode_bytes(read_bytes(path), path, size, channels, clahe)
+    return decode_bytes(read_bytes(path), path, size, channels, clahe, grey_range).pixels
 
 
 def read_bytes(path: Path) -> bytes:
@@ -67,14 +89,20 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_bytes(
-    data: bytes, path: Path, size: int, channels: int, clahe: float | None = None
-) -> Pixels:
+    data: bytes,
+    path: Path,
+    size: int,
+    channels: int,
+    clahe: float | None = None,
+    grey_range: GreyRange | None = None,
+) -> Decoded:
     """Decode the contents of a file, as :func:`decode` does; ``path`` is for messages."""
     if not data:
         raise UnreadableImageError(path, "empty file")
+    mode = "L" if channels == 1 else "RGB"
     with _warnings_suppressed():
         try:
-            square = _square(data, path, size, "L" if channels == 1 else "RGB")
+            square, largest = _square(data, path, size, mode, grey_range)
         except (UnreadableImageError, MemoryError):
             raise
         except dicom.NoDecoderError as error:
@@ -82,32 +110,55 @@ def decode_bytes(
         except Image.DecompressionBombError as error:
             raise UnreadableImageError(path, "too large") from error
         except UnidentifiedImageError as error:
-            raise UnreadableImageError(path, "not an image") from error
+            raise UnreadableImageError(path, _unidentified(data)) from error
         except Exception as error:  # a broken file makes Pillow's parsers raise almost anything
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise UnreadableImageError(path, reason) from error
     if square.dtype != np.uint8:
         square = np.clip(np.rint(square), 0, 255).astype(np.uint8)
-        square = np.repeat(square[:, :, None], channels, axis=2)
-    square = square.reshape(size, size, channels)
-    return square if clahe is None else equalize(square, clahe)
+    if square.ndim == 2:
+        square = square[:, :, None]
+    if square.shape[2] < channels:
+        square = np.repeat(square, channels, axis=2)
+    square = np.ascontiguousarray(square)
+    return Decoded(square if clahe is None else equalize(square, clahe), largest)
 
 
-def _square(data: bytes, path: Path, size: int, mode: str) -> npt.NDArray[Any]:
-    """Return the resized pixels in ``mode``, as floats for grey of more than 8 bits."""
+def _unidentified(data: bytes) -> str:
+    """Return why Pillow does not recognize a file."""
+    if data.startswith(JPEG_START):
+        try:
+            JpegImageFile(io.BytesIO(data))
+        except Exception as error:
+            if "-bit" in str(error):  # other than 8
+                return f"JPEG: {error}"
+    return "not an image"
+
+
+def _square(
+    data: bytes, path: Path, size: int, mode: str, grey_range: GreyRange | None
+) -> tuple[npt.NDArray[Any], int]:
+    """Return the resized pixels, and the largest grey value; floats if of more than 8 bits."""
     if dicom.is_dicom(data, path):
         header = dicom.read_header(data)
         _check_size(path, header.Columns, header.Rows)
-        image = Image.fromarray(dicom.pixels(header))
-        plain = image if image.mode == "F" else _plain(image, path, mode)
-        return np.asarray(plain.resize((size, size), Image.Resampling.BILINEAR))
+        shown = dicom.pixels(header, grey_range if isinstance(grey_range, tuple) else None)
+        if shown.dtype == np.uint8:
+            return _resize(_plain(Image.fromarray(shown), mode), size), 0
+        return _resize(Image.fromarray(shown), size), 0
     with Image.open(io.BytesIO(data)) as image:
         _check_size(path, image.width, image.height)
-        drafted = image.draft(mode, (DRAFT_GAP * size, DRAFT_GAP * size))
-        plain = _plain(image, path, mode)
-        # A draft rounds its size up; the box is the part that the image fills.
-        box = drafted[1] if drafted else None
-        return np.asarray(plain.resize((size, size), Image.Resampling.BILINEAR, box))
+        _check_frames(path, image)
+        if (grey := grey_levels.read_values(image, data)) is not None:
+            values, largest = grey_levels.scale(grey, grey_range)
+            square = _resize_floats(values, size, mode)
+        else:
+            largest = 0
+            drafted = image.draft(mode, (DRAFT_GAP * size, DRAFT_GAP * size))
+            plain = _plain(image, mode)
+            # A draft rounds its size up; the box is the part that the image fills.
+            square = _resize(plain, size, drafted[1] if drafted else None)
+        return grey_levels.orient(square, _orientation(image)), largest
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
@@ -117,17 +168,56 @@ def _check_size(path: Path, width: int, height: int) -> None:
         raise UnreadableImageError(path, f"too small ({width}x{height})")
 
 
-def _plain(image: Image.Image, path: Path, mode: str) -> Image.Image:
-    """Convert to ``L`` or ``RGB``, and 16-bit grey to ``F`` in 0..255."""
-    if image.mode.startswith("I"):
-        return Image.fromarray(np.asarray(image).astype(np.float32) / 257)
-    if image.mode == "F":
-        raise UnreadableImageError(path, "floating-point pixels of unknown range")
+def _check_frames(path: Path, image: Image.Image) -> None:
+    """Refuse an animation and a file of several pages; smaller copies of the first are allowed."""
+    if image.format not in ("GIF", "PNG", "TIFF", "WEBP"):
+        return
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and isinstance(image, TiffImageFile):
+        kinds = []
+        for page in range(frames):
+            image.seek(page)
+            kinds.append(image.tag_v2.get(SUBFILE_TYPE, 0))
+        image.seek(0)
+        frames = sum(not kind & REDUCED for kind in kinds)
+    if frames > 1:
+        raise UnreadableImageError(path, f"{image.format} of {frames} frames")
+
+
+def _orientation(image: Image.Image) -> object:
+    """Return the EXIF orientation that remains to be applied."""
+    if isinstance(image, TiffImageFile) or EXIF_KEYS.isdisjoint(image.info):
+        return 1  # the decoder of TIFF applies it
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Pillow's parser raises almost anything for damaged EXIF data
+        return 1
+
+
+def _plain(image: Image.Image, mode: str) -> Image.Image:
+    """Convert an image of 8 bits to ``L`` or ``RGB``."""
     if image.mode == mode:
         return image
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode not in ("1", "L", "LA", "RGB"):  # the other modes cannot all be converted to grey
         image = image.convert("RGB")
     return image.convert(mode)
+
+
+def _resize(
+    image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None
+) -> npt.NDArray[Any]:
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))
+
+
+def _resize_floats(values: npt.NDArray[np.float32], size: int, mode: str) -> npt.NDArray[Any]:
+    """Resize ``[height, width]`` or ``[height, width, 3]``, colours converted to grey for ``L``."""
+    if values.ndim == 2:
+        return _resize(Image.fromarray(values), size)
+    planes = [_resize(Image.fromarray(values[:, :, k]), size) for k in range(3)]
+    colours = np.stack(planes, axis=2)
+    return colours @ LUMINANCE if mode == "L" else colours
 
 
 def equalize(image: Pixels, clip_limit: float) -> Pixels:

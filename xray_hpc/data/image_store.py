@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.config.run_config import DataConfig
+from xray_hpc.config.run_config import DataConfig, GreyRange
 from xray_hpc.count_text import format_count
 from xray_hpc.data.array_store import (
     ArraySpec,
+    Block,
     DamagedStoreError,
     StoreWriter,
     missing_bytes,
@@ -28,6 +29,7 @@ from xray_hpc.data.array_store import (
 )
 from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
 from xray_hpc.data.decode import MissingDecoderError, UnreadableImageError, decode_bytes, read_bytes
+from xray_hpc.data.grey_levels import smallest_depth
 from xray_hpc.data.index import Index
 from xray_hpc.data.index_entry import IndexEntry
 from xray_hpc.errors import DataError, StorageError
@@ -39,9 +41,9 @@ MAX_UNREADABLE = 0.1
 CONTENT = "the decoded images"
 BLOCK_BYTES = 4 * 2**20
 DIGEST_BYTES, REASON_BYTES = 16, 200
-ROWS = ("images", "digests", "positions")  # the arrays with one row per readable image
+ROWS = ("images", "digests", "largest", "positions")  # the arrays with one row per readable image
 
-Decoded = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+Decoded = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], int]
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,16 @@ class ImageStore:
         images: ``uint8 [N, size, size, channels]``, read-only.
         positions: ``int64 [N]``, the position of each image in the index.
         digests: hashes of the N files' contents.
+        wide: the number of images with more than 8 bits, of which the range is chosen.
+        range: ``data.range``, or what ``auto`` chose; None without wide images.
         skipped: (path, reason) of the unreadable files; a reason over 200 bytes is cut, with "…".
     """
 
     images: npt.NDArray[np.uint8]
     positions: npt.NDArray[np.int64]
     digests: list[str]
+    wide: int
+    range: GreyRange | None
     skipped: list[tuple[str, str]]
 
 
@@ -114,10 +120,13 @@ def read_image_store(path: Path, index: Index, config: DataConfig) -> ImageStore
     positions = np.array(arrays["positions"])
     positions = positions[positions >= 0]
     missing = np.setdiff1d(np.arange(len(index.entries)), positions)
+    largest = np.asarray(arrays["largest"])
     return ImageStore(
         images=np.asarray(arrays["images"])[: len(positions)],
         positions=positions,
         digests=[row.tobytes().hex() for row in arrays["digests"][: len(positions)]],
+        wide=int(np.count_nonzero(largest)),
+        range=_common_range(config, largest),
         skipped=[
             (index.entries[i].path, reason.decode(errors="ignore"))
             for i, reason in zip(missing, arrays["reasons"][: len(missing)], strict=True)
@@ -155,8 +164,9 @@ def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:
 def _specs(index: Index, config: DataConfig) -> dict[str, ArraySpec]:
     """Return the arrays of the store.
 
-    ``images``, ``digests`` and ``positions`` have a row per readable image, in the same blocks;
-    unused rows at the end have position -1. ``reasons`` has a row per unreadable image.
+    ``images``, ``digests``, ``largest`` (the largest grey value of more than 8 bits, or 0) and
+    ``positions`` have a row per readable image, in the same blocks; unused rows at the end have
+    position -1. ``reasons`` has a row per unreadable image.
     """
     count, size = len(index.entries), config.image_size
     shape = (count, size, size, config.channels)
@@ -165,6 +175,7 @@ def _specs(index: Index, config: DataConfig) -> dict[str, ArraySpec]:
     return {
         "images": ArraySpec(shape, "uint8", block_rows),
         "digests": ArraySpec((count, DIGEST_BYTES), "uint8", block_rows),
+        "largest": ArraySpec((count,), "int64", block_rows),
         "positions": ArraySpec((count,), "int64", block_rows),
         "reasons": ArraySpec((unreadable,), f"S{REASON_BYTES}", max(unreadable, 1)),
     }
@@ -187,18 +198,62 @@ def _write_images(writer: StoreWriter, index: Index, config: DataConfig) -> None
             for name, array in rows.items():
                 array.fill(-1 if name == "positions" else 0)
             for row, (i, decoded) in enumerate(islice(images, group[0].stop - group[0].start)):
-                rows["images"][row], rows["digests"][row] = decoded
+                rows["images"][row], rows["digests"][row], rows["largest"][row] = decoded
                 rows["positions"][row] = i
                 positions.append(i)
             for block in group:
                 writer.write(block, rows[block.array][: block.stop - block.start])
         assert next(images, None) is None, "more images than rows"
     _check_skipped(index, positions, [(index.entries[i].path, skipped[i]) for i in sorted(skipped)])
+    _apply_common_range(writer, groups, index, config)
     reasons = np.zeros(writer.specs["reasons"].shape, writer.specs["reasons"].dtype)
     reasons[: len(skipped)] = [_encode_reason(skipped[i]) for i in sorted(skipped)]
     for block in writer.blocks:
         if block.array == "reasons":
             writer.write(block, reasons)
+
+
+def _common_range(config: DataConfig, largest: npt.NDArray[np.int64]) -> GreyRange | None:
+    """Return the range of the data set, from the largest value of each wide image."""
+    if not isinstance(config.range, str):
+        return config.range
+    return smallest_depth(int(largest.max())) if largest.any() else None
+
+
+def _apply_common_range(
+    writer: StoreWriter, groups: Sequence[Sequence[Block]], index: Index, config: DataConfig
+) -> None:
+    """With ``data.range=auto``, decode those images again that need fewer bits than the set.
+
+    Each image was scaled by the bits that it needs itself, because the set's were not known.
+    """
+    stored = [{block.array: block for block in group} for group in groups]
+    largest = [writer.read(blocks["largest"]) for blocks in stored]
+    bits = _common_range(config, np.concatenate(largest))
+    if config.range != "auto" or bits is None:
+        return  # the usual case: without images of more than 8 bits, nothing is done twice
+    again = [
+        [row for row in np.flatnonzero(values) if smallest_depth(int(values[row])) != bits]
+        for values in largest
+    ]
+    positions = [
+        int(writer.read(blocks["positions"])[row])
+        for blocks, rows in zip(stored, again, strict=True)
+        for row in rows
+    ]
+    if not positions:
+        return
+    skipped: dict[int, str] = {}
+    with closing(_decode_all(index, replace(config, range=bits), positions, skipped)) as images:
+        for blocks, rows in zip(stored, again, strict=True):
+            if rows:
+                pixels = writer.read(blocks["images"]).copy()
+                for row, (_, decoded) in zip(rows, images, strict=False):
+                    pixels[row] = decoded[0]
+                writer.write(blocks["images"], pixels)
+    if skipped:
+        name = index.entries[min(skipped)].path
+        raise StorageError(f"{index.root / name} changed while it was read; run again")
 
 
 def _encode_reason(reason: str) -> bytes:
@@ -228,7 +283,9 @@ def _decode(index: Index, config: DataConfig, entry: IndexEntry) -> Decoded | Un
     path = index.root / entry.path
     try:
         data = read_bytes(path)
-        pixels = decode_bytes(data, path, config.image_size, config.channels, config.clahe)
+        chosen = None if isinstance(config.range, str) else config.range
+        size, channels, clahe = config.image_size, config.channels, config.clahe
+        pixels, largest = decode_bytes(data, path, size, channels, clahe, chosen)
     except MissingDecoderError:  # a store without the image would be used for good
         raise
     except UnreadableImageError as error:
@@ -237,4 +294,4 @@ def _decode(index: Index, config: DataConfig, entry: IndexEntry) -> Decoded | Un
         message = f"cannot read {path}: {error.strerror}; repair it and run again"
         raise StorageError(message) from error
     digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
-    return pixels, np.frombuffer(digest, np.uint8)
+    return pixels, np.frombuffer(digest, np.uint8), largest

@@ -18,7 +18,7 @@ from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.records.atomic_files import file_lock
 
-STORE_VERSION = 3
+STORE_VERSION = 4
 DEMO_IMAGE_BYTES = 16 * 2**10
 
 
@@ -44,7 +44,7 @@ class Index:
     def store_key(self, config: DataConfig) -> str:
         """Return the key of the image store: a hash of images, times and format."""
         times = [(entry.path, entry.mtime_ns) for entry in self.entries]
-        how = (config.image_size, config.channels, config.clahe)
+        how = (config.image_size, config.channels, config.clahe, config.range)
         return _hash([STORE_VERSION, self.fingerprint, how, times])
 
 

@@ -174,6 +174,7 @@ def _feature_key(source: FeatureSource, cut: LayerPath, gpus: Sequence[str]) -> 
     }
     content = [
         [data.contents, images.image_size, images.channels, images.clahe, images.input_size],
+        [data.range],
         [splits, augmentation],
         [sorted(config.model.backbone_weights), config.model.preprocessing, cut],
         [_weights_digest(extractor_layers(source.model, cut))],

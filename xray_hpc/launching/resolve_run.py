@@ -103,7 +103,9 @@ def _build(values: Mapping[str, Any]) -> RunSettings:
 
 def _normalize_data(data: DataConfig) -> DataConfig:
     """Give fixed values to keys that have no effect, so that they do not make another run."""
-    if data.source != "demo":
+    if data.source == "demo":
+        data = dataclasses.replace(data, range="auto")
+    else:
         data = dataclasses.replace(data, demo_images=None, demo_seed=None, demo_classes=None)
     if data.split == "folder":
         seed = 0 if data.per_class is None else data.split_seed

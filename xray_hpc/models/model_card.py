@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from xray_hpc.config.dataclass_conversion import build
+from xray_hpc.config.run_config import GreyRange
 from xray_hpc.errors import DataError, StorageError, UserError
 
 MEMBER = "xray_hpc.json"
@@ -27,6 +28,8 @@ class ModelCard:
         image_size: the side in pixels to which images are decoded, as in ``DataConfig``.
         crop: the central part of that side that the network takes.
         clahe: the clip limit of the contrast equalization, or None.
+        range: the grey values shown black and white in files of more than 8 bits; None if the model
+            was trained without such files, which are then scaled by the bits that each needs.
     """
 
     run: str
@@ -37,6 +40,7 @@ class ModelCard:
     crop: float
     channels: Literal[1, 3]
     clahe: float | None
+    range: GreyRange | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -79,7 +79,7 @@ def batch_size(card: ModelCard, images: int) -> int:
 def read_image(path: str, card: ModelCard) -> Pixels | str:
     """Return the network's input for one file, ``[S, S, C]``, or why the file cannot be read."""
     try:
-        pixels = decode(Path(path), card.image_size, card.channels, card.clahe)
+        pixels = decode(Path(path), card.image_size, card.channels, card.clahe, card.range)
     except UnreadableImageError as error:
         return " ".join(error.reason.split())
     except OSError as error:

@@ -80,6 +80,7 @@ def export_model(model: keras.Model, config: RunConfig, data: Dataset, paths: Ru
         crop=config.data.crop,
         channels=config.data.channels,
         clahe=config.data.clahe,
+        range=data.range,
     )
     save_model(paths.model, saved, card)
 

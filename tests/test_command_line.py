@@ -60,6 +60,17 @@ def test_run_is_silent_on_ctrl_c() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_run_exits_with_the_number_of_a_signal(name: str, code: int) -> None:
+    ended = python(
+        "import os, signal\nfrom xray_hpc.command_line import interruptible\n"
+        "def main():\n    with interruptible():\n"
+        f"        try:\n            os.kill(os.getpid(), signal.{name})\n"
+        "        finally:\n            print('cleaned up')\nrun(main)"
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "cleaned up\n", "")
+
+
 def test_run_keeps_the_traceback_of_a_bug() -> None:
     ended = python("run(lambda: 1 // 0)")
     assert ended.returncode == 1

@@ -7,15 +7,18 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from xray_hpc.errors import ConfigError, UserError, nearest
 
 HELP_WIDTH = 80  # columns
+END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,11 +78,29 @@ class _LevelFormatter(logging.Formatter):
         return f"{record.levelname.lower()}: {super().format(record)}"
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt(number)`` on SIGTERM and SIGHUP, as on Ctrl-C."""
+    # An ignored signal stays ignored: nohup ignores SIGHUP.
+    numbers = [number for number in END_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise KeyboardInterrupt(number)
+
+
 def run(main: Callable[[], int | None], report: Callable[[str], None] = _print_error) -> NoReturn:
     """Call a command's ``main`` and exit with its return value (``None`` is 0).
 
-    A ``UserError`` is reported in one line and exits with 2. Ctrl-C exits with 130 and
-    a closed pipe (``| head``) with 141, the shell's codes for SIGINT and SIGPIPE, both silently.
+    A ``UserError`` is reported in one line and exits with 2. Ctrl-C, a signal (if
+    :func:`interruptible`) and a closed pipe (``| head``) exit silently with 128 + the signal's
+    number, as in a shell.
     Any other exception is a bug and keeps its traceback. Characters that stdout's encoding lacks
     are printed as escapes. Warnings go to stderr, unless logging is configured already.
     """
@@ -97,8 +118,8 @@ def run(main: Callable[[], int | None], report: Callable[[str], None] = _print_e
     except UserError as error:
         report(" ".join(str(error).splitlines()))
         code = 2
-    except KeyboardInterrupt:
-        code = 130
+    except KeyboardInterrupt as interrupt:
+        code = 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
     except BrokenPipeError:
         # Python flushes stdout again at exit, which would raise once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

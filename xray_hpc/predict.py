@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -116,8 +115,8 @@ def _find_model(text: str, results: Path) -> Path:
 def entry() -> None:
     """Run the installed command ``xray-predict``."""
     # When Slurm ends the job, the context managers still remove temporary files.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    command_line.run(main)
+    with command_line.interruptible():
+        command_line.run(main)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xray_hpc.command_line import interruptible
 from xray_hpc.launching.code_snapshot import snapshot_environment
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.progress_view import ProgressView
@@ -20,7 +19,6 @@ from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import now
 
-END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 POLL_SECONDS = 0.2
 
 
@@ -51,7 +49,7 @@ def train_runs(runs: Sequence[RunPaths], parallel: int, code: Path | None = None
     ended = failed = 0
     view, began = ProgressView(len(runs)), now()
     try:
-        with _interruptible():
+        with interruptible():
             while waiting or processes:
                 while waiting and len(processes) < parallel:
                     paths = waiting.pop(0)
@@ -69,7 +67,7 @@ def train_runs(runs: Sequence[RunPaths], parallel: int, code: Path | None = None
                 view.update(list(processes), ended)
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        print("\nending the runs; run the same command again to resume", flush=True)
+        print("\ncancelling the runs; run the same command again to resume", flush=True)
         raise
     finally:
         for process in processes.values():
@@ -96,10 +94,10 @@ def _run_job(command: list[str], code: Path | None) -> int:
     sys.stdout.flush()  # keep the order of the output where it goes to a file
     process = _start(command, code)
     try:
-        with _interruptible():
+        with interruptible():
             return process.wait()
     except KeyboardInterrupt:
-        print("\nending; run the same command again to resume", flush=True)
+        print("\ncancelling; run the same command again to resume", flush=True)
         process.terminate()
         process.wait()
         raise
@@ -110,16 +108,3 @@ def _start_run(paths: RunPaths, code: Path | None) -> subprocess.Popen[bytes]:
         command = _job_command("run", "--local", str(paths.folder), code=code)
         null = subprocess.DEVNULL
         return _start(command, code, stdin=null, stdout=null, stderr=log)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Raise ``KeyboardInterrupt`` on SIGTERM and SIGHUP, as on Ctrl-C."""
-    # An ignored signal stays ignored: nohup ignores SIGHUP.
-    numbers = [number for number in END_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,6 +12,7 @@ from xray_hpc.config import hydra_app
 from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.run_config import ModelSettings
 from xray_hpc.launching.plan import make_plan
+from xray_hpc.launching.run_folders import check_folders
 from xray_hpc.models.check_model_config import drop_unused_keys
 from xray_hpc.models.weights_download import download_weights
 
@@ -23,6 +24,7 @@ def _stage(composed: hydra_app.Composed) -> int:
     model, _ = drop_unused_keys(build(ModelSettings, composed.values["model"], "model"))
     download_weights(model)
     plan = make_plan([(composed.overrides, composed.values)], default_name=composed.sweep_name)
+    check_folders(plan.settings, "local")
     (run,) = plan.runs
     sets = {
         name: build_augmentation(values)

@@ -12,7 +12,7 @@ from xray_hpc import command_line, job_logging
 from xray_hpc.config import hydra_app
 from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import make_plan
-from xray_hpc.launching.run_folders import create_run_folders, make_folder
+from xray_hpc.launching.run_folders import check_folders, create_run_folders, make_folder
 from xray_hpc.monitoring.run_state import decide_launch, read_evidence
 from xray_hpc.records.launch_lock import launch_lock
 from xray_hpc.worker.worker import run_worker
@@ -22,6 +22,7 @@ def _train(composed: hydra_app.Composed) -> int:
     plan = make_plan([(composed.overrides, composed.values)], default_name=composed.sweep_name)
     if plan.settings.dry_run:
         raise ConfigError("dry_run applies to a launch; use --cfg job to show the configuration")
+    check_folders(plan.settings, "local")
     (run,) = plan.runs
     paths = plan.sweep.run(run.name)
     make_folder(plan.sweep.folder)

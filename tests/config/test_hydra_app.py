@@ -48,7 +48,10 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["-m", "model=cnn,tl", "--cfg", "job"], "--cfg takes one configuration; leave out -m"),
         (["~seed"], "seed is missing"),
         (["seed=x"], "seed is 'x'; it must be a whole number"),
-        (["results=/proc/nothing", "cluster=none"], "cannot create the folder /proc/nothing"),
+        (
+            ["results=/proc/nothing", "cluster=none"],
+            "results is /proc/nothing, but /proc cannot be",
+        ),
         (["+train.momentum=1"], "train.momentum is unknown"),
         (["++model.name=cn"], "train.learning_rates has no cn; did you mean 'cnn'?"),
         (

@@ -13,7 +13,7 @@ from xray_hpc.launching import local_backend, slurm_backend
 from xray_hpc.launching.code_snapshot import check_snapshot, take_snapshot
 from xray_hpc.launching.launch_summary import print_cached_features, print_decisions
 from xray_hpc.launching.plan import Plan
-from xray_hpc.launching.run_folders import create_run_folders, make_folder
+from xray_hpc.launching.run_folders import check_folders, create_run_folders, make_folder
 from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch, read_runs
 from xray_hpc.package_folders import resource
 from xray_hpc.records import ledger
@@ -96,10 +96,13 @@ def resolve_kind(kind: str) -> str:
 
 def _preflight(plan: Plan, kind: str) -> list[str]:
     """Refuse what cannot run; return notes on what may go wrong."""
+    notes = check_folders(plan.settings, kind)
     if kind == "slurm":
         count = sum(decision.run for decision in decide_runs(plan, {}).values())
-        return slurm_backend.check_sweep(plan, count)
-    return check_snapshot() if kind == "local" and plan.settings.cluster.snapshot else []
+        return notes + slurm_backend.check_sweep(plan, count)
+    if kind == "local" and plan.settings.cluster.snapshot:
+        notes += check_snapshot()
+    return notes
 
 
 @contextmanager

@@ -7,18 +7,51 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 
+from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.config.yaml_files import to_yaml
-from xray_hpc.errors import StorageError, UserError
+from xray_hpc.errors import ConfigError, StorageError, UserError
 from xray_hpc.launching.plan import Plan
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.code_state import current_code_state, write_code_state
 from xray_hpc.records.frozen_run import FrozenRun, write_frozen_run
-from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.paths import RunPaths, SweepPaths, display_path
 from xray_hpc.records.run_record import GitState, RunRecord, Status, now, read_record, write_record
 
 WRITERS = 8
+
+
+def check_folders(settings: SweepSettings, kind: str) -> list[str]:
+    """Check that results and cache can be written, and that the sweep's folder is one of a sweep.
+
+    Write nothing. Return a note if only the nodes of a cluster may be able to create the cache.
+
+    Raises:
+        ConfigError: the sweep's folder holds other files than those of a sweep.
+        StorageError: a folder cannot be written.
+    """
+    sweep = SweepPaths(settings.folder)
+    if sweep.folder.is_dir() and not any(
+        path.exists() for path in (sweep.runs, sweep.ledger, sweep.sweep_yaml)
+    ):
+        names = sorted(path.name for path in sweep.folder.iterdir() if path.name[0] != ".")
+        if other := [name for name in names if name != sweep.data.name]:
+            problem = f"{display_path(sweep.folder)} holds {other[0]}, but no sweep"
+            raise ConfigError(f"{problem}; choose another folder with name=NAME")
+    notes = []
+    for key, folder in (("results", settings.results), ("cache", settings.cache)):
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        try:
+            with TemporaryFile(dir=existing):
+                continue
+        except OSError as error:
+            problem = f"{key} is {folder}, but {existing} cannot be written ({error.strerror})"
+        if key == "results" or kind != "slurm" or existing == folder:
+            raise StorageError(f"{problem}; choose another folder with {key}=FOLDER")
+        notes.append(f"{problem}; the nodes must be able to")
+    return notes
 
 
 def make_folder(folder: Path) -> None:

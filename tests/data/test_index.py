@@ -75,7 +75,7 @@ def test_fingerprint_depends_on_labels_and_splits(
     [
         ("xray", "folder", r"xray' does not exist: no 'xray' in .*; did you mean 'xrays'\?"),
         ("Xrays/train", "folder", r"no 'Xrays' in .*; did you mean 'xrays'\?"),
-        ("xrays", "csv", r"xrays' is a folder; data.source=csv needs a CSV file"),
+        ("xrays", "csv", r"xrays' is a folder; data=csv needs a CSV file"),
         ("list.csv", "folder", r"list.csv' is not a folder"),
     ],
 )

@@ -58,7 +58,7 @@ def test_launch_prints_every_run_and_then_the_report(
     assert first.returncode == 0, first.stderr
     lines = first.stdout.splitlines()
     assert re.match("note: model.head_units .* cnn", lines[0])
-    assert "sweep pair: 2 runs, 2 to run, in results/pair" in lines
+    assert "sweep pair: 2 runs, 2 to start, in results/pair" in lines
     assert sum("finished in" in line for line in lines) == 2
     assert "2 runs: 2 finished" in lines
     assert any(line.endswith("results/pair/report/report.md") for line in lines)
@@ -84,7 +84,7 @@ def test_a_failing_run_does_not_stop_the_others(
 ) -> None:
     assert with_a_failure.returncode == 1
     out = with_a_failure.stdout
-    assert out.count("leave: finished") == 2
+    assert out.count("skip: finished") == 2
     failures = [line for line in out.splitlines() if line.startswith("[") and " failed: " in line]
     assert len(failures) == 2
     assert all("train.batch_size=40" in line for line in failures)
@@ -97,5 +97,5 @@ def test_launching_again_skips_finished_runs(
 ) -> None:
     again = launch(folder)
     assert again.returncode == 0, again.stderr
-    assert "sweep pair: 2 runs, 0 to run" in again.stdout
-    assert again.stdout.count("leave: finished") == 2
+    assert "sweep pair: 2 runs, 0 to start" in again.stdout
+    assert again.stdout.count("skip: finished") == 2

@@ -31,9 +31,9 @@ def test_resume_launches_the_sweep_from_its_folder(
     one, other = list(ledger.read(sweep).planned)
     assert resume(sweep) == 0
     assert capsys.readouterr().out.splitlines()[:3] == [
-        f"sweep sweep: 2 runs, 2 to run, in {sweep.folder}",
-        f"  {one}  run: never started  (seed=1)  learning rate 0.001",
-        f"  {other}  run: never started  (seed=2)  learning rate 0.001",
+        f"sweep sweep: 2 runs, 2 to start, in {sweep.folder}",
+        f"  {one}  start: never started  (seed=1)  learning rate 0.001",
+        f"  {other}  start: never started  (seed=2)  learning rate 0.001",
     ]
 
 
@@ -93,7 +93,7 @@ def test_resume_notes_a_run_without_its_configuration(
     resume(sweep)
     output = capsys.readouterr().out
     assert re.search(rf"^note: {one}: .*config\.yaml", output, re.MULTILINE)
-    assert f"  {other}  run: never started" in output
+    assert f"  {other}  start: never started" in output
 
 
 def test_resume_refuses_a_folder_that_was_never_launched(sweep: SweepPaths) -> None:
@@ -117,7 +117,7 @@ def test_submit_waiting_launches_only_runs_above_the_submit_limit(
     ledger.append(sweep, "waiting", runs=[other])
     update_record(sweep.run(one), status=Status.FAILED)
     submit_waiting(sweep)
-    assert "1 run, 1 to run" in capsys.readouterr().out
+    assert "1 run, 1 to start" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class Launch:
         return self._find(r"collect job (\d+) last")
 
     def decision(self, run: str) -> str:
-        """Return the decision printed for a run: ``run: new``, ``leave: finished``."""
+        """Return the decision printed for a run: ``start: new``, ``skip: finished``."""
         return self._find(rf"^  {run}  (.*?)(  \(\S+=.*\))?  learning rate \S+$")
 
     def _find(self, pattern: str) -> str:

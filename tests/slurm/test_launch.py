@@ -133,9 +133,9 @@ def test_launch_prints_the_sweep_its_jobs_and_how_to_monitor_them(history: Histo
     assert lines.pop(4).startswith("cached features: ")
     assert lines.pop(0).startswith("note: model.weights does not apply to cnn")
     assert lines == [
-        "sweep models: 2 runs, 2 to run, in results/models",
-        f"  {cnn}  run: new  (model=cnn)  learning rate 0.001",
-        f"  {ft}  run: new  (model=ft)  learning rate 0.0003",
+        "sweep models: 2 runs, 2 to start, in results/models",
+        f"  {cnn}  start: new  (model=cnn)  learning rate 0.001",
+        f"  {ft}  start: new  (model=ft)  learning rate 0.0003",
         f"submitted job {first.array}: array of 2 runs "
         f"(stage job {first.stage} first, collect job {first.collect} last)",
         "monitor:",
@@ -167,7 +167,7 @@ def test_launching_again_leaves_pending_runs(history: History) -> None:
     assert again.code == 0
     for index, model in enumerate(("cnn", "ft")):
         decision = again.decision(run_name(history.sweep, model))
-        assert decision.startswith(f"leave: pending as job {history.first.array}_{index} (")
+        assert decision.startswith(f"skip: pending as job {history.first.array}_{index} (")
     assert again.output.endswith("nothing to submit\n")
 
 
@@ -214,9 +214,9 @@ def test_report_lists_every_run_and_why_one_failed(history: History) -> None:
 def test_launching_with_one_more_model_runs_it_and_the_failed_run(history: History) -> None:
     again = history.repaired.launch
     cnn, ft, tl = (run_name(history.sweep, model) for model in ("cnn", "ft", "tl"))
-    assert again.decision(cnn) == "leave: finished"
-    assert again.decision(ft).startswith("run: failed before: DataError: ")
-    assert again.decision(tl) == "run: new"
+    assert again.decision(cnn) == "skip: finished"
+    assert again.decision(ft).startswith("start: failed before: ")
+    assert again.decision(tl) == "start: new"
     assert history.repaired.states == {
         f"{again.array}_0": "COMPLETED",
         f"{again.array}_1": "COMPLETED",
@@ -249,7 +249,7 @@ def test_second_report_compares_old_and_new_runs(history: History) -> None:
 
 def test_launching_a_finished_sweep_submits_nothing(history: History) -> None:
     assert history.finished.code == 0
-    assert history.finished.output.count("  leave: finished") == 3
+    assert history.finished.output.count("  skip: finished") == 3
     assert history.finished.output.endswith("nothing to submit\n")
     assert history.new_jobs == set()
 

@@ -114,4 +114,4 @@ def test_cancelled_runs_are_shown_and_not_cancelled_again(history: CancelHistory
 def test_launch_starts_cancelled_runs_again(history: CancelHistory) -> None:
     assert history.again.code == 0
     for run in history.pending:
-        assert history.again.decision(run["run"]) == "run: cancelled before"
+        assert history.again.decision(run["run"]) == "start: cancelled before"

@@ -67,7 +67,7 @@ def test_launch_adopts_the_job_of_a_killed_launch(launcher: Launcher) -> None:
     assert f"adopted its job {first.array} " in again.output
     for index, model in enumerate(("cnn", "tl")):
         decision = again.decision(run_name(sweep, model))
-        assert decision.startswith(f"leave: pending as job {first.array}_{index} (")
+        assert decision.startswith(f"skip: pending as job {first.array}_{index} (")
     assert {job.id for job in ledger.read(sweep).jobs().values()} == {
         f"{first.array}_0",
         f"{first.array}_1",
@@ -83,7 +83,7 @@ def test_launch_submits_what_a_killed_launch_did_not(launcher: Launcher) -> None
         script.parent.rename(script.parent.with_name(f"{script.parent.name}-gone"))
     sweep.ledger.write_text(sweep.ledger.read_text().replace("-stage-", "-stage-never-"))
     again = launch_held(launcher)
-    assert "2 runs, 2 to run" in again.output
+    assert "2 runs, 2 to start" in again.output
     assert [event["event"] for event in ledger.events(sweep)].count("refused") == 1
 
 
@@ -116,7 +116,7 @@ def test_resume_needs_only_the_folder(launcher: Launcher) -> None:
     launcher.slurm.cancel([first.stage, first.array, first.collect])
     again = launcher.launch_without_defaults("--resume", str(sweep.folder), "cluster.mem=3G")
     assert again.code == 0, again.errors
-    assert "2 runs, 2 to run" in again.output
+    assert "2 runs, 2 to start" in again.output
     assert launcher.slurm.job(f"{again.array}_0")["MinMemoryNode"] == "3G"
 
 
@@ -141,7 +141,7 @@ def test_dry_run_prints_the_scripts_and_creates_nothing(launcher: Launcher) -> N
     before = launcher.slurm.jobs()
     done = launcher.launch("-m", "model=cnn,tl", "name=dry", "dry_run=true")
     assert done.code == 0, done.errors
-    assert "sweep dry: 2 runs, 2 to run" in done.output
+    assert "sweep dry: 2 runs, 2 to start" in done.output
     assert [line for line in done.output.splitlines() if line.startswith("--- ")] == [
         "--- stage job",
         "--- array of 2 jobs",

@@ -100,11 +100,11 @@ def _check_root(given: Path, source: str) -> None:
     if not given.exists():
         raise ConfigError(f"data.root {str(given)!r} does not exist: {missing_part(given)}")
     if source == "csv" and given.is_dir():
-        raise ConfigError(f"data.root {str(given)!r} is a folder; data.source=csv needs a CSV file")
+        raise ConfigError(f"data.root {str(given)!r} is a folder; data=csv needs a CSV file")
     if source == "folder" and not given.is_dir():
         raise ConfigError(
             f"data.root {str(given)!r} is not a folder; it must contain train/ and test/ "
-            "(a CSV file needs data.source=csv)"
+            "(a CSV file needs data=csv)"
         )
 
 

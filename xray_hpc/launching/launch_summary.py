@@ -25,12 +25,12 @@ def print_decisions(
     """Print whether each run is started and why; counts for a large sweep, unless ``all_runs``."""
     todo = sum(decision.run for decision in decisions.values())
     runs, sweep = format_count(len(decisions), "run"), plan.sweep
-    print(f"sweep {sweep.name}: {runs}, {todo} to run, in {display_path(sweep.folder)}")
+    print(f"sweep {sweep.name}: {runs}, {todo} to start, in {display_path(sweep.folder)}")
     if all_runs or len(decisions) <= LISTED_RUNS:
         common = set.intersection(*map(set, plan.overrides.values()))
         rates = {run.name: run.config.train.learning_rate for run in plan.runs}
         for name, decision in decisions.items():
-            action = "run" if decision.run else "leave"
+            action = "start" if decision.run else "skip"
             words = [word for word in plan.overrides[name] if word not in common]
             differing = f"  ({' '.join(words)})" if words else ""
             rate = f"learning rate {rates[name]:g}"
@@ -38,7 +38,7 @@ def print_decisions(
         return
     counts = Counter((d.run, d.reason.split(" as job ")[0][:60]) for d in decisions.values())
     for (run, reason), count in counts.most_common():
-        print(f"  {count} {'to run' if run else 'left'}: {reason}")
+        print(f"  {count} {'to start' if run else 'skipped'}: {reason}")
     used = sorted({run.config.train.learning_rate for run in plan.runs})
     more = ", ..." if len(used) > LISTED_RUNS else ""
     print(f"  learning rates: {', '.join(f'{rate:g}' for rate in used[:LISTED_RUNS])}{more}")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from xray_hpc.errors import UserError
+from xray_hpc.monitoring.run_state import RunEvidence, failure_message, state_of
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_progress import read_progress
@@ -81,6 +82,6 @@ def _result(paths: RunPaths) -> str:
             return f"{took}: test accuracy {test.accuracy:.3f}, AUC {auc}{marked}"
     except (UserError, OSError) as error:
         return f"{paths.name} ended, but its files cannot be read: {error}"
-    status = record.status.value if record else "missing"
-    reason = f": {str(record.error)[:160]}" if record and record.error else ""
-    return f"{paths.name} {status}{reason} (see {paths.log})"
+    state = state_of(RunEvidence(record)).value
+    why = f": {failure_message(record)[:160]}" if record and record.error else ""
+    return f"{paths.name} {state}{why} (see {paths.log})"

@@ -194,8 +194,8 @@ def decide_launch(evidence: RunEvidence) -> LaunchDecision:
 
 
 def failure_message(record: RunRecord | None) -> str:
-    """Return the error of a failed run in one line: ``ValueError: bad crop``."""
-    return str(record.error) if record and record.error else "unknown error"
+    """Return the error of a failed run in one line, ``ValueError: bad crop`` for a bug."""
+    return record.error.explain(record.failure) if record and record.error else "unknown error"
 
 
 def find_missing_file(paths: RunPaths, model: str) -> str | None:

@@ -217,7 +217,7 @@ def describe_exit(failure: Failure, code: int, attempt: Attempt, process: str) -
         Failure.TIME_LIMIT: "the time limit (cluster.time) was near",
         Failure.PREEMPTED: "Slurm preempted or requeued the job",
         Failure.NODE_FAILURE: f"Slurm lost node {attempt.node}",
-        Failure.CANCELLED: "cancelled",
+        Failure.CANCELLED: "a user ended it",
     }
     if failure in interruptions:
         return ErrorInfo("Interrupted", f"{interruptions[failure]}: {end}")

@@ -362,7 +362,7 @@ def nested(module_slurm: Slurm, module_folder: Path, image_cache: Path) -> Neste
     launcher = Launcher(
         module_slurm, module_folder, module_folder / 'it\'s "a" $(touch pwned) b,c=d', image_cache
     )
-    name = 'lr; "depth" $(touch pwned)'
+    name = "lr=1e-3+depth_2.0"
     launch = launcher.launch(
         "model=cnn",
         f"name={quoted(name)}",

@@ -17,6 +17,14 @@ from xray_hpc.errors import UserError
         ("setup", "module load", "setup is 'module load'; it must be a list"),
         ("setup", [1], "setup[0] is 1; it must be a text"),
         ("extra", [], "extra is []; it must be a mapping"),
+        ("account", "a\n", r"cluster.account is 'a\n'; it must be one line of text"),
+        ("container", "a\nb", r"cluster.container is 'a\nb'; it must be one line of text"),
+        (
+            "setup",
+            ["module load cuda\n#SBATCH --nodes=2"],
+            r"cluster.setup is 'module load cuda\n#SBATCH --nodes=2'; it must be shell code; give "
+            "sbatch options in cluster.extra",
+        ),
         ("partition", 7, "partition is 7; it must be a text or a list"),
         ("time", "soon", "cluster.time is soon; it must be minutes, HH:MM:SS or D-HH:MM:SS"),
         ("time", 0, "cluster.time is 0; it must be a minute or more"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from xray_hpc.config.dataclass_conversion import CommaList, check, check_least
-from xray_hpc.config.sbatch_options import normalize_options
+from xray_hpc.config.sbatch_options import check_line, normalize_options
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class CpuJobConfig:
     mem: str | None = "8G"
 
     def __post_init__(self) -> None:
+        check_line(self.partition, "cluster.cpu_job.partition")
         minutes(self.time, "cluster.cpu_job.time")
         check_least(1, "cluster.cpu_job.cpus", self.cpus)
         check_memory(self.mem, "cluster.cpu_job.mem")
@@ -137,6 +138,8 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         check_least(1, "cluster.parallel", self.parallel)
+        for key in ("partition", "account", "qos", "constraint", "container", "python"):
+            check_line(getattr(self, key), f"cluster.{key}")
         minutes(self.time, "cluster.time")
         check_least(0, "cluster.gpus", self.gpus)
         check_least(1, "cluster.cpus", self.cpus)
@@ -148,6 +151,10 @@ class ClusterConfig:
         if self.parallel is not None:
             must = f"be cluster.runs_per_gpu={sharing} or more"
             check(self.parallel >= sharing, "cluster.parallel", self.parallel, must)
+        for line in self.setup:
+            shell = re.search(r"^#(SBATCH|PBS|BSUB)", line, re.MULTILINE) is None
+            must = "be shell code; give sbatch options in cluster.extra"
+            check(shell, "cluster.setup", repr(line), must)
         if self.extra:
             extra = normalize_options(self.extra, "cluster.extra")
             object.__setattr__(self, "extra", extra)

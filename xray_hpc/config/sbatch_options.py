@@ -46,7 +46,7 @@ def normalize_options(options: Mapping[str, Any], key: str) -> dict[str, Any]:
         ConfigError: an option is refused or not a long name, or its value is not one line.
     """
     for name, value in options.items():
-        _check_value(value, f"{key}.{name}")
+        check_line(value, f"{key}.{name}")
     return {_name(name, key): value for name, value in options.items()}
 
 
@@ -61,7 +61,7 @@ def _name(given: str, key: str) -> str:
     return name
 
 
-def _check_value(value: Any, key: str) -> None:
-    # A line break would end the option's line in the batch script.
+def check_line(value: Any, key: str) -> None:
+    """Raise ``ConfigError`` for a line break, which would end an option's line in the script."""
     fits = not isinstance(value, str) or value.isprintable()
     check(fits, key, repr(value), "be one line of text")

@@ -88,6 +88,14 @@ def test_read_csv_index_rejects_invalid_lines(
         read_csv_index(csv(text))
 
 
+def test_read_csv_index_rejects_a_relative_path_that_is_also_absolute(
+    csv: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = csv(HEADER + ROWS + f"{tmp_path / 'a.png'},well,train\n")
+    with pytest.raises(UserError, match=r"line 6: '.*/a.png' is already in line 2; remove one"):
+        read_csv_index(file)
+
+
 def test_read_csv_index_line_numbers_with_quoted_paths(csv: Callable[[str], Path]) -> None:
     text = HEADER + '"x\ny.png",sick,train\nb.png,well,tst\n'
     with pytest.raises(UserError, match=r"line 4: split 'tst'.*did you mean 'test'"):

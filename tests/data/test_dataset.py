@@ -19,6 +19,7 @@ from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
 
 MakeConfig = Callable[..., DataConfig]
+PARTS = ("train", "val", "test")
 
 
 @pytest.fixture
@@ -306,6 +307,49 @@ def test_same_contents_in_two_splits_are_reported(
         "1 image with the same contents in more than one of train, validation, test, such as "
         f"'val/NORMAL/NORMAL2-IM-0001-0001.jpeg' (validation) and '{copy}' (test)"
     ]
+
+
+def test_same_contents_in_two_classes_are_reported(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    """By a copy, by a link to the file, and by a link in a CSV file."""
+    ill = tree / "train/PNEUMONIA"
+    shutil.copy(tree / "train/NORMAL/IM-0001-0001.jpeg", ill / "person1_virus_2.jpeg")
+    (ill / "person2_virus_4.jpeg").unlink()
+    (ill / "person2_virus_4.jpeg").symlink_to(tree / "train/NORMAL/IM-0002-0001.jpeg")
+    expected = (
+        "2 images with the same contents in more than one class, such as "
+        "'train/NORMAL/IM-0001-0001.jpeg' (NORMAL) and "
+        "'train/PNEUMONIA/person1_virus_2.jpeg' (PNEUMONIA)"
+    )
+    assert load_dataset(data_config(tree, split="folder"), cache).notes == [expected]
+    rows = [f"{p.relative_to(tree)},{p.parts[-2]},{p.parts[-3]}" for p in tree.rglob("*.jpeg")]
+    (tree / "list.csv").write_text("\n".join(["path,label,split", *sorted(rows)]))
+    config = data_config(tree / "list.csv", source="csv", split="folder")
+    assert load_dataset(config, cache).notes == [expected]
+
+
+def test_copies_in_the_same_split_and_class_are_reported(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    folder = tree / "train/NORMAL"
+    for copy in ("IM-0001-0002.jpeg", "IM-0002-0001.jpeg"):
+        shutil.copy(folder / "IM-0001-0001.jpeg", folder / copy)
+    assert load_dataset(data_config(tree, split="folder"), cache).notes == [
+        "1 image with copies in the same split and class, such as "
+        "'train/NORMAL/IM-0001-0001.jpeg' (train) and 'train/NORMAL/IM-0001-0002.jpeg' (train)"
+    ]
+
+
+@pytest.mark.parametrize("name", ["normal", "Normal ", "NOR MAL"])
+def test_classes_that_differ_in_case_or_blanks_are_reported(
+    tree: Path, cache: Path, data_config: MakeConfig, make_tree: Callable[..., Path], name: str
+) -> None:
+    make_tree(tree, {f"{part}/{name}": [f"{part}{i}.png" for i in range(9)] for part in PARTS})
+    notes = load_dataset(data_config(tree, split="folder"), cache).notes
+    (note,) = [note for note in notes if "differ in case" in note]
+    assert repr(name) in note
+    assert "'NORMAL'" in note
 
 
 def test_patient_in_train_and_test_is_reported(

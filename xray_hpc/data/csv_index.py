@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import posixpath
 from collections import Counter
 from pathlib import Path
@@ -75,7 +76,9 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
                 hint = nearest(split, SPLITS)
                 raise DataError(f"{where}: split {split!r} is not train, validation or test{hint}")
             row["path"] = path = posixpath.normpath(row["path"])
-            if (earlier := first.setdefault(path, line)) != line:
+            # A path may be given both relative and absolute. Links are not resolved: the contents
+            # of the files are compared when they are decoded.
+            if (earlier := first.setdefault(os.path.abspath(file.parent / path), line)) != line:
                 raise DataError(f"{where}: {path!r} is already in line {earlier}; remove one")
             rows.append((line, row))
     return rows

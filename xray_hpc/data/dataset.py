@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig, GreyRange
 from xray_hpc.count_text import format_count
+from xray_hpc.data.duplicate_images import copied_images, similar_classes
 from xray_hpc.data.grey_levels import BIT_DEPTHS
 from xray_hpc.data.image_store import describe_skipped, load_image_store
 from xray_hpc.data.index import Index, build_index
@@ -92,7 +92,9 @@ def load_indexed(index: Index, config: DataConfig, cache: Path) -> Dataset:
         )
     notes += shared_patients(patients, splits)
     files = [entry.path for entry in entries]
-    notes += _shared_contents(store.digests, files, splits)
+    labels = [index.classes[entry.label] for entry in entries]
+    notes += copied_images(store.digests, files, labels, splits)
+    notes += similar_classes(index.classes)
     for note in notes:
         logger.warning(note)
     return Dataset(
@@ -108,21 +110,3 @@ def load_indexed(index: Index, config: DataConfig, cache: Path) -> Dataset:
         contents=hashlib.sha256("".join(store.digests).encode()).hexdigest(),
         range=store.range,
     )
-
-
-def _shared_contents(
-    digests: Sequence[str], files: Sequence[str], splits: Mapping[str, npt.NDArray[np.int64]]
-) -> list[str]:
-    """Return a note if files with the same contents are in different splits."""
-    where: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for name, rows in splits.items():
-        for row in rows:
-            where[digests[row]].setdefault(name, int(row))
-    shared = [parts for parts in where.values() if len(parts) > 1]
-    if not shared:
-        return []
-    first = " and ".join(f"{files[row]!r} ({name})" for name, row in shared[0].items())
-    return [
-        f"{format_count(len(shared), 'image')} with the same contents in more than one of "
-        f"{', '.join(splits)}, such as {first}"
-    ]

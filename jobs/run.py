@@ -2,7 +2,7 @@
 
 A Slurm task executes this script, whether it was launched (``--submission FOLDER``) or submitted
 with slurm_templates/sweep.sbatch. Finished runs are left alone. The exit code is that of
-``run_worker``.
+``run_worker``; with ``--after``, 0 once the end of the task is recorded.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def main() -> int:
     if arguments.run:
         runs = [RunPaths(absolute_path(folder)) for folder in arguments.run]
         return run_worker(runs, ClusterConfig("local" if arguments.local else "slurm"))
+    if "SLURM_JOB_ID" not in os.environ:
+        raise ConfigError("SLURM_JOB_ID is not set; cluster.container must pass on the environment")
     submission = absolute_path(arguments.submission)
     if is_duplicate(submission):
         logger.info("this job is a duplicate of another job, which has its runs; nothing to do")
@@ -68,7 +70,7 @@ def main() -> int:
         handled.unlink()
     else:
         handle_dead_task(runs, cluster, arguments.after)
-    return int(arguments.after)
+    return 0
 
 
 def read_task(folder: Path) -> tuple[list[RunPaths], ClusterConfig]:

@@ -7,6 +7,7 @@ command.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Callable
@@ -45,12 +46,18 @@ class Fault:
     @property
     def name(self) -> str:
         """The name of the function, in words."""
-        return self.inject.__name__.replace("_", " ")
+        place = " in container" if self.sweep_options.get("container") else ""
+        return self.inject.__name__.replace("_", " ") + place
 
 
 def fault(**description: Any) -> Callable[[Callable[[FaultSweep], None]], Fault]:
     """Turn the decorated function into a ``Fault``."""
     return lambda inject: Fault(inject, **description)
+
+
+def in_container(fault: Fault) -> Fault:
+    """Return the same fault of runs in a container that has nothing of Slurm."""
+    return dataclasses.replace(fault, sweep_options=fault.sweep_options | {"container": True})
 
 
 def kill(*pids: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.faults.audit import Audit
 from tests.faults.fake_training import MODEL, FakeTraining
+from tests.slurm.bare_container import bare_container
 from tests.slurm.client import Slurm
 from tests.slurm.cluster import Cluster
 from tests.slurm.config_files import Size
@@ -45,6 +46,7 @@ class FaultSweep:
         seconds: The duration of an epoch.
         overrides: Overrides to add to the launch command.
         name: The name of the sweep.
+        container: Whether the jobs run in a container that has nothing of Slurm.
         note: A remark of the fault about what it did, for the table.
         results: The folder of all sweeps.
         environ: The variables to add to the environment of the launch.
@@ -57,6 +59,7 @@ class FaultSweep:
     seconds: float = 0.7
     overrides: Sequence[str] = ()
     name: str = "faults"
+    container: bool = False
     note: str = ""
     results: Path = field(init=False)
     environ: dict[str, str] = field(init=False)
@@ -99,7 +102,8 @@ class FaultSweep:
         seeds = f"seed={','.join(map(str, self.seeds))}"
         overrides = (f"model={MODEL}", seeds, f"name={self.name}", f"train.epochs={self.epochs}")
         launcher = Launcher(self.slurm, self.folder, self.results, self.folder / "cache")
-        return launcher.command("-m", *overrides, MEMORY, *self.overrides)
+        container = bare_container(self.folder) if self.container else ()
+        return launcher.command("-m", *overrides, MEMORY, *container, *self.overrides)
 
     def launch(self) -> None:
         """Launch the sweep; raise ``FaultError`` if that fails or a run is in two jobs."""

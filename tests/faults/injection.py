@@ -79,6 +79,8 @@ def _finish(result: FaultResult, sweep: FaultSweep) -> None:
     result.unaided += 0 if fault.sweeps else sum(finished)
     if fault.status is not None:
         result.problems += check_unfinished(sweep, fault.status)
+    elif not fault.sweeps and not all(finished):
+        result.problems.append(f"{finished.count(False)} runs did not finish unaided")
     if not all(finished):
         sweep.launch()
         sweep.wait_until_idle()

@@ -25,6 +25,9 @@ QUICK = (
     "controller_restarts",
     "disk_full",
     "launcher_killed",
+    "worker_killed_in_container",
+    "preempted_in_container",
+    "later_submission",
 )
 PARALLEL = 6
 

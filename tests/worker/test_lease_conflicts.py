@@ -63,7 +63,7 @@ def test_lease_is_handed_to_a_later_start_of_the_same_job(
     assert [record_of(run).status for run in runs] == [Status.FINISHED] * 3
     assert [attempt.restarts for attempt in record_of(runs[0]).attempts] == [0, 1]
     code, _ = job.run(HANG, "--submission", folder, "--after", "69", **ARRAY_TASK)
-    assert (code, scontrol.requests) == (69, [])
+    assert (code, scontrol.requests) == (0, [])
 
 
 def test_lease_held_for_ever_requeues_the_job_a_few_times_only(

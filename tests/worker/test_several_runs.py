@@ -117,12 +117,20 @@ def test_task_of_a_duplicate_job_trains_nothing(
 
 def test_task_number_out_of_range_is_an_error(job: JobStarter, runs: list[RunPaths]) -> None:
     folder = write_submission(runs)
-    code, output = job.run(HANG, "--submission", folder, SLURM_ARRAY_TASK_ID="2")
+    code, output = job.run(HANG, "--submission", folder, **JOB, SLURM_ARRAY_TASK_ID="2")
     assert code == 2
     assert f"ERROR {folder}/tasks.json has no task 2" in output
 
 
+def test_task_in_a_container_that_hides_the_environment_is_an_error(
+    job: JobStarter, runs: list[RunPaths]
+) -> None:
+    code, output = job.run(HANG, "--submission", write_submission(runs))
+    assert code == 2
+    assert "ERROR SLURM_JOB_ID is not set; cluster.container " in output
+
+
 def test_task_of_a_folder_without_tasks_is_an_error(job: JobStarter, tmp_path: Path) -> None:
-    code, output = job.run(HANG, "--submission", tmp_path)
+    code, output = job.run(HANG, "--submission", tmp_path, **JOB)
     assert code == 2
     assert f"ERROR {tmp_path} is not a submission" in output

@@ -102,7 +102,8 @@ class ClusterConfig:
             which the launch depends are refused.
         setup: Shell lines before a run, such as ``module load cuda``. The launch runs them once as
             a check, unless they use ``$SLURM_...``.
-        container: Command in front of ``python``: ``apptainer exec --nv ~/tensorflow.sif``.
+        container: Command in front of ``python``: ``apptainer exec --nv ~/tensorflow.sif``. It
+            needs the results folder and the environment variables of the job, but not Slurm.
         python: Python on the nodes; unset: that of the launch, in a container ``python``.
         snapshot: Run a copy of the code as it is at launch, stored with the sweep.
         runs_per_job (runs): Runs that one job executes.

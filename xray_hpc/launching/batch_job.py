@@ -16,8 +16,22 @@ from xray_hpc.config.cluster_config import ClusterConfig, minutes
 from xray_hpc.package_folders import resource
 from xray_hpc.records.paths import EXIT_CODE, SweepPaths
 
+SLURM_PROXY = "slurm_proxy.sh"
 FEATURES_SIGNAL_SECONDS = 30  # before its time limit; each block of features is saved at once
 FEATURES_STARTS = 10
+
+# Slurm signals the script when it requeues the job; only then can the job be changed.
+TRY_ANOTHER_NODE = """\
+case $? in 0 | 2) exit "$code" ;; esac # recorded, or reported by Python
+echo "error: cannot record exit code $code, because Python did not start on $SLURMD_NODENAME" >&2
+job=$(scontrol -o show job "$SLURM_JOB_ID")
+if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ] && [[ $job == *JobState=RUNNING* ]]; then
+    trap '' HUP INT TERM
+    excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
+    if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
+    scontrol requeue "$SLURM_JOB_ID"
+    scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded"
+fi"""
 
 
 @dataclass(frozen=True)
@@ -53,16 +67,16 @@ class BatchJob:
 
     def script(self, folder: Path) -> str:
         """Return the text of the batch script; its logs go to ``folder``."""
-        import submitit  # late: local launches do not need it
+        # Late, because local launches do not need it; not SlurmExecutor, which needs srun here.
+        from submitit.slurm.slurm import _make_sbatch_string
 
-        executor = submitit.SlurmExecutor(folder)
-        executor.update_parameters(**self.parameters(folder))
+        options = self.parameters(folder)
         if len(self.tasks) > 1:
-            executor.parameters["map_count"] = len(self.tasks)
-        return str(executor._make_submission_file_text(self._command(folder), ""))
+            options["map_count"] = len(self.tasks)
+        return str(_make_sbatch_string(self._command(folder), folder, **options))
 
     def parameters(self, folder: Path) -> dict[str, Any]:
-        """Return the parameters for submitit's ``SlurmExecutor``."""
+        """Return the parameters of submitit's ``SlurmExecutor``."""
         cluster, is_runs = self.cluster, self.kind == "runs"
         on_gpu = self.kind in ("runs", "features")
         resources = cluster if on_gpu else cluster.cpu_job
@@ -114,19 +128,27 @@ class BatchJob:
         jobs = resource("jobs") if self.code is None else self.code / "jobs"
         script = jobs / ("run.py" if self.kind == "runs" else f"{self.kind}.py")
         words = ["--submission", str(folder)] if self.kind == "runs" else self.arguments
-        python = python_command(self.cluster)
-        return f"{python} -u {shlex.quote(str(script))} {shlex.join(words)}"
+        command = (
+            f"{python_command(self.cluster)} -u {shlex.quote(str(script))} {shlex.join(words)}"
+        )
+        if self.cluster.container:
+            command = f"{shlex.join(['bash', str(folder / SLURM_PROXY), str(folder)])} {command}"
+        return command
 
     def _teardown(self, folder: Path) -> list[str]:
         """Return the shell lines that run after the task.
 
-        A ``runs`` job records the end of runs whose processes were killed. A ``features`` job at
+        A ``runs`` job records the end of runs whose processes were killed; if Python does not
+        start for that, the job is requeued on another node, twice at most. A ``features`` job at
         its time limit requeues itself, which no worker does for it; otherwise it writes its exit
         code to a file.
         """
         if self.kind == "runs":
             after = f'{self._command(folder)} --after "$code"'
-            return ["code=$?", f'[ "$code" -eq 0 ] || {after}', 'exit "$code"']
+            other = [] if self.cluster.on_failure.node_failure == "stop" else [TRY_ANOTHER_NODE]
+            # A requeue of the job by `after` signals this shell, whose end would end `after` too.
+            wait = "trap : HUP INT TERM"
+            return ["code=$?", wait, f'[ "$code" -eq 0 ] || {after}', *other, 'exit "$code"']
         out_of_time = f'[ "$code" -eq {128 + signal.SIGUSR2} ]'
         starts_left = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {FEATURES_STARTS - 1} ]'
         requeue = 'scontrol requeue "$SLURM_JOB_ID"; exit "$code"'

@@ -17,9 +17,10 @@ from xray_hpc.errors import (
     SlurmUnavailableError,
     SubmissionUnknownError,
 )
-from xray_hpc.launching.batch_job import BatchJob
+from xray_hpc.launching.batch_job import SLURM_PROXY, BatchJob
 from xray_hpc.launching.preflight.checks import check_script
 from xray_hpc.launching.submission_plan import SubmissionPlan
+from xray_hpc.package_folders import resource
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_json, write_text
 from xray_hpc.records.paths import SweepPaths
@@ -93,6 +94,9 @@ def submit_job(job: BatchJob, lock: int) -> str:
     folder = job.sweep.slurm / name
     tasks = [list(runs) for runs in job.tasks]
     write_text(folder / slurm.SCRIPT, job.script(folder))
+    if job.cluster.container:
+        # Next to the script, because the nodes may have the package in the image only.
+        write_text(folder / SLURM_PROXY, (resource("jobs") / SLURM_PROXY).read_text("utf-8"))
     if job.kind == "runs":
         content = {"kind": job.kind, "cluster": dataclasses.asdict(job.cluster), "tasks": tasks}
         write_json(folder / "tasks.json", content)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Collection, Mapping
 
 from xray_hpc.errors import NoClusterError, SlurmUnavailableError
 from xray_hpc.slurm import client as slurm
+from xray_hpc.slurm import proxy
 from xray_hpc.slurm.client import QueuedJob
 
 NO_CLUSTER = "No Slurm cluster found on this host, so the state of queued runs is unknown"
@@ -28,7 +28,7 @@ class CachedQueue:
 
     def refresh(self, users: Collection[str] = ()) -> None:
         """Read the jobs of this user and of ``users``; keep the previous ones without an answer."""
-        if shutil.which("squeue") is None:
+        if not proxy.is_installed("squeue"):
             self.problem = NO_CLUSTER
             return
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pwd
 import re
-import shutil
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from xray_hpc.errors import (
     SubmitLimitError,
 )
 from xray_hpc.records.run_record import user_name
+from xray_hpc.slurm import proxy
 from xray_hpc.slurm.environment import query_environment, submission_environment
 
 TIMEOUT_SECONDS = 60
@@ -73,7 +73,7 @@ class QueuedJob:
 
 def is_available() -> bool:
     """Return whether this host belongs to a Slurm cluster; its commands may exist without one."""
-    if shutil.which("sbatch") is None:
+    if not proxy.is_installed("sbatch"):
         return False
     try:
         query(["sinfo", "--noheader"])
@@ -102,16 +102,20 @@ def run_command(
         SlurmUnavailableError: the controller did not answer, or not within ``timeout`` seconds.
     """
     try:
-        answer = subprocess.run(
-            command,
-            input=stdin,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout,
-            env=query_environment() if environment is None else environment,
-            pass_fds=pass_fds,
-        )
+        environment = query_environment() if environment is None else environment
+        if proxy.in_container():
+            answer = proxy.run_outside(command, stdin, environment, timeout)
+        else:
+            answer = subprocess.run(
+                command,
+                input=stdin,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=timeout,
+                env=environment,
+                pass_fds=pass_fds,
+            )
     except subprocess.TimeoutExpired as error:
         raise SlurmUnavailableError(f"{command[0]} timed out") from error
     except OSError as error:

@@ -19,4 +19,4 @@ export NAME="a b"
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%j_%t_log.out' --cpus-per-task=1 --export=ALL apptainer exec --nv 'my image.sif' python -u JOBS/collect.py '/results/lr depth'
+srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%j_%t_log.out' --cpus-per-task=1 --export=ALL bash '/results/lr depth/slurm/20261122-1200-runs-1a2b/slurm_proxy.sh' '/results/lr depth/slurm/20261122-1200-runs-1a2b' apptainer exec --nv 'my image.sif' python -u JOBS/collect.py '/results/lr depth'

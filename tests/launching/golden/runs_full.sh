@@ -27,10 +27,21 @@ export NAME="a b"
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%A_%a_%t_log.out' --cpus-per-task=16 --export=ALL apptainer exec --nv 'my image.sif' python -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b'
+srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%A_%a_%t_log.out' --cpus-per-task=16 --export=ALL bash '/results/lr depth/slurm/20261122-1200-runs-1a2b/slurm_proxy.sh' '/results/lr depth/slurm/20261122-1200-runs-1a2b' apptainer exec --nv 'my image.sif' python -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b'
 
 
 # teardown
 code=$?
-[ "$code" -eq 0 ] || apptainer exec --nv 'my image.sif' python -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b' --after "$code"
+trap : HUP INT TERM
+[ "$code" -eq 0 ] || bash '/results/lr depth/slurm/20261122-1200-runs-1a2b/slurm_proxy.sh' '/results/lr depth/slurm/20261122-1200-runs-1a2b' apptainer exec --nv 'my image.sif' python -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b' --after "$code"
+case $? in 0 | 2) exit "$code" ;; esac # recorded, or reported by Python
+echo "error: cannot record exit code $code, because Python did not start on $SLURMD_NODENAME" >&2
+job=$(scontrol -o show job "$SLURM_JOB_ID")
+if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ] && [[ $job == *JobState=RUNNING* ]]; then
+    trap '' HUP INT TERM
+    excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
+    if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
+    scontrol requeue "$SLURM_JOB_ID"
+    scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded"
+fi
 exit "$code"

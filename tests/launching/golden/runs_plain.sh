@@ -21,5 +21,16 @@ srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%A_%
 
 # teardown
 code=$?
+trap : HUP INT TERM
 [ "$code" -eq 0 ] || PYTHON -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b' --after "$code"
+case $? in 0 | 2) exit "$code" ;; esac # recorded, or reported by Python
+echo "error: cannot record exit code $code, because Python did not start on $SLURMD_NODENAME" >&2
+job=$(scontrol -o show job "$SLURM_JOB_ID")
+if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ] && [[ $job == *JobState=RUNNING* ]]; then
+    trap '' HUP INT TERM
+    excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
+    if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
+    scontrol requeue "$SLURM_JOB_ID"
+    scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded"
+fi
 exit "$code"

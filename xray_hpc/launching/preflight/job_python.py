@@ -14,6 +14,7 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.launching.batch_job import python_command
 from xray_hpc.launching.code_snapshot import snapshot_environment
 from xray_hpc.records.code_state import ROOT
+from xray_hpc.slurm import proxy
 
 TIMEOUT_SECONDS = 60.0
 NO_CONTAINER = 93
@@ -41,7 +42,7 @@ def check_job_python(cluster: ClusterConfig) -> list[str]:
         ConfigError: the import fails.
     """
     names = [key for key in ("setup", "container", "python") if getattr(cluster, key)]
-    if not names:
+    if not names or proxy.in_container():  # a collect job has that python
         return []
     keys = " and ".join(f"cluster.{name}" for name in names)
     if variable := next(filter(None, map(JOB_VARIABLES.search, cluster.setup)), None):

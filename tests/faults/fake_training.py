@@ -2,12 +2,14 @@
 
 ``FakeTraining`` controls the fake trainings of a sweep. In their processes
 ``python -m xray_hpc.training`` is the real one up to the import of ``train_run``, which the
-environment replaces by this module: its ``train_run`` sleeps through the epochs, resumes from its
-checkpoint and writes the files of a finished run. The audit lists what each process did.
+environment replaces by this module, as it does ``isolated_keras``. Its ``train_run`` sleeps
+through the epochs, resumes from its checkpoint and writes the files of a finished run. The audit
+lists what each process did.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -24,6 +26,7 @@ from xray_hpc.records.run_progress import TrainingProgress, checkpoint_name, wri
 from xray_hpc.records.run_record import Status, now, update_record
 
 MODEL = "cnn"
+isolated_keras = contextlib.nullcontext  # as xray_hpc.isolated_keras, which imports TensorFlow
 # The code of this checkout, wherever an installed copy may be.
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER_VARIABLE = "XRAY_HPC_FAKE_TRAINING"
@@ -35,7 +38,7 @@ from importlib.util import spec_from_file_location
 class Finder:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name == "xray_hpc.training.train_run":
+        if name in ("xray_hpc.training.train_run", "xray_hpc.isolated_keras"):
             return spec_from_file_location(name, {file!r})
 
 if "xray_hpc.training" in sys.orig_argv:

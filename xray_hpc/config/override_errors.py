@@ -71,7 +71,7 @@ def explain(error: Exception) -> str:
         )
     # Hydra and OmegaConf raise one class for many mistakes, so only the text tells them apart.
     text = " ".join(str(error).split())
-    if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
+    if found := re.search(r"Ambiguous value for argument '(.+?)' 1\. ", text):
         key = found[1].partition("=")[0]
         if key.partition(".")[0] in SWEEP_KEYS:
             return f"{key} applies to the whole sweep and takes one value, not {found[1]}"

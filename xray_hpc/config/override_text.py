@@ -20,6 +20,8 @@ from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from xray_hpc.config.text_keys import is_text
 
+QUOTING = {*"'\"\\,[]{}()"}  # characters with a meaning between quotes, or instead of them
+
 
 def quote_text(words: Sequence[str]) -> list[str]:
     """Return the overrides with quotes around each value that is a text and looks like none.
@@ -42,10 +44,18 @@ def _quote(word: str) -> str:
     try:
         visitor.visit(parser.override())  # type: ignore[no-untyped-call]
     except HydraException:
-        return word  # Hydra reports it
+        return _quote_whole(word)
     for start, end in reversed(visitor.found):
         word = f"{word[:start]}'{word[start:end]}'{word[end:]}"
     return word
+
+
+def _quote_whole(word: str) -> str:
+    """Quote a text with characters that Hydra's grammar lacks, such as ``~``, ``=`` and ``ü``."""
+    key, _, text = word.partition("=")
+    if text and not QUOTING & {*text} and is_text(key.lstrip("+"), int):
+        return f"{key}='{text}'"
+    return word  # Hydra reports it
 
 
 class _TextFinder(HydraOverrideVisitor):

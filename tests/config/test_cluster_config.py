@@ -17,8 +17,9 @@ from xray_hpc.errors import UserError
         ("setup", "module load", "setup is 'module load'; it must be a list"),
         ("setup", [1], "setup[0] is 1; it must be a text"),
         ("extra", [], "extra is []; it must be a mapping"),
-        ("account", "a\n", r"cluster.account is 'a\n'; it must be one line of text"),
-        ("container", "a\nb", r"cluster.container is 'a\nb'; it must be one line of text"),
+        ("account", "a\n", r"cluster.account is 'a\n'; it must be one line of text, or null"),
+        ("container", "a\nb", r"cluster.container is 'a\nb'; it must be one line of text, or null"),
+        ("partition", "", "cluster.partition is ''; it must be one line of text, or null"),
         (
             "setup",
             ["module load cuda\n#SBATCH --nodes=2"],

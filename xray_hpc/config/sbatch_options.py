@@ -62,6 +62,9 @@ def _name(given: str, key: str) -> str:
 
 
 def check_line(value: Any, key: str) -> None:
-    """Raise ``ConfigError`` for a line break, which would end an option's line in the script."""
-    fits = not isinstance(value, str) or value.isprintable()
-    check(fits, key, repr(value), "be one line of text")
+    """Raise ``ConfigError`` for an empty text or one with a line break.
+
+    A line break would end the option's line in the batch script.
+    """
+    fits = not isinstance(value, str) or (value.isprintable() and value.strip())
+    check(bool(fits), key, repr(value), "be one line of text, or null")

@@ -228,7 +228,7 @@ def submit(script: Path, *, hold_open: int) -> str:
     return run_command(
         ["sbatch", "--parsable", str(script)],
         pass_fds=[hold_open],
-        environment=submission_environment(script.read_text()),
+        environment=submission_environment(script.read_text("utf-8", "replace")),
     )
 
 

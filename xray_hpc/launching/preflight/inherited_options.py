@@ -28,7 +28,9 @@ def inherit_options(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
     """
     _check_clusters()
     given = {name: at for name, at in sorted(os.environ.items()) if name.startswith("SBATCH_")}
-    keys: dict[str, Any] = {KEYS[name]: at for name, at in given.items() if name in KEYS and at}
+    keys: dict[str, Any] = {
+        KEYS[name]: at for name, at in given.items() if name in KEYS and at.strip()
+    }
     keys = {key: value for key, value in keys.items() if getattr(cluster, key) is None}
     notes, ignored = list[str](), list[str]()
     for name, value in given.items():

@@ -35,7 +35,7 @@ OTHERS = {
     ),
     "figures and summaries": (
         *("absolute_path.py", "figure_files.py", "models/diagram_boxes.py"),
-        "data/augmentation_figure.py",
+        *("data/augmentation_figure.py", "data/duplicate_images.py"),
         *("models/model_diagram.py", "models/model_summary.py", "training/run_figures.py"),
     ),
     "progress, threads and signals": (

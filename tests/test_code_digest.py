@@ -30,11 +30,12 @@ OTHERS = {
         "models/weights_files.py",
     ),
     "files and records": (
-        *("errors.py", "package_folders.py", "count_text.py", "data/cache_errors.py"),
+        *("absolute_path.py", "errors.py", "package_folders.py", "count_text.py"),
+        "data/cache_errors.py",
         *("training/checkpoint_store.py", "training/save_model.py", "models/model_card.py"),
     ),
     "figures and summaries": (
-        *("absolute_path.py", "figure_files.py", "models/diagram_boxes.py"),
+        *("figure_files.py", "models/diagram_boxes.py"),
         *("data/augmentation_figure.py", "data/duplicate_images.py"),
         *("models/model_diagram.py", "models/model_summary.py", "training/run_figures.py"),
     ),

@@ -13,7 +13,7 @@ import pytest
 from tests.hold import Hold
 from tests.report.fake_runs import write_run
 from tests.report.fake_sweeps import three_model_sweep
-from xray_hpc.records.atomic_files import file_lock
+from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 
 REPOSITORY = Path(__file__).parents[1]

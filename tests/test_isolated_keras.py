@@ -14,15 +14,18 @@ import pytest
 from xray_hpc.isolated_keras import recorded_variables
 
 SHOW = """
-import json, os
+import json, os, tempfile
 from xray_hpc.isolated_keras import isolated_keras
 with isolated_keras():
-    import keras, tensorflow as tf
+    import h5py, keras, tensorflow as tf
 config = keras.config
+with tempfile.NamedTemporaryFile() as file, h5py.File(file.name, "w"):
+    locks = [line for line in open("/proc/locks") if str(os.getpid()) in line.split()]
 print(json.dumps({
     "settings": [config.backend(), config.floatx(), config.epsilon(), config.image_data_format()],
     "policy": config.dtype_policy().name,
     "limits": [config.max_epochs(), config.max_steps_per_epoch()],
+    "locks": locks,
     "variables": {k: v for k, v in os.environ.items() if k.startswith(("KERAS", "TF_", "NVID"))},
 }))
 """
@@ -67,6 +70,10 @@ def test_keras_start_writes_no_settings_and_drops_variables(tmp_path: Path) -> N
     numbers |= {"NVIDIA_TF32_OVERRIDE": "0", "TF_NUM_INTRAOP_THREADS": "1"}
     assert start_keras(HOME=str(tmp_path), **site, **numbers)["variables"] == site
     assert not (tmp_path / ".keras").exists()
+
+
+def test_keras_opens_files_without_locks_that_a_file_system_may_lack() -> None:
+    assert start_keras(HDF5_USE_FILE_LOCKING="TRUE")["locks"] == []
 
 
 def test_recorded_variables_leaves_out_harmless_ones(monkeypatch: pytest.MonkeyPatch) -> None:

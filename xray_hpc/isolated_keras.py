@@ -37,6 +37,9 @@ def isolated_keras() -> Iterator[None]:
     TensorFlow reports CPU features and missing GPU drivers before its own logging settings apply.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Keras opens HDF5 files, whose locks fail on file systems without them. Files that are still
+    # being written have temporary names here.
+    os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
     dropped = sorted(name for name in os.environ if DROPPED.fullmatch(name))
     if dropped:
         logger.info("Ignoring %s: no result depends on them.", ", ".join(dropped))

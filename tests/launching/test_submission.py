@@ -13,7 +13,8 @@ from xray_hpc.launching.batch_job import BatchJob
 from xray_hpc.launching.slurm_backend import has_open_jobs
 from xray_hpc.launching.submission import reconcile_submissions, submit_job, summarize
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import file_lock, read_json
+from xray_hpc.records.atomic_files import read_json
+from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 
 TASKS = (("ft-0",), ("ft-1",))

@@ -3,8 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -12,15 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.errors import LockedError, UserError
-from xray_hpc.records.atomic_files import (
-    atomic_write,
-    file_lock,
-    read_json,
-    write_csv,
-    write_json,
-    write_text,
-)
+from xray_hpc.errors import UserError
+from xray_hpc.records.atomic_files import atomic_write, read_json, write_csv, write_json, write_text
 
 
 def test_atomic_write_creates_the_file_after_the_block(tmp_path: Path) -> None:
@@ -121,64 +112,3 @@ def test_write_csv_keeps_every_digit_and_quotes_names(tmp_path: Path) -> None:
     write_csv(tmp_path / "x.csv", frame)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "x.csv"), frame)
     assert b"\r" not in (tmp_path / "x.csv").read_bytes()
-
-
-def test_file_lock_without_wait_raises_while_held(tmp_path: Path) -> None:
-    with (
-        file_lock(tmp_path / ".lock"),
-        pytest.raises(LockedError),
-        file_lock(tmp_path / ".lock", wait=False),
-    ):
-        pytest.fail("two hold one lock")
-
-
-def test_file_lock_is_released_after_the_block(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), file_lock(tmp_path / "new" / ".lock"):
-        raise ZeroDivisionError
-    with file_lock(tmp_path / "new" / ".lock", wait=False):
-        pass
-
-
-def test_file_lock_prints_its_message_once_while_waiting(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    order = []
-
-    def second() -> None:
-        with file_lock(tmp_path / ".lock", message="waiting for the other"):
-            order.append("second")
-
-    thread = threading.Thread(target=second)
-    with file_lock(tmp_path / ".lock", message="not shown"):
-        thread.start()
-        message = ""
-        while not message.endswith("\n"):
-            message += capfd.readouterr().err
-            time.sleep(0.01)
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
-    assert message == "waiting for the other\n"
-    assert capfd.readouterr().err == ""
-
-
-def test_file_lock_is_released_when_its_process_is_killed(tmp_path: Path) -> None:
-    program = (
-        "import sys, time; from pathlib import Path; "
-        "from xray_hpc.records.atomic_files import file_lock\n"
-        "with file_lock(Path(sys.argv[1])):\n"
-        "    print('held', flush=True); time.sleep(60)"
-    )
-    lock = tmp_path / ".lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program, str(lock)], stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None
-    with holder.stdout:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(LockedError), file_lock(lock, wait=False):
-            pass
-        os.kill(holder.pid, 9)
-        holder.wait(10)
-    with file_lock(lock, wait=False):
-        pass

@@ -13,7 +13,7 @@ from tests.slurm.launcher import HELD, Launcher
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.launching.batch_job import BatchJob
 from xray_hpc.launching.submission import submit_job
-from xray_hpc.records.atomic_files import file_lock
+from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 
 # What sbatch prefers to the options of a script, or fails with.

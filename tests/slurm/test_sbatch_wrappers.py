@@ -15,7 +15,7 @@ from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.launching.batch_job import BatchJob
 from xray_hpc.launching.submission import submit_job
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import file_lock
+from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 
 Wrap = Callable[[str], None]

@@ -207,7 +207,8 @@ def _create(path: Path, specs: Specs, key: str) -> None:
     count = len(blocks(specs))
     with _Target(path, "w+b") as target:
         try:
-            with h5py.File(target, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+            aligned = {"alignment_threshold": PAGE, "alignment_interval": PAGE}
+            with h5py.File(target, "w", locking=False, **aligned) as file:
                 file.attrs["key"] = key
                 file.attrs["arrays"] = _describe(specs)
                 for name, spec in specs.items():

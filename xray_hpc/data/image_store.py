@@ -34,7 +34,7 @@ from xray_hpc.data.index import Index
 from xray_hpc.data.index_entry import IndexEntry
 from xray_hpc.errors import DataError, StorageError
 from xray_hpc.progress_bar import ProgressBar
-from xray_hpc.records.atomic_files import file_lock
+from xray_hpc.records.file_lock import file_lock
 from xray_hpc.thread_map import available_cores, bounded_thread_map
 
 MAX_UNREADABLE = 0.1

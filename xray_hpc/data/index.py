@@ -16,7 +16,7 @@ from xray_hpc.data.folder_index import missing_part, read_folder_index
 from xray_hpc.data.index_entry import ClassCounts, IgnoredFiles, IndexEntry, count_by_class
 from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.metrics import MACRO, MICRO
-from xray_hpc.records.atomic_files import file_lock
+from xray_hpc.records.file_lock import file_lock
 
 STORE_VERSION = 4
 DEMO_IMAGE_BYTES = 16 * 2**10

@@ -27,7 +27,7 @@ from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
 from xray_hpc.errors import LockedError
 from xray_hpc.features.forward_pass import FeatureSource, compute_blocks, replica_batch_size
 from xray_hpc.features.model_cut import LayerPath, extractor_layers, feature_shape
-from xray_hpc.records.atomic_files import file_lock
+from xray_hpc.records.file_lock import file_lock
 
 FeatureArrays = Mapping[str, npt.NDArray[Any]]
 """Features by split: ``train`` ``[views * T, ...]``, ``validation`` and ``test`` ``[N, ...]``."""

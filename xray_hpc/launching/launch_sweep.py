@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.errors import ConfigError, NoClusterError, StorageError, UserError
+from xray_hpc.errors import ConfigError, LockedError, NoClusterError, StorageError, UserError
 from xray_hpc.launching import local_backend, slurm_backend
 from xray_hpc.launching.code_snapshot import check_snapshot, take_snapshot
 from xray_hpc.launching.launch_summary import print_cached_features, print_decisions
@@ -116,8 +116,9 @@ def _sweep_folder(sweep: SweepPaths) -> Iterator[None]:
     make_folder(sweep.folder)
     try:
         yield
-    except UserError:
-        if not existed and not slurm_backend.has_open_jobs(sweep):
+    except UserError as error:
+        others = isinstance(error, LockedError) or slurm_backend.has_open_jobs(sweep)
+        if not existed and not others:
             shutil.rmtree(sweep.folder, ignore_errors=True)
         raise
     except OSError as error:

@@ -1,20 +1,18 @@
-"""Write files atomically, and lock files between processes."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
 import secrets
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xray_hpc.errors import DataError, LockedError, StorageError
+from xray_hpc.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,37 +107,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{path} is not a JSON object; remove it and run again")
     return value
-
-
-@contextmanager
-def file_lock(path: Path, *, wait: bool = True, message: str | None = None) -> Iterator[int]:
-    """Hold an exclusive ``flock`` on ``path`` during the block, and yield its file descriptor.
-
-    The lock is released when the process ends, however it does. A child that inherits the file
-    descriptor holds the lock too.
-
-    Args:
-        path: file to lock; created if missing.
-        wait: whether to wait for another process that holds the lock.
-        message: printed to standard error before waiting.
-
-    Raises:
-        LockedError: another process holds the lock, and ``wait`` is false.
-        StorageError: the file system does not support locks.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not wait:
-                raise LockedError(str(path)) from None
-            if message:
-                print(message, file=sys.stderr, flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            raise StorageError(
-                f"the file system of {path} does not support locks ({error.strerror}); put the "
-                "results on another one, or mount it with flock"
-            ) from error
-        yield handle.fileno()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from xray_hpc.errors import LockedError
-from xray_hpc.records.atomic_files import file_lock
+from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import now, user_name
 
@@ -20,7 +20,7 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
 
     Raises:
         LockedError: another launch holds it, and ``wait`` is false; the message names it.
-        StorageError: the file system does not support locks.
+        StorageError: the file system cannot lock the file.
     """
     waiting = f"waiting for another launch of {sweep.folder}"
     try:

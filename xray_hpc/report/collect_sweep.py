@@ -9,7 +9,8 @@ from pathlib import Path
 from xray_hpc.errors import ConfigError, StorageError
 from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import file_lock, is_temporary_file, write_text
+from xray_hpc.records.atomic_files import is_temporary_file, write_text
+from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.comparison_table import DEFAULT_WIDTH, comparison_table
 from xray_hpc.report.formatting import unfinished_runs

@@ -52,8 +52,10 @@ def test_read_csv_index_patient_from_column_or_file_name(csv: Callable[[str], Pa
     }
 
 
-def test_read_csv_index_accepts_bom_and_val(csv: Callable[[str], Path]) -> None:
-    _, entries = read_csv_index(csv("\ufeff" + HEADER + ROWS + "person3_virus_4.jpeg,sick,val\n"))
+@pytest.mark.parametrize("name", ["val", "valid", "dev", "Validation"])
+def test_read_csv_index_accepts_bom_and_val(csv: Callable[[str], Path], name: str) -> None:
+    row = f"person3_virus_4.jpeg,sick,{name}\n"
+    _, entries = read_csv_index(csv("\ufeff" + HEADER + ROWS + row))
     assert [entry.split for entry in entries].count("validation") == 1
 
 

@@ -43,10 +43,33 @@ def test_read_folder_index_orders_by_split_class_and_name(small: Path) -> None:
     assert ignored == {}
 
 
-def test_read_folder_index_val_is_validation(small: Path, make_tree: MakeTree) -> None:
-    make_tree(small, {"val/NORMAL": ["v.png"]})
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "dev", "Val", "VALIDATION"])
+def test_read_folder_index_validation_folder(small: Path, make_tree: MakeTree, name: str) -> None:
+    make_tree(small, {f"{name}/NORMAL": ["v.png"]})
     splits = {entry.path: entry.split for entry in read_folder_index(small)[2]}
-    assert splits["val/NORMAL/v.png"] == "validation"
+    assert splits[f"{name}/NORMAL/v.png"] == "validation"
+
+
+@pytest.mark.parametrize(("train", "test"), [("training", "testing"), ("Train", "Test")])
+def test_read_folder_index_other_names_of_train_and_test(
+    small: Path, train: str, test: str
+) -> None:
+    (small / "train").rename(small / train)
+    (small / "test").rename(small / test)
+    splits = [
+        (path.split("/")[0], entry.split)
+        for entry in read_folder_index(small.parent)[2]
+        for path in [entry.path]
+    ]
+    assert splits == [(train, "train")] * 4 + [(test, "test")] * 2
+
+
+def test_read_folder_index_rejects_two_folders_of_one_split(
+    small: Path, make_tree: MakeTree
+) -> None:
+    make_tree(small, {"val/NORMAL": ["v.png"], "valid/NORMAL": ["v.png"]})
+    with pytest.raises(UserError, match="'val' and 'valid' both hold validation images; keep one"):
+        read_folder_index(small)
 
 
 def test_read_folder_index_finds_the_data_set_one_level_down(small: Path) -> None:
@@ -130,11 +153,63 @@ def test_read_folder_index_follows_links(small: Path) -> None:
     assert len(paths(small)) == 7
 
 
+def test_read_folder_index_follows_links_to_folders_in_a_class(small: Path) -> None:
+    (small / "train/NORMAL").rename(small.parent / "elsewhere")
+    (small / "train/NORMAL").mkdir()
+    (small / "train/NORMAL/hospital").symlink_to(small.parent / "elsewhere")
+    _, _, entries, ignored = read_folder_index(small)
+    assert [entry.path for entry in entries[:2]] == [
+        "train/NORMAL/hospital/a.png",
+        "train/NORMAL/hospital/b.png",
+    ]
+    assert ignored == {}
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "sub", "../../../data", "/"])
+def test_read_folder_index_does_not_follow_links_in_a_circle(small: Path, target: str) -> None:
+    folder = small / "train/NORMAL/sub"
+    folder.mkdir()
+    if target == "sub":  # a link to itself
+        (folder / "sub").symlink_to("sub")
+    elif target == "/":  # two links to each other
+        other = small.parent / "other"
+        other.mkdir()
+        (other / "back").symlink_to(folder)
+        (folder / "there").symlink_to(other)
+    else:
+        (folder / "back").symlink_to(target, target_is_directory=True)
+    _, _, entries, ignored = read_folder_index(small)
+    assert len(entries) == 6
+    assert sum(files.count for files in ignored.values()) == 1
+
+
+def test_read_folder_index_names_a_broken_link_to_a_folder(small: Path) -> None:
+    (small / "train/NORMAL/hospital").symlink_to("gone")
+    ignored = read_folder_index(small)[3]
+    assert ignored["broken links and special files"].examples == ["train/NORMAL/hospital"]
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._x.jpeg", ".x.jpeg", "Thumbs.db", "@eaDir"])
+def test_files_of_the_system_are_neither_images_nor_classes(
+    small: Path, make_tree: MakeTree, name: str
+) -> None:
+    for folder in ("train/NORMAL", "train", "."):
+        if name == "@eaDir":
+            make_tree(small, {f"{folder}/{name}/a.png": ["SYNOPHOTO_THUMB_M.jpg"]})
+        else:
+            (small / folder / name).touch()
+    _, classes, entries, ignored = read_folder_index(small)
+    assert classes == ("NORMAL", "PNEUMONIA")
+    assert len(entries) == 6
+    assert set(ignored) <= {"macOS metadata", "hidden or system files"}
+
+
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
         ({"train/A": ["x.png"]}, r"has no folder 'test'"),
-        ({"test/A": ["x.png"], "Train/A": ["x.png"]}, r"no folder 'train'; did you mean 'Train'"),
+        ({"test/A": ["x.png"], "Trian/A": ["x.png"]}, r"no folder 'train'; did you mean 'Trian'"),
+        ({"Train/A": ["x.png"], "text/A": ["x.png"]}, r"no folder 'test'; did you mean 'text'"),
         (
             {"train/A": ["x.png"], "train/B": ["x.png"], "test/A": ["x.png"]},
             r"class 'B' is in train but not in test",

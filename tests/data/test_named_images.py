@@ -55,13 +55,13 @@ def test_find_image_files_accepts_a_file_of_any_name(here: Path) -> None:
     assert paths("IM000001", "x/IM000002") == ["IM000001", "x/IM000002"]
 
 
-def test_find_image_files_follows_links_to_files_only(here: Path) -> None:
+def test_find_image_files_follows_links_but_not_in_a_circle(here: Path) -> None:
     touch("x/a.png", "y/b.png")
     Path("x/y.png").symlink_to("../y", target_is_directory=True)
     Path("x/round").symlink_to(".", target_is_directory=True)
     Path("x/b.png").symlink_to("../y/b.png")
     Path("link").symlink_to("y", target_is_directory=True)
-    assert paths("x", "link") == ["x/a.png", "x/b.png", "link/b.png"]
+    assert paths("x", "link") == ["x/a.png", "x/b.png", "x/y.png/b.png", "link/b.png"]
 
 
 def test_find_image_files_unreadable_content_of_a_folder_has_an_error(here: Path) -> None:

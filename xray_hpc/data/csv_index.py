@@ -10,8 +10,8 @@ from pathlib import Path
 
 from xray_hpc.data.index_entry import (
     SPLIT_NAMES,
+    SPLITS,
     IndexEntry,
-    SplitName,
     check_classes,
     check_utf8,
     patient_from_filename,
@@ -19,14 +19,13 @@ from xray_hpc.data.index_entry import (
 from xray_hpc.errors import DataError, StorageError, nearest
 
 REQUIRED = ("path", "label", "split")
-SPLITS: dict[str, SplitName] = {**{name: name for name in SPLIT_NAMES}, "val": "validation"}
 
 
 def read_csv_index(file: Path) -> tuple[tuple[str, ...], list[IndexEntry]]:
     """Read the images of a CSV file with a header.
 
-    ``path`` is relative to the folder of the CSV, ``label`` is the class, ``split`` is train,
-    validation or test. A missing or empty ``patient`` is derived from the file name. Other columns
+    ``path`` is relative to the folder of the CSV, ``label`` is the class, ``split`` is a name in
+    ``SPLITS``. A missing or empty ``patient`` is derived from the file name. Other columns
     are ignored.
 
     Returns:
@@ -40,7 +39,7 @@ def read_csv_index(file: Path) -> tuple[tuple[str, ...], list[IndexEntry]]:
         raise StorageError(f"cannot read {file}: {error.strerror}") from error
     images: dict[str, Counter[str]] = {origin: Counter() for origin in SPLIT_NAMES}
     for _, row in rows:
-        images[SPLITS[row["split"]]][row["label"]] += 1
+        images[SPLITS[row["split"].lower()]][row["label"]] += 1
     classes = check_classes(images, str(file))
     entries = [_entry(file, line, row, classes) for line, row in rows]
     entries.sort(key=lambda entry: (SPLIT_NAMES.index(entry.split), entry.label, entry.path))
@@ -72,7 +71,7 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
             for column in REQUIRED:
                 if not row[column]:
                     raise DataError(f"{where}: '{column}' is empty; fill it in")
-            if (split := row["split"]) not in SPLITS:
+            if (split := row["split"].lower()) not in SPLITS:
                 hint = nearest(split, SPLITS)
                 raise DataError(f"{where}: split {split!r} is not train, validation or test{hint}")
             row["path"] = path = posixpath.normpath(row["path"])
@@ -98,4 +97,6 @@ def _entry(file: Path, line: int, row: dict[str, str], classes: tuple[str, ...])
     folder, name = posixpath.split(path)
     patient = row["patient"].strip() or patient_from_filename(name, folder)
     label = classes.index(row["label"])
-    return IndexEntry(path, label, patient, SPLITS[row["split"]], stat.st_size, stat.st_mtime_ns)
+    return IndexEntry(
+        path, label, patient, SPLITS[row["split"].lower()], stat.st_size, stat.st_mtime_ns
+    )

@@ -1,15 +1,20 @@
-"""Index of an image folder in Kaggle's layout: ``root/{train,test[,val]}/<CLASS>/*``."""
+"""Index of an image folder in Kaggle's layout: ``root/{train,test[,val]}/<CLASS>/*``.
+
+The folders of the splits have the names of ``index_entry.SPLITS``.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from xray_hpc.data import dicom
 from xray_hpc.data.index_entry import (
     SPLIT_NAMES,
+    SPLITS,
     IgnoredFiles,
     IndexEntry,
     SplitName,
@@ -21,9 +26,9 @@ from xray_hpc.errors import DataError, StorageError, nearest
 
 # Keras's list, plus TIFF and DICOM, which store X-rays of more than 8 bits.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *dicom.SUFFIXES)
-FOLDERS: dict[str, SplitName] = {"train": "train", "val": "validation", "test": "test"}
 MACOS = "__MACOSX"
-SYSTEM = {"thumbs.db", "desktop.ini"}
+SYSTEM = {"thumbs.db", "desktop.ini", "@eadir"}  # the last holds thumbnails of a Synology disk
+LINK_BACK = "links to a folder that contains them"
 
 FolderIndex = tuple[Path, tuple[str, ...], list[IndexEntry], dict[str, IgnoredFiles]]
 Ignored = defaultdict[str, IgnoredFiles]
@@ -32,8 +37,8 @@ Ignored = defaultdict[str, IgnoredFiles]
 def read_folder_index(given: Path) -> FolderIndex:
     """List the images under ``given``, or under the only folder in it that has train and test.
 
-    As in Keras, images in subfolders of a class folder belong to the class. Links to folders
-    inside a class folder are not followed.
+    As in Keras, images in subfolders of a class folder belong to the class. Links to folders are
+    followed, except to one that contains the link.
 
     Returns:
         The root; the sorted classes; the images ordered by split, class and path; the ignored
@@ -48,7 +53,7 @@ def read_folder_index(given: Path) -> FolderIndex:
 def _find_root(given: Path) -> Path:
     if _is_data_set(given):
         return given
-    items = [item for item in _entries(given) if item.is_dir() and not ignore_reason(item.name)]
+    items = [item for item in _entries(given) if is_folder(item) and not ignore_reason(item.name)]
     inside = [Path(item.path) for item in items]
     data_sets = [folder for folder in inside if _is_data_set(folder)]
     if len(data_sets) > 1:
@@ -57,7 +62,7 @@ def _find_root(given: Path) -> Path:
     if data_sets:
         return data_sets[0]
     found = [folder.name for folder in inside]
-    missing = "test" if "train" in found else "train"
+    missing = "test" if "train" in _split_folders(given).values() else "train"
     raise DataError(
         f"{given} has no folder {missing!r}{nearest(missing, found)}; data.root must contain "
         "train/ and test/ with a folder per class"
@@ -65,7 +70,16 @@ def _find_root(given: Path) -> Path:
 
 
 def _is_data_set(folder: Path) -> bool:
-    return (folder / "train").is_dir() and (folder / "test").is_dir()
+    return {"train", "test"} <= set(_split_folders(folder).values())
+
+
+def _split_folders(root: Path) -> dict[str, SplitName]:
+    """Return the folders in ``root`` that are named after a split; ``{}`` if it is unreadable."""
+    try:
+        names = [item.name for item in _entries(root) if is_folder(item)]
+    except OSError:
+        return {}
+    return {name: SPLITS[name.lower()] for name in names if name.lower() in SPLITS}
 
 
 def _read(root: Path, given: Path) -> FolderIndex:
@@ -74,14 +88,17 @@ def _read(root: Path, given: Path) -> FolderIndex:
     images: dict[str, Counter[str]] = {origin: Counter() for origin in SPLIT_NAMES}
     if root != given:
         _ignore_all(given, ignored, {root.name}, given)
-    _ignore_all(root, ignored, set(FOLDERS), given)
-    for folder, origin in FOLDERS.items():
-        for item in _entries(root / folder) if (root / folder).is_dir() else ():
+    folders = _split_folders(root)
+    _check_distinct(root, folders)
+    _ignore_all(root, ignored, set(folders), given)
+    for folder, origin in folders.items():
+        for item in _entries(root / folder):
             name, reason = f"{folder}/{item.name}", ignore_reason(item.name)
-            if reason or not item.is_dir():
+            if reason or not is_folder(item):
                 ignored[reason or "outside the class folders"].add(name, _files(item))
                 continue
-            inside = list(_images(item.path, name, ignored))
+            above = {os.path.realpath(path) for path in (given, root, root / folder, item.path)}
+            inside = list(_images(item.path, name, ignored, frozenset(above)))
             images[origin][item.name] = len(inside)
             found += [(origin, item.name, image, path) for image, path in inside]
     classes = check_classes(images, str(root))
@@ -93,6 +110,13 @@ def _read(root: Path, given: Path) -> FolderIndex:
         entries.append(IndexEntry(path, label, patient, origin, stat.st_size, stat.st_mtime_ns))
     entries.sort(key=lambda e: (SPLIT_NAMES.index(e.split), e.label, order_within_class(e)))
     return root, classes, entries, dict(sorted(ignored.items()))
+
+
+def _check_distinct(root: Path, folders: Mapping[str, SplitName]) -> None:
+    for split in SPLIT_NAMES:
+        same = [repr(name) for name, origin in folders.items() if origin == split]
+        if len(same) > 1:
+            raise DataError(f"{root}: {' and '.join(same)} both hold {split} images; keep one")
 
 
 def order_within_class(entry: IndexEntry) -> tuple[str, str]:
@@ -114,18 +138,36 @@ def ignore_reason(name: str) -> str | None:
     return None
 
 
-def _images(folder: str, path: str, ignored: Ignored) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """Yield the images in a class folder with their paths in the index."""
+def is_folder(item: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder or a link to one."""
+    try:
+        return item.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself
+            return False
+        raise
+
+
+def _images(
+    folder: str, path: str, ignored: Ignored, above: frozenset[str]
+) -> Iterator[tuple[os.DirEntry[str], str]]:
+    """Yield the images in a class folder with their paths in the index.
+
+    ``above`` are the real paths of ``folder`` and of those that contain it.
+    """
     for item in _entries(folder):
         name = f"{path}/{item.name}"
         if reason := ignore_reason(item.name):
             ignored[reason].add(name, _files(item))
-        elif item.is_dir(follow_symlinks=False):
-            yield from _images(item.path, name, ignored)
+        elif is_folder(item):
+            if (real := os.path.realpath(item.path)) in above:
+                ignored[LINK_BACK].add(name)
+            else:
+                yield from _images(item.path, name, ignored, above | {real})
+        elif not os.path.isfile(item.path):
+            ignored["broken links and special files"].add(name)
         elif not item.name.lower().endswith(SUFFIXES):
             ignored["no image suffix"].add(name)
-        elif not item.is_file():
-            ignored["broken links and special files"].add(name)
         else:
             yield item, name
 
@@ -133,9 +175,9 @@ def _images(folder: str, path: str, ignored: Ignored) -> Iterator[tuple[os.DirEn
 def _ignore_all(folder: Path, ignored: Ignored, keep: set[str], given: Path) -> None:
     """Count the files in ``folder`` as ignored, except those in the subfolders ``keep``."""
     for item in _entries(folder):
-        if item.name in keep and item.is_dir():
+        if item.name in keep and is_folder(item):
             continue
-        copy = item.is_dir() and _is_data_set(Path(item.path))
+        copy = is_folder(item) and _is_data_set(Path(item.path))
         other = "nested copy of the data set" if copy else "outside train, val and test"
         reason = ignore_reason(item.name) or other
         if files := _files(item):

@@ -23,6 +23,11 @@ from xray_hpc.errors import DataError, nearest
 
 SplitName = Literal["train", "validation", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
+# The names of a split's folder, or in the split column of a CSV file, in any case.
+SPLITS: dict[str, SplitName] = {
+    **{"train": "train", "training": "train", "test": "test", "testing": "test"},
+    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
+}
 EXAMPLES = 3
 
 _PERSON = re.compile(r"person(\d+)_(bacteria|covid|virus)_\d", re.IGNORECASE)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xray_hpc.count_text import format_count
-from xray_hpc.data.folder_index import SUFFIXES, ignore_reason, missing_part
+from xray_hpc.data.folder_index import SUFFIXES, ignore_reason, is_folder, missing_part
 from xray_hpc.data.index_entry import IgnoredFiles
 from xray_hpc.errors import DataError
 
@@ -28,8 +28,8 @@ def find_image_files(
     """Expand ``named`` into image files, in order.
 
     A file is taken whatever its name. A folder is searched recursively, in the order of names, for
-    files with an image suffix (``SUFFIXES``); hidden files, macOS metadata and links to folders
-    are ignored. ``-`` stands for the paths ``listed``. An unreadable path is an
+    files with an image suffix (``SUFFIXES``); hidden files, macOS metadata and links to a folder
+    that contains them are ignored. ``-`` stands for the paths ``listed``. An unreadable path is an
     :class:`ImageFile` with an error.
 
     Returns:
@@ -78,14 +78,15 @@ def _expand(path: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
         yield ImageFile(path, _reason(error))
         return
     if stat.S_ISDIR(mode):
-        yield from _inside(path, ignored)
+        yield from _inside(path, ignored, frozenset({os.path.realpath(path)}))
     elif stat.S_ISREG(mode):
         yield ImageFile(path)
     else:
         yield ImageFile(path, "neither a file nor a folder")
 
 
-def _inside(folder: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
+def _inside(folder: str, ignored: IgnoredFiles, above: frozenset[str]) -> Iterator[ImageFile]:
+    """Search a folder; ``above`` are the real paths of it and of those that contain it."""
     try:
         with os.scandir(folder) as items:
             entries = sorted(items, key=lambda item: item.name)
@@ -93,10 +94,11 @@ def _inside(folder: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
         yield ImageFile(folder, f"unreadable folder: {_reason(error)}")
         return
     for item in entries:
-        if ignore_reason(item.name) or (item.is_symlink() and item.is_dir()):
+        if ignore_reason(item.name):
             continue
-        if item.is_dir():
-            yield from _inside(item.path, ignored)
+        if is_folder(item):
+            if (real := os.path.realpath(item.path)) not in above:
+                yield from _inside(item.path, ignored, above | {real})
         elif item.name.lower().endswith(SUFFIXES):
             yield from _expand(item.path, ignored)
         else:

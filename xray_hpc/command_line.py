@@ -95,6 +95,11 @@ def _interrupt(number: int, _: object) -> NoReturn:
     raise KeyboardInterrupt(number)
 
 
+def discard_stdout() -> None:
+    """Discard what stdout holds and will get: Python flushes it at exit, which could fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run(main: Callable[[], int | None], report: Callable[[str], None] = _print_error) -> NoReturn:
     """Call a command's ``main`` and exit with its return value (``None`` is 0).
 
@@ -121,7 +126,6 @@ def run(main: Callable[[], int | None], report: Callable[[str], None] = _print_e
     except KeyboardInterrupt as interrupt:
         code = 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
     except BrokenPipeError:
-        # Python flushes stdout again at exit, which would raise once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()
         code = 141
     sys.exit(code)

@@ -47,8 +47,12 @@ def test_run_log_that_cannot_be_written_is_reported_once(
     assert len(caplog.records) == 1
 
 
-def test_training_process_survives_a_closed_stdout(job: JobStarter, run: RunPaths) -> None:
-    process = job("print('a' * 2**16, flush=True); os._exit(3)")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_job_keeps_its_exit_code_if_stdout_is_closed(
+    job: JobStarter, run: RunPaths, unbuffered: str
+) -> None:
+    code = "print('a' * 2**16, flush=True); os._exit(3)"
+    process = job(code, PYTHONUNBUFFERED=unbuffered)
     assert process.stdout is not None
     process.stdout.close()
     assert process.wait(60) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import select
@@ -14,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
+from xray_hpc.command_line import discard_stdout
 from xray_hpc.records.paths import RunPaths
 
 logger = logging.getLogger(__name__)
@@ -111,9 +111,11 @@ class TrainingProcess:
         lines = log.add(block)
         if self._label is not None:
             block = b"".join(f"{self._label}: ".encode() + line for line in lines)
-        with contextlib.suppress(OSError):  # stdout may be closed, and the run must not fail for it
+        try:
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
+        except OSError:  # stdout is closed or its disk is full; the run must not fail for it
+            discard_stdout()
 
 
 def resource_usage(rusage: Any) -> dict[str, Any]:

@@ -39,8 +39,9 @@ class XraySweeper(BasicSweeper):
         words = [*quote_text(self._parse_config()), *arguments]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (jobs,) = self.split_arguments(parser.parse_overrides(words), None)
-        # Hydra leaves out the quotes of choice('1e3').
-        return self.launcher.launch([quote_text(job) for job in jobs], initial_job_idx=0)
+        if any("choice(" in word for word in words):  # Hydra leaves out the quotes inside
+            jobs = [quote_text(job) for job in jobs]
+        return self.launcher.launch(jobs, initial_job_idx=0)
 
 
 class XrayLauncher(Launcher):

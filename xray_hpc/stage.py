@@ -23,7 +23,8 @@ def _stage(composed: hydra_app.Composed) -> int:
 
     model, _ = drop_unused_keys(build(ModelSettings, composed.values["model"], "model"))
     download_weights(model)
-    plan = make_plan([(composed.overrides, composed.values)], default_name=composed.sweep_name)
+    jobs = [(composed.overrides, composed.values)]
+    plan = make_plan(jobs, default_name=composed.sweep_name, training=False)
     check_folders(plan.settings, "local")
     (run,) = plan.runs
     sets = {

@@ -11,6 +11,7 @@ from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data import index
 from xray_hpc.data.index import Index
 from xray_hpc.errors import UserError
+from xray_hpc.launching.plan import make_plan
 from xray_hpc.models.weights_files import HDF5_SIGNATURE
 
 NOT_AUGMENTED = ["augment.zoom=0", "augment.height_shift=0", "augment.width_shift=0"]
@@ -122,6 +123,22 @@ def test_data_set_is_indexed_once_per_plan(
     sizes = [[*words, f"data.per_class={n}"] for n in (8, 10, 12)]
     assert len(composer.plan(words, *sizes).runs) == 4
     assert len(scanned) == 1
+
+
+@pytest.mark.parametrize("split", ["random", "patient"])
+def test_batch_larger_than_the_drawn_training_images_is_an_error(
+    composer: Composer, tmp_path: Path, split: str
+) -> None:
+    root = write_images(tmp_path / "set")
+    words = ["data.source=folder", f"data.root={root}", "data.per_class=10", f"data.split={split}"]
+    composer.plan([*words, "train.batch_size=16"])
+    with pytest.raises(UserError, match="batch_size is 17, but there are only 16 training images"):
+        composer.plan([*words, "train.batch_size=17"])
+
+
+def test_batch_does_not_matter_without_training(composer: Composer) -> None:
+    jobs = [([], composer.values("train.batch_size=1000"))]
+    assert len(make_plan(jobs, default_name="sweep", training=False).runs) == 1
 
 
 def test_batch_larger_than_the_subset_is_an_error(composer: Composer) -> None:

@@ -71,11 +71,19 @@ def build_index(config: DataConfig, cache: Path) -> Index:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a launch needs of a data set: fingerprint, number of classes, images by split."""
+    """What a launch needs of a data set.
+
+    Attributes:
+        fingerprint: see ``Index``.
+        classes: the number of classes.
+        images: the number of images by split and class.
+        entries: the images; none of the demo, which may not be drawn yet.
+    """
 
     fingerprint: str
     classes: int
     images: ClassCounts
+    entries: tuple[IndexEntry, ...] = ()
 
 
 def survey(config: DataConfig, cache: Path) -> Survey:
@@ -89,7 +97,8 @@ def survey(config: DataConfig, cache: Path) -> Survey:
         return Survey(_demo_fingerprint(config), len(none), images)
     index = build_index(config, cache)
     classes = len(index.classes)
-    return Survey(index.fingerprint, classes, count_by_class(index.entries, classes))
+    images = count_by_class(index.entries, classes)
+    return Survey(index.fingerprint, classes, images, index.entries)
 
 
 def _hash(value: object) -> str:

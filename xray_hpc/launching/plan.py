@@ -50,13 +50,17 @@ class Plan:
 
 
 def make_plan(
-    composed: Iterable[tuple[Sequence[str], Mapping[str, Any]]], *, default_name: str
+    composed: Iterable[tuple[Sequence[str], Mapping[str, Any]]],
+    *,
+    default_name: str,
+    training: bool = True,
 ) -> Plan:
     """Check every composed configuration and return the plan of the sweep.
 
     Args:
         composed: The overrides of each combination and its configuration as a plain mapping.
         default_name: Name of the sweep if the configuration leaves it unset.
+        training: Whether the runs will be trained; a batch must then fit into their images.
 
     Raises:
         ConfigError: A configuration is invalid, the combinations differ in a setting of the
@@ -78,6 +82,8 @@ def make_plan(
             keys = f"{', '.join(SWEEP_KEYS)} apply to the whole sweep and cannot be swept"
             raise ConfigError(f"{keys}; launch once per value")
         run, ignored = resolver.resolve(values)
+        if training:
+            resolver.check_batch(run)
         model = run.config.model.name
         ignored_keys.setdefault(model, {}).update(dict.fromkeys(_overridden(overrides, ignored)))
         by_model.setdefault(model, []).append(run.name)

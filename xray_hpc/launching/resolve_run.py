@@ -19,7 +19,7 @@ from xray_hpc.config.run_config import (
 from xray_hpc.config.sweep_settings import RUN_KEYS
 from xray_hpc.data.augmentation_parameters import needs_interpolation
 from xray_hpc.data.index import Survey, survey
-from xray_hpc.data.splits import check_folder_split, count_trainable
+from xray_hpc.data.splits import check_folder_split, count_trainable, split_images
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.extractor_costs import feature_extractor
 from xray_hpc.features.feature_plan import cached_bytes, resolve_features
@@ -34,6 +34,7 @@ class RunResolver:
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._surveys: dict[object, Survey] = {}
+        self._training_images: dict[DataConfig, int] = {}
         self._digests: dict[object, dict[str, str]] = {}
 
     def resolve(self, values: Mapping[str, Any]) -> tuple[FrozenRun, tuple[str, ...]]:
@@ -62,14 +63,25 @@ class RunResolver:
         settings = dataclasses.replace(settings, data=data, augment=augment)
         views, features = resolve_features(settings, model, images)
         train = settings.train.resolve(features)
-        if train.batch_size > images:
-            few = f"there are only {images} images to train and validate on"
-            raise ConfigError(
-                f"train.batch_size is {train.batch_size}, but {few}; use a smaller one"
-            )
         config = RunConfig(data, model, augment.resolve(views), train, settings.seed)
         inputs = Inputs(found.fingerprint, self._weights_digests(model))
         return FrozenRun(config, inputs, self._cache), tuple(ignored)
+
+    def check_batch(self, run: FrozenRun) -> None:
+        """Raise ``ConfigError`` if a run has fewer training images than one batch.
+
+        Of the demo, only training and validation images together are known before it is drawn.
+        """
+        data, batch = run.config.data, run.config.train.batch_size
+        found = self._survey(data)
+        images, what = count_trainable(found.images, data), "images to train and validate on"
+        if found.entries:
+            if data not in self._training_images:
+                self._training_images[data] = len(split_images(found.entries, data)["train"])
+            images, what = self._training_images[data], "training images"
+        if batch > images:
+            few = f"there are only {images} {what}"
+            raise ConfigError(f"train.batch_size is {batch}, but {few}; use a smaller one")
 
     def cached_bytes(self, run: FrozenRun) -> int:
         """Return the size in bytes of the features that a run caches."""

@@ -93,7 +93,7 @@ class Cluster:
         """Start the cluster and wait until every node is idle.
 
         Raises:
-            ClusterError: a daemon did not start; the message ends with its log.
+            ClusterError: it runs already, or a daemon did not start; the message ends with its log.
         """
         if os.geteuid() != 0:
             raise ClusterError("only root can start a Slurm cluster")
@@ -102,6 +102,8 @@ class Cluster:
             raise ClusterError(
                 f"not installed: {', '.join(missing)} ({install_hint(self.accounting)})"
             )
+        if self.running:
+            raise ClusterError(f"it runs already, with SLURM_CONF={self.conf}; use or stop it")
         self._clear()
         try:
             self._write_files()

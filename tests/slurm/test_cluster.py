@@ -13,6 +13,7 @@ from tests.slurm.accounting import SUBMIT_LIMIT
 from tests.slurm.client import Slurm
 from tests.slurm.cluster import Cluster, missing_programs
 from tests.slurm.config_files import Size
+from tests.slurm.daemons import ClusterError
 from tests.slurm.processes import alive
 
 FOLDER = Path(__file__).parent
@@ -138,7 +139,7 @@ def test_accounting_limits_submitted_jobs(
     assert "MaxSubmitJob" in refused.stderr
 
 
-def test_cluster_has_the_chosen_size() -> None:
+def test_cluster_has_the_chosen_size_and_starts_once() -> None:
     if os.geteuid() != 0 or missing_programs():
         pytest.skip("needs root and Slurm's packages")
     cluster = Cluster.claim(Size(nodes=1, cpus=4, gpus=1, max_array_size=11))
@@ -146,6 +147,8 @@ def test_cluster_has_the_chosen_size() -> None:
         cluster.start()
         slurm = Slurm.throwaway(cluster)
         environment = os.environ | slurm.environment
+        with pytest.raises(ClusterError, match=rf"runs already.* SLURM_CONF={cluster.conf};"):
+            Cluster(cluster.slot).start()
         shown = slurm.run("sinfo", "-h", "-o", "%c %G", "-p", "main", env=environment).stdout
         array = ("sbatch", "--array=0-11", "--wrap=true")
         refused = slurm.run(*array, check=False, env=environment)

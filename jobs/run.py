@@ -43,6 +43,9 @@ def main() -> int:
         metavar="CODE",
         help="train nothing; handle a task that has ended with CODE before it could do so itself",
     )
+    parser.add_argument(
+        "--setup-error", metavar="TEXT", help="with --after: the line of cluster.setup that failed"
+    )
     arguments = parser.parse_args()
     if bool(arguments.run) == bool(arguments.submission):
         parser.error("give either run folders or --submission")
@@ -69,7 +72,9 @@ def main() -> int:
     if handled.exists():
         handled.unlink()
     else:
-        handle_dead_task(runs, cluster, arguments.after)
+        error = arguments.setup_error  # from stderr of any program: the bytes may not be UTF-8
+        text = error and error.encode(errors="surrogateescape").decode(errors="replace")
+        handle_dead_task(runs, cluster, arguments.after, text)
     return 0
 
 

@@ -34,6 +34,18 @@ def batch_step_killed(sweep: FaultSweep) -> None:
     kill(*sweep.slurmstepd_pids("batch"))
 
 
+FAILS_AT_FIRST = "case $SLURM_JOB_NAME in xray-*) [ 0$SLURM_RESTART_COUNT -gt 0 ];; esac"
+
+
+@fault(
+    method="a line of `cluster.setup` fails at the first start of each job",
+    failures=(Failure.SETUP,),
+    sweep_options={"overrides": (f"cluster.setup=['{FAILS_AT_FIRST}']",)},
+)
+def setup_fails(sweep: FaultSweep) -> None:
+    sweep.launch()
+
+
 @fault(method="the training raises an exception", status="failed", failures=(Failure.BUG,))
 def run_raises(sweep: FaultSweep) -> None:
     fail_in_third_epoch(sweep, "raise")

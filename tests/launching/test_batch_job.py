@@ -10,7 +10,8 @@ import pytest
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig, FailureConfig
 from xray_hpc.launching.batch_job import BatchJob
 from xray_hpc.package_folders import resource
-from xray_hpc.records.paths import EXIT_CODE, SweepPaths
+from xray_hpc.records import exit_codes
+from xray_hpc.records.paths import EXIT_CODE, UNRECORDED_END, SweepPaths
 
 GOLDEN = Path(__file__).parent / "golden"
 SWEEP = SweepPaths(Path("/results/lr depth"))
@@ -87,27 +88,37 @@ def test_script_requeues_a_features_job_at_its_time_limit(
     tmp_path: Path, code: int, starts: int, requeued: list[str], exit_code: str | None
 ) -> None:
     job = BatchJob(SWEEP, "features", PLAIN)
-    ended, calls = run_teardown(tmp_path, job, code, SLURM_RESTART_COUNT=f"{starts}")
-    assert (ended, calls) == (code, requeued)
+    ended, calls, _ = run_script(tmp_path, job, code, SLURM_RESTART_COUNT=f"{starts}")
+    assert (ended, calls) == (code, ["srun", *requeued])
     file = tmp_path / EXIT_CODE
     assert (file.read_text() if file.exists() else None) == exit_code
 
 
-def run_teardown(
+def run_script(
     folder: Path, job: BatchJob, code: int, shown: str = "", **environment: str
-) -> tuple[int, list[str]]:
-    """Run a script from its teardown on, after a task that ended with ``code``.
+) -> tuple[int, list[str], str]:
+    """Run a script with a task that ends with ``code``, as job 17.
 
-    Return the exit code and the calls of scontrol, which shows ``shown`` for job 17.
+    Return the exit code, the calls of srun and scontrol, which shows ``shown``, and the output.
     """
-    scontrol, log = folder / "scontrol", folder / "calls"
-    scontrol.write_text(f'#!/bin/sh\n[ "$2" != show ] || exec echo "{shown}"\necho "$@" >> {log}\n')
-    scontrol.chmod(0o755)
-    _, teardown = job.script(folder).split("# teardown\n")
+    log = folder / "calls"
+    for name, text in {
+        "srun": f"echo srun >> {log}; exit {code}",
+        "scontrol": f'[ "$2" != show ] || exec echo "{shown}"\necho "$@" >> {log}',
+    }.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
     path = {"PATH": f"{folder}:{os.environ['PATH']}"}
     known = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "node2"} | environment
-    ended = subprocess.run(["bash", "-c", f"(exit {code})\n{teardown}"], env=path | known)
-    return ended.returncode, log.read_text().splitlines() if log.exists() else []
+    ended = subprocess.run(
+        ["bash", "-c", job.script(folder)],
+        env=path | known,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    calls = log.read_text().splitlines() if log.exists() else []
+    return ended.returncode, calls, ended.stdout
 
 
 @pytest.mark.parametrize(
@@ -130,14 +141,88 @@ def test_script_requeues_a_job_whose_python_does_not_start_on_another_node(
     python.write_text(f"#!/bin/sh\nexit {after}\n")
     python.chmod(0o755)
     job = BatchJob(SWEEP, "runs", ClusterConfig("slurm", python=str(python)))
-    ended, requests = run_teardown(tmp_path, job, 137, shown, SLURM_RESTART_COUNT=f"{starts}")
+    start = {"SLURM_RESTART_COUNT": f"{starts}", "SLURM_ARRAY_TASK_ID": "3"}
+    ended, requests, _ = run_script(tmp_path, job, 137, shown, **start)
     assert ended == 137
     updates = [f"update JobId=17 ExcNodeList={nodes}" for nodes in calls]
-    assert requests == ["requeue 17"] * len(calls) + updates
+    assert requests == ["srun", *["requeue 17"] * len(calls), *updates]
+    reason = tmp_path / f"{UNRECORDED_END}.3"
+    assert reason.exists() is (after not in (0, 2))
 
 
 def test_script_leaves_nodes_alone_if_the_policy_does(tmp_path: Path) -> None:
     policy = FailureConfig(node_failure="stop")
     cluster = ClusterConfig("slurm", python="/nonexistent", on_failure=policy)
     job = BatchJob(SWEEP, "runs", cluster)
-    assert run_teardown(tmp_path, job, 9, "JobState=RUNNING") == (9, [])
+    ended, calls, _ = run_script(tmp_path, job, 9, "JobState=RUNNING")
+    assert (ended, calls) == (9, ["srun"])
+
+
+AFTER = """\
+#!/bin/sh
+for word; do [ "$previous" != --setup-error ] || error=$word; previous=$word; done
+echo "after $5 $6 $error"
+"""
+
+
+def run_setup(folder: Path, *lines: str, code: int = 0) -> tuple[int, bool, str]:
+    """Run the script of a run with these lines of ``cluster.setup``.
+
+    Return the exit code, whether the task was started, and the output.
+    """
+    (folder / "python").write_text(AFTER)
+    (folder / "python").chmod(0o755)
+    cluster = ClusterConfig("slurm", python=str(folder / "python"), setup=lines)
+    ended, calls, output = run_script(folder, BatchJob(SWEEP, "runs", cluster), code)
+    assert not list(folder.glob("setup-stderr*")) or ended == exit_codes.BAD_NODE
+    return ended, calls == ["srun"], output
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("A=1; cd /", 'test "$A$PWD" = 1/'),
+        ("declare -A m=([x]=1)", "[ ${m[x]} = 1 ]"),
+        ("module() { export LOADED=$1; }", "module cuda", "env | grep LOADED=cuda"),
+        ("source {folder}/environment", 'test "$FROM_FILE" = yes'),
+        ("if true\nthen export A=1\nfi # a comment", "test $A"),
+        ("false || true", "! true || true", "[ -f /nowhere ] && false; true"),
+        ("set -euo pipefail", "true"),
+        ("# only a comment", ""),
+    ],
+)
+def test_setup_runs_in_the_shell_of_the_script(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    (tmp_path / "environment").write_text("FROM_FILE=yes\nfalse\ntrue\n")
+    done = run_setup(tmp_path, *(line.replace("{folder}", str(tmp_path)) for line in lines))
+    assert done[:2] == (0, True), done[2]
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        (("echo no cuda/99 >&2; false", "true"), "'echo no cuda/99 >&2; false' ended with exit "
+         "code 1: no cuda/99"),
+        (("true", "(exit 4)"), "'(exit 4)' ended with exit code 4"),
+        (("set -e", "false"), "'false' ended with exit code 1"),
+        (("echo why >&2; exit 3",), "'echo why >&2; exit 3' ended with exit code 3: why"),
+        (("exit",), "'exit' ended with exit code 0"),
+        (("true\nno-such-program",), "'true no-such-program' ended with exit code 127: "),
+        (("if true; then",), "'if true; then' ended with exit code "),
+        (("set -u", "echo $UNSET"), "'echo $UNSET' ended with exit code "),
+        (("source /nowhere",), "'source /nowhere' ended with exit code 1: "),
+    ],
+)  # fmt: skip
+def test_setup_that_fails_ends_the_attempt(
+    tmp_path: Path, lines: tuple[str, ...], error: str
+) -> None:
+    code, started, output = run_setup(tmp_path, *lines)
+    assert (code, started) == (exit_codes.BAD_NODE, False)
+    assert f"error: cluster.setup: {error}" in output
+    assert f"after --after 75 cluster.setup: {error}" in output
+
+
+def test_setup_does_not_hide_how_the_task_ended(tmp_path: Path) -> None:
+    lines = ("set -eu", "trap 'echo removed' EXIT", "echo shown; echo too >&2")
+    code, started, output = run_setup(tmp_path, *lines, code=137)
+    assert (code, started) == (137, True)
+    assert output.split("\n") == ["shown", "too", "after --after 137 ", "removed", ""]

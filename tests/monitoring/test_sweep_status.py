@@ -9,9 +9,10 @@ from tests.run_folders import FAILED, HOUR, Programs, Sweep, run_metrics, traine
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepMonitor, SweepStatus
 from xray_hpc.records import ledger
+from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.lease import Lease
-from xray_hpc.records.paths import EXIT_CODE
+from xray_hpc.records.paths import EXIT_CODE, UNRECORDED_END
 from xray_hpc.records.run_flags import MEANINGS, Flag
 from xray_hpc.records.run_progress import write_feature_blocks
 from xray_hpc.records.run_record import Attempt, Status
@@ -155,6 +156,16 @@ def test_lost_run_has_the_final_state_of_its_job(sweep: Sweep, programs: Program
     found = runs(sweep)
     assert (found["ft-1"].state, found["ft-1"].reason) == (State.LOST, "NODE_FAIL: job 7_0 is gone")
     assert (found["ft-2"].state, found["ft-2"].reason) == (State.CREATED, "job 7_1 is gone")
+
+
+def test_lost_run_has_the_reason_of_an_unrecorded_end(sweep: Sweep, programs: Programs) -> None:
+    sweep.add("ft-1")
+    sweep.submitted("7", ["ft-0"], ["ft-1"])
+    programs.queue()
+    programs.say("sacct", "7_1|FAILED")
+    job = ledger.read(sweep.paths).jobs()["ft-1"]
+    write_text(sweep.paths.slurm / job.submission / f"{UNRECORDED_END}.1", "no python on node2\n")
+    assert runs(sweep)["ft-1"].reason == "FAILED: no python on node2"
 
 
 def test_final_states_are_read_once_per_job(sweep: Sweep, programs: Programs) -> None:

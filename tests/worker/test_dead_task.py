@@ -90,6 +90,42 @@ def test_dead_task_keeps_the_failure_that_the_training_recorded(
     assert scontrol.requests == []
 
 
+def test_dead_task_whose_setup_failed_is_requeued_on_another_node_once(
+    job: JobStarter, runs: list[RunPaths], scontrol: FakeScontrol
+) -> None:
+    folder = write_submission(runs[:1])
+    error = b"cluster.setup: 'module load cuda/99' ended with exit code 1: no \xff".decode(
+        errors="surrogateescape"
+    )
+    for restarts, node in enumerate(("node1", "node2")):
+        scontrol.show_job(restarts=restarts)
+        start = ARRAY_TASK | {"SLURM_RESTART_COUNT": f"{restarts}", "SLURMD_NODENAME": node}
+        arguments = ("--after", "75", "--setup-error", error)
+        code, output = job.run(HANG, "--submission", folder, *arguments, **start)
+        assert code == 0
+    assert "no new checkpoint in two attempts; correct cluster.setup" in output
+    assert scontrol.requests == ["requeue 17_1", "update JobId=17_1 ExcNodeList=node1"]
+    record = record_of(runs[0])
+    assert (record.status, record.failure, record.bad_nodes) == (
+        Status.FAILED,
+        "setup",
+        ["node1", "node2"],
+    )
+    assert record.error is not None
+    assert record.error.message.endswith("ended with exit code 1: no \ufffd")
+
+
+def test_dead_task_cancelled_during_setup_is_not_requeued(
+    job: JobStarter, runs: list[RunPaths], scontrol: FakeScontrol
+) -> None:
+    folder = write_submission(runs[:1])
+    scontrol.show_job("COMPLETING")
+    arguments = ("--after", "75", "--setup-error", "ended with exit code 143")
+    job.run(HANG, "--submission", folder, *arguments, **ARRAY_TASK)
+    assert scontrol.requests == []
+    assert record_of(runs[0]).status is Status.CREATED
+
+
 def test_dead_task_whose_worker_recorded_its_end_needs_nothing(
     job: JobStarter, runs: list[RunPaths], scontrol: FakeScontrol
 ) -> None:

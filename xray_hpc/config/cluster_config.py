@@ -53,6 +53,7 @@ class FailureConfig:
         time_limit: The job reached its time limit.
         preempted: Slurm preempted the job.
         node_failure: The node failed or is unfit.
+        setup: A line of ``cluster.setup`` failed.
         bad_data: Images or weights are missing or damaged.
         nan_loss: Training diverged.
         storage: A file system is full, read-only or over quota.
@@ -67,6 +68,7 @@ class FailureConfig:
     time_limit: Action = "requeue"
     preempted: Action = "requeue"
     node_failure: Action = "exclude_node"
+    setup: Action = "exclude_node"
     bad_data: Action = "stop"
     nan_loss: Action = "stop"
     storage: Action = "stop"
@@ -100,8 +102,9 @@ class ClusterConfig:
         mem: Memory of a run, such as ``16G``; null: the cluster's default.
         extra: Other sbatch options by their long names: ``{exclude: [node7, node8]}``. Those on
             which the launch depends are refused.
-        setup: Shell lines before a run, such as ``module load cuda``. The launch runs them once as
-            a check, unless they use ``$SLURM_...``.
+        setup: Shell lines before a run, such as ``module load cuda``. A line that fails ends the
+            attempt, unless it ends in ``|| true``. The launch runs them once as a check, unless
+            they use ``$SLURM_...``.
         container: Command in front of ``python``: ``apptainer exec --nv ~/tensorflow.sif``. It
             needs the results folder and the environment variables of the job, but not Slurm.
         python: Python on the nodes; unset: that of the launch, in a container ``python``.

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xray_hpc.absolute_path import shell_path, working_folder
 from xray_hpc.config.cluster_config import ClusterConfig, minutes
+from xray_hpc.launching.batch_shell import checked_setup, conclude_features, conclude_run
 from xray_hpc.package_folders import resource
-from xray_hpc.records.paths import EXIT_CODE, SweepPaths
+from xray_hpc.records.paths import SweepPaths
 
 SLURM_PROXY = "slurm_proxy.sh"
 FEATURES_SIGNAL_SECONDS = 30  # before its time limit; each block of features is saved at once
-FEATURES_STARTS = 10
-
-# Slurm signals the script when it requeues the job; only then can the job be changed.
-TRY_ANOTHER_NODE = """\
-case $? in 0 | 2) exit "$code" ;; esac # recorded, or reported by Python
-echo "error: cannot record exit code $code, because Python did not start on $SLURMD_NODENAME" >&2
-job=$(scontrol -o show job "$SLURM_JOB_ID")
-if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ] && [[ $job == *JobState=RUNNING* ]]; then
-    trap '' HUP INT TERM
-    excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
-    if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
-    scontrol requeue "$SLURM_JOB_ID"
-    scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded"
-fi"""
 
 
 @dataclass(frozen=True)
@@ -105,8 +90,8 @@ class BatchJob:
             # From Slurm 22.05 srun does not inherit --cpus-per-task from sbatch; and with
             # sbatch --export=NONE it would start the task with an empty environment.
             "srun_args": [f"--cpus-per-task={resources.cpus}", "--export=ALL"],
-            "setup": self._setup() or None,
-            "teardown": self._teardown(folder) if on_gpu else None,
+            "setup": self._setup(folder) or None,
+            "teardown": ["conclude $?"] if on_gpu else None,
             "signal_delay_s": cluster.signal_time if is_runs else FEATURES_SIGNAL_SECONDS,
             "stderr_to_stdout": True,
             "wckey": None,
@@ -114,14 +99,22 @@ class BatchJob:
             "additional_parameters": options,
         }
 
-    def _setup(self) -> Sequence[str]:
+    def _setup(self, folder: Path) -> list[str]:
         """Return the shell lines before the command."""
+        lines = checked_setup(self.cluster.setup, folder)
+        if self.kind == "runs":
+            moves = self.cluster.on_failure.node_failure != "stop"
+            lines = [*conclude_run(self._command(folder), folder, try_another_node=moves), *lines]
+        elif self.kind == "features":
+            lines = [*conclude_features(folder), *lines]
+        elif lines:
+            lines = ['conclude() { exit "$1"; }', *lines]
         if self.code is None:
-            return list(self.cluster.setup)
+            return lines
         # As code_snapshot.snapshot_environment, but on top of the node's own PYTHONPATH.
         inherited = "${PYTHONPATH:+:$PYTHONPATH}"
         path = f"export PYTHONPATH={shlex.quote(str(self.code))}{inherited}"
-        return [path, "export PYTHONSAFEPATH=1", *self.cluster.setup]
+        return [path, "export PYTHONSAFEPATH=1", *lines]
 
     def _command(self, folder: Path) -> str:
         """Return the shell command that executes the kind's script."""
@@ -134,30 +127,6 @@ class BatchJob:
         if self.cluster.container:
             command = f"{shlex.join(['bash', str(folder / SLURM_PROXY), str(folder)])} {command}"
         return command
-
-    def _teardown(self, folder: Path) -> list[str]:
-        """Return the shell lines that run after the task.
-
-        A ``runs`` job records the end of runs whose processes were killed; if Python does not
-        start for that, the job is requeued on another node, twice at most. A ``features`` job at
-        its time limit requeues itself, which no worker does for it; otherwise it writes its exit
-        code to a file.
-        """
-        if self.kind == "runs":
-            after = f'{self._command(folder)} --after "$code"'
-            other = [] if self.cluster.on_failure.node_failure == "stop" else [TRY_ANOTHER_NODE]
-            # A requeue of the job by `after` signals this shell, whose end would end `after` too.
-            wait = "trap : HUP INT TERM"
-            return ["code=$?", wait, f'[ "$code" -eq 0 ] || {after}', *other, 'exit "$code"']
-        out_of_time = f'[ "$code" -eq {128 + signal.SIGUSR2} ]'
-        starts_left = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {FEATURES_STARTS - 1} ]'
-        requeue = 'scontrol requeue "$SLURM_JOB_ID"; exit "$code"'
-        return [
-            "code=$?",
-            f"if {out_of_time} && {starts_left}; then {requeue}; fi",
-            f'echo "$code" > {shlex.quote(str(folder / EXIT_CODE))}',
-            'exit "$code"',
-        ]
 
 
 def python_command(cluster: ClusterConfig) -> str:

@@ -13,7 +13,7 @@ from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.monitoring.gpu_hours import gpu_hours
 from xray_hpc.monitoring.run_state import PENDING_STATES, RunEvidence, State, read_runs, state_of
 from xray_hpc.records import ledger
-from xray_hpc.records.paths import EXIT_CODE, RunPaths, SweepPaths
+from xray_hpc.records.paths import EXIT_CODE, UNRECORDED_END, RunPaths, SweepPaths
 from xray_hpc.records.run_flags import Flag, describe_flags
 from xray_hpc.records.run_progress import read_feature_blocks, read_progress
 from xray_hpc.records.run_record import Attempt, RunRecord, now
@@ -123,13 +123,26 @@ class _SweepReader:
             run = _run_status(self.sweep.run(name), evidence, overrides[name])
             if job := lost.get(name):
                 state = final_states.get(job)
-                reason = (f"{state}: " if state else "") + f"job {job} is gone"
+                reason = self._unrecorded_end(name) or f"job {job} is gone"
+                reason = f"{state}: {reason}" if state else reason
                 run = dataclasses.replace(run, reason=reason)
             elif run.state is State.CREATED and name in waiting:
                 run = dataclasses.replace(run, reason="waits for Slurm to accept more jobs")
             runs.append(run)
         hours, touched = gpu_hours(self._attempts()), self._last_change()
         return SweepStatus(self.sweep, runs, hours, touched, self._failed_features_job())
+
+    def _unrecorded_end(self, name: str) -> str | None:
+        """Return why the job of a run ended, if Python did not start there to record it."""
+        job = self.jobs.get(name)
+        if job is None:
+            return None
+        task = job.id.partition("_")[2] or "0"
+        file = self.sweep.slurm / job.submission / f"{UNRECORDED_END}.{task}"
+        try:
+            return file.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return None
 
     def _failed_features_job(self) -> Path | None:
         sent = [one.name for one in self.ledger.submissions.values() if one.kind == "features"]

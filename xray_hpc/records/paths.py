@@ -9,6 +9,8 @@ from xray_hpc.absolute_path import working_folder
 
 SPLITS = ("validation", "test")
 EXIT_CODE = "exit_code"
+# Why the end of task N of a submission is not in run.json: unrecorded_end.N.
+UNRECORDED_END = "unrecorded_end"
 """File in the folder of a features job: its exit code."""
 
 

@@ -34,6 +34,7 @@ class Failure(str, Enum):
     TIME_LIMIT = "time_limit"
     PREEMPTED = "preempted"
     NODE_FAILURE = "node_failure"
+    SETUP = "setup"
     BAD_DATA = "bad_data"
     NAN_LOSS = "nan_loss"
     STORAGE = "storage"

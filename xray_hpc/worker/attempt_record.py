@@ -179,7 +179,8 @@ def finish_attempt(
     old = _with_patience(paths, lease, lambda: require_record(paths))
     record = end_attempt(paths, old, failure, **used or {})
     node = record.attempts[-1].node
-    is_new_bad_node = failure is Failure.NODE_FAILURE and node not in record.bad_nodes
+    on_bad_node = failure in (Failure.NODE_FAILURE, Failure.SETUP)
+    is_new_bad_node = on_bad_node and node not in record.bad_nodes
     record = dataclasses.replace(
         record,
         status=Status.INTERRUPTED if failure in INTERRUPTIONS else Status.FAILED,

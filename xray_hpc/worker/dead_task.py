@@ -12,7 +12,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.records import exit_codes
 from xray_hpc.records.lease import Lease, LeaseError
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_record import Failure, RunRecord, Status
+from xray_hpc.records.run_record import ErrorInfo, Failure, RunRecord, Status
 from xray_hpc.worker.attempt import acquire_lease
 from xray_hpc.worker.attempt_record import (
     AttemptOutcome,
@@ -37,12 +37,15 @@ logger = logging.getLogger(__name__)
 KILLED_CODES = (137, 265)
 
 
-def handle_dead_task(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int) -> None:
+def handle_dead_task(
+    runs: Sequence[RunPaths], cluster: ClusterConfig, code: int, setup_error: str | None = None
+) -> None:
     """Record how the task's attempts ended, and requeue the job if needed.
 
     The batch shell of the job calls this, on the same node, when the task has ended with ``code``.
     Runs that had not started are requeued; if none had, the first one is charged with an attempt,
-    so that a task that always dies at once is not requeued for ever.
+    so that a task that always dies at once is not requeued for ever. ``setup_error`` is the message
+    of the line of ``cluster.setup`` that failed instead of the task.
     """
     job = current_job()
     if job is None or code == exit_codes.LEASE_HELD:
@@ -52,6 +55,9 @@ def handle_dead_task(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int
     if state is not None and requeued and state.state == "RUNNING":
         return  # a later start of the job has the runs; Slurm took this node for lost
     signed_code, failure = _classify(job, state, code, cluster)
+    cause = None
+    if setup_error and failure is Failure.NODE_FAILURE:
+        failure, cause = Failure.SETUP, ErrorInfo("SetupError", setup_error)
     records = {run: valid_record(run) for run in runs}
     attempted = [run for run, record in records.items() if _has_attempt(record, job)]
     open_runs = [run for run, record in records.items() if record and _is_open(record, job)]
@@ -71,7 +77,7 @@ def handle_dead_task(runs: Sequence[RunPaths], cluster: ClusterConfig, code: int
                 continue
             try:
                 lease = leases.enter_context(acquire_lease(run, job, signals))
-                outcomes.append(_finish(run, lease, job, signed_code, failure, cluster))
+                outcomes.append(_finish(run, lease, job, signed_code, failure, cause, cluster))
             except (LeaseError, UserError) as error:  # a later start of this job trains the run
                 logger.info(f"{run.name}: {error}")
             except OSError as error:
@@ -96,10 +102,16 @@ def _classify(
 
 
 def _finish(
-    run: RunPaths, lease: Lease, job: SlurmJob, code: int, failure: Failure, cluster: ClusterConfig
+    run: RunPaths,
+    lease: Lease,
+    job: SlurmJob,
+    code: int,
+    failure: Failure,
+    error: ErrorInfo | None,
+    cluster: ClusterConfig,
 ) -> AttemptOutcome:
     """Record the end of the run's attempt; a failure that the training recorded stands."""
-    record, error = require_record(run), None
+    record = require_record(run)
     if not _has_attempt(record, job):
         start_attempt(run, record, job)
     elif record.status is Status.FAILED and record.failure:

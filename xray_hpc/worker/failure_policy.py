@@ -22,6 +22,7 @@ MAX_ATTEMPTS_WITHOUT_PROGRESS = 2
 # What a user can change for a run that never reaches its next checkpoint.
 ADVICE = {
     Failure.TIME_LIMIT: "raise cluster.time",
+    Failure.SETUP: "correct cluster.setup, or end a line that may fail with || true",
     Failure.KILLED: "see its log, and raise cluster.mem if memory may be short",
 }
 

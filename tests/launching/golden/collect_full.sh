@@ -14,8 +14,31 @@
 #SBATCH --time=20
 
 # setup
-module load cuda
-export NAME="a b"
+conclude() { exit "$1"; }
+setup_failed() {
+    setup_code=$?
+    trap - EXIT
+    set +e
+    exec 2>&1
+    cat "$setup_stderr"
+    reason=$(head -c 300 "$setup_stderr")
+    error="cluster.setup: '$setup_line' ended with exit code $setup_code${reason:+: $reason}"
+    error=$(tr -s '[:space:]' ' ' <<<"$error")
+    echo "error: $error"
+    conclude 75 --setup-error "$error"
+}
+setup_stderr='/results/lr depth/slurm/20261122-1200-runs-1a2b'/setup-stderr."$SLURM_JOB_ID"
+trap setup_failed EXIT
+for setup_line in \
+    'module load cuda' \
+    'export NAME="a b"'
+do
+    eval "$setup_line" 2>"$setup_stderr" || setup_failed
+    cat "$setup_stderr" >&2
+done
+rm -f "$setup_stderr"
+set +e
+case $(trap -p EXIT) in *setup_failed*) trap - EXIT ;; esac
 
 # command
 export SUBMITIT_EXECUTOR=slurm

@@ -14,23 +14,31 @@
 #SBATCH --signal=USR2@120
 #SBATCH --time=240
 
+# setup
+conclude() { # CODE [OPTION VALUE]
+    code=$1
+    [ "$code" -ne 0 ] || exit 0
+    trap : HUP INT TERM # of a requeue, which also signals this shell
+    PYTHON -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b' --after "$@"
+    case $? in 0 | 2) exit "$code" ;; esac # recorded, or reported by Python
+    error="exit code $code, and Python did not start on $SLURMD_NODENAME${3:+; $3}"
+    echo "error: $error" >&2
+    echo "$error" >'/results/lr depth/slurm/20261122-1200-runs-1a2b/unrecorded_end'."${SLURM_ARRAY_TASK_ID:-0}"
+    job=$(scontrol -o show job "$SLURM_JOB_ID")
+    if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ] && [[ $job == *JobState=RUNNING* ]]; then
+        trap '' HUP INT TERM
+        excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
+        if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
+        scontrol requeue "$SLURM_JOB_ID"
+        scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded"
+    fi
+    exit "$code"
+}
+
 # command
 export SUBMITIT_EXECUTOR=slurm
 srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%j_%t_log.out' --cpus-per-task=4 --export=ALL PYTHON -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b'
 
 
 # teardown
-code=$?
-trap : HUP INT TERM
-[ "$code" -eq 0 ] || PYTHON -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b' --after "$code"
-case $? in 0 | 2) exit "$code" ;; esac # recorded, or reported by Python
-echo "error: cannot record exit code $code, because Python did not start on $SLURMD_NODENAME" >&2
-job=$(scontrol -o show job "$SLURM_JOB_ID")
-if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ] && [[ $job == *JobState=RUNNING* ]]; then
-    trap '' HUP INT TERM
-    excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
-    if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
-    scontrol requeue "$SLURM_JOB_ID"
-    scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded"
-fi
-exit "$code"
+conclude $?

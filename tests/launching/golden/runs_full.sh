@@ -22,8 +22,49 @@
 #SBATCH --time=2160
 
 # setup
-module load cuda
-export NAME="a b"
+conclude() { # CODE [OPTION VALUE]
+    code=$1
+    [ "$code" -ne 0 ] || exit 0
+    trap : HUP INT TERM # of a requeue, which also signals this shell
+    bash '/results/lr depth/slurm/20261122-1200-runs-1a2b/slurm_proxy.sh' '/results/lr depth/slurm/20261122-1200-runs-1a2b' apptainer exec --nv 'my image.sif' python -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b' --after "$@"
+    case $? in 0 | 2) exit "$code" ;; esac # recorded, or reported by Python
+    error="exit code $code, and Python did not start on $SLURMD_NODENAME${3:+; $3}"
+    echo "error: $error" >&2
+    echo "$error" >'/results/lr depth/slurm/20261122-1200-runs-1a2b/unrecorded_end'."${SLURM_ARRAY_TASK_ID:-0}"
+    job=$(scontrol -o show job "$SLURM_JOB_ID")
+    if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ] && [[ $job == *JobState=RUNNING* ]]; then
+        trap '' HUP INT TERM
+        excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
+        if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
+        scontrol requeue "$SLURM_JOB_ID"
+        scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded"
+    fi
+    exit "$code"
+}
+setup_failed() {
+    setup_code=$?
+    trap - EXIT
+    set +e
+    exec 2>&1
+    cat "$setup_stderr"
+    reason=$(head -c 300 "$setup_stderr")
+    error="cluster.setup: '$setup_line' ended with exit code $setup_code${reason:+: $reason}"
+    error=$(tr -s '[:space:]' ' ' <<<"$error")
+    echo "error: $error"
+    conclude 75 --setup-error "$error"
+}
+setup_stderr='/results/lr depth/slurm/20261122-1200-runs-1a2b'/setup-stderr."$SLURM_JOB_ID"
+trap setup_failed EXIT
+for setup_line in \
+    'module load cuda' \
+    'export NAME="a b"'
+do
+    eval "$setup_line" 2>"$setup_stderr" || setup_failed
+    cat "$setup_stderr" >&2
+done
+rm -f "$setup_stderr"
+set +e
+case $(trap -p EXIT) in *setup_failed*) trap - EXIT ;; esac
 
 # command
 export SUBMITIT_EXECUTOR=slurm
@@ -31,17 +72,4 @@ srun --unbuffered --output '/results/lr depth/slurm/20261122-1200-runs-1a2b/%A_%
 
 
 # teardown
-code=$?
-trap : HUP INT TERM
-[ "$code" -eq 0 ] || bash '/results/lr depth/slurm/20261122-1200-runs-1a2b/slurm_proxy.sh' '/results/lr depth/slurm/20261122-1200-runs-1a2b' apptainer exec --nv 'my image.sif' python -u JOBS/run.py --submission '/results/lr depth/slurm/20261122-1200-runs-1a2b' --after "$code"
-case $? in 0 | 2) exit "$code" ;; esac # recorded, or reported by Python
-echo "error: cannot record exit code $code, because Python did not start on $SLURMD_NODENAME" >&2
-job=$(scontrol -o show job "$SLURM_JOB_ID")
-if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ] && [[ $job == *JobState=RUNNING* ]]; then
-    trap '' HUP INT TERM
-    excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
-    if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
-    scontrol requeue "$SLURM_JOB_ID"
-    scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded"
-fi
-exit "$code"
+conclude $?

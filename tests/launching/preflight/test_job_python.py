@@ -47,6 +47,19 @@ def test_check_runs_setup_first(check: Check, tmp_path: Path) -> None:
         check(python="python3", setup=(line,))
 
 
+def test_check_notes_lines_of_setup_that_fail_here(check: Check) -> None:
+    setup = ("echo no cuda/99 >&2; false", "cd /", "(exit 3) || true", "(exit 4)")
+    first, second = check(setup=setup)
+    assert first.startswith(f"cluster.setup: {setup[0]!r} ended with exit code 1 on this host (no ")
+    assert "'(exit 4)' ended with exit code 4" in second
+
+
+@pytest.mark.parametrize("line", ["if true; then", "echo 'a"])
+def test_check_refuses_an_incomplete_line_of_setup(check: Check, line: str) -> None:
+    with pytest.raises(ConfigError, match=r"^cluster\.setup has .* not a complete command \(line"):
+        check(setup=("true", line, "echo $SLURM_JOB_ID"))
+
+
 def test_check_uses_the_container(check: Check, site: FakeSlurm) -> None:
     site.act("apptainer", "exec my.sif python -c *import xray_hpc", "exit 0")
     site.act("apptainer", "exec other.sif *", "echo FATAL: could not open image >&2; exit 255")

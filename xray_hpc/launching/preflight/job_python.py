@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import subprocess
+from collections.abc import Sequence
 
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import ConfigError
@@ -18,6 +19,7 @@ from xray_hpc.slurm import proxy
 
 TIMEOUT_SECONDS = 60.0
 NO_CONTAINER = 93
+LINE_FAILED = "failed line of cluster.setup: "
 JOB_VARIABLES = re.compile(r"\$\{?(SLURM\w*|CUDA_VISIBLE_DEVICES)")
 # A job's script does not import from its working folder.
 IMPORT = """\
@@ -35,15 +37,17 @@ def check_job_python(cluster: ClusterConfig) -> list[str]:
     """Import xray_hpc as a job would, if ``setup``, ``container`` or ``python`` is set.
 
     Returns:
-        A note if that cannot be tested here: ``setup`` needs a job's variables or takes too long,
-        or the container's program exists only on the nodes.
+        Notes: on lines of ``setup`` that fail here; or that the import cannot be tested here,
+        because ``setup`` needs a job's variables or takes too long, or the container's program
+        exists only on the nodes.
 
     Raises:
-        ConfigError: the import fails.
+        ConfigError: the import fails, or ``setup`` has a syntax error.
     """
     names = [key for key in ("setup", "container", "python") if getattr(cluster, key)]
     if not names or proxy.in_container():  # a collect job has that python
         return []
+    _check_syntax(cluster.setup)
     keys = " and ".join(f"cluster.{name}" for name in names)
     if variable := next(filter(None, map(JOB_VARIABLES.search, cluster.setup)), None):
         return [f"cluster.setup uses ${variable[1]}, which only jobs have; python was not tested"]
@@ -57,12 +61,37 @@ def check_job_python(cluster: ClusterConfig) -> list[str]:
         last = output.strip().splitlines()[-1:] or [f"exit code {code}"]
         problem = f"{keys}: that python cannot import xray_hpc ({' '.join(last[0].split())})"
         raise ConfigError(f"{problem}; install it there (pip install -e .), or choose another")
-    return []
+    return _failed_lines(output, cluster.setup)
+
+
+def _check_syntax(setup: Sequence[str]) -> None:
+    for line in setup:
+        done = subprocess.run(["bash", "-n", "-c", line], capture_output=True, text=True)
+        if done.returncode != 0:
+            error = " ".join(done.stderr.split()).removeprefix("bash: -c: ")
+            problem = f"cluster.setup has {line!r}, which is not a complete command ({error})"
+            raise ConfigError(f"{problem}; write a command of several lines as one item")
+
+
+def _failed_lines(output: str, setup: Sequence[str]) -> list[str]:
+    """Return a note on each line of ``setup`` that failed, with what it printed last."""
+    notes, before = list[str](), ""
+    for text in output.splitlines():
+        if text.startswith(LINE_FAILED):
+            reason = f" ({before})" if before else ""
+            index, code = map(int, text.removeprefix(LINE_FAILED).split())
+            ended = f"{setup[index]!r} ended with exit code {code} on this host{reason}"
+            notes.append(f"cluster.setup: {ended}; on a node that ends the run")
+        before = " ".join(text.split())
+    return notes
 
 
 def _script(cluster: ClusterConfig) -> str:
     """Return a bash script that imports the package as a job would."""
-    lines = [*cluster.setup]
+    lines = [
+        f'eval {shlex.quote(line)} || echo "{LINE_FAILED}{index} $?"'
+        for index, line in enumerate(cluster.setup)
+    ]
     if cluster.container:
         program = shlex.quote(_program(cluster.container))
         lines.append(f"command -v {program} >/dev/null || exit {NO_CONTAINER}")

@@ -299,6 +299,10 @@ def test_unfinished_run_is_rejected(run: Path, call: Predict) -> None:
     write_json(run / "run.json", read_json(run / "run.json") | {"status": "running"})
     with pytest.raises(UserError, match="is running"):
         call(run, "images")
+    cancelled = {"status": "interrupted", "failure": "cancelled"}
+    write_json(run / "run.json", read_json(run / "run.json") | cancelled)
+    with pytest.raises(UserError, match="is cancelled; only finished"):
+        call(run, "images")
     with pytest.raises(UserError, match=r"results/s is not .* no finished run"):
         call("results/s", "images")
 

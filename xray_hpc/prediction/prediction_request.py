@@ -16,7 +16,7 @@ from xray_hpc.errors import ConfigError, StorageError, UserError
 from xray_hpc.models.model_card import ModelCard, read_card
 from xray_hpc.prediction.prediction_csv import STDOUT
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_record import Status, read_record
+from xray_hpc.records.run_record import Failure, Status, read_record
 
 MAX_RUNS_NAMED = 8
 
@@ -91,9 +91,9 @@ def find_model(path: Path) -> Path:
     if record is None:
         raise ConfigError(_no_run_message(path))
     if record.status is not Status.FINISHED:
-        raise ConfigError(
-            f"the run {path} is {record.status.value}; only finished runs have a model"
-        )
+        cancelled = Failure.CANCELLED.value
+        state = cancelled if record.failure == cancelled else record.status.value
+        raise ConfigError(f"the run {path} is {state}; only finished runs have a model")
     if not run.model.is_file():
         raise ConfigError(f"{run.model.name} is missing in the run {path}; train it again")
     return run.model

@@ -52,6 +52,6 @@ def configure() -> None:
 
 
 def run_job(main: Callable[[], int | None]) -> NoReturn:
-    """Configure logging and run a job script as ``cli.run`` does; a ``UserError`` is logged."""
+    """Configure logging and call ``main`` as ``command_line.run`` does; log a ``UserError``."""
     configure()
     command_line.run(main, report=logger.error)

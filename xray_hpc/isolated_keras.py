@@ -18,11 +18,12 @@ from contextlib import contextmanager
 
 DROPPED = re.compile(
     r"KERAS_(?!HOME$)\w+|TF_ENABLE_ONEDNN_OPTS|TF_ENABLE_AUTO_MIXED_PRECISION\w*|TF_XLA_FLAGS"
-    r"|TF_NUM_INTRAOP_THREADS|NVIDIA_TF32_OVERRIDE"
+    r"|TF_NUM_INTRAOP_THREADS|TF_USE_LEGACY_KERAS|NVIDIA_TF32_OVERRIDE"
 )
 RECORDED = re.compile(r"(TF|XLA|ONEDNN|DNNL|CUDNN|CUBLAS|CUBLASLT)_\w+")
 HARMLESS = re.compile(
-    r"TF_(CPP|GPU)_\w+|TF_FORCE_GPU_ALLOW_GROWTH|TF_NUM_INTEROP_THREADS|.*(LOG|VERBOSE).*"
+    r"TF_(CPP|GPU)_\w+|TF_FORCE_GPU_ALLOW_GROWTH|TF_NUM_INTEROP_THREADS"
+    r"|TF_(CUDNN_)?DETERMINIS\w+|.*(LOG|VERBOSE).*"  # the program requires determinism itself
 )
 NO_FOLDER = os.devnull  # Keras can neither read nor create a file in it
 

@@ -10,6 +10,7 @@ import time
 from tests.faults.cluster_faults import restart_controller
 from tests.faults.fault import fault
 from tests.faults.fault_sweep import FaultError, FaultSweep
+from tests.without_flock import SITECUSTOMIZE
 from xray_hpc.records import ledger
 
 
@@ -42,6 +43,19 @@ def launcher_killed(sweep: FaultSweep) -> None:
     launch.wait()
     sweep.note = launch_stage(sweep)
     sweep.wait_for(lambda: try_launch(sweep), "a launch that is not refused", 60)
+
+
+@fault(
+    method="the same on a site without `flock`",
+    sweeps=4,
+    sweep_options={"epochs": 3, "seconds": 0.1},
+)
+def launcher_killed_without_flock(sweep: FaultSweep) -> None:
+    with (sweep.training.folder / "sitecustomize.py").open("a") as site:
+        site.write(SITECUSTOMIZE)
+    launcher_killed.inject(sweep)
+    if not (sweep.paths.folder / ".lock.lease").is_dir():
+        raise FaultError("the launches had flock")
 
 
 def launch_stage(sweep: FaultSweep) -> str:

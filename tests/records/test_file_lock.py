@@ -17,17 +17,11 @@ from typing import NoReturn
 import pytest
 
 from tests.hold import SITE, Hold
+from tests.without_flock import SITECUSTOMIZE
 from xray_hpc.errors import LockedError
 from xray_hpc.records import file_lock as module
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.lease import Lease
-
-WITHOUT_FLOCK = """
-import errno, fcntl, os
-def flock(*_):
-    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-fcntl.flock = flock
-"""
 
 
 @pytest.fixture
@@ -35,7 +29,7 @@ def without_flock(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a ``sitecustomize`` that takes ``flock`` from a process."""
     site = tmp_path_factory.mktemp("site")
     hold = (SITE / "sitecustomize.py").read_text()
-    (site / "sitecustomize.py").write_text(f"{hold}\n{WITHOUT_FLOCK}")
+    (site / "sitecustomize.py").write_text(hold + SITECUSTOMIZE)
     return str(site)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -201,6 +202,15 @@ def test_values_without_a_range_are_rejected(
     data: bytes, grey_range: GreyRange | None, reason: str
 ) -> None:
     assert reason_of(data, grey_range).startswith(reason)
+
+
+@pytest.mark.parametrize("write", [lambda p: png_bytes(p, 2, 16), lambda p: tiff_bytes(p, 2)])
+def test_truncated_colours_of_16_bits_are_rejected(
+    write: Callable[[np.ndarray], bytes], capfd: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (64, 64, 3)).astype("u2")
+    assert "truncated" in reason_of(write(pixels)[:-500])
+    assert capfd.readouterr().err == ""  # OpenCV would print there
 
 
 def test_animation_is_rejected() -> None:

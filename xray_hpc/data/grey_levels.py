@@ -105,7 +105,8 @@ def read_values(image: Image.Image, data: bytes) -> GreyValues | None:
     if bits > 8:
         if image.mode not in ("RGB", "RGBA") or tags.get(PLANAR) == SEPARATE_PLANES:
             raise ValueError(f"{bits}-bit colours in an unsupported layout")
-        # Pillow would keep the upper 8 bits only.
+        image.load()  # the same error as for other images, if the file is broken
+        # Pillow keeps the upper 8 bits only.
         flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if decoded is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from tests.faults.fault import fault, kill
 from tests.faults.fault_sweep import FaultSweep
 from xray_hpc.records.run_record import Failure
@@ -43,6 +45,22 @@ FAILS_AT_FIRST = "case $SLURM_JOB_NAME in xray-*) [ 0$SLURM_RESTART_COUNT -gt 0 
     sweep_options={"overrides": (f"cluster.setup=['{FAILS_AT_FIRST}']",)},
 )
 def setup_fails(sweep: FaultSweep) -> None:
+    sweep.launch()
+
+
+PYTHON = """\
+#!/bin/sh
+case $SLURM_JOB_NAME in xray-*) [ "0$SLURM_RESTART_COUNT" -gt 0 ] || exit 127 ;; esac
+exec {python} "$@"
+"""
+
+
+@fault(method="Python does not start at the first start of each job")
+def python_absent(sweep: FaultSweep) -> None:
+    program = sweep.folder / "python"
+    program.write_text(PYTHON.format(python=sys.executable))
+    program.chmod(0o755)
+    sweep.overrides = (f"cluster.python={program}",)
     sweep.launch()
 
 

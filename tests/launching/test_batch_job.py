@@ -104,15 +104,20 @@ def run_script(
     log = folder / "calls"
     for name, text in {
         "srun": f"echo srun >> {log}; exit {code}",
-        "scontrol": f'[ "$2" != show ] || exec echo "{shown}"\necho "$@" >> {log}',
+        "scontrol": f"""case "$*" in
+            *show?job*) echo "{shown}" ;;
+            show?hostnames*) echo "$3" | tr , '\\n' ;;
+            *) echo "$@" >> {log} ;;
+        esac""",
+        "sinfo": "[ $4 = gpu ] && printf 'node1\\nnode2\\nnode1\\n'",
     }.items():
         (folder / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / name).chmod(0o755)
     path = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    known = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "node2"} | environment
+    known = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "node2", "SLURM_JOB_PARTITION": "gpu"}
     ended = subprocess.run(
         ["bash", "-c", job.script(folder)],
-        env=path | known,
+        env=path | known | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -126,13 +131,14 @@ def run_script(
     [
         (127, 0, "JobState=RUNNING ExcNodeList=(null) A=b", ["node2"]),
         (255, 1, "JobState=RUNNING ExcNodeList=node[7-8] A=b", ["node2,node[7-8]"]),
+        (127, 1, "JobState=RUNNING ExcNodeList=node1", []),
         (127, 2, "JobState=RUNNING ExcNodeList=(null)", []),
         (127, 0, "JobState=COMPLETING ExcNodeList=(null)", []),
         (127, 0, "", []),
         (0, 0, "JobState=RUNNING", []),
         (2, 0, "JobState=RUNNING", []),
     ],
-    ids=["first", "second", "too often", "ending", "unknown", "recorded", "bad input"],
+    ids=["first", "second", "no other", "too often", "ending", "unknown", "recorded", "bad input"],
 )
 def test_script_requeues_a_job_whose_python_does_not_start_on_another_node(
     tmp_path: Path, after: int, starts: int, shown: str, calls: list[str]

@@ -73,6 +73,15 @@ def test_requeue_excludes_a_node_that_the_training_found_unfit(
     assert record.bad_nodes == ["node1"]
 
 
+def test_requeue_excludes_no_node_if_no_other_fits(job: JobStarter, scontrol: FakeScontrol) -> None:
+    nodes = (("node1", 8), ("node2", 4))
+    text = "".join(f"NodeName={n} CPUTot={cpus} RealMemory=2048 State=IDLE\n" for n, cpus in nodes)
+    scontrol.site.answer("scontrol", "*show node", text)
+    _, output = job.run("os._exit(75)", **JOB)
+    assert "WARNING no other node fits the job, so it may run on node1 again" in output
+    assert scontrol.requests == ["requeue 17"]
+
+
 def test_requeue_excludes_a_node_without_the_gpus_of_the_job(
     job: JobStarter, scontrol: FakeScontrol
 ) -> None:

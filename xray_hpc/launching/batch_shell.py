@@ -22,10 +22,13 @@ NOT_RECORDED = """\
     echo "$error" >NOTE."${SLURM_ARRAY_TASK_ID:-0}\""""
 TRY_ANOTHER_NODE = """\
     job=$(scontrol -o show job "$SLURM_JOB_ID")
-    if [ "${SLURM_RESTART_COUNT:-0}" -lt LAST ] && [[ $job == *JobState=RUNNING* ]]; then
+    excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
+    if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
+    others=$(sinfo -h -N -p "$SLURM_JOB_PARTITION" -o %N |
+        grep -vxF "$(scontrol show hostnames "$excluded")")
+    if [ "${SLURM_RESTART_COUNT:-0}" -lt LAST ] && [ "$others" ] &&
+        [[ $job == *JobState=RUNNING* ]]; then
         trap '' HUP INT TERM
-        excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
-        if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
         scontrol requeue "$SLURM_JOB_ID"
         scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded"
     fi"""

@@ -53,6 +53,9 @@ def requeue_job(
         return
     excluded = {node for paths in on_bad_node for node in require_record(paths).bad_nodes}
     exclude = sorted({job.node, *excluded}) if on_bad_node else []
+    if exclude and not job.fits_another_node(exclude):
+        logger.warning(f"no other node fits the job, so it may run on {', '.join(exclude)} again")
+        exclude = []
     _mark_requeued(to_retry, True)
     refusal = job.requeue(memory=memory, exclude=exclude, patience=patience)
     if refusal is not None:

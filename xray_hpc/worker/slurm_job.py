@@ -8,13 +8,13 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from xray_hpc.errors import JobPendingError, SlurmError, SlurmUnavailableError, UserError
 from xray_hpc.slurm.client import run_command
-from xray_hpc.slurm.scontrol import nodes, parse_records, settings
+from xray_hpc.slurm.scontrol import Node, nodes, parse_records, settings
 from xray_hpc.slurm.units import parse_mebibytes, parse_number, parse_seconds
 
 logger = logging.getLogger(__name__)
@@ -116,9 +116,17 @@ class SlurmJob:
 
     def largest_memory(self) -> int | None:
         """Return the memory in MiB of the largest node with the job's partition, GPUs and CPUs."""
+        return max((node.megabytes for node in self._fitting_nodes() or ()), default=None)
+
+    def fits_another_node(self, excluded: Collection[str]) -> bool:
+        """Return whether another node has the job's partition, GPUs and CPUs, or may have them."""
+        fitting = self._fitting_nodes()
+        return fitting is None or any(node.name not in excluded for node in fitting)
+
+    def _fitting_nodes(self) -> list[Node] | None:
         try:
-            fitting = [
-                node.megabytes
+            return [
+                node
                 for node in nodes()
                 if self.partition in (None, *node.partitions)
                 and sum(node.gpus.values()) >= (self.gpus or 0)
@@ -126,7 +134,6 @@ class SlurmJob:
             ]
         except UserError:
             return None
-        return max(fitting, default=None)
 
 
 def current_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:

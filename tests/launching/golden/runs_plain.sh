@@ -25,10 +25,13 @@ conclude() { # CODE [OPTION VALUE]
     echo "error: $error" >&2
     echo "$error" >'/results/lr depth/slurm/20261122-1200-runs-1a2b/unrecorded_end'."${SLURM_ARRAY_TASK_ID:-0}"
     job=$(scontrol -o show job "$SLURM_JOB_ID")
-    if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ] && [[ $job == *JobState=RUNNING* ]]; then
+    excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
+    if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
+    others=$(sinfo -h -N -p "$SLURM_JOB_PARTITION" -o %N |
+        grep -vxF "$(scontrol show hostnames "$excluded")")
+    if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ] && [ "$others" ] &&
+        [[ $job == *JobState=RUNNING* ]]; then
         trap '' HUP INT TERM
-        excluded=$SLURMD_NODENAME known='ExcNodeList=([^ (]+)'
-        if [[ $job =~ $known ]]; then excluded+=,${BASH_REMATCH[1]}; fi
         scontrol requeue "$SLURM_JOB_ID"
         scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$excluded"
     fi

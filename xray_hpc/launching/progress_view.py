@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from xray_hpc.errors import UserError
 from xray_hpc.monitoring.run_state import RunEvidence, failure_message, state_of
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_flags import describe_flags
 from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_progress import read_progress
 from xray_hpc.records.run_record import Status, read_record
@@ -77,8 +78,7 @@ def _result(paths: RunPaths) -> str:
             test = metrics.test
             auc = "none" if test.auc is None else f"{test.auc:.3f}"
             took = f"{paths.name} finished in {record.seconds:.0f} s"
-            flags = ", ".join(flag.label for flag in metrics.flags)
-            marked = f" ({flags})" if flags else ""
+            marked = f" ({describe_flags(metrics.flags)})" if metrics.flags else ""
             return f"{took}: test accuracy {test.accuracy:.3f}, AUC {auc}{marked}"
     except (UserError, OSError) as error:
         return f"{paths.name} ended, but its files cannot be read: {error}"

@@ -36,6 +36,5 @@ MEANINGS = {
 
 
 def describe_flags(flags: Sequence[Flag]) -> str:
-    """Return the flags of a run and the meaning of the first, in one line; empty without flags."""
-    labels = ", ".join(flag.label for flag in flags)
-    return f"{labels}: {MEANINGS[flags[0]]}" if flags else ""
+    """Return the flags in words: ``at chance, not learning``."""
+    return ", ".join(flag.label for flag in flags)

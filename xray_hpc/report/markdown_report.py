@@ -8,7 +8,7 @@ from typing import Any
 
 from xray_hpc.count_text import format_count
 from xray_hpc.records.paths import SPLITS
-from xray_hpc.records.run_flags import MEANINGS, Flag
+from xray_hpc.records.run_flags import MEANINGS, Flag, describe_flags
 from xray_hpc.report.class_section import class_section
 from xray_hpc.report.dataset_groups import RunGroup, group_runs, share_validation_split
 from xray_hpc.report.formatting import (
@@ -219,9 +219,7 @@ def _flagged(runs: Sequence[RunResult]) -> list[str]:
         return []
     flags = [flag for flag in Flag if any(flag in run.flags for run in runs)]
     meanings = "\n".join(f"- {flag.label}: {MEANINGS[flag]}" for flag in flags)
-    columns: list[MarkdownColumn] = [
-        ("flags", lambda run: ", ".join(flag.label for flag in run.flags))
-    ]
+    columns: list[MarkdownColumn] = [("flags", lambda run: describe_flags(run.flags))]
     return ["## Flagged runs", FLAGGED, meanings, _run_table(runs, columns, left=2)]
 
 

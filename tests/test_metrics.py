@@ -347,6 +347,13 @@ def test_class_logits_are_log_odds() -> None:
     np.testing.assert_allclose(three, np.log([[1, 1 / 3, 1 / 3]]), atol=1e-15)
 
 
+def test_outputs_that_are_not_finite_have_no_finite_logits() -> None:
+    inf, nan = math.inf, math.nan
+    outputs = np.float32([[inf, 0, 0], [inf, -inf, 0], [nan, 0, 0]])
+    assert not np.isfinite(class_logits(outputs)).all(axis=1).any()
+    assert not np.isfinite(class_logits(np.float32([[inf], [nan]]))).any()
+
+
 def test_scores_that_are_not_finite_raise_training_diverged() -> None:
     with pytest.raises(TrainingDivergedError, match="1 of 2 scores"):
         split_metrics([0, 1], sigmoid([0.5, float("nan")]), TWO)

@@ -38,11 +38,12 @@ def class_logits(outputs: npt.NDArray[Any]) -> Floats:
     x = np.asarray(outputs, np.float64)
     if x.shape[1] == 1:
         return np.hstack([-x, x])
-    x = x - x.max(axis=1, keepdims=True)
-    others = (np.sort(np.delete(x, k, axis=1), axis=1) for k in range(x.shape[1]))
-    return np.stack(
-        [x[:, k] - np.logaddexp.reduce(o, axis=1) for k, o in enumerate(others)], axis=1
-    )
+    with np.errstate(invalid="ignore"):  # outputs that are not finite have no finite logits
+        x = x - x.max(axis=1, keepdims=True)
+        others = [np.sort(np.delete(x, k, axis=1), axis=1) for k in range(x.shape[1])]
+        sums = np.stack([np.logaddexp.reduce(one, axis=1) for one in others], axis=1)
+        logits: Floats = x - sums
+    return logits
 
 
 def class_scores(logits: npt.NDArray[Any]) -> Floats:

@@ -26,7 +26,7 @@ from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, R
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data import array_store
 from xray_hpc.data.dataset import load_dataset
-from xray_hpc.metrics import Floats, split_metrics
+from xray_hpc.metrics import Floats, class_scores, split_metrics
 from xray_hpc.models.build_backbone import APPLICATIONS
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_metrics import read_metrics
@@ -125,7 +125,7 @@ def with_features(config: RunConfig, dtype: Any) -> RunConfig:
 
 
 def train(config: RunConfig, cache: Path, folder: Path) -> tuple[FitResult, Floats]:
-    """Train without writing run files; return the result and the scores of the test images."""
+    """Train without writing run files; return the result and the logits of the test images."""
     data, paths = load_dataset(config.data, cache), RunPaths(folder / config.train.features)
     training_model = make_training_model(config, data, make_strategy(["CPU:0"]), cache)
     assert isinstance(training_model.feed, ImageFeed) == (config.train.features == "off")
@@ -147,16 +147,16 @@ def test_cached_features_give_the_same_result(
         data=replace(RUN.data, channels=channels),
         train=replace(RUN.train, balance=balance),
     )
-    uncached, scores = train(with_features(config, "off"), cache, tmp_path)
-    cached, cached_scores = train(with_features(config, "float32"), cache, tmp_path)
+    uncached, logits = train(with_features(config, "off"), cache, tmp_path)
+    cached, cached_logits = train(with_features(config, "float32"), cache, tmp_path)
     for weight, value in zip(cached.model.weights, uncached.model.get_weights(), strict=True):
         np.testing.assert_allclose(weight, value, atol=1e-5, err_msg=weight.path)
-    np.testing.assert_allclose(cached_scores, scores, atol=1e-5)
+    np.testing.assert_allclose(cached_logits, logits, atol=1e-5)
     pd.testing.assert_frame_equal(cached.history, uncached.history, rtol=1e-5, atol=1e-5)
     assert len(cached.history) == 3
     if model.backbone != "mobilenet_v2":  # with its random weights, rounding has almost no effect
         _, rounded = train(with_features(config, "float16"), cache, tmp_path)
-        np.testing.assert_allclose(rounded, scores, atol=5e-3)
+        np.testing.assert_allclose(class_scores(rounded), class_scores(logits), atol=5e-3)
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
@@ -165,13 +165,13 @@ def test_features_computed_in_16_bits_give_the_same_result(
 ) -> None:
     config = replace(RUN, train=replace(RUN.train, precision=precision))
     try:
-        uncached, scores = train(with_features(config, "off"), cache, tmp_path)
-        cached, cached_scores = train(with_features(config, "float32"), cache, tmp_path)
+        uncached, logits = train(with_features(config, "off"), cache, tmp_path)
+        cached, cached_logits = train(with_features(config, "float32"), cache, tmp_path)
     finally:
         keras.config.set_dtype_policy("float32")
     for weight, value in zip(cached.model.weights, uncached.model.get_weights(), strict=True):
         np.testing.assert_allclose(weight, value, atol=1e-5, err_msg=weight.path)
-    np.testing.assert_allclose(cached_scores, scores, atol=1e-5)
+    np.testing.assert_allclose(cached_logits, logits, atol=1e-5)
 
 
 def untrained_run(results: Path, dtype: str = "float32") -> RunPaths:
@@ -216,9 +216,9 @@ def test_files_of_a_run_are_the_same_with_and_without_cached_features(
 def test_features_cached_in_float16_give_nearly_the_same_result(
     tmp_path: Path, results: Path, uninterrupted: RunPaths
 ) -> None:
-    fitted, scores = train(with_features(RUN, "float16"), results / ".cache", tmp_path)
+    fitted, logits = train(with_features(RUN, "float16"), results / ".cache", tmp_path)
     data = fitted.training_model.data
-    halves = split_metrics(data.labels[data.splits["test"]], scores, data.classes)
+    halves = split_metrics(data.labels[data.splits["test"]], logits, data.classes)
     whole = read_metrics(uninterrupted).test
     assert halves.auc == pytest.approx(whole.auc, abs=1e-3)
     assert 0 < abs(halves.loss - whole.loss) < 1e-2

@@ -35,12 +35,12 @@ TRY_ANOTHER_NODE = """\
 
 SETUP_FAILED = """\
 setup_failed() {
-    setup_code=$?
-    trap - EXIT
+    trap - ERR EXIT
     set +e
     exec 2>&1
     cat "$setup_stderr"
     reason=$(head -c 300 "$setup_stderr")
+    rm -f "$setup_stderr"
     error="cluster.setup: '$setup_line' ended with exit code $setup_code${reason:+: $reason}"
     error=$(tr -s '[:space:]' ' ' <<<"$error")
     echo "error: $error"
@@ -48,22 +48,24 @@ setup_failed() {
 }"""
 # In this shell, not in a function: a line may load modules, change the folder or declare variables.
 RUN_SETUP = """\
-trap setup_failed EXIT
+trap 'setup_code=$?; [ ${#BASH_SOURCE[@]} -gt 1 ] || setup_failed' ERR # not in a sourced file
+trap 'setup_code=$?; setup_failed' EXIT
 for setup_line in \\
     LINES
 do
-    eval "$setup_line" 2>"$setup_stderr" || setup_failed
+    eval "$setup_line" 2>"$setup_stderr"
     cat "$setup_stderr" >&2
 done
 rm -f "$setup_stderr"
-set +e
-case $(trap -p EXIT) in *setup_failed*) trap - EXIT ;; esac"""
+trap - ERR
+case $(trap -p EXIT) in *setup_failed*) trap - EXIT ;; esac
+set +e"""
 
 
 def checked_setup(lines: Sequence[str], folder: Path) -> list[str]:
     """Return the shell text that runs the lines of ``cluster.setup``, in a file in ``folder``.
 
-    The first line that returns non-zero, or ends the script, is reported and ends the attempt.
+    The first command that fails, or that ends the script, is reported and ends the attempt.
     """
     if not lines:
         return []

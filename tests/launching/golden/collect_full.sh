@@ -16,29 +16,31 @@
 # setup
 conclude() { exit "$1"; }
 setup_failed() {
-    setup_code=$?
-    trap - EXIT
+    trap - ERR EXIT
     set +e
     exec 2>&1
     cat "$setup_stderr"
     reason=$(head -c 300 "$setup_stderr")
+    rm -f "$setup_stderr"
     error="cluster.setup: '$setup_line' ended with exit code $setup_code${reason:+: $reason}"
     error=$(tr -s '[:space:]' ' ' <<<"$error")
     echo "error: $error"
     conclude 75 --setup-error "$error"
 }
 setup_stderr='/results/lr depth/slurm/20261122-1200-runs-1a2b'/setup-stderr."$SLURM_JOB_ID"
-trap setup_failed EXIT
+trap 'setup_code=$?; [ ${#BASH_SOURCE[@]} -gt 1 ] || setup_failed' ERR # not in a sourced file
+trap 'setup_code=$?; setup_failed' EXIT
 for setup_line in \
     'module load cuda' \
     'export NAME="a b"'
 do
-    eval "$setup_line" 2>"$setup_stderr" || setup_failed
+    eval "$setup_line" 2>"$setup_stderr"
     cat "$setup_stderr" >&2
 done
 rm -f "$setup_stderr"
-set +e
+trap - ERR
 case $(trap -p EXIT) in *setup_failed*) trap - EXIT ;; esac
+set +e
 
 # command
 export SUBMITIT_EXECUTOR=slurm

@@ -48,10 +48,15 @@ def test_check_runs_setup_first(check: Check, tmp_path: Path) -> None:
 
 
 def test_check_notes_lines_of_setup_that_fail_here(check: Check) -> None:
-    setup = ("echo no cuda/99 >&2; false", "cd /", "(exit 3) || true", "(exit 4)")
+    setup = ("echo no cuda/99 >&2; false", "cd /", "(exit 3) || true", "(exit 4)\ntrue")
     first, second = check(setup=setup)
     assert first.startswith(f"cluster.setup: {setup[0]!r} ended with exit code 1 on this host (no ")
-    assert "'(exit 4)' ended with exit code 4" in second
+    assert f"{setup[3]!r} ended with exit code 4" in second
+
+
+def test_check_refuses_a_python_that_a_failing_line_should_have_loaded(check: Check) -> None:
+    with pytest.raises(ConfigError, match=r"'printf no; false' .* code 1 .* \(no\).*cannot import"):
+        check(setup=("printf no; false",), python="/nowhere/python")
 
 
 @pytest.mark.parametrize("line", ["if true; then", "echo 'a"])

@@ -57,11 +57,13 @@ def check_job_python(cluster: ClusterConfig) -> list[str]:
         return [f"cluster.container: no {program} on this host; python was not tested"]
     if code is None:
         return [f"{keys}: python did not start within {TIMEOUT_SECONDS:g} s; it was not tested"]
+    failed = _failed_lines(output, cluster.setup)
     if code != 0:
         last = output.strip().splitlines()[-1:] or [f"exit code {code}"]
         problem = f"{keys}: that python cannot import xray_hpc ({' '.join(last[0].split())})"
+        problem = "; ".join([*failed[:1], problem])
         raise ConfigError(f"{problem}; install it there (pip install -e .), or choose another")
-    return _failed_lines(output, cluster.setup)
+    return failed
 
 
 def _check_syntax(setup: Sequence[str]) -> None:
@@ -75,23 +77,23 @@ def _check_syntax(setup: Sequence[str]) -> None:
 
 def _failed_lines(output: str, setup: Sequence[str]) -> list[str]:
     """Return a note on each line of ``setup`` that failed, with what it printed last."""
-    notes, before = list[str](), ""
+    notes, before = dict[int, str](), ""
     for text in output.splitlines():
         if text.startswith(LINE_FAILED):
             reason = f" ({before})" if before else ""
             index, code = map(int, text.removeprefix(LINE_FAILED).split())
             ended = f"{setup[index]!r} ended with exit code {code} on this host{reason}"
-            notes.append(f"cluster.setup: {ended}; on a node that ends the run")
-        before = " ".join(text.split())
-    return notes
+            notes.setdefault(index, f"cluster.setup: {ended}; on a node that ends the attempt")
+        before = " ".join(text.split()) or before
+    return list(notes.values())
 
 
 def _script(cluster: ClusterConfig) -> str:
     """Return a bash script that imports the package as a job would."""
-    lines = [
-        f'eval {shlex.quote(line)} || echo "{LINE_FAILED}{index} $?"'
-        for index, line in enumerate(cluster.setup)
-    ]
+    failed = f'[ ${{#BASH_SOURCE[@]}} -gt 0 ] || printf "\\n{LINE_FAILED}$index $code\\n"'
+    lines = [f"trap 'code=$?; {failed}' ERR # not in a sourced file"]
+    lines += [f"index={n}; eval {shlex.quote(line)}" for n, line in enumerate(cluster.setup)]
+    lines.append("trap - ERR")
     if cluster.container:
         program = shlex.quote(_program(cluster.container))
         lines.append(f"command -v {program} >/dev/null || exit {NO_CONTAINER}")

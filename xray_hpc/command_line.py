@@ -81,7 +81,7 @@ class _LevelFormatter(logging.Formatter):
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raise ``KeyboardInterrupt(number)`` on SIGTERM and SIGHUP, as on Ctrl-C."""
-    # An ignored signal stays ignored: nohup ignores SIGHUP.
+    # nohup ignores SIGHUP; keep that.
     numbers = [number for number in END_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _interrupt) for number in numbers}
     try:

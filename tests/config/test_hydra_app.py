@@ -87,7 +87,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["--resume"], "argument --resume: expected one argument (see "),
         (["--resolve"], "--resolve belongs to --cfg; add --cfg job"),
         (["--package", "x"], "--package belongs to --cfg; add --cfg job"),
-        (["-cn", "other"], "there is no file other.yaml among the configuration files"),
+        (["-cn", "other"], "the configuration has no file other.yaml"),
         (["--cfg", "job", "--info"], "--cfg and --info exclude each other; give one of them"),
         (["--run", "-m"], "--run takes one configuration; leave out -m"),
         (["--resume", "x", "--cfg", "job"], "--cfg has no effect with --resume; leave it out"),

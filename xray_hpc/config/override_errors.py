@@ -62,7 +62,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if not error.options:
-            return f"there is no file {error.missing_cfg_file}.yaml among the configuration files"
+            return f"the configuration has no file {error.missing_cfg_file}.yaml"
         return one_of(group, name, error.options)
     if isinstance(error, OverrideParseException):
         return (

@@ -1,6 +1,6 @@
 """Keep the text of overrides that Hydra would read as numbers or as a sweep.
 
-``name=2024_01_15`` is no number, and ``cluster.partition=a,b`` is a list of Slurm's: ``cluster``
+``name=2024_01_15`` is not a number, and ``cluster.partition=a,b`` is a list of Slurm's: ``cluster``
 cannot be swept.
 """
 
@@ -26,7 +26,7 @@ QUOTING = {*"'\"\\,[]{}()"}  # characters with a meaning between quotes, or inst
 def quote_text(words: Sequence[str]) -> list[str]:
     """Return the overrides with quotes around each value that is a text and looks like none.
 
-    Lists, mappings and the elements of a sweep included; numbers of ``range()`` and casts stay.
+    Lists, mappings and the elements of a sweep included; not the numbers of ``range()`` and casts.
     Of ``cluster``, commas are part of a text.
     """
     return [_quote(word) for word in words]

@@ -1,4 +1,4 @@
-"""Read and write mappings as YAML, in which a plain value means what it means on the command line.
+"""Read and write mappings as YAML, with plain values read as on the command line.
 
 YAML 1.1 reads ``12:00:00`` as 43200, ``on`` as true and ``012`` as 10. Here, numbers, booleans and
 null are those of Hydra's override grammar, everything else is text, and so is every value of a

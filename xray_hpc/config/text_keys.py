@@ -1,4 +1,4 @@
-"""Which keys of the configuration hold text, so that a value that looks like a number stays one."""
+"""Keys of the configuration that hold text, also where a value looks like a number."""
 
 from __future__ import annotations
 

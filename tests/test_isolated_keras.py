@@ -79,7 +79,9 @@ def test_keras_opens_files_without_locks_that_a_file_system_may_lack() -> None:
 def test_recorded_variables_leaves_out_harmless_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     before = recorded_variables()
     harmless = ("TF_CPP_MIN_LOG_LEVEL", "TF_FORCE_GPU_ALLOW_GROWTH", "ONEDNN_VERBOSE")
-    for name in (*harmless, "CUBLAS_LOGINFO_DBG", "KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS"):
+    terraform = ("TF_VAR_password", "TF_TOKEN_app_terraform_io", "TF_CLI_CONFIG_FILE")
+    dropped = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS")
+    for name in (*harmless, *terraform, *dropped, "CUBLAS_LOGINFO_DBG"):
         monkeypatch.setenv(name, "1")
     assert recorded_variables() == before
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

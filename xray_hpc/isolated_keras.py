@@ -20,11 +20,13 @@ DROPPED = re.compile(
     r"KERAS_(?!HOME$)\w+|TF_ENABLE_ONEDNN_OPTS|TF_ENABLE_AUTO_MIXED_PRECISION\w*|TF_XLA_FLAGS"
     r"|TF_NUM_INTRAOP_THREADS|TF_USE_LEGACY_KERAS|NVIDIA_TF32_OVERRIDE"
 )
-RECORDED = re.compile(r"(TF|XLA|ONEDNN|DNNL|CUDNN|CUBLAS|CUBLASLT)_\w+")
-HARMLESS = re.compile(
-    r"TF_(CPP|GPU)_\w+|TF_FORCE_GPU_ALLOW_GROWTH|TF_NUM_INTEROP_THREADS"
-    r"|TF_(CUDNN_)?DETERMINIS\w+|.*(LOG|VERBOSE).*"  # the program requires determinism itself
+# Not all of TF_: Terraform's variables begin so too, and some of them are secret.
+RECORDED = re.compile(
+    r"(TF_(ENABLE|DISABLE|USE|SET|ONEDNN|MKL|CUDNN|CUBLAS|XLA|AUTO_MIXED_PRECISION)"
+    r"|XLA|ONEDNN|DNNL|CUDNN|CUBLAS|CUBLASLT)_\w+"
 )
+# Logging, and determinism, which the program requires itself.
+HARMLESS = re.compile(r".*(LOG|VERBOSE).*|TF_CUDNN_DETERMINISTIC")
 NO_FOLDER = os.devnull  # Keras can neither read nor create a file in it
 
 logger = logging.getLogger(__name__)

@@ -60,8 +60,8 @@ def test_keras_json_of_the_user_is_not_read(tmp_path: Path, home: str, content: 
     assert shown["settings"] == ["tensorflow", "float32", 1e-7, "channels_last"]
     assert shown["policy"] == "float32"
     assert shown["limits"] == [None, None]
-    kept = {"KERAS_HOME": str(tmp_path)} if home == "KERAS_HOME" else {}
-    assert shown["variables"] == kept | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    remaining = {"KERAS_HOME": str(tmp_path)} if home == "KERAS_HOME" else {}
+    assert shown["variables"] == remaining | {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def test_keras_start_writes_no_settings_and_drops_variables(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def shell_path(path: Path | str) -> Path:
     """Return a path that Python made from the real current folder as the shell names it."""
     try:
         return working_folder() / Path(path).relative_to(Path.cwd())
-    except (OSError, ValueError):  # the current folder is gone, or the path is outside of it
+    except (OSError, ValueError):  # the current folder is gone, or does not contain the path
         return Path(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -165,6 +166,20 @@ def test_jobs_execute_the_code_snapshot(launcher: Launcher) -> None:
     script = launcher.slurm.run("scontrol", "write", "batch_script", done.array, "-").stdout
     assert f"export PYTHONPATH={code}" in script.replace("'", "")
     assert str(code / "jobs" / "run.py") in script.replace("'", "")
+
+
+def test_jobs_start_in_the_working_folder_as_the_shell_names_it(launcher: Launcher) -> None:
+    (launcher.folder / "export1").mkdir()
+    home = launcher.folder / "home"
+    home.symlink_to("export1")
+    here = dataclasses.replace(launcher, folder=home)
+    environ = dict(os.environ) | {"PWD": str(home)}
+    done = here.launch("model=cnn", "name=home", "results=out", HELD, environ=environ)
+    assert done.code == 0, done.errors
+    shown = launcher.slurm.run("scontrol", "show", "job", done.array).stdout.split()
+    (script,) = (word for word in shown if word.startswith("Command="))
+    assert f"WorkDir={home}" in shown
+    assert script.startswith(f"Command={home}/out/home/slurm/")
 
 
 def test_jobs_run_with_sbatch_export_none(

@@ -43,6 +43,21 @@ def test_scores_of_the_logits_are_probabilities_per_class(
     np.testing.assert_allclose(scores[:, -1], model.predict(IMAGES, verbose=0)[:, -1], atol=1e-6)
 
 
+@pytest.mark.parametrize(("units", "activation"), [(1, "sigmoid"), (2, "softmax")])
+def test_logits_of_a_saved_model_are_not_saturated(
+    tmp_path: Path, units: int, activation: str
+) -> None:
+    model = save(tmp_path / "model.keras", units, activation)
+    kernel, _ = model.get_layer("logits").get_weights()
+    bias = np.eye(units)[-1] * 60
+    model.get_layer("logits").set_weights([0.01 * kernel, bias])
+    model.save(tmp_path / "model.keras")
+    assert set(model.predict(IMAGES, verbose=0)[:, -1]) == {1.0}
+    logits = load_scorer(tmp_path / "model.keras", card("AB"))(IMAGES)
+    assert len(set(logits[:, 1])) == len(IMAGES)
+    np.testing.assert_allclose(logits[:, 1], 60, atol=1)
+
+
 @pytest.mark.parametrize(("units", "classes"), [(1, "ABC"), (3, "AB"), (2, "ABC")])
 def test_load_scorer_rejects_a_model_that_does_not_match_its_card(
     tmp_path: Path, units: int, classes: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,28 @@ def test_check_folders_refuses_a_cache_that_is_a_file(composer: Composer, tmp_pa
     (tmp_path / "c").touch()
     with pytest.raises(UserError, match=r"cache is .* cannot be written"):
         check_folders(composer.plan([f"cache={tmp_path}/c"]).settings, "slurm")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+@pytest.mark.parametrize(
+    ("closed", "line"), [("r", "r cannot be written"), ("r/s", "s cannot be read")]
+)
+def test_check_folders_refuses_a_folder_without_access(
+    composer: Composer, tmp_path: Path, closed: str, line: str
+) -> None:
+    settings = composer.plan([f"results={tmp_path}/r", "name=s"]).settings
+    settings.folder.mkdir(parents=True)
+    (tmp_path / closed).chmod(0)
+    with pytest.raises(UserError, match=line):
+        check_folders(settings, "local")
+    (tmp_path / closed).chmod(0o700)
+
+
+@pytest.mark.parametrize("key", ["results", "cache"])
+def test_check_folders_refuses_a_name_that_is_too_long(composer: Composer, key: str) -> None:
+    settings = composer.plan([f"{key}={'a' * 300}/b"]).settings
+    with pytest.raises(UserError, match=f"{key} is .*name too long"):
+        check_folders(settings, "local")
 
 
 @pytest.mark.parametrize(

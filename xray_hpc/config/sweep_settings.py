@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,8 @@ def read_sweep_settings(values: Mapping[str, Any], default_name: str) -> SweepSe
         given["name"] = default_name if given["name"] in (None, "") else str(given["name"])
     settings = build(SweepSettings, given)
     folder = settings.folder
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    # pathlib would raise for a folder without access.
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     if not existing.is_dir():
         key, value = ("name", settings.name) if existing == folder else ("results", folder.parent)
         raise ConfigError(f"{key} is {value}, but {existing} is a file; name a folder")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -30,20 +32,26 @@ def check_folders(settings: SweepSettings, kind: str) -> list[str]:
 
     Raises:
         ConfigError: the sweep's folder holds other files than those of a sweep.
-        StorageError: a folder cannot be written.
+        StorageError: a folder cannot be written or read.
     """
     sweep = SweepPaths(settings.folder)
-    if sweep.folder.is_dir() and not any(
-        path.exists() for path in (sweep.runs, sweep.ledger, sweep.sweep_yaml)
+    # os.path is false for what lies in a folder without access, where pathlib raises.
+    if os.path.isdir(sweep.folder) and not any(
+        map(os.path.exists, (sweep.runs, sweep.ledger, sweep.sweep_yaml))
     ):
-        names = sorted(path.name for path in sweep.folder.iterdir() if path.name[0] != ".")
-        if other := [name for name in names if name != sweep.data.name]:
-            problem = f"{display_path(sweep.folder)} holds {other[0]}, but no sweep"
-            raise ConfigError(f"{problem}; choose another folder with name=NAME")
+        shown, choose = display_path(sweep.folder), "choose another folder with name=NAME"
+        try:
+            names = sorted(os.listdir(sweep.folder))
+        except OSError as error:
+            raise StorageError(f"{shown} cannot be read ({error.strerror}); {choose}") from error
+        if other := [name for name in names if name[0] != "." and name != sweep.data.name]:
+            raise ConfigError(f"{shown} holds {other[0]}, but no sweep; {choose}")
     notes = []
     for key, folder in (("results", settings.results), ("cache", settings.cache)):
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
         try:
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(folder)  # its name may be too long
             with TemporaryFile(dir=existing):
                 continue
         except OSError as error:

@@ -139,6 +139,20 @@ def test_duplicate_key_is_refused() -> None:
         parse_yaml("{a: 1, b: 2, a: 3}")
 
 
+def test_merged_mapping_may_replace_a_key() -> None:
+    text = """
+        a: &a {k: 1, z: 3}
+        x: {b: &b {<<: *a, k: 2}}
+        c: {<<: *b}
+    """
+    assert parse_yaml(text)["x"] == {"b": {"k": 2, "z": 3}}
+
+
+def test_key_that_is_a_list_is_refused() -> None:
+    with pytest.raises(yaml.MarkedYAMLError, match="unhashable"):
+        parse_yaml("{[a]: 1}")
+
+
 def test_alias_that_contains_itself_is_refused() -> None:
     with pytest.raises(yaml.YAMLError, match="contains itself"):
         parse_yaml("a: &x {b: *x}")

@@ -54,11 +54,11 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
     def get_single_node(self) -> Any:
         node = super().get_single_node()
-        self._keep_text(node, self.prefix, ())
+        self._prepare(node, self.prefix, ())
         return node
 
-    def _keep_text(self, node: Any, key: str, outer: tuple[int, ...]) -> None:
-        """Make text of the values of keys that hold text."""
+    def _prepare(self, node: Any, key: str, outer: tuple[int, ...]) -> None:
+        """Make text of the values of keys that hold text; refuse a key that is given twice."""
         if id(node) in outer:
             problem = "an alias contains itself"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
@@ -68,19 +68,16 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                 node.tag = f"{_TAG}str"
         elif isinstance(node, yaml.SequenceNode):
             for item in node.value:
-                self._keep_text(item, key, inner)
+                self._prepare(item, key, inner)
         elif isinstance(node, yaml.MappingNode):
+            given = set[str]()
             for name, value in node.value:
-                self._keep_text(value, f"{key}.{name.value}" if key else str(name.value), inner)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
-        given = set[str]()
-        for name, _ in node.value:
-            if name.value in given and name.tag == f"{_TAG}str":
-                problem = f"the key '{name.value}' is given twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=name.start_mark)
-            given.add(str(name.value))
-        return super().construct_mapping(node, deep=deep)
+                text = str(name.value)
+                if name.tag == f"{_TAG}str" and text in given:
+                    problem = f"the key '{text}' is given twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=name.start_mark)
+                given.add(text)
+                self._prepare(value, f"{key}.{text}" if key else text, inner)
 
 
 def read_yaml(path: Path, prefix: str = "") -> dict[str, Any]:

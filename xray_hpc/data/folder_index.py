@@ -164,7 +164,7 @@ def _images(
                 ignored[LINK_BACK].add(name)
             else:
                 yield from _images(item.path, name, ignored, above | {real})
-        elif not os.path.isfile(item.path):
+        elif not (item.is_file(follow_symlinks=False) or os.path.isfile(item.path)):
             ignored["broken links and special files"].add(name)
         elif not item.name.lower().endswith(SUFFIXES):
             ignored["no image suffix"].add(name)

@@ -9,9 +9,9 @@ from xray_hpc.absolute_path import working_folder
 
 SPLITS = ("validation", "test")
 EXIT_CODE = "exit_code"
-# Why the end of task N of a submission is not in run.json: unrecorded_end.N.
-UNRECORDED_END = "unrecorded_end"
 """File in the folder of a features job: its exit code."""
+UNRECORDED_END = "unrecorded_end"
+"""File ``unrecorded_end.N`` in a submission: why the end of task N is in no ``run.json``."""
 
 
 class _Child:

@@ -231,7 +231,7 @@ def test_config_that_json_cannot_represent_is_not_cached(sweep: SweepPaths) -> N
     run = sweep.run(name)
     assert (line := run_to_json(read_run(run)))
     assert plain(run_from_json(line)) == plain(read_run(run).without_tables())
-    for value in ("{1: a}", "2026-11-22", ".nan", "!!set {a}"):
+    for value in ("{1: a}", ".nan", "!!set {a}"):
         run.config.write_text(f"data: {{list: [{value}]}}\n")
         assert run_to_json(read_run(run)) is None
 

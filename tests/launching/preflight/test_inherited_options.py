@@ -35,6 +35,7 @@ def test_inherit_options_without_variables_asks_slurm_nothing(
     site: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.answer("scontrol", "*", "down", code=1)
+    monkeypatch.setenv("SBATCH_CPU_BIND_TYPE", "none")  # of a surrounding job
     assert inherit_options(ClusterConfig("slurm")) == (ClusterConfig("slurm"), [])
 
 

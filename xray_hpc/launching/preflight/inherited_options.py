@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from typing import Any
 
 from xray_hpc.config.cluster_config import ClusterConfig
@@ -27,7 +28,8 @@ def inherit_options(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
         SlurmUnavailableError: Slurm does not answer.
     """
     _check_clusters()
-    given = {name: at for name, at in sorted(os.environ.items()) if name.startswith("SBATCH_")}
+    options = re.compile(r"SBATCH_(?!CPU_BIND|MEM_BIND)")  # Slurm sets these two in every job
+    given = {name: at for name, at in sorted(os.environ.items()) if options.match(name)}
     keys: dict[str, Any] = {
         KEYS[name]: at for name, at in given.items() if name in KEYS and at.strip()
     }

@@ -45,7 +45,7 @@ def isolated_keras() -> Iterator[None]:
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
     dropped = sorted(name for name in os.environ if DROPPED.fullmatch(name))
     if dropped:
-        logger.info("Ignoring %s: no result depends on them.", ", ".join(dropped))
+        logger.info("Ignoring variables that could change numbers: %s.", ", ".join(dropped))
     for name in dropped:
         del os.environ[name]
     sys.stderr.flush()

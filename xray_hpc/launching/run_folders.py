@@ -58,7 +58,7 @@ def check_folders(settings: SweepSettings, kind: str) -> list[str]:
             problem = f"{key} is {folder}, but {existing} cannot be written ({error.strerror})"
         if key == "results" or kind != "slurm" or existing == folder:
             raise StorageError(f"{problem}; choose another folder with {key}=FOLDER")
-        notes.append(f"{problem}; the nodes must be able to")
+        notes.append(f"{problem}; it must be writable on the nodes")
     return notes
 
 

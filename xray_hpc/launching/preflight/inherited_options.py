@@ -43,7 +43,7 @@ def inherit_options(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
         else:
             ignored.append(f"{name}={value}")
     if ignored:
-        notes.append(f"ignored {', '.join(ignored)}; the cluster.* keys decide")
+        notes.append(f"ignored {', '.join(ignored)}; set the cluster.* keys instead")
     return dataclasses.replace(cluster, **keys), notes
 
 

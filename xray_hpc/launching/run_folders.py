@@ -35,17 +35,17 @@ def check_folders(settings: SweepSettings, kind: str) -> list[str]:
         StorageError: a folder cannot be written or read.
     """
     sweep = SweepPaths(settings.folder)
+    shown, choose = display_path(sweep.folder), "choose another folder with name=NAME"
     # os.path is false for what lies in a folder without access, where pathlib raises.
-    if os.path.isdir(sweep.folder) and not any(
-        map(os.path.exists, (sweep.runs, sweep.ledger, sweep.sweep_yaml))
-    ):
-        shown, choose = display_path(sweep.folder), "choose another folder with name=NAME"
+    if os.path.isdir(sweep.folder):
         try:
             names = sorted(os.listdir(sweep.folder))
         except OSError as error:
             raise StorageError(f"{shown} cannot be read ({error.strerror}); {choose}") from error
-        if other := [name for name in names if name[0] != "." and name != sweep.data.name]:
-            raise ConfigError(f"{shown} holds {other[0]}, but no sweep; {choose}")
+        others = [name for name in names if name[0] != "." and name != sweep.data.name]
+        own = {path.name for path in (sweep.runs, sweep.ledger, sweep.sweep_yaml)}
+        if others and own.isdisjoint(names):
+            raise ConfigError(f"{shown} holds {others[0]}, but no sweep; {choose}")
     notes = []
     for key, folder in (("results", settings.results), ("cache", settings.cache)):
         existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))

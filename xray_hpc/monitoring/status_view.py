@@ -25,6 +25,7 @@ CHANGES = {
     Failure.GPU_OUT_OF_MEMORY: "launch with a smaller train.batch_size, or resume on a larger GPU",
     Failure.OUT_OF_MEMORY: "resume with a higher cluster.mem",
     Failure.TIME_LIMIT: "resume with a higher cluster.time",
+    Failure.SETUP: "correct cluster.setup, then resume",
     Failure.BAD_DATA: "correct the input that the reason names, then resume",
     Failure.STORAGE: "make the storage usable, then resume",
     Failure.BUG: "correct the cause that the log shows, then resume",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from xray_hpc.absolute_path import absolute_path, shell_path, working_folder
+from xray_hpc.errors import ConfigError
 
 
 @pytest.fixture
@@ -37,6 +38,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_absolute_path_keeps_links(home: Path, path: str, expected: str) -> None:
     assert absolute_path(path.format(home=home)) == Path(expected.format(home=home))
+
+
+def test_absolute_path_refuses_the_home_of_an_unknown_user() -> None:
+    with pytest.raises(ConfigError, match="~nosuch/data: user 'nosuch' has no home folder"):
+        absolute_path("~nosuch/data")
 
 
 @pytest.mark.parametrize("path", ["..", "../new/folder", "{home}/../x", "data/../../x"])

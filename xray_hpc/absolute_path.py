@@ -9,13 +9,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from xray_hpc.errors import ConfigError
+
 
 def absolute_path(path: Path | str) -> Path:
     """Return ``path`` absolute, with ``~`` expanded and links as they are.
 
     Only ``..`` behind a link needs the link followed: it is the parent of the link's target.
+
+    Raises:
+        ConfigError: the path begins with the home folder of an unknown user.
     """
-    given = Path(path).expanduser()
+    try:
+        given = Path(path).expanduser()
+    except RuntimeError as error:
+        user = Path(path).parts[0].removeprefix("~")
+        raise ConfigError(
+            f"{path}: user {user!r} has no home folder; give the whole path"
+        ) from error
     absolute = Path(os.path.normpath(given if given.is_absolute() else working_folder() / given))
     ups = [i for i, part in enumerate(given.parts, 1) if part == ".."]
     if ups:

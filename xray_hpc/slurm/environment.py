@@ -16,7 +16,7 @@ PREFIXES = (
 )
 # The cluster, the user's token, and folders that a site's wrapper of a program may use.
 KEPT = ("SLURM_CONF", "SLURM_JWT", "SLURM_HOME", "SLURM_ROOT")
-# sbatch reads them for options that only cluster.extra may set.
+# sbatch reads them for options that the launch itself does not set.
 SUBMISSION_OPTIONS: Mapping[str, str] = {
     "SBATCH_ACCTG_FREQ": "acctg-freq",
     "SBATCH_DELAY_BOOT": "delay-boot",

@@ -39,7 +39,7 @@ def inherit_options(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
         if KEYS.get(name) in keys:
             notes.append(f"{name}={value} sets cluster.{KEYS[name]}")
         elif name in SUBMISSION_OPTIONS:
-            notes.append(f"{name}={value} applies to all jobs; cluster.extra overrides it")
+            notes.append(f"{name}={value} applies to all jobs; unset it if that is not wanted")
         else:
             ignored.append(f"{name}={value}")
     if ignored:

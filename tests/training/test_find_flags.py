@@ -23,9 +23,10 @@ def flags(
     *train_loss: float,
     balance: str = "none",
     test: list[float] | None = None,
+    train: list[int] = TRAIN,
 ) -> list[str]:
     """Return the flags for outputs of a sigmoid and training losses of the epochs."""
-    labels = np.array(TRAIN + VALIDATION)
+    labels = np.array(train + VALIDATION)
     splits = {"train": np.arange(16), "validation": np.arange(16, 22)}
     dataset: Any = data(TWO, list(labels))
     dataset.splits.update(splits)
@@ -76,6 +77,11 @@ def test_losses_not_below_the_class_frequencies_are_not_learning(
 ) -> None:
     outputs = [x / 1000 for x in LEARNED]  # all scores are about 0.5
     assert flags(outputs, 0.9, train_loss, 0.8, balance=balance) == found
+
+
+@pytest.mark.parametrize(("outputs", "found"), [(LEARNED, []), (LEARNED[::-1], ["at_chance"])])
+def test_class_without_training_images_has_flags(outputs: list[float], found: list[str]) -> None:
+    assert flags(outputs, 0.1, train=[0] * 16) == found
 
 
 def test_many_tied_scores_of_a_split_are_flagged() -> None:

@@ -14,6 +14,7 @@ from xray_hpc.records.run_metrics import SplitMetrics
 CONSTANT_RANGE = 1e-6  # scores within it are equal
 MAX_TIED = 0.05
 MIN_PSEUDO_R2 = 0.01
+MIN_PROBABILITY = 1e-7  # of a class without training images, as Keras clips
 
 
 def find_flags(
@@ -45,10 +46,11 @@ def find_flags(
     trained = _null_loss(frequencies, frequencies)
     drawn = np.bincount(data.labels[splits["validation"]], minlength=classes)
     validated = _null_loss(frequencies, drawn / drawn.sum())
-    pseudo_r2 = 1 - min(history["train_loss"].min() / trained, validation.loss / validated)
+    share = 1 - MIN_PSEUDO_R2
+    learned = history["train_loss"].min() <= share * trained or validation.loss <= share * validated
     found = {
         Flag.AT_CHANCE: validation.auc is not None and validation.auc <= 0.5,
-        Flag.NOT_LEARNING: pseudo_r2 < MIN_PSEUDO_R2,
+        Flag.NOT_LEARNING: not learned,
         Flag.TIED: max(validation.tied, test.tied) > MAX_TIED,
     }
     return [flag for flag, applies in found.items() if applies]
@@ -56,5 +58,4 @@ def find_flags(
 
 def _null_loss(predicted: npt.NDArray[np.float64], shares: npt.NDArray[np.float64]) -> float:
     """Return the cross-entropy of always predicting ``predicted`` for classes of these shares."""
-    used = shares > 0
-    return float(-(shares[used] @ np.log(predicted[used])))
+    return float(-(shares @ np.log(np.maximum(predicted, MIN_PROBABILITY))))

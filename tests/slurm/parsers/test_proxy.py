@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -80,13 +79,12 @@ def test_signals_reach_the_command_and_do_not_end_the_proxy(
     site.answer("scontrol", "*", "requeued")
     process = start_in_container(
         tmp_path,
-        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
-        "print('ready', flush=True); signal.pause()\n"
-        "print(run_command(['scontrol', 'requeue', '17'])); os.kill(os.getpid(), 9)",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+        "print('ready', flush=True); signal.sigwait([signal.SIGTERM])\n"
+        "print(run_command(['scontrol', 'requeue', '17']), flush=True); os.kill(os.getpid(), 9)",
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    time.sleep(0.1)  # until it pauses
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert output.splitlines()[0] == "requeued"

@@ -77,6 +77,10 @@ def test_lists_are_joined_by_commas() -> None:
         ("job-name", "use name"),
         ("container", "cluster.container"),
         ("uid", "other user"),
+        *((name, f"use cluster.{name}") for name in ("account", "constraint", "mem", "partition")),
+        *((name, f"use cluster.{name}") for name in ("qos", "time")),
+        ("mem-per-cpu", "use cluster.mem"),
+        ("gpus", "use cluster.gpus"),
     ],
 )
 @pytest.mark.parametrize("value", ["1", True, False, None])
@@ -101,9 +105,29 @@ def test_sbatch_option_is_one_line() -> None:
 
 
 def test_sbatch_options_have_their_long_names() -> None:
-    extra: dict[str, str | int | bool | None] = {"mem_per_cpu": "2G", "--hold": True, "nice": 5}
+    extra: dict[str, str | int | bool | None] = {"mem_bind": "local", "--hold": True, "nice": 5}
     cluster = ClusterConfig("slurm", extra=extra)
-    assert cluster.extra == {"mem-per-cpu": "2G", "hold": True, "nice": 5}
+    assert cluster.extra == {"mem-bind": "local", "hold": True, "nice": 5}
+
+
+@pytest.mark.parametrize("count", [2, "2", None, "a100", "a100:0"])
+def test_number_of_gpus_without_a_type_is_refused_in_extra(count: str | int | None) -> None:
+    with pytest.raises(UserError, match=r"^cluster\.extra\.gpus-per-node is .* use cluster\.gpus"):
+        ClusterConfig("slurm", extra={"gpus-per-node": count})
+
+
+@pytest.mark.parametrize("gres", ["gpu", "gpu:2", "gpu:a100:2", "nvme:1,gpu:2", "gres:gpu:1"])
+def test_gpus_are_refused_in_gres(gres: str) -> None:
+    with pytest.raises(UserError, match=r"^cluster\.extra\.gres is .* gpus-per-node with a type"):
+        ClusterConfig("slurm", extra={"gres": gres})
+
+
+def test_extra_takes_typed_gpus_and_other_gres() -> None:
+    extra: dict[str, str | int | bool | None] = {"gpus_per_node": "a100:2", "gres": "nvme:1"}
+    assert ClusterConfig("slurm", extra=extra).extra == {
+        "gpus-per-node": "a100:2",
+        "gres": "nvme:1",
+    }
 
 
 @pytest.mark.parametrize(

@@ -104,11 +104,11 @@ def test_resume_refuses_a_folder_that_was_never_launched(sweep: SweepPaths) -> N
 
 def test_resume_parses_values_as_a_launch_does(sweep: SweepPaths) -> None:
     words = ["cluster.time=12:00:00", "cluster.qos=1e3", "cluster.partition=a,1_0"]
-    resume(sweep, [*words, "cluster.setup=[module load cuda]", "cluster.extra={account: 1e3}"])
+    resume(sweep, [*words, "cluster.setup=[module load cuda]", "cluster.extra={comment: 1e3}"])
     cluster = read_yaml(sweep.sweep_yaml)["cluster"]
     assert (cluster["time"], cluster["setup"]) == ("12:00:00", ["module load cuda"])
     assert (cluster["qos"], cluster["partition"]) == ("1e3", "a,1_0")
-    assert cluster["extra"] == {"account": "1e3"}
+    assert cluster["extra"] == {"comment": "1e3"}
 
 
 def test_submit_waiting_launches_only_runs_above_the_submit_limit(

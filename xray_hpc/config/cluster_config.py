@@ -100,8 +100,9 @@ class ClusterConfig:
         gpus: GPUs of a run, all on one node; the run trains on all of them.
         cpus: CPU cores of a run.
         mem: Memory of a run, such as ``16G``; null: the cluster's default.
-        extra: Other sbatch options by their long names: ``{exclude: [node7, node8]}``. Those on
-            which the launch depends are refused.
+        extra: Other sbatch options by their long names: ``{exclude: [node7, node8]}``; a type of
+            GPU: ``{gpus-per-node: a100:2}``. Those on which the launch depends, or that a key
+            sets, are refused.
         setup: Shell lines before a run, such as ``module load cuda``. A line that fails ends the
             attempt, unless it ends in ``|| true``. The launch runs them once as a check, unless
             they use ``$SLURM_...``.

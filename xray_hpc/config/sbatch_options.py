@@ -16,12 +16,16 @@ _ENVIRONMENT = "jobs inherit your environment; use cluster.setup to set variable
 _CLUSTER = "jobs run on the cluster of this host; launch on a login node of the other one"
 _COMMAND = "it changes the sbatch command, not the job; leave it out"
 _USER = "jobs run as the user who launches; launch as the other user"
+_GPUS = "use cluster.gpus, or gpus-per-node with a type: {gpus-per-node: a100:2}"
 
-# Options on which the launch or its workers depend, and what to do instead.
+# Options on which the launch or its workers depend or that a key sets; what to do instead.
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("nodes", "ntasks", "ntasks-per-core", "ntasks-per-gpu"), _ONE_TASK),
     **dict.fromkeys(("ntasks-per-node", "ntasks-per-socket", "nodefile"), _ONE_TASK),
     **dict.fromkeys(("cpus-per-task", "cpus-per-gpu", "overcommit"), _ONE_TASK),
+    **{key: f"use cluster.{key}" for key in ("account", "constraint", "mem", "partition", "qos")},
+    **dict.fromkeys(("mem-per-cpu", "mem-per-gpu"), "use cluster.mem"),
+    **dict.fromkeys(("gpus", "gpus-per-socket", "gpus-per-task"), _GPUS),
     **dict.fromkeys(("output", "error", "input", "open-mode"), _LOGS),
     **dict.fromkeys(("requeue", "no-requeue", "no-kill"), _REQUEUE),
     **dict.fromkeys(("export", "export-file"), _ENVIRONMENT),
@@ -33,10 +37,14 @@ REFUSED: Mapping[str, str] = {
     "dependency": "the launch orders its jobs; launch when the other job has ended",
     "job-name": "jobs have the name of the sweep; use name",
     "signal": "use cluster.signal_time",
+    "time": "use cluster.time",
     "test-only": "use dry_run=true",
     "wait": "use wait=true",
     "wrap": "use cluster.setup for shell lines before a run",
 }
+
+TYPED_GPUS = r"[A-Za-z_][\w.-]*:[1-9]\d*"
+NO_GPUS = r"(?!(.*,)?\s*(gres[:/])?gpu\b).*"  # for all jobs, the number of GPUs is cluster.gpus
 
 
 def normalize_options(options: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -47,7 +55,11 @@ def normalize_options(options: Mapping[str, Any], key: str) -> dict[str, Any]:
     """
     for name, value in options.items():
         check_line(value, f"{key}.{name}")
-    return {_name(name, key): value for name, value in options.items()}
+    named = {_name(name, key): value for name, value in options.items()}
+    for name, pattern in (("gpus-per-node", TYPED_GPUS), ("gres", NO_GPUS)):
+        if name in named and not re.fullmatch(pattern, str(named[name])):
+            raise ConfigError(f"{key}.{name} is {named[name]}; {_GPUS}")
+    return named
 
 
 def _name(given: str, key: str) -> str:

@@ -36,7 +36,6 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"partition": "physicists", "gpus": 0}, ("'physicists'", "{user}'s groups", "daemon")),
     ({"partition": "short", "time": "2-00:00:00"}, ("cluster.time is 2880", "'short'", "2160")),
     ({**URGENT, "time": 121}, ("cluster.time is 121", "QOS 'urgent'", "120")),
-    ({"extra": {"partition": "short", "time": "3-0"}}, ("cluster.extra.time is 4320", "2160")),
     (
         {"cpu_job": CpuJobConfig(partition="short", time=9999)},
         ("cluster.cpu_job.time is 9999", "'short'", "2160"),
@@ -47,8 +46,8 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ("cluster.extra.gpus-per-node is 5", "'main'", "of type a100; use 4 or fewer"),
     ),
     (
-        {"extra": {"gres": "gpu:v10:1"}},
-        ("cluster.extra.gres", "'v10' is unknown", "'v100'?", "valid: a100, v100"),
+        {"extra": {"gpus-per-node": "v10:1"}},
+        ("cluster.extra.gpus-per-node", "'v10' is unknown", "'v100'?", "valid: a100, v100"),
     ),
     ({"constraint": "cpu"}, ("cluster.gpus is 1", "'main' with the features 'cpu'", "or 0")),
     ({"constraint": "a101"}, ("cluster.constraint", "'a101' is unknown", "'a100'?")),

@@ -22,46 +22,15 @@ def test_gpu_request_reads_the_configuration() -> None:
     assert (requested.gpus, requested.gpu_type, requested.cpus) == (2, None, 8)
 
 
-def test_gpu_request_prefers_the_options_of_extra() -> None:
-    requested = request(partition="gpu", extra={"partition": "a,b", "time": 30})
-    assert (requested.partitions, requested.time) == (("a", "b"), 30)
-    assert requested.keys["partition"] == "cluster.extra.partition"
+def test_gpu_request_reads_a_gpu_type_from_extra() -> None:
+    requested = request(gpus=1, extra={"gpus-per-node": "a100:3"})
+    assert (requested.gpus, requested.gpu_type) == (3, "a100")
+    assert requested.keys["gpus"] == "cluster.extra.gpus-per-node"
 
 
-@pytest.mark.parametrize(
-    ("extra", "gpus"),
-    [
-        ({"gpus-per-node": "a100:3"}, (3, "a100")),
-        ({"gres": "gpu:4"}, (4, None)),
-        ({"gres": "gpu:a100:2,nvme:1"}, (2, "a100")),
-        ({"gres": "gpu:a100"}, (1, "a100")),
-        ({"gpus-per-node": None}, (0, None)),
-    ],
-)
-def test_gpu_request_reads_all_gpu_options(extra: dict[str, Any], gpus: Any) -> None:
-    requested = request(extra=extra)
-    assert (requested.gpus, requested.gpu_type) == gpus
-
-
-@pytest.mark.parametrize(
-    ("extra", "megabytes"),
-    [
-        ({"mem": "2T"}, 2 * 1024**2),
-        ({"mem": 500}, 500),
-        ({"mem": "500MB"}, 500),
-        ({"mem": None, "mem-per-cpu": "2G"}, 4 * 2048),
-        ({"mem": 0}, None),
-        ({"mem": None}, None),
-    ],
-)
-def test_gpu_request_converts_memory_to_mib_of_a_node(
-    extra: dict[str, Any], megabytes: int | None
-) -> None:
-    assert request(extra=extra).memory == megabytes
-
-
-def test_gpu_request_ignores_an_unlimited_time() -> None:
-    assert request(extra={"time": "UNLIMITED"}).time is None
+@pytest.mark.parametrize(("mem", "mebibytes"), [("2T", 2 * 1024**2), ("500MB", 500), (None, None)])
+def test_gpu_request_converts_memory_to_mib(mem: str | None, mebibytes: int | None) -> None:
+    assert request(mem=mem).memory == mebibytes
 
 
 def test_cpu_request_has_its_own_partition_and_no_gpu() -> None:

@@ -101,7 +101,7 @@ def _problem(
                 limit = None
             if limits.minutes is not None and (limit is None or limits.minutes < limit):
                 limit, source = limits.minutes, f"QOS '{qos}'"
-    if request.time is not None and limit is not None and request.time > limit:
+    if limit is not None and request.time > limit:
         given = f"{request.keys['time']} is {request.time} minutes"
         return f"{given}, above the limit of {source}; use {limit} or less"
     return (

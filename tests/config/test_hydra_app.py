@@ -34,6 +34,13 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         ),
         (["learning_rate=1e-3"], "learning_rate is unknown; did you mean 'train.learning_rate'?"),
         (["metrics=auc"], "metrics is unknown (valid: augment, cluster, data, experiment, "),
+        (["train.metrics=auc"], "train.metrics is unknown (valid in train: epochs, batch_size, "),
+        (
+            ["train.checkpoint.wibble=1"],
+            "train.checkpoint.wibble is unknown (valid in train.checkpoint: steps, seconds)",
+        ),
+        (["cluster.xyz.wibble=1"], "cluster.xyz.wibble is unknown (valid in cluster: kind, "),
+        (["xyz.wibble=1"], "xyz.wibble is unknown (valid: augment, cluster, "),
         (["cluster.learning_rte=1"], "cluster.learning_rte is unknown; did you mean 'train.learn"),
         (["modle=cnn"], "modle is unknown; did you mean 'model'?"),
         (["data.root"], "'data.root' cannot be read as KEY=VALUE"),
@@ -88,10 +95,14 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["--resolve"], "--resolve belongs to --cfg; add --cfg job"),
         (["--package", "x"], "--package belongs to --cfg; add --cfg job"),
         (["-cn", "other"], "the configuration has no file other.yaml"),
+        (["--cfg", "job", "+cluster.tiem=3"], "cluster.tiem is unknown; did you mean 'time'?"),
+        (["--cfg", "all", "+foo=3"], "foo is unknown (valid: data, model, "),
         (["--cfg", "job", "--info"], "--cfg and --info exclude each other; give one of them"),
         (["--run", "-m"], "--run takes one configuration; leave out -m"),
         (["--resume", "x", "--cfg", "job"], "--cfg has no effect with --resume; leave it out"),
         (["--config-dir", "nowhere"], "Additional config directory "),
+        (["--config-dir=~/nowhere"], f"Additional config directory '{Path.home()}/nowhere' not "),
+        (["--config-dir=~nobody_x/a"], "~nobody_x/a: user 'nobody_x' has no home folder"),
     ],
 )
 def test_invalid_command_prints_one_line_and_writes_nothing(
@@ -126,7 +137,9 @@ def test_train_and_stage_reject_multirun(tmp_path: Path, verb: str) -> None:
 
 
 def test_cfg_job_prints_the_composed_configuration(tmp_path: Path) -> None:
-    done = command("launch", "model=ft", "--cfg", "job", "--resolve", folder=tmp_path)
+    done = command(
+        "launch", "model=ft", "--cfg", "job", "--resolve", "-p", "model", folder=tmp_path
+    )
     assert done.returncode == 0
     assert "unfreeze: 7" in done.stdout
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.command_line import Parser
 from xray_hpc.config.config_source import use_own_source
-from xray_hpc.config.dataclass_conversion import default_values
+from xray_hpc.config.dataclass_conversion import build, default_values
 from xray_hpc.config.override_errors import check_arguments, explain
 from xray_hpc.config.override_text import quote_text
 from xray_hpc.config.run_config import RunSettings
-from xray_hpc.config.sweep_settings import SweepSettings, derive_sweep_name
+from xray_hpc.config.sweep_settings import (
+    RUN_KEYS,
+    SweepSettings,
+    derive_sweep_name,
+    read_sweep_settings,
+)
 from xray_hpc.errors import ConfigError
 from xray_hpc.package_folders import resource
 
@@ -83,6 +89,8 @@ def compose_and_call(task: Callable[[Composed], int], arguments: argparse.Namesp
     Raises:
         ConfigError: Hydra rejects an override; the message names the nearest valid one.
     """
+    if arguments.config_dir:  # the shell expands the ~ of "--config-dir ~/x", not of "=~/x"
+        arguments.config_dir = str(absolute_path(arguments.config_dir))
     check_arguments(arguments)
     arguments.overrides = quote_text(arguments.overrides)
     composed: list[tuple[DictConfig, HydraConf, ConfigLoader]] = []
@@ -98,6 +106,11 @@ def compose_and_call(task: Callable[[Composed], int], arguments: argparse.Namesp
     try:
         conf = str(resource("conf"))
         version.setbase("1.3")
+        if arguments.cfg in ("job", "all"):  # Hydra shows a configuration without calling store
+            without = {"cfg": None, "resolve": False, "package": None, "help": False}
+            run = argparse.Namespace(**vars(arguments) | without | {"hydra_help": False})
+            _run_hydra(run, get_args_parser(), store, conf, "config")
+            _check(to_mapping(composed.pop()[0]))
         _run_hydra(arguments, get_args_parser(), store, conf, "config")
         values = [to_mapping(config) for config, _, _ in composed]
     except HYDRA_ERRORS as error:
@@ -112,6 +125,12 @@ def compose_and_call(task: Callable[[Composed], int], arguments: argparse.Namesp
         raise ConfigError("sweep= spans several runs; add -m")
     overrides = list(hydra_config.overrides.task)
     return task(Composed(overrides, values[0], default_sweep_name(hydra_config), loader))
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` if a key is unknown or missing or a value invalid, as a launch does."""
+    read_sweep_settings(values, "unnamed")
+    build(RunSettings, {key: values[key] for key in RUN_KEYS if key in values})
 
 
 def group_values(loader: ConfigLoader, group: str) -> dict[str, dict[str, Any]]:

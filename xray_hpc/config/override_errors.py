@@ -105,12 +105,21 @@ def _explain_key(key: str, error: Exception) -> str:
 
 
 def _nearest_key(key: str) -> str:
-    """Suggest a key with the same or a similar last part, else a similar key, else the groups."""
+    """Suggest a key with the same or a similar last part, else a similar key, else list keys.
+
+    The keys are those of the innermost section that exists, or the groups.
+    """
     known = _known_keys()
     by_last = {name.rpartition(".")[2]: name for name in reversed(known)}
     last = key.rpartition(".")[2]
     found = by_last.get(last) or closest(key, known) or by_last.get(closest(last, by_last) or "")
-    return f"; did you mean '{found}'?" if found else f" (valid: {', '.join(_groups())})"
+    if found:
+        return f"; did you mean '{found}'?"
+    section, siblings = key, list[str]()
+    while not siblings and (section := section.rpartition(".")[0]):
+        siblings = [name for name in known if name.rpartition(".")[0] == section]
+    valid = [name.rpartition(".")[2] for name in siblings] or _groups()
+    return f" (valid{f' in {section}' if siblings else ''}: {', '.join(valid)})"
 
 
 def _known_keys() -> list[str]:

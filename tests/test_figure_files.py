@@ -14,6 +14,27 @@ from PIL import Image
 from xray_hpc.figure_files import escape_dollars, save_figure, write_figure
 from xray_hpc.package_folders import resource
 
+DRAW_AS_A_COMMAND = """
+import sys
+from pathlib import Path
+from xray_hpc import command_line
+
+def main():
+    from matplotlib.figure import Figure
+    from xray_hpc.figure_files import write_figure
+    from xray_hpc.report.figure_style import report_style
+    def draw():
+        figure = Figure(figsize=(3, 2))
+        figure.add_subplot().set_title("ROC")
+        return figure
+
+    write_figure(Path(sys.argv[1]), draw, dpi=80)
+    with report_style():
+        pass
+
+command_line.run(main)
+"""
+
 
 def titled(title: str) -> Figure:
     figure = Figure(figsize=(3, 2))
@@ -79,6 +100,26 @@ def test_write_figure_ignores_the_settings_in_effect(tmp_path: Path) -> None:
     with matplotlib.rc_context({"text.usetex": True, "font.size": 40, "axes.grid": True}):
         write_figure(tmp_path / "user.png", lambda: titled("ROC"), dpi=80)
     assert (tmp_path / "user.png").read_bytes() == (tmp_path / "default.png").read_bytes()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_settings_and_styles_that_are_not_utf_8_are_ignored(tmp_path: Path, given: bool) -> None:
+    home = tmp_path / "matplotlib"
+    (home / "stylelib").mkdir(parents=True)
+    text = "no.such.key: 1\nfont.family: N\xf6n\xe9\n".encode("latin-1")
+    (home / "matplotlibrc").write_bytes(text)
+    (home / "stylelib" / "own.mplstyle").write_bytes(text)
+    settings = {"XDG_CONFIG_HOME": str(tmp_path)}
+    settings |= {"MATPLOTLIBRC": str(home / "matplotlibrc")} if given else {}
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW_AS_A_COMMAND, str(tmp_path / "roc.png")],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    write_figure(tmp_path / "default.png", lambda: titled("ROC"), dpi=80)
+    assert (tmp_path / "roc.png").read_bytes() == (tmp_path / "default.png").read_bytes()
 
 
 def test_stage_draws_the_same_figures_whatever_the_users_settings(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def run(main: Callable[[], int | None], report: Callable[[str], None] = _print_e
     """
     # A notebook's value names a module that this Python may lack; Matplotlib would not even load.
     os.environ.pop("MPLBACKEND", None)
+    os.environ["MATPLOTLIBRC"] = os.devnull  # nor with a file of the user's that is not UTF-8
     package = logging.getLogger("xray_hpc")
     if not package.handlers:
         package.addHandler(logging.StreamHandler())

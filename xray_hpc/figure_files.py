@@ -6,12 +6,12 @@ import logging
 import re
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,9 +22,14 @@ from xray_hpc.records.atomic_files import atomic_write, is_storage_failure
 logger = logging.getLogger(__name__)
 
 
-def default_style() -> AbstractContextManager[None]:
-    """Return a context in which Matplotlib's default style applies."""
-    return matplotlib.style.context("default")
+def default_style(changes: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
+    """Return a context in which Matplotlib's default style applies, with ``changes``.
+
+    ``matplotlib.style`` would read the user's style files, and fail if one is not UTF-8.
+    """
+    settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **(changes or {})}
+    del settings["backend"]
+    return matplotlib.rc_context(settings)
 
 
 def escape_dollars(text: str) -> str:

@@ -54,9 +54,10 @@ RC_PARAMS = {
 @contextmanager
 def report_style() -> Iterator[None]:
     """Apply the report's style, independent of the user's matplotlibrc."""
-    from matplotlib import style  # takes a second to import; callers may only want colors
+    # Matplotlib takes a second to import; callers may only want colors.
+    from xray_hpc.figure_files import default_style
 
-    with style.context(["default", RC_PARAMS]):
+    with default_style(RC_PARAMS):
         yield
 
 

@@ -115,9 +115,10 @@ def run_script(
         (folder / name).chmod(0o755)
     path = {"PATH": f"{folder}:{os.environ['PATH']}"}
     known = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "node2", "SLURM_JOB_PARTITION": "gpu"}
-    (folder / "job.sh").write_text(job.script(folder))
+    script = folder / "slurm_script"  # the name of slurmd's copy
+    script.write_text(job.script(folder))
     ended = subprocess.run(
-        ["bash", folder / "job.sh"],
+        ["bash", script],
         env=path | known | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -216,7 +217,8 @@ def test_setup_runs_in_the_shell_of_the_script(tmp_path: Path, lines: tuple[str,
         (("set -e", "false"), "'false' ended with exit code 1"),
         (("echo why >&2; exit 3",), "'echo why >&2; exit 3' ended with exit code 3: why"),
         (("exit",), "'exit' ended with exit code 0"),
-        (("true\nno-such-program",), "'true no-such-program' ended with exit code 127: "),
+        (("true\nno-such-program",), "'true no-such-program' ended with exit code 127: "
+         "no-such-program: command not found"),
         (("if true; then",), "'if true; then' ended with exit code "),
         (("set -u", "echo $UNSET"), "'echo $UNSET' ended with exit code "),
         (("source /nowhere",), "'source /nowhere' ended with exit code 1: "),

@@ -107,6 +107,14 @@ def test_failed_run_is_launched_with_its_error_as_reason(tmp_path: Path) -> None
     assert (decision.run, decision.reason) == (True, "failed before: ValueError: odd")
 
 
+def test_long_error_of_a_failed_run_ends_in_dots(tmp_path: Path) -> None:
+    error = ErrorInfo("ValueError", "odd " * 50)
+    paths = run(tmp_path, status=Status.FAILED, error=error)
+    reason = decide_launch(read_evidence(paths, None, {})).reason
+    assert reason.endswith("...")
+    assert len(reason) == len("failed before: ") + 90
+
+
 def test_created_run_is_launched(tmp_path: Path) -> None:
     decision = decide_launch(read_evidence(run(tmp_path), None, {}))
     assert (decision.run, decision.reason) == (True, "never started")

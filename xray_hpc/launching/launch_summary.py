@@ -12,6 +12,7 @@ from xray_hpc.features.extractor_costs import feature_extractor
 from xray_hpc.features.feature_plan import distinct_extractors, estimate_speedup, group_by_pass
 from xray_hpc.launching.plan import Plan
 from xray_hpc.monitoring.run_state import LaunchDecision
+from xray_hpc.monitoring.terminal_table import shorten
 from xray_hpc.records.frozen_run import FrozenRun
 from xray_hpc.records.paths import display_path
 
@@ -36,7 +37,9 @@ def print_decisions(
             rate = f"learning rate {rates[name]:g}"
             print(f"  {name}  {action}: {decision.reason}{differing}  {rate}")
         return
-    counts = Counter((d.run, d.reason.split(" as job ")[0][:60]) for d in decisions.values())
+    counts = Counter(
+        (d.run, shorten(d.reason.split(" as job ")[0], 60)) for d in decisions.values()
+    )
     for (run, reason), count in counts.most_common():
         print(f"  {count} {'to start' if run else 'skipped'}: {reason}")
     used = sorted({run.config.train.learning_rate for run in plan.runs})

@@ -15,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 
 from xray_hpc.errors import UserError
+from xray_hpc.monitoring.terminal_table import shorten
 from xray_hpc.records.lease_file import LeaseOwner, current_owner
 from xray_hpc.records.ledger import JobRef, Ledger
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
@@ -184,7 +185,7 @@ def decide_launch(evidence: RunEvidence) -> LaunchDecision:
     reasons = {
         State.MISSING: "new",
         State.CREATED: "never started",
-        State.FAILED: f"failed before: {failure_message(evidence.record)[:90]}",
+        State.FAILED: f"failed before: {shorten(failure_message(evidence.record), 90)}",
         State.CANCELLED: "cancelled before",
         State.INTERRUPTED: "interrupted before",
         State.LOST: "interrupted before",

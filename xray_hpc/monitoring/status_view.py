@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from xray_hpc.count_text import format_count
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepStatus
-from xray_hpc.monitoring.terminal_table import GAP, Column, Screen, table
+from xray_hpc.monitoring.terminal_table import GAP, Column, Screen, shorten, table
 from xray_hpc.records.paths import display_path
 from xray_hpc.records.run_flags import MEANINGS
 from xray_hpc.records.run_record import Failure
@@ -153,7 +153,7 @@ def _columns(runs: Sequence[RunStatus]) -> list[Column]:
         Column("left", [_left(run) for run in runs], right=True, rank=2),
         Column("node", [run.node or "" for run in runs], rank=5),
         Column("restarts", [str(run.restarts or "") for run in runs], right=True, rank=6),
-        Column("reason", [run.reason[:MAX_REASON] for run in runs], least=10),
+        Column("reason", [shorten(run.reason, MAX_REASON) for run in runs], least=10),
     ]
 
 

@@ -20,7 +20,7 @@ setup_failed() {
     set +e
     exec 2>&1
     cat "$setup_stderr"
-    reason=$(head -c 300 "$setup_stderr")
+    reason=$(sed -E 's,^[^ ]*/slurm_script: (eval: )?line [0-9]+: ,,' "$setup_stderr" | head -c 300)
     rm -f "$setup_stderr"
     error="cluster.setup: '$setup_line' ended with exit code $setup_code${reason:+: $reason}"
     error=$(tr -s '[:space:]' ' ' <<<"$error")

@@ -11,6 +11,7 @@ from typing import Any
 
 from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.monitoring.gpu_hours import gpu_hours
+from xray_hpc.monitoring.log_files import tail
 from xray_hpc.monitoring.run_state import PENDING_STATES, RunEvidence, State, read_runs, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import EXIT_CODE, UNRECORDED_END, RunPaths, SweepPaths
@@ -22,6 +23,7 @@ from xray_hpc.slurm.cached_queue import CachedQueue
 from xray_hpc.slurm.client import QueuedJob
 from xray_hpc.slurm.units import parse_seconds
 
+OUTPUT_LINES = 100  # at the end of a job's output, which a line that explains the end is among
 COMPUTING_FEATURES = "computing cached features, or waiting for them"
 
 
@@ -123,9 +125,11 @@ class _SweepReader:
             run = _run_status(self.sweep.run(name), evidence, overrides[name])
             if job := lost.get(name):
                 state = final_states.get(job)
-                reason = self._unrecorded_end(name) or f"job {job} is gone"
+                end = self._unrecorded_end(name)
+                reason = end or f"job {job} is gone"
                 reason = f"{state}: {reason}" if state else reason
-                run = dataclasses.replace(run, reason=reason)
+                known = State.FAILED if end and run.state is State.CREATED else run.state
+                run = dataclasses.replace(run, reason=reason, state=known)
             elif run.state is State.CREATED and name in waiting:
                 run = dataclasses.replace(run, reason="waits for Slurm to accept more jobs")
             runs.append(run)
@@ -133,16 +137,24 @@ class _SweepReader:
         return SweepStatus(self.sweep, runs, hours, touched, self._failed_features_job())
 
     def _unrecorded_end(self, name: str) -> str | None:
-        """Return why the job of a run ended, if Python did not start there to record it."""
+        """Return why the job of a run ended, if Python did not start there to record it.
+
+        With the last line that the job printed before that: the message of the shell.
+        """
         job = self.jobs.get(name)
         if job is None:
             return None
         task = job.id.partition("_")[2] or "0"
-        file = self.sweep.slurm / job.submission / f"{UNRECORDED_END}.{task}"
+        folder = self.sweep.slurm / job.submission
         try:
-            return file.read_text(encoding="utf-8", errors="replace").strip()
+            end = (folder / f"{UNRECORDED_END}.{task}").read_text("utf-8", "replace").strip()
+            output = b"".join(tail(file, OUTPUT_LINES) for file in folder.glob(f"{job.id}_*"))
         except OSError:
             return None
+        before, found, _ = output.decode("utf-8", "replace").rpartition(f"error: {end}")
+        lines = before.split("\n") if found else []
+        said = next((line.strip() for line in reversed(lines) if line.strip()), None)
+        return f"{end}: {said}" if said else end
 
     def _failed_features_job(self) -> Path | None:
         sent = [one.name for one in self.ledger.submissions.values() if one.kind == "features"]

@@ -66,11 +66,16 @@ def test_check_refuses_an_incomplete_line_of_setup(check: Check, line: str) -> N
 
 
 def test_check_uses_the_container(check: Check, site: FakeSlurm) -> None:
-    site.act("apptainer", "exec my.sif python -c *import xray_hpc", "exit 0")
+    site.act("apptainer", "exec my.sif python -c *import xray_hpc*", "echo xray_hpc was imported")
     site.act("apptainer", "exec other.sif *", "echo FATAL: could not open image >&2; exit 255")
     assert check(container="apptainer exec my.sif") == []
     with pytest.raises(ConfigError, match=r"^cluster\.container: .*FATAL: could not open image"):
         check(container="apptainer exec other.sif")
+
+
+def test_check_refuses_a_container_that_drops_the_arguments_of_python(check: Check) -> None:
+    with pytest.raises(ConfigError, match=r"^cluster\.container: python does not receive its argu"):
+        check(container="bash -c", python=sys.executable)
 
 
 def test_check_notes_a_container_program_that_is_not_on_this_host(check: Check) -> None:

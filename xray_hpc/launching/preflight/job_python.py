@@ -21,6 +21,7 @@ TIMEOUT_SECONDS = 60.0
 NO_CONTAINER = 93
 LINE_FAILED = "failed line of cluster.setup: "
 JOB_VARIABLES = re.compile(r"\$\{?(SLURM\w*|CUDA_VISIBLE_DEVICES)")
+IMPORTED = "xray_hpc was imported"
 # A job's script does not import from its working folder.
 IMPORT = """\
 import sys
@@ -30,7 +31,8 @@ import xray_hpc
 for name in ("tensorflow", "keras", "hydra", "pandas", "matplotlib", "sklearn", "h5py", "cv2"):
     if find_spec(name) is None:
         sys.exit(f"No module named '{name}'")
-"""
+print("IMPORTED")
+""".replace("IMPORTED", IMPORTED)
 
 
 def check_job_python(cluster: ClusterConfig) -> list[str]:
@@ -42,7 +44,7 @@ def check_job_python(cluster: ClusterConfig) -> list[str]:
         exists only on the nodes.
 
     Raises:
-        ConfigError: the import fails, or ``setup`` has a syntax error.
+        ConfigError: the import fails or is not executed, or ``setup`` has a syntax error.
     """
     names = [key for key in ("setup", "container", "python") if getattr(cluster, key)]
     if not names or proxy.in_container():  # a collect job has that python
@@ -63,6 +65,9 @@ def check_job_python(cluster: ClusterConfig) -> list[str]:
         problem = f"{keys}: that python cannot import xray_hpc ({' '.join(last[0].split())})"
         problem = "; ".join([*failed[:1], problem])
         raise ConfigError(f"{problem}; install it there (pip install -e .), or choose another")
+    if IMPORTED not in output.splitlines():
+        problem = f"{keys}: python does not receive its arguments, such as the script to run"
+        raise ConfigError(f"{problem}; it must run the words that follow it as a command")
     return failed
 
 

@@ -170,7 +170,7 @@ def test_load_dataset_skips_and_reports_unreadable_images(
         (tree / name).write_bytes(b"" if name == names[0] else b"no image")
     data = load_dataset(data_config(tree), cache)
     (note,) = data.notes
-    assert f"4 unreadable images ({names[0]!r}: empty file; {names[1]!r}: not an image" in note
+    assert f"4 unreadable images ({names[0]!r}: empty file; {names[1]!r}, {names[2]!r}" in note
     assert caplog.messages == [note]
     assert data.skipped == [
         (names[0], "empty file"),
@@ -391,6 +391,44 @@ def test_wide_images_have_the_range_that_the_whole_set_needs(
     (note,) = data.notes
     assert note.startswith("12-bit values in 3 files of more than 8 bits: scaled by 4095")
     assert load_dataset(data_config(tree), cache).notes == [note]
+
+
+def test_few_files_that_need_more_bits_than_the_others_are_named(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    files = sorted(tree.rglob("*.jpeg"))
+    for path in files:
+        save_16_bit(path, 65535 if path in files[4:6] else 4095)
+    note = load_dataset(data_config(tree), cache).notes[0]
+    assert note.startswith("2 of 48 files of more than 8 bits use 16 bits, such as '")
+    assert "the others at most 12" in note
+    assert note.endswith("data.range=[0,4095] clips the 2 instead")
+    clipped = load_dataset(data_config(tree, range=(0.0, 4095.0)), cache)
+    assert not any("bits" in note for note in clipped.notes)
+    assert set(clipped.images.max(axis=(1, 2, 3))) == {255}
+
+
+@pytest.mark.parametrize("given", [20, (0.0, 1e6), (5000.0, 6000.0), (-1e6, 1e6)])
+def test_range_that_most_images_hardly_use_is_noted(
+    tree: Path, cache: Path, data_config: MakeConfig, given: Any
+) -> None:
+    for number, path in enumerate(tree.rglob("*.jpeg")):
+        save_16_bit(path, 65535 if number < 2 else 4095)
+    note = load_dataset(data_config(tree, range=given), cache).notes[0]
+    shown = given if isinstance(given, int) else f"[{given[0]:g},{given[1]:g}]"
+    assert note.startswith(f"data.range is {shown}, of which most images use less than 1%")
+
+
+def test_images_without_a_range_are_reported_once_with_the_key_to_set(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    for path in tree.rglob("*.jpeg"):
+        Image.fromarray(np.zeros((8, 8), np.float32)).save(path, "TIFF")
+    with pytest.raises(UserError) as caught:
+        load_dataset(data_config(tree), cache)
+    message = str(caught.value)
+    assert message.count("data.range=[LOW,HIGH]") == 1
+    assert "repair" not in message
 
 
 def test_only_wide_images_that_need_fewer_bits_are_decoded_twice(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.data.index_entry import patient_from_filename
+from xray_hpc.data.index_entry import describe_skipped, patient_from_filename
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,13 @@ def test_patient_from_filename_distinguishes_series(number: int, first: int, sec
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_patient_from_filename_is_never_empty(name: str, folder: str) -> None:
     assert patient_from_filename(name, folder)
+
+
+def test_describe_skipped_groups_files_by_reason() -> None:
+    skipped = [(name, "no image") for name in "abcd"]
+    assert describe_skipped([*skipped[:2], ("x", "empty"), *skipped[2:]]) == (
+        "5 unreadable images ('a', 'b', 'c', ...: no image; 'x': empty)"
+    )
+    assert describe_skipped([(name, name) for name in "abcd"]) == (
+        "4 unreadable images ('a': a; 'b': b; 'c': c; ...)"
+    )

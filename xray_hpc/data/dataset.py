@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig, GreyRange
-from xray_hpc.count_text import format_count
 from xray_hpc.data.duplicate_images import copied_images, similar_classes
-from xray_hpc.data.grey_levels import BIT_DEPTHS
-from xray_hpc.data.image_store import describe_skipped, load_image_store
+from xray_hpc.data.grey_levels import range_notes
+from xray_hpc.data.image_store import load_image_store
 from xray_hpc.data.index import Index, build_index
-from xray_hpc.data.index_entry import count_by_class
+from xray_hpc.data.index_entry import count_by_class, describe_skipped
 from xray_hpc.data.splits import shared_patients, small_classes, split_images
 from xray_hpc.errors import DataError
 
@@ -79,11 +78,8 @@ def load_indexed(index: Index, config: DataConfig, cache: Path) -> Dataset:
     notes += small_classes(count_by_class(index.entries, len(index.classes)), index.classes, config)
     if store.skipped:
         notes.append(f"{index.root}: skipped {describe_skipped(store.skipped)}")
-    if store.wide and config.range == "auto" and store.range in BIT_DEPTHS[:-1]:
-        notes.append(
-            f"{store.range}-bit values in {format_count(store.wide, 'file')} of more than 8 bits: "
-            f"scaled by {2**store.range - 1} (data.range sets another range)"
-        )
+    files = [entry.path for entry in entries]
+    notes += range_notes(config.range, store.largest, store.images, files)
     unknown = sum(entry.path.endswith(entry.patient) for entry in entries)
     if unknown and config.split == "patient":
         notes.append(
@@ -91,7 +87,6 @@ def load_indexed(index: Index, config: DataConfig, cache: Path) -> Dataset:
             "as one (data=csv reads patients from a column)"
         )
     notes += shared_patients(patients, splits)
-    files = [entry.path for entry in entries]
     labels = [index.classes[entry.label] for entry in entries]
     notes += copied_images(store.digests, files, labels, splits)
     notes += similar_classes(index.classes)

@@ -6,7 +6,8 @@ that of the whole data set, so that differences in exposure between its images r
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from xray_hpc.config.run_config import GreyRange
+from xray_hpc.count_text import format_count
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # of detectors
 
@@ -21,7 +23,10 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)  # of detectors
 BITS, PHOTOMETRIC, PLANAR, FORMAT = 258, 262, 284, 339
 WHITE_IS_ZERO, SEPARATE_PLANES, UNSIGNED, SIGNED = 0, 2, 1, 2
 
-UNKNOWN = "unknown range; set it with data.range=[LOW,HIGH]"
+RANGE_KEY = "data.range"
+UNKNOWN = f"unknown range; set it with {RANGE_KEY}=[LOW,HIGH]"
+FEW_FILES = 0.1
+FEW_LEVELS = 0.01
 
 Values = npt.NDArray[Any]
 
@@ -74,11 +79,62 @@ def scale(grey: GreyValues, grey_range: GreyRange | None) -> tuple[npt.NDArray[n
         largest = max(most, 2**grey.declared - 1)
         bits = grey_range or smallest_depth(largest)
         if most >= 2**bits:
-            raise ValueError(f"pixels up to {most}, beyond the {bits}-bit range (data.range)")
+            raise ValueError(f"pixels up to {most}, beyond the {bits}-bit range ({RANGE_KEY})")
         low, high = 0, 2**bits - 1
     scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
     np.clip(scaled, 0, 255, out=scaled)
     return 255 - scaled if grey.inverted else scaled, largest
+
+
+def range_notes(
+    given: GreyRange | Literal["auto"],
+    largest: npt.NDArray[np.int64],
+    images: npt.NDArray[np.uint8],
+    files: Sequence[str],
+) -> list[str]:
+    """Return a note if the range of a data set leaves most images few of the 256 grey levels.
+
+    Args:
+        given: ``data.range``.
+        largest: ``[N]``, as :func:`scale` returned it, or 0 for a file of 8 bits.
+        images: ``uint8 [N, ...]``, the scaled values.
+        files: the names of the N images.
+    """
+    wide = np.flatnonzero(largest)
+    if given == "auto":
+        return _auto_notes(largest[wide], [files[i] for i in wide.tolist()]) if len(wide) else []
+    if isinstance(given, tuple):
+        sample = images[:: max(1, len(images) // 100)].reshape(-1, images[0].size)
+        share = float(np.median(np.ptp(sample, axis=1))) / 255
+    else:
+        share = float(np.median(largest[wide])) / 2**given if len(wide) else 1
+    if share >= FEW_LEVELS:
+        return []
+    shown = f"[{given[0]:g},{given[1]:g}]" if isinstance(given, tuple) else given
+    return [
+        f"{RANGE_KEY} is {shown}, of which most images use less than {FEW_LEVELS:.0%}; set the "
+        "range of their values"
+    ]
+
+
+def _auto_notes(largest: npt.NDArray[np.int64], files: Sequence[str]) -> list[str]:
+    """Return a note on the range that ``auto`` chose, unless most files need all 16 bits."""
+    depths = np.array([smallest_depth(int(value)) for value in largest])
+    bits = depths.max()
+    count, few = len(depths), np.flatnonzero(depths == bits).tolist()
+    if len(few) <= FEW_FILES * count:
+        rest = depths[depths < bits].max()
+        return [
+            f"{len(few):,} of {count:,} files of more than 8 bits use {bits} bits, such as "
+            f"{files[few[0]]!r}, and the others at most {rest}: all are scaled by {2**bits - 1}; "
+            f"{RANGE_KEY}=[0,{2**rest - 1}] clips the {len(few):,} instead"
+        ]
+    if bits == BIT_DEPTHS[-1]:
+        return []
+    return [
+        f"{bits}-bit values in {format_count(count, 'file')} of more than 8 bits: scaled by "
+        f"{2**bits - 1} ({RANGE_KEY} sets another range)"
+    ]
 
 
 def read_values(image: Image.Image, data: bytes) -> GreyValues | None:

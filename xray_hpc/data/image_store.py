@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from xray_hpc.config.run_config import DataConfig, GreyRange
-from xray_hpc.count_text import format_count
 from xray_hpc.data.array_store import (
     ArraySpec,
     Block,
@@ -29,9 +28,9 @@ from xray_hpc.data.array_store import (
 )
 from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
 from xray_hpc.data.decode import MissingDecoderError, UnreadableImageError, decode_bytes, read_bytes
-from xray_hpc.data.grey_levels import smallest_depth
+from xray_hpc.data.grey_levels import RANGE_KEY, smallest_depth
 from xray_hpc.data.index import Index
-from xray_hpc.data.index_entry import IndexEntry
+from xray_hpc.data.index_entry import IndexEntry, describe_skipped
 from xray_hpc.errors import DataError, StorageError
 from xray_hpc.progress_bar import ProgressBar
 from xray_hpc.records.file_lock import file_lock
@@ -54,7 +53,8 @@ class ImageStore:
         images: ``uint8 [N, size, size, channels]``, read-only.
         positions: ``int64 [N]``, the position of each image in the index.
         digests: hashes of the N files' contents.
-        wide: the number of images with more than 8 bits, of which the range is chosen.
+        largest: ``int64 [N]``, the largest value of each image with more than 8 bits, of which the
+            range is chosen; 0 for others.
         range: ``data.range``, or what ``auto`` chose; None without wide images.
         skipped: (path, reason) of the unreadable files; a reason over 200 bytes is cut, with "…".
     """
@@ -62,7 +62,7 @@ class ImageStore:
     images: npt.NDArray[np.uint8]
     positions: npt.NDArray[np.int64]
     digests: list[str]
-    wide: int
+    largest: npt.NDArray[np.int64]
     range: GreyRange | None
     skipped: list[tuple[str, str]]
 
@@ -125,7 +125,7 @@ def read_image_store(path: Path, index: Index, config: DataConfig) -> ImageStore
         images=np.asarray(arrays["images"])[: len(positions)],
         positions=positions,
         digests=[row.tobytes().hex() for row in arrays["digests"][: len(positions)]],
-        wide=int(np.count_nonzero(largest)),
+        largest=largest[: len(positions)],
         range=_common_range(config, largest),
         skipped=[
             (index.entries[i].path, reason.decode(errors="ignore"))
@@ -139,9 +139,12 @@ def _check_skipped(index: Index, positions: Iterable[int], skipped: list[tuple[s
     if not skipped:
         return
     if len(skipped) > MAX_UNREADABLE * len(index.entries):
+        advice = "; repair or remove them"
+        if any(RANGE_KEY in reason for _, reason in skipped):
+            advice = ""  # the reason says what to set
         raise DataError(
             f"{index.root}: {describe_skipped(skipped)} of {len(index.entries):,}, more than the "
-            f"{MAX_UNREADABLE:.0%} allowed; repair or remove them"
+            f"{MAX_UNREADABLE:.0%} allowed{advice}"
         )
     readable = [index.entries[i] for i in positions]
     for part in ("train", "test"):
@@ -152,13 +155,6 @@ def _check_skipped(index: Index, positions: Iterable[int], skipped: list[tuple[s
                     f"{index.root}: class {name!r} has no readable image in {part} "
                     f"({describe_skipped(skipped)})"
                 )
-
-
-def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:
-    """Format as ``"2 unreadable images ('a.png': empty file; 'b.png': not an image)"``."""
-    shown = "; ".join(f"{path!r}: {reason}" for path, reason in skipped[:3])
-    more = "; ..." if len(skipped) > 3 else ""
-    return f"{format_count(len(skipped), 'unreadable image')} ({shown}{more})"
 
 
 def _specs(index: Index, config: DataConfig) -> dict[str, ArraySpec]:

@@ -69,6 +69,23 @@ class IgnoredFiles:
             self.examples.append(name)
 
 
+def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:
+    """Format as ``"3 unreadable images ('a.png', 'b.png': empty file; 'c.png': not an image)"``.
+
+    Args:
+        skipped: (path, reason) of each.
+    """
+    by_reason: dict[str, IgnoredFiles] = {}
+    for path, reason in skipped:
+        by_reason.setdefault(reason, IgnoredFiles()).add(repr(path))
+    parts = [
+        f"{', '.join(files.examples)}{', ...' * (files.count > EXAMPLES)}: {reason}"
+        for reason, files in by_reason.items()
+    ]
+    more = "; ..." * (len(parts) > EXAMPLES)
+    return f"{format_count(len(skipped), 'unreadable image')} ({'; '.join(parts[:EXAMPLES])}{more})"
+
+
 ClassCounts = Mapping[SplitName, Sequence[int]]
 """Number of images of each class, in the order of the classes, by split."""
 

@@ -18,9 +18,8 @@ from xray_hpc.count_text import format_count
 from xray_hpc.data import augmentation_figure, dataset_figures
 from xray_hpc.data.augmentation_figure import NamedAugmentation
 from xray_hpc.data.dataset import Dataset, load_indexed
-from xray_hpc.data.image_store import describe_skipped
 from xray_hpc.data.index import Index, build_index
-from xray_hpc.data.index_entry import SPLIT_NAMES, IgnoredFiles
+from xray_hpc.data.index_entry import SPLIT_NAMES, IgnoredFiles, describe_skipped
 from xray_hpc.errors import UserError
 from xray_hpc.figure_files import write_figure
 from xray_hpc.package_folders import resource

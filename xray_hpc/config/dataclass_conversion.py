@@ -110,7 +110,9 @@ def _converter(hint: Any) -> tuple[frozenset[type], _Convert]:
     if origin is dict:
         convert = functools.partial(_to_dict, *_converter(arguments[1]))
     elif origin in (list, tuple):
-        convert = functools.partial(_to_sequence, origin, choices, *_converter(arguments[0]))
+        others = [_TYPE_NAMES[one] for one in members if one in _TYPE_NAMES]
+        what = " or ".join([*choices, *others, "a list"])
+        convert = functools.partial(_to_sequence, origin, choices, what, *_converter(arguments[0]))
     elif dataclasses.is_dataclass(first):
         convert = functools.partial(_to_dataclass, first)
     else:
@@ -131,15 +133,16 @@ def _to_dict(valid: frozenset[type], convert: _Convert, value: Any, key: str, ig
 def _to_sequence(
     kind: Any,
     choices: tuple[Any, ...],
+    what: str,
     valid: frozenset[type],
     convert: _Convert,
     value: Any,
     key: str,
     ignore: bool,
 ) -> Any:
-    if choices and isinstance(value, str):
-        return _to_scalar(str, choices, value, key, ignore)
-    _require((list, tuple), "a list", value, key)
+    if value in choices:
+        return value
+    _require((list, tuple), what, value, key)
     if valid.issuperset(map(type, value)):
         return kind(value)
     items = enumerate(value)

@@ -105,9 +105,11 @@ def test_count_table_by_split_and_class(loaded: tuple[Dataset, Index]) -> None:
     assert table.loc["patients"].tolist() == [20, 2, 6, 28]
 
 
-def test_summary_text_lists_counts_and_omitted_files(loaded: tuple[Dataset, Index]) -> None:
+def test_summary_text_lists_counts_and_omitted_files(
+    tree: Path, data_config: Callable[..., DataConfig], loaded: tuple[Dataset, Index]
+) -> None:
     data, index = loaded
-    assert summary_text(data, index) == (
+    assert summary_text(data, index, data_config(tree, split="folder")) == (
         f"{index.root}  (8x8 pixels, 1 channel, fingerprint {data.fingerprint[:12]})\n"
         "\n"
         "           train  validation  test  all\n"
@@ -127,8 +129,17 @@ def test_summary_text_counts_unused_images(
     config = data_config(tree, per_class=18, split="folder")
     index = build_index(config, tmp_path)
     data = load_indexed(index, config, tmp_path)
-    assert "unused      4 images (data.per_class)\n" in summary_text(data, index)
+    assert "unused      4 images (data.per_class)\n" in summary_text(data, index, config)
     assert (index_table(data)["split"] == "").sum() == 4
+
+
+def test_summary_text_counts_validation_images_that_are_split_again(
+    tree: Path, data_config: Callable[..., DataConfig], loaded: tuple[Dataset, Index]
+) -> None:
+    data, index = loaded
+    for split, noted in (("patient", True), ("random", True), ("folder", False)):
+        text = summary_text(data, index, data_config(tree, split=split))
+        assert ("pooled      2 validation images of the data, " in text) == noted
 
 
 def test_ignored_line_groups_files_by_reason() -> None:

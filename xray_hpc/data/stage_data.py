@@ -46,7 +46,7 @@ def stage_data(
     """
     index = build_index(config, cache)
     dataset = load_indexed(index, config, cache)
-    print(summary_text(dataset, index), flush=True)
+    print(summary_text(dataset, index, config), flush=True)
     split = (config.split, config.validation_fraction, config.split_seed, config.per_class)
     key = hashlib.sha256(f"{index.store_key(config)} {split}".encode()).hexdigest()
     folder = sweep.data / key[:8]
@@ -100,8 +100,11 @@ def count_table(dataset: Dataset) -> pd.DataFrame:
     return table
 
 
-def summary_text(dataset: Dataset, index: Index) -> str:
-    """Format the counts as a table, followed by the ignored, unreadable and unused files."""
+def summary_text(dataset: Dataset, index: Index, config: DataConfig) -> str:
+    """Format the counts as a table, followed by the ignored, unreadable and unused files.
+
+    Validation images of the data that were split again with the training images are counted too.
+    """
     table = count_table(dataset)
     cells = [["", *table.columns]]
     cells += [[name, *map("{:,}".format, row)] for name, row in table.iterrows()]
@@ -119,6 +122,12 @@ def summary_text(dataset: Dataset, index: Index) -> str:
         f"ignored     {ignored_line(index.ignored)}",
         f"unreadable  {describe_skipped(dataset.skipped) if dataset.skipped else 'none'}",
     ]
+    given = sum(entry.split == "validation" for entry in index.entries)
+    if given and config.split != "folder":
+        lines.append(
+            f"pooled      {format_count(given, 'validation image')} of the data, split again with "
+            "its training images (data.split=folder keeps them apart)"
+        )
     unused = len(dataset.files) - sum(map(len, dataset.splits.values()))
     if unused:
         lines.append(f"unused      {format_count(unused, 'image')} (data.per_class)")

@@ -173,9 +173,9 @@ def test_missing_file_is_a_row_with_an_error(
 ) -> None:
     names = ["images/drak.png", "images/dark.png"]
     if listed:
-        assert call(model, "-", stdin="\n".join(names).encode()) == 0
+        assert call(model, "-", stdin="\n".join(names).encode()) == 1
     else:
-        assert call(model, *names) == 0
+        assert call(model, *names) == 1
     assert [bool(error) for error in column("error")] == [True, False]
     assert rows()[0]["error"].endswith(f"no 'drak.png' in {here}/images; did you mean 'dark.png'?")
 
@@ -197,7 +197,7 @@ def test_broken_images_are_rows_with_their_errors(
     (here / "images" / "cut.png").write_bytes((here / "images" / "dark.png").read_bytes()[:60])
     (here / "images" / "empty.png").touch()
     (here / "images" / "text.png").write_text("no image")
-    assert call(model, "images") == 0
+    assert call(model, "images") == 1
     assert column("label") == ["PNEUMONIA", "", "NORMAL", "", ""]
     assert column("error")[3:] == ["empty file", "not an image"]
     assert column("score_NORMAL")[1] == ""
@@ -215,12 +215,16 @@ def test_predict_scores_dicom_images(here: Path, model: Path, call: Predict) -> 
     assert column("label") == ["PNEUMONIA", "PNEUMONIA", "NORMAL", "PNEUMONIA"]
 
 
-def test_predict_exits_with_1_if_no_image_can_be_read(
+def test_predict_writes_a_row_for_each_path_if_no_image_can_be_read(
     here: Path, model: Path, call: Predict
 ) -> None:
     (here / "empty.png").touch()
-    assert call(model, "empty.png") == 1
-    assert column("error") == ["empty file"]
+    Path("broken").symlink_to("away")
+    paths = ["empty.png", "broken", "/dev/null", "gone.png", "images/dark.png/x"]
+    assert call(model, *paths) == 1
+    assert column("path") == paths
+    assert column("label") == [""] * len(paths)
+    assert column("error")[:3] == ["empty file", "a broken link", "neither a file nor a folder"]
 
 
 def test_nan_score_is_a_row_with_an_error(here: Path, call: Predict, tmp_path: Path) -> None:
@@ -319,14 +323,8 @@ def test_run_without_its_model_file_is_rejected(run: Path, call: Predict) -> Non
         (["model.kears", "images"], "no 'model.kears' in .*; did you mean 'model.keras'"),
         (["images", "images"], "images is not the folder of a run"),
         (["images/dark.png", "images"], "is not a saved Keras model"),
-        (["M", "imgaes/dark.png"], "no 'imgaes' in .*; did you mean 'images'"),
-        (["M", "images/drak.png"], "no 'drak.png' in .*; did you mean 'dark.png'"),
-        (["M", "images/dark.png/x"], "images/dark.png/x: not a directory"),
-        (["M", "/dev/null"], "/dev/null: neither a file nor a folder"),
-        (["M", "broken"], "broken: a broken link"),
         (["M", "nothing"], "no images in nothing; ignored 1 file"),
         (["M", "-"], "no images in standard input"),
-        (["M", "gone.png", "imgaes"], "no 'gone.png' in .*; 1 more cannot be read"),
         (["M", "images", "-t", "1.5"], "--threshold is 1.5"),
         (["M", "images", "-t", "nan"], "--threshold is nan"),
         (["M", "images", "-o", "images/dark.png"], "must end in .csv"),
@@ -346,7 +344,6 @@ def test_invalid_arguments_are_found_before_tensorflow_is_loaded(
     (here / "nothing").mkdir()
     (here / "nothing" / "notes.txt").touch()
     (here / "folder.csv").mkdir()
-    (here / "broken").symlink_to("gone")
     monkeypatch.setitem(sys.modules, "xray_hpc.models.load_scorer", None)
     with pytest.raises(UserError, match=line):
         call(*(model if word == "M" else word for word in words))
@@ -403,14 +400,12 @@ def test_unprintable_names_are_escaped(
 def test_missing_permissions_are_reported(here: Path, model: Path, call: Predict) -> None:
     (here / "images" / "dark.png").chmod(0)
     (here / "images" / "closed").mkdir(mode=0)
-    assert call(model, "images") == 0
+    assert call(model, "images") == 1
     assert column("error") == [
         "",
         "unreadable folder: permission denied",
         "no permission to read it",
     ]
-    with pytest.raises(UserError, match="closed: unreadable folder: permission denied"):
-        call(model, "images/closed")
     (here / "fixed").mkdir(mode=0o500)
     with pytest.raises(UserError, match="no write permission"):
         call(model, "images", "-o", "fixed/p.csv")

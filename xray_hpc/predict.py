@@ -1,7 +1,7 @@
 """Score images with a trained model: ``python -m xray_hpc.predict RUN IMAGE...``.
 
 Prints a table and writes ``predictions.csv`` with the columns path, score_<class>, logit, label,
-error. An image that cannot be read is a row with its error.
+error. An image that is missing or cannot be read is a row with its error.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def _parser() -> argparse.ArgumentParser:
         "predict",
         "Score images with a trained model: print a table, and write a CSV file with the columns "
         "path, score_<class> for each class, logit, label and error.",
-        notes="An image that cannot be read is a row with its error; the exit code is 1 if no "
-        "image could be read. Images are prepared exactly as they were for training.",
+        notes="An image that is missing or cannot be read is a row with its error, and the exit "
+        "code is then 1. Images are prepared exactly as they were for training.",
     )
     parser.add_argument(
         "run", metavar="RUN", help=f"a finished run: {command_line.RUN_HELP}; or its model.keras"
@@ -103,7 +103,7 @@ def main() -> int:
         print(f"{table.text()}\n\n{table.counts()}\n{request.output}")
     if table.failed:
         print(table.failures(), file=sys.stderr)
-    return 1 if table.failed == len(request.files) else 0
+    return 1 if table.failed else 0
 
 
 def _find_model(text: str, results: Path) -> Path:

@@ -36,15 +36,12 @@ def find_image_files(
         The files, and those ignored in folders.
 
     Raises:
-        DataError: There are no images, or none of the paths can be read.
+        DataError: There are no images.
     """
     found: list[ImageFile] = []
     ignored = IgnoredFiles()
     for path in chain.from_iterable(listed if name == "-" else [name] for name in named):
         found += _expand(path, ignored)
-    if found and all(file.error for file in found):
-        more = f"; {len(found) - 1:,} more cannot be read" if len(found) > 1 else ""
-        raise DataError(f"{found[0].path}: {found[0].error}{more}")
     if not found:
         where = ", ".join("standard input" if name == "-" else name for name in named)
         raise DataError(f"no images in {where}{describe_ignored(ignored, '; ')}")

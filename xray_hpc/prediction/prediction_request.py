@@ -66,7 +66,7 @@ def check_request(
         overwrite: replace an existing CSV file.
 
     Raises:
-        UserError: the model or every image does not exist, or an argument is invalid.
+        UserError: the model does not exist, there are no images, or an argument is invalid.
     """
     keras_file = find_model(model)
     card = read_card(keras_file)

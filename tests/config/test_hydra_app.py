@@ -151,6 +151,19 @@ def test_help_lists_groups_and_keys(tmp_path: Path) -> None:
     assert "model: cnn, conv, ft, lung, stacked, tl, vgg" in done.stdout
     assert "python -m xray_hpc.launch -m model=cnn,tl,ft" in done.stdout
     assert "learning_rate:" in done.stdout
+    assert "  --resume SWEEP " in done.stdout
+    lines = {" ".join(line.split()) for line in done.stdout.splitlines()}
+    assert "wait: false # On Slurm, wait until all runs have ended, then compare them" in lines
+    assert "time: 240 # Time limit of a job (minutes)" in lines
+    assert "time: 60 # Time limit, as cluster.time (minutes)" in lines  # of cluster.cpu_job
+    assert "densenet169: null" in lines
+    assert max(map(len, lines)) <= 110
+
+
+def test_help_of_an_override_that_is_invalid_is_one_line(tmp_path: Path) -> None:
+    done = command("launch", "--help", "model=cn", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: model 'cn' is unknown")
 
 
 def test_launch_sweeps_over_a_range_and_a_glob(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from xray_hpc.absolute_path import absolute_path
 from xray_hpc.command_line import Parser
+from xray_hpc.config.annotated_help import annotated_help
 from xray_hpc.config.config_source import use_own_source
 from xray_hpc.config.dataclass_conversion import build, default_values
 from xray_hpc.config.override_errors import check_arguments, explain
@@ -111,7 +113,8 @@ def compose_and_call(task: Callable[[Composed], int], arguments: argparse.Namesp
             run = argparse.Namespace(**vars(arguments) | without | {"hydra_help": False})
             _run_hydra(run, get_args_parser(), store, conf, "config")
             _check(to_mapping(composed.pop()[0]))
-        _run_hydra(arguments, get_args_parser(), store, conf, "config")
+        with annotated_help() if arguments.help else nullcontext():
+            _run_hydra(arguments, get_args_parser(), store, conf, "config")
         values = [to_mapping(config) for config, _, _ in composed]
     except HYDRA_ERRORS as error:
         raise ConfigError(explain(error)) from error

@@ -27,7 +27,15 @@ from xray_hpc.errors import UserError
             "sbatch options in cluster.extra",
         ),
         ("partition", 7, "partition is 7; it must be a text or a list"),
-        ("time", "soon", "cluster.time is soon; it must be minutes, HH:MM:SS or D-HH:MM:SS"),
+        *(
+            (
+                "time",
+                time,
+                f"cluster.time is {time}; it must be minutes, HH:MM:SS or D-HH:MM:SS, "
+                "with MM and SS up to 59",
+            )
+            for time in ("soon", "12:99:00", "1:60", "1-02:60", "1-02:00:99")
+        ),
         ("time", 0, "cluster.time is 0; it must be a minute or more"),
         ("mem", "16 GB", "cluster.mem is 16 GB; it must be a size such as 500M or 16G"),
         ("gpus", -1, "cluster.gpus is -1; it must be 0 or more"),
@@ -136,6 +144,7 @@ def test_extra_takes_typed_gpus_and_other_gres() -> None:
         (90, 90),
         ("90", 90),
         ("10:30", 11),
+        ("90:00", 90),
         ("04:00:00", 240),
         ("1-0", 1440),
         ("1-02:30", 1590),

@@ -138,6 +138,7 @@ def test_launch_prints_the_sweep_its_jobs_and_how_to_monitor_them(history: Histo
         f"  {ft}  start: new  (model=ft)  learning rate 0.0003",
         f"submitted job {first.array}: array of 2 runs "
         f"(stage job {first.stage} first, collect job {first.collect} last)",
+        "time limit of a job: 30 minutes",
         "monitor:",
         "  python -m xray_hpc.status results/models --watch",
         f"  python -m xray_hpc.logs results/models/runs/{cnn} -f",

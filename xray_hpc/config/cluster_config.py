@@ -176,8 +176,9 @@ def minutes(time: str | int, key: str) -> int:
         ConfigError: The text has none of these forms, or is less than a minute.
     """
     text = str(time)
-    matched = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
-    check(matched is not None, key, text, "be minutes, HH:MM:SS or D-HH:MM:SS")
+    matched = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::([0-5]?\d))?(?::([0-5]?\d))?", text)
+    must = "be minutes, HH:MM:SS or D-HH:MM:SS, with MM and SS up to 59"
+    check(matched is not None, key, text, must)
     assert matched is not None
     days, *rest = matched.groups()
     parts = [int(part) for part in rest if part is not None]

@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from xray_hpc.config.cluster_config import minutes
+from xray_hpc.count_text import format_count
 from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.preflight.checks import check_plan
@@ -72,6 +74,9 @@ def submit(
         ids = submit_plan(submission, lock)
         jobs = sum(len(job.tasks) for job in submission.arrays)
         print(summarize(ids, len(todo) - len(submission.later), jobs))
+        if jobs:
+            limit = minutes(plan.settings.cluster.time, "cluster.time")
+            print(f"time limit of a job: {format_count(limit, 'minute')}")
         collect = ids["COLLECT"]
     if later := len(submission.later):
         exceed, them = ("1 run exceeds", "it") if later == 1 else (f"{later} runs exceed", "them")

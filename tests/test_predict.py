@@ -282,6 +282,7 @@ def test_predict_takes_the_start_of_a_runs_name(run: Path, call: Predict, name: 
     ("name", "line"),
     [
         ("cnm-1a2b3c4d", "there is no run 'cnm-1a2b3c4d' in results; did you mean 'cnn-1a2b3c4d'"),
+        ("", "is not the folder of a run"),
         ("t/cnn", "there is no sweep 't' in results; choose one of s"),
     ],
 )
@@ -329,6 +330,7 @@ def test_run_without_its_model_file_is_rejected(run: Path, call: Predict) -> Non
         (["M", "images", "-t", "nan"], "--threshold is nan"),
         (["M", "images", "-o", "images/dark.png"], "must end in .csv"),
         (["M", "images", "-o", "none/p.csv"], "--output is none/p.csv: no 'none' in"),
+        (["M", "images", "-o=~/none/p.csv"], f"--output is {Path.home()}/none/p.csv: no 'none' in"),
         (["M", "images", "-o", "folder.csv"], "exists and is not a file"),
     ],
 )

@@ -90,6 +90,10 @@ def test_json_prints_one_object_per_run(sweep: Sweep, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["rl"], "there is no sweep 'rl' in results; did you mean 'lr'?"),
+        (
+            ["lr", "--results=~/none"],
+            f"there is no sweep 'lr', nor any other in {Path.home()}/none; give its folder",
+        ),
         (["--watch", "lr"], "--watch is 'lr'; put a sweep before it: lr --watch"),
         (["lr", "--watch", "0"], "--watch is 0; it must be between 0.1 and 86400 seconds"),
         (["lr", "--watch", "--json"], "--json prints once; leave out --watch"),

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from xray_hpc.absolute_path import absolute_path
 from xray_hpc.errors import ConfigError, UserError, nearest
 
 HELP_WIDTH = 80  # columns
@@ -56,12 +57,17 @@ SWEEP_HELP = "a sweep's name or folder"
 RUN_HELP = "a run's folder, or the start of its name, or SWEEP/RUN"
 
 
+def expand_home(text: str) -> Path:
+    """Return a path, with the ``~`` that a shell leaves in ``--option=~/x`` expanded."""
+    return absolute_path(text) if text.startswith("~") else Path(text)
+
+
 def add_results_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--results``, the folder that holds the sweeps."""
     parser.add_argument(
         "--results",
         metavar="FOLDER",
-        type=Path,
+        type=expand_home,
         default=Path("results"),
         help="folder that holds the sweeps (default: %(default)s)",
     )

@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         "-o",
         "--output",
         metavar="FILE",
+        type=lambda text: str(command_line.expand_home(text)),
         default="predictions.csv",
         help="the CSV file (default: %(default)s); - writes it to standard output, without a table",
     )

@@ -89,6 +89,7 @@ def test_find_run_accepts_a_folder(results: Path, tmp_path: Path) -> None:
     [
         ("ft-1a2b3c4d", "2 runs: lr/ft-1a2b3c4d, models/ft-1a2b3c4d; type more of the name"),
         ("lr/ft", "2 runs: lr/ft-1a2b3c4d, lr/ft-1a999999; type more of the name"),
+        ("", "'' names no run; give a run's folder or the start of its name"),
         ("fft-1a2b3c4d", "there is no run 'fft-1a2b3c4d' in {}; did you mean 'ft-1a2b3c4d'?"),
         ("rl/ft", "there is no sweep 'rl' in {}; did you mean 'lr'?"),
     ],

@@ -57,6 +57,8 @@ def find_run(text: str, results: Path) -> RunPaths:
     if _is_run(folder):
         return RunPaths(folder.resolve())
     sweep_name, _, prefix = text.rpartition("/")
+    if not sweep_name and not prefix:  # every name starts so
+        raise ConfigError(f"'{text}' names no run; give a run's folder or the start of its name")
     sweep_name = sweep_name.removesuffix("/runs")
     sweeps = [find_sweep(sweep_name, results)] if sweep_name else find_sweeps(results)
     runs = {

@@ -35,6 +35,9 @@ def check_arguments(arguments: Namespace) -> None:
     for option in ("resolve", "package"):
         if getattr(arguments, option) and not (arguments.cfg or arguments.help):
             raise ConfigError(f"--{option} belongs to --cfg; add --cfg job")
+    shells = re.compile(r"(install|uninstall|query)=(bash|fish|zsh)")
+    if arguments.shell_completion and not shells.fullmatch(" ".join(arguments.overrides)):
+        raise ConfigError("--shell-completion takes one of install=bash, install=fish, install=zsh")
     if arguments.experimental_rerun:
         raise ConfigError("--experimental-rerun has no effect here; use launch --resume SWEEP")
     for word in arguments.overrides:

@@ -22,9 +22,9 @@ def is_text(key: str, kind: type) -> bool:
     """Return whether a dotted key takes a value as text that was read as an int, float or bool.
 
     A key that takes true and false as well keeps those. The parameters of a sweep file are
-    overrides, so they take null as text, too.
+    overrides, so they take null as text, too; so do Hydra's own groups.
     """
-    if key.startswith("hydra.sweeper.params."):
+    if key == "hydra" or key.startswith(("hydra/", "hydra.sweeper.params.")):
         return True
     types = _text_keys().get(key) or _text_keys().get(f"{key.rpartition('.')[0]}.*")
     return types is not None and kind in types

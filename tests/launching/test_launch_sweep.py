@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.errors import ConfigError, LockedError, UserError
-from xray_hpc.launching.launch_sweep import _sweep_folder
+from tests.fake_slurm import FakeSlurm
+from xray_hpc.errors import ConfigError, LockedError, NoClusterError, UserError
+from xray_hpc.launching.launch_sweep import _sweep_folder, resolve_kind
 from xray_hpc.records.paths import SweepPaths
 
 
@@ -19,3 +20,16 @@ def test_new_sweep_folder_is_removed_unless_another_launch_uses_it(
     with pytest.raises(error), _sweep_folder(sweep):
         raise error("refused")
     assert sweep.folder.exists() == remains
+
+
+def test_missing_slurm_conf_is_reported_without_asking_slurm(
+    site: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.answer("sinfo", "*")
+    assert resolve_kind("auto") == "slurm"
+    monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")
+    with pytest.raises(
+        NoClusterError, match=r"^SLURM_CONF is /nowhere/slurm\.conf, which does not"
+    ):
+        resolve_kind("slurm")
+    assert resolve_kind("auto") == "local"

@@ -75,9 +75,9 @@ def _checked_kind(cluster: ClusterConfig) -> str:
     if cluster.kind == "auto" and kind == "local":
         for key in ("partition", "account", "qos", "constraint"):
             if (value := getattr(cluster, key)) is not None:
-                missing = "but no Slurm cluster was found on this host"
+                missing = slurm.missing_configuration() or "no Slurm cluster was found on this host"
                 fix = "load its module, or use cluster=local"
-                raise ConfigError(f"cluster.{key}={value} needs Slurm, {missing}; {fix}")
+                raise ConfigError(f"cluster.{key}={value} needs Slurm, but {missing}; {fix}")
     return kind
 
 
@@ -90,6 +90,8 @@ def resolve_kind(kind: str) -> str:
     if kind == "auto":
         return "slurm" if slurm.is_available() else "local"
     if kind == "slurm" and not slurm.is_available():
+        if missing := slurm.missing_configuration():
+            raise NoClusterError(f"{missing}; correct it, or use cluster=local")
         raise NoClusterError("No Slurm cluster found on this host; use cluster=local")
     return kind
 
@@ -100,6 +102,9 @@ def _preflight(plan: Plan, kind: str) -> list[str]:
     if kind == "slurm":
         count = sum(decision.run for decision in decide_runs(plan, {}).values())
         return notes + slurm_backend.check_sweep(plan, count)
+    automatic = plan.settings.cluster.kind == "auto" and kind == "local"
+    if automatic and (missing := slurm.missing_configuration()):
+        notes.append(f"{missing}; the runs execute on this machine, without Slurm")
     if kind == "local" and plan.settings.cluster.snapshot:
         notes += check_snapshot()
     return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import re
 import subprocess
@@ -73,7 +74,7 @@ class QueuedJob:
 
 def is_available() -> bool:
     """Return whether this host belongs to a Slurm cluster; its commands may exist without one."""
-    if not proxy.is_installed("sbatch"):
+    if not proxy.is_installed("sbatch") or missing_configuration():
         return False
     try:
         query(["sinfo", "--noheader"])
@@ -82,6 +83,14 @@ def is_available() -> bool:
     except SlurmUnavailableError as error:
         raise SlurmUnavailableError(error.reason, f"{error}, or use cluster=local") from error
     return True
+
+
+def missing_configuration() -> str | None:
+    """Return that ``SLURM_CONF`` names no file; Slurm's commands wait a minute for the file."""
+    path = os.environ.get("SLURM_CONF")
+    if not path or proxy.in_container() or os.path.exists(path):
+        return None
+    return f"SLURM_CONF is {path}, which does not exist"
 
 
 def run_command(

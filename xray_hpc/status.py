@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds,
         nargs="?",
         const=SECONDS,
-        help=f"update every SECONDS ({SECONDS:g}) until Ctrl-C",
+        help=f"update every SECONDS (default: {SECONDS:g}) until Ctrl-C",
     )
     parser.add_argument(
         "--all", action="store_true", help=f"list every run, even if there are more than {MAX_ROWS}"

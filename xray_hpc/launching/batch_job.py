@@ -50,6 +50,11 @@ class BatchJob:
             return f"{self.kind} job"
         return f"array of {len(self.tasks)} jobs" if len(self.tasks) > 1 else "job of the run"
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it has the resources and options of the runs, not those of ``cpu_job``."""
+        return self.kind in ("runs", "features")
+
     def script(self, folder: Path) -> str:
         """Return the text of the batch script; its logs go to ``folder``."""
         # Late, because local launches do not need it; not SlurmExecutor, which needs srun here.
@@ -63,7 +68,7 @@ class BatchJob:
     def parameters(self, folder: Path) -> dict[str, Any]:
         """Return the parameters of submitit's ``SlurmExecutor``."""
         cluster, is_runs = self.cluster, self.kind == "runs"
-        on_gpu = self.kind in ("runs", "features")
+        on_gpu = self.on_gpu
         resources = cluster if on_gpu else cluster.cpu_job
         here = working_folder()
         extra: dict[str, Any] = {

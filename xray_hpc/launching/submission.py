@@ -41,7 +41,8 @@ def submit_plan(plan: SubmissionPlan, lock: int) -> dict[str, str]:
     """
     sweep = plan.jobs["COLLECT"].sweep
     for job in plan.jobs.values():
-        check_script(dataclasses.replace(job, after=()).script(sweep.slurm / "x"))
+        script = dataclasses.replace(job, after=()).script(sweep.slurm / "x")
+        check_script(script, job.cluster.extra if job.on_gpu else None)
     ids: dict[str, str] = {}
     try:
         for placeholder, job in plan.jobs.items():

@@ -10,7 +10,7 @@ from tests.conftest import Composer
 from tests.fake_slurm import FakeSlurm
 from tests.launching.preflight.conftest import SMALL, Check
 from xray_hpc.config.cluster_config import ClusterConfig, CpuJobConfig
-from xray_hpc.errors import ConfigError, SlurmUnavailableError, SubmitLimitError
+from xray_hpc.errors import ConfigError, SlurmError, SlurmUnavailableError, SubmitLimitError
 from xray_hpc.launching.preflight import checks
 
 URGENT = {"partition": "fast", "account": "lungs", "qos": "urgent", "time": 60}
@@ -160,6 +160,14 @@ def test_check_script_reports_a_refusal_in_one_line(site: FakeSlurm) -> None:
     with pytest.raises(SubmitLimitError) as refused:
         checks.check_script("#!/bin/bash\n")
     assert "AssocGrpSubmitJobsLimit; Job violates accounting/QOS policy" in str(refused.value)
+
+
+def test_check_script_lists_the_options_that_sbatch_may_mean(site: FakeSlurm) -> None:
+    site.answer("sbatch", "*", "sbatch: error: Invalid node name specified\n", code=1)
+    with pytest.raises(
+        SlurmError, match=r"specified; check cluster\.extra=\{exclude: n7, nice: 5\}$"
+    ):
+        checks.check_script("#!/bin/bash\n", {"exclude": "n7", "nice": 5})
 
 
 def test_check_script_raises_while_slurm_does_not_answer(site: FakeSlurm) -> None:

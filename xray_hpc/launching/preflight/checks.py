@@ -6,6 +6,9 @@ refused here; ``sbatch --test-only`` checks the rest.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from xray_hpc.errors import NodeUnavailableError, SlurmError, SlurmUnavailableError
 from xray_hpc.launching.code_snapshot import check_snapshot
 from xray_hpc.launching.plan import Plan
@@ -44,8 +47,10 @@ def check_plan(plan: Plan, tasks: int) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def check_script(script: str) -> None:
+def check_script(script: str, extra: Mapping[str, Any] | None = None) -> None:
     """Ask Slurm whether it would accept a batch script, without submitting it.
+
+    Slurm's message names no option, so the error lists those of ``cluster.extra`` in the script.
 
     Raises:
         SlurmError: Slurm would refuse it.
@@ -60,4 +65,6 @@ def check_script(script: str) -> None:
     except SlurmUnavailableError:
         raise
     except SlurmError as error:
-        raise type(error)(f"sbatch refuses the job: {error}") from error
+        given = ", ".join(f"{name}: {value}" for name, value in (extra or {}).items())
+        options = f"; check cluster.extra={{{given}}}" if given else ""
+        raise type(error)(f"sbatch refuses the job: {error}{options}") from error

@@ -108,13 +108,13 @@ def compose_and_call(task: Callable[[Composed], int], arguments: argparse.Namesp
     try:
         conf = str(resource("conf"))
         version.setbase("1.3")
-        if arguments.cfg in ("job", "all"):  # Hydra shows a configuration without calling store
+        with annotated_help() if arguments.help else nullcontext():
+            _run_hydra(arguments, get_args_parser(), store, conf, "config")
+        if arguments.cfg in ("job", "all"):  # it is shown now; Hydra has not called store
             without = {"cfg": None, "resolve": False, "package": None, "help": False}
             run = argparse.Namespace(**vars(arguments) | without | {"hydra_help": False})
             _run_hydra(run, get_args_parser(), store, conf, "config")
             _check(to_mapping(composed.pop()[0]))
-        with annotated_help() if arguments.help else nullcontext():
-            _run_hydra(arguments, get_args_parser(), store, conf, "config")
         values = [to_mapping(config) for config, _, _ in composed]
     except HYDRA_ERRORS as error:
         raise ConfigError(explain(error)) from error

@@ -23,7 +23,7 @@ Wrap = Callable[[str], None]
 
 @pytest.fixture
 def wrap(slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wrap:
-    """Put a wrapper of sbatch in front of it; its text may call ``$sbatch``."""
+    """Put a wrapper on PATH before the real sbatch, which its text may call as ``$sbatch``."""
     real = shutil.which("sbatch")
 
     def wrap(text: str) -> None:

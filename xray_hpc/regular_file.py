@@ -1,0 +1,56 @@
+"""Read files that another user or a damaged disk may have replaced by anything.
+
+``open`` waits for ever on a FIFO that nobody writes to, a device may never end, and a sparse file
+of a few bytes on the disk may be larger than the memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from xray_hpc.count_text import format_bytes
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: Path | str) -> BinaryIO:
+    """Open a regular file for reading, without waiting for anything else.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file. ``strerror`` is a short reason.
+    """
+    # O_NOCTTY: opening a terminal must not make it the one of this process.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "not a file")
+            raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path | str, most: int) -> bytes:
+    """Return the contents of a regular file of at most ``most`` bytes.
+
+    Raises:
+        OSError: as :func:`open_regular`, or the file is larger.
+    """
+    with open_regular(path) as file:
+        # A sparse file is not read to find out.
+        if os.fstat(file.fileno()).st_size <= most and len(data := file.read()) <= most:
+            return data
+    raise OSError(errno.EINVAL, f"larger than {format_bytes(most)}", str(path))

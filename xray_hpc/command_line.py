@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from xray_hpc.absolute_path import absolute_path
-from xray_hpc.errors import ConfigError, UserError, nearest
+from xray_hpc.errors import ConfigError, StorageError, UserError, nearest
+from xray_hpc.records import exit_codes
+from xray_hpc.standard_streams import protect_standard_streams, write_error
+from xray_hpc.system_errors import describe_system_error, storage_advice
 
 HELP_WIDTH = 80  # columns
 END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -75,6 +78,8 @@ def add_results_option(parser: argparse.ArgumentParser) -> None:
 
 def _print_error(line: str) -> None:
     print("error:", line, file=sys.stderr)
+    if write_error(sys.stderr):  # on a full disk; stdout may be elsewhere
+        print("error:", line)
 
 
 class _LevelFormatter(logging.Formatter):
@@ -106,18 +111,26 @@ def discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def run(main: Callable[[], int | None], report: Callable[[str], None] = _print_error) -> NoReturn:
+def run(
+    main: Callable[[], int | None],
+    report: Callable[[str], None] = _print_error,
+    *,
+    job: bool = False,
+) -> NoReturn:
     """Call a command's ``main`` and exit with its return value (``None`` is 0).
 
-    A ``UserError`` is reported in one line and exits with 2. Ctrl-C, a signal (if
-    :func:`interruptible`) and a closed pipe (``| head``) exit silently with 128 + the signal's
-    number, as in a shell.
+    A ``UserError`` is reported in one line and exits with 2, and so is an error of the machine (see
+    ``system_errors``) and output that stdout cannot take, as on a full disk. A ``job`` exits with
+    74 where storage fails, and ignores what stdout lacks: its log is not its result.
+    Ctrl-C, a signal (if :func:`interruptible`) and a closed pipe (``| head``) exit silently with
+    128 + the signal's number, as in a shell.
     Any other exception is a bug and keeps its traceback. Characters that stdout's encoding lacks
     are printed as escapes. Warnings go to stderr, unless logging is configured already.
     """
     # A notebook's value names a module that this Python may lack; Matplotlib would not even load.
     os.environ.pop("MPLBACKEND", None)
     os.environ["MATPLOTLIBRC"] = os.devnull  # nor with a file of the user's that is not UTF-8
+    protect_standard_streams()
     package = logging.getLogger("xray_hpc")
     if not package.handlers:
         package.addHandler(logging.StreamHandler())
@@ -125,14 +138,32 @@ def run(main: Callable[[], int | None], report: Callable[[str], None] = _print_e
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = main()
-        sys.stdout.flush()
+        code = _exit_code(main)
+        if not job and (lost := write_error(sys.stdout)):
+            report(f"cannot write to stdout: {lost.strerror}; {storage_advice(lost)}")
+            code = code or 2
     except UserError as error:
         report(" ".join(str(error).splitlines()))
-        code = 2
+        code = exit_codes.STORAGE_ERROR if job and isinstance(error, StorageError) else 2
     except KeyboardInterrupt as interrupt:
         code = 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
     except BrokenPipeError:
         discard_stdout()
         code = 141
+    except (OSError, MemoryError, RuntimeError) as error:
+        problem = describe_system_error(error)
+        if problem is None:
+            raise
+        report(" ".join(problem.splitlines()))
+        code = exit_codes.STORAGE_ERROR if job and isinstance(error, OSError) else 2
     sys.exit(code)
+
+
+def _exit_code(main: Callable[[], int | None]) -> int | str | None:
+    """Call ``main``, which may exit by itself, and flush stdout."""
+    try:
+        code: int | str | None = main()
+    except SystemExit as ended:
+        code = ended.code
+    sys.stdout.flush()
+    return code

@@ -54,4 +54,4 @@ def configure() -> None:
 def run_job(main: Callable[[], int | None]) -> NoReturn:
     """Configure logging and call ``main`` as ``command_line.run`` does; log a ``UserError``."""
     configure()
-    command_line.run(main, report=logger.error)
+    command_line.run(main, report=logger.error, job=True)

@@ -13,27 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xray_hpc.errors import DataError
+from xray_hpc.system_errors import STORAGE_ERRORS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-# The file system is full, read-only, unmounted, not permitted or does not answer.
-STORAGE_ERRORS = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EIO,
-        errno.ESTALE,
-        errno.ENOTCONN,
-        errno.ESHUTDOWN,
-        errno.ETIMEDOUT,
-        errno.EACCES,
-        errno.EPERM,
-    }
-)
 
 
 def is_storage_failure(folder: Path, error: OSError) -> bool:
@@ -60,6 +43,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, temporary, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)

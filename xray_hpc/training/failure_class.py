@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from xray_hpc.errors import NodeError, TrainingDivergedError, UserError
 from xray_hpc.records import exit_codes
-from xray_hpc.records.atomic_files import STORAGE_ERRORS
 from xray_hpc.records.run_record import Failure
+from xray_hpc.system_errors import STORAGE_ERRORS
 
 # Libraries that write files (HDF5, Keras, Pillow) may replace an OSError by an exception that only
 # quotes its message. The messages of these errors are also used for networks and devices.

@@ -1,0 +1,62 @@
+"""Errors of the machine: its file systems, its memory and the limits of a process (``ulimit``).
+
+They say that the machine lacks something, never that this program has a bug.
+"""
+
+from __future__ import annotations
+
+import errno
+
+# The file system is full, read-only, unmounted, not permitted or does not answer.
+STORAGE_ERRORS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EIO,
+        errno.ESTALE,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+        errno.ETIMEDOUT,
+        errno.EACCES,
+        errno.EPERM,
+    }
+)
+LIMITS = {
+    errno.EMFILE: "this process has too many open files; raise ulimit -n",
+    errno.ENFILE: "this machine has too many open files; try again later",
+    errno.EAGAIN: "cannot start another process; raise ulimit -u",
+    errno.ENOMEM: "not enough memory; raise ulimit -v, or use a machine with more",
+}
+ADVICE = {
+    errno.ENOSPC: "make room on its file system",
+    errno.EDQUOT: "remove files, or ask for a larger quota",
+    errno.EFBIG: "raise ulimit -f",
+    errno.EROFS: "its file system must be writable",
+    errno.EACCES: "ask its owner for access",
+    errno.EPERM: "ask its owner for access",
+}
+OTHER_ADVICE = "its file system fails; ask its administrator"
+NO_THREAD = "can't start new thread"  # a RuntimeError without a number
+
+
+def describe_system_error(error: BaseException) -> str | None:
+    """Return the problem and the fix in one line; ``None`` for an error of another kind."""
+    if isinstance(error, MemoryError):
+        return LIMITS[errno.ENOMEM]
+    if isinstance(error, RuntimeError) and NO_THREAD in str(error):
+        return "cannot start another thread; raise ulimit -u and ulimit -v"
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in LIMITS:
+        return LIMITS[error.errno]
+    if error.errno not in STORAGE_ERRORS:
+        return None
+    where = error.filename2 or error.filename or "a file"
+    return f"{where}: {error.strerror}; {storage_advice(error)}, and run again"
+
+
+def storage_advice(error: OSError) -> str:
+    """Return what to do about an error in ``STORAGE_ERRORS``, as a clause."""
+    return ADVICE.get(error.errno or 0, OTHER_ADVICE)

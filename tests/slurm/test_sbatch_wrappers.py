@@ -79,8 +79,8 @@ def test_launch_behind_a_silent_wrapper_submits_each_job_once(
     before = slurm.jobs()
     first = launcher.launch("-m", "model=cnn,tl", "name=held", HELD)
     assert first.code == 0, first.errors
-    jobs = {first.stage, first.array, first.collect}
-    assert slurm.jobs() - before == jobs
+    held, jobs = {first.array, first.collect}, {first.stage, first.array, first.collect}
+    assert held <= slurm.jobs() - before <= jobs  # the stage job may have ended
     again = launcher.launch("-m", "model=cnn,tl", "name=held", HELD)
     assert again.code == 0, again.errors
-    assert slurm.jobs() - before == jobs
+    assert held <= slurm.jobs() - before <= jobs

@@ -10,6 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.run_folders import Sweep
+from xray_hpc.launching import local_backend
+from xray_hpc.records import ledger
+from xray_hpc.records.paths import RunPaths
+
 WORDS = [
     "model=cnn,ft",
     "model.head_units=8",
@@ -99,3 +104,23 @@ def test_launching_again_skips_finished_runs(
     assert again.returncode == 0, again.stderr
     assert "sweep pair: 2 runs, 0 to start" in again.stdout
     assert again.stdout.count("skip: finished") == 2
+
+
+def test_runs_cancelled_during_the_launch_are_not_started_whatever_the_clocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, started = Sweep(tmp_path / "lr"), list[str]()
+    runs = [sweep.add(name) for name in ("ft-1", "ft-2")]
+
+    def start(paths: RunPaths, code: Path | None) -> subprocess.Popen[bytes]:
+        started.append(paths.name)
+        return subprocess.Popen(["true"])
+
+    monkeypatch.setattr(local_backend, "_start_run", start)
+    monkeypatch.setattr(ledger, "now", lambda: "2106-01-01T00:00:00+00:00")
+    ledger.append(sweep.paths, "cancelled", jobs=[], runs=["ft-1"])
+    position = ledger.size(sweep.paths)
+    monkeypatch.setattr(ledger, "now", lambda: "1970-01-01T00:00:00+00:00")
+    ledger.append(sweep.paths, "cancelled", jobs=[], runs=["ft-2"])
+    assert local_backend.train_runs(runs, 1, position=position) == 1
+    assert started == ["ft-1"]

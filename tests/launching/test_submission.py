@@ -22,7 +22,9 @@ TASKS = (("ft-0",), ("ft-1",))
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> SweepPaths:
-    return SweepPaths(tmp_path / "results" / "lr")
+    sweep = SweepPaths(tmp_path / "results" / "lr")
+    sweep.folder.mkdir(parents=True)
+    return sweep
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,12 @@ from xray_hpc.monitoring.cancel_runs import POLL_SECONDS, plan_cancel
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.records import ledger
 from xray_hpc.records.launch_lock import launch_lock
-from xray_hpc.records.run_record import Status, now
+from xray_hpc.records.run_record import Attempt, Status
 
 PENDING = "PENDING|Priority||1:00"
 RUNNING = "RUNNING|None|gpu-01|1:00"
+# Times by clocks that are wrong
+BEHIND, AHEAD = "1970-01-01T00:00:00+00:00", "2106-01-01T00:00:00+00:00"
 
 
 @pytest.fixture
@@ -177,11 +179,12 @@ def test_upcoming_runs_of_a_local_launch_are_cancelled(
     monkeypatch.setattr(cancel_runs, "WAIT_SECONDS", 0.1)
     sweep = Sweep(tmp_path / "local")
     sweep.finished("ft-1")
-    sweep.add("ft-2", status=Status.FAILED, started="2026-01-01T00:00:00+00:00")
+    sweep.add("ft-2", status=Status.FAILED, attempts=[Attempt(AHEAD, "n1", ledger_position=10)])
     sweep.add("ft-3")
     assert plan_cancel(sweep.paths).empty
-    with launch_lock(sweep.paths):
-        sweep.add("ft-4", status=Status.FAILED, started=now())
+    with launch_lock(sweep.paths) as lock:
+        started = Attempt(BEHIND, "n2", ledger_position=lock.position)
+        sweep.add("ft-4", status=Status.FAILED, attempts=[started])
         found = plan_cancel(sweep.paths).execute()
         assert found.runs == {"ft-2": State.FAILED, "ft-3": State.CREATED}
         assert plan_cancel(sweep.paths).empty

@@ -125,7 +125,7 @@ def test_cancelled_run_is_launched(tmp_path: Path) -> None:
     assert decide_launch(read_evidence(by_record, None, {})).reason == "cancelled before"
     by_ledger = run(tmp_path)
     assert (
-        decide_launch(read_evidence(by_ledger, None, {}, cancelled=NOON)).reason
+        decide_launch(read_evidence(by_ledger, None, {}, cancelled=100)).reason
         == "cancelled before"
     )
 
@@ -200,17 +200,20 @@ def test_requeued_run_is_pending_until_it_starts() -> None:
 
 def test_cancelled_run_of_a_completing_job_is_cancelled() -> None:
     ending = QueuedJob("COMPLETING", "None")
-    evidence = RunEvidence(record(job_id="7_1"), job="7_1", queued=ending, cancelled=NOON)
+    evidence = RunEvidence(record(job_id="7_1"), job="7_1", queued=ending, cancelled=100)
     assert state_of(evidence) is State.CANCELLED
     assert not decide_launch(evidence).run
 
 
 def test_start_after_cancelling_overrides_it() -> None:
-    def failed(started: str) -> State:
-        failed_record = record(status=Status.FAILED, started=started)
-        return state_of(RunEvidence(failed_record, cancelled=NOON))
+    def failed(position: int, clock: str) -> State:
+        attempt = Attempt(clock, "node3", ledger_position=position)
+        failed_record = record(status=Status.FAILED, attempts=[attempt])
+        return state_of(RunEvidence(failed_record, cancelled=100))
 
-    assert (failed(BEFORE), failed(AFTER)) == (State.CANCELLED, State.FAILED)
+    for clock in (BEFORE, AFTER):  # of a host whose clock is wrong
+        states = [failed(position, clock) for position in (0, 100, 150)]
+        assert states == [State.CANCELLED, State.CANCELLED, State.FAILED]
 
 
 RECORDS = st.none() | st.builds(
@@ -229,7 +232,7 @@ EVIDENCE = st.builds(
     owner=st.sampled_from([None, OWNER]),
     job=st.just("7_1"),
     queued=st.none() | st.builds(QueuedJob, st.sampled_from(SLURM_STATES), st.just("None")),
-    cancelled=st.sampled_from([None, NOON]),
+    cancelled=st.sampled_from([None, 100]),
 )
 
 

@@ -57,9 +57,9 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         print_cached_features(plan, todo)
         code = _code_folder(plan, todo)
         if kind == "local":
-            return local_backend.run_sweep(plan, todo, code)
+            return local_backend.run_sweep(plan, todo, code, lock.position)
         if kind == "slurm":
-            slurm_backend.submit(plan, todo, queue, lock, code)
+            slurm_backend.submit(plan, todo, queue, lock.descriptor, code)
     if kind == "none":
         print(f"created {sweep.runs}; started nothing (cluster=none)")
     elif plan.settings.wait:

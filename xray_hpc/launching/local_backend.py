@@ -17,13 +17,14 @@ from xray_hpc.launching.progress_view import ProgressView
 from xray_hpc.package_folders import resource
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.records.run_record import now
 
 POLL_SECONDS = 0.2
 
 
-def run_sweep(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
+def run_sweep(plan: Plan, todo: Sequence[str], code: Path | None, position: int) -> int:
     """Stage the data, compute shared features, train the runs ``todo`` and collect the sweep.
+
+    Runs that the ledger has as cancelled at ``position`` or later are not started.
 
     Returns:
         The exit code: 0, 1 if a run did not finish, or that of a failed stage or collect process.
@@ -38,22 +39,27 @@ def run_sweep(plan: Plan, todo: Sequence[str], code: Path | None) -> int:
                 problem = f"the features job failed with exit code {exit_code}"
                 print(f"note: {problem}; the runs compute their own features")
         parallel = plan.settings.cluster.parallel or 1
-        failed = train_runs([sweep.run(name) for name in todo], parallel, code)
+        failed = train_runs([sweep.run(name) for name in todo], parallel, code, position)
     collect = [sys.executable, "-m", "xray_hpc.collect", str(sweep.folder)]
     return _run_job(collect, code) or int(failed > 0)
 
 
-def train_runs(runs: Sequence[RunPaths], parallel: int, code: Path | None = None) -> int:
-    """Train runs, ``parallel`` at a time, and print progress; return how many did not finish."""
+def train_runs(
+    runs: Sequence[RunPaths], parallel: int, code: Path | None = None, position: int = 0
+) -> int:
+    """Train runs, ``parallel`` at a time, and print progress; return how many did not finish.
+
+    Runs that the ledger has as cancelled at ``position`` or later are not started.
+    """
     waiting, processes = list(runs), dict[RunPaths, subprocess.Popen[bytes]]()
     ended = failed = 0
-    view, began = ProgressView(len(runs)), now()
+    view = ProgressView(len(runs))
     try:
         with interruptible():
             while waiting or processes:
                 while waiting and len(processes) < parallel:
                     paths = waiting.pop(0)
-                    if ledger.read(paths.sweep).cancelled.get(paths.name, "") >= began:
+                    if ledger.read(paths.sweep).cancelled.get(paths.name, -1) >= position:
                         ended, failed = ended + 1, failed + 1
                         view.print_line(f"{paths.name} was cancelled before it started", ended)
                     else:

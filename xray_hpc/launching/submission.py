@@ -7,7 +7,6 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 
 from xray_hpc.count_text import format_count
@@ -196,10 +195,9 @@ def reconcile_submissions(sweep: SweepPaths) -> dict[str, str]:
     unknown = {name: at for name, at in ledger.read(sweep).submissions.items() if at.job is None}
     if not unknown:
         return {}
-    newest = max(datetime.fromisoformat(at.time) for at in unknown.values())
-    age = (datetime.now(timezone.utc) - newest).total_seconds()
-    # The controller may yet accept what a killed sbatch has sent.
-    time.sleep(min(max(GRACE_SECONDS - age, 0), GRACE_SECONDS))
+    # The controller may yet accept what a killed sbatch has sent. How long ago that was is unknown:
+    # the ledger's times are by the clock of another host.
+    time.sleep(GRACE_SECONDS)
     queue, accepted = slurm.queued_jobs(ledger.read(sweep).users(), ended=True), {}
     for name in unknown:
         if job := _find_job(name, queue):

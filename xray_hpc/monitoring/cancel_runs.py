@@ -18,7 +18,7 @@ from xray_hpc.errors import ConfigError, SlurmError, UserError, nearest
 from xray_hpc.monitoring.discovery import join_names, run_names
 from xray_hpc.monitoring.run_state import COMPLETING, RunEvidence, State, read_runs, state_of
 from xray_hpc.records import ledger
-from xray_hpc.records.launch_lock import launch_lock, launch_running_since
+from xray_hpc.records.launch_lock import launch_lock, running_launch_position
 from xray_hpc.records.lease_file import LeaseOwner, current_owner, is_local
 from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import SweepPaths
@@ -134,14 +134,14 @@ def _launch_excluded(sweep: SweepPaths, timeout: float) -> Iterator[bool]:
 
 def _upcoming(sweep: SweepPaths, entries: Ledger, evidence: _Runs) -> set[str]:
     """Return the runs that a running launch may still start."""
-    since = launch_running_since(sweep)
-    if since is None:
+    position = running_launch_position(sweep)
+    if position is None:
         return set()
     return {
         name
         for name, item in evidence.items()
-        if not (item.record and (item.record.started or "") >= since)
-        and entries.cancelled.get(name, "") < since
+        if item.started_at < position
+        and entries.cancelled.get(name, -1) < position
         and state_of(item) is not State.FINISHED
     }
 

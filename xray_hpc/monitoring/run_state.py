@@ -60,7 +60,7 @@ class RunEvidence:
     owner: LeaseOwner | None = None  # live process that holds its lease
     job: str | None = None  # id of its job in the queue
     queued: QueuedJob | None = None
-    cancelled: str | None = None  # when the run was last cancelled, in UTC
+    cancelled: int | None = None  # position in the ledger at which it was last cancelled
 
     def with_queue(self, job: JobRef | None, queue: Mapping[str, QueuedJob]) -> RunEvidence:
         """Return a copy with the run's job in the queue.
@@ -86,11 +86,15 @@ class RunEvidence:
     @property
     def cancelled_since(self) -> bool:
         """Whether the run was cancelled and has not started since."""
-        if self.record is None:
-            return self.cancelled is not None
-        if self.record.failure == Failure.CANCELLED.value:
+        if self.record is not None and self.record.failure == Failure.CANCELLED.value:
             return True
-        return self.cancelled is not None and (self.record.started or "") <= self.cancelled
+        return self.cancelled is not None and self.started_at <= self.cancelled
+
+    @property
+    def started_at(self) -> int:
+        """The position in the ledger at which the last attempt started; -1 without one."""
+        attempts = self.record.attempts if self.record else ()
+        return attempts[-1].ledger_position if attempts else -1
 
     @property
     def job_has_started(self) -> bool:
@@ -134,7 +138,7 @@ def read_evidence(
     paths: RunPaths,
     job: JobRef | None = None,
     queue: Mapping[str, QueuedJob] | None = None,
-    cancelled: str | None = None,
+    cancelled: int | None = None,
 ) -> RunEvidence:
     """Read the record, files and lease of a run, given what the ledger and Slurm tell of it."""
     record, metrics, damage = None, None, None

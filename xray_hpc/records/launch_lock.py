@@ -6,17 +6,29 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from dataclasses import dataclass
 
 from xray_hpc.errors import LockedError
+from xray_hpc.records import ledger
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import now, user_name
+from xray_hpc.regular_file import read_regular
+
+MAX_BYTES = 1 << 16  # of the file, which another process may have written
+
+
+@dataclass(frozen=True)
+class LaunchLock:
+    """The lock of a launch; events of the ledger from ``position`` on came after its start."""
+
+    descriptor: int
+    position: int
 
 
 @contextmanager
-def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
-    """Hold the sweep's lock, which names this process, and yield its file descriptor.
+def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[LaunchLock]:
+    """Hold the sweep's lock, which names this process.
 
     Raises:
         LockedError: another launch holds it, and ``wait`` is false; the message names it.
@@ -26,23 +38,35 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[int]:
     try:
         with file_lock(sweep.lock, wait=wait, message=waiting) as lock:
             me = f"{user_name()} on {socket.gethostname()}, process {os.getpid()}"
-            os.truncate(lock, 0)
-            os.pwrite(lock, f"{me}, since {now()}".encode(), 0)
-            yield lock
+            position = ledger.size(sweep)
+            content = f"{me}, since {now()}\n{position}\n".encode()
+            os.pwrite(lock, content, 0)  # never empty for a process that reads it now
+            os.truncate(lock, len(content))
+            yield LaunchLock(lock, position)
     except LockedError:
-        owner = sweep.lock.read_text(errors="replace") or "unknown"
+        owner, _ = _read(sweep)
         raise LockedError(
             f"another launch of {sweep.folder} is running ({owner}); wait until it ends"
         ) from None
 
 
-def launch_running_since(sweep: SweepPaths) -> str | None:
-    """Return since when a launch has held the sweep's lock, in UTC; ``None`` if none does."""
+def running_launch_position(sweep: SweepPaths) -> int | None:
+    """Return the position of the launch that holds the sweep's lock; ``None`` if none does."""
     if not sweep.lock.exists():
         return None
     try:
         with file_lock(sweep.lock, wait=False):
             return None
     except LockedError:
-        taken = datetime.fromtimestamp(sweep.lock.stat().st_mtime, timezone.utc)
-        return taken.isoformat(timespec="seconds")
+        return _read(sweep)[1]
+
+
+def _read(sweep: SweepPaths) -> tuple[str, int]:
+    """Return the owner and the position in the lock; the ledger's end if it holds none."""
+    try:
+        content = read_regular(sweep.lock, MAX_BYTES)
+    except OSError:
+        content = b""
+    owner, position, *_ = (*content.split(b"\n"), b"", b"")
+    end = int(position) if position.isdigit() else ledger.size(sweep)
+    return owner.decode(errors="replace") or "unknown", end

@@ -1,6 +1,7 @@
 """The ledger of a sweep: a write-ahead log of the planned runs and their submissions to Slurm.
 
-One JSON object per line, appended and synced, never rewritten. The events:
+One JSON object per line, appended and synced, never rewritten. What comes first is told by the
+positions of the lines, in bytes: the clocks of hosts differ. The events:
 
 ``{"event": "planned", "time": ..., "runs": {"ft-1a2b3c4d": ["model=ft"], ...}}``
     a launch added these runs to the sweep, with their overrides
@@ -25,43 +26,114 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from xray_hpc.errors import StorageError
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import now
+from xray_hpc.regular_file import open_regular, read_regular
+
+# Of a sweep of 10,000 runs it has a few MB.
+MAX_BYTES = 1 << 28
 
 
 def append(sweep: SweepPaths, event: str, **fields: Any) -> None:
-    """Append one event, and sync it to disk."""
+    """Append one event, and sync it to disk; raise ``StorageError`` if that fails."""
     line = json.dumps({"event": event, "time": now(), **fields}) + "\n"
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    with sweep.ledger.open("ab") as handle:
-        if handle.tell() and not _ends_a_line(sweep):
-            line = "\n" + line
-        handle.write(line.encode())
-        handle.flush()
-        os.fsync(handle.fileno())
+    try:
+        with sweep.ledger.open("ab") as handle:
+            if handle.tell() and not _ends_a_line(sweep):
+                line = "\n" + line
+            handle.write(line.encode())
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        raise StorageError(f"cannot write to {sweep.ledger} ({error.strerror})") from error
 
 
 def _ends_a_line(sweep: SweepPaths) -> bool:
-    with sweep.ledger.open("rb") as handle:
+    with open_regular(sweep.ledger) as handle:
         handle.seek(-1, os.SEEK_END)
         return handle.read(1) == b"\n"
 
 
-def events(sweep: SweepPaths) -> Iterator[Mapping[str, Any]]:
-    """Yield the events, oldest first; skip a line that a crash cut off."""
-    if not sweep.ledger.exists():
-        return
-    for line in sweep.ledger.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(value, dict) and "event" in value:
-            yield value
+def _is_name(value: object) -> bool:
+    """Return whether a value may be the name of a folder, and is as short as those of runs."""
+    return isinstance(value, str) and re.fullmatch(r"\w[\w.+-]{0,199}", value, re.ASCII) is not None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list(of: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(map(of, value))
+
+
+def _is_planned(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        _is_name(name) and _is_list(_is_text)(words) for name, words in value.items()
+    )
+
+
+# The fields that each event needs.
+_FIELDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
+    "planned": {"runs": _is_planned},
+    "submitting": {"submission": _is_name, "kind": _is_text, "tasks": _is_list(_is_list(_is_name))},
+    "submitted": {"submission": _is_name, "job": lambda job: _is_name(job) and str(job).isdigit()},
+    "refused": {"submission": _is_name},
+    "waiting": {"runs": _is_list(_is_name)},
+    "cancelled": {"jobs": _is_list(_is_text), "runs": _is_list(_is_name)},
+}
+
+
+def events(sweep: SweepPaths) -> list[Mapping[str, Any]]:
+    """Return the events, oldest first; see :func:`read` for what is skipped and raised."""
+    return [event for _, event in _located_events(sweep)]
+
+
+def _located_events(sweep: SweepPaths) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield each event with the position of its line."""
+    position = 0
+    for line in _content(sweep).split(b"\n"):
+        if (event := _parse(line)) is not None:
+            yield position, event
+        position += len(line) + 1
+
+
+def _content(sweep: SweepPaths) -> bytes:
+    try:
+        return read_regular(sweep.ledger, MAX_BYTES)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        problem = f"{sweep.ledger} cannot be read ({error.strerror})"
+        raise StorageError(f"{problem}; it lists the jobs of the sweep, so restore it") from error
+
+
+def _parse(line: bytes) -> Mapping[str, Any] | None:
+    """Return the event of a line; ``None`` if a crash cut it off, or it is not an event."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    fields = _FIELDS.get(event["event"])
+    if fields is None or not all(valid(event.get(name)) for name, valid in fields.items()):
+        return None
+    return event
+
+
+def size(sweep: SweepPaths) -> int:
+    """Return the size of the ledger in bytes: the position of the next event."""
+    try:
+        return os.stat(sweep.ledger).st_size
+    except FileNotFoundError:
+        return 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +143,6 @@ class Submission:
     name: str  # its folder in slurm/
     kind: str  # stage, features, runs or collect
     tasks: list[list[str]]  # the runs of each array task
-    time: str = ""  # when sbatch was called, in UTC
     user: str = ""  # who called it
     job: str | None = None  # None while it is unknown whether Slurm accepted it
 
@@ -103,7 +174,8 @@ class Ledger:
     planned: dict[str, list[str]]  # overrides of every run ever planned, in launch order
     submissions: dict[str, Submission]  # those that Slurm did not refuse, by name, oldest first
     waiting: list[str]  # runs to submit once other runs have ended, in launch order
-    cancelled: dict[str, str]  # when each run was cancelled that was not submitted again since
+    # The position at which each run was cancelled that was not submitted again since
+    cancelled: dict[str, int]
 
     def jobs(self) -> dict[str, JobRef]:
         """Return the latest job of every submitted run."""
@@ -120,20 +192,25 @@ class Ledger:
 
 
 def read(sweep: SweepPaths) -> Ledger:
-    """Return the content of a sweep's ledger; empty if it does not exist."""
+    """Return the content of a sweep's ledger; empty if it does not exist.
+
+    A line that a crash cut off, or that is not an event with fields of the right types, is skipped.
+
+    Raises:
+        StorageError: the ledger cannot be read, or is lost although jobs were submitted.
+    """
     planned: dict[str, list[str]] = {}
     submissions: dict[str, Submission] = {}
     waiting: dict[str, None] = {}
-    cancelled: dict[str, str] = {}
-    for event in events(sweep):
+    cancelled: dict[str, int] = {}
+    position = None
+    for position, event in _located_events(sweep):
         kind, name = event["event"], event.get("submission", "")
         if kind == "planned":
-            planned.update(event.get("runs", {}))
+            planned.update(event["runs"])
         elif kind == "submitting":
-            tasks = event["tasks"]
-            submissions[name] = Submission(
-                name, event["kind"], tasks, event["time"], event.get("user", "")
-            )
+            user, tasks = str(event.get("user", "")), event["tasks"]
+            submissions[name] = Submission(name, event["kind"], tasks, user)
             for run in itertools.chain.from_iterable(tasks):
                 waiting.pop(run, None)
                 cancelled.pop(run, None)
@@ -144,7 +221,11 @@ def read(sweep: SweepPaths) -> Ledger:
         elif kind == "waiting":
             waiting |= dict.fromkeys(event["runs"])
         elif kind == "cancelled":
-            for run in event.get("runs", ()):
+            for run in event["runs"]:
                 waiting.pop(run, None)
-                cancelled[run] = event["time"]
+                cancelled[run] = position
+    if position is None and sweep.slurm.is_dir():
+        lost = f"{sweep.ledger} is lost or damaged, and it lists the jobs of the sweep"
+        fix = f"restore it, or remove {sweep.slurm} if none of its jobs is in the queue"
+        raise StorageError(f"{lost}; {fix}")
     return Ledger(planned, submissions, list(waiting), cancelled)

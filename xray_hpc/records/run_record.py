@@ -78,6 +78,7 @@ class Attempt:
     cpu_seconds: float | None = None  # of the training process
     gpu_use: float | None = None  # mean utilization of the GPUs, in percent
     restarts: int = 0  # how often Slurm had requeued the job at its start
+    ledger_position: int = 0  # size of the sweep's ledger at its start: later events come after it
 
     def __post_init__(self) -> None:
         point = self.checkpoint

@@ -43,7 +43,7 @@ class RunSource:
 
     paths: RunPaths
     planned: Sequence[str] = ()
-    cancelled: str | None = None
+    cancelled: int | None = None
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ ROC = {"fpr": "float64", "tpr": "float64", "thresholds": "float64"}
 
 
 def read_run(
-    paths: RunPaths, planned: Sequence[str] = (), cancelled: str | None = None
+    paths: RunPaths, planned: Sequence[str] = (), cancelled: int | None = None
 ) -> RunResult:
     """Read a run folder; problems are reported in ``RunResult.error`` instead of raised.
 
-    The ledger's ``planned`` overrides describe a run without a record; ``cancelled`` is when the
-    run was cancelled.
+    The ledger's ``planned`` overrides describe a run without a record; ``cancelled`` is the
+    position at which it has the run as cancelled.
     """
     model = paths.name.rpartition("-")[0] or paths.name
     overrides = parse_overrides(planned)
@@ -63,7 +63,7 @@ class _RunReader:
         self.missing: list[str] = []
         self.invalid: list[str] = []
 
-    def read(self, cancelled: str | None) -> RunResult:
+    def read(self, cancelled: int | None) -> RunResult:
         paths, record = self.paths, self.record
         config = self.config()
         metrics = self.metrics()

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import DataError, UserError
+from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import is_storage_failure
 from xray_hpc.records.code_state import git_state
 from xray_hpc.records.lease import Lease
@@ -109,6 +110,7 @@ def start_attempt(paths: RunPaths, record: RunRecord, job: SlurmJob | None) -> N
         memory=job.memory if job else None,
         time_limit=job.time_limit if job else None,
         restarts=job.restarts if job else 0,
+        ledger_position=ledger.size(paths.sweep),
     )
     earlier_jobs = [known for known in record.job_ids if known != attempt.job_id]
     record = dataclasses.replace(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pwd
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
+from xray_hpc import file_owner
 from xray_hpc.config.dataclass_conversion import check
 from xray_hpc.errors import DataError
 from xray_hpc.records.json_record import read_json_record, write_json_record
@@ -49,11 +49,8 @@ def now() -> str:
 
 
 def user_name() -> str:
-    """Return the name of this process's user, or the number if it has no name (in a container)."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    """Return the name of this process's user, as ``file_owner.user_name`` does."""
+    return file_owner.user_name(os.geteuid())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,62 @@
+"""Who may have written a file, and so whether what it holds can be trusted.
+
+This user and root are trusted with everything. The members of a group are trusted with what lies in
+a folder that they share: one that this group may write and other users may not, where this user is
+a member. So a group that works in one folder needs no flag. Nobody else is: the owner of a file can
+change it at any time, with any content and the right checksums.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+FIRST_PROJECT_GROUP = 1000  # below are the groups of the system, such as users: often everybody
+
+
+def is_trusted(path: Path | str, status: os.stat_result | None = None) -> bool:
+    """Return whether only this user, root and a group that shares the folder may write a file.
+
+    Args:
+        path: the file; links are followed.
+        status: what ``os.fstat`` returned for the file, if it is open. Another file may have its
+            name by now.
+
+    Raises:
+        OSError: the file or its folder does not exist or cannot be reached.
+    """
+    status = status or os.stat(path)
+    if status.st_uid in (0, os.geteuid()):
+        return True
+    return not status.st_mode & stat.S_IWOTH and is_shared(Path(os.path.realpath(path)).parent)
+
+
+def is_shared(folder: Path) -> bool:
+    """Return whether a group of this user, and nobody else, may write to the folder of its owner.
+
+    Raises:
+        OSError: the folder does not exist or cannot be reached.
+    """
+    status = os.stat(folder)
+    writers = stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
+    mine = status.st_gid in (os.getegid(), *os.getgroups())
+    return writers == stat.S_IWGRP and mine and status.st_gid >= FIRST_PROJECT_GROUP
+
+
+def owner_name(path: Path | str) -> str:
+    """Return the name of a file's owner, or the number of one without a name.
+
+    Raises:
+        OSError: the file does not exist or cannot be reached.
+    """
+    return user_name(os.stat(path).st_uid)
+
+
+def user_name(number: int) -> str:
+    """Return the name of a user, or the number of one without a name, as in a container."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

@@ -10,18 +10,24 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.cancel_runs import CancelPlan, plan_cancel
 from xray_hpc.monitoring.discovery import find_sweep
 from xray_hpc.monitoring.status_view import format_counts
+from xray_hpc.records.atomic_files import storage_errors
 from xray_hpc.slurm.units import compact_job_ids
 
 
 def main() -> int:
     """Cancel the runs; return 1 if the user declined."""
     arguments = _parser().parse_intermixed_args()
-    plan = plan_cancel(find_sweep(arguments.sweep, arguments.results), arguments.runs)
+    sweep = find_sweep(arguments.sweep, arguments.results)
+    with storage_errors(sweep.folder):
+        return _cancel(plan_cancel(sweep, arguments.runs), ask=not arguments.yes)
+
+
+def _cancel(plan: CancelPlan, *, ask: bool) -> int:
     name = plan.sweep.name
     for run, owner in plan.remote.items():
         print(f"note: {run} is running without Slurm as {owner}; end it there")
     if not plan.empty:
-        if not arguments.yes and not _confirm(f"cancel {_describe(plan)} of {name}"):
+        if ask and not _confirm(f"cancel {_describe(plan)} of {name}"):
             print("nothing was cancelled")
             return 1
         plan = plan.execute()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -19,6 +20,17 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """Images, labels, weights or a record are missing, inconsistent or damaged."""
+
+
+class RecordError(DataError):
+    """The content of a record does not fit: it is damaged.
+
+    ``summary`` states it in a few words: ``run.json: seconds is 'long'; it must be a number``.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}{problem}; remove it and run again")
+        self.summary = f"{path.name}{problem}"
 
 
 class StorageError(UserError):

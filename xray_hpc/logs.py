@@ -12,6 +12,7 @@ from xray_hpc.monitoring.discovery import find_run
 from xray_hpc.monitoring.log_files import GrowingFile, last_lines, slurm_output, tail
 from xray_hpc.monitoring.run_state import State, read_evidence, state_of
 from xray_hpc.records import ledger
+from xray_hpc.records.atomic_files import storage_errors
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.slurm.cached_queue import NO_CLUSTER, CachedQueue
 
@@ -27,6 +28,11 @@ def main() -> None:
     if arguments.lines is not None and arguments.lines < 0:
         raise ConfigError(f"-n is {arguments.lines}; it must be 0 or more")
     paths = find_run(arguments.run, arguments.results)
+    with storage_errors(paths.sweep.folder):
+        _print_log(paths, arguments)
+
+
+def _print_log(paths: RunPaths, arguments: argparse.Namespace) -> None:
     log = GrowingFile(paths.log)
     text = log.read_new()
     _write(text if arguments.lines is None else last_lines(text, arguments.lines))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.run_folders import run_metrics
-from xray_hpc.monitoring.run_state import RunEvidence, State, decide_launch, read_evidence, state_of
+from xray_hpc.monitoring.run_state import (
+    LaunchDecision,
+    RunEvidence,
+    State,
+    decide_launch,
+    read_evidence,
+    state_of,
+)
 from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.lease_file import LeaseOwner
@@ -67,9 +75,36 @@ def test_finished_run_without_a_table_is_launched(tmp_path: Path, table: str) ->
 def test_damaged_run_is_launched(tmp_path: Path) -> None:
     paths = finished(tmp_path)
     paths.metrics.write_text("{torn")
-    assert decide_launch(read_evidence(paths, None, {})).reason == "metrics.json is damaged"
+    decision = decide_launch(read_evidence(paths, None, {}))
+    assert (decision.run, decision.reason[:24]) == (True, "metrics.json is not JSON")
     paths.record.write_text("{torn")
-    assert decide_launch(read_evidence(paths, None, {})).reason == "run.json is damaged"
+    decision = decide_launch(read_evidence(paths, None, {}))
+    assert (decision.run, decision.reason[:20]) == (True, "run.json is not JSON")
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json", ".lease"])
+@pytest.mark.parametrize("damage", ["FIFO", "link loop"])
+def test_unreadable_run_is_not_launched(tmp_path: Path, name: str, damage: str) -> None:
+    paths = finished(tmp_path)
+    if name == ".lease":
+        write_record(paths, record(status=Status.FAILED))
+    (paths.folder / name).unlink(missing_ok=True)
+    if damage == "FIFO":
+        os.mkfifo(paths.folder / name)
+    else:
+        (paths.folder / name).symlink_to(name)
+    evidence = read_evidence(paths)
+    assert state_of(evidence) is State.UNREADABLE
+    assert (evidence.damage or "").startswith(f"unreadable: {name} (")
+    assert decide_launch(evidence) == LaunchDecision(False, evidence.damage or "", blocked=True)
+
+
+def test_copy_of_a_run_is_damaged(tmp_path: Path) -> None:
+    paths = finished(tmp_path)
+    copy = RunPaths(paths.folder.rename(paths.folder.with_name("ft-11111111")))
+    decision = decide_launch(read_evidence(copy))
+    assert decision.run
+    assert decision.reason == "run.json is the record of 'ft-00000000'; this folder is a copy"
 
 
 @pytest.mark.parametrize(
@@ -229,6 +264,7 @@ EVIDENCE = st.builds(
     RunEvidence,
     record=RECORDS,
     damage=st.sampled_from([None, "metrics.json is damaged"]),
+    unreadable=st.booleans(),
     owner=st.sampled_from([None, OWNER]),
     job=st.just("7_1"),
     queued=st.none() | st.builds(QueuedJob, st.sampled_from(SLURM_STATES), st.just("None")),
@@ -241,7 +277,10 @@ def test_decide_launch_starts_only_runs_that_are_neither_finished_nor_live(
     evidence: RunEvidence,
 ) -> None:
     over = state_of(evidence) is State.FINISHED
-    assert decide_launch(evidence).run is (not over and not evidence.live)
+    blocked = state_of(evidence) is State.UNREADABLE
+    decision = decide_launch(evidence)
+    assert decision.run is (not over and not evidence.live and not blocked)
+    assert decision.blocked is (blocked and not evidence.live)
 
 
 @given(EVIDENCE)

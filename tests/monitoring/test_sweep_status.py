@@ -212,10 +212,8 @@ def test_damaged_and_missing_runs_are_listed(sweep: Sweep) -> None:
     sweep.add("ft-1").record.write_text("{torn")
     ledger.append(sweep.paths, "planned", runs={"ft-2": []})
     found = runs(sweep)
-    assert (found["ft-1"].state, found["ft-1"].reason) == (
-        State.DAMAGED,
-        "run.json is damaged",
-    )
+    assert found["ft-1"].state is State.DAMAGED
+    assert found["ft-1"].reason.startswith("run.json is not JSON")
     assert found["ft-2"].state is State.MISSING
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_hpc.errors import UserError
-from xray_hpc.records.atomic_files import atomic_write, read_json, write_csv, write_json, write_text
+from xray_hpc.errors import StorageError, UserError
+from xray_hpc.records.atomic_files import (
+    atomic_write,
+    read_json,
+    storage_errors,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def test_atomic_write_creates_the_file_after_the_block(tmp_path: Path) -> None:
@@ -76,8 +84,8 @@ def test_write_text_uses_utf8_and_lf(tmp_path: Path) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
@@ -99,12 +107,37 @@ def test_write_json_rejects_nan_and_infinity(tmp_path: Path, number: float) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("contents", [b"", b"{", b"[1]", b"\xff", b"3"])
+@pytest.mark.parametrize(
+    "contents",
+    [
+        *(b"", b"{", b"[1]", b"\xff", b"3"),
+        b'{"deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"number": 1%s}' % (b"0" * 19),
+        b'{"number": -1%s}' % (b"0" * 5000),
+        b'{"text": "\\ud800"}',
+    ],
+)
 def test_read_json_error_names_the_file(tmp_path: Path, contents: bytes) -> None:
     path = tmp_path / "run.json"
     path.write_bytes(contents)
     with pytest.raises(UserError, match=r"run.json (is not JSON|is not a JSON object)"):
         read_json(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink(path, path)])
+def test_read_json_of_no_regular_file_is_an_os_error(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "run.json")
+    with pytest.raises(OSError, match=r"run\.json"):
+        read_json(tmp_path / "run.json")
+
+
+def test_storage_errors_are_those_of_files_in_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"x cannot be used"), storage_errors(tmp_path):
+        (tmp_path / "x").read_bytes()
+    with pytest.raises(FileNotFoundError), storage_errors(tmp_path / "sweep"):
+        (tmp_path / "x").read_bytes()
 
 
 def test_write_csv_keeps_every_digit_and_quotes_names(tmp_path: Path) -> None:

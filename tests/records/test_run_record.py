@@ -75,7 +75,16 @@ def test_read_record_ignores_unknown_keys(paths: RunPaths, record: RunRecord) ->
 
 
 @pytest.mark.parametrize(
-    "text", ['{"run": "x"}', '{"status": "done", "run": "x", "sweep": "y", "model": "z"}', "{"]
+    "text",
+    [
+        '{"run": "x"}',
+        '{"status": "done", "run": "x", "sweep": "y", "model": "z"}',
+        "{",
+        '{"run": "x", "sweep": "y", "model": "../z"}',
+        '{"run": "x", "sweep": "y", "model": "z", "started": "yesterday"}',
+        '{"run": "x", "sweep": "y", "model": "z", "ended": "2026-01-01T12:00:00"}',
+        '{"run": "x", "sweep": "y", "model": "z", "seconds": 1%s}' % ("0" * 18 + "e999"),
+    ],
 )
 def test_read_record_error_names_the_file(paths: RunPaths, text: str) -> None:
     paths.folder.mkdir(parents=True)

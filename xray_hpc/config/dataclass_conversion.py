@@ -174,8 +174,12 @@ def _to_scalar(hint: Any, choices: tuple[Any, ...], value: Any, key: str, _: boo
         except ValueError:
             raise ConfigError(one_of(key, value, [member.value for member in hint])) from None
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            value = float(value)
+        except OverflowError:  # an integer of more than 308 digits
+            value = math.inf
         check(math.isfinite(value), key, value, "be finite")
-        return float(value)
+        return value
     _require(() if isinstance(value, bool) else hint, _TYPE_NAMES[hint], value, key)
     return value
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.count_text import format_count
 from xray_hpc.errors import ConfigError, LockedError, NoClusterError, StorageError, UserError
 from xray_hpc.launching import local_backend, slurm_backend
 from xray_hpc.launching.code_snapshot import check_snapshot, take_snapshot
@@ -17,9 +18,9 @@ from xray_hpc.launching.run_folders import check_folders, create_run_folders, ma
 from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch, read_runs
 from xray_hpc.package_folders import resource
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import is_storage_failure
+from xray_hpc.records.atomic_files import is_storage_failure, storage_errors
 from xray_hpc.records.launch_lock import launch_lock
-from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.paths import SweepPaths, display_path
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
@@ -32,7 +33,7 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         wait_for_lock: wait while another launch works on the sweep, instead of failing.
 
     Returns:
-        The exit code: 0, or 1 if a run that was waited for did not finish.
+        The exit code: 0, or 1 if a run that was waited for did not finish, or one cannot be read.
 
     Raises:
         LockedError: another launch works on this sweep.
@@ -42,10 +43,17 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
     sweep, kind = plan.sweep, _checked_kind(plan.settings.cluster)
     if kind == "slurm":
         plan = slurm_backend.inherit_environment(plan)
-    for note in (*plan.notes, *_preflight(plan, kind)):
-        print("note:", note)
-    if plan.settings.dry_run:
-        return _dry_run(plan, kind)
+    with storage_errors(sweep.folder):
+        for note in (*plan.notes, *_preflight(plan, kind)):
+            print("note:", note)
+        if plan.settings.dry_run:
+            return _dry_run(plan, kind)
+        return _launch(plan, command, kind, wait_for_lock)
+
+
+def _launch(plan: Plan, command: Sequence[str] | None, kind: str, wait_for_lock: bool) -> int:
+    """Create the run folders, then run or submit what is not finished; return the exit code."""
+    sweep = plan.sweep
     with _sweep_folder(sweep), launch_lock(sweep, wait=wait_for_lock) as lock:
         queue = slurm_backend.reconciled_queue(sweep) if kind == "slurm" else {}
         decisions = decide_runs(plan, queue)
@@ -55,9 +63,15 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         create_run_folders(plan, command, set(todo))
         print_decisions(plan, decisions)
         print_cached_features(plan, todo)
+        blocked = sum(decision.blocked for decision in decisions.values())
+        if blocked:
+            print(
+                f"note: {format_count(blocked, 'run')} cannot be read; see python -m "
+                f"xray_hpc.status {display_path(sweep.folder)}"
+            )
         code = _code_folder(plan, todo)
         if kind == "local":
-            return local_backend.run_sweep(plan, todo, code, lock.position)
+            return local_backend.run_sweep(plan, todo, code, lock.position) or int(blocked > 0)
         if kind == "slurm":
             slurm_backend.submit(plan, todo, queue, lock.descriptor, code)
     if kind == "none":
@@ -66,7 +80,7 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         from xray_hpc.launching.wait import wait_for_sweep  # late: other launches do not need it
 
         return wait_for_sweep(sweep, [run.name for run in plan.runs])
-    return 0
+    return int(blocked > 0)
 
 
 def _checked_kind(cluster: ClusterConfig) -> str:

@@ -7,13 +7,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from xray_hpc.errors import UserError
-from xray_hpc.monitoring.run_state import RunEvidence, failure_message, state_of
+from xray_hpc.monitoring.run_state import RunEvidence, failure_message, read_evidence, state_of
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_flags import describe_flags
-from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_progress import read_progress
-from xray_hpc.records.run_record import Status, read_record
 
 REDRAW_SECONDS = 1.0
 LOG_EVERY_SECONDS = 15.0
@@ -71,17 +68,16 @@ def _progress(paths: RunPaths) -> str:
 
 def _result(paths: RunPaths) -> str:
     """Return a line on how a run ended, with its test metrics or its error."""
-    try:
-        record = read_record(paths)
-        if record is not None and record.status is Status.FINISHED:
-            metrics = read_metrics(paths)
-            test = metrics.test
-            auc = "none" if test.auc is None else f"{test.auc:.3f}"
-            took = f"{paths.name} finished in {record.seconds:.0f} s"
-            marked = f" ({describe_flags(metrics.flags)})" if metrics.flags else ""
-            return f"{took}: test accuracy {test.accuracy:.3f}, AUC {auc}{marked}"
-    except (UserError, OSError) as error:
-        return f"{paths.name} ended, but its files cannot be read: {error}"
+    evidence = read_evidence(paths)
+    record, metrics = evidence.record, evidence.metrics
+    if record is not None and metrics is not None:
+        test = metrics.test
+        auc = "none" if test.auc is None else f"{test.auc:.3f}"
+        took = f"{paths.name} finished in {record.seconds or 0:.0f} s"
+        marked = f" ({describe_flags(metrics.flags)})" if metrics.flags else ""
+        return f"{took}: test accuracy {test.accuracy:.3f}, AUC {auc}{marked}"
+    if evidence.damage is not None:
+        return f"{paths.name} ended, but its files cannot be used: {evidence.damage}"
     state = state_of(RunEvidence(record)).value
     why = f": {failure_message(record)[:160]}" if record and record.error else ""
     return f"{paths.name} {state}{why} (see {paths.log})"

@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 
 from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.config.yaml_files import to_yaml
-from xray_hpc.errors import ConfigError, StorageError, UserError
+from xray_hpc.errors import ConfigError, RecordError, StorageError
 from xray_hpc.launching.plan import Plan
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_text
@@ -102,12 +102,14 @@ def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: Abstract
 
 
 def _needs_record(paths: RunPaths) -> bool:
-    """Return whether a run to start has no record, or one of a finished run that is damaged."""
+    """Return whether a run to start has no record, a damaged one, or that of another run."""
     try:
         record = read_record(paths)
-    except UserError:
+    except RecordError:
         return True
-    return record is None or record.status is Status.FINISHED
+    if record is None or record.run != paths.name:
+        return True
+    return record.status is Status.FINISHED  # it would not be started if it were undamaged
 
 
 def _create_run(plan: Plan, run: FrozenRun, git: GitState | None) -> None:

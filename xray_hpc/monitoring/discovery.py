@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from xray_hpc.absolute_path import absolute_path
-from xray_hpc.errors import ConfigError, nearest
+from xray_hpc.errors import ConfigError, StorageError, nearest
 from xray_hpc.records import ledger
+from xray_hpc.records.atomic_files import storage_errors
 from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import RunPaths, SweepPaths
 
@@ -16,13 +17,22 @@ MAX_NAMES = 8
 
 
 def find_sweeps(results: Path) -> list[SweepPaths]:
-    """Return the sweeps in ``results``, sorted by name."""
-    folders = [results / name for name in _subfolders(results)]
-    return [SweepPaths(folder) for folder in folders if _is_sweep(folder)]
+    """Return the sweeps in ``results``, sorted by name, and folders there that cannot be read.
+
+    Raises:
+        StorageError: ``results`` cannot be read.
+    """
+    with storage_errors(results):
+        folders = [results / name for name in _subfolders(results)]
+    return [SweepPaths(one) for one in folders if _is_sweep(one) or not os.access(one, os.X_OK)]
 
 
 def run_names(sweep: SweepPaths, entries: Ledger | None = None) -> list[str]:
-    """Return the runs of a sweep in launch order, then those missing in its ledger, by name."""
+    """Return the runs of a sweep in launch order, then those missing in its ledger, by name.
+
+    Raises:
+        OSError: the ledger or the folder of the runs cannot be read.
+    """
     planned = (entries or ledger.read(sweep)).planned
     return list(dict.fromkeys([*planned, *_subfolders(sweep.runs)]))
 
@@ -32,6 +42,8 @@ def find_sweep(text: str, results: Path) -> SweepPaths:
     for folder in (Path(text), results / text):
         if _is_sweep(folder):
             return SweepPaths(absolute_path(folder) if folder.name in ("", "..") else folder)
+        if os.path.isdir(folder) and not os.access(folder, os.X_OK):
+            raise StorageError(f"{folder} cannot be read (Permission denied); ask its owner")
     raise ConfigError(_suggest_sweep(text, results))
 
 
@@ -61,9 +73,14 @@ def find_run(text: str, results: Path) -> RunPaths:
         raise ConfigError(f"'{text}' names no run; give a run's folder or the start of its name")
     sweep_name = sweep_name.removesuffix("/runs")
     sweeps = [find_sweep(sweep_name, results)] if sweep_name else find_sweeps(results)
-    runs = {
-        f"{sweep.name}/{name}": sweep.run(name) for sweep in sweeps for name in run_names(sweep)
-    }
+    runs = dict[str, RunPaths]()
+    for sweep in sweeps:
+        try:
+            with storage_errors(sweep.folder):
+                runs |= {f"{sweep.name}/{name}": sweep.run(name) for name in run_names(sweep)}
+        except StorageError:
+            if sweep_name:
+                raise
     matches = {key: run for key, run in runs.items() if run.name.startswith(prefix)}
     if exact := {key: run for key, run in matches.items() if run.name == prefix}:
         matches = exact
@@ -86,15 +103,26 @@ def join_names(names: Iterable[str]) -> str:
 
 def _is_run(folder: Path) -> bool:
     run = RunPaths(folder)
-    return run.record.is_file() or run.config.is_file()
+    return os.path.isfile(run.record) or os.path.isfile(run.config)
 
 
 def _is_sweep(folder: Path) -> bool:
     sweep = SweepPaths(folder)
-    return sweep.runs.is_dir() or sweep.ledger.is_file()
+    # Unlike pathlib's, these are false where permission is denied.
+    return os.path.isdir(sweep.runs) or os.path.isfile(sweep.ledger)
 
 
 def _subfolders(parent: Path) -> list[str]:
-    """Return the names of the visible folders in ``parent``, sorted; none if it is unreadable."""
-    _, names, _ = next(os.walk(parent), ("", [], []))
-    return sorted(name for name in names if not name.startswith("."))
+    """Return the names of the visible folders in ``parent``, sorted; none if it is missing."""
+    try:
+        with os.scandir(parent) as entries:
+            return sorted(one.name for one in entries if one.name[0] != "." and _is_folder(one))
+    except FileNotFoundError:
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False

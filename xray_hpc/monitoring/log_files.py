@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.regular_file import open_regular
 
 TAIL_BYTES = 1 << 16
 
@@ -21,7 +22,7 @@ class GrowingFile:
     def read_new(self) -> bytes:
         """Return what was added since the last call, at first everything."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 if os.fstat(file.fileno()).st_size < self._offset:
                     self._offset = 0
                 file.seek(self._offset)
@@ -39,7 +40,7 @@ def last_lines(text: bytes, count: int) -> bytes:
 
 def tail(path: Path, count: int) -> bytes:
     """Return the last ``count`` lines of a file, from its last ``TAIL_BYTES``."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(max(os.fstat(file.fileno()).st_size - TAIL_BYTES, 0))
         return last_lines(file.read(), count)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import RecordError
 from xray_hpc.monitoring.terminal_table import shorten
 from xray_hpc.records.lease_file import LeaseOwner, current_owner
 from xray_hpc.records.ledger import JobRef, Ledger
@@ -35,7 +35,8 @@ class State(str, Enum):
 
     ``missing`` runs are planned, but have no record. ``lost`` runs are running according to their
     record, but have neither a live process nor a job. The record of a ``damaged`` run, or a file
-    that a finished run needs, is missing or invalid.
+    that a finished run needs, is missing or invalid; that of an ``unreadable`` run cannot be read,
+    for want of permission or because it is no regular file.
     """
 
     MISSING = "missing"
@@ -48,14 +49,16 @@ class State(str, Enum):
     CANCELLED = "cancelled"
     LOST = "lost"
     DAMAGED = "damaged"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
 class RunEvidence:
     """What the state of a run is judged by."""
 
-    record: RunRecord | None  # None if it has none, or a damaged one
+    record: RunRecord | None  # None if it has none, or an unusable one
     damage: str | None = None  # why the record, or a file of a finished run, is unusable
+    unreadable: bool = False  # whether that is because the file system refuses it
     metrics: RunMetrics | None = None  # its metrics, if it is finished and undamaged
     owner: LeaseOwner | None = None  # live process that holds its lease
     job: str | None = None  # id of its job in the queue
@@ -128,7 +131,7 @@ def state_of(evidence: RunEvidence) -> State:
         if status is Status.RUNNING:
             return State.RUNNING
     if evidence.damage is not None:
-        return State.DAMAGED
+        return State.UNREADABLE if evidence.unreadable else State.DAMAGED
     if evidence.cancelled_since:
         return State.CANCELLED
     return State.MISSING if record is None else STATE_OF_STATUS[record.status]
@@ -141,17 +144,31 @@ def read_evidence(
     cancelled: int | None = None,
 ) -> RunEvidence:
     """Read the record, files and lease of a run, given what the ledger and Slurm tell of it."""
-    record, metrics, damage = None, None, None
+    record, metrics, owner, damage, unreadable = None, None, None, None, False
     try:
         record = read_record(paths)
-        if record is not None and record.status is Status.FINISHED:
+        if record is not None and record.run != paths.name:
+            damage = f"run.json is the record of '{record.run}'; this folder is a copy"
+            record = None
+        elif record is not None and record.status is Status.FINISHED:
             damage = find_missing_file(paths, record.model)
             metrics = None if damage else read_metrics(paths)
-    except UserError:
-        damage = f"{(paths.metrics if record else paths.record).name} is damaged"
-    owner = current_owner(paths.lease) if metrics is None else None
-    evidence = RunEvidence(record, damage, metrics, owner, cancelled=cancelled)
+    except RecordError as error:
+        damage = error.summary
+    except OSError as error:
+        damage, unreadable = describe_os_error(error, paths), True
+    try:
+        owner = current_owner(paths.lease) if metrics is None else None
+    except OSError as error:
+        damage, unreadable = damage or describe_os_error(error, paths), True
+    evidence = RunEvidence(record, damage, unreadable, metrics, owner, cancelled=cancelled)
     return evidence.with_queue(job, queue or {})
+
+
+def describe_os_error(error: OSError, paths: RunPaths) -> str:
+    """Return which file of a run cannot be read, and why: ``run.json (Permission denied)``."""
+    name = str(error.filename or paths.folder).replace(f"{paths.folder}/", "")
+    return f"unreadable: {name} ({error.strerror})"
 
 
 def read_runs(
@@ -174,6 +191,7 @@ class LaunchDecision:
 
     run: bool
     reason: str
+    blocked: bool = False  # whether it needs a hand before it can start
 
 
 def decide_launch(evidence: RunEvidence) -> LaunchDecision:
@@ -186,6 +204,8 @@ def decide_launch(evidence: RunEvidence) -> LaunchDecision:
         return LaunchDecision(False, f"{queued.state.lower()} as job {evidence.job}{reason}")
     if owner is not None:
         return LaunchDecision(False, f"running on {owner.node or owner.host}")
+    if state is State.UNREADABLE:
+        return LaunchDecision(False, evidence.damage or "", blocked=True)
     reasons = {
         State.MISSING: "new",
         State.CREATED: "never started",

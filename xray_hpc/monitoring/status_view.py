@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections import Counter
@@ -36,6 +37,7 @@ COLOURS = {
     State.FAILED: "red",
     State.LOST: "red",
     State.DAMAGED: "red",
+    State.UNREADABLE: "red",
     State.INTERRUPTED: "red",
     State.CANCELLED: "dim",
     State.PENDING: "yellow",
@@ -56,6 +58,8 @@ def sweep_lines(status: SweepStatus, screen: Screen, rows: int | None) -> Iterat
     runs = status.runs
     counts = Counter(run.state for run in runs)
     yield _summary(status.sweep.name, counts, screen)
+    if status.problem:
+        yield screen.paint(screen.cut(status.problem), COLOURS[State.UNREADABLE])
     spent = f"{_hours(status.gpu_hours)} GPU-hours, " if _hours(status.gpu_hours) else ""
     bar = _bar(counts, screen) + GAP if screen.colour and runs else ""
     yield f"{bar}{spent}last change {_ago(status.touched)}"
@@ -90,6 +94,10 @@ def sweep_list_lines(sweeps: Sequence[SweepStatus], screen: Screen) -> Iterator[
         Column("last change", [_ago(status.touched) for status in sweeps], right=True),
     ]
     yield from table(columns, screen)
+    for status in sweeps:
+        if status.problem:
+            line = screen.cut(f"{status.sweep.name}: {status.problem}")
+            yield screen.paint(line, COLOURS[State.UNREADABLE])
 
 
 def format_counts(states: Iterable[State]) -> str:
@@ -224,7 +232,8 @@ def _advice(status: SweepStatus) -> Iterator[str]:
     if resumable & set(ENDED) or (idle and resumable - {State.FINISHED}):
         yield f"resume: python -m xray_hpc.launch --resume {folder}"
     report = status.sweep.report / "report.md"
-    if states == {State.FINISHED} and report.is_file():
+    collected = os.path.isfile(report)  # unlike pathlib's, false where permission is denied
+    if states == {State.FINISHED} and collected:
         yield f"report: {display_path(report)}"
-    elif idle and State.FINISHED in states and not report.is_file():
+    elif idle and State.FINISHED in states and not collected:
         yield f"report: none yet; python -m xray_hpc.collect {folder}"

@@ -9,20 +9,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xray_hpc.errors import StorageError
 from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.monitoring.gpu_hours import gpu_hours
 from xray_hpc.monitoring.log_files import tail
 from xray_hpc.monitoring.run_state import PENDING_STATES, RunEvidence, State, read_runs, state_of
 from xray_hpc.records import ledger
+from xray_hpc.records.atomic_files import storage_errors
+from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import EXIT_CODE, UNRECORDED_END, RunPaths, SweepPaths
 from xray_hpc.records.run_flags import Flag, describe_flags
 from xray_hpc.records.run_progress import read_feature_blocks, read_progress
 from xray_hpc.records.run_record import Attempt, RunRecord, now
+from xray_hpc.regular_file import read_regular
 from xray_hpc.slurm import sacct
 from xray_hpc.slurm.cached_queue import CachedQueue
 from xray_hpc.slurm.client import QueuedJob
 from xray_hpc.slurm.units import parse_seconds
 
+TEXT_BYTES = 1 << 16  # of the reason of an end, or an exit code
 OUTPUT_LINES = 100  # at the end of a job's output, which a line that explains the end is among
 COMPUTING_FEATURES = "computing cached features, or waiting for them"
 
@@ -59,6 +64,7 @@ class SweepStatus:
     gpu_hours: float  # of all attempts so far
     touched: float  # timestamp of the last change
     failed_features_job: Path | None = None  # folder of the latest features job, if it failed
+    problem: str = ""  # why its runs or jobs are not all known
 
 
 class SweepMonitor:
@@ -87,9 +93,17 @@ class _SweepReader:
     def __init__(self, sweep: SweepPaths) -> None:
         self.sweep = sweep
         self.queue_known = False
-        self.ledger = ledger.read(sweep)
+        self.problem = ""
+        self.ledger, names = Ledger({}, {}, [], {}), list[str]()
+        try:
+            with storage_errors(sweep.folder):
+                self.ledger = ledger.read(sweep)
+                names = list(self.ledger.planned)
+                names = run_names(sweep, self.ledger)
+        except StorageError as error:
+            self.problem = str(error)
         self.jobs = self.ledger.jobs()
-        self.runs = read_runs(sweep, run_names(sweep, self.ledger), self.ledger)
+        self.runs = read_runs(sweep, names, self.ledger)
 
     def _latest_job(self, name: str) -> str | None:
         """Return the latest known job of a run, in the queue or not."""
@@ -134,7 +148,8 @@ class _SweepReader:
                 run = dataclasses.replace(run, reason="waits for Slurm to accept more jobs")
             runs.append(run)
         hours, touched = gpu_hours(self._attempts()), self._last_change()
-        return SweepStatus(self.sweep, runs, hours, touched, self._failed_features_job())
+        failed = self._failed_features_job()
+        return SweepStatus(self.sweep, runs, hours, touched, failed, self.problem)
 
     def _unrecorded_end(self, name: str) -> str | None:
         """Return why the job of a run ended, if Python did not start there to record it.
@@ -147,7 +162,7 @@ class _SweepReader:
         task = job.id.partition("_")[2] or "0"
         folder = self.sweep.slurm / job.submission
         try:
-            end = (folder / f"{UNRECORDED_END}.{task}").read_text("utf-8", "replace").strip()
+            end = _read_text(folder / f"{UNRECORDED_END}.{task}")
             output = b"".join(tail(file, OUTPUT_LINES) for file in folder.glob(f"{job.id}_*"))
         except OSError:
             return None
@@ -162,7 +177,7 @@ class _SweepReader:
             return None
         folder = self.sweep.slurm / sent[-1]
         try:
-            code = (folder / EXIT_CODE).read_text(encoding="utf-8").strip()
+            code = _read_text(folder / EXIT_CODE)
         except OSError:  # the job has not ended
             return None
         return None if code == "0" else folder
@@ -189,9 +204,14 @@ class _SweepReader:
         # Files are written by renaming, which changes the time of their folder too.
         times = [0.0]
         for path in (self.sweep.ledger, *(self.sweep.run(name).folder for name in self.runs)):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 times.append(path.stat().st_mtime)
         return max(times)
+
+
+def _read_text(path: Path) -> str:
+    """Return the text of a short file; raise ``OSError`` if there is no such file."""
+    return read_regular(path, TEXT_BYTES).decode(errors="replace").strip()
 
 
 def _run_status(paths: RunPaths, evidence: RunEvidence, overrides: list[str]) -> RunStatus:
@@ -242,7 +262,7 @@ def _reason(evidence: RunEvidence, state: State) -> str:
         failure = evidence.record.failure
         error = evidence.record.error.explain(failure)
         return error if failure in (None, "bug") else f"{failure.replace('_', ' ')}: {error}"
-    return (evidence.damage or "") if state is State.DAMAGED else ""
+    return (evidence.damage or "") if state in (State.DAMAGED, State.UNREADABLE) else ""
 
 
 def _held(queued: QueuedJob) -> bool:

@@ -12,11 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xray_hpc.errors import DataError
+from xray_hpc.errors import RecordError, StorageError
+from xray_hpc.regular_file import read_regular
 from xray_hpc.system_errors import STORAGE_ERRORS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# Records have a few KiB; that of a run grows by half a KiB with each attempt. Larger is the
+# collector's index, 300 bytes for each run.
+JSON_LIMIT = 1 << 26
+LONG_DIGITS = 20  # of an integer that no field can mean: the times in nanoseconds have 19
+LONG_NUMBER = re.compile(rb"\d{%d}" % LONG_DIGITS)
 
 
 def is_storage_failure(folder: Path, error: OSError) -> bool:
@@ -24,6 +32,25 @@ def is_storage_failure(folder: Path, error: OSError) -> bool:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return not folder.is_dir()
     return error.errno in STORAGE_ERRORS
+
+
+@contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Report in one line that a file in ``folder`` cannot be used.
+
+    Raises:
+        StorageError: the block failed to open, read or write it.
+    """
+    try:
+        yield
+    except OSError as error:
+        path = (
+            Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+        )
+        if path is None or not path.is_relative_to(folder):
+            raise
+        problem = f"{path} cannot be used ({error.strerror})"
+        raise StorageError(f"{problem}; correct that, and run the command again") from error
 
 
 @contextmanager
@@ -85,12 +112,35 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
         frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raise ``DataError`` if the file is something else."""
+def read_json(path: Path, most: int = JSON_LIMIT) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        OSError: the file cannot be read, is no regular file, or is larger than ``most`` bytes.
+        RecordError: it holds something else, an integer that is too large, or text that is not
+            Unicode.
+    """
+    return parse_json(read_regular(path, most), path)
+
+
+def parse_json(raw: bytes, path: Path) -> dict[str, Any]:
+    """Return the JSON object in the contents of ``path``; raise as :func:`read_json`."""
     try:
-        value = json.loads(path.read_bytes().decode())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON ({error}); remove it and run again") from error
+        # Calling a function for each integer takes longer than the parser.
+        parse_int = _parse_int if LONG_NUMBER.search(raw) else None
+        value = json.loads(raw.decode(), parse_int=parse_int)
+        if b"\\u" in raw:  # half a surrogate pair can be neither printed nor written
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise RecordError(path, " is not JSON (nested too deeply)") from None
+    except ValueError as error:
+        raise RecordError(path, f" is not JSON ({error})") from error
     if not isinstance(value, dict):
-        raise DataError(f"{path} is not a JSON object; remove it and run again")
+        raise RecordError(path, " is not a JSON object")
     return value
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits.lstrip("-")) >= LONG_DIGITS:
+        raise ValueError(f"an integer has more than {LONG_DIGITS - 1} digits")
+    return int(digits)

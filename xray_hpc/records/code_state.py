@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from xray_hpc.errors import RecordError
 from xray_hpc.records.atomic_files import atomic_write, read_json, write_json
 from xray_hpc.records.run_record import GitState, user_name
 
@@ -102,6 +103,8 @@ def write_code_state(folder: Path, state: CodeState) -> str:
                 return name
         except FileNotFoundError:
             break
+        except (RecordError, IsADirectoryError):
+            continue  # damaged
     if state.diff:
         with atomic_write(folder / f"{name}.diff") as temporary:
             temporary.write_bytes(state.diff)

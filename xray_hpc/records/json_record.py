@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from xray_hpc.config.dataclass_conversion import build
-from xray_hpc.errors import ConfigError, DataError
+from xray_hpc.errors import ConfigError, RecordError
 from xray_hpc.records.atomic_files import read_json, write_json
 
 T = TypeVar("T")
@@ -23,10 +23,11 @@ def read_json_record(kind: type[T], path: Path) -> T:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        DataError: the file is damaged; the message names it and the first wrong key.
+        OSError: the file cannot be read, or is no regular file.
+        RecordError: the file is damaged; the message names it and the first wrong key.
     """
     values = read_json(path)
     try:
         return build(kind, values, ignore_unknown=True)
     except ConfigError as error:
-        raise DataError(f"{path}: {error}; remove the file and relaunch the sweep") from error
+        raise RecordError(path, f": {error}") from error

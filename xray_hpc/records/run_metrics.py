@@ -97,5 +97,5 @@ MEASURES = tuple(
 
 
 def read_metrics(paths: RunPaths) -> RunMetrics:
-    """Read ``metrics.json``; raise ``DataError`` if it is damaged."""
+    """Read ``metrics.json``; raise as :func:`read_json_record`."""
     return read_json_record(RunMetrics, paths.metrics)

@@ -10,8 +10,10 @@ from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.json_record import read_json_record, write_json_record
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.regular_file import read_regular
 
 FEATURE_BLOCKS = "feature_blocks"
+NUMBER_BYTES = 20  # of a number of 64 bits
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def write_feature_blocks(paths: RunPaths, blocks: int) -> None:
 def read_feature_blocks(paths: RunPaths) -> int | None:
     """Return the number that :func:`write_feature_blocks` wrote; ``None`` if there is none."""
     try:
-        return int((paths.checkpoint_folder / FEATURE_BLOCKS).read_text(encoding="utf-8"))
+        return int(read_regular(paths.checkpoint_folder / FEATURE_BLOCKS, NUMBER_BYTES))
     except (OSError, ValueError):
         return None
 

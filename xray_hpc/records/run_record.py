@@ -78,6 +78,7 @@ class Attempt:
     ledger_position: int = 0  # size of the sweep's ledger at its start: later events come after it
 
     def __post_init__(self) -> None:
+        _check_times(queued=self.queued, started=self.started, ended=self.ended)
         point = self.checkpoint
         check(point is None or len(point) == 2, "checkpoint", point, "be an epoch and a step")
 
@@ -136,7 +137,17 @@ class RunRecord:
     bad_nodes: list[str] = field(default_factory=list)  # nodes that attempts found unfit
 
     def __post_init__(self) -> None:
-        check("/" not in self.model, "model", self.model, "be a name")
+        _check_times(created=self.created, started=self.started, ended=self.ended)
+        check(not {"/", "\0"} & set(self.model), "model", self.model, "be a name")
+
+
+def _check_times(**times: str | None) -> None:
+    for key, text in times.items():
+        try:
+            known = text is None or datetime.fromisoformat(text).tzinfo is not None
+        except ValueError:
+            known = False
+        check(known, key, text, "be a time with its offset from UTC")
 
 
 def write_record(paths: RunPaths, record: RunRecord) -> None:
@@ -145,7 +156,7 @@ def write_record(paths: RunPaths, record: RunRecord) -> None:
 
 
 def read_record(paths: RunPaths) -> RunRecord | None:
-    """Read ``run.json``, ``None`` without one; raise ``DataError`` if it is damaged."""
+    """Read ``run.json``, ``None`` without one; raise as :func:`read_json_record`."""
     try:
         return read_json_record(RunRecord, paths.record)
     except FileNotFoundError:
@@ -153,7 +164,7 @@ def read_record(paths: RunPaths) -> RunRecord | None:
 
 
 def update_record(paths: RunPaths, **changes: Any) -> RunRecord:
-    """Change some fields of ``run.json``; raise ``DataError`` if it is missing or damaged."""
+    """Change some fields of ``run.json``; raise ``DataError`` if it is missing."""
     record = read_record(paths)
     if record is None:
         raise DataError(f"{paths.record} is missing; launch the sweep again to recreate the run")

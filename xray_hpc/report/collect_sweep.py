@@ -9,7 +9,7 @@ from pathlib import Path
 from xray_hpc.errors import ConfigError, StorageError
 from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import is_temporary_file, write_text
+from xray_hpc.records.atomic_files import is_temporary_file, storage_errors, write_text
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.comparison_table import DEFAULT_WIDTH, comparison_table
@@ -50,7 +50,8 @@ def collect_sweep(sweep: SweepPaths) -> Report:
     Raises:
         UserError: ``sweep`` has no runs or is not writable.
     """
-    names = run_names(sweep)
+    with storage_errors(sweep.folder):
+        names = run_names(sweep)
     if not names:
         raise ConfigError(f"{sweep.folder} has no runs yet; launch the sweep first")
     try:

@@ -13,7 +13,7 @@ from xray_hpc.report.typed_csv import row_count
 MAX_NAMED = 5  # runs in a note; runs.csv has all
 STATUSES = (
     *("finished", "running", "created", "interrupted", "cancelled", "failed", "lost"),
-    *("damaged", "missing"),
+    *("damaged", "unreadable", "missing"),
 )
 DEFAULT_REASONS = {
     "running": "running",

@@ -51,9 +51,9 @@ FILES = {
 RELAUNCH = (
     "Re-running the launch command resumes the sweep: it starts runs that are missing, failed or "
     "interrupted, and skips those that are finished, running or queued. A run is lost if its "
-    "record says that it is running but no process holds it. Delete the folder of a damaged run "
-    "to train it again. A run that diverged (nan loss) would diverge again: launch with a lower "
-    "train.learning_rate instead."
+    "record says that it is running but no process holds it. A damaged run is trained again. "
+    "An unreadable run waits until its files can be read. A run that diverged (nan loss) would "
+    "diverge again: launch with a lower train.learning_rate instead."
 )
 FLAGGED = "Judged on the validation images, ties also on the test images:"
 RANKING = (

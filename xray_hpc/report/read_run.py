@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,19 @@ from typing import Any
 import numpy as np
 
 from xray_hpc.config.yaml_files import read_yaml
-from xray_hpc.errors import DataError, UserError
+from xray_hpc.errors import RecordError, UserError
 from xray_hpc.metrics import MACRO, MICRO
-from xray_hpc.monitoring.run_state import RunEvidence, State, state_of
-from xray_hpc.records.lease_file import current_owner
+from xray_hpc.monitoring.run_state import (
+    RunEvidence,
+    describe_os_error,
+    read_evidence,
+    state_of,
+)
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_metrics import RunMetrics, read_metrics
 from xray_hpc.records.run_progress import read_progress
-from xray_hpc.records.run_record import RunRecord, Status, read_record
+from xray_hpc.records.run_record import RunRecord, Status
+from xray_hpc.regular_file import read_regular
 from xray_hpc.report.run_result import Points, RunResult
 from xray_hpc.report.typed_csv import Cells, Dtypes, Table, parse_csv, row_count, typed_columns
 
@@ -24,6 +31,7 @@ ACCURACY = {"epoch": "int64", "train_accuracy": "float64", "val_accuracy": "floa
 LOSS = {"epoch": "int64", "train_loss": "float64", "val_loss": "float64"}
 AUC = {"epoch": "int64", "val_auc": "float64"}
 IMAGE = {"file": "str", "patient": "str", "y_true": "int64"}
+CSV_LIMIT = 1 << 30  # a line for each of 10^7 images
 SCORE, LOGIT, SCORE_OF = "y_scores", "logit", "score_of"
 ROC = {"fpr": "float64", "tpr": "float64", "thresholds": "float64"}
 
@@ -36,34 +44,32 @@ def read_run(
     The ledger's ``planned`` overrides describe a run without a record; ``cancelled`` is the
     position at which it has the run as cancelled.
     """
-    model = paths.name.rpartition("-")[0] or paths.name
-    overrides = parse_overrides(planned)
-    try:
-        record = read_record(paths)
-        if record is None:
-            missing = "run.json" if paths.folder.is_dir() else "folder"
-            state = state_of(RunEvidence(None, cancelled=cancelled))
-            reason = f"{missing} is missing"
-            return RunResult(paths.name, model, state.value, reason, overrides=overrides)
-        if record.run != paths.name:
-            raise DataError(f"run.json is the record of '{record.run}'; this folder is a copy")
-    except (UserError, OSError) as error:
-        reason = _reason(error, paths)
-        return RunResult(paths.name, model, State.DAMAGED.value, reason, overrides=overrides)
-    return _RunReader(paths, record).read(cancelled)
+    evidence = read_evidence(paths, cancelled=cancelled)
+    if evidence.record is not None:
+        return _RunReader(paths, evidence, evidence.record).read()
+    missing = "run.json" if os.path.isdir(paths.folder) else "folder"
+    return RunResult(
+        name=paths.name,
+        model=paths.name.rpartition("-")[0] or paths.name,
+        status=state_of(evidence).value,
+        error=evidence.damage or f"{missing} is missing",
+        overrides=parse_overrides(planned),
+    )
 
 
 class _RunReader:
     """Reads the files of a run, and collects problems in ``missing`` and ``invalid``."""
 
-    def __init__(self, paths: RunPaths, record: RunRecord) -> None:
+    def __init__(self, paths: RunPaths, evidence: RunEvidence, record: RunRecord) -> None:
         self.paths = paths
+        self.evidence = evidence
         self.record = record
         self.finished = record.status is Status.FINISHED
         self.missing: list[str] = []
         self.invalid: list[str] = []
+        self.unreadable = evidence.unreadable
 
-    def read(self, cancelled: int | None) -> RunResult:
+    def read(self) -> RunResult:
         paths, record = self.paths, self.record
         config = self.config()
         metrics = self.metrics()
@@ -71,14 +77,18 @@ class _RunReader:
         splits = [(one, self.scores(one, metrics), self.roc(one, metrics)) for one in SPLITS]
         roc = {split: points for split, _, points in splits if points is not None}
         curves = {split: _curve(table, metrics) for split, table in roc.items()}
-        error = self.error()
-        damage, owner = error if self.finished else None, current_owner(paths.lease)
-        evidence = RunEvidence(record, damage, owner=owner, cancelled=cancelled)
+        damage = self.damage()
+        evidence = self.evidence
+        if self.finished:
+            unreadable = self.unreadable
+            evidence = dataclasses.replace(evidence, damage=damage, unreadable=unreadable)
+        problems = [record.error.explain(record.failure)] if record.error else []
+        problems += [damage] if damage else []
         return RunResult(
             name=paths.name,
             model=record.model,
             status=state_of(evidence).value,
-            error=error,
+            error=one_line("; ".join(problems)) or None,
             config=config,
             overrides=parse_overrides(record.overrides),
             record=record,
@@ -90,22 +100,27 @@ class _RunReader:
             curves={split: curve for split, curve in curves.items() if curve is not None},
         )
 
-    def error(self) -> str | None:
-        error, failure = self.record.error, self.record.failure
-        problems = [error.explain(failure)] if error else []
+    def damage(self) -> str | None:
+        """Return what is wrong with the files; after reading them."""
+        problems = self.invalid
         if self.missing:
             verb = "is" if len(self.missing) == 1 else "are"
-            problems.append(f"{', '.join(self.missing)} {verb} missing")
-        return one_line("; ".join(problems + self.invalid)) or None
+            problems = [f"{', '.join(self.missing)} {verb} missing", *self.invalid]
+        return "; ".join(problems) or self.evidence.damage
+
+    def refused(self, error: OSError) -> None:
+        """Note that the file system does not let a file be read."""
+        self.unreadable = True
+        self.invalid.append(describe_os_error(error, self.paths))
 
     def config(self) -> dict[str, Any]:
-        if not self.paths.config.exists():
+        if not os.path.lexists(self.paths.config):
             self.missing.append(self.paths.config.name)  # written when the run is created
             return {}
         try:
             return flatten(read_yaml(self.paths.config))
         except UserError as error:
-            self.invalid.append(_reason(error, self.paths))
+            self.invalid.append(one_line(str(error).replace(f"{self.paths.folder}/", "")))
             return {}
 
     def metrics(self) -> RunMetrics | None:
@@ -114,8 +129,10 @@ class _RunReader:
         except FileNotFoundError:
             if self.finished:
                 self.missing.append(self.paths.metrics.name)
-        except (UserError, OSError) as error:
-            self.invalid.append(_reason(error, self.paths))
+        except RecordError as error:
+            self.invalid.append(error.summary)
+        except OSError as error:
+            self.refused(error)
         return None
 
     def epochs(self, metrics: RunMetrics | None) -> Table | None:
@@ -204,14 +221,14 @@ class _RunReader:
         self, path: Path, dtypes: Dtypes | Callable[[Cells], Dtypes], *, empty_cells: bool = False
     ) -> Table | None:
         try:
-            cells = parse_csv(path.read_bytes())
+            cells = parse_csv(read_regular(path, CSV_LIMIT))
             expected = dtypes(cells) if callable(dtypes) else dtypes
             return typed_columns(cells, expected, empty_cells=empty_cells)
         except FileNotFoundError:
             if self.finished:
                 self.missing.append(path.name)
         except OSError as error:
-            self.invalid.append(_reason(error, self.paths))
+            self.refused(error)
         except ValueError as error:  # includes UnicodeDecodeError
             self.invalid.append(f"{path.name} {one_line(str(error))}")
         return None
@@ -248,10 +265,3 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def one_line(text: str) -> str:
     """Collapse all whitespace to single spaces."""
     return " ".join(text.split())
-
-
-def _reason(error: Exception, paths: RunPaths) -> str:
-    if isinstance(error, OSError):
-        name = Path(str(error.filename)).name if error.filename else paths.name
-        return f"{name} cannot be read ({error.strerror})"
-    return one_line(str(error).replace(f"{paths.folder}/", ""))

@@ -31,8 +31,10 @@ OTHERS = {
     ),
     "files and records": (
         *("absolute_path.py", "errors.py", "package_folders.py", "count_text.py"),
+        "regular_file.py",
         "data/cache_errors.py",
         *("training/checkpoint_store.py", "training/save_model.py", "models/model_card.py"),
+        "models/keras_archive.py",
     ),
     "figures and summaries": (
         *("figure_files.py", "models/diagram_boxes.py"),

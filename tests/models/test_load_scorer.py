@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -85,3 +88,163 @@ def test_load_scorer_names_a_damaged_file(tmp_path: Path) -> None:
             damaged.writestr(name, content[:900] if name.endswith(".h5") else content)
     with pytest.raises(DataError, match=r"cannot load .*model\.keras"):
         load_scorer(tmp_path / "model.keras", card("AB"))
+
+
+def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> None:
+    """Change the members of an archive."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save(tmp_path / "model.keras", 1, "sigmoid")
+    return tmp_path / "model.keras"
+
+
+def with_layer(path: Path, **layer: Any) -> None:
+    """Replace the flattening layer in the configuration of a saved model."""
+
+    def change(members: dict[str, bytes]) -> None:
+        config = json.loads(members["config.json"])
+        (flatten,) = (one for one in config["config"]["layers"] if one["class_name"] == "Flatten")
+        layer["config"] = {"name": flatten["name"], **layer["config"]}
+        flatten.update(registered_name=None, **layer)
+        members["config.json"] = json.dumps(config).encode()
+
+    rewrite(path, change)
+
+
+def touch(marker: Path) -> Any:
+    """Return a serialized function that creates ``marker`` when Keras calls it."""
+    path = str(marker)
+    return keras.saving.serialize_keras_object(
+        lambda x, path=path: (__import__("pathlib").Path(path).touch(), x)[1]
+    )
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_load_scorer_runs_no_code_from_the_file(saved: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+    function = touch(marker)
+    layers: list[dict[str, Any]] = [
+        {"class_name": "Lambda", "config": {"function": function, "output_shape": [64]}},
+        {"class_name": "Activation", "config": {"activation": function}},
+        {"class_name": "TFSMLayer", "config": {"filepath": str(tmp_path)}},
+        {"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
+    ]
+    whole = saved.read_bytes()
+    for layer in layers:
+        saved.write_bytes(whole)
+        with_layer(saved, module="keras.layers", **layer)
+        with pytest.raises(DataError, match=r"^cannot load .*model\.keras") as error:
+            load_scorer(saved, card("AB"))
+        assert "\n" not in str(error.value)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("kind", ["class", "function"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("os.system", "builtins.eval", "subprocess.Popen", "numpy.fromfile", "pickle.loads"),
+        *("keras.utils.get_file", "keras.src.saving.saving_lib.load_model"),
+        "xray_hpc.models.custom_layers.GlobalBatchDropout",
+    ],
+)
+def test_load_scorer_imports_only_layers_of_keras(saved: Path, name: str, kind: str) -> None:
+    module, _, class_name = name.rpartition(".")
+    if kind == "class":
+        with_layer(saved, class_name=class_name, module=module, config={})
+    else:
+        function = {"class_name": "function", "config": class_name, "module": module}
+        with_layer(saved, class_name="Activation", config={"activation": function})
+    with pytest.raises(DataError, match=r"^cannot load .*model\.keras"):
+        load_scorer(saved, card("AB"))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(b"null", b"[1]", b'"x"', b"\xff", 100_000 * b"[", b'{"a":' * 900 + b"1" + b"}" * 900),
+        b'{"class_name": "Dense", "config": {"units": 3}, "module": "keras.layers"}',
+        b'{"class_name": "Mean", "config": {}, "module": "keras.metrics"}',
+        b'{"class_name": "Sequential", "config": {"layers": []}, "module": "keras"}',
+        None,
+    ],
+)
+def test_load_scorer_rejects_a_configuration_of_no_model(saved: Path, config: bytes | None) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        del members["config.json"]
+        if config is not None:
+            members["config.json"] = config
+
+    rewrite(saved, change)
+    with pytest.raises(DataError, match=r"^cannot load .*model\.keras"):
+        load_scorer(saved, card("AB"))
+
+
+KERNEL = "layers/dense/vars/0"
+
+
+def other_shape(weights: h5py.File) -> None:
+    del weights[KERNEL]
+    weights[KERNEL] = np.ones((64, 100), np.float32)
+
+
+def other_type(weights: h5py.File) -> None:
+    del weights[KERNEL]
+    weights[KERNEL] = np.array(64 * [b"x"]).reshape(64, 1)
+
+
+def external_link(weights: h5py.File) -> None:
+    path = Path(weights.filename).with_name("other.h5")
+    with h5py.File(path, "w") as other:
+        other["kernel"] = weights[KERNEL][()]
+    del weights[KERNEL]
+    weights[KERNEL] = h5py.ExternalLink(path, "/kernel")
+
+
+def missing(weights: h5py.File) -> None:
+    del weights[KERNEL]
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+@pytest.mark.parametrize("change", [other_shape, other_type, external_link, missing])
+def test_load_scorer_rejects_weights_that_are_not_the_models(
+    saved: Path, tmp_path: Path, change: Callable[[h5py.File], None]
+) -> None:
+    def change_weights(members: dict[str, bytes]) -> None:
+        file = tmp_path / "weights.h5"
+        file.write_bytes(members["model.weights.h5"])
+        with h5py.File(file, "a") as weights:
+            change(weights)
+        members["model.weights.h5"] = file.read_bytes()
+
+    rewrite(saved, change_weights)
+    with pytest.raises(DataError, match=r"^cannot load .*model\.keras"):
+        load_scorer(saved, card("AB"))
+
+
+def test_load_scorer_rejects_logits_of_another_shape(tmp_path: Path) -> None:
+    inputs = keras.Input((8, 8, 1))
+    logits = keras.layers.Dense(5, name="logits")(keras.layers.Flatten()(inputs))
+    scores = keras.layers.Dense(2, activation="softmax")(logits)
+    keras.Model(inputs, scores).save(tmp_path / "model.keras")
+    with pytest.raises(DataError, match=r"its layer 'logits' gives \(None, 5\)"):
+        load_scorer(tmp_path / "model.keras", card("AB"))
+
+
+def test_model_that_fails_or_needs_too_much_memory_is_one_line(tmp_path: Path) -> None:
+    inputs = keras.Input((8, 8, 1))
+    large = keras.layers.UpSampling2D(2**17)(inputs)  # 4 TiB for an image
+    features = keras.layers.GlobalAveragePooling2D()(large)
+    logits = keras.layers.Dense(1, name="logits")(features)
+    keras.Model(inputs, keras.layers.Activation("sigmoid")(logits)).save(tmp_path / "model.keras")
+    score = load_scorer(tmp_path / "model.keras", card("AB"))
+    with pytest.raises(DataError, match=r"model\.keras cannot score images of \(8, 8, 1\)"):
+        score(IMAGES)

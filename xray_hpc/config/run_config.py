@@ -62,11 +62,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.source != "demo":
             check(bool(self.root), "data.root", self.root, "name a path")
-        check(8 <= self.image_size <= 4096, "data.image_size", self.image_size, "be 8 to 4096")
-        check(0.1 <= self.crop <= 1, "data.crop", self.crop, "be 0.1 to 1, a share of the side")
-        if self.clahe is not None:
-            check(self.clahe > 0, "data.clahe", self.clahe, "be more than 0, or null")
-        _check_range(self.range)
+        check_decoding(self.image_size, self.crop, self.clahe, self.range, "data.")
         check_least(2, "data.per_class", self.per_class)
         fraction = self.validation_fraction
         check(0 < fraction < 1, "data.validation_fraction", fraction, "lie between 0 and 1")
@@ -93,13 +89,28 @@ class DataConfig:
         return (self.input_size, self.input_size, self.channels)
 
 
-def _check_range(value: GreyRange | Literal["auto"]) -> None:
-    if isinstance(value, tuple):
-        valid = len(value) == 2 and value[0] < value[1]
+def check_decoding(
+    image_size: int,
+    crop: float,
+    clahe: float | None,
+    range: GreyRange | Literal["auto"] | None,
+    prefix: str = "",
+) -> None:
+    """Check the keys that say how images are decoded; ``prefix`` comes before their names.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    check(8 <= image_size <= 4096, f"{prefix}image_size", image_size, "be 8 to 4096")
+    check(0.1 <= crop <= 1, f"{prefix}crop", crop, "be 0.1 to 1, a share of the side")
+    if clahe is not None:
+        check(clahe > 0, f"{prefix}clahe", clahe, "be more than 0, or null")
+    if isinstance(range, tuple):
+        valid = len(range) == 2 and range[0] < range[1]
     else:
-        valid = value == "auto" or 8 <= value <= 32
-    shown = list(value) if isinstance(value, tuple) else value
-    check(valid, "data.range", shown, "be auto, 8 to 32 bits, or [LOW,HIGH]")
+        valid = range is None or range == "auto" or 8 <= range <= 32
+    shown = list(range) if isinstance(range, tuple) else range
+    check(valid, f"{prefix}range", shown, "be auto, 8 to 32 bits, or [LOW,HIGH]")
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from xray_hpc.config.dataclass_conversion import build
-from xray_hpc.config.run_config import GreyRange
-from xray_hpc.errors import DataError, StorageError, UserError
+from xray_hpc.config.dataclass_conversion import build, check
+from xray_hpc.config.run_config import GreyRange, check_decoding
+from xray_hpc.errors import DataError, UserError
+from xray_hpc.models.keras_archive import CARD, read_member
 
-MEMBER = "xray_hpc.json"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
 
 
@@ -42,6 +42,14 @@ class ModelCard:
     clahe: float | None
     range: GreyRange | None = None
 
+    def __post_init__(self) -> None:
+        names = list(self.classes)
+        check(len(set(names)) == max(len(names), 2), "classes", names, "be two or more names")
+        if self.threshold is not None:
+            valid = len(names) == 2 and 0 <= self.threshold <= 1
+            check(valid, "threshold", self.threshold, "be 0 to 1, and null unless of two classes")
+        check_decoding(self.image_size, self.crop, self.clahe, self.range)
+
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """The network's input: height, width, channels."""
@@ -56,7 +64,7 @@ def add_card(keras_file: Path, card: ModelCard) -> None:
     """
     text = json.dumps(asdict(card), indent=2, allow_nan=False) + "\n"
     with zipfile.ZipFile(keras_file, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(MEMBER, ZIP_EPOCH), text)
+        archive.writestr(zipfile.ZipInfo(CARD, ZIP_EPOCH), text)
 
 
 def read_card(keras_file: Path) -> ModelCard:
@@ -65,19 +73,16 @@ def read_card(keras_file: Path) -> ModelCard:
     Raises:
         UserError: the file cannot be read, is not a saved model, or has no valid card.
     """
-    try:
-        with zipfile.ZipFile(keras_file) as archive:
-            text = archive.read(MEMBER)
-    except KeyError:
+    text = read_member(keras_file, CARD)
+    if text is None:
         raise DataError(
-            f"{keras_file} has no model card ({MEMBER}), so its classes and image size are "
+            f"{keras_file} has no model card ({CARD}), so its classes and image size are "
             "unknown; use the model.keras of a run of this version, or train the run again"
-        ) from None
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{keras_file} is damaged, or is not a saved Keras model") from error
-    except OSError as error:
-        raise StorageError(f"cannot read {keras_file}: {error.strerror}") from error
+        )
     try:
-        return build(ModelCard, json.loads(text))
-    except (UserError, ValueError, TypeError) as error:
-        raise DataError(f"{MEMBER} in {keras_file} is invalid ({error})") from error
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise TypeError("it is not a JSON object")
+        return build(ModelCard, values)
+    except (UserError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{CARD} in {keras_file} is invalid ({str(error)[:200]})") from error

@@ -85,7 +85,7 @@ def test_build_accepts_an_integer_for_a_float() -> None:
         ("train.learning_rate", -1, "train.learning_rate is -1.0; it must be more than 0"),
         ("train.learning_rate", float("nan"), "train.learning_rate is nan; it must be finite"),
         ("train.learning_rate", float("inf"), "train.learning_rate is inf; it must be finite"),
-        ("train.learning_rate", 10**400, "it must be finite"),
+        ("train.learning_rate", 10**400, "train.learning_rate is inf; it must be finite"),
         ("train.learning_rate", "1e-3", "train.learning_rate is '1e-3'; it must be a number"),
         ("train.save_best", 1, "train.save_best is 1; it must be true or false"),
         (

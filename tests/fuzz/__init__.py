@@ -1,0 +1,1 @@
+"""Fuzzers of the commands: damaged sweeps, values of wrong types, hostile images and data sets."""

@@ -1,0 +1,291 @@
+"""Damage a file or a folder, as a crash, a disk, an editor or another user may."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+Apply = Callable[[Path, Random], None]
+ESCAPES = "\x1b]0;title\x07\x1b[31m\x9b2J\u202e\r\u2028"
+DEEP = 100_000  # nested brackets
+WRONG: tuple[Any, ...] = (
+    *(None, True, 0, -1, 1.5, 10**30, 10**400, 1e308, float("nan"), float("-inf"), ""),
+    *("x", "2026-13-45T99:00", "../../etc", "é" * 300, ESCAPES, "\ud800", "\0"),
+    *([], [None], [[]], [{}], ["x"], [1, 2], {}, {"x": {}}, {"": None}),
+)
+"""Values of many types, most of them wrong wherever they are put."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A kind of damage.
+
+    Attributes:
+        name: Its name in the table of results.
+        apply: Damages a path, with random choices.
+        suffixes: The files that it fits, by their ends; ``/`` is a folder.
+        owner: Whether the damage is one of access, which only shows to another user than root.
+        hidden: Whether size and times of the file stay, so that only its content can tell.
+    """
+
+    name: str
+    apply: Apply
+    suffixes: tuple[str, ...] = ("",)
+    owner: bool = False
+    hidden: bool = False
+
+    def fits(self, path: Path) -> bool:
+        """Return whether the damage can be done to this file or folder."""
+        name = "/" if path.is_dir() else path.name
+        return (name == "/") == ("/" in self.suffixes) and name.endswith(self.suffixes)
+
+
+def _bytes(change: Callable[[bytes, Random], bytes]) -> Apply:
+    return lambda path, random: _rewrite(path, change(path.read_bytes(), random))
+
+
+def _rewrite(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _flip(content: bytes, random: Random) -> bytes:
+    if not content:
+        return b"\x01"
+    changed = bytearray(content)
+    changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
+    return bytes(changed)
+
+
+def _flip_silently(path: Path, random: Random) -> None:
+    times = path.stat()
+    _rewrite(path, _flip(path.read_bytes(), random))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _cut(content: bytes, random: Random) -> bytes:
+    return content[: random.randrange(max(len(content), 1))]
+
+
+def _cut_at_line(content: bytes, random: Random) -> bytes:
+    lines = content.splitlines(keepends=True)
+    return b"".join(lines[: random.randrange(max(len(lines), 1))])
+
+
+def _zeros(content: bytes, random: Random) -> bytes:
+    """Replace the end by zeros, as a crash of the file system leaves it."""
+    start = random.randrange(max(len(content), 1))
+    return content[:start] + bytes(len(content) - start)
+
+
+def _insert(text: bytes) -> Apply:
+    def change(content: bytes, random: Random) -> bytes:
+        at = random.randrange(len(content) + 1)
+        return content[:at] + text + content[at:]
+
+    return _bytes(change)
+
+
+def _instead(make: Callable[[Path], object]) -> Apply:
+    def apply(path: Path, random: Random) -> None:
+        _remove(path)
+        make(path)
+
+    return apply
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(40 << 30)
+
+
+def _other_owner(mode: int) -> Apply:
+    def apply(path: Path, random: Random) -> None:
+        os.chown(path, 0, 0)
+        path.chmod(mode)
+
+    return apply
+
+
+# Structured files
+
+
+def _positions(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the container and the key of every value inside."""
+    if isinstance(value, dict | list):
+        for key in list(value) if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from _positions(value[key])
+
+
+def _edit(change: Callable[[Any, Any, Random], None]) -> Apply:
+    """Change one value in a file of JSON, JSON lines or YAML."""
+
+    def apply(path: Path, random: Random) -> None:
+        text = path.read_text()
+        lines = text.splitlines() if path.suffix == ".jsonl" else [text]
+        number = random.randrange(len(lines))
+        loaded = yaml.safe_load(lines[number]) if path.suffix == ".yaml" else json.loads(text)
+        if path.suffix == ".jsonl":
+            loaded = json.loads(lines[number])
+        positions = list(_positions(loaded)) or [([loaded], 0)]
+        change(*random.choice(positions), random)
+        dump = yaml.safe_dump if path.suffix == ".yaml" else json.dumps
+        lines[number] = dump(loaded)
+        path.write_text("\n".join(lines) + "\n")
+
+    return apply
+
+
+def _wrong_type(container: Any, key: Any, random: Random) -> None:
+    container[key] = random.choice(WRONG)
+
+
+def _new_value(container: Any, key: Any, random: Random) -> None:
+    """Replace a value by another one of the same type."""
+    value = container[key]
+    if isinstance(value, bool):
+        container[key] = not value
+    elif isinstance(value, int):
+        container[key] = value + random.choice((1, -1, 1000))
+    elif isinstance(value, float):
+        container[key] = value * random.choice((0.5, 0.99, 1.01, -1))
+    elif isinstance(value, str):
+        container[key] = value[::-1] if value[::-1] != value else value + "1"
+    elif isinstance(value, list):
+        container[key] = [*value, *value] or ["x"]
+    elif isinstance(value, dict):
+        container[key] = dict(list(value.items())[1:])
+    else:
+        container[key] = 1
+
+
+def _without_key(container: Any, key: Any, random: Random) -> None:
+    del container[key]
+
+
+def _escapes(container: Any, key: Any, random: Random) -> None:
+    container[key] = f"{container[key]}{ESCAPES}"
+
+
+def _cells(change: Callable[[list[list[str]], Random], None]) -> Apply:
+    def apply(path: Path, random: Random) -> None:
+        rows = [line.split(",") for line in path.read_text().splitlines()]
+        change(rows, random)
+        path.write_text("".join(",".join(row) + "\n" for row in rows))
+
+    return apply
+
+
+def _edit_cell(rows: list[list[str]], random: Random) -> None:
+    row = random.choice(rows[1:] or rows)
+    cell = random.randrange(len(row))
+    try:
+        row[cell] = str(float(row[cell]) * random.choice((0.5, 0.99, 1.01)) + 0.25)
+    except ValueError:
+        row[cell] += "1"
+
+
+def _wrong_cell(rows: list[list[str]], random: Random) -> None:
+    row = random.choice(rows)
+    row[random.randrange(len(row))] = random.choice(
+        ("", "nan", "inf", "1e999", "x", '"', "=1+1", ESCAPES, "9" * 5000, "x" * 200_000)
+    )
+
+
+def _drop_row(rows: list[list[str]], random: Random) -> None:
+    del rows[random.randrange(len(rows))]
+
+
+def _double_row(rows: list[list[str]], random: Random) -> None:
+    rows.append(list(random.choice(rows)))
+
+
+def _swap_rows(rows: list[list[str]], random: Random) -> None:
+    random.shuffle(rows)
+
+
+def _drop_column(rows: list[list[str]], random: Random) -> None:
+    column = random.randrange(len(rows[0]))
+    for row in rows:
+        del row[column]
+
+
+JSON, YAML, RECORDS = (".json", ".jsonl"), (".yaml",), (".json", ".jsonl", ".yaml")
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+DAMAGES = (
+    Damage("empty", _bytes(lambda content, random: b"")),
+    Damage("cut", _bytes(_cut)),
+    Damage("cut at a line", _bytes(_cut_at_line)),
+    Damage("end of zeros", _bytes(_zeros)),
+    Damage("bit flipped", _bytes(_flip)),
+    Damage("bit flipped, times kept", _flip_silently, hidden=True),
+    Damage("garbage", _bytes(lambda content, random: random.randbytes(len(content) + 1))),
+    Damage("invalid UTF-8", _insert(b"\xff\xfe\xc3\x28")),
+    Damage("escapes", _insert(ESCAPES.encode())),
+    Damage("a line of 2 MB", _insert(b"x" * 2_000_000)),
+    Damage("missing", _instead(lambda path: None)),
+    Damage("a folder", _instead(lambda path: path.mkdir())),
+    Damage("a link to itself", _instead(lambda path: path.symlink_to(path.name))),
+    Damage("a link to nothing", _instead(lambda path: path.symlink_to("nothing"))),
+    Damage("a link to a device", _instead(lambda path: path.symlink_to("/dev/zero"))),
+    Damage("a FIFO", _instead(lambda path: os.mkfifo(path))),
+    Damage("40 GB, sparse", _instead(_sparse)),
+    Damage("another user's", _other_owner(0o600), owner=True),
+    Damage("unreadable", lambda path, random: path.chmod(0), owner=True),
+    Damage("a value of a wrong type", _edit(_wrong_type), RECORDS),
+    Damage("a value changed", _edit(_new_value), RECORDS),
+    Damage("a key missing", _edit(_without_key), RECORDS),
+    Damage("escapes in a value", _edit(_escapes), RECORDS),
+    Damage(
+        "a root of a wrong type",
+        _bytes(
+            lambda content, random: random.choice(
+                (b"[]", b"1", b'"x"', b"null", b"{}", b"[[]]", b"true", b"NaN", b"[{}]")
+            )
+        ),
+        RECORDS,
+    ),
+    Damage("nested deeply", _bytes(lambda content, random: b"[" * DEEP + b"]" * DEEP), RECORDS),
+    Damage(
+        "a number of 10,000 digits",
+        _bytes(lambda content, random: b'{"epochs": ' + b"9" * 10_000 + b"}"),
+        RECORDS,
+    ),
+    Damage("aliases that multiply", _bytes(lambda content, random: BOMB.encode()), YAML),
+    Damage(
+        "a tag of Python",
+        _bytes(lambda content, random: content + b"x: !!python/object/apply:os.getcwd []\n"),
+        YAML,
+    ),
+    Damage("a cell changed", _cells(_edit_cell), (".csv",)),
+    Damage("a cell of a wrong type", _cells(_wrong_cell), (".csv",)),
+    Damage("a row missing", _cells(_drop_row), (".csv",)),
+    Damage("a row twice", _cells(_double_row), (".csv",)),
+    Damage("rows shuffled", _cells(_swap_rows), (".csv",)),
+    Damage("a column missing", _cells(_drop_column), (".csv",)),
+    Damage("missing", _instead(lambda path: None), ("/",)),
+    Damage("a file", _instead(lambda path: path.write_text("x")), ("/",)),
+    Damage("a link to itself", _instead(lambda path: path.symlink_to(path.name)), ("/",)),
+    Damage("a FIFO", _instead(lambda path: os.mkfifo(path)), ("/",)),
+    Damage("another user's", _other_owner(0o700), ("/",), owner=True),
+    Damage("unreadable", lambda path, random: path.chmod(0), ("/",), owner=True),
+    Damage("not to be entered", lambda path, random: path.chmod(0o444), ("/",), owner=True),
+)

@@ -44,7 +44,7 @@ NO_THREAD = "can't start new thread"  # a RuntimeError without a number
 def describe_system_error(error: BaseException) -> str | None:
     """Return the problem and the fix in one line; ``None`` for an error of another kind."""
     if isinstance(error, MemoryError):
-        return LIMITS[errno.ENOMEM]
+        return f"{LIMITS[errno.ENOMEM]} ({error})" if str(error) else LIMITS[errno.ENOMEM]
     if isinstance(error, RuntimeError) and NO_THREAD in str(error):
         return "cannot start another thread; raise ulimit -u and ulimit -v"
     if not isinstance(error, OSError):
@@ -53,7 +53,7 @@ def describe_system_error(error: BaseException) -> str | None:
         return LIMITS[error.errno]
     if error.errno not in STORAGE_ERRORS:
         return None
-    where = error.filename2 or error.filename or "a file"
+    where = error.filename or "a file"
     return f"{where}: {error.strerror}; {storage_advice(error)}, and run again"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from tests.fake_slurm import FakeSlurm
-from xray_hpc.errors import ConfigError, LockedError, NoClusterError, UserError
+from xray_hpc.errors import ConfigError, LockedError, NoClusterError, StorageError, UserError
 from xray_hpc.launching.launch_sweep import _sweep_folder, resolve_kind
 from xray_hpc.records.paths import SweepPaths
 
@@ -20,6 +21,37 @@ def test_new_sweep_folder_is_removed_unless_another_launch_uses_it(
     with pytest.raises(error), _sweep_folder(sweep):
         raise error("refused")
     assert sweep.folder.exists() == remains
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "s/ledger.jsonl"), StorageError),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), StorageError),
+        (OSError(errno.EMFILE, "Too many open files"), OSError),
+    ],
+)
+def test_new_sweep_folder_is_removed_after_an_error_of_the_machine(
+    tmp_path: Path, error: OSError, raised: type[Exception]
+) -> None:
+    sweep = SweepPaths(tmp_path / "results" / "s")
+    with pytest.raises(raised, match=error.strerror), _sweep_folder(sweep):
+        raise error
+    assert not sweep.folder.exists()
+
+
+@pytest.mark.parametrize("error", [ConfigError("bad"), OSError(errno.EIO, "Input/output error")])
+def test_new_sweep_folder_remains_once_a_run_has_started(tmp_path: Path, error: Exception) -> None:
+    sweep = SweepPaths(tmp_path / "results" / "s")
+    lease = sweep.run("cnn-1").lease
+
+    def start_a_run() -> None:
+        lease.mkdir(parents=True)
+        raise error
+
+    with pytest.raises(UserError), _sweep_folder(sweep):
+        start_a_run()
+    assert lease.exists()
 
 
 def test_missing_slurm_conf_is_reported_without_asking_slurm(

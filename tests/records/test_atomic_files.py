@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -60,6 +61,24 @@ def test_atomic_write_keeps_the_old_file_if_killed(tmp_path: Path) -> None:
     died = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60)
     assert died.returncode == -9
     assert path.read_text() == "old"
+
+
+def test_atomic_write_names_the_file_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither ``fsync`` nor ``write`` names it, and the temporary name says nothing."""
+    path = tmp_path / "x.txt"
+    write_text(path, "old")
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Disk quota exceeded") as caught:
+        write_text(path, "new")
+    assert (caught.value.errno, caught.value.filename) == (errno.EDQUOT, str(path))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_atomic_write_uses_default_permissions(tmp_path: Path) -> None:

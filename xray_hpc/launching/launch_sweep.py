@@ -23,6 +23,7 @@ from xray_hpc.records.launch_lock import launch_lock
 from xray_hpc.records.paths import SweepPaths, display_path
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
+from xray_hpc.system_errors import storage_advice
 
 
 def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = False) -> int:
@@ -126,7 +127,7 @@ def _preflight(plan: Plan, kind: str) -> list[str]:
 
 @contextmanager
 def _sweep_folder(sweep: SweepPaths) -> Iterator[None]:
-    """Create the sweep's folder; remove a new one if the block fails before any submission.
+    """Create the sweep's folder; remove a new one if the block fails before anything is started.
 
     Raises:
         StorageError: the folder is not writable.
@@ -135,16 +136,21 @@ def _sweep_folder(sweep: SweepPaths) -> Iterator[None]:
     make_folder(sweep.folder)
     try:
         yield
-    except UserError as error:
-        others = isinstance(error, LockedError) or slurm_backend.has_open_jobs(sweep)
-        if not existed and not others:
+    except (UserError, OSError) as error:
+        storage = isinstance(error, OSError) and is_storage_failure(sweep.folder, error)
+        if not (existed or isinstance(error, LockedError) or _in_use(sweep)):
             shutil.rmtree(sweep.folder, ignore_errors=True)
+        if isinstance(error, OSError) and storage:
+            problem = f"cannot write to {error.filename or sweep.folder} ({error.strerror})"
+            fix = f"{storage_advice(error)}, and launch again"
+            raise StorageError(f"{problem}; {fix}") from error
         raise
-    except OSError as error:
-        if not is_storage_failure(sweep.folder, error):
-            raise
-        problem = f"cannot write to {error.filename or sweep.folder} ({error.strerror})"
-        raise StorageError(f"{problem}; fix that, and launch again") from error
+
+
+def _in_use(sweep: SweepPaths) -> bool:
+    """Return whether Slurm has a job of the sweep, or a run has been started."""
+    runs = (sweep.run(folder.name) for folder in sweep.runs.glob("*"))
+    return slurm_backend.has_open_jobs(sweep) or any(run.lease.exists() for run in runs)
 
 
 def decide_runs(plan: Plan, queue: Mapping[str, QueuedJob]) -> dict[str, LaunchDecision]:

@@ -64,19 +64,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
-    temporary.open("xb").close()  # with the default permissions, unlike tempfile
     try:
+        temporary.open("xb").close()  # with the default permissions, unlike tempfile
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
-        if error.filename in (None, temporary, str(temporary)):
-            error.filename, error.filename2 = str(path), None
-        raise
+        # A failed write does not name its file, and the temporary name says nothing to a user.
+        if error.errno is None or error.filename not in (None, temporary, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
 
 
 def is_temporary_file(path: Path) -> bool:

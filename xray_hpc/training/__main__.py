@@ -16,6 +16,7 @@ from xray_hpc.isolated_keras import isolated_keras
 from xray_hpc.records import exit_codes
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import ErrorInfo, Failure, Status, now, read_record, update_record
+from xray_hpc.system_errors import describe_system_error
 from xray_hpc.training.failure_class import classify_failure
 from xray_hpc.training.signals import exit_on_signals, exit_with_parent
 
@@ -50,7 +51,8 @@ def execute_run(paths: RunPaths) -> int:
 
 
 def _record_failure(paths: RunPaths, error: Exception) -> int:
-    message = " ".join(str(error).split()) or type(error).__name__
+    message = describe_system_error(error) or str(error) or type(error).__name__
+    message = " ".join(message.split())
     try:
         record = read_record(paths)
         failure, code = classify_failure(error, on_gpu=bool(record and record.gpus))

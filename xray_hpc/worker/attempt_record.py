@@ -31,6 +31,7 @@ from xray_hpc.records.run_record import (
     read_record,
     write_record,
 )
+from xray_hpc.system_errors import storage_advice
 from xray_hpc.worker.failure_policy import INTERRUPTIONS, FailureDecision, decide
 from xray_hpc.worker.slurm_job import SlurmJob
 
@@ -80,7 +81,8 @@ def log_unwritable_folder(paths: RunPaths, error: OSError) -> None:
     """Log that the run's folder cannot be written, if ``error`` says that; else raise it."""
     if not is_storage_failure(paths.folder, error):
         raise error
-    logger.error(f"cannot write to {paths.folder}: {error.strerror}")
+    problem = f"cannot write to {paths.folder}: {error.strerror}"
+    logger.error(f"{problem}; {storage_advice(error)}, and launch again")
 
 
 def node_name(job: SlurmJob | None) -> str:

@@ -42,7 +42,7 @@ OTHERS = {
         *("models/model_diagram.py", "models/model_summary.py", "training/run_figures.py"),
     ),
     "progress, threads and signals": (
-        *("progress_bar.py", "thread_map.py", "data/shutdown_guard.py"),
+        *("printable.py", "progress_bar.py", "thread_map.py", "data/shutdown_guard.py"),
         *("training/progress_callbacks.py", "training/signals.py"),
     ),
     "this digest": ("code_digest.py",),

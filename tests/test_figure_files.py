@@ -57,6 +57,10 @@ def test_escape_dollars_and_missing_glyphs(tmp_path: Path) -> None:
     save_figure(titled(escape_dollars("$(x)^_$-模型")), tmp_path / "odd.png", dpi=80)
 
 
+def test_escape_dollars_shows_control_characters_and_keeps_line_breaks() -> None:
+    assert escape_dollars("a\x1b[1m\n\u202e$") == "a\\x1b[1m\n\\u202e\\$"
+
+
 def test_save_figure_trims_empty_margins(tmp_path: Path) -> None:
     figure = Figure(figsize=(3, 2))
     figure.text(0.5, 0.5, "alone")

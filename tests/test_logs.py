@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -50,6 +53,21 @@ def following(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 def test_logs_accepts_a_name_or_a_folder(sweep: Sweep, tmp_path: Path, text: str) -> None:
     ended = logs(tmp_path, text)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "epoch 1\nepoch 2\n", "")
+
+
+def test_logs_escapes_control_characters_on_a_terminal_only(sweep: Sweep, tmp_path: Path) -> None:
+    raw = b"50 %\r100 %\r\nclass \x1b]0;x\x07 \xff \xe2\x80\xae\n"
+    sweep.paths.run(RUN).log.write_bytes(raw)
+    piped = subprocess.run([*LOGS, "ft"], cwd=tmp_path, capture_output=True, check=True)
+    assert piped.stdout == raw
+    terminal, inner = pty.openpty()
+    subprocess.run([*LOGS, "ft"], cwd=tmp_path, stdout=inner, check=True)
+    os.close(inner)
+    with contextlib.suppress(OSError):  # the other end of the terminal is closed
+        shown = os.read(terminal, 4096)
+    os.close(terminal)
+    lines = shown.decode().replace("\r\n", "\n").splitlines()
+    assert lines == ["50 %", "100 %", r"class \x1b]0;x\x07 \xff \u202e"]
 
 
 def test_lines_option_prints_the_last_lines(sweep: Sweep, tmp_path: Path) -> None:

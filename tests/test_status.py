@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.run_folders import FAILED, Programs, Sweep, trained
-from xray_hpc.records.run_record import Status
+from xray_hpc.records.run_record import ErrorInfo, Status
 
 STATUS = (sys.executable, "-W", "error", "-m", "xray_hpc.status")
 HEAVY = ("tensorflow", "keras", "hydra", "submitit", "numpy", "pandas", "yaml", "omegaconf")
@@ -178,4 +178,21 @@ def test_status_reads_at_most_two_files_per_run(sweep: Sweep, tmp_path: Path) ->
         "results/lr/runs/ft-3/run.json",
         "results/lr/runs/ft-4/progress.json",
         "results/lr/runs/ft-4/run.json",
+    ]
+
+
+def test_status_of_hostile_names_and_errors_shows_them_escaped(
+    tmp_path: Path, programs: Programs
+) -> None:
+    error = ErrorInfo("ValueError", "\x1b[2J\u202e")
+    sweep = Sweep(tmp_path / "results" / "a\x1b]0;x\x07")
+    sweep.add("ft-1", "seed=\x1b[1m", status=Status.FAILED, error=error)
+    sweep.add("ft-2", "seed=\x7f")
+    for words in ([], [sweep.paths.name], ["--json", sweep.paths.name]):
+        ended = status(tmp_path, *words)
+        assert ended.returncode == 0
+        assert all(line.isprintable() for line in ended.stdout.split("\n"))
+    assert [json.loads(line)["overrides"] for line in ended.stdout.splitlines()] == [
+        ["seed=\x1b[1m"],
+        ["seed=\x7f"],
     ]

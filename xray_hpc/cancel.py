@@ -10,6 +10,7 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.cancel_runs import CancelPlan, plan_cancel
 from xray_hpc.monitoring.discovery import find_sweep
 from xray_hpc.monitoring.status_view import format_counts
+from xray_hpc.printable import printable
 from xray_hpc.records.atomic_files import storage_errors
 from xray_hpc.slurm.units import compact_job_ids
 
@@ -23,9 +24,10 @@ def main() -> int:
 
 
 def _cancel(plan: CancelPlan, *, ask: bool) -> int:
-    name = plan.sweep.name
+    name = printable(plan.sweep.name)
     for run, owner in plan.remote.items():
-        print(f"note: {run} is running without Slurm as {owner}; end it there")
+        note = f"note: {run} is running without Slurm as {owner}; end it there"
+        print(printable(note))
     if not plan.empty:
         if ask and not _confirm(f"cancel {_describe(plan)} of {name}"):
             print("nothing was cancelled")
@@ -78,7 +80,7 @@ def _confirm(question: str) -> bool:
     if not sys.stdin.isatty():
         raise ConfigError(f"cannot ask whether to {question}: stdin is not a terminal; pass --yes")
     try:
-        return input(f"{question}? [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"{printable(question)}? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:  # Ctrl-D
         print()
         return False

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from xray_hpc.absolute_path import absolute_path
 from xray_hpc.errors import ConfigError, StorageError, UserError, nearest
+from xray_hpc.printable import escape_output, printable
 from xray_hpc.records import exit_codes
 from xray_hpc.standard_streams import protect_standard_streams, write_error
 from xray_hpc.system_errors import describe_system_error, storage_advice
@@ -77,16 +78,16 @@ def add_results_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _print_error(line: str) -> None:
-    print("error:", line, file=sys.stderr)
+    print("error:", printable(line), file=sys.stderr)
     if write_error(sys.stderr):  # on a full disk; stdout may be elsewhere
-        print("error:", line)
+        print("error:", printable(line))
 
 
 class _LevelFormatter(logging.Formatter):
     """Formats a log record as ``warning: MESSAGE``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{record.levelname.lower()}: {super().format(record)}"
+        return f"{record.levelname.lower()}: {printable(super().format(record))}"
 
 
 @contextmanager
@@ -124,8 +125,9 @@ def run(
     74 where storage fails, and ignores what stdout lacks: its log is not its result.
     Ctrl-C, a signal (if :func:`interruptible`) and a closed pipe (``| head``) exit silently with
     128 + the signal's number, as in a shell.
-    Any other exception is a bug and keeps its traceback. Characters that stdout's encoding lacks
-    are printed as escapes. Warnings go to stderr, unless logging is configured already.
+    Any other exception is a bug and keeps its traceback. Characters that a terminal would
+    interpret, or that stdout's encoding lacks, are printed as escapes. Warnings go to stderr,
+    unless logging is configured already.
     """
     # A notebook's value names a module that this Python may lack; Matplotlib would not even load.
     os.environ.pop("MPLBACKEND", None)
@@ -137,6 +139,7 @@ def run(
         package.handlers[0].setFormatter(_LevelFormatter())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    escape_output()
     try:
         code = _exit_code(main)
         if not job and (lost := write_error(sys.stdout)):

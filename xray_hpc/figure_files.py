@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xray_hpc.printable import printable_lines
 from xray_hpc.records.atomic_files import atomic_write, is_storage_failure
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,11 @@ def default_style(changes: Mapping[str, Any] | None = None) -> AbstractContextMa
 
 
 def escape_dollars(text: str) -> str:
-    """Escape dollar signs, which matplotlib would otherwise parse as mathematics."""
-    return text.replace("$", r"\$")
+    """Escape dollar signs, which matplotlib would otherwise parse as mathematics.
+
+    Control characters become visible, line breaks are kept.
+    """
+    return printable_lines(text).replace("$", r"\$")
 
 
 def write_figure(

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from xray_hpc import command_line
+from xray_hpc.printable import printable
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%SZ"
@@ -40,12 +41,19 @@ class JobLogHandler(logging.Handler):
             self.handleError(record)
 
 
+class _LineFormatter(logging.Formatter):
+    """Formats a log record as one line, whatever its message quotes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def configure() -> None:
     """Send the package's log lines, ``INFO`` and above, to stderr; not those of libraries."""
     package = logging.getLogger("xray_hpc")
     package.setLevel(logging.INFO)
     handler = JobLogHandler()
-    formatter = logging.Formatter(FORMAT, TIME_FORMAT)
+    formatter = _LineFormatter(FORMAT, TIME_FORMAT)
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     package.handlers = [handler]

@@ -119,7 +119,12 @@ def _explain_empty_log(paths: RunPaths) -> None:
 
 
 def _write(text: bytes) -> None:
-    sys.stdout.buffer.write(text)
+    """Write a part of a log: to a terminal as text that it can show, else as it is."""
+    if sys.stdout.isatty():
+        lines = text.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+        sys.stdout.write(lines.replace("\r", "\n"))  # a progress bar shows each of its states
+    else:
+        sys.stdout.buffer.write(text)
     sys.stdout.flush()
 
 

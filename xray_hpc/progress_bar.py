@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TextIO
 
+from xray_hpc.printable import printable, unescaped
+
 BAR = 30
 TERMINAL_SECONDS = 0.1
 LOG_SECONDS = 10.0
@@ -21,9 +23,9 @@ class ProgressBar:
     def __init__(
         self, description: str, total: int, stream: TextIO | None = None, *, initial: int = 0
     ) -> None:
-        self.description = description
+        self.description = printable(description)
         self.total = total
-        self.stream = stream or sys.stderr
+        self.stream = unescaped(stream or sys.stderr)
         self.initial = self.done = initial
         self.terminal = self.stream.isatty()
         self._started = self._printed = time.monotonic()

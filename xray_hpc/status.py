@@ -19,6 +19,7 @@ from xray_hpc.monitoring.discovery import find_sweep, find_sweeps
 from xray_hpc.monitoring.status_view import MAX_ROWS, sweep_lines, sweep_list_lines
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepMonitor, SweepStatus
 from xray_hpc.monitoring.terminal_table import Screen
+from xray_hpc.printable import printable, unescaped
 
 SECONDS = 5.0
 OTHER_LINES = 10  # lines of a sweep that are not runs: summary, table header, advice
@@ -36,9 +37,11 @@ def main() -> None:
     if arguments.json:
         for sweep in view.read():
             for run in sweep.runs:
-                print(json.dumps(dataclasses.asdict(run)))
+                # DEL is the one control character that JSON does not escape.
+                print(json.dumps(dataclasses.asdict(run)).replace("\x7f", r"\u007f"))
     elif arguments.watch is None:
-        print("\n".join(view.lines(view.read(), Screen.of_stdout(), MAX_ROWS)))
+        lines = view.lines(view.read(), Screen.of_stdout(), MAX_ROWS)
+        print("\n".join(lines), file=unescaped(sys.stdout))
     elif sys.stdout.isatty():
         _redraw(view, arguments.watch)
     else:
@@ -59,9 +62,12 @@ class _StatusView:
         return self.monitor.read_status(self.named or find_sweeps(self.results))
 
     def lines(self, sweeps: Sequence[SweepStatus], screen: Screen, rows: int) -> Iterator[str]:
-        """Yield the lines to print, with at most ``rows`` runs per sweep unless ``--all``."""
+        """Yield the lines to print, with at most ``rows`` runs per sweep unless ``--all``.
+
+        They are printable but for the colours.
+        """
         if not sweeps:
-            yield f"no sweeps in {self.results} yet"
+            yield printable(f"no sweeps in {self.results} yet")
         elif not self.named:
             yield from sweep_list_lines(sweeps, screen)
         else:
@@ -70,12 +76,12 @@ class _StatusView:
                     yield ""
                 yield from sweep_lines(sweep, screen, None if self.all else rows)
         if self.monitor.queue.problem:
-            yield screen.paint(screen.cut(self.monitor.queue.problem), "yellow")
+            yield screen.paint(screen.cut(printable(self.monitor.queue.problem)), "yellow")
 
 
 def _redraw(view: _StatusView, seconds: float) -> NoReturn:
     """Redraw the status in place until Ctrl-C, and leave the last one on the terminal."""
-    drawn = 0
+    drawn, terminal = 0, unescaped(sys.stdout)
     try:
         while True:
             sweeps, screen = view.read(), Screen.of_stdout()
@@ -84,11 +90,11 @@ def _redraw(view: _StatusView, seconds: float) -> NoReturn:
             lines = list(view.lines(sweeps, screen, rows))[: height - 1]
             text = "".join(f"{line}{CLEAR_LINE}\n" for line in lines)
             back = UP.format(drawn) if drawn else ""
-            print(f"{PREPARE}{back}{text}{CLEAR_BELOW}", end="", flush=True)
+            print(f"{PREPARE}{back}{text}{CLEAR_BELOW}", end="", file=terminal, flush=True)
             drawn = len(lines)
             time.sleep(seconds)
     finally:
-        print(RESTORE, end="", flush=True)
+        print(RESTORE, end="", file=terminal, flush=True)
 
 
 def _print_changes(view: _StatusView, seconds: float) -> NoReturn:

@@ -153,3 +153,8 @@ def test_write_figures_accepts_any_class_name(tmp_path: Path) -> None:
 )
 def test_file_names_are_safe_and_unique(classes: tuple[str, ...], names: list[str]) -> None:
     assert file_names(classes) == names
+
+
+def test_figures_of_any_class_name_are_drawn(tmp_path: Path) -> None:
+    names = ("$\\frac{$", "_x\x1b[2J\x00", "=1|<b>`a`\n\u202e", "$$")
+    assert len(write_figures(dataset(names), tmp_path)) == 2 + 2 * len(names)

@@ -68,3 +68,9 @@ def test_shorten_fits_the_width_and_keeps_short_text(text: str, width: int) -> N
     short = shorten(text, width)
     assert len(short) <= width
     assert short == text or (len(text) > width and short.endswith("..."[:width]))
+
+
+def test_cells_show_control_characters_in_one_line() -> None:
+    rows = list(table([Column("run\x1b", ["a\n\x1b[2J", "b"])], Screen(80, 24, colour=True)))
+    assert rows == ["\x1b[2mrun\\x1b\x1b[0m", r"a\n\x1b[2J", "b"]
+    assert Screen(colour=True).paint("\x1b", "red") == "\x1b[31m\\x1b\x1b[0m"

@@ -60,3 +60,16 @@ def test_csv_writer_writes_to_standard_output(capsys: pytest.CaptureFixture[str]
         write(scored("a.png"))
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert row["label"] == "PNEUMONIA"
+
+
+def test_csv_writer_quotes_text_like_a_formula_and_no_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with csv_writer("-", ("+", "-1")) as write:
+        write(Prediction("=x.png", (0.25, 0.75), (-1.5, 1.5), "-1", None))
+        write(Prediction("@.png", None, None, None, "-"))
+    assert capsys.readouterr().out.splitlines() == [
+        "path,score_+,score_-1,logit,label,error",
+        "'=x.png,0.25,0.75,1.5,'-1,",
+        "'@.png,,,,,'-",
+    ]

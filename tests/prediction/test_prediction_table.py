@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.prediction.predict_images import Prediction
-from xray_hpc.prediction.prediction_table import PredictionTable, printable
+from xray_hpc.prediction.prediction_table import PredictionTable
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -77,6 +77,9 @@ def test_failures_lists_the_first_reasons() -> None:
     assert table(*[failed("a.png")] * 9).failures().endswith("a.png: empty file; ...")
 
 
-@given(st.text(st.characters(exclude_categories=())))
-def test_printable_escapes_control_characters(text: str) -> None:
-    assert printable(text).isprintable()
+def test_table_shows_hostile_names_and_errors_in_one_line_each() -> None:
+    shown = PredictionTable(("A\x1b[1m", "B"), "out.csv", 100, 40)
+    shown.add(failed("a\n\u202e.png", "\x1b]0;x\x07"))
+    assert shown.text().splitlines()[1].startswith(r"a\n\u202e.png  ")
+    for text in (*shown.text().split("\n"), shown.counts(), shown.failures()):
+        assert text.isprintable()

@@ -159,6 +159,13 @@ def test_storage_errors_are_those_of_files_in_the_folder(tmp_path: Path) -> None
         (tmp_path / "x").read_bytes()
 
 
+def test_write_csv_quotes_text_like_a_formula_and_no_number(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"=n": [-1, 2], "x": [-0.5, 0.5], "file": ["-1.png", None]})
+    write_csv(tmp_path / "x.csv", frame)
+    assert (tmp_path / "x.csv").read_text() == "'=n,x,file\n-1,-0.5,'-1.png\n2,0.5,\n"
+    assert list(frame) == ["=n", "x", "file"]
+
+
 def test_write_csv_keeps_every_digit_and_quotes_names(tmp_path: Path) -> None:
     frame = pd.DataFrame({"y": [0.1 + 0.2, 1e-300], "file": ['a,"b".png', "c\nd.png"]})
     write_csv(tmp_path / "x.csv", frame)

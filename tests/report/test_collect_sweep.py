@@ -16,6 +16,7 @@ from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.report.collect_sweep import collect_sweep
+from xray_hpc.report.typed_csv import parse_csv, typed_columns
 
 GOLDEN = Path(__file__).parent / "golden" / "report.md"
 
@@ -213,3 +214,28 @@ def test_unwritable_report_folder_is_an_error(sweep: SweepPaths) -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+def test_formula_and_markup_in_class_names_are_text_in_every_file(tmp_path: Path) -> None:
+    classes = ("+", "-1", "=x", "a|<b>\x1b[1m")
+    sweep = SweepPaths(tmp_path / "sweep")
+    run = write_run(sweep, "lung", FakeRun(classes=classes))
+    write_ledger(sweep, {run.name: ["model=lung"]})
+    report = collect_sweep(sweep)
+    tables = {
+        name: parse_csv((sweep.report / name).read_bytes())
+        for name in ("scores.csv", "roc.csv", "per_class.csv")
+    }
+    for name, column in (
+        ("scores.csv", "score_of"),
+        ("roc.csv", "score_of"),
+        ("per_class.csv", "class"),
+    ):
+        assert {*tables[name][column]} >= {"'+", "'-1", "'=x", classes[3]}
+    table = typed_columns(tables["scores.csv"], {"score_of": "str", "logit": "float64"})
+    assert {*table["score_of"]} == {*classes}
+    assert table["logit"].min() < 0
+    text = (sweep.report / "report.md").read_text()
+    assert r"a\|\<b\>\\x1b\[1m" in text
+    assert "\x1b" not in text
+    assert all(line.isprintable() for line in report.table().split("\n"))

@@ -16,6 +16,9 @@ from xray_hpc.report.markdown import escape, link, table
         ("*bold* `code` [x](y) <b> #1 ~", r"\*bold\* \`code\` \[x\](y) \<b\> \#1 \~"),
         ("back\\slash", r"back\\slash"),
         ("two\nlines", "two lines"),
+        ("$x$", r"\$x\$"),
+        ("http://a.b, WWW.a.b", r"http\://a.b, WWW\.a.b"),
+        ("a\x1b[1m\u202e", r"a\\x1b\[1m\\u202e"),
     ],
 )
 def test_escape_special_characters(text: str, escaped: str) -> None:
@@ -24,6 +27,10 @@ def test_escape_special_characters(text: str, escaped: str) -> None:
 
 def test_link_quotes_special_characters() -> None:
     assert link("a b", "../runs/a (b)|c/log") == "[a b](../runs/a%20%28b%29%7Cc/log)"
+
+
+def test_link_accepts_a_name_that_is_not_utf8() -> None:
+    assert link("caf\udce9", "caf\udce9") == r"[caf\\udce9](caf%E9)"
 
 
 def test_table_aligns_first_columns_left() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xray_hpc.formula_cells import quote_formula
 from xray_hpc.report.typed_csv import (
     _parse_any,
     _parse_unquoted,
@@ -89,10 +90,12 @@ written = st.one_of(st.none(), st.integers(), st.floats(), texts)
 
 @given(st.lists(st.tuples(written, st.floats(), names), min_size=1))
 def test_csv_lines_equal_those_of_pandas(rows: list[tuple[object, float, str]]) -> None:
-    frame = pd.DataFrame(rows, columns=["a", "b", "c"], dtype=object)
-    frame["b"] = frame["b"].astype("float64")
+    frame, safe = (
+        pd.DataFrame(cells, columns=["a", "b", "c"], dtype=object).astype({"b": "float64"})
+        for cells in (rows, [tuple(map(quote_formula, row)) for row in rows])
+    )
     columns = [frame["a"].tolist(), frame["b"].to_numpy(), frame["c"].to_numpy()]
-    wanted = frame.to_csv(index=False, header=False, lineterminator="\n").encode()
+    wanted = safe.to_csv(index=False, header=False, lineterminator="\n").encode()
     assert csv_lines(columns) == wanted
 
 
@@ -100,3 +103,19 @@ def test_csv_lines_start_with_the_prefix() -> None:
     column = np.array(["a", "b\nc"], dtype=object)
     assert csv_lines([column], ["x,y", "z"]) == b'"x,y",z,a\n"x,y",z,"b\nc"\n'
     assert csv_lines([[]], ["x"]) == b""
+
+
+FORMULAS = ["=x", "+", "-1", "@a", "\t", "'-1", "a"]
+
+
+def test_text_like_a_formula_is_restored_and_numbers_stay() -> None:
+    columns = [FORMULAS, np.array(FORMULAS, dtype=object), [-1, -0.5, None, 2, 3, 4, 5]]
+    head = csv_lines([name] for name in ("=head", "text", "number"))
+    raw = head + csv_lines(columns)
+    assert raw.startswith(b"'=head,text,number\n'=x,'=x,-1\n'+,'+,-0.5\n'-1,'-1,\n")
+    table = typed_columns(
+        parse_csv(raw), {"=head": "str", "text": "str", "number": "float64"}, empty_cells=True
+    )
+    assert table["=head"].tolist() == table["text"].tolist() == FORMULAS
+    assert table["number"].tolist()[:2] == [-1, -0.5]
+    assert csv_lines([["a"]], ["-prefix"]) == b"'-prefix,a\n"

@@ -23,6 +23,7 @@ from xray_hpc.data.index_entry import SPLIT_NAMES, IgnoredFiles, describe_skippe
 from xray_hpc.errors import UserError
 from xray_hpc.figure_files import write_figure
 from xray_hpc.package_folders import resource
+from xray_hpc.printable import printable
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
@@ -106,16 +107,18 @@ def summary_text(dataset: Dataset, index: Index, config: DataConfig) -> str:
     Validation images of the data that were split again with the training images are counted too.
     """
     table = count_table(dataset)
-    cells = [["", *table.columns]]
-    cells += [[name, *map("{:,}".format, row)] for name, row in table.iterrows()]
+    cells = [["", *map(printable, table.columns)]]
+    cells += [[printable(str(name)), *map("{:,}".format, row)] for name, row in table.iterrows()]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells
     ]
     size, channels = dataset.images.shape[1], dataset.images.shape[3]
     lines = [
-        f"{index.root}  ({size}x{size} pixels, {format_count(channels, 'channel')}, "
-        f"fingerprint {dataset.fingerprint[:12]})",
+        printable(
+            f"{index.root}  ({size}x{size} pixels, {format_count(channels, 'channel')}, "
+            f"fingerprint {dataset.fingerprint[:12]})"
+        ),
         "",
         *lines,
         "",

@@ -13,6 +13,7 @@ from xray_hpc.features.feature_plan import distinct_extractors, estimate_speedup
 from xray_hpc.launching.plan import Plan
 from xray_hpc.monitoring.run_state import LaunchDecision
 from xray_hpc.monitoring.terminal_table import shorten
+from xray_hpc.printable import printable
 from xray_hpc.records.frozen_run import FrozenRun
 from xray_hpc.records.paths import display_path
 
@@ -35,13 +36,13 @@ def print_decisions(
             words = [word for word in plan.overrides[name] if word not in common]
             differing = f"  ({' '.join(words)})" if words else ""
             rate = f"learning rate {rates[name]:g}"
-            print(f"  {name}  {action}: {decision.reason}{differing}  {rate}")
+            print(printable(f"  {name}  {action}: {decision.reason}{differing}  {rate}"))
         return
     counts = Counter(
         (d.run, shorten(d.reason.split(" as job ")[0], 60)) for d in decisions.values()
     )
     for (run, reason), count in counts.most_common():
-        print(f"  {count} {'to start' if run else 'skipped'}: {reason}")
+        print(printable(f"  {count} {'to start' if run else 'skipped'}: {reason}"))
     used = sorted({run.config.train.learning_rate for run in plan.runs})
     more = ", ..." if len(used) > LISTED_RUNS else ""
     print(f"  learning rates: {', '.join(f'{rate:g}' for rate in used[:LISTED_RUNS])}{more}")

@@ -17,6 +17,7 @@ from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.run_folders import check_folders, create_run_folders, make_folder
 from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch, read_runs
 from xray_hpc.package_folders import resource
+from xray_hpc.printable import printable
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import is_storage_failure, storage_errors
 from xray_hpc.records.launch_lock import launch_lock
@@ -46,7 +47,7 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         plan = slurm_backend.inherit_environment(plan)
     with storage_errors(sweep.folder):
         for note in (*plan.notes, *_preflight(plan, kind)):
-            print("note:", note)
+            print("note:", printable(note))
         if plan.settings.dry_run:
             return _dry_run(plan, kind)
         return _launch(plan, command, kind, wait_for_lock)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from xray_hpc.monitoring.run_state import RunEvidence, failure_message, read_evidence, state_of
+from xray_hpc.printable import printable, unescaped
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_flags import describe_flags
 from xray_hpc.records.run_progress import read_progress
@@ -24,6 +25,7 @@ class ProgressView:
     def __init__(self, total: int) -> None:
         self.total = total
         self.terminal = sys.stdout.isatty()
+        self.stream = unescaped(sys.stdout)
         self.shown = ""
         self.shown_at = 0.0
 
@@ -39,12 +41,12 @@ class ProgressView:
         if text == self.shown:
             return
         self.shown = text
-        line = f"[{ended}/{self.total}] {text}"
+        line = f"[{ended}/{self.total}] {printable(text)}"
         if self.terminal:
             columns = os.get_terminal_size().columns
-            print(CLEAR_LINE + line[: columns - 1], end="", flush=True)
+            print(CLEAR_LINE + line[: columns - 1], end="", file=self.stream, flush=True)
         else:
-            print(line, flush=True)
+            print(line, file=self.stream, flush=True)
 
     def print_result(self, paths: RunPaths, ended: int) -> None:
         """Print how a run ended; ``ended`` counts it."""
@@ -53,7 +55,8 @@ class ProgressView:
     def print_line(self, line: str, ended: int) -> None:
         """Print a permanent line."""
         clear = CLEAR_LINE if self.terminal else ""
-        print(f"{clear}[{ended}/{self.total}] {line}", flush=True)
+        text = f"{clear}[{ended}/{self.total}] {printable(line)}"
+        print(text, file=self.stream, flush=True)
         self.shown_at = time.monotonic()
 
 

@@ -12,6 +12,7 @@ from xray_hpc.count_text import format_count
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepStatus
 from xray_hpc.monitoring.terminal_table import GAP, Column, Screen, shorten, table
+from xray_hpc.printable import printable
 from xray_hpc.records.paths import display_path
 from xray_hpc.records.run_flags import MEANINGS
 from xray_hpc.records.run_record import Failure
@@ -74,7 +75,7 @@ def sweep_lines(status: SweepStatus, screen: Screen, rows: int | None) -> Iterat
         yield screen.cut(LIMITED)
     if advice := list(_advice(status)):
         yield ""
-        yield from advice
+        yield from map(printable, advice)
 
 
 def sweep_list_lines(sweeps: Sequence[SweepStatus], screen: Screen) -> Iterator[str]:

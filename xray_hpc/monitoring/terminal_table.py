@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from xray_hpc.printable import printable
+
 GAP = "  "
 COLOURS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36, "dim": 2, "bold": 1}
 
@@ -37,7 +39,8 @@ class Screen:
         return max(min(60, (self.width or 80) - 40), 10)
 
     def paint(self, text: str, colour: str | None) -> str:
-        """Return ``text`` in a colour, if the screen has colours."""
+        """Return ``text``, made printable, in a colour if the screen has colours."""
+        text = printable(text)
         if not self.colour or colour is None or not text.strip():
             return text
         return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
@@ -57,6 +60,10 @@ class Column:
     rank: int = 0  # on a narrow screen the column with the highest rank is dropped first; 0 is kept
     least: int | None = None  # width to which it may be shortened; None keeps it whole
     colours: Sequence[str | None] = ()  # colours of the cells
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "head", printable(self.head))
+        object.__setattr__(self, "cells", tuple(map(printable, self.cells)))
 
     @property
     def whole(self) -> int:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TextIO
 
 from xray_hpc.errors import StorageError
+from xray_hpc.formula_cells import quote_formula
 from xray_hpc.metrics import logit_names
 from xray_hpc.prediction.predict_images import Prediction
+from xray_hpc.printable import unescaped
 from xray_hpc.records.atomic_files import atomic_write
 
 STDOUT = "-"
@@ -23,7 +25,7 @@ def csv_writer(output: str, classes: Sequence[str]) -> Iterator[Callable[[Predic
 
     The columns are path, score_<class> for each class, logit (of the second of two classes; with
     more, logit_<class> for each), label, error. Bytes of a path that are not UTF-8 are written as
-    escapes.
+    escapes, and text that a spreadsheet would take for a formula has an apostrophe in front.
 
     Raises:
         StorageError: the file cannot be written.
@@ -36,7 +38,10 @@ def csv_writer(output: str, classes: Sequence[str]) -> Iterator[Callable[[Predic
         def write(prediction: Prediction) -> None:
             scores = prediction.scores or [None] * len(classes)
             logits = (prediction.logits or [None] * len(classes))[-len(names) :]
-            rows.writerow([prediction.path, *scores, *logits, prediction.label, prediction.error])
+            path, label, error = map(
+                quote_formula, (prediction.path, prediction.label, prediction.error)
+            )
+            rows.writerow([path, *scores, *logits, label, error])
 
         yield write
 
@@ -44,7 +49,8 @@ def csv_writer(output: str, classes: Sequence[str]) -> Iterator[Callable[[Predic
 @contextmanager
 def _open_output(output: str) -> Iterator[TextIO]:
     if output == STDOUT:
-        yield sys.stdout
+        # A pipe gets the data as it is, a terminal what it can show.
+        yield sys.stdout if sys.stdout.isatty() else unescaped(sys.stdout)
         return
     try:
         with (

@@ -15,6 +15,7 @@ from xray_hpc.data.named_images import ImageFile, describe_ignored, find_image_f
 from xray_hpc.errors import ConfigError, StorageError, UserError
 from xray_hpc.models.model_card import ModelCard, read_card
 from xray_hpc.prediction.prediction_csv import STDOUT
+from xray_hpc.printable import printable
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, Status, read_record
 
@@ -44,7 +45,8 @@ class PredictionRequest:
         else:
             rule = f"label: {classes[1]} if its score exceeds {self.threshold:g}"
         line = f"{self.card.run}: {format_count(len(self.files), 'image')}; {rule}"
-        return line + describe_ignored(self.ignored, "\n")
+        ignored = describe_ignored(self.ignored)
+        return "\n".join(map(printable, [line, ignored] if ignored else [line]))
 
 
 def check_request(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from xray_hpc.prediction.predict_images import Prediction
+from xray_hpc.printable import printable
 
 MAX_EXAMPLES = 3
 MIN_ERROR, MIN_PATH = 30, 20  # characters
@@ -58,9 +59,10 @@ class PredictionTable:
             texts = [f"{row.scores[k]:.4f}" if row.scores else "-" for k in shown]
             scores = [text.rjust(len(head)) for text, head in zip(texts, heads, strict=True)]
             room = max(MIN_ERROR, self.width - path_width - score_width)
-            last = _cut_end(f"error: {row.error}", room) if row.label is None else row.label
+            error = printable(f"error: {row.error}")
+            last = _cut_end(error, room) if row.label is None else printable(row.label)
             name = _cut_start(path, path_width).ljust(path_width)
-            lines.append("  ".join([name, *scores, printable(last)]))
+            lines.append("  ".join([name, *scores, last]))
         if self.total > len(self.first):
             lines.append(f"... and {self.total - len(self.first):,} more in {self.output}")
         return "\n".join(lines)
@@ -72,14 +74,9 @@ class PredictionTable:
 
     def failures(self) -> str:
         """Return the number of images without a score, with the reasons of the first ones."""
-        examples = "; ".join(f"{printable(row.path)}: {row.error}" for row in self.examples)
+        examples = "; ".join(printable(f"{row.path}: {row.error}") for row in self.examples)
         more = "; ..." if self.failed > len(self.examples) else ""
         return f"{self.failed:,} of {self.total:,} images could not be scored: {examples}{more}"
-
-
-def printable(text: str) -> str:
-    """Escape the characters of ``text`` that a terminal would interpret or cannot show."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _cut_start(text: str, width: int) -> str:

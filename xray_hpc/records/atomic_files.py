@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xray_hpc.errors import RecordError, StorageError
+from xray_hpc.formula_cells import quote_formula
 from xray_hpc.regular_file import read_regular
 from xray_hpc.system_errors import STORAGE_ERRORS
 
@@ -108,9 +109,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write ``frame`` without its index, and floats with every digit."""
+    """Write ``frame`` without its index, floats with every digit, and no text as a formula."""
+    safe = frame.rename(columns=quote_formula)
+    for name in safe.columns[[kind.kind == "O" for kind in safe.dtypes]]:
+        safe[name] = safe[name].map(quote_formula)
     with atomic_write(path) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+        safe.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def read_json(path: Path, most: int = JSON_LIMIT) -> dict[str, Any]:

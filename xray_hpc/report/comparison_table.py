@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from xray_hpc.count_text import format_count
+from xray_hpc.printable import printable
 from xray_hpc.records.paths import SPLITS
 from xray_hpc.report.dataset_groups import RunGroup, group_runs, share_validation_split
 from xray_hpc.report.formatting import (
@@ -139,7 +140,9 @@ def _fit_columns(
 
 def _aligned_rows(columns: Sequence[TerminalColumn], runs: Sequence[RunResult]) -> list[str]:
     """Return the line of group heads, the line of heads, and a line per run."""
-    cells = [[column.head, *(column.cell(run) for run in runs)] for column in columns]
+    cells = [
+        [printable(text) for text in (column.head, *map(column.cell, runs))] for column in columns
+    ]
     widths = [max(map(len, cell)) for cell in cells]
     rows = [
         "  ".join(
@@ -166,4 +169,5 @@ def _omitted(n: int) -> str:
 
 
 def _truncate(text: str, width: int) -> str:
+    text = printable(text)
     return text if len(text) <= width else text[: width - 3] + "..."

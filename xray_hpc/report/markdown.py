@@ -6,16 +6,22 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
+from xray_hpc.printable import printable
+
 
 def escape(text: str) -> str:
-    """Escape ``text`` so that Markdown shows it unchanged, also in a table cell."""
-    text = re.sub(r"([\\`*\[\]<>|#~&])", r"\\\1", " ".join(text.split()))
+    """Escape ``text`` so that Markdown shows it unchanged, also in a table cell.
+
+    Addresses are no links, and characters that are not printable are shown as in a terminal.
+    """
+    text = printable(" ".join(text.split()))
+    text = re.sub(r"([\\`*\[\]<>|#~&$]|:(?=//)|(?i:(?<=www))\.)", r"\\\1", text)
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\_", text)
 
 
 def link(text: str, path: str) -> str:
     """Return a link to a relative path, which may contain any character."""
-    return f"[{escape(text)}]({quote(path)})"
+    return f"[{escape(text)}]({quote(path, errors='surrogateescape')})"
 
 
 def image(text: str, path: str) -> str:

@@ -68,7 +68,7 @@ def resource_section(runs: Sequence[RunResult]) -> list[str]:
     summarized = any(len(members) > MAX_ROWS_PER_MODEL for members in by_model.values())
     total, unknown = total_usage(attempted), sum(run.usage.unknown_end for run in attempted)
     sentences = [
-        f"Total: {total}." if total else "",
+        f"Total: {escape(total)}." if total else "",
         f"Attempts with unknown end time (excluded): {unknown:,}." if unknown else "",
         SHARED_GPUS if _share_gpus(attempted) else "",
         DEFINITIONS,
@@ -110,11 +110,11 @@ def _rows(
     if len(runs) > MAX_ROWS_PER_MODEL:
         cells = [_min_median_max(_values(column, runs), column.formatter) for column in columns]
         name = f"{escape(model)}, {format_count(len(runs), 'run')}"
-        yield [name, *cells, format_failures(_restarts(runs))]
+        yield [name, *cells, escape(format_failures(_restarts(runs)))]
         return
     for run in runs:
         cells = [column.formatter(column.value(run.usage)) for column in columns]
-        yield [escape(run.name), *cells, format_failures(run.usage.restarts)]
+        yield [escape(run.name), *cells, escape(format_failures(run.usage.restarts))]
 
 
 def _min_median_max(values: Sequence[float], formatter: Callable[[float | None], str]) -> str:

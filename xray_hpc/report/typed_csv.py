@@ -1,7 +1,8 @@
 """Parse CSV files strictly into typed columns, and format columns as CSV lines.
 
 A malformed file raises ``ValueError``. Parsing is faster than that of pandas, and text such as
-``NA`` is not taken for a missing value.
+``NA`` is not taken for a missing value. Text that a spreadsheet would take for a formula has an
+apostrophe in front in the file (:mod:`xray_hpc.formula_cells`), and none in a table.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from xray_hpc.formula_cells import may_hold_formulas, quote_formula, unquote_formulas
 
 Cells: TypeAlias = Mapping[str, Sequence[str]]
 Dtypes: TypeAlias = Mapping[str, str]
@@ -51,7 +54,7 @@ def _parse_unquoted(text: str) -> Cells | None:
     if commas - {len(names) - 1} or not all((head, *lines)) or longest > csv.field_size_limit():
         return None
     cells = ",".join(lines).split(",") if lines else []
-    return {name: cells[i :: len(names)] for i, name in enumerate(names)}
+    return {name: cells[i :: len(names)] for i, name in enumerate(unquote_formulas(names))}
 
 
 def _parse_any(text: str) -> Cells:
@@ -63,7 +66,7 @@ def _parse_any(text: str) -> Cells:
         if len(row) != len(head):
             raise ValueError(f"has {len(row)} cells for {len(head)} columns in row {line}")
     columns = zip(*body, strict=True) if body else [()] * len(head)
-    return dict(zip(head, columns, strict=True))
+    return dict(zip(unquote_formulas(head), columns, strict=True))
 
 
 def typed_columns(cells: Cells, dtypes: Dtypes, *, empty_cells: bool = False) -> Table:
@@ -80,7 +83,7 @@ def typed_columns(cells: Cells, dtypes: Dtypes, *, empty_cells: bool = False) ->
 
 
 def _convert(name: str, cells: Sequence[str], dtype: str, empty_cells: bool) -> npt.NDArray[Any]:
-    column = np.array(cells, dtype=object)
+    column = np.array(unquote_formulas(cells) if dtype == "str" else cells, dtype=object)
     empty = "" in cells
     if empty and name != OPTIONAL_TEXT and not empty_cells:
         raise ValueError("has empty cells")
@@ -102,7 +105,7 @@ def row_count(table: Table) -> int:
 def csv_lines(columns: Iterable[Iterable[Any]], prefix: Sequence[str] = ()) -> bytes:
     """Format columns as CSV lines, each of which starts with the cells ``prefix``.
 
-    Numbers keep all digits; ``None`` and NaN become empty cells.
+    Numbers keep all digits; ``None`` and NaN become empty cells; text is no formula.
     """
     rows = [",".join(row) for row in zip(*map(_quoted_cells, columns), strict=True)]
     if not rows:
@@ -116,7 +119,11 @@ def _quoted_cells(column: Iterable[Any]) -> Iterable[str]:
         if column.dtype.kind == "f":
             return ["" if number != number else repr(number) for number in column.tolist()]
         column = column.tolist()
+    column = list(column)
     texts = ["" if cell is None or cell != cell else str(cell) for cell in column]
+    if may_hold_formulas(texts):
+        cells = zip(column, texts, strict=True)  # a negative number is no text
+        texts = [quote_formula(text) if isinstance(cell, str) else text for cell, text in cells]
     return map(_quote, texts) if NEEDS_QUOTES.search("".join(texts)) else texts
 
 

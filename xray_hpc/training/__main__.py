@@ -13,6 +13,7 @@ from xray_hpc import job_logging
 from xray_hpc.absolute_path import absolute_path
 from xray_hpc.errors import UserError
 from xray_hpc.isolated_keras import isolated_keras
+from xray_hpc.printable import escape_output
 from xray_hpc.records import exit_codes
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import ErrorInfo, Failure, Status, now, read_record, update_record
@@ -26,6 +27,7 @@ logger = logging.getLogger("xray_hpc.training")
 def main() -> int:
     """Train the run whose folder is on the command line; return the exit code."""
     job_logging.configure()
+    escape_output()
     exit_on_signals()
     if pipe := os.environ.get("XRAY_HPC_PARENT"):
         exit_with_parent(int(pipe))

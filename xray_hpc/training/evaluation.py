@@ -22,6 +22,7 @@ from xray_hpc.metrics import (
     split_metrics,
 )
 from xray_hpc.models.registry import MODELS
+from xray_hpc.printable import printable
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.json_record import write_json_record
 from xray_hpc.records.paths import SPLITS, RunPaths
@@ -125,7 +126,7 @@ def format_report(split: str, metrics: SplitMetrics) -> str:
     defined = [block.precision for block in blocks.values() if block.precision is not None]
     precision, recall = sum(defined) / len(defined), metrics.balanced_accuracy
     rows: list[tuple[str, Any, Any, Any, int]] = [
-        (name, block.precision, block.recall, block.f1, block.images)
+        (printable(name), block.precision, block.recall, block.f1, block.images)
         for name, block in blocks.items()
     ]
     images = metrics.images

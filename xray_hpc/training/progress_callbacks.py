@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import keras
 
+from xray_hpc.printable import unescaped
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.training.epoch_callbacks import BestWeights, EpochTables, Logs
@@ -38,8 +39,8 @@ class ProgressLine(keras.callbacks.Callback):
         line = f"epoch {self.epoch + 1}/{self.epochs} step {batch + 1}/{self.steps}"
         if self.bar:
             filled = round(30 * (batch + 1) / self.steps)
-            sys.stdout.write(f"{line} [{'=' * filled}{' ' * (30 - filled)}]\r")
-            sys.stdout.flush()
+            bar = f"{line} [{'=' * filled}{' ' * (30 - filled)}]\r"
+            print(bar, end="", file=unescaped(sys.stdout), flush=True)
         else:
             print(line, flush=True)
 

@@ -132,6 +132,20 @@ def test_storage_error_is_not_treated_as_damage(
     assert_same(store(tmp_path).load_newest(), checkpoint(1))
 
 
+@pytest.mark.parametrize("at", [-7, -10], ids=["a negative offset", "a wrong offset"])
+def test_damaged_directory_of_the_archive_is_damage_not_a_failure_of_the_disk(
+    tmp_path: Path, at: int
+) -> None:
+    """The zip module then seeks to a negative position, which is an ``OSError``."""
+    for epoch in (1, 2):
+        store(tmp_path).save(checkpoint(epoch))
+    newest = max(tmp_path.iterdir())
+    content = bytearray(newest.read_bytes())
+    content[at] ^= 255
+    newest.write_bytes(content)
+    assert_same(store(tmp_path).load_newest(), checkpoint(1))
+
+
 @given(st.data())
 def test_changed_byte_is_detected_or_harmless(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import atomic_write
 from xray_hpc.records.run_progress import checkpoint_name
+from xray_hpc.system_errors import describe_system_error
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class CheckpointStore:
             try:
                 checkpoint, identity = _load(path)
             except Exception as error:  # damaged bytes can raise nearly anything
-                if isinstance(error, MemoryError) or getattr(error, "errno", None):
+                if describe_system_error(error):
                     raise
                 path.unlink()
                 fallback = "the previous checkpoint" if files else "epoch 1"

@@ -49,6 +49,7 @@ class User:
             [sys.executable, "-c", program, *map(str, arguments)],
             cwd="/",
             env=os.environ | environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +19,7 @@ import pytest
 
 from tests.hold import SITE, Hold
 from tests.without_flock import SITECUSTOMIZE
-from xray_hpc.errors import LockedError
+from xray_hpc.errors import LockedError, StorageError
 from xray_hpc.records import file_lock as module
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.lease import Lease
@@ -179,3 +180,12 @@ def test_second_launch_without_flock_is_refused_until_the_first_is_killed(
     third = launch()
     assert third.returncode == 0, third.stderr
     assert (tmp_path / "results" / "s" / "sweep.yaml").exists()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_lock_that_is_no_regular_file_is_one_line(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / ".lock")
+    with pytest.raises(StorageError, match=r"\.lock is not a regular file"):
+        file_lock(tmp_path / ".lock").__enter__()

@@ -12,6 +12,7 @@ from pathlib import Path
 from xray_hpc.errors import ConfigError, StorageError
 from xray_hpc.package_folders import resource
 from xray_hpc.records.code_state import CODE_FOLDERS, ROOT, git, is_checkout, untracked_files
+from xray_hpc.shared_folder import make_folder
 
 
 def take_snapshot(folder: Path) -> Path:
@@ -32,7 +33,7 @@ def take_snapshot(folder: Path) -> Path:
     if target.is_dir():
         return target
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
             for name, (content, mode) in contents.items():
                 _write(Path(temporary, "code", name), content, mode)

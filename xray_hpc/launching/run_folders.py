@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from xray_hpc import shared_folder
 from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.config.yaml_files import to_yaml
 from xray_hpc.errors import ConfigError, RecordError, StorageError
@@ -65,7 +66,7 @@ def check_folders(settings: SweepSettings, kind: str) -> list[str]:
 def make_folder(folder: Path) -> None:
     """Create a folder and its parents; raise ``StorageError`` if that fails."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        shared_folder.make_folder(folder)
     except OSError as error:
         raise StorageError(f"cannot create the folder {folder} ({error.strerror})") from error
 
@@ -116,7 +117,7 @@ def _create_run(plan: Plan, run: FrozenRun, git: GitState | None) -> None:
     """Write a run's frozen configuration, an empty log and, for a new run, its record."""
     paths = plan.sweep.run(run.name)
     write_frozen_run(paths, run)
-    paths.log.touch()  # so that `xray_hpc.logs -f` can follow it already
+    shared_folder.create_file(paths.log)  # so that `xray_hpc.logs -f` can follow it already
     if _needs_record(paths):
         model, epochs = run.config.model.name, run.config.train.epochs
         overrides = list(plan.overrides[run.name])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from xray_hpc.errors import RecordError, StorageError
 from xray_hpc.formula_cells import quote_formula
 from xray_hpc.regular_file import read_regular
+from xray_hpc.shared_folder import create_file, make_folder
 from xray_hpc.system_errors import STORAGE_ERRORS
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     temporary file is removed. The temporary name ends with the name of ``path``, because Keras and
     matplotlib choose the format by the suffix.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
     try:
-        temporary.open("xb").close()  # with the default permissions, unlike tempfile
+        create_file(temporary)  # with the permissions of its folder, unlike tempfile
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())

@@ -3,23 +3,31 @@
 It is an ``flock``. Where a file system does not support that, it is a lease in the folder
 ``<file>.lease``, whose heartbeats tell that its owner is alive. A host that has ``flock`` acquires
 the lease too if the folder exists, because another host may lack it.
+
+A user who may read but not write the file, because another user made it, locks it as well. NFS
+does not let this user: there, and where the lease cannot be written, the user waits until the lock
+is free and then gets a ``PermissionError``.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from xray_hpc.errors import LockedError, StorageError
 from xray_hpc.records.lease import Lease, LeaseError
+from xray_hpc.records.lease_file import current_owner
+from xray_hpc.shared_folder import make_folder, share
 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 POLL_SECONDS = 1.0
 
 
@@ -32,16 +40,18 @@ def file_lock(path: Path, *, wait: bool = True, message: str | None = None) -> I
     inherits the file descriptor holds an ``flock``, too.
 
     Args:
-        path: file to lock; created if missing.
+        path: file to lock; created if missing, for all users of a shared folder.
         wait: whether to wait for another process that holds the lock. Without ``flock`` it may
             take 15 seconds to see that a process of another host does.
         message: printed to standard error before waiting.
 
     Raises:
         LockedError: another process holds the lock, and ``wait`` is false.
-        StorageError: the file system cannot lock the file.
+        StorageError: the file system cannot lock the file, or it is no regular file.
+        OSError: this user may not create or read the file, or may not lock it; then no other
+            process holds the lock.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     lease, announced = path.with_name(f"{path.name}.lease"), False
 
     def on_held() -> None:
@@ -52,25 +62,59 @@ def file_lock(path: Path, *, wait: bool = True, message: str | None = None) -> I
             print(message, file=sys.stderr, flush=True)
         announced = True
 
-    with path.open("a+b") as handle, ExitStack() as stack:
-        if not _flock(handle, on_held) or lease.is_dir():
+    with ExitStack() as stack:
+        handle = _open(path)
+        stack.callback(os.close, handle)
+        if not _flock(handle, path, on_held) or lease.is_dir():
             stack.enter_context(_acquire_lease(lease, on_held))
-        yield handle.fileno()
+        yield handle
 
 
-def _flock(handle: BinaryIO, on_held: Callable[[], None]) -> bool:
+def _open(path: Path) -> int:
+    """Open the file for writing, or for reading if this user may do no more."""
+    # Another user may have put a link or a FIFO there.
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise StorageError(f"{path} is not a regular file; remove it") from error
+        if error.errno not in NOT_WRITABLE or not path.exists():
+            raise
+        handle = os.open(path, os.O_RDONLY | flags)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise StorageError(f"{path} is not a regular file; remove it")
+    share(handle, path.parent)
+    return handle
+
+
+def _flock(handle: int, path: Path, on_held: Callable[[], None]) -> bool:
     """Lock an open file; return false if its file system does not support that."""
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_held()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            _lock_or_wait(handle, fcntl.LOCK_EX, on_held)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            # NFS locks only files that are open for writing.
+            _lock_or_wait(handle, fcntl.LOCK_SH, on_held)
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
+    except PermissionError:
+        raise
     except OSError as error:
         if error.errno in UNSUPPORTED:
             return False
-        raise StorageError(f"cannot lock {handle.name} ({error.strerror})") from error
+        raise StorageError(f"cannot lock {path} ({error.strerror})") from error
     return True
+
+
+def _lock_or_wait(handle: int, kind: int, on_held: Callable[[], None]) -> None:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        on_held()
+        fcntl.flock(handle, kind)
 
 
 def _acquire_lease(folder: Path, on_held: Callable[[], None]) -> Lease:
@@ -79,4 +123,8 @@ def _acquire_lease(folder: Path, on_held: Callable[[], None]) -> Lease:
             return Lease.acquire(folder)
         except LeaseError:
             on_held()
-            time.sleep(POLL_SECONDS)
+        except OSError as error:
+            if error.errno not in NOT_WRITABLE or current_owner(folder) is None:
+                raise
+            on_held()
+        time.sleep(POLL_SECONDS)

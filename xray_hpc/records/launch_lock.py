@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from xray_hpc.errors import LockedError
+from xray_hpc.errors import LockedError, StorageError
+from xray_hpc.file_owner import owner_name
 from xray_hpc.records import ledger
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
@@ -32,11 +33,16 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[LaunchLock
 
     Raises:
         LockedError: another launch holds it, and ``wait`` is false; the message names it.
-        StorageError: the file system cannot lock the file.
+        StorageError: the file system cannot lock the file, or another user's cannot be written.
     """
     waiting = f"waiting for another launch of {sweep.folder}"
     try:
         with file_lock(sweep.lock, wait=wait, message=waiting) as lock:
+            if not os.access(sweep.lock, os.W_OK):
+                raise StorageError(
+                    f"{sweep.lock} cannot be written; ask its owner, {owner_name(sweep.lock)}, "
+                    "for access to the sweep, or choose another folder with name=NAME"
+                )
             me = f"{user_name()} on {socket.gethostname()}, process {os.getpid()}"
             position = ledger.size(sweep)
             content = f"{me}, since {now()}\n{position}\n".encode()
@@ -59,6 +65,8 @@ def running_launch_position(sweep: SweepPaths) -> int | None:
             return None
     except LockedError:
         return _read(sweep)[1]
+    except (OSError, StorageError):  # this user may not lock it; nobody is known to hold it
+        return None
 
 
 def _read(sweep: SweepPaths) -> tuple[str, int]:

@@ -21,6 +21,7 @@ from xray_hpc.records.lease_file import (
     read_lease,
     write_owner,
 )
+from xray_hpc.shared_folder import make_folder
 
 HEARTBEAT_SECONDS = 15.0
 POLL_SECONDS = 1.0
@@ -83,7 +84,7 @@ class Lease:
             LeaseError: the owner is alive, or may be when ``should_stop`` returned true.
             OSError: the file system does not let this process write to ``path``.
         """
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         number = _wait_until_free(path, expiry, should_stop).number + 1
         file = path / str(number)
         try:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.records.run_record import now, user_name
+from xray_hpc.shared_folder import share
 
 EXPIRY_SECONDS = 60.0
 RETRY_SECONDS = 0.01
@@ -130,6 +131,7 @@ def write_owner(file: Path, job: str | None, restarts: int) -> None:
         restarts=restarts,
     )
     with file.open("x", encoding="utf-8") as opened:
+        share(opened.fileno(), file.parent)
         try:
             opened.write(json.dumps(dataclasses.asdict(owner)) + "\n")
             opened.flush()

@@ -35,6 +35,7 @@ from xray_hpc.errors import StorageError
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import now
 from xray_hpc.regular_file import open_regular, read_regular
+from xray_hpc.shared_folder import create_file
 
 # Of a sweep of 10,000 runs it has a few MB.
 MAX_BYTES = 1 << 28
@@ -44,6 +45,7 @@ def append(sweep: SweepPaths, event: str, **fields: Any) -> None:
     """Append one event, and sync it to disk; raise ``StorageError`` if that fails."""
     line = json.dumps({"event": event, "time": now(), **fields}) + "\n"
     try:
+        create_file(sweep.ledger)
         with sweep.ledger.open("ab") as handle:
             if handle.tell() and not _ends_a_line(sweep):
                 line = "\n" + line

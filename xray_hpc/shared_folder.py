@@ -1,0 +1,59 @@
+"""Create files and folders that the members of a group can use together.
+
+Under the usual umask only its owner can write a file. What is created in a folder that a group
+shares (see ``file_owner``) belongs to that group, which may read and write it as it may the folder.
+Elsewhere the umask decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from xray_hpc.file_owner import is_shared
+
+
+def share(file: int | Path, folder: Path) -> None:
+    """Let the group that shares ``folder`` use a file or folder in it, if it is this user's.
+
+    Args:
+        file: its path or file descriptor.
+        folder: the folder that holds it.
+    """
+    if not is_shared(folder):
+        return
+    status, group = os.stat(file), os.stat(folder).st_gid
+    access = 0o2070 if stat.S_ISDIR(status.st_mode) else 0o060
+    if status.st_uid != os.geteuid() or (
+        status.st_gid == group and status.st_mode & access == access
+    ):
+        return
+    with contextlib.suppress(OSError):  # some file systems have no such permissions
+        if status.st_gid != group:  # the folder is not setgid
+            os.chown(file, -1, group)
+        os.chmod(file, stat.S_IMODE(status.st_mode) | access)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents unless they exist; share each as its parent is shared.
+
+    Raises:
+        OSError: a folder cannot be created, or a file has its name.
+    """
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    share(folder, folder.parent)
+
+
+def create_file(path: Path) -> None:
+    """Create an empty file in an existing folder unless it exists, and share it."""
+    try:
+        path.open("xb").close()
+    except FileExistsError:
+        return
+    share(path, path.parent)

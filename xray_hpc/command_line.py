@@ -20,7 +20,7 @@ from xray_hpc.errors import ConfigError, StorageError, UserError, nearest
 from xray_hpc.printable import escape_output, printable
 from xray_hpc.records import exit_codes
 from xray_hpc.standard_streams import protect_standard_streams, write_error
-from xray_hpc.system_errors import describe_system_error, storage_advice
+from xray_hpc.system_errors import advice, describe_system_error
 
 HELP_WIDTH = 80  # columns
 END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -143,7 +143,7 @@ def run(
     try:
         code = _exit_code(main)
         if not job and (lost := write_error(sys.stdout)):
-            report(f"cannot write to stdout: {lost.strerror}; {storage_advice(lost)}")
+            report(f"cannot write to stdout: {lost.strerror}; {advice(lost)}")
             code = code or 2
     except UserError as error:
         report(" ".join(str(error).splitlines()))

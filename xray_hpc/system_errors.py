@@ -24,10 +24,10 @@ STORAGE_ERRORS = frozenset(
     }
 )
 LIMITS = {
-    errno.EMFILE: "this process has too many open files; raise ulimit -n",
-    errno.ENFILE: "this machine has too many open files; try again later",
-    errno.EAGAIN: "cannot start another process; raise ulimit -u",
-    errno.ENOMEM: "not enough memory; raise ulimit -v, or use a machine with more",
+    errno.EMFILE: "this process has too many open files",
+    errno.ENFILE: "this machine has too many open files",
+    errno.EAGAIN: "cannot start another process",
+    errno.ENOMEM: "not enough memory",
 }
 ADVICE = {
     errno.ENOSPC: "make room on its file system",
@@ -36,27 +36,32 @@ ADVICE = {
     errno.EROFS: "its file system must be writable",
     errno.EACCES: "ask its owner for access",
     errno.EPERM: "ask its owner for access",
+    errno.EMFILE: "raise ulimit -n",
+    errno.ENFILE: "try again later",
+    errno.EAGAIN: "raise ulimit -u",
+    errno.ENOMEM: "raise ulimit -v, or use a machine with more",
 }
-OTHER_ADVICE = "its file system fails; ask its administrator"
 NO_THREAD = "can't start new thread"  # a RuntimeError without a number
 
 
 def describe_system_error(error: BaseException) -> str | None:
     """Return the problem and the fix in one line; ``None`` for an error of another kind."""
     if isinstance(error, MemoryError):
-        return f"{LIMITS[errno.ENOMEM]} ({error})" if str(error) else LIMITS[errno.ENOMEM]
+        size = f" ({error})" if str(error) else ""
+        return f"{LIMITS[errno.ENOMEM]}{size}; {ADVICE[errno.ENOMEM]}"
     if isinstance(error, RuntimeError) and NO_THREAD in str(error):
         return "cannot start another thread; raise ulimit -u and ulimit -v"
     if not isinstance(error, OSError):
         return None
     if error.errno in LIMITS:
-        return LIMITS[error.errno]
+        return f"{LIMITS[error.errno]}; {ADVICE[error.errno]}"
     if error.errno not in STORAGE_ERRORS:
         return None
     where = error.filename or "a file"
-    return f"{where}: {error.strerror}; {storage_advice(error)}, and run again"
+    return f"{where}: {error.strerror}; {advice(error)}, and run again"
 
 
-def storage_advice(error: OSError) -> str:
-    """Return what to do about an error in ``STORAGE_ERRORS``, as a clause."""
-    return ADVICE.get(error.errno or 0, OTHER_ADVICE)
+def advice(error: OSError) -> str:
+    """Return what to do about an error, as a clause."""
+    fails = "its file system fails; ask its administrator"
+    return ADVICE.get(error.errno or 0, fails if error.errno in STORAGE_ERRORS else "correct that")

@@ -187,7 +187,10 @@ def test_worker_reports_a_full_disk_in_one_line(
         assert record_of(run).failure == "bug"
         return
     assert code == 74
-    assert f"ERROR cannot write to {run.folder}: File too large\n" in output
+    assert (
+        f"ERROR cannot write to {run.folder}: File too large; raise ulimit -f, and launch again\n"
+        in output
+    )
     assert "Traceback" not in output.split("full")[1]
 
 

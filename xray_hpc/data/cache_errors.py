@@ -10,6 +10,7 @@ from pathlib import Path
 
 from xray_hpc.count_text import format_bytes
 from xray_hpc.errors import StorageError
+from xray_hpc.system_errors import advice
 
 
 @contextmanager
@@ -29,7 +30,8 @@ def writing_to_cache(cache: Path, what: str, needed: int) -> Iterator[None]:
         if error.errno is None:
             raise
         name = error.filename or cache
-        raise StorageError(f"cannot write {what}: {name}: {error.strerror}") from error
+        problem = f"cannot write {what}: {name}: {error.strerror}"
+        raise StorageError(f"{problem}; {advice(error)}, or put the cache elsewhere") from error
 
 
 def check_free_space(cache: Path, what: str, needed: int) -> None:

@@ -13,6 +13,7 @@ from xray_hpc.errors import ConfigError, StorageError
 from xray_hpc.package_folders import resource
 from xray_hpc.records.code_state import CODE_FOLDERS, ROOT, git, is_checkout, untracked_files
 from xray_hpc.shared_folder import make_folder
+from xray_hpc.system_errors import advice
 
 
 def take_snapshot(folder: Path) -> Path:
@@ -40,7 +41,8 @@ def take_snapshot(folder: Path) -> Path:
             Path(temporary, "code").rename(target)
     except OSError as error:
         if not target.is_dir():  # another launch may have created the same snapshot meanwhile
-            raise StorageError(f"cannot copy the code to {target} ({error.strerror})") from error
+            problem = f"cannot copy the code to {target} ({error.strerror})"
+            raise StorageError(f"{problem}; {advice(error)}, and launch again") from error
     return target
 
 

@@ -24,7 +24,7 @@ from xray_hpc.records.launch_lock import launch_lock
 from xray_hpc.records.paths import SweepPaths, display_path
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
-from xray_hpc.system_errors import storage_advice
+from xray_hpc.system_errors import advice
 
 
 def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = False) -> int:
@@ -143,7 +143,7 @@ def _sweep_folder(sweep: SweepPaths) -> Iterator[None]:
             shutil.rmtree(sweep.folder, ignore_errors=True)
         if isinstance(error, OSError) and storage:
             problem = f"cannot write to {error.filename or sweep.folder} ({error.strerror})"
-            fix = f"{storage_advice(error)}, and launch again"
+            fix = f"{advice(error)}, and launch again"
             raise StorageError(f"{problem}; {fix}") from error
         raise
 

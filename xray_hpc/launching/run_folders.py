@@ -22,6 +22,7 @@ from xray_hpc.records.code_state import current_code_state, write_code_state
 from xray_hpc.records.frozen_run import FrozenRun, write_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths, display_path
 from xray_hpc.records.run_record import GitState, RunRecord, Status, now, read_record, write_record
+from xray_hpc.system_errors import advice
 
 WRITERS = 8
 
@@ -68,7 +69,8 @@ def make_folder(folder: Path) -> None:
     try:
         shared_folder.make_folder(folder)
     except OSError as error:
-        raise StorageError(f"cannot create the folder {folder} ({error.strerror})") from error
+        problem = f"cannot create the folder {folder} ({error.strerror})"
+        raise StorageError(f"{problem}; {advice(error)}, and launch again") from error
 
 
 def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: AbstractSet[str]) -> None:

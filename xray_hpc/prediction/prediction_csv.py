@@ -15,6 +15,7 @@ from xray_hpc.metrics import logit_names
 from xray_hpc.prediction.predict_images import Prediction
 from xray_hpc.printable import unescaped
 from xray_hpc.records.atomic_files import atomic_write
+from xray_hpc.system_errors import advice
 
 STDOUT = "-"
 
@@ -61,4 +62,5 @@ def _open_output(output: str) -> Iterator[TextIO]:
     except BrokenPipeError:  # of the terminal, not of the file
         raise
     except OSError as error:
-        raise StorageError(f"cannot write {output}: {error.strerror}") from error
+        problem = f"cannot write {output}: {error.strerror}"
+        raise StorageError(f"{problem}; {advice(error)}, or use --output") from error

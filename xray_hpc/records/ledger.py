@@ -36,6 +36,7 @@ from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import now
 from xray_hpc.regular_file import open_regular, read_regular
 from xray_hpc.shared_folder import create_file
+from xray_hpc.system_errors import advice
 
 # Of a sweep of 10,000 runs it has a few MB.
 MAX_BYTES = 1 << 28
@@ -53,7 +54,8 @@ def append(sweep: SweepPaths, event: str, **fields: Any) -> None:
             handle.flush()
             os.fsync(handle.fileno())
     except OSError as error:
-        raise StorageError(f"cannot write to {sweep.ledger} ({error.strerror})") from error
+        problem = f"cannot write to {sweep.ledger} ({error.strerror})"
+        raise StorageError(f"{problem}; {advice(error)}, and run again") from error
 
 
 def _ends_a_line(sweep: SweepPaths) -> bool:

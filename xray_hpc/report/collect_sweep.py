@@ -19,6 +19,7 @@ from xray_hpc.report.markdown_report import markdown_report, run_sections
 from xray_hpc.report.merged_tables import CLASS_COLUMNS, class_rows, csv_text, runs_rows
 from xray_hpc.report.report_figures import MANY_RUNS, draw_figures, figure_pool, figure_specs
 from xray_hpc.report.run_result import RunResult
+from xray_hpc.system_errors import advice
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def collect_sweep(sweep: SweepPaths) -> Report:
                 _remove_temporary_files(sweep.report)
     except OSError as error:
         where = error.filename or sweep.report
-        raise StorageError(f"cannot write the report: {where}: {error.strerror}") from error
+        problem = f"cannot write the report: {where}: {error.strerror}"
+        raise StorageError(f"{problem}; {advice(error)}, and collect again") from error
 
 
 def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:

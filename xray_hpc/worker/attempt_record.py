@@ -31,7 +31,7 @@ from xray_hpc.records.run_record import (
     read_record,
     write_record,
 )
-from xray_hpc.system_errors import storage_advice
+from xray_hpc.system_errors import advice
 from xray_hpc.worker.failure_policy import INTERRUPTIONS, FailureDecision, decide
 from xray_hpc.worker.slurm_job import SlurmJob
 
@@ -82,7 +82,7 @@ def log_unwritable_folder(paths: RunPaths, error: OSError) -> None:
     if not is_storage_failure(paths.folder, error):
         raise error
     problem = f"cannot write to {paths.folder}: {error.strerror}"
-    logger.error(f"{problem}; {storage_advice(error)}, and launch again")
+    logger.error(f"{problem}; {advice(error)}, and launch again")
 
 
 def node_name(job: SlurmJob | None) -> str:

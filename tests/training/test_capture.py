@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from xray_hpc.training.checkpoint import capture, restore
-from xray_hpc.training.checkpoint_store import Position
+from xray_hpc.errors import DataError
+from xray_hpc.training.checkpoint import capture, check_fits, restore
+from xray_hpc.training.checkpoint_store import CheckpointStore, Position
 from xray_hpc.training.epoch_callbacks import BestWeights
 
 BACKBONE = (2, 2)
@@ -84,3 +88,45 @@ def test_restore_sets_the_counters_of_callbacks(
         callback.on_epoch_end(3, {"val_loss": 0.6})
     numbers = {name: value for name, value in vars(first).items() if type(value) in (int, float)}
     assert numbers == {name: vars(second)[name] for name in numbers}
+
+
+def test_check_fits_accepts_what_capture_returned(tmp_path: Path) -> None:
+    whole, best = trained(model()), BestWeights("val_loss")
+    store = CheckpointStore(tmp_path, {})
+    for weights in (None, whole.get_weights()):
+        for step in (0, 1):
+            checkpoint = capture(whole, [best], weights, position=Position(1, step), seconds=1.0)
+            store.save(checkpoint)
+            loaded = store.load_newest()
+            assert loaded is not None
+            check_fits(loaded, whole, [best], store)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"model": []},
+        {"model": [np.zeros(2, np.uint32), np.zeros((1, 2), np.float32)]},
+        {"optimizer": [np.zeros((), np.float64)]},
+        {"metrics": [np.zeros((), np.float32)]},
+        {"best": [np.zeros((2, 1), np.float64)]},
+        {"best": [np.zeros((2, 2), np.float32), np.zeros((2, 1), np.float32)]},
+    ],
+)
+def test_check_fits_rejects_other_variables(tmp_path: Path, arrays: dict[str, Any]) -> None:
+    whole = trained(model())
+    checkpoint = capture(whole, [], whole.get_weights(), position=Position(1, 1), seconds=1.0)
+    other = dataclasses.replace(checkpoint, arrays=checkpoint.arrays | arrays)
+    with pytest.raises(DataError, match=f"remove {tmp_path} to train from the start"):
+        check_fits(other, whole, [], CheckpointStore(tmp_path, {}))
+
+
+@pytest.mark.parametrize(
+    "callbacks", [{}, {"BestWeights": {"epoch": 0}}, {"BestWeights": {"epoch": 0, "model": 1}}]
+)
+def test_check_fits_rejects_other_attributes(tmp_path: Path, callbacks: dict[str, Any]) -> None:
+    whole, best = trained(model()), BestWeights("val_loss")
+    checkpoint = capture(whole, [best], None, position=Position(1, 0), seconds=1.0)
+    other = dataclasses.replace(checkpoint, callbacks=callbacks)
+    with pytest.raises(DataError, match="other variables"):
+        check_fits(other, whole, [best], CheckpointStore(tmp_path, {}))

@@ -230,7 +230,7 @@ def test_metrics_are_restored_within_an_epoch_only(
     model.fit(np.ones((8, 1)), np.ones((8, 1)), verbose=0)
     metric.reset_state()
     metric.update_state([[0.0]], [[2.0]])
-    checkpoint = capture(model, [], None, position=Position(1, step), seconds=1.0)
+    checkpoint = capture(model, [BestWeights("val_loss")], None, Position(1, step), seconds=1.0)
     with start(store, model, checkpoint) as callback:
         model.reset_metrics()
         callback.on_epoch_begin(1)

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import math
+import os
+import pickle
+import random
 import tempfile
+import tracemalloc
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +24,7 @@ from hypothesis import strategies as st
 from xray_hpc.errors import UserError
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import remove_checkpoints
+from xray_hpc.training import checkpoint_store
 from xray_hpc.training.checkpoint_store import Checkpoint, CheckpointStore, Position
 
 IDENTITY = {"run": "cnn-12345678", "keras": "3.15.1", "tensorflow": "2.21.0"}
@@ -126,7 +136,7 @@ def test_storage_error_is_not_treated_as_damage(
         raise OSError(errno.ESTALE, "Stale file handle")
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "load", fail)
+        patch.setattr(checkpoint_store, "open_regular", fail)
         with pytest.raises(OSError, match="Stale"):
             store(tmp_path).load_newest()
     assert_same(store(tmp_path).load_newest(), checkpoint(1))
@@ -146,19 +156,172 @@ def test_damaged_directory_of_the_archive_is_damage_not_a_failure_of_the_disk(
     assert_same(store(tmp_path).load_newest(), checkpoint(1))
 
 
-@given(st.data())
-def test_changed_byte_is_detected_or_harmless(data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        store(folder).save(checkpoint(2))
-        (path,) = folder.iterdir()
-        content = bytearray(path.read_bytes())
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at] ^= data.draw(st.integers(1, 255))
-        path.write_bytes(content)
-        read = store(folder).load_newest()
-        if read is not None:
-            assert_same(read, checkpoint(2))
+@pytest.fixture
+def newest(tmp_path: Path) -> Path:
+    """The newest of two checkpoints."""
+    for epochs in (1, 2):
+        store(tmp_path).save(checkpoint(epochs))
+    return tmp_path / "epoch-0002-step-000000.npz"
+
+
+def assert_falls_back(newest: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Check that the checkpoint before ``newest`` is loaded, with a message."""
+    caplog.clear()
+    assert_same(store(newest.parent).load_newest(), checkpoint(1))
+    (line,) = caplog.messages
+    assert str(newest) in line
+
+
+def test_truncated_file_falls_back(newest: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = newest.read_bytes()
+    for length in range(0, len(whole), 10):
+        newest.write_bytes(whole[:length])
+        assert_falls_back(newest, caplog)
+        assert not newest.exists()
+
+
+def test_damaged_file_falls_back_or_is_the_same(newest: Path) -> None:
+    whole, rng = newest.read_bytes(), random.Random(0)
+    loaded = []
+    for _ in range(1000):
+        content = bytearray(whole)
+        for at in rng.sample(range(len(content)), rng.choice((1, 1, 2, 8))):
+            content[at] ^= rng.randint(1, 255)
+        newest.write_bytes(content)
+        found = store(newest.parent).load_newest()
+        assert found is not None
+        assert_same(found, checkpoint(found.position.epoch))
+        loaded.append(found.position.epoch)
+    assert set(loaded) == {1, 2}
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write_members(
+    path: Path, content: dict[str, bytes], compression: int = zipfile.ZIP_STORED
+) -> None:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+class Touch:
+    """A file is created when this is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        return (os.mknod, (self.marker,))
+
+
+def test_pickle_is_never_loaded(
+    newest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    marker = tmp_path / "executed"
+    objects, whole = np.array([Touch(marker)], dtype=object), newest.read_bytes()
+    newest.write_bytes(pickle.dumps(objects))
+    assert_falls_back(newest, caplog)
+    np.save(newest.with_suffix(".npy"), objects, allow_pickle=True)
+    newest.with_suffix(".npy").rename(newest)
+    assert_falls_back(newest, caplog)
+    for name in ("metadata", "model-0000"):
+        newest.write_bytes(whole)
+        array = io.BytesIO()
+        np.save(array, objects, allow_pickle=True)
+        write_members(newest, members(newest) | {f"{name}.npy": array.getvalue()})
+        assert_falls_back(newest, caplog)
+    assert not marker.exists()
+
+
+def test_archive_is_never_inflated(newest: Path, caplog: pytest.LogCaptureFixture) -> None:
+    array = io.BytesIO()
+    np.save(array, np.zeros(2**24, np.uint8))
+    content = members(newest) | {"model-0000.npy": array.getvalue()}
+    del array
+    write_members(newest, content, zipfile.ZIP_DEFLATED)
+    del content
+    tracemalloc.start()
+    assert_falls_back(newest, caplog)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+def test_array_is_not_larger_than_its_member(
+    newest: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = members(newest)
+    header = content["model-0000.npy"]
+    content["model-0000.npy"] = header.replace(b"(2, 3), }          ", b"(2, 3000000000000), ")
+    assert content["model-0000.npy"] != header
+    write_members(newest, content)
+    assert_falls_back(newest, caplog)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"position": value} for value in (None, [1], [2, 0, 0], ["2", "0"], [2.0, 0], [-1, 0])),
+        {"position": [1, 0]},  # as the previous checkpoint is named
+        *({"stopped": value} for value in (None, 0, "false")),
+        *({"seconds": value} for value in (None, "1", math.nan, math.inf, 10**400)),
+        *({"callbacks": value} for value in (None, [], {"BestWeights": 3})),
+        *({"arrays": value} for value in (None, [3], {"model": "2"}, {"model": 10**12})),
+        *({"identity": value} for value in (None, "cnn", {"run": 3})),
+        {"unknown": 1},
+    ],
+)
+def test_invalid_metadata_falls_back(
+    newest: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]
+) -> None:
+    content = members(newest)
+    with np.load(newest, allow_pickle=False) as archive:
+        metadata = json.loads(str(archive["metadata"]))
+    array = io.BytesIO()
+    np.save(array, np.array(json.dumps(metadata | changes)))
+    write_members(newest, content | {"metadata.npy": array.getvalue()})
+    assert_falls_back(newest, caplog)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", 100_000 * "[", '{"position": NaN}'], ids=lambda text: text[:9]
+)
+def test_metadata_that_is_no_object_falls_back(
+    newest: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    array = io.BytesIO()
+    np.save(array, np.array(text))
+    write_members(newest, members(newest) | {"metadata.npy": array.getvalue()})
+    assert_falls_back(newest, caplog)
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        os.mkfifo,
+        os.mkdir,
+        lambda path: os.symlink(path, path),
+        lambda path: os.symlink("/dev/zero", path),
+    ],
+    ids=["FIFO", "folder", "link to itself", "device"],
+)
+def test_anything_but_a_file_is_ignored(
+    newest: Path, caplog: pytest.LogCaptureFixture, replace: Callable[[Path], None]
+) -> None:
+    newest.unlink()
+    replace(newest)
+    assert_falls_back(newest, caplog)
+    store(newest.parent).save(checkpoint(2, 7))
+    assert_same(store(newest.parent).load_newest(), checkpoint(2, 7))
+
+
+def test_sparse_file_is_not_read(newest: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with newest.open("r+b") as file:
+        file.truncate(40 * 2**30)
+    assert_falls_back(newest, caplog)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,37 @@ def test_resume_uses_the_checkpoint_before_a_damaged_one(
     best = metrics(paths)
     assert progress.best_epoch == best["best_epoch"]
     np.testing.assert_allclose(progress.val_loss, best["validation"]["loss"], atol=1e-6)
+
+
+def test_training_starts_anew_without_a_usable_checkpoint(
+    paths: RunPaths, uninterrupted: RunPaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    train_until(paths, "epoch-0002-step-000001.npz")
+    *older, before, newest = sorted(paths.checkpoint_folder.glob("epoch-*.npz"))
+    for path in (*older, newest):
+        path.unlink()
+    os.mkfifo(newest)
+    with zipfile.ZipFile(before, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("metadata.npy", bytes(2**24))
+    train_run(paths)
+    assert [line for line in caplog.messages if line.startswith(("Ignored", "Removed"))] == [
+        f"Ignored {newest}, which is not a regular file.",
+        f"Removed the damaged {before}; using epoch 1.",
+    ]
+    assert_same_files(paths, uninterrupted)
+
+
+def test_resume_refuses_variables_of_another_model(
+    paths: RunPaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    train_until(paths, "epoch-0001-step-000002.npz")
+    newest = max(paths.checkpoint_folder.glob("epoch-*.npz"))
+    with np.load(newest, allow_pickle=False) as archive:
+        members = dict(archive)
+    members["model-0000"] = members["model-0000"].astype(np.float64)
+    np.savez(newest, allow_pickle=False, **members)
+    assert execute_run(paths) == 2
+    assert f"remove {paths.checkpoint_folder} to train from the start" in caplog.messages[-1]
 
 
 def test_resume_refuses_a_checkpoint_of_another_run(

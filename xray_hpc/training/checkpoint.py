@@ -20,6 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from xray_hpc.config.train_config import CheckpointConfig
+from xray_hpc.errors import DataError
 from xray_hpc.models.layer_graph import flat_layers
 from xray_hpc.training import signals
 from xray_hpc.training.checkpoint_store import Arrays, Checkpoint, CheckpointStore, Position
@@ -94,6 +95,7 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         if self.checkpoint is not None:
+            check_fits(self.checkpoint, self.model, self.callbacks, self.store)
             self.best_weights.weights = restore(self.checkpoint, self.model, self.callbacks)
             if not self.position.step:
                 self.checkpoint = None  # its arrays are as large as the model
@@ -216,6 +218,31 @@ def capture(
         if (name := type(callback).__name__) in SAVED_ATTRIBUTES
     }
     return Checkpoint(position, bool(model.stop_training), seconds, attributes, arrays)
+
+
+def check_fits(
+    checkpoint: Checkpoint,
+    model: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback],
+    store: CheckpointStore,
+) -> None:
+    """Raise ``DataError`` unless a checkpoint has exactly the state that it replaces."""
+    variables = {"model": _changing_variables(model), "optimizer": model.optimizer.variables}
+    if checkpoint.position.step:  # each epoch resets the metrics
+        variables["metrics"] = model.metrics_variables
+    if "best" in checkpoint.arrays:
+        variables["best"] = [model.weights[i] for i in _changing_weights(model)]
+    names = [type(callback).__name__ for callback in callbacks]
+    attributes = {name: {*SAVED_ATTRIBUTES[name]} for name in names if name in SAVED_ATTRIBUTES}
+    if attributes != {name: set(saved) for name, saved in checkpoint.callbacks.items()} or any(
+        [(tuple(variable.shape), variable.dtype) for variable in group]
+        != [(array.shape, array.dtype.name) for array in checkpoint.arrays.get(name, [])]
+        for name, group in variables.items()
+    ):
+        raise DataError(
+            "the checkpoint has other variables than the model; remove "
+            f"{store.folder} to train from the start"
+        )
 
 
 def restore(

@@ -7,19 +7,24 @@ until the run has finished.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
+import math
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import atomic_write
 from xray_hpc.records.run_progress import checkpoint_name
+from xray_hpc.regular_file import open_regular
 from xray_hpc.system_errors import describe_system_error
 
 logger = logging.getLogger(__name__)
@@ -117,6 +122,8 @@ class CheckpointStore:
             OSError: the file cannot be read.
         """
         files = self._files()
+        for path in set(self.folder.glob(PATTERN)).difference(files):
+            logger.warning("Ignored %s, which is not a regular file.", path)
         while files:
             path = files.pop()
             try:
@@ -124,7 +131,7 @@ class CheckpointStore:
             except Exception as error:  # damaged bytes can raise nearly anything
                 if describe_system_error(error):
                     raise
-                path.unlink()
+                path.unlink(missing_ok=True)
                 fallback = "the previous checkpoint" if files else "epoch 1"
                 logger.warning("Removed the damaged %s; using %s.", path, fallback)
                 continue
@@ -148,20 +155,54 @@ class CheckpointStore:
             )
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob(PATTERN))
+        return sorted(path for path in self.folder.glob(PATTERN) if path.is_file())
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    """The JSON text in a checkpoint; see :class:`Checkpoint`."""
+
+    position: tuple[int, ...]
+    stopped: bool
+    seconds: float
+    callbacks: dict[str, dict[str, Any]]
+    arrays: dict[str, int]  # number of arrays of each group
+    identity: dict[str, str]
 
 
 def _load(path: Path) -> tuple[Checkpoint, dict[str, str]]:
-    # np.load(path) would leave a damaged file open.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        metadata = json.loads(str(archive[METADATA]))
-        identity, counts = metadata.pop("identity"), metadata.pop("arrays")
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        # Arrays that share their bytes could be larger than the memory.
+        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise ValueError("the arrays are larger than the file")
+        metadata = build(_Metadata, json.loads(str(_read_array(archive, METADATA))))
         arrays = {
-            group: [archive[_member(group, i)] for i in range(count)]
-            for group, count in counts.items()
+            group: [_read_array(archive, _member(group, i)) for i in range(count)]
+            for group, count in metadata.arrays.items()
         }
-    position = Position(*metadata.pop("position"))
-    return Checkpoint(**metadata, position=position, arrays=arrays), identity
+    position = Position(*metadata.position)
+    if path.stem != checkpoint_name(*position):
+        raise ValueError("the file is named for another position")
+    checkpoint = Checkpoint(
+        position, metadata.stopped, metadata.seconds, metadata.callbacks, arrays
+    )
+    return checkpoint, metadata.identity
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """Return a stored array. Not ``np.load``, which allocates any shape that a header states."""
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    content = archive.read(member)  # and compare its checksum
+    header = io.BytesIO(content)
+    if np.lib.format.read_magic(header) != (1, 0):
+        raise ValueError(f"{name} is of another version")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(header)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - header.tell():
+        raise ValueError(f"{name} has {len(content)} bytes, not {shape} of {dtype}")
+    order: Literal["F", "C"] = "F" if fortran else "C"
+    return np.ndarray(shape, dtype, content, header.tell(), order=order)
 
 
 def _member(group: str, index: int) -> str:

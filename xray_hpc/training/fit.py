@@ -14,7 +14,7 @@ import pandas as pd
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.errors import ConfigError
+from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.metrics import Floats
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.training.checkpoint import CheckpointCallback
@@ -138,9 +138,19 @@ def fit(
 
 
 def resume_position(checkpoint: Checkpoint | None, epochs: int, steps: int) -> Position:
-    """Return where training starts, and log it; after the last epoch if training is complete."""
+    """Return where training starts, and log it; after the last epoch if training is complete.
+
+    Raises:
+        DataError: the checkpoint is of a training of more epochs or steps.
+    """
     if checkpoint is None:
         return Position(0, 0)
+    if checkpoint.position > (epochs, 0) or checkpoint.position.step > steps:
+        raise DataError(
+            f"the checkpoint is at epoch {checkpoint.position.epoch + 1}, step "
+            f"{checkpoint.position.step}, of {epochs} epochs of {steps} steps; remove the run's "
+            "folder 'checkpoint' to train from the start"
+        )
     position = checkpoint.position.describe(epochs, steps)
     if checkpoint.stopped or checkpoint.position.epoch == epochs:
         logger.info("Training was completed at %s.", position)

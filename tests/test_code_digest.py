@@ -31,8 +31,8 @@ OTHERS = {
     ),
     "files and records": (
         *("absolute_path.py", "errors.py", "package_folders.py", "count_text.py"),
+        *("data/cache_errors.py", "data/decode_limits.py", "data/pillow_warnings.py"),
         "regular_file.py",
-        "data/cache_errors.py",
         *("training/checkpoint_store.py", "training/save_model.py", "models/model_card.py"),
         "models/keras_archive.py",
     ),

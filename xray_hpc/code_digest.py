@@ -28,8 +28,8 @@ COMPUTING_MODULES = {
     "": ("isolated_keras", "metrics"),
     "data": (
         *("array_store", "augmentation_parameters", "csv_index", "dataset", "decode", "dicom"),
-        *("folder_index", "grey_levels", "image_store", "apply_augmentation", "index"),
-        *("index_entry", "input_pipeline", "splits"),
+        *("dicom_header", "folder_index", "grey_levels", "image_store", "apply_augmentation"),
+        *("index", "index_entry", "input_pipeline", "splits"),
     ),
     "features": ("feature_store", "forward_pass", "model_cut"),
     "models": (

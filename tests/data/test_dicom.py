@@ -10,42 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import (
-    DigitalXRayImageStorageForPresentation,
-    ExplicitVRLittleEndian,
-    JPEGLosslessSV1,
-    RLELossless,
-    generate_uid,
-)
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEGLosslessSV1, RLELossless
 
+from tests.data.dicom_files import RAMP, SIDE, compressed, dicom_bytes
 from xray_hpc.data.decode import UnreadableImageError, decode
-
-SIDE = 16
-RAMP = np.tile(np.linspace(0, 255, SIDE).round(), (SIDE, 1))
 
 
 def write(path: Path, pixels: np.ndarray, bits: int = 16, **tags: Any) -> Path:
     """Write an X-ray with ``bits`` stored bits and additional header ``tags``."""
-    header = Dataset()
-    header.file_meta = FileMetaDataset()
-    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.SOPClassUID = DigitalXRayImageStorageForPresentation
-    header.SOPInstanceUID = generate_uid()
-    header.Rows, header.Columns = pixels.shape[:2]
-    header.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
-    header.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
-    if pixels.ndim == 3:
-        header.PlanarConfiguration = 0
-    header.BitsStored, header.BitsAllocated = bits, 8 if bits <= 8 else 16
-    header.HighBit = bits - 1
-    header.PixelRepresentation = int(pixels.min() < 0)
-    kind = np.dtype(f"<{'i' if pixels.min() < 0 else 'u'}{header.BitsAllocated // 8}")
-    header.PixelData = pixels.round().astype(kind).tobytes()
-    for key, value in tags.items():
-        setattr(header, key, value)
-    header.save_as(path, enforce_file_format=True)
+    path.write_bytes(dicom_bytes(pixels, bits, **tags))
     return path
 
 
@@ -254,12 +228,8 @@ def reason_of(path: Path) -> str:
 
 
 def test_missing_decoder_names_the_compression(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.dcm", RAMP, 8)
-    header = dcmread(path)
-    header.file_meta.TransferSyntaxUID = JPEGLosslessSV1
-    header.PixelData = encapsulate([b"\x00" * 8])
-    header["PixelData"].VR = "OB"
-    header.save_as(path)
+    path = tmp_path / "x.dcm"
+    path.write_bytes(compressed(dicom_bytes(), bytes(8), JPEGLosslessSV1))
     assert reason_of(path).startswith("compressed DICOM (JPEG Lossless")
     assert reason_of(path).endswith("cannot be decoded here; pip install 'pylibjpeg[all]'")
 

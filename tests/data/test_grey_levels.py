@@ -70,12 +70,9 @@ SAME_PICTURE = {
     "jpeg rgb": saved(GREY.convert("RGB"), "JPEG", quality=100),
     "jpeg rgb without chroma": saved(GREY.convert("RGB"), "JPEG", quality=100, keep_rgb=True),
     "jpeg cmyk, inverted by Adobe": saved(GREY.convert("CMYK"), "JPEG", quality=100),
-    "jpeg 2000 of 16 bits": saved(Image.fromarray(ramp(16)), "JPEG2000"),
     "bmp": saved(GREY, "BMP"),
     "bmp rgb": saved(GREY.convert("RGB"), "BMP"),
     "gif": saved(GREY, "GIF"),
-    "webp": saved(GREY.convert("RGB"), "WEBP", lossless=True),
-    "pgm of 12 bits": b"P5 16 16 4095\n" + ramp(12, ">u2").tobytes(),
 }
 ORDERS: tuple[Literal["<", ">"], ...] = ("<", ">")
 for order in ORDERS:
@@ -195,7 +192,7 @@ def test_white_is_zero_is_inverted_after_scaling() -> None:
         (tiff_bytes(RAMP.astype("f4")), 16, "floating-point pixels of unknown range"),
         (tiff_bytes(np.full((SIDE, SIDE), np.nan, "f4")), (0, 1), "pixels that are not finite"),
         (tiff_bytes(colours(ramp(16)), 2, planes=True), None, "16-bit colours in an unsupported"),
-        (tiff_bytes(RAMP, pages=3), None, "TIFF of 3 frames"),
+        (tiff_bytes(RAMP, pages=3), None, "TIFF of several frames"),
     ],
 )
 def test_values_without_a_range_are_rejected(
@@ -217,7 +214,7 @@ def test_animation_is_rejected() -> None:
     frames = [GREY, GREY.point(lambda v: 255 - v)]
     for form in ("GIF", "PNG"):
         data = saved(frames[0], form, save_all=True, append_images=frames[1:])
-        assert reason_of(data) == f"{form} of 2 frames"
+        assert reason_of(data) == f"{form} of several frames"
 
 
 def test_jpeg_of_12_bits_is_named() -> None:
@@ -226,7 +223,7 @@ def test_jpeg_of_12_bits_is_named() -> None:
     assert reason_of(bytes(data)) == "JPEG: cannot handle 12-bit layers"
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_decode_applies_exif_orientation(form: str, orientation: int) -> None:
     """Pillow stores what a camera in that orientation would have."""
@@ -237,11 +234,8 @@ def test_decode_applies_exif_orientation(form: str, orientation: int) -> None:
     stored = image.transpose(Image.Transpose(turns[orientation])) if orientation > 1 else image
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": 100, "subsampling": 0},
-        "WEBP": {"lossless": True},
-    }
-    shown = decoded(saved(stored, form, exif=exif, **options.get(form, {}))).pixels
+    options: dict[str, Any] = {"quality": 100, "subsampling": 0} if form == "JPEG" else {}
+    shown = decoded(saved(stored, form, exif=exif, **options)).pixels
     plain = decoded(saved(image, "PNG")).pixels
     np.testing.assert_allclose(shown.astype(int), plain, atol=3)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
-import threading
-import warnings
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,19 +18,34 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from xray_hpc.config.run_config import GreyRange
-from xray_hpc.data import dicom, grey_levels
+from xray_hpc.data import dicom, dicom_header, grey_levels
+from xray_hpc.data.decode_limits import (
+    DICOM,
+    FILE_MEMORY,
+    INFLATED_MEMORY,
+    MAX_FILE_BYTES,
+    PIXEL_MEMORY,
+    check_frames,
+    check_scans,
+    check_size,
+    memory_needed,
+)
+from xray_hpc.data.pillow_warnings import warnings_suppressed
 from xray_hpc.errors import DataError
+from xray_hpc.regular_file import read_regular
 
-# Pillow's own limit, about 9,400 pixels square; X-rays have less than a third of that.
-MAX_PIXELS = 89_478_485
-MIN_SIDE = 8
+# Those of ``folder_index.SUFFIXES``, whatever the suffix is: many a JPEG is named x.png. Pillow
+# knows 40 others, and runs Ghostscript for one of them.
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF")
+NO_REGULAR_FILE = (errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.ELOOP)  # or a larger one
 # JPEG is decoded at 1/2, 1/4 or 1/8 scale if that leaves this many times the pixels needed per
 # side: the final filter still averages over neighbours, and the result is nearly the same.
 DRAFT_GAP = 2
 TILES = (8, 8)
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as in Pillow
-SUBFILE_TYPE, REDUCED = 254, 1  # TIFF
 JPEG_START = b"\xff\xd8"
+NO_MEMORY = re.compile("(out of|insufficient) memory", re.IGNORECASE)  # Pillow's, OpenCV's error
+MAX_REASON = 200  # characters; a reason may quote the file
 EXIF_KEYS = {"exif", "xmp", "Raw profile type exif"}  # where Pillow finds an orientation
 
 Pixels = npt.NDArray[np.uint8]
@@ -47,6 +62,13 @@ class UnreadableImageError(DataError):
 
 class MissingDecoderError(UnreadableImageError):
     """Decoding the file needs a package that is not installed."""
+
+
+class OutOfMemoryError(UnreadableImageError, MemoryError):
+    """There is not enough memory to read or decode the file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "not enough memory; raise ulimit -v, or use a machine with more")
 
 
 class Decoded(NamedTuple):
@@ -72,20 +94,41 @@ def decode(
     :func:`equalize`).
 
     Raises:
-        UnreadableImageError: the file is incomplete, too large, or access is denied; or its values
-            do not fit into ``grey_range``.
+        UnreadableImageError: the file is incomplete, too large, no regular file, or access is
+            denied; or its values do not fit into ``grey_range``.
         MissingDecoderError: the file is DICOM and its reader is not installed.
+        OutOfMemoryError: there is not enough memory.
         OSError: the file system failed.
     """
-    return decode_bytes(read_bytes(path), path, size, channels, clahe, grey_range).pixels
+    with file_contents(path) as data:
+        return decode_bytes(data, path, size, channels, clahe, grey_range).pixels
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read the file; denied access raises ``UnreadableImageError``."""
+@contextmanager
+def file_contents(path: Path) -> Iterator[bytes]:
+    """Yield the contents of an image file; its memory counts until the block ends.
+
+    Raises:
+        UnreadableImageError: the file is too large or no regular file, or access is denied.
+        OutOfMemoryError: there is not enough memory.
+        OSError: the file system failed.
+    """
     try:
-        return path.read_bytes()
-    except PermissionError as error:
-        raise UnreadableImageError(path, "no permission to read it") from error
+        size = path.stat().st_size
+    except OSError:  # raised again below
+        size = 0
+    with FILE_MEMORY.reserve(min(size, MAX_FILE_BYTES)):
+        try:
+            data = read_regular(path, MAX_FILE_BYTES)
+        except PermissionError as error:
+            raise UnreadableImageError(path, "no permission to read it") from error
+        except OSError as error:
+            if error.errno in NO_REGULAR_FILE:
+                raise UnreadableImageError(path, error.strerror or str(error)) from error
+            raise
+        except MemoryError as error:
+            raise OutOfMemoryError(path) from error
+        yield data
 
 
 def decode_bytes(
@@ -100,19 +143,23 @@ def decode_bytes(
     if not data:
         raise UnreadableImageError(path, "empty file")
     mode = "L" if channels == 1 else "RGB"
-    with _warnings_suppressed():
+    with warnings_suppressed():
         try:
             square, largest = _square(data, path, size, mode, grey_range)
-        except (UnreadableImageError, MemoryError):
+        except UnreadableImageError:
             raise
-        except dicom.NoDecoderError as error:
+        except dicom_header.NoDecoderError as error:
             raise MissingDecoderError(path, str(error)) from error
         except Image.DecompressionBombError as error:
             raise UnreadableImageError(path, "too large") from error
         except UnidentifiedImageError as error:
             raise UnreadableImageError(path, _unidentified(data)) from error
         except Exception as error:  # a broken file makes Pillow's parsers raise almost anything
-            reason = str(error).partition("\n")[0] or type(error).__name__
+            if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+                raise OutOfMemoryError(path) from error
+            reason = str(error).partition("\n")[0][:MAX_REASON] or type(error).__name__
+            if not isinstance(error, (ValueError, SyntaxError, OSError)):
+                reason = f"damaged ({reason})"
             raise UnreadableImageError(path, reason) from error
     if square.dtype != np.uint8:
         square = np.clip(np.rint(square), 0, 255).astype(np.uint8)
@@ -139,49 +186,38 @@ def _square(
     data: bytes, path: Path, size: int, mode: str, grey_range: GreyRange | None
 ) -> tuple[npt.NDArray[Any], int]:
     """Return the resized pixels, and the largest grey value; floats if of more than 8 bits."""
-    if dicom.is_dicom(data, path):
-        header = dicom.read_header(data)
-        _check_size(path, header.Columns, header.Rows)
+    if dicom_header.is_dicom(data, path):
+        with INFLATED_MEMORY.reserve(MAX_FILE_BYTES if dicom_header.is_deflated(data) else 0):
+            return _square_dicom(data, path, size, mode, grey_range), 0
+    if data.startswith(JPEG_START):
+        check_scans(data)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        check_size(image.width, image.height)
+        check_frames(image)
+        with PIXEL_MEMORY.reserve(memory_needed(image, data)):
+            if (grey := grey_levels.read_values(image, data)) is not None:
+                values, largest = grey_levels.scale(grey, grey_range)
+                square = _resize_floats(values, size, mode)
+            else:
+                largest = 0
+                drafted = image.draft(mode, (DRAFT_GAP * size, DRAFT_GAP * size))
+                plain = _plain(image, mode)
+                # A draft rounds its size up; the box is the part that the image fills.
+                square = _resize(plain, size, drafted[1] if drafted else None)
+            return grey_levels.orient(square, _orientation(image)), largest
+
+
+def _square_dicom(
+    data: bytes, path: Path, size: int, mode: str, grey_range: GreyRange | None
+) -> npt.NDArray[Any]:
+    header = dicom_header.read_header(data)
+    width, height = dicom_header.picture_size(header)
+    check_size(width, height)
+    memory = max(width * height * DICOM, dicom_header.run_length_memory(header))
+    with PIXEL_MEMORY.reserve(memory):
         shown = dicom.pixels(header, grey_range if isinstance(grey_range, tuple) else None)
-        if shown.dtype == np.uint8:
-            return _resize(_plain(Image.fromarray(shown), mode), size), 0
-        return _resize(Image.fromarray(shown), size), 0
-    with Image.open(io.BytesIO(data)) as image:
-        _check_size(path, image.width, image.height)
-        _check_frames(path, image)
-        if (grey := grey_levels.read_values(image, data)) is not None:
-            values, largest = grey_levels.scale(grey, grey_range)
-            square = _resize_floats(values, size, mode)
-        else:
-            largest = 0
-            drafted = image.draft(mode, (DRAFT_GAP * size, DRAFT_GAP * size))
-            plain = _plain(image, mode)
-            # A draft rounds its size up; the box is the part that the image fills.
-            square = _resize(plain, size, drafted[1] if drafted else None)
-        return grey_levels.orient(square, _orientation(image)), largest
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise UnreadableImageError(path, f"too large ({width}x{height})")
-    if min(width, height) < MIN_SIDE:
-        raise UnreadableImageError(path, f"too small ({width}x{height})")
-
-
-def _check_frames(path: Path, image: Image.Image) -> None:
-    """Refuse an animation and a file of several pages; smaller copies of the first are allowed."""
-    if image.format not in ("GIF", "PNG", "TIFF", "WEBP"):
-        return
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and isinstance(image, TiffImageFile):
-        kinds = []
-        for page in range(frames):
-            image.seek(page)
-            kinds.append(image.tag_v2.get(SUBFILE_TYPE, 0))
-        image.seek(0)
-        frames = sum(not kind & REDUCED for kind in kinds)
-    if frames > 1:
-        raise UnreadableImageError(path, f"{image.format} of {frames} frames")
+        image = Image.fromarray(shown)
+        return _resize(_plain(image, mode) if shown.dtype == np.uint8 else image, size)
 
 
 def _orientation(image: Image.Image) -> object:
@@ -233,32 +269,3 @@ def equalize(image: Pixels, clip_limit: float) -> Pixels:
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     lab[:, :, 0] = clahe.apply(lab[:, :, 0])
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
-
-
-_lock = threading.Lock()
-_inside = 0
-_caught: warnings.catch_warnings[None] | None = None
-
-
-@contextmanager
-def _warnings_suppressed() -> Iterator[None]:
-    """Suppress Pillow's warnings about EXIF and large images.
-
-    ``warnings.catch_warnings`` changes the whole process, and interleaved threads could leave it
-    changed. So the first thread to enter changes it, and the last one to leave restores it.
-    """
-    global _inside, _caught
-    with _lock:
-        if _inside == 0:
-            _caught = warnings.catch_warnings()
-            _caught.__enter__()
-            warnings.simplefilter("ignore")
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0 and _caught is not None:
-                _caught.__exit__(None, None, None)
-                _caught = None

@@ -1,54 +1,19 @@
-"""DICOM files, read by pydicom (an optional dependency)."""
+"""Pictures of DICOM files, decoded by pydicom (an optional dependency)."""
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
 
-from xray_hpc.errors import DataError
+from xray_hpc.data.decode_limits import check_scans
+from xray_hpc.data.dicom_header import RUN_LENGTH, NoDecoderError, first_value
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-SUFFIXES = (".dcm", ".dicom")
-GREY = ("MONOCHROME1", "MONOCHROME2")
-COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-
-
-class NoDecoderError(DataError):
-    """A package that reads the file is not installed; the message names it."""
-
-
-def is_dicom(data: bytes, path: Path) -> bool:
-    """Return whether the contents or the name of a file identify it as DICOM."""
-    return data[128:132] == b"DICM" or path.suffix.lower() in SUFFIXES
-
-
-def read_header(data: bytes) -> Dataset:
-    """Parse the contents of a file with one picture; ``Rows`` and ``Columns`` are its size.
-
-    A ``ValueError`` has a short reason as its message.
-    """
-    try:
-        from pydicom import dcmread
-        from pydicom.errors import InvalidDicomError
-    except ImportError as error:
-        raise NoDecoderError("DICOM needs pydicom: pip install pydicom") from error
-    try:
-        header = dcmread(io.BytesIO(data))
-    except InvalidDicomError as error:
-        raise ValueError("not a DICOM file") from error
-    if not all(key in header for key in ("Rows", "Columns", "PixelData")):
-        raise ValueError("DICOM without a picture")
-    if (frames := int(header.get("NumberOfFrames") or 1)) > 1:
-        raise ValueError(f"DICOM of {frames} frames")
-    if header.get("PhotometricInterpretation") not in (*GREY, *COLOUR):
-        raise ValueError(f"DICOM in {header.get('PhotometricInterpretation') or 'unknown colours'}")
-    return header
 
 
 def pixels(
@@ -64,18 +29,10 @@ def pixels(
 
     Raises:
         NoDecoderError: no installed package decodes its compression.
-        ValueError: colours have more than 8 bits, or all is padding; the message is a short reason.
+        ValueError: colours have more than 8 bits, all is padding, or pixels or header are damaged;
+            the message is a short reason.
     """
-    from pydicom.pixels.processing import apply_modality_lut
-    from pydicom.pixels.utils import pixel_array
-
-    try:
-        stored = pixel_array(header)
-    except (RuntimeError, NotImplementedError) as error:
-        how = header.file_meta.TransferSyntaxUID.name
-        raise NoDecoderError(
-            f"compressed DICOM ({how}) that cannot be decoded here; pip install 'pylibjpeg[all]'"
-        ) from error
+    stored = _stored_values(header)
     if stored.ndim == 3:
         if stored.dtype != np.uint8:
             raise ValueError(f"DICOM in colours of {stored.dtype.itemsize * 8} bits")
@@ -83,17 +40,81 @@ def pixels(
     padding = _padding(stored, header)
     if padding is not None and padding.all():
         raise ValueError("DICOM of padding only")
-    if header.get("RescaleSlope") == 0:  # not allowed; it would make all values equal
-        header.RescaleSlope = 1
-    values = apply_modality_lut(stored, header)
-    share = _scale(values, *window) if window else _apply_voi(values, header, padding)
-    shown = np.clip(share, 0, 1) * 255
+    with np.errstate(all="ignore"):  # what overflows is not finite in the end
+        values = _rescale(stored, header)
+        share = _scale(values, *window) if window else _apply_voi(values, header, padding)
+        del stored, values
+    if not np.isfinite(share).all():
+        raise ValueError("DICOM with grey values that overflow")
+    np.clip(share, 0, 1, out=share)
+    share *= 255
     shape = (header.PhotometricInterpretation, header.get("PresentationLUTShape"))
     if shape[0] == "MONOCHROME1" or shape[1] == "INVERSE":
-        shown = 255 - shown
+        np.subtract(255, share, out=share)
     if padding is not None:
-        shown[padding] = 0
-    return np.asarray(shown, np.float32)
+        share[padding] = 0
+    return np.asarray(share, np.float32)
+
+
+def _stored_values(header: Dataset) -> npt.NDArray[Any]:
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.pixels.utils import pixel_array
+    from pydicom.uid import JPEGExtended12Bit
+
+    syntax = header.file_meta.TransferSyntaxUID
+    try:
+        missing = not get_decoder(syntax).is_available
+    except NotImplementedError:
+        missing = True
+    if syntax == JPEGExtended12Bit and header.BitsStored != 8:  # Pillow's decoder has 8 bits only
+        missing = True
+    if syntax.is_encapsulated and syntax != RUN_LENGTH:
+        _check_frame(header)
+    try:
+        return pixel_array(header)
+    except (RuntimeError, NotImplementedError) as error:
+        if not missing:
+            raise ValueError(f"DICOM with damaged {syntax.name}") from error
+        raise NoDecoderError(
+            f"compressed DICOM ({syntax.name}) that cannot be decoded here; "
+            "pip install 'pylibjpeg[all]'"
+        ) from error
+
+
+def _check_frame(header: Dataset) -> None:
+    """Refuse compressed pixels of another size than the header's, which decoders would allocate.
+
+    Pillow does not know all kinds of JPEG; the others are left to their decoders.
+    """
+    from pydicom.encaps import get_frame
+
+    frame = get_frame(header.PixelData, 0, number_of_frames=1)
+    try:
+        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
+            width, height = image.size
+    except UnidentifiedImageError:
+        return
+    if (width, height) != (header.Columns, header.Rows):
+        raise ValueError(f"DICOM with compressed pixels of {width}x{height}")
+    if image.format == "JPEG":
+        check_scans(frame)
+
+
+def _rescale(stored: npt.NDArray[Any], header: Dataset) -> npt.NDArray[Any]:
+    """Apply the modality transform; without one, return the stored values."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    if header.get("ModalityLUTSequence"):
+        return apply_modality_lut(stored, header)
+    slope, intercept = (first_value(header, key) for key in ("RescaleSlope", "RescaleIntercept"))
+    if slope is None or intercept is None:
+        return stored
+    values = stored.astype(np.float64)
+    values *= slope or 1  # zero is not allowed; it would make all values equal
+    values += intercept
+    if not np.isfinite(values).all():
+        raise ValueError(f"DICOM with values that overflow (rescale slope {slope:g})")
+    return values
 
 
 def _padding(stored: npt.NDArray[Any], header: Dataset) -> npt.NDArray[np.bool_] | None:
@@ -102,7 +123,7 @@ def _padding(stored: npt.NDArray[Any], header: Dataset) -> npt.NDArray[np.bool_]
     The two limits are stored values in either order. Some files give them as unsigned where pixels
     are signed, or with more bits than are stored.
     """
-    limits = [_first(header.get(key)) for key in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    limits = [first_value(header, key) for key in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if limits[0] is None:
         return None
     bits = int(header.BitsStored)
@@ -119,9 +140,10 @@ def _apply_voi(
     from pydicom.pixels.processing import apply_voi
 
     if header.get("VOILUTSequence"):
-        table = apply_voi(np.rint(values).astype(np.int32), header)
+        whole = np.clip(np.rint(values), -(2**31), 2**31 - 1).astype(np.int32)
+        table = apply_voi(whole, header)
         return np.asarray(table / (2.0 ** header.VOILUTSequence[0].LUTDescriptor[2] - 1))
-    centre, width = (_first(header.get(key)) for key in ("WindowCenter", "WindowWidth"))
+    centre, width = (first_value(header, key) for key in ("WindowCenter", "WindowWidth"))
     if centre is not None and width is not None and width > 0:
         function = header.get("VOILUTFunction") or "LINEAR"
         if function == "SIGMOID":
@@ -134,10 +156,6 @@ def _apply_voi(
 
 
 def _scale(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float64]:
-    return np.asarray((values - low) / max(high - low, 1e-6), np.float64)
-
-
-def _first(value: Any) -> float | None:
-    if value is None or value == "":
-        return None
-    return float(value) if not hasattr(value, "__len__") else _first(value[0] if value else None)
+    scaled: npt.NDArray[np.float64] = np.subtract(values, low, dtype=np.float64)
+    scaled /= max(high - low, 1e-6)
+    return scaled

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from xray_hpc.data import dicom
+from xray_hpc.data import dicom_header
 from xray_hpc.data.index_entry import (
     SPLIT_NAMES,
     SPLITS,
@@ -25,7 +25,7 @@ from xray_hpc.data.index_entry import (
 from xray_hpc.errors import DataError, StorageError, nearest
 
 # Keras's list, plus TIFF and DICOM, which store X-rays of more than 8 bits.
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *dicom.SUFFIXES)
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *dicom_header.SUFFIXES)
 MACOS = "__MACOSX"
 SYSTEM = {"thumbs.db", "desktop.ini", "@eadir"}  # the last holds thumbnails of a Synology disk
 LINK_BACK = "links to a folder that contains them"

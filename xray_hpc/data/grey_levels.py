@@ -81,9 +81,13 @@ def scale(grey: GreyValues, grey_range: GreyRange | None) -> tuple[npt.NDArray[n
         if most >= 2**bits:
             raise ValueError(f"pixels up to {most}, beyond the {bits}-bit range ({RANGE_KEY})")
         low, high = 0, 2**bits - 1
-    scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    scaled = values.astype(np.float32)  # and then in place: the only copy
+    scaled -= np.float32(low)
+    scaled *= np.float32(255 / (high - low))
     np.clip(scaled, 0, 255, out=scaled)
-    return 255 - scaled if grey.inverted else scaled, largest
+    if grey.inverted:
+        np.subtract(255, scaled, out=scaled)
+    return scaled, largest
 
 
 def range_notes(
@@ -137,6 +141,17 @@ def _auto_notes(largest: npt.NDArray[np.int64], files: Sequence[str]) -> list[st
     ]
 
 
+def is_wide(image: Image.Image, data: bytes) -> bool:
+    """Return whether an image, opened from the contents of its file, has more than 8 bits."""
+    return image.mode == "F" or image.mode.startswith("I") or _bits(image, data) > 8
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    if image.format == "PNG":
+        return data[24]
+    return int(max(getattr(image, "tag_v2", {}).get(BITS, (8,))))
+
+
 def read_values(image: Image.Image, data: bytes) -> GreyValues | None:
     """Return the values of an image with more than 8 bits or a sign; None for another image.
 
@@ -148,14 +163,13 @@ def read_values(image: Image.Image, data: bytes) -> GreyValues | None:
         ValueError: its colours are stored in a way that cannot be read.
     """
     tags = getattr(image, "tag_v2", {})
-    bits = data[24] if image.format == "PNG" else max(tags.get(BITS, (8,)))
+    bits = _bits(image, data)
     number = tags.get(FORMAT, (UNSIGNED,))[0]
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
         if bits == 32 and number == UNSIGNED:
             values = values.view(np.uint32)  # Pillow's mode is signed
-        scaled = image.format in ("JPEG2000", "PPM")  # by Pillow, to 16 bits
-        declared = 16 if scaled else bits if 8 < bits < 16 else 0
+        declared = bits if 8 < bits < 16 else 0
         # Of 8 bits, Pillow inverts the values itself.
         return GreyValues(values, declared, tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
     if bits > 8:

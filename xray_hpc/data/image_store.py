@@ -27,7 +27,13 @@ from xray_hpc.data.array_store import (
     read_arrays,
 )
 from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
-from xray_hpc.data.decode import MissingDecoderError, UnreadableImageError, decode_bytes, read_bytes
+from xray_hpc.data.decode import (
+    MissingDecoderError,
+    OutOfMemoryError,
+    UnreadableImageError,
+    decode_bytes,
+    file_contents,
+)
 from xray_hpc.data.grey_levels import RANGE_KEY, smallest_depth
 from xray_hpc.data.index import Index
 from xray_hpc.data.index_entry import IndexEntry, describe_skipped
@@ -278,16 +284,16 @@ def _decode_all(
 def _decode(index: Index, config: DataConfig, entry: IndexEntry) -> Decoded | UnreadableImageError:
     path = index.root / entry.path
     try:
-        data = read_bytes(path)
         chosen = None if isinstance(config.range, str) else config.range
         size, channels, clahe = config.image_size, config.channels, config.clahe
-        pixels, largest = decode_bytes(data, path, size, channels, clahe, chosen)
-    except MissingDecoderError:  # a store without the image would be used for good
-        raise
+        with file_contents(path) as data:
+            pixels, largest = decode_bytes(data, path, size, channels, clahe, chosen)
+            digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+    except (MissingDecoderError, OutOfMemoryError):
+        raise  # a store without the image would be used for good
     except UnreadableImageError as error:
         return error
     except OSError as error:  # the disk failed, not the image
         message = f"cannot read {path}: {error.strerror}; repair it and run again"
         raise StorageError(message) from error
-    digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
     return pixels, np.frombuffer(digest, np.uint8), largest

@@ -117,6 +117,11 @@ def _change(run: RunPaths, step: str, number: int) -> None:
         path.write_bytes(path.read_bytes().replace(b"0.", b"0.1", 1))
 
 
+def replace_by_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def test_finished_runs_are_not_read_again(sweep: SweepPaths, read: list[str]) -> None:
     first = merged(sweep)
     assert read == ["cnn", "ft", "lung", "tl", "vgg"]
@@ -195,6 +200,12 @@ def _replace_by_copy(sweep: SweepPaths) -> None:
         *(
             pytest.param(lambda sweep, file=file: (sweep.report / file).unlink(), id=f"no {file}")
             for file in (*FILES, INDEX)
+        ),
+        *(
+            pytest.param(
+                lambda sweep, name=name: replace_by_fifo(sweep.report / name), id=f"FIFO {name}"
+            )
+            for name in (INDEX, *FILES)
         ),
         *(
             pytest.param(

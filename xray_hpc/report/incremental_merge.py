@@ -20,6 +20,7 @@ from typing import BinaryIO, TypeAlias
 from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import atomic_write, read_json, write_text
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.regular_file import open_regular
 from xray_hpc.report.merged_tables import RUN_TABLES, run_lines
 from xray_hpc.report.process_pool import ProcessPool
 from xray_hpc.report.read_run import read_run
@@ -120,7 +121,7 @@ class PreviousReport:
         try:
             index = read_json(folder / INDEX)
             for file in FILES:
-                self.files[file] = stack.enter_context((folder / file).open("rb"))
+                self.files[file] = stack.enter_context(open_regular(folder / file))
             versions = [file_version(folder / file) for file in FILES]
             if index["code"] == _code_digest() and index["files"] == versions:
                 self.locations = {

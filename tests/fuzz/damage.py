@@ -236,7 +236,7 @@ DAMAGES = (
     Damage("cut at a line", _bytes(_cut_at_line)),
     Damage("end of zeros", _bytes(_zeros)),
     Damage("bit flipped", _bytes(_flip)),
-    Damage("bit flipped, times kept", _flip_silently, hidden=True),
+    Damage("bit flipped, same times", _flip_silently, hidden=True),
     Damage("garbage", _bytes(lambda content, random: random.randbytes(len(content) + 1))),
     Damage("invalid UTF-8", _insert(b"\xff\xfe\xc3\x28")),
     Damage("escapes", _insert(ESCAPES.encode())),

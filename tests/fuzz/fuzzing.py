@@ -106,7 +106,7 @@ class Fuzzing:
             self._fuzzers[topic].run(case, Random(f"{self.seed} {topic} {number}"), verdict)
         except HungError:
             pass
-        except Exception as error:  # of the fuzzer itself, which shall go on
+        except Exception as error:  # of the fuzzer itself; the other cases still run
             verdict.problems.append(Problem("wrong", f"the fuzzer failed: {error!r}"))
         return verdict
 

@@ -18,16 +18,17 @@ import numpy.typing as npt
 
 from tests.fuzz.forked_command import Outcome, run_command
 from tests.fuzz.verdict import Verdict
-from xray_hpc.models.model_card import MEMBER, ModelCard
+from xray_hpc.models import keras_archive
+from xray_hpc.models.model_card import ModelCard
 
 CARD = ModelCard("cnn-1a2b3c4d", "cnn", ("NORMAL", "PNEUMONIA"), 0.5, 16, 1.0, 1, None)
 FILE = "model.keras"
 
 
-def write_model(path: Path, card: bytes | None = None) -> None:
+def write_model(path: Path, card: bytes | None = None, method: int = zipfile.ZIP_STORED) -> None:
     """Write a model file that holds a card only."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(MEMBER, json.dumps(asdict(CARD)) if card is None else card)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr(keras_archive.CARD, json.dumps(asdict(CARD)) if card is None else card)
 
 
 def predict(folder: Path, *arguments: str | Path) -> Outcome:

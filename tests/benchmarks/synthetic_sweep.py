@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import shutil
@@ -18,6 +19,8 @@ GENERATED = 40
 # The number of images of the random validation split and of the test split of the real data set.
 IMAGES = {"validation": 1043, "test": 624}
 EPOCHS = 50
+# The other files of a run, which only their sizes and checksums are known of.
+MODEL_BYTES, FIGURES, FIGURE_BYTES = 1 << 18, 9, 1 << 14
 
 
 def make_sweep(folder: Path, size: int, more: int = 0) -> tuple[SweepPaths, list[str]]:
@@ -46,6 +49,9 @@ def add_run(sweep: SweepPaths, name: str) -> None:
 def _copy(run: RunPaths, overrides: list[str]) -> None:
     """Write a finished run with these overrides and the numbers of a generated run."""
     source = _generate(run.sweep.folder.parent / "generated")[int(run.name[3:], 16) % GENERATED]
+    from xray_hpc.records.run_integrity import result_states
+    from xray_hpc.records.run_record import read_record, write_record
+
     run.folder.mkdir()
     for file in os.listdir(source.folder):
         shutil.copyfile(source.folder / file, run.folder / file)
@@ -59,7 +65,15 @@ def _copy(run: RunPaths, overrides: list[str]) -> None:
     )
     lines = source.config.read_text().splitlines()
     run.config.write_text("".join(f"{_set_value(line, values)}\n" for line in lines))
-    run.record.write_text(run.record.read_text().replace(source.name, run.name))
+    run.model.write_bytes(os.urandom(MODEL_BYTES))
+    run.summary.write_text("layers\n")
+    run.figures.mkdir()
+    for number in range(FIGURES):
+        (run.figures / f"{number}.png").write_bytes(os.urandom(FIGURE_BYTES))
+    record = read_record(source)
+    assert record is not None
+    files = result_states(run, record.model)
+    write_record(run, dataclasses.replace(record, run=run.name, files=files))
 
 
 def _set_value(line: str, values: Mapping[str, str]) -> str:

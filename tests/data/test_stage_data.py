@@ -24,7 +24,7 @@ from xray_hpc.records.frozen_run import FrozenRun, Inputs, write_frozen_run
 from xray_hpc.records.paths import SweepPaths
 
 LARCC = AugmentConfig(zoom=0.1, height_shift=0.1, width_shift=0.1)
-ODD = AugmentConfig(rotation=3)
+ODD = AugmentConfig(rotation=3.0)
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_used_augmentations_are_distinct_and_named(
     run = make_run(LARCC)
     for augment, seed in ((LARCC, 2), (ODD, 1), (AugmentConfig(), 1)):
         make_run(augment, seed=seed)
-    make_run(AugmentConfig(shear=5), image_size=9)
-    make_run(AugmentConfig(shear=5), data="other images")
+    make_run(AugmentConfig(shear=5.0), image_size=9)
+    make_run(AugmentConfig(shear=5.0), data="other images")
     make_run(LARCC, crop=0.5)
     assert used_augmentations(SweepPaths(tmp_path / "sweep"), run) == [
         NamedAugmentation("as given", ODD, 1.0),

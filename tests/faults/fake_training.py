@@ -22,6 +22,7 @@ from tests.faults.audit import Audit
 from xray_hpc.records.atomic_files import atomic_write, read_json, write_json
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.records.run_integrity import result_states
 from xray_hpc.records.run_progress import TrainingProgress, checkpoint_name, write_progress
 from xray_hpc.records.run_record import Status, now, update_record
 
@@ -144,7 +145,8 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     for source in fake.result_files.iterdir():
         with atomic_write(paths.folder / source.name) as temporary:
             shutil.copyfile(source, temporary)
-    update_record(paths, status=Status.FINISHED, ended=now(), seconds=1.0)
+    files = result_states(paths, config.model.name)
+    update_record(paths, status=Status.FINISHED, ended=now(), seconds=1.0, files=files)
 
 
 def load_checkpoint(paths: RunPaths) -> tuple[int, str]:

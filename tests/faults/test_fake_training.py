@@ -14,9 +14,10 @@ import pytest
 from tests.faults.fake_training import FakeTraining, expected_digest
 from tests.report.fake_runs import write_run
 from xray_hpc.monitoring.run_state import read_evidence
+from xray_hpc.records.frozen_run import _parse
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.records.run_progress import read_progress
-from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
+from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record, update_record
 
 SEED, EPOCHS = 7, 3
 
@@ -24,7 +25,7 @@ SEED, EPOCHS = 7, 3
 @pytest.fixture
 def run(tmp_path: Path) -> RunPaths:
     """A run that was just created."""
-    return write_run(
+    paths = write_run(
         SweepPaths(tmp_path / "s"),
         "cnn",
         status="created",
@@ -33,6 +34,9 @@ def run(tmp_path: Path) -> RunPaths:
         model__preprocessing="unit",
         model__output="sigmoid",
     )
+    name = _parse(paths.config).name
+    update_record(paths, run=name)
+    return RunPaths(paths.folder.rename(paths.folder.with_name(name)))
 
 
 @pytest.fixture

@@ -85,14 +85,23 @@ def test_resume_in_a_dry_run_changes_nothing(
     assert (sweep.sweep_yaml.read_bytes(), sweep.ledger.read_bytes()) == before
 
 
-def test_resume_notes_a_run_without_its_configuration(
-    sweep: SweepPaths, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("damage", ["removed", "cut", "changed"])
+def test_resume_leaves_a_run_without_its_configuration(
+    sweep: SweepPaths, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
     one, other = list(ledger.read(sweep).planned)
-    sweep.run(one).config.unlink()
-    resume(sweep)
+    config = sweep.run(one).config
+    text = config.read_text()
+    if damage == "removed":
+        config.unlink()
+    elif damage == "cut":
+        config.write_text(text[: len(text) // 2])
+    else:
+        config.write_text(text.replace("seed: ", "seed: 1"))
+    assert resume(sweep) == 1
     output = capsys.readouterr().out
-    assert re.search(rf"^note: {one}: .*config\.yaml", output, re.MULTILINE)
+    assert re.search(rf"^note: {one} is not resumed: .*config\.yaml", output, re.MULTILINE)
+    assert "run the sweep's own command" in output
     assert f"  {other}  start: never started" in output
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from xray_hpc.config.train_config import TrainConfig
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError, UserError
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import RunPaths
 
@@ -34,10 +35,52 @@ def stacked(**starts: str) -> ModelConfig:
 
 
 def test_frozen_run_round_trip(tmp_path: Path) -> None:
-    paths = RunPaths(tmp_path)
     written = run(stacked(demo="demo", mobilenet_v2="/here/own.h5"), demo="d1", mobilenet_v2="d2")
+    paths = RunPaths(tmp_path / written.name)
     write_frozen_run(paths, written)
     assert read_frozen_run(paths) == written
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("learning_rate: 0.001", "learning_rate: 0.91"),
+        ("learning_rate: 0.001", "learning_rate: fast"),
+        ("learning_rate:", "learning_rat:"),
+        ("cache: /cache", "cache: [/cache]"),
+        ("seed: 1", "seed: 1" + "0" * 5000),
+        ("seed: 1", "seed: " + "[" * 5000 + "]" * 5000),
+        ("seed: 1", "seed: [1"),
+        ("seed: 1", "seed: \0"),
+    ],
+)
+def test_changed_config_is_damaged(tmp_path: Path, old: str, new: str) -> None:
+    written = run(stacked(demo="demo"), demo="d1")
+    paths = RunPaths(tmp_path / written.name)
+    write_frozen_run(paths, written)
+    text = paths.config.read_text()
+    assert old in text
+    paths.config.write_text(text.replace(old, new))
+    with pytest.raises(DataError, match=r"config\.yaml is (damaged|that of stacked-)"):
+        read_frozen_run(paths)
+
+
+def test_config_cut_between_two_lines_is_damaged(tmp_path: Path) -> None:
+    written = run(stacked(demo="demo"), demo="d1")
+    paths = RunPaths(tmp_path / written.name)
+    write_frozen_run(paths, written)
+    lines = paths.config.read_text().splitlines(keepends=True)
+    for count in range(len(lines)):
+        paths.config.write_text("".join(lines[:count]))
+        with pytest.raises(DataError):
+            read_frozen_run(paths)
+
+
+def test_config_may_name_another_cache(tmp_path: Path) -> None:
+    written = run(stacked(demo="demo"), demo="d1")
+    paths = RunPaths(tmp_path / written.name)
+    write_frozen_run(paths, replace(written, cache=Path("/elsewhere")))
+    assert read_frozen_run(paths).cache == Path("/elsewhere")
 
 
 def test_read_frozen_run_without_config_raises(tmp_path: Path) -> None:

@@ -46,7 +46,10 @@ def test_record_round_trip(paths: RunPaths, record: RunRecord) -> None:
 def test_record_file_has_every_field(paths: RunPaths, record: RunRecord) -> None:
     write_record(paths, record)
     written = json.loads(paths.record.read_text())
-    assert list(written) == [item.name for item in dataclasses.fields(RunRecord)]
+    assert list(written) == [
+        *(item.name for item in dataclasses.fields(RunRecord)),
+        "checksum",
+    ]
     assert written["status"] == "failed"
     assert written["node"] is None
 

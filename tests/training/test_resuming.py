@@ -158,6 +158,7 @@ def test_resume_refuses_a_checkpoint_of_another_run(
     run = read_frozen_run(paths)
     longer = dataclasses.replace(CONFIG.train, epochs=10)
     edited = FrozenRun(dataclasses.replace(CONFIG, train=longer), run.inputs, run.cache)
+    paths = RunPaths(paths.folder.rename(paths.folder.with_name(edited.name)))
     write_frozen_run(paths, edited)
     assert execute_run(paths) == 2
     line = caplog.messages[-1]

@@ -20,6 +20,7 @@ from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import class_logits, class_scores, roc_curves, split_metrics
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import SPLITS, RunPaths
+from xray_hpc.records.run_integrity import find_damage
 from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_record import Status, read_record
 from xray_hpc.training.__main__ import execute_run
@@ -145,6 +146,15 @@ def test_tables_have_their_names_and_columns(trained: RunPaths) -> None:
         assert list(pd.read_csv(path).columns) == expected
 
 
+def test_run_json_has_the_state_of_every_result_file(trained: RunPaths) -> None:
+    record = read_record(trained)
+    assert record is not None
+    files = {path.relative_to(trained.folder).as_posix() for path in trained.folder.rglob("*.*")}
+    varying = {"run.json", "progress.json", ".lease"}
+    assert set(record.files) == files - varying - {f for f in files if f.startswith(".lease/")}
+    assert find_damage(trained, record, whole=True) is None
+
+
 def test_run_json_has_status_node_and_versions(trained: RunPaths) -> None:
     record = read_record(trained)
     assert record is not None
@@ -242,7 +252,7 @@ def test_changed_images_are_refused(
 ) -> None:
     run = read_frozen_run(trained)
     changed = FrozenRun(run.config, Inputs("0" * 64, run.inputs.weights), run.cache)
-    paths = RunPaths(folder / "changed" / "runs" / "ft-changed")
+    paths = RunPaths(folder / "changed" / "runs" / changed.name)
     create_run(trained, paths, "created", changed)
     assert execute_run(paths) == 2
     assert "have changed since this run was created" in caplog.text

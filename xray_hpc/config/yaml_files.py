@@ -16,7 +16,9 @@ import yaml
 
 from xray_hpc.config.text_keys import is_text
 from xray_hpc.errors import ConfigError
+from xray_hpc.regular_file import read_regular
 
+YAML_LIMIT = 1 << 24  # bytes; a sweep.yaml has 20 for each run
 _TAG = "tag:yaml.org,2002:"
 _INTEGER, _DIGITS = "(?:0|[1-9](?:_?[0-9])*)", "[0-9](?:_?[0-9])*"
 # The type of a plain value by its first character, as PyYAML looks it up.
@@ -90,11 +92,13 @@ def read_yaml(path: Path, prefix: str = "") -> dict[str, Any]:
         ConfigError: The file is missing or unreadable, or holds something else.
     """
     try:
-        values = parse_yaml(path.read_text(encoding="utf-8"), prefix)
+        values = parse_yaml(read_regular(path, YAML_LIMIT).decode(), prefix)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path}{line}: not valid YAML ({error.problem})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not readable YAML (nested too deeply)") from error
+    except (yaml.YAMLError, ValueError, OSError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path} is not readable YAML ({problem})") from error
     if not isinstance(values, dict):

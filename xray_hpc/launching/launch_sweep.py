@@ -35,7 +35,7 @@ def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = F
         wait_for_lock: wait while another launch works on the sweep, instead of failing.
 
     Returns:
-        The exit code: 0, or 1 if a run that was waited for did not finish, or one cannot be read.
+        The exit code: 0, or 1 if a run that was waited for did not finish, or one is unreadable.
 
     Raises:
         LockedError: another launch works on this sweep.
@@ -65,12 +65,10 @@ def _launch(plan: Plan, command: Sequence[str] | None, kind: str, wait_for_lock:
         create_run_folders(plan, command, set(todo))
         print_decisions(plan, decisions)
         print_cached_features(plan, todo)
-        blocked = sum(decision.blocked for decision in decisions.values())
+        blocked = len(plan.unreadable) + sum(one.blocked for one in decisions.values())
         if blocked:
-            print(
-                f"note: {format_count(blocked, 'run')} cannot be read; see python -m "
-                f"xray_hpc.status {display_path(sweep.folder)}"
-            )
+            command_line = f"python -m xray_hpc.status {display_path(sweep.folder)}"
+            print(f"note: {format_count(blocked, 'run')} cannot be started; see {command_line}")
         code = _code_folder(plan, todo)
         if kind == "local":
             return local_backend.run_sweep(plan, todo, code, lock.position) or int(blocked > 0)

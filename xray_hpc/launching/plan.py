@@ -29,6 +29,8 @@ class Plan:
         combinations: The run name of each combination, in the order given.
         cached_bytes: Size of the features that each run caches, by its name; empty for a sweep
             that is resumed.
+        unreadable: Runs of a sweep that is resumed whose configuration is damaged, so that they
+            cannot be started.
     """
 
     settings: SweepSettings
@@ -37,6 +39,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     combinations: tuple[str, ...] = ()
     cached_bytes: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
 
     @functools.cached_property
     def sweep(self) -> SweepPaths:

@@ -54,7 +54,9 @@ def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
         UserError: an override is invalid, or the launch fails as in :func:`launch`.
     """
     plan = _read_plan(sweep, list(ledger.read(sweep).planned), words)
-    return launch(plan, list(read_yaml(sweep.sweep_yaml)["command"]))
+    command = read_yaml(sweep.sweep_yaml).get("command")
+    words = command if isinstance(command, list) else []
+    return launch(plan, [str(word) for word in words])
 
 
 def submit_waiting(sweep: SweepPaths) -> None:
@@ -80,16 +82,17 @@ def _read_plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) ->
     """Plan the runs ``names`` from their frozen configurations; note those that are unreadable."""
     if not sweep.sweep_yaml.is_file():
         raise ConfigError(f"{sweep.folder} has no sweep.yaml; run the sweep's own command again")
-    runs, notes = list[FrozenRun](), list[str]()
+    runs, damaged = list[FrozenRun](), dict[str, str]()
     for name in names:
         try:
             runs.append(read_frozen_run(sweep.run(name)))
         except UserError as error:
-            notes.append(f"{name}: {error}; run the sweep's own command to create it again")
+            damaged[name] = f"{name} is not resumed: {error}"
     if not runs:
         raise ConfigError(f"{sweep.folder} has no readable run; run the sweep's own command again")
-    settings = _read_settings(sweep, runs[0], words)
-    return Plan(settings, tuple(runs), ledger.read(sweep).planned, tuple(notes))
+    settings, planned = _read_settings(sweep, runs[0], words), ledger.read(sweep).planned
+    notes = tuple(damaged.values())
+    return Plan(settings, tuple(runs), planned, notes, unreadable=tuple(damaged))
 
 
 def _read_settings(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> SweepSettings:

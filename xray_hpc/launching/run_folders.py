@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -21,6 +22,7 @@ from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.code_state import current_code_state, write_code_state
 from xray_hpc.records.frozen_run import FrozenRun, write_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths, display_path
+from xray_hpc.records.run_integrity import config_state
 from xray_hpc.records.run_record import GitState, RunRecord, Status, now, read_record, write_record
 from xray_hpc.system_errors import advice
 
@@ -104,26 +106,28 @@ def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: Abstract
     write_text(sweep.sweep_yaml, to_yaml(content))
 
 
-def _needs_record(paths: RunPaths) -> bool:
-    """Return whether a run to start has no record, a damaged one, or that of another run."""
-    try:
-        record = read_record(paths)
-    except RecordError:
-        return True
-    if record is None or record.run != paths.name:
-        return True
-    return record.status is Status.FINISHED  # it would not be started if it were undamaged
-
-
 def _create_run(plan: Plan, run: FrozenRun, git: GitState | None) -> None:
     """Write a run's frozen configuration, an empty log and, for a new run, its record."""
     paths = plan.sweep.run(run.name)
     write_frozen_run(paths, run)
     shared_folder.create_file(paths.log)  # so that `xray_hpc.logs -f` can follow it already
-    if _needs_record(paths):
+    files, record = config_state(paths), _usable_record(paths)
+    if record is None:
         model, epochs = run.config.model.name, run.config.train.epochs
-        overrides = list(plan.overrides[run.name])
-        record = RunRecord(
-            run.name, plan.sweep.name, model, overrides=overrides, epochs=epochs, git=git
-        )
-        write_record(paths, record)
+        overrides, sweep = list(plan.overrides[run.name]), plan.sweep.name
+        record = RunRecord(run.name, sweep, model, overrides=overrides, epochs=epochs, git=git)
+        write_record(paths, dataclasses.replace(record, files=files))
+    elif record.files != files:
+        write_record(paths, dataclasses.replace(record, files=files))
+
+
+def _usable_record(paths: RunPaths) -> RunRecord | None:
+    """Return the record of a run to start; ``None`` if it has none, or a damaged one."""
+    try:
+        record = read_record(paths)
+    except RecordError:
+        return None
+    if record is None or record.run != paths.name:
+        return None
+    # A finished run to start is damaged.
+    return None if record.status is Status.FINISHED else record

@@ -7,18 +7,16 @@ lease and Slurm's queue count too.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 from xray_hpc.errors import RecordError
 from xray_hpc.monitoring.terminal_table import shorten
 from xray_hpc.records.lease_file import LeaseOwner, current_owner
 from xray_hpc.records.ledger import JobRef, Ledger
-from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.records.run_integrity import find_damage
 from xray_hpc.records.run_metrics import RunMetrics, read_metrics
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
 from xray_hpc.slurm.client import QueuedJob
@@ -142,17 +140,23 @@ def read_evidence(
     job: JobRef | None = None,
     queue: Mapping[str, QueuedJob] | None = None,
     cancelled: int | None = None,
+    *,
+    whole: bool = False,
 ) -> RunEvidence:
-    """Read the record, files and lease of a run, given what the ledger and Slurm tell of it."""
+    """Read the record, files and lease of a run, given what the ledger and Slurm tell of it.
+
+    ``whole`` compares the contents of all files with their checksums, not only their times.
+    """
     record, metrics, owner, damage, unreadable = None, None, None, None, False
     try:
         record = read_record(paths)
         if record is not None and record.run != paths.name:
             damage = f"run.json is the record of '{record.run}'; this folder is a copy"
             record = None
-        elif record is not None and record.status is Status.FINISHED:
-            damage = find_missing_file(paths, record.model)
-            metrics = None if damage else read_metrics(paths)
+        elif record is not None:
+            damage = find_damage(paths, record, whole=whole)
+            if record.status is Status.FINISHED and damage is None:
+                metrics = read_metrics(paths)
     except RecordError as error:
         damage = error.summary
     except OSError as error:
@@ -221,17 +225,3 @@ def decide_launch(evidence: RunEvidence) -> LaunchDecision:
 def failure_message(record: RunRecord | None) -> str:
     """Return the error of a failed run in one line, ``ValueError: bad crop`` for a bug."""
     return record.error.explain(record.failure) if record and record.error else "unknown error"
-
-
-def find_missing_file(paths: RunPaths, model: str) -> str | None:
-    """Return which of the files that a report needs a finished run lacks, if any."""
-    existing = set(os.listdir(paths.folder))  # one request to a file system that may be slow
-    return next((f"{n} is missing" for n in _needed_files(model) if n not in existing), None)
-
-
-@functools.cache
-def _needed_files(model: str) -> tuple[str, ...]:
-    run = RunPaths(Path())
-    needed = [run.accuracy(model), run.loss(model), run.auc(model)]
-    needed += [table(model, split) for split in SPLITS for table in (run.scores, run.roc)]
-    return tuple(path.name for path in [*needed, run.metrics])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from xray_hpc.config.dataclass_conversion import build
+from xray_hpc.config.dataclass_conversion import build, check
 from xray_hpc.config.run_config import RunConfig
-from xray_hpc.config.yaml_files import read_yaml, to_yaml
-from xray_hpc.errors import DataError
+from xray_hpc.config.yaml_files import YAML_LIMIT, read_yaml, to_yaml
+from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.regular_file import read_regular
+
+AGAIN = "run the sweep's own command to write it again"
 
 
 @dataclass(frozen=True)
@@ -50,17 +55,37 @@ class FrozenRun:
 
 
 def write_frozen_run(paths: RunPaths, run: FrozenRun) -> None:
-    """Write ``config.yaml``."""
+    """Write ``config.yaml``, unless it has the same content already."""
     content = asdict(run.config) | {"inputs": asdict(run.inputs), "cache": str(run.cache)}
-    write_text(paths.config, to_yaml(content))
+    text = to_yaml(content)
+    with contextlib.suppress(OSError):
+        if read_regular(paths.config, YAML_LIMIT) == text.encode():
+            return
+    write_text(paths.config, text)
 
 
 def read_frozen_run(paths: RunPaths) -> FrozenRun:
-    """Read ``config.yaml``; raise ``ConfigError`` or ``DataError`` if it is not one of a run."""
-    if not paths.config.is_file():
-        raise DataError(f"{paths.folder} is not a run folder: it holds no config.yaml")
-    content = read_yaml(paths.config)
+    """Read ``config.yaml``, whose content is that of the run that its folder is named for.
+
+    Raises:
+        DataError: there is none, it is damaged, or it is that of another run.
+    """
+    if not os.path.lexists(paths.config):
+        raise DataError(f"{paths.folder} is not a run folder: it holds no config.yaml; {AGAIN}")
+    try:
+        run = _parse(paths.config)
+    except ConfigError as error:
+        problem = str(error).replace(f"{paths.config}", "").lstrip(", :")
+        raise DataError(f"{paths.config} is damaged ({problem}); {AGAIN}") from error
+    if run.name != paths.name:
+        raise DataError(f"{paths.config} is that of {run.name}; it was changed, so {AGAIN}")
+    return run
+
+
+def _parse(config: Path) -> FrozenRun:
+    content = read_yaml(config)
     cache, inputs = content.pop("cache", None), content.pop("inputs", None)
-    if not isinstance(cache, str) or not isinstance(inputs, dict):
-        raise DataError(f"{paths.config} lacks 'cache' or 'inputs'; launch the run again")
-    return FrozenRun(build(RunConfig, content), build(Inputs, inputs, "inputs"), Path(cache))
+    check(isinstance(cache, str), "cache", cache, "be a folder")
+    check(isinstance(inputs, dict), "inputs", inputs, "be a mapping")
+    found = build(Inputs, inputs, "inputs")
+    return FrozenRun(build(RunConfig, content), found, Path(cache))

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.errors import ConfigError, RecordError
-from xray_hpc.records.atomic_files import read_json, write_json
+from xray_hpc.records.atomic_files import JSON_LIMIT, parse_json, write_json
+from xray_hpc.regular_file import read_regular
 
 T = TypeVar("T")
 
@@ -26,7 +27,12 @@ def read_json_record(kind: type[T], path: Path) -> T:
         OSError: the file cannot be read, or is no regular file.
         RecordError: the file is damaged; the message names it and the first wrong key.
     """
-    values = read_json(path)
+    return parse_json_record(kind, read_regular(path, JSON_LIMIT), path)
+
+
+def parse_json_record(kind: type[T], raw: bytes, path: Path) -> T:
+    """Build the dataclass ``kind`` from the contents of ``path``; raise ``RecordError``."""
+    values = parse_json(raw, path)
     try:
         return build(kind, values, ignore_unknown=True)
     except ConfigError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -11,9 +13,12 @@ from typing import Any
 
 from xray_hpc import file_owner
 from xray_hpc.config.dataclass_conversion import check
-from xray_hpc.errors import DataError
-from xray_hpc.records.json_record import read_json_record, write_json_record
+from xray_hpc.errors import DataError, RecordError
+from xray_hpc.records.atomic_files import JSON_LIMIT, write_text
+from xray_hpc.records.file_state import FileState
+from xray_hpc.records.json_record import parse_json_record
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.regular_file import read_regular
 
 
 class Status(str, Enum):
@@ -41,6 +46,10 @@ class Failure(str, Enum):
     KILLED = "killed"
     BUG = "bug"
     CANCELLED = "cancelled"
+
+
+CHECKSUM = b',\n  "checksum": "'
+"""What is between the content of ``run.json`` and the SHA-256 of that content."""
 
 
 def now() -> str:
@@ -135,10 +144,15 @@ class RunRecord:
     error: ErrorInfo | None = None  # what ended the last attempt
     attempts: list[Attempt] = field(default_factory=list)  # oldest first
     bad_nodes: list[str] = field(default_factory=list)  # nodes that attempts found unfit
+    # Its result files, by their path in its folder; config.yaml alone until it is finished
+    files: dict[str, FileState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_times(created=self.created, started=self.started, ended=self.ended)
         check(not {"/", "\0"} & set(self.model), "model", self.model, "be a name")
+        for name in self.files:
+            inside = name.startswith("figures/") or "/" not in name
+            check(inside and ".." not in name and "\0" not in name, "files", name, "be in the run")
 
 
 def _check_times(**times: str | None) -> None:
@@ -151,16 +165,22 @@ def _check_times(**times: str | None) -> None:
 
 
 def write_record(paths: RunPaths, record: RunRecord) -> None:
-    """Write ``run.json``."""
-    write_json_record(paths.record, record)
+    """Write ``run.json``, which ends with a checksum of what is before it."""
+    text = json.dumps(dataclasses.asdict(record), indent=2, allow_nan=False).removesuffix("\n}")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    write_text(paths.record, f'{text}{CHECKSUM.decode()}{digest}"\n}}\n')
 
 
 def read_record(paths: RunPaths) -> RunRecord | None:
     """Read ``run.json``, ``None`` without one; raise as :func:`read_json_record`."""
     try:
-        return read_json_record(RunRecord, paths.record)
+        raw = read_regular(paths.record, JSON_LIMIT)
     except FileNotFoundError:
         return None
+    content, found, rest = raw.rpartition(CHECKSUM)
+    if found and hashlib.sha256(content).hexdigest().encode() != rest[:64]:
+        raise RecordError(paths.record, " does not match its checksum")
+    return parse_json_record(RunRecord, raw, paths.record)
 
 
 def update_record(paths: RunPaths, **changes: Any) -> RunRecord:

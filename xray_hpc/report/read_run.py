@@ -44,7 +44,7 @@ def read_run(
     The ledger's ``planned`` overrides describe a run without a record; ``cancelled`` is the
     position at which it has the run as cancelled.
     """
-    evidence = read_evidence(paths, cancelled=cancelled)
+    evidence = read_evidence(paths, cancelled=cancelled, whole=True)
     if evidence.record is not None:
         return _RunReader(paths, evidence, evidence.record).read()
     missing = "run.json" if os.path.isdir(paths.folder) else "folder"

@@ -21,7 +21,7 @@ from xray_hpc.records.run_record import Attempt, ErrorInfo, GitState, RunRecord,
 from xray_hpc.report.read_run import parse_overrides
 from xray_hpc.report.run_result import RunResult
 
-RECORD_SUFFIXES = (".json", ".yaml", ".csv")
+RESULT_SUFFIXES = (".json", ".yaml", ".csv", ".keras", ".txt", ".png")
 NANOSECONDS_PER_SECOND = 1e9
 
 
@@ -34,7 +34,7 @@ def run_to_json(run: RunResult) -> bytes | None:
         return None
     values = {
         "config": run.config,
-        "record": dataclasses.asdict(run.record),
+        "record": dataclasses.asdict(dataclasses.replace(run.record, files={})),
         "progress": run.progress and dataclasses.asdict(run.progress),
         "metrics": dataclasses.asdict(run.metrics),
         "epochs": {name: _encode_array(run.epochs[name]) for name in run.epochs},
@@ -105,14 +105,16 @@ def _decode_array(encoded: list[Any]) -> np.ndarray[Any, Any]:
 
 
 def folder_signature(paths: RunPaths) -> tuple[str, float]:
-    """Return a digest of the identity of a run's record files, and their latest change time.
+    """Return a digest of the identity of a run's result files, and their latest change time.
 
     Rewriting or replacing a file changes its ctime (which, unlike the mtime, cannot be set) or its
     inode number.
     """
     files = []
-    with suppress(OSError), os.scandir(paths.folder) as entries:
-        files = sorted(_stat(entry) for entry in entries if entry.name.endswith(RECORD_SUFFIXES))
+    for folder in (paths.folder, paths.figures):
+        with suppress(OSError), os.scandir(folder) as entries:
+            files += [_stat(one) for one in entries if one.name.endswith(RESULT_SUFFIXES)]
+    files.sort()
     newest = max((ctime for *_, ctime in files), default=0)
     return hashlib.sha256(repr(files).encode()).hexdigest(), newest / NANOSECONDS_PER_SECOND
 

@@ -19,6 +19,7 @@ from xray_hpc.models.registry import MODELS
 from xray_hpc.models.weights_files import weights_digests, weights_files
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_integrity import result_states
 from xray_hpc.records.run_progress import (
     latest_checkpoint,
     remove_checkpoints,
@@ -85,6 +86,7 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
         ended=now(),
         seconds=round(seconds, 3),
         seconds_per_epoch=round(fitted.seconds_per_epoch, 3),
+        files=result_states(paths, run.config.model.name),
     )
     remove_checkpoints(paths)
 

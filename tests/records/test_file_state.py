@@ -1,0 +1,84 @@
+"""A file that has changed since its state was recorded is noticed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from xray_hpc.records.file_state import FileState, file_state, find_change
+
+SECOND = 10**9
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"epoch,val_auc\n0,0.5\n")
+    return path
+
+
+def flip(path: Path) -> None:
+    """Change a bit, and leave size and time as they are, as a failing disk does."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[3] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def changes(path: Path, state: FileState) -> tuple[str | None, str | None]:
+    return (
+        find_change(str(path), state, whole=False),
+        find_change(str(path), state, whole=True),
+    )
+
+
+def test_unchanged_file_has_no_change(path: Path) -> None:
+    assert changes(path, file_state(path)) == (None, None)
+
+
+def test_file_of_another_size_has_changed(path: Path) -> None:
+    state = file_state(path)
+    path.write_bytes(b"epoch")
+    assert changes(path, state) == ("has 5 bytes instead of 20",) * 2
+
+
+def test_missing_file(path: Path) -> None:
+    state = file_state(path)
+    path.unlink()
+    assert changes(path, state) == ("is missing", "is missing")
+
+
+def test_file_of_another_time_is_compared(path: Path) -> None:
+    state = file_state(path)
+    os.utime(path, ns=(0, state.mtime_ns + SECOND))
+    assert find_change(str(path), state, whole=False) is None
+    flip(path)
+    assert changes(path, state) == ("does not match its checksum",) * 2
+
+
+def test_flipped_bit_is_seen_at_once_after_a_whole_comparison(path: Path) -> None:
+    state = file_state(path)
+    flip(path)
+    assert find_change(str(path), state, whole=False) is None
+    assert find_change(str(path), state, whole=True) == "does not match its checksum"
+    assert find_change(str(path), state, whole=False) == "does not match its checksum"
+
+
+def test_copy_needs_no_second_comparison(path: Path) -> None:
+    state = file_state(path)
+    os.utime(path, ns=(0, state.mtime_ns + SECOND))
+    assert find_change(str(path), state, whole=True) is None
+    assert path.stat().st_mtime_ns == state.mtime_ns
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink(path, path)])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_what_is_no_regular_file_raises(path: Path, make: object, recorded: bool) -> None:
+    state = file_state(path) if recorded else None
+    path.unlink()
+    assert callable(make)
+    make(path)
+    with pytest.raises(OSError, match=r"x\.csv"):
+        find_change(str(path), state, whole=False)

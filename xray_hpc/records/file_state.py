@@ -1,0 +1,77 @@
+"""The state of a file as its run left it, to notice later that it has changed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from xray_hpc.regular_file import open_regular
+
+MISSING = "is missing"
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class FileState:
+    """Size in bytes, time of the last change and checksum of a file."""
+
+    size: int
+    mtime_ns: int  # nanoseconds since 1970
+    sha256: str
+
+
+def file_state(path: Path) -> FileState:
+    """Return the state of a regular file; raise ``OSError`` if it cannot be read."""
+    with open_regular(path) as file:
+        status = os.fstat(file.fileno())
+        digest = hashlib.sha256()
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return FileState(status.st_size, status.st_mtime_ns, digest.hexdigest())
+
+
+def find_change(path: str, state: FileState | None, *, whole: bool) -> str | None:
+    """Return how a file differs from its recorded ``state``; ``None`` if it does not.
+
+    The file is read only if its time differs, as after a copy, or if the ``whole`` content is to be
+    compared. Then its time is set to what the comparison has shown, where this user may: to the
+    recorded time, or to another one. Later calls need not read the file to know the same.
+
+    Args:
+        state: ``None`` if only its presence matters.
+
+    Raises:
+        OSError: the file cannot be read, or is no regular file.
+    """
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return MISSING
+    if not stat.S_ISREG(status.st_mode) or not _is_readable(path, status):
+        open_regular(path).close()
+    if state is None:
+        return None
+    if status.st_size != state.size:
+        return f"has {status.st_size} bytes instead of {state.size}"
+    same_time = status.st_mtime_ns == state.mtime_ns
+    if same_time and not whole:
+        return None
+    same = file_state(Path(path)).sha256 == state.sha256
+    if whole and same != same_time:
+        with contextlib.suppress(OSError):
+            if same:
+                os.utime(path, ns=(status.st_atime_ns, state.mtime_ns))
+            else:
+                os.utime(path)
+    return None if same else "does not match its checksum"
+
+
+def _is_readable(path: str, status: os.stat_result) -> bool:
+    # The mode of most files tells it, without another request to a file system that may be slow.
+    if status.st_mode & (stat.S_IRUSR if status.st_uid == os.geteuid() else stat.S_IROTH):
+        return True
+    return os.access(path, os.R_OK)

@@ -15,7 +15,7 @@ from xray_hpc.config.sweep_settings import read_sweep_settings
 from xray_hpc.config.train_config import EarlyStoppingConfig, ReduceLROnPlateauConfig
 from xray_hpc.launching.resolve_run import RunResolver
 from xray_hpc.models.registry import BACKBONES
-from xray_hpc.models.weights_files import imagenet_file
+from xray_hpc.models.weights_files import HDF5_SIGNATURE, imagenet_file
 from xray_hpc.package_folders import resource
 
 CONF = resource("conf")
@@ -42,7 +42,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     (tmp_path / "keras" / "models").mkdir(parents=True)
     for name in BACKBONES:
-        imagenet_file(name).write_bytes(b"-")
+        imagenet_file(name).write_bytes(HDF5_SIGNATURE)
     return tmp_path
 
 

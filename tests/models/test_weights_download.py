@@ -90,12 +90,24 @@ def test_download_weights_writes_missing_files_into_keras_home(
     assert (folder / file).read_bytes() == WEIGHTS
 
 
+@pytest.mark.parametrize(
+    ("content", "warnings"), [(b"mine", 1), (WEIGHTS, 0)], ids=["other weights", "published"]
+)
 @pytest.mark.usefixtures("folder")
-def test_download_weights_keeps_existing_files(server: Server) -> None:
-    imagenet_file("mobilenet_v2").write_bytes(b"mine")
+def test_download_weights_keeps_existing_files(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    content: bytes,
+    warnings: int,
+) -> None:
+    publish(server, monkeypatch, "mobilenet_v2", MD5)
+    path = imagenet_file("mobilenet_v2")
+    path.write_bytes(content)
     weights_download.download_weights(MOBILENET)
     assert server.requests == []
-    assert imagenet_file("mobilenet_v2").read_bytes() == b"mine"
+    assert path.read_bytes() == content
+    assert [str(path) in line for line in caplog.messages] == [True] * warnings
 
 
 def test_download_weights_gets_the_files_of_every_backbone_of_a_stacked_model(

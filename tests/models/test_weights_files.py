@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,9 @@ def test_weights_files_looks_for_imagenet_weights_in_keras_home(
     file = imagenet_file("resnet152v2")
     file.parent.mkdir()
     file.write_bytes(b"")
+    with pytest.raises(ConfigError, match=f"{file}, which is not an HDF5 file"):
+        weights_files(model)
+    file.write_bytes(HDF5_SIGNATURE)
     assert weights_files(model) == {"resnet152v2": file}
 
 
@@ -46,3 +51,31 @@ def test_weights_digests_hashes_files_and_omits_random_weights(tmp_path: Path) -
     )
     assert weights_files(model) == {"demo": file}
     assert weights_digests(model) == {"demo": hashlib.sha256(HDF5_SIGNATURE).hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("replace", "message"),
+    [
+        (os.mkfifo, "does not exist"),
+        (os.mkdir, "does not exist"),
+        (lambda path: os.symlink(path, path), "does not exist"),
+        (lambda path: os.symlink("/dev/zero", path), "does not exist"),
+        (lambda path: path.write_bytes(b""), "not an HDF5 file"),
+    ],
+    ids=["FIFO", "folder", "link to itself", "device", "empty"],
+)
+def test_weights_files_rejects_anything_but_a_file_of_weights(
+    tmp_path: Path, replace: Callable[[Path], None], message: str
+) -> None:
+    path = tmp_path / "own.h5"
+    replace(path)
+    with pytest.raises(ConfigError, match=message):
+        weights_files(ModelConfig("tl", "demo", str(path), preprocessing="backbone"))
+
+
+def test_weights_files_does_not_read_a_sparse_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.h5"
+    path.write_bytes(HDF5_SIGNATURE)
+    os.truncate(path, 40 * 2**30)
+    with pytest.raises(ConfigError, match="larger than 2,048 MiB"):
+        weights_files(ModelConfig("tl", "demo", str(path), preprocessing="backbone"))

@@ -8,7 +8,10 @@ from pathlib import Path
 import keras
 
 from xray_hpc.errors import DataError
+from xray_hpc.models.keras_archive import check_weights
+from xray_hpc.regular_file import open_regular
 from xray_hpc.synthetic.demo_backbone import demo_backbone
+from xray_hpc.system_errors import describe_system_error
 
 APPLICATIONS = {
     "densenet121": keras.applications.DenseNet121,
@@ -43,8 +46,12 @@ def build_backbone(
             with warnings.catch_warnings():
                 # Keras only warns about layers that the file has no weights for.
                 warnings.simplefilter("error", UserWarning)
+                with open_regular(weights) as file:
+                    check_weights(file)
                 backbone.load_weights(weights)
-        except (ValueError, KeyError, OSError, UserWarning) as error:
+        except Exception as error:  # h5py and Keras raise all kinds of errors for wrong files
+            if describe_system_error(error):
+                raise
             reason = " ".join(str(error).split())[:200]
             raise DataError(f"{weights} does not hold the weights of {name} ({reason})") from error
     return backbone

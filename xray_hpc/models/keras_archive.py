@@ -15,12 +15,13 @@ import h5py
 
 from xray_hpc.count_text import format_bytes
 from xray_hpc.errors import DataError, StorageError
+from xray_hpc.models.weights_files import MAX_WEIGHTS
 from xray_hpc.regular_file import open_regular
 
 CARD = "xray_hpc.json"
 WEIGHTS = "model.weights.h5"
-MAX_BYTES = {CARD: 2**20, "config.json": 2**24, "metadata.json": 2**16, WEIGHTS: 2**31}
-"""The members and their largest sizes. All backbones in one model have 0.7 GB of weights."""
+MAX_BYTES = {CARD: 2**20, "config.json": 2**24, "metadata.json": 2**16, WEIGHTS: MAX_WEIGHTS}
+"""The members and their largest sizes in bytes."""
 
 _ENCRYPTED = 1  # in ZipInfo.flag_bits
 # What zipfile raises for damaged archives, besides OSError.

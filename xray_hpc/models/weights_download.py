@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import urllib.request
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from xray_hpc.config.run_config import ModelSettings
 from xray_hpc.errors import DataError
 from xray_hpc.models.check_model_config import check_backbones
 from xray_hpc.models.registry import BACKBONES
-from xray_hpc.models.weights_files import HDF5_SIGNATURE, imagenet_file
+from xray_hpc.models.weights_files import HDF5_SIGNATURE, file_digest, imagenet_file
 from xray_hpc.records.atomic_files import atomic_write
 
 BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
 FOLDERS = ("densenet", "mobilenet_v2", "resnet")
 BLOCK = 1 << 20
 TIMEOUT = 60  # seconds without data
+
+logger = logging.getLogger(__name__)
 
 
 def weights_url(backbone: str) -> str:
@@ -34,7 +37,8 @@ def weights_url(backbone: str) -> str:
 def download_weights(config: ModelSettings) -> None:
     """Download the ImageNet weights of the model's backbones that are not in Keras's folder yet.
 
-    A file appears whole or not at all.
+    A file appears whole or not at all. One that is there already stays; a warning says if it is not
+    the published one.
 
     Raises:
         UserError: a backbone is unknown, the address cannot be reached, or the file differs from
@@ -42,9 +46,16 @@ def download_weights(config: ModelSettings) -> None:
     """
     check_backbones(config)
     for name, weights in config.backbone_weights.items():
-        path = imagenet_file(name)
-        if weights == BACKBONES[name].weights == "imagenet" and not path.is_file():
-            _download(weights_url(name), path, BACKBONES[name].md5)
+        path, md5 = imagenet_file(name), BACKBONES[name].md5
+        if weights != "imagenet" or BACKBONES[name].weights != "imagenet":
+            continue
+        if not path.is_file():
+            _download(weights_url(name), path, md5)
+        elif md5 is not None and file_digest(path, "md5") != md5:
+            logger.warning(
+                "%s has other weights than the published ones (md5 %s); remove it to download them",
+                *(path, md5),
+            )
 
 
 def _download(url: str, path: Path, md5: str | None) -> None:

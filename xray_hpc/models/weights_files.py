@@ -9,11 +9,15 @@ from pathlib import Path
 
 from xray_hpc.absolute_path import absolute_path
 from xray_hpc.config.run_config import ModelConfig
+from xray_hpc.count_text import format_bytes
 from xray_hpc.errors import ConfigError, one_of
 from xray_hpc.models.registry import BACKBONES
+from xray_hpc.regular_file import open_regular
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """The first bytes of every HDF5 file."""
+MAX_WEIGHTS = 2**31
+"""The largest file of weights in bytes; those of all backbones together have 0.7 GB."""
 
 
 def weights_files(config: ModelConfig) -> dict[str, Path]:
@@ -57,16 +61,26 @@ def _weights_file(name: str, weights: str, key: str) -> Path:
                 "internet access (xray_hpc.stage with the same model does), or set "
                 f"{key} to a file or to 'none'"
             )
-        return path
+        return _checked(path, key)
     path = absolute_path(weights)
     if path.is_file():
-        with path.open("rb") as handle:
-            if handle.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE:
-                raise ConfigError(f"{key} is {path}, which is not an HDF5 file (.h5)")
-        return path
+        return _checked(path, key)
     if path.name == weights and not path.suffix:
         raise ConfigError(one_of(f"{key} of {name}", weights, [published, "none"]))
     raise ConfigError(f"{key} of {name} is {weights}, which does not exist")
+
+
+def _checked(path: Path, key: str) -> Path:
+    try:
+        with open_regular(path) as file:
+            signature, size = file.read(len(HDF5_SIGNATURE)), file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise ConfigError(f"{key} is {path}, which cannot be read: {error.strerror}") from error
+    if signature != HDF5_SIGNATURE:
+        raise ConfigError(f"{key} is {path}, which is not an HDF5 file (.h5)")
+    if size > MAX_WEIGHTS:
+        raise ConfigError(f"{key} is {path}, which is larger than {format_bytes(MAX_WEIGHTS)}")
+    return path
 
 
 def imagenet_file(backbone: str) -> Path:
@@ -78,12 +92,13 @@ def imagenet_file(backbone: str) -> Path:
 
 def weights_digests(config: ModelConfig) -> dict[str, str]:
     """Return the SHA-256 of each weights file, by backbone."""
-    return {name: _sha256(path) for name, path in weights_files(config).items()}
+    return {name: file_digest(path, "sha256") for name, path in weights_files(config).items()}
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
+def file_digest(path: Path, algorithm: str) -> str:
+    """Return the digest of a file in hexadecimal digits."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

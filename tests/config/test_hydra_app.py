@@ -67,6 +67,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         ),
         (["experiment=null"], "experiment=null chooses nothing; leave experiment out"),
         (["-m", "model=cnn,null"], "model=null chooses nothing; leave model out"),
+        (["data=NULL"], "data=null chooses nothing; leave data out"),
         (["experiment=[lung,vgg]"], "experiment takes one option; sweep over several with -m "),
         (["+experiment=vgg"], "experiment is chosen once; leave out the + of +experiment=vgg"),
         (

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.config.test_hydra_app import command
 from xray_hpc.config.override_text import quote_text
 from xray_hpc.config.yaml_files import parse_yaml, read_yaml, to_yaml
+from xray_hpc.errors import ConfigError
 
 LOOKALIKES = ["2024_01_15", "1e3", "007", "on", "no", "true", "0x10", "012", "1.0", "-5", "nan"]
 
@@ -79,6 +80,18 @@ def test_override_is_read_by_the_type_of_its_key(word: str, expected: list[Any])
 
 def test_invalid_override_is_left_for_hydra_to_report() -> None:
     assert quote_text(["name=[1e3", "data.root"]) == ["name=[1e3", "data.root"]
+
+
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ("{a: ", "}"), ("choice(", ")")])
+def test_brackets_deeper_than_the_parser_can_read_are_refused(start: str, end: str) -> None:
+    quote_text([f"seed={start * 20}1{end * 20}"])
+    with pytest.raises(ConfigError, match=r"^seed has brackets 300 levels deep; use at most 20$"):
+        quote_text([f"seed={start * 300}1{end * 300}"])
+
+
+def test_number_with_more_digits_than_python_reads_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^seed has a number of more than 1000 digits"):
+        quote_text([f"seed={'9' * 5000}"])
 
 
 @pytest.mark.parametrize("text", [*LOOKALIKES, "12:00:00", "12:30", "1_000", "0o17", "2024-01-15"])

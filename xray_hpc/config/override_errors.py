@@ -52,7 +52,7 @@ def check_arguments(arguments: Namespace) -> None:
         if value.startswith("["):
             raise ConfigError(f"{group} takes one option; sweep over several with -m {group}=a,b")
         options = value.split(",")
-        if "null" in options:
+        if any(option.strip().lower() == "null" for option in options):
             raise ConfigError(f"{group}=null chooses nothing; leave {group} out")
         if group == "scale" and not arguments.config_dir:
             for option in options:

@@ -8,6 +8,8 @@ cannot be swept.
 from __future__ import annotations
 
 import functools
+import itertools
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +21,10 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from xray_hpc.config.text_keys import is_text
+from xray_hpc.errors import ConfigError
 
+MAX_DEPTH = 20  # of lists and mappings: far below where the parser exceeds the recursion limit
+MAX_DIGITS = 1000  # Python reads no whole number of more than 4,300
 QUOTING = {*"'\"\\,[]{}()"}  # characters with a meaning between quotes, or instead of them
 
 
@@ -28,12 +33,17 @@ def quote_text(words: Sequence[str]) -> list[str]:
 
     Lists, mappings and the elements of a sweep included; not the numbers of ``range()`` and casts.
     Of ``cluster``, commas are part of a text.
+
+    Raises:
+        ConfigError: lists and mappings are nested more than ``MAX_DEPTH`` levels deep, or a number
+            has more than ``MAX_DIGITS`` digits.
     """
     return [_quote(word) for word in words]
 
 
 @functools.cache
 def _quote(word: str) -> str:
+    _check_size(word)
     listener = HydraErrorListener()
     lexer = OverrideLexer(InputStream(word))
     parser = OverrideParser(CommonTokenStream(lexer))
@@ -48,6 +58,16 @@ def _quote(word: str) -> str:
     for start, end in reversed(visitor.found):
         word = f"{word[:start]}'{word[start:end]}'{word[end:]}"
     return word
+
+
+def _check_size(word: str) -> None:
+    """Raise ``ConfigError`` for an override with which Hydra's parser ends in a traceback."""
+    key = word.partition("=")[0]
+    steps = [(c in "[{(") - (c in "]})") for c in word]
+    if (depth := max(itertools.accumulate(steps), default=0)) > MAX_DEPTH:
+        raise ConfigError(f"{key} has brackets {depth} levels deep; use at most {MAX_DEPTH}")
+    if re.search(rf"[0-9_]{{{MAX_DIGITS + 1}}}", word):
+        raise ConfigError(f"{key} has a number of more than {MAX_DIGITS} digits; use fewer")
 
 
 def _quote_whole(word: str) -> str:

@@ -33,6 +33,15 @@ def is_trusted(path: Path | str, status: os.stat_result | None = None) -> bool:
     return not status.st_mode & stat.S_IWOTH and is_shared(Path(os.path.realpath(path)).parent)
 
 
+def is_own(status: os.stat_result) -> bool:
+    """Return whether only this user or root may have written an open file.
+
+    The rule for what is executed as this user: a group is trusted with data only.
+    """
+    others = stat.S_IWGRP | stat.S_IWOTH
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & others
+
+
 def is_shared(folder: Path) -> bool:
     """Return whether a group of this user, and nobody else, may write to the folder of its owner.
 

@@ -84,11 +84,14 @@ def main() -> int:
     """Launch one run or resume a sweep; Hydra's launcher calls :func:`launch_sweep` for ``-m``."""
     parser = hydra_app.make_parser("launch")
     parser.add_argument("--resume", metavar="SWEEP")
+    parser.add_argument("--trust", action="store_true")
     arguments = parser.parse_intermixed_args()
+    if arguments.trust and arguments.resume is None:
+        raise ConfigError("--trust has no effect without --resume; leave it out")
     if arguments.resume is None or arguments.help:
         return hydra_app.compose_and_call(_launch_one, arguments)
     for name, value in vars(arguments).items():
-        if value and name not in ("resume", "overrides", "multirun", "run"):
+        if value and name not in ("resume", "trust", "overrides", "multirun", "run"):
             option = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{option} has no effect with --resume; leave it out")
     from xray_hpc.launching.relaunch import resume
@@ -97,7 +100,7 @@ def main() -> int:
     folder = absolute_path(sweep.folder)
     if folder.is_symlink():  # its name is not that of the sweep
         folder = folder.resolve()
-    return resume(SweepPaths(folder), arguments.overrides)
+    return resume(SweepPaths(folder), arguments.overrides, trust=arguments.trust)
 
 
 def entry() -> None:

@@ -49,8 +49,14 @@ def read_regular(path: Path | str, most: int) -> bytes:
     Raises:
         OSError: as :func:`open_regular`, or the file is larger.
     """
+    return read_with_status(path, most)[0]
+
+
+def read_with_status(path: Path | str, most: int) -> tuple[bytes, os.stat_result]:
+    """Return what :func:`read_regular` does, and the owner and permissions of the file."""
     with open_regular(path) as file:
+        status = os.fstat(file.fileno())
         # A sparse file is not read to find out.
-        if os.fstat(file.fileno()).st_size <= most and len(data := file.read()) <= most:
-            return data
+        if status.st_size <= most and len(data := file.read(most + 1)) <= most:
+            return data, status
     raise OSError(errno.EINVAL, f"larger than {format_bytes(most)}", str(path))

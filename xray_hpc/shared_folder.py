@@ -14,18 +14,23 @@ from pathlib import Path
 
 from xray_hpc.file_owner import is_shared
 
+# Permissions that a file does not give, whatever its folder gives.
+GUARDED = 0o022  # only its owner writes it, because it decides what a process executes
+PRIVATE = 0o077  # only its owner reads it
 
-def share(file: int | Path, folder: Path) -> None:
+
+def share(file: int | Path, folder: Path, deny: int = 0) -> None:
     """Let the group that shares ``folder`` use a file or folder in it, if it is this user's.
 
     Args:
         file: its path or file descriptor.
         folder: the folder that holds it.
+        deny: permissions that the group does not get.
     """
     if not is_shared(folder):
         return
     status, group = os.stat(file), os.stat(folder).st_gid
-    access = 0o2070 if stat.S_ISDIR(status.st_mode) else 0o060
+    access = (0o2070 if stat.S_ISDIR(status.st_mode) else 0o060) & ~deny
     if status.st_uid != os.geteuid() or (
         status.st_gid == group and status.st_mode & access == access
     ):
@@ -50,10 +55,14 @@ def make_folder(folder: Path) -> None:
     share(folder, folder.parent)
 
 
-def create_file(path: Path) -> None:
-    """Create an empty file in an existing folder unless it exists, and share it."""
+def create_file(path: Path, deny: int = 0) -> None:
+    """Create an empty file in an existing folder unless it exists, and share it.
+
+    Nobody but the owner gets the permissions ``deny``.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        path.open("xb").close()
+        os.close(os.open(path, flags, 0o666 & ~deny))
     except FileExistsError:
         return
-    share(path, path.parent)
+    share(path, path.parent, deny)

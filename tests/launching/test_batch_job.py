@@ -233,6 +233,13 @@ def test_setup_that_fails_ends_the_attempt(
     assert f"after --after 75 cluster.setup: {error}" in output
 
 
+def test_setup_that_fails_does_not_show_a_secret(tmp_path: Path) -> None:
+    line = "export KEY='a b' && setenv X hunter2; false"
+    output = run_setup(tmp_path, "true", line)[2]
+    assert "cluster.setup: 'export KEY=<masked> && setenv X <masked>; false' ended" in output
+    assert "a b" not in output
+
+
 def test_setup_does_not_hide_how_the_task_ended(tmp_path: Path) -> None:
     lines = ("set -eu", "trap 'echo removed' EXIT", "echo shown; echo too >&2")
     code, started, output = run_setup(tmp_path, *lines, code=137)

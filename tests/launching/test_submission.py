@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,20 @@ def test_submit_job_writes_the_runs_of_each_task_beside_the_script(
     (folder,) = sweep.slurm.iterdir()
     assert sorted(path.name for path in folder.iterdir()) == ["job.sh", "tasks.json"]
     assert read_json(folder / "tasks.json")["tasks"] == [["ft-0"], ["ft-1"]]
+
+
+@pytest.mark.parametrize(("line", "access"), [("true", 0o644), ("export KEY=hunter2", 0o600)])
+def test_submit_job_lets_others_read_a_script_without_secrets(
+    sweep: SweepPaths, site: FakeSlurm, line: str, access: int
+) -> None:
+    site.answer("sbatch", "--parsable *", "17")
+    cluster = ClusterConfig("slurm", setup=(line,))
+    with file_lock(sweep.lock) as lock:
+        submit_job(BatchJob(sweep, "runs", cluster, tasks=TASKS), lock)
+    (folder,) = sweep.slurm.iterdir()
+    assert stat.S_IMODE((folder / "job.sh").stat().st_mode) == access
+    assert line in (folder / "job.sh").read_text()
+    assert "hunter2" not in (folder / "tasks.json").read_text()
 
 
 def test_submit_job_records_a_refusal(sweep: SweepPaths, site: FakeSlurm) -> None:

@@ -7,6 +7,7 @@ key that holds text.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ import yaml
 
 from xray_hpc.config.text_keys import is_text
 from xray_hpc.errors import ConfigError
-from xray_hpc.regular_file import read_regular
+from xray_hpc.regular_file import read_with_status
 
 YAML_LIMIT = 1 << 24  # bytes; a sweep.yaml has 20 for each run
 _TAG = "tag:yaml.org,2002:"
@@ -91,8 +92,14 @@ def read_yaml(path: Path, prefix: str = "") -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing or unreadable, or holds something else.
     """
+    return read_owned_yaml(path, prefix)[0]
+
+
+def read_owned_yaml(path: Path, prefix: str = "") -> tuple[dict[str, Any], os.stat_result]:
+    """Read a YAML file as :func:`read_yaml` does; also return its status: owner and permissions."""
     try:
-        values = parse_yaml(read_regular(path, YAML_LIMIT).decode(), prefix)
+        content, status = read_with_status(path, YAML_LIMIT)
+        values = parse_yaml(content.decode(), prefix)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path}{line}: not valid YAML ({error.problem})") from error
@@ -103,7 +110,7 @@ def read_yaml(path: Path, prefix: str = "") -> dict[str, Any]:
         raise ConfigError(f"{path} is not readable YAML ({problem})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} does not hold a mapping")
-    return {str(key): value for key, value in values.items()}
+    return {str(key): value for key, value in values.items()}, status
 
 
 def parse_yaml(text: str, prefix: str = "") -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
+from xray_hpc.config.secret_values import mask_text
 from xray_hpc.records import exit_codes
 from xray_hpc.records.paths import EXIT_CODE, UNRECORDED_END
 
@@ -69,9 +70,17 @@ def checked_setup(lines: Sequence[str], folder: Path) -> list[str]:
     """
     if not lines:
         return []
-    run = RUN_SETUP.replace("LINES", " \\\n    ".join(map(shlex.quote, lines)))
-    stderr = f'setup_stderr={shlex.quote(str(folder))}/setup-stderr."$SLURM_JOB_ID"'
-    return [SETUP_FAILED.replace("CODE", str(exit_codes.BAD_NODE)), stderr, run]
+    failed = SETUP_FAILED.replace("CODE", str(exit_codes.BAD_NODE))
+    if secrets := {line: masked for line in lines if (masked := mask_text(line)) != line}:
+        # The error is stored in a file that others may read.
+        cases = [
+            f"        {quote(line)}) setup_line={quote(at)} ;;" for line, at in secrets.items()
+        ]
+        masking = "\n".join(['    case "$setup_line" in', *cases, "    esac", "    exec 2>&1"])
+        failed = failed.replace("    exec 2>&1", masking)
+    run = RUN_SETUP.replace("LINES", " \\\n    ".join(map(quote, lines)))
+    stderr = f'setup_stderr={quote(str(folder))}/setup-stderr."$SLURM_JOB_ID"'
+    return [failed, stderr, run]
 
 
 def conclude_run(command: str, folder: Path, *, try_another_node: bool) -> list[str]:
@@ -87,7 +96,7 @@ def conclude_run(command: str, folder: Path, *, try_another_node: bool) -> list[
         '    [ "$code" -ne 0 ] || exit 0',
         "    trap : HUP INT TERM # of a requeue, which also signals this shell",
         f'    {command} --after "$@"',
-        NOT_RECORDED.replace("NOTE", shlex.quote(str(folder / UNRECORDED_END))),
+        NOT_RECORDED.replace("NOTE", quote(str(folder / UNRECORDED_END))),
         *(another if try_another_node else []),
         '    exit "$code"',
         "}",
@@ -106,7 +115,7 @@ def conclude_features(folder: Path) -> list[str]:
         '        scontrol requeue "$SLURM_JOB_ID"',
         '        exit "$1"',
         "    fi",
-        f'    echo "$1" >{shlex.quote(str(folder / EXIT_CODE))}',
+        f'    echo "$1" >{quote(str(folder / EXIT_CODE))}',
         '    exit "$1"',
         "}",
     ]

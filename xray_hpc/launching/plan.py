@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xray_hpc.config.secret_values import mask_override
 from xray_hpc.config.sweep_settings import RUN_KEYS, SWEEP_KEYS, SweepSettings, read_sweep_settings
 from xray_hpc.errors import ConfigError
 from xray_hpc.features.feature_plan import distinct_extractors, group_by_pass
@@ -24,7 +25,7 @@ class Plan:
     Attributes:
         settings: Cluster, folders and name of the sweep.
         runs: The distinct runs.
-        overrides: The overrides of each run, by its name.
+        overrides: The overrides of each run, by its name, without secrets.
         notes: Messages about combinations that describe the same run.
         combinations: The run name of each combination, in the order given.
         cached_bytes: Size of the features that each run caches, by its name; empty for a sweep
@@ -92,7 +93,7 @@ def make_plan(
         by_model.setdefault(model, []).append(run.name)
         combinations.append(run.name)
         runs.setdefault(run.name, run)
-        run_overrides.setdefault(run.name, list(overrides))
+        run_overrides.setdefault(run.name, list(map(mask_override, overrides)))
     return Plan(
         settings,
         tuple(runs.values()),

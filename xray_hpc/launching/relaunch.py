@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
-from xray_hpc.config.cluster_config import ClusterConfig
-from xray_hpc.config.dataclass_conversion import build, check
-from xray_hpc.config.override_text import quote_text
 from xray_hpc.config.sweep_settings import SweepSettings
 from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.errors import (
@@ -27,11 +20,11 @@ from xray_hpc.errors import (
 )
 from xray_hpc.launching.launch_sweep import launch
 from xray_hpc.launching.plan import Plan
+from xray_hpc.launching.saved_settings import read_settings
 from xray_hpc.records import ledger
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import SweepPaths
 
-SWITCHES = ("wait", "dry_run")
 RETRY_SECONDS = 60.0
 ATTEMPTS = 50  # a collect job has an hour, unless cluster.cpu_job.time says otherwise
 TRANSIENT = (
@@ -44,19 +37,20 @@ TRANSIENT = (
 )
 
 
-def resume(sweep: SweepPaths, words: Sequence[str] = ()) -> int:
+def resume(sweep: SweepPaths, words: Sequence[str] = (), *, trust: bool = False) -> int:
     """Launch every run of the sweep that is not finished; return the exit code.
 
     Args:
         words: overrides of where and how it runs, such as ``cluster.mem=32G`` or ``wait=true``.
+        trust: execute what the files of the sweep say also if others may have written them.
 
     Raises:
-        UserError: an override is invalid, or the launch fails as in :func:`launch`.
+        UserError: an override is invalid, the files of the sweep are not trusted, or the launch
+            fails as in :func:`launch`.
     """
-    plan = _read_plan(sweep, list(ledger.read(sweep).planned), words)
+    plan = _read_plan(sweep, list(ledger.read(sweep).planned), words, trust=trust)
     command = read_yaml(sweep.sweep_yaml).get("command")
-    words = command if isinstance(command, list) else []
-    return launch(plan, [str(word) for word in words])
+    return launch(plan, list(map(str, command)) if isinstance(command, list) else [])
 
 
 def submit_waiting(sweep: SweepPaths) -> None:
@@ -69,7 +63,7 @@ def submit_waiting(sweep: SweepPaths) -> None:
         if not (waiting := ledger.read(sweep).waiting):
             return
         try:
-            launch(_read_plan(sweep, waiting, ()), None, wait_for_lock=True)
+            launch(_read_plan(sweep, waiting), None, wait_for_lock=True)
             return
         except TRANSIENT as error:
             if not left:
@@ -78,7 +72,9 @@ def submit_waiting(sweep: SweepPaths) -> None:
             time.sleep(RETRY_SECONDS)
 
 
-def _read_plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) -> Plan:
+def _read_plan(
+    sweep: SweepPaths, names: Sequence[str], words: Sequence[str] = (), *, trust: bool = False
+) -> Plan:
     """Plan the runs ``names`` from their frozen configurations; note those that are unreadable."""
     if not sweep.sweep_yaml.is_file():
         raise ConfigError(f"{sweep.folder} has no sweep.yaml; run the sweep's own command again")
@@ -90,43 +86,15 @@ def _read_plan(sweep: SweepPaths, names: Sequence[str], words: Sequence[str]) ->
             damaged[name] = f"{name} is not resumed: {error}"
     if not runs:
         raise ConfigError(f"{sweep.folder} has no readable run; run the sweep's own command again")
-    settings, planned = _read_settings(sweep, runs[0], words), ledger.read(sweep).planned
+    settings, planned = _read_settings(sweep, runs[0], words, trust), ledger.read(sweep).planned
     notes = tuple(damaged.values())
     return Plan(settings, tuple(runs), planned, notes, unreadable=tuple(damaged))
 
 
-def _read_settings(sweep: SweepPaths, run: FrozenRun, words: Sequence[str]) -> SweepSettings:
+def _read_settings(
+    sweep: SweepPaths, run: FrozenRun, words: Sequence[str], trust: bool
+) -> SweepSettings:
     """Return the sweep's settings with the overrides ``words``."""
-    saved = read_yaml(sweep.sweep_yaml).get("cluster")
-    if not isinstance(saved, Mapping):
-        raise ConfigError(f"{sweep.sweep_yaml} has no 'cluster'; run the sweep's own command again")
-    values: dict[str, Any] = {"cluster": dict(saved), **dict.fromkeys(SWITCHES, False)}
-    _apply_overrides(values, words)
-    for key in SWITCHES:
-        check(isinstance(values[key], bool), key, values[key], "be true or false")
-    values["cluster"] = build(ClusterConfig, values["cluster"], "cluster")
+    values = read_settings(sweep, words, trust=trust)
     folder = sweep.folder
     return SweepSettings(name=folder.name, results=folder.parent, cache=run.cache, **values)
-
-
-def _apply_overrides(values: dict[str, Any], words: Sequence[str]) -> None:
-    """Apply overrides to nested mappings as Hydra does."""
-    for word in words:
-        key = word.partition("=")[0]
-        if "=" not in word or not (key.startswith("cluster.") or key in SWITCHES):
-            valid = ", ".join(["cluster.KEY=VALUE", *(f"{key}=true" for key in SWITCHES)])
-            problem = f"{word} is not valid with --resume, which does not change runs"
-            raise ConfigError(f"{problem} (valid: {valid})")
-    try:
-        for override in OverridesParser.create().parse_overrides(quote_text(words)):
-            *above, last = override.key_or_group.split(".")
-            inner, value = values, override.value()
-            for key in above:
-                if not isinstance(inner.get(key), dict):
-                    inner[key] = {}
-                inner = inner[key]
-            if isinstance(value, dict) and isinstance(inner.get(last), dict):
-                value = inner[last] | value  # Hydra merges mappings
-            inner[last] = value
-    except HydraException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error

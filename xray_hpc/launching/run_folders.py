@@ -8,17 +8,16 @@ import os
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from xray_hpc import shared_folder
+from xray_hpc.config.secret_values import mask_override
 from xray_hpc.config.sweep_settings import SweepSettings
-from xray_hpc.config.yaml_files import to_yaml
 from xray_hpc.errors import ConfigError, RecordError, StorageError
 from xray_hpc.launching.plan import Plan
+from xray_hpc.launching.saved_settings import write_settings
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.code_state import current_code_state, write_code_state
 from xray_hpc.records.frozen_run import FrozenRun, write_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths, display_path
@@ -98,12 +97,11 @@ def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: Abstract
     content = {
         "name": sweep.name,
         "launched": now(),
-        "command": list(command),
+        "command": list(map(mask_override, command)),
         "code": code,
-        "cluster": asdict(plan.settings.cluster),
         "runs": [run.name for run in plan.runs],
     }
-    write_text(sweep.sweep_yaml, to_yaml(content))
+    write_settings(sweep, content, plan.settings.cluster)
 
 
 def _create_run(plan: Plan, run: FrozenRun, git: GitState | None) -> None:

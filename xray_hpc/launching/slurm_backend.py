@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xray_hpc.config.cluster_config import minutes
+from xray_hpc.config.secret_values import mask_cluster
 from xray_hpc.count_text import format_count
 from xray_hpc.errors import ConfigError
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
@@ -92,8 +93,9 @@ def submit(
 
 
 def show_scripts(plan: Plan, todo: Sequence[str]) -> None:
-    """Print the batch scripts that a launch would submit."""
-    for job in _plan_submission(plan, todo, [], None).jobs.values():
+    """Print the batch scripts that a launch would submit, without secrets."""
+    for planned in _plan_submission(plan, todo, [], None).jobs.values():
+        job = dataclasses.replace(planned, cluster=mask_cluster(planned.cluster))
         folder = plan.sweep.slurm / f"TIME-{job.kind}"
         print(f"\n--- {job.title}\n{job.script(folder)}", end="")
 

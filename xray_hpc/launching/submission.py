@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from xray_hpc.config.secret_values import mask_cluster
 from xray_hpc.count_text import format_count
 from xray_hpc.errors import (
     NoClusterError,
@@ -24,6 +25,7 @@ from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_json, write_text
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import user_name
+from xray_hpc.shared_folder import GUARDED, PRIVATE
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
@@ -93,13 +95,15 @@ def submit_job(job: BatchJob, lock: int) -> str:
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{job.kind}-{secrets.token_hex(2)}"
     folder = job.sweep.slurm / name
     tasks = [list(runs) for runs in job.tasks]
-    write_text(folder / slurm.SCRIPT, job.script(folder))
+    settings = mask_cluster(job.cluster)
+    deny = GUARDED if settings == job.cluster else PRIVATE
+    write_text(folder / slurm.SCRIPT, job.script(folder), deny)
     if job.cluster.container:
         # Next to the script, because the nodes may have the package in the image only.
         write_text(folder / SLURM_PROXY, (resource("jobs") / SLURM_PROXY).read_text("utf-8"))
     if job.kind == "runs":
-        content = {"kind": job.kind, "cluster": dataclasses.asdict(job.cluster), "tasks": tasks}
-        write_json(folder / "tasks.json", content)
+        content = {"kind": job.kind, "cluster": dataclasses.asdict(settings), "tasks": tasks}
+        write_json(folder / "tasks.json", content, GUARDED)
     user = user_name()
     ledger.append(job.sweep, "submitting", submission=name, kind=job.kind, tasks=tasks, user=user)
     try:

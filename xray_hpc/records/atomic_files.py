@@ -56,18 +56,19 @@ def storage_errors(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, deny: int = 0) -> Iterator[Path]:
     """Yield a temporary path next to ``path``, and rename it to ``path`` after the block.
 
     The file is synced before the rename and its folder afterwards: a crash leaves the old or the
     new file, never a part of it, and after the block the new one. If the block raises, the
     temporary file is removed. The temporary name ends with the name of ``path``, because Keras and
-    matplotlib choose the format by the suffix.
+    matplotlib choose the format by the suffix. Nobody but the owner gets the permissions ``deny``,
+    such as ``shared_folder.PRIVATE``.
     """
     make_folder(path.parent)
     temporary = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
     try:
-        create_file(temporary)  # with the permissions of its folder, unlike tempfile
+        create_file(temporary, deny)  # with the permissions of its folder, unlike tempfile
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -98,15 +99,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(opened)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` atomically, in UTF-8 with LF line endings."""
-    with atomic_write(path) as temporary:
+def write_text(path: Path, text: str, deny: int = 0) -> None:
+    """Write ``text`` to ``path`` as :func:`atomic_write` does, in UTF-8 with LF line endings."""
+    with atomic_write(path, deny) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any], deny: int = 0) -> None:
     """Write ``value`` as indented JSON; raise ``ValueError`` for NaN and infinity."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", deny)
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

@@ -82,6 +82,7 @@ class SweepPaths:
 
     runs = _Child("runs")
     sweep_yaml = _Child("sweep.yaml")
+    private_yaml = _Child("private.yaml")
     ledger = _Child("ledger.jsonl")
     lock = _Child(".lock")
     report = _Child("report")

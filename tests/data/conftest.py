@@ -30,6 +30,15 @@ def write_tree(root: Path, folders: Mapping[str, Iterable[str]]) -> Path:
     return root
 
 
+def link_in_many_ways(start: Path, folder: Path, count: int) -> None:
+    """Make ``count`` folders with two links each to the next, and an image in the last."""
+    for k in range(count):
+        (folder / f"{k}").mkdir(parents=True)
+        for name in ("a", "b"):
+            ((folder / f"{k - 1}") if k else start).joinpath(name).symlink_to(folder / f"{k}")
+    (folder / f"{count - 1}" / "last.png").write_bytes(b"film")
+
+
 @pytest.fixture
 def make_image() -> Callable[..., None]:
     """``make_image(path)`` writes one small image."""

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from xray_hpc.data.csv_index import read_csv_index
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError, StorageError, UserError
 
 HEADER = "path,label,split\n"
 ROWS = "a.png,sick,train\nb.png,well,train\nc.png,sick,test\nd.png,well,test\n"
@@ -109,3 +110,43 @@ def test_read_csv_index_rejects_other_encodings(csv: Callable[[str], Path]) -> N
     file.write_bytes(HEADER.encode() + b"\xff.png,sick,train\n")
     with pytest.raises(UserError, match="is not a UTF-8 CSV file"):
         read_csv_index(file)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "sparse"])
+def test_read_csv_index_reads_regular_files_of_limited_size(
+    csv: Callable[[str], Path], kind: str
+) -> None:
+    file = csv(HEADER)
+    file.unlink()
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.touch()
+        os.truncate(file, 2**40)
+    with pytest.raises(StorageError, match=r"list.csv: (a FIFO|a device|larger than)"):
+        read_csv_index(file)
+
+
+@pytest.mark.parametrize("image", ["fifo", "device"])
+def test_read_csv_index_refuses_images_that_are_no_files(
+    csv: Callable[[str], Path], tmp_path: Path, image: str
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=f"line 6: '{image}' is not a file"):
+        read_csv_index(csv(HEADER + ROWS + f"{image},sick,test\n"))
+
+
+@pytest.mark.parametrize("letters", [256, 100_000])
+def test_read_csv_index_refuses_long_classes(csv: Callable[[str], Path], letters: int) -> None:
+    text = (HEADER + ROWS).replace("sick", "s" * letters)
+    with pytest.raises(DataError, match="shorten it to 255 bytes") as caught:
+        read_csv_index(csv(text))
+    assert len(str(caught.value)) < 300
+
+
+def test_read_csv_index_refuses_long_paths(csv: Callable[[str], Path]) -> None:
+    with pytest.raises(DataError, match=r"line 6: .*\(File name too long\)"):
+        read_csv_index(csv(HEADER + ROWS + f"{'p' * 300}.png,sick,test\n"))

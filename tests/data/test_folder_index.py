@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.data.folder_index import read_folder_index
-from xray_hpc.errors import UserError
+from tests.data.conftest import link_in_many_ways
+from xray_hpc.data.folder_index import LINK_BACK, read_folder_index
+from xray_hpc.errors import DataError, UserError
 
 MakeTree = Callable[..., Path]
 SMALL = {
@@ -181,6 +182,21 @@ def test_read_folder_index_does_not_follow_links_in_a_circle(small: Path, target
     _, _, entries, ignored = read_folder_index(small)
     assert len(entries) == 6
     assert sum(files.count for files in ignored.values()) == 1
+
+
+def test_read_folder_index_follows_a_link_to_a_folder_once(small: Path) -> None:
+    """Folders with two links each to the next: there are 2**30 ways to the last."""
+    link_in_many_ways(small / "train/NORMAL", small.parent / "many", 30)
+    _, _, entries, ignored = read_folder_index(small)
+    assert sum(entry.path.endswith("last.png") for entry in entries) == 1
+    assert ignored[LINK_BACK].count == 30
+
+
+def test_read_folder_index_refuses_very_deep_folders(small: Path) -> None:
+    folder = small / "train/NORMAL" / "/".join(["d"] * 150)
+    folder.mkdir(parents=True)
+    with pytest.raises(DataError, match="more than 100 folders deep"):
+        read_folder_index(small)
 
 
 def test_read_folder_index_names_a_broken_link_to_a_folder(small: Path) -> None:

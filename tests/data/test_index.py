@@ -10,7 +10,7 @@ import pytest
 
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.index import build_index, survey
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError, UserError
 from xray_hpc.synthetic import demo_dataset
 
 MakeConfig = Callable[..., DataConfig]
@@ -177,3 +177,24 @@ def test_build_index_interrupted_demo_leaves_no_folder(
     with pytest.raises(KeyboardInterrupt):
         build_index(config, tmp_path / "cache")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("source", ["folder", "csv"])
+@pytest.mark.parametrize(
+    ("root", "reason"),
+    [
+        ("x" * 300, "File name too long"),
+        ("x/" * 3000, "File name too long"),
+        ("loop", "Too many levels of symbolic links"),
+        ("broken", "'broken' in .* is a broken link"),
+        ("film.png/train", "no 'train' in|no 'film.png'"),
+    ],
+)
+def test_build_index_root_that_cannot_be_found_is_one_line(
+    tmp_path: Path, data_config: MakeConfig, source: str, root: str, reason: str
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "broken").symlink_to("gone")
+    (tmp_path / "film.png").touch()
+    with pytest.raises(ConfigError, match=reason):
+        build_index(data_config(tmp_path / root, source=source), tmp_path)

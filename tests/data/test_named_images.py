@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.data.conftest import link_in_many_ways
 from xray_hpc.data.named_images import (
     ImageFile,
     describe_ignored,
@@ -62,6 +63,21 @@ def test_find_image_files_follows_links_but_not_in_a_circle(here: Path) -> None:
     Path("x/b.png").symlink_to("../y/b.png")
     Path("link").symlink_to("y", target_is_directory=True)
     assert paths("x", "link") == ["x/a.png", "x/b.png", "x/y.png/b.png", "link/b.png"]
+
+
+def test_find_image_files_follows_a_link_to_a_folder_once(here: Path) -> None:
+    """Folders with two links each to the next: there are 2**30 ways to the last."""
+    Path("x").mkdir()
+    link_in_many_ways(Path("x"), here / "many", 30)
+    assert [Path(path).name for path in paths("x")] == ["last.png"]
+
+
+def test_find_image_files_reports_very_deep_folders(here: Path) -> None:
+    touch("x/a.png")
+    Path("x", *["d"] * 150).mkdir(parents=True)
+    found, _ = find_image_files(["x"])
+    assert found[0] == ImageFile("x/a.png")
+    assert [file.error for file in found[1:]] == ["more than 100 folders deep"]
 
 
 def test_find_image_files_unreadable_content_of_a_folder_has_an_error(here: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import posixpath
+import stat
 from collections import Counter
 from pathlib import Path
 
@@ -17,8 +19,10 @@ from xray_hpc.data.index_entry import (
     patient_from_filename,
 )
 from xray_hpc.errors import DataError, StorageError, nearest
+from xray_hpc.regular_file import read_regular
 
 REQUIRED = ("path", "label", "split")
+MAX_BYTES = 2**30  # a million rows have about 100 MB
 
 
 def read_csv_index(file: Path) -> tuple[tuple[str, ...], list[IndexEntry]]:
@@ -49,7 +53,8 @@ def read_csv_index(file: Path) -> tuple[tuple[str, ...], list[IndexEntry]]:
 def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     rows: list[tuple[int, dict[str, str]]] = []
     first: dict[str, int] = {}
-    with file.open(encoding="utf-8-sig", newline="") as handle:
+    text = read_regular(file, MAX_BYTES).decode("utf-8-sig")
+    with io.StringIO(text, newline="") as handle:
         reader = csv.reader(handle, strict=True)
         columns = next(reader, [])
         for column in REQUIRED:
@@ -88,15 +93,15 @@ def _entry(file: Path, line: int, row: dict[str, str], classes: tuple[str, ...])
     check_utf8(path)
     where = f"{file}, line {line}"
     try:
-        stat = (file.parent / path).stat()
+        found = (file.parent / path).stat()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{where}: cannot find {path!r} in {file.parent} ({reason})") from error
-    if not (file.parent / path).is_file():
+    if not stat.S_ISREG(found.st_mode):
         raise DataError(f"{where}: {path!r} is not a file")
     folder, name = posixpath.split(path)
     patient = row["patient"].strip() or patient_from_filename(name, folder)
     label = classes.index(row["label"])
     return IndexEntry(
-        path, label, patient, SPLITS[row["split"].lower()], stat.st_size, stat.st_mtime_ns
+        path, label, patient, SPLITS[row["split"].lower()], found.st_size, found.st_mtime_ns
     )

@@ -28,7 +28,8 @@ from xray_hpc.errors import DataError, StorageError, nearest
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *dicom_header.SUFFIXES)
 MACOS = "__MACOSX"
 SYSTEM = {"thumbs.db", "desktop.ini", "@eadir"}  # the last holds thumbnails of a Synology disk
-LINK_BACK = "links to a folder that contains them"
+LINK_BACK = "links to a folder that contains them or is linked already"
+MAX_DEPTH = 100  # of folders in a class
 
 FolderIndex = tuple[Path, tuple[str, ...], list[IndexEntry], dict[str, IgnoredFiles]]
 Ignored = defaultdict[str, IgnoredFiles]
@@ -97,8 +98,8 @@ def _read(root: Path, given: Path) -> FolderIndex:
             if reason or not is_folder(item):
                 ignored[reason or "outside the class folders"].add(name, _files(item))
                 continue
-            above = {os.path.realpath(path) for path in (given, root, root / folder, item.path)}
-            inside = list(_images(item.path, name, ignored, frozenset(above)))
+            seen = {os.path.realpath(path) for path in (given, root, root / folder, item.path)}
+            inside = list(_images(item.path, name, ignored, seen))
             images[origin][item.name] = len(inside)
             found += [(origin, item.name, image, path) for image, path in inside]
     classes = check_classes(images, str(root))
@@ -149,27 +150,39 @@ def is_folder(item: os.DirEntry[str]) -> bool:
 
 
 def _images(
-    folder: str, path: str, ignored: Ignored, above: frozenset[str]
+    folder: str, path: str, ignored: Ignored, seen: set[str]
 ) -> Iterator[tuple[os.DirEntry[str], str]]:
     """Yield the images in a class folder with their paths in the index.
 
-    ``above`` are the real paths of ``folder`` and of those that contain it.
+    ``seen`` are the real paths of the folders that contain it. Those of its own folders are added:
+    without them, 30 folders with two links each to the next could be walked in a billion ways.
     """
+    if path.count("/") > MAX_DEPTH:
+        raise DataError(f"{folder} is more than {MAX_DEPTH} folders deep; move its images up")
     for item in _entries(folder):
         name = f"{path}/{item.name}"
         if reason := ignore_reason(item.name):
             ignored[reason].add(name, _files(item))
         elif is_folder(item):
-            if (real := os.path.realpath(item.path)) in above:
-                ignored[LINK_BACK].add(name)
+            if enter(item, seen):
+                yield from _images(item.path, name, ignored, seen)
             else:
-                yield from _images(item.path, name, ignored, above | {real})
+                ignored[LINK_BACK].add(name)
         elif not (item.is_file(follow_symlinks=False) or os.path.isfile(item.path)):
             ignored["broken links and special files"].add(name)
         elif not item.name.lower().endswith(SUFFIXES):
             ignored["no image suffix"].add(name)
         else:
             yield item, name
+
+
+def enter(folder: os.DirEntry[str], seen: set[str]) -> bool:
+    """Return whether to search a folder, and add its real path to ``seen``: a link only once."""
+    real = os.path.realpath(folder.path)
+    if folder.is_symlink() and real in seen:
+        return False
+    seen.add(real)
+    return True
 
 
 def _ignore_all(folder: Path, ignored: Ignored, keep: set[str], given: Path) -> None:
@@ -193,7 +206,9 @@ def _files(item: os.DirEntry[str]) -> int:
 def missing_part(path: Path) -> str:
     """Describe the first part of ``path`` that does not exist, and a similar name there."""
     whole = Path(os.path.abspath(path))
-    parent = next(parent for parent in whole.parents if parent.is_dir())
+    parent = next(parent for parent in whole.parents if os.path.isdir(parent))
     part = whole.relative_to(parent).parts[0]
+    if os.path.islink(parent / part):
+        return f"{part!r} in {parent} is a broken link"
     names = os.listdir(parent) if os.access(parent, os.R_OK) else []
     return f"no {part!r} in {parent}{nearest(part, names)}"

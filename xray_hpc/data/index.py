@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -106,11 +107,16 @@ def _hash(value: object) -> str:
 
 
 def _check_root(given: Path, source: str) -> None:
-    if not given.exists():
-        raise ConfigError(f"data.root {str(given)!r} does not exist: {missing_part(given)}")
-    if source == "csv" and given.is_dir():
+    try:
+        folder = stat.S_ISDIR(given.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        message = f"data.root {str(given)!r} does not exist: {missing_part(given)}"
+        raise ConfigError(message) from None
+    except OSError as error:
+        raise ConfigError(f"data.root {str(given)!r}: {error.strerror}") from error
+    if source == "csv" and folder:
         raise ConfigError(f"data.root {str(given)!r} is a folder; data=csv needs a CSV file")
-    if source == "folder" and not given.is_dir():
+    if source == "folder" and not folder:
         raise ConfigError(
             f"data.root {str(given)!r} is not a folder; it must contain train/ and test/ "
             "(a CSV file needs data=csv)"

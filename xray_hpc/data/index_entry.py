@@ -29,13 +29,14 @@ SPLITS: dict[str, SplitName] = {
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
 }
 EXAMPLES = 3
+MAX_CLASS_BYTES = 255  # as the name of a folder; classes are also parts of columns and file names
 
 _PERSON = re.compile(r"person(\d+)_(bacteria|covid|virus)_\d", re.IGNORECASE)
 _IM = re.compile(r"((?:normal\d*-)?im)-(\d+)-\d", re.IGNORECASE)
 _DISEASE = re.compile(r"(normal|bacteria|virus)-(\d+)-\d", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class IndexEntry:
     """One image.
 
@@ -109,6 +110,12 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
 
     There must be two or more, the same in train and test, each with images in both.
     """
+    for name in sorted(set().union(*images.values())):
+        if len(name.encode(errors="replace")) > MAX_CLASS_BYTES:
+            raise DataError(
+                f"{where}: the name of class {name[:20] + '...'!r} has {len(name):,} characters; "
+                f"shorten it to {MAX_CLASS_BYTES} bytes"
+            )
     for here, there in (("train", "test"), ("test", "train"), ("validation", "train")):
         names, others = images[here].keys(), images[there].keys()
         for name in sorted(names - others):

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xray_hpc.count_text import format_count
-from xray_hpc.data.folder_index import SUFFIXES, ignore_reason, is_folder, missing_part
+from xray_hpc.data.folder_index import (
+    MAX_DEPTH,
+    SUFFIXES,
+    enter,
+    ignore_reason,
+    is_folder,
+    missing_part,
+)
 from xray_hpc.data.index_entry import IgnoredFiles
 from xray_hpc.errors import DataError
 
@@ -29,8 +36,8 @@ def find_image_files(
 
     A file is taken whatever its name. A folder is searched recursively, in the order of names, for
     files with an image suffix (``SUFFIXES``); hidden files, macOS metadata and links to a folder
-    that contains them are ignored. ``-`` stands for the paths ``listed``. An unreadable path is an
-    :class:`ImageFile` with an error.
+    that contains them or is linked already are ignored. ``-`` stands for the paths ``listed``. An
+    unreadable path is an :class:`ImageFile` with an error.
 
     Returns:
         The files, and those ignored in folders.
@@ -75,15 +82,20 @@ def _expand(path: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
         yield ImageFile(path, _reason(error))
         return
     if stat.S_ISDIR(mode):
-        yield from _inside(path, ignored, frozenset({os.path.realpath(path)}))
+        yield from _inside(path, ignored, {os.path.realpath(path)})
     elif stat.S_ISREG(mode):
         yield ImageFile(path)
     else:
         yield ImageFile(path, "neither a file nor a folder")
 
 
-def _inside(folder: str, ignored: IgnoredFiles, above: frozenset[str]) -> Iterator[ImageFile]:
-    """Search a folder; ``above`` are the real paths of it and of those that contain it."""
+def _inside(
+    folder: str, ignored: IgnoredFiles, seen: set[str], depth: int = 0
+) -> Iterator[ImageFile]:
+    """Search a folder; ``seen`` are the real paths of it and of all folders before it."""
+    if depth > MAX_DEPTH:
+        yield ImageFile(folder, f"more than {MAX_DEPTH} folders deep")
+        return
     try:
         with os.scandir(folder) as items:
             entries = sorted(items, key=lambda item: item.name)
@@ -94,8 +106,8 @@ def _inside(folder: str, ignored: IgnoredFiles, above: frozenset[str]) -> Iterat
         if ignore_reason(item.name):
             continue
         if is_folder(item):
-            if (real := os.path.realpath(item.path)) not in above:
-                yield from _inside(item.path, ignored, above | {real})
+            if enter(item, seen):
+                yield from _inside(item.path, ignored, seen, depth + 1)
         elif item.name.lower().endswith(SUFFIXES):
             yield from _expand(item.path, ignored)
         else:

@@ -13,6 +13,7 @@ from xray_hpc.shared_folder import create_file, make_folder
 
 CREATE = """
 make_folder(Path(sys.argv[1], "a", "b"))
+make_folder(Path(sys.argv[1], "a", "c"))
 create_file(Path(sys.argv[1], "a", "b", "x"))
 write_text(Path(sys.argv[1], "a", "c", "y"), "old")
 """

@@ -51,8 +51,20 @@ def make_folder(folder: Path) -> None:
         return
     if folder.parent != folder:
         make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    share(folder, folder.parent)
+    make_subfolder(folder)
+
+
+def make_subfolder(folder: Path) -> None:
+    """Create a folder in an existing one unless it exists, and share it.
+
+    Use it for what a run or a sweep holds: when that was renamed, it is not made anew.
+
+    Raises:
+        OSError: the folder cannot be created, or a file has its name.
+    """
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        share(folder, folder.parent)
 
 
 def create_file(path: Path, deny: int = 0) -> None:

@@ -20,6 +20,7 @@ from xray_hpc.monitoring.status_view import MAX_ROWS, sweep_lines, sweep_list_li
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepMonitor, SweepStatus
 from xray_hpc.monitoring.terminal_table import Screen
 from xray_hpc.printable import printable, unescaped
+from xray_hpc.records.paths import require_folder
 
 SECONDS = 5.0
 OTHER_LINES = 10  # lines of a sweep that are not runs: summary, table header, advice
@@ -58,8 +59,11 @@ class _StatusView:
         self.monitor = SweepMonitor()
 
     def read(self) -> list[SweepStatus]:
-        """Return the current status of the sweeps."""
-        return self.monitor.read_status(self.named or find_sweeps(self.results))
+        """Return the status of the sweeps; raise ``StorageError`` if a named one is gone."""
+        status = self.monitor.read_status(self.named or find_sweeps(self.results))
+        for sweep in self.named:
+            require_folder(sweep)
+        return status
 
     def lines(self, sweeps: Sequence[SweepStatus], screen: Screen, rows: int) -> Iterator[str]:
         """Yield the lines to print, with at most ``rows`` runs per sweep unless ``--all``.

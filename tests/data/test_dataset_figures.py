@@ -106,6 +106,7 @@ def test_class_pies_show_percentage_and_count() -> None:
 
 
 def test_write_figures_writes_png_files(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
     written = write_figures(dataset(), tmp_path / "figures")
     assert sorted(path.name for path in written) == [
         "class_bars.png",
@@ -132,7 +133,10 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("coarse")
 def test_write_figures_is_reproducible(tmp_path: Path) -> None:
-    one, two = (write_figures(dataset(), tmp_path / name) for name in ("one", "two"))
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    one, two = (write_figures(dataset(), folder) for folder in folders)
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 

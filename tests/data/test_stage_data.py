@@ -79,6 +79,7 @@ def test_stage_data_draws_augmentations_if_any(
     tmp_path: Path, tree: Path, data_config: Callable[..., DataConfig], augment: Any, drawn: bool
 ) -> None:
     sweep = SweepPaths(tmp_path / "sweep")
+    sweep.folder.mkdir()
     shown = [NamedAugmentation("this", augment, 1.0)]
     folder = stage_data(data_config(tree), tmp_path / "cache", sweep, shown, seed=1)
     assert (folder / "augmentations.png").exists() == drawn

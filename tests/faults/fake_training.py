@@ -163,6 +163,7 @@ def save_checkpoint(paths: RunPaths, epoch: int, digest: str) -> None:
     from xray_hpc.training.signals import UNSAVED_WORK
 
     with UNSAVED_WORK:
+        paths.checkpoint_folder.mkdir(exist_ok=True)
         file = paths.checkpoint_folder / f"{checkpoint_name(epoch + 1, 0)}.json"
         write_json(file, {"epoch": epoch, "digest": digest})
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import Composer
 from tests.run_folders import run_metrics
+from xray_hpc.errors import StorageError
 from xray_hpc.launching import progress_view, wait
 from xray_hpc.launching.run_folders import create_run_folders
 from xray_hpc.records import ledger
@@ -105,6 +106,15 @@ def test_wait_for_sweep_returns_1_if_a_run_did_not_finish(
     one, _ = list(ledger.read(sweep).planned)
     assert f"[1/2] {one} failed" in output
     assert "0 of 2 runs finished: " in output
+
+
+def test_wait_for_sweep_ends_when_the_folder_is_renamed(sweep: SweepPaths, queue: Queue) -> None:
+    queue(BOTH)
+    runs = list(ledger.read(sweep).planned)
+    sweep.folder.rename(sweep.folder.with_name("renamed"))
+    with pytest.raises(StorageError, match="is gone"):
+        wait.wait_for_sweep(sweep, runs)
+    assert not sweep.folder.exists()
 
 
 def test_wait_for_sweep_waits_while_slurm_does_not_answer(

@@ -39,6 +39,7 @@ def record(**fields: Any) -> RunRecord:
 
 def run(folder: Path, **fields: Any) -> RunPaths:
     paths = RunPaths(folder / "sweep" / "runs" / "ft-00000000")
+    paths.folder.mkdir(parents=True, exist_ok=True)
     write_record(paths, record(**fields))
     return paths
 

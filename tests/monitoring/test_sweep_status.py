@@ -163,8 +163,9 @@ def test_lost_run_has_the_reason_of_an_unrecorded_end(sweep: Sweep, programs: Pr
     sweep.submitted("7", ["ft-0"], ["ft-1"])
     programs.queue()
     programs.say("sacct", "7_1|FAILED")
-    job = ledger.read(sweep.paths).jobs()["ft-1"]
-    write_text(sweep.paths.slurm / job.submission / f"{UNRECORDED_END}.1", "no python on node2\n")
+    folder = sweep.paths.slurm / ledger.read(sweep.paths).jobs()["ft-1"].submission
+    folder.mkdir(parents=True)
+    write_text(folder / f"{UNRECORDED_END}.1", "no python on node2\n")
     found = runs(sweep)["ft-1"]
     assert (found.state, found.reason) == (State.FAILED, "FAILED: no python on node2")
 
@@ -174,6 +175,7 @@ def test_unrecorded_end_has_the_message_of_the_shell(sweep: Sweep, programs: Pro
     sweep.submitted("7", ["ft-0"], ["ft-1"])
     programs.queue()
     folder = sweep.paths.slurm / ledger.read(sweep.paths).jobs()["ft-1"].submission
+    folder.mkdir(parents=True)
     write_text(folder / f"{UNRECORDED_END}.1", "exit code 127\n")
     write_text(folder / "7_1_0_log.out", "no apptainer\n\nerror: exit code 127\nJOB 7 CANCELLED\n")
     assert runs(sweep)["ft-1"].reason == "exit code 127: no apptainer"

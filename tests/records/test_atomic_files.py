@@ -24,7 +24,7 @@ from xray_hpc.records.atomic_files import (
 
 
 def test_atomic_write_creates_the_file_after_the_block(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "model.h5"
+    path = tmp_path / "model.h5"
     with atomic_write(path) as temporary:
         temporary.write_bytes(b"whole")
         assert not path.exists()
@@ -32,6 +32,17 @@ def test_atomic_write_creates_the_file_after_the_block(tmp_path: Path) -> None:
         assert temporary.suffix == ".h5"
     assert path.read_bytes() == b"whole"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_atomic_write_does_not_create_the_folder_of_a_removed_run(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(FileNotFoundError):
+        write_text(folder / "run.json", "")
+    assert not folder.exists()
+    folder.mkdir()
+    with pytest.raises(FileNotFoundError), atomic_write(folder / "run.json"):
+        folder.rename(tmp_path / "renamed")
+    assert not folder.exists()
 
 
 def write_half(path: Path) -> None:

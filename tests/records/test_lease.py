@@ -59,6 +59,7 @@ def owned_elsewhere(path: Path, number: int = 1, **changes: Any) -> Path:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
     return tmp_path / "run" / ".lease"
 
 
@@ -137,7 +138,6 @@ def test_reused_pid_does_not_keep_a_lease_alive(path: Path) -> None:
 
 
 def test_remote_owner_is_replaced_after_expiry(path: Path) -> None:
-    path.parent.mkdir()
     owned_elsewhere(path)
     began = time.monotonic()
     with take(path):
@@ -146,7 +146,6 @@ def test_remote_owner_is_replaced_after_expiry(path: Path) -> None:
 
 
 def test_remote_owner_with_heartbeats_keeps_the_lease(path: Path) -> None:
-    path.parent.mkdir()
     file, ended = owned_elsewhere(path), threading.Event()
 
     def heartbeat() -> None:
@@ -163,7 +162,6 @@ def test_remote_owner_with_heartbeats_keeps_the_lease(path: Path) -> None:
 
 @pytest.mark.parametrize("ahead", [-1e6, 1e6])
 def test_acquire_does_not_compare_clocks(path: Path, ahead: float) -> None:
-    path.parent.mkdir()
     there = time.time() + ahead
     os.utime(owned_elsewhere(path), (there, there))
     began = time.monotonic()
@@ -172,7 +170,6 @@ def test_acquire_does_not_compare_clocks(path: Path, ahead: float) -> None:
 
 
 def test_acquire_stops_waiting_when_asked_to(path: Path) -> None:
-    path.parent.mkdir()
     owned_elsewhere(path)
     asked = iter([False, True])
     with pytest.raises(LeaseError, match="on node7"):
@@ -181,7 +178,6 @@ def test_acquire_stops_waiting_when_asked_to(path: Path) -> None:
 
 
 def test_current_owner_uses_the_last_heartbeat_and_writes_nothing(path: Path) -> None:
-    path.parent.mkdir()
     file = owned_elsewhere(path)
     path.chmod(0o555)
     before = path.stat().st_mtime_ns
@@ -291,7 +287,6 @@ def test_request_lease_counts_unanswered_requests(path: Path) -> None:
 def test_slow_acquire_does_not_take_a_lease_that_changed_hands(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path.parent.mkdir()
     os.utime(owned_elsewhere(path), (1, 1))
     name, held = socket.gethostname, list[Lease]()
 

@@ -21,7 +21,9 @@ from xray_hpc.records.run_record import (
 
 @pytest.fixture
 def paths(tmp_path: Path) -> RunPaths:
-    return RunPaths(tmp_path / "lr_depth" / "runs" / "ft-1a2b3c4d")
+    paths = RunPaths(tmp_path / "lr_depth" / "runs" / "ft-1a2b3c4d")
+    paths.folder.mkdir(parents=True)
+    return paths
 
 
 @pytest.fixture
@@ -90,7 +92,6 @@ def test_read_record_ignores_unknown_keys(paths: RunPaths, record: RunRecord) ->
     ],
 )
 def test_read_record_error_names_the_file(paths: RunPaths, text: str) -> None:
-    paths.folder.mkdir(parents=True)
     paths.record.write_text(text)
     with pytest.raises(UserError, match=r"run.json(:| is not)"):
         read_record(paths)

@@ -115,6 +115,7 @@ def write_submission(runs: Sequence[RunPaths], **cluster: Any) -> Path:
     folder = runs[0].sweep.slurm / "20260101-000000-abcd"
     values = asdict(ClusterConfig("slurm", runs_per_job=len(runs))) | cluster
     tasks = [[], [run.name for run in runs]]
+    folder.mkdir(parents=True)
     write_json(folder / "tasks.json", {"kind": "runs", "cluster": values, "tasks": tasks})
     return folder
 

@@ -27,6 +27,7 @@ from xray_hpc.printable import printable
 from xray_hpc.records.atomic_files import write_csv
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.shared_folder import make_subfolder
 
 
 def stage_data(
@@ -51,6 +52,8 @@ def stage_data(
     split = (config.split, config.validation_fraction, config.split_seed, config.per_class)
     key = hashlib.sha256(f"{index.store_key(config)} {split}".encode()).hexdigest()
     folder = sweep.data / key[:8]
+    make_subfolder(sweep.data)
+    make_subfolder(folder)
     write_csv(folder / "index.csv", index_table(dataset))
     dataset_figures.write_figures(dataset, folder)
     changing = [item for item in shown if item.crop < 1 or not item.augment.identity]

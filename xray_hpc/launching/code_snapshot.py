@@ -12,7 +12,7 @@ from pathlib import Path
 from xray_hpc.errors import ConfigError, StorageError
 from xray_hpc.package_folders import resource
 from xray_hpc.records.code_state import CODE_FOLDERS, ROOT, git, is_checkout, untracked_files
-from xray_hpc.shared_folder import make_folder
+from xray_hpc.shared_folder import make_subfolder
 from xray_hpc.system_errors import advice
 
 
@@ -34,7 +34,7 @@ def take_snapshot(folder: Path) -> Path:
     if target.is_dir():
         return target
     try:
-        make_folder(folder)
+        make_subfolder(folder)
         with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
             for name, (content, mode) in contents.items():
                 _write(Path(temporary, "code", name), content, mode)

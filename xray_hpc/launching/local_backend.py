@@ -16,7 +16,8 @@ from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.progress_view import ProgressView
 from xray_hpc.package_folders import resource
 from xray_hpc.records import ledger
-from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.atomic_files import is_gone
+from xray_hpc.records.paths import RunPaths, require_folder
 
 POLL_SECONDS = 0.2
 
@@ -59,7 +60,11 @@ def train_runs(
             while waiting or processes:
                 while waiting and len(processes) < parallel:
                     paths = waiting.pop(0)
-                    if ledger.read(paths.sweep).cancelled.get(paths.name, -1) >= position:
+                    require_folder(paths.sweep)
+                    if is_gone(paths.folder):
+                        ended, failed = ended + 1, failed + 1
+                        view.print_line(f"{paths.name} was not started: its folder is gone", ended)
+                    elif ledger.read(paths.sweep).cancelled.get(paths.name, -1) >= position:
                         ended, failed = ended + 1, failed + 1
                         view.print_line(f"{paths.name} was cancelled before it started", ended)
                     else:

@@ -25,7 +25,7 @@ from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import write_json, write_text
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import user_name
-from xray_hpc.shared_folder import GUARDED, PRIVATE
+from xray_hpc.shared_folder import GUARDED, PRIVATE, make_subfolder
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
@@ -97,6 +97,8 @@ def submit_job(job: BatchJob, lock: int) -> str:
     tasks = [list(runs) for runs in job.tasks]
     settings = mask_cluster(job.cluster)
     deny = GUARDED if settings == job.cluster else PRIVATE
+    make_subfolder(job.sweep.slurm)
+    make_subfolder(folder)
     write_text(folder / slurm.SCRIPT, job.script(folder), deny)
     if job.cluster.container:
         # Next to the script, because the nodes may have the package in the image only.

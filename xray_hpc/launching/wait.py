@@ -12,7 +12,7 @@ from xray_hpc.monitoring import cancel_runs
 from xray_hpc.monitoring.run_state import State, read_runs, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.ledger import Ledger
-from xray_hpc.records.paths import SweepPaths, display_path
+from xray_hpc.records.paths import SweepPaths, display_path, require_folder
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
@@ -23,7 +23,8 @@ LIVE = (State.PENDING, State.RUNNING)
 def wait_for_sweep(sweep: SweepPaths, runs: Sequence[str]) -> int:
     """Show the progress of the runs until all have ended and the sweep has no job in the queue.
 
-    On Ctrl-C, ask whether to cancel the jobs. Return 0 if all runs finished, else 1.
+    On Ctrl-C, ask whether to cancel the jobs. Return 0 if all runs finished, else 1. Raise
+    ``StorageError`` if the sweep's folder is renamed or removed.
     """
     try:
         states = _wait(sweep, runs)
@@ -54,6 +55,7 @@ def _wait(sweep: SweepPaths, runs: Sequence[str]) -> Mapping[str, State]:
         before, entries = entries, ledger.read(sweep)
         queue = slurm.jobs_of_submissions(entries.submissions, jobs)
         states = _states(sweep, runs, entries, queue)
+        require_folder(sweep)  # last: what was read of a folder that is there now is true
         # Runs submitted after the queue was read are not in it: count them as waiting.
         waiting = {*before.waiting, *entries.waiting}
         # Without a job in the queue, nothing is left that would submit waiting runs.

@@ -19,6 +19,7 @@ from xray_hpc.models.check_model_config import check_backbones
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.models.weights_files import HDF5_SIGNATURE, file_digest, imagenet_file
 from xray_hpc.records.atomic_files import atomic_write
+from xray_hpc.shared_folder import make_folder
 
 BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
 FOLDERS = ("densenet", "mobilenet_v2", "resnet")
@@ -63,6 +64,7 @@ def _download(url: str, path: Path, md5: str | None) -> None:
     digest = hashlib.md5(usedforsecurity=False)
     received, first = 0, b""
     try:
+        make_folder(path.parent)
         with (
             atomic_write(path) as temporary,
             urllib.request.urlopen(url, timeout=TIMEOUT) as source,

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from xray_hpc.errors import ConfigError, SlurmError, UserError, nearest
+from xray_hpc.errors import ConfigError, LockedError, SlurmError, nearest
 from xray_hpc.monitoring.discovery import join_names, run_names
 from xray_hpc.monitoring.run_state import COMPLETING, RunEvidence, State, read_runs, state_of
 from xray_hpc.records import ledger
@@ -122,7 +122,7 @@ def _launch_excluded(sweep: SweepPaths, timeout: float) -> Iterator[bool]:
         while True:
             try:
                 stack.enter_context(launch_lock(sweep))
-            except UserError:
+            except LockedError:
                 if time.monotonic() < end:
                     time.sleep(POLL_SECONDS)
                     continue

@@ -15,6 +15,7 @@ from xray_hpc.metrics import logit_names
 from xray_hpc.prediction.predict_images import Prediction
 from xray_hpc.printable import unescaped
 from xray_hpc.records.atomic_files import atomic_write
+from xray_hpc.shared_folder import make_folder
 from xray_hpc.system_errors import advice
 
 STDOUT = "-"
@@ -54,6 +55,7 @@ def _open_output(output: str) -> Iterator[TextIO]:
         yield sys.stdout if sys.stdout.isatty() else unescaped(sys.stdout)
         return
     try:
+        make_folder(Path(output).parent)
         with (
             atomic_write(Path(output)) as temporary,
             temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from xray_hpc.errors import RecordError, StorageError
 from xray_hpc.formula_cells import quote_formula
 from xray_hpc.regular_file import read_regular
-from xray_hpc.shared_folder import create_file, make_folder
+from xray_hpc.shared_folder import create_file
 from xray_hpc.system_errors import STORAGE_ERRORS
 
 if TYPE_CHECKING:
@@ -29,10 +30,20 @@ LONG_DIGITS = 20  # of an integer that no field can mean: the times in nanosecon
 LONG_NUMBER = re.compile(rb"\d{%d}" % LONG_DIGITS)
 
 
+def is_gone(folder: Path) -> bool:
+    """Return whether there is no folder at this path, as after it was renamed or removed."""
+    try:
+        return not stat.S_ISDIR(os.stat(folder).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
 def is_storage_failure(folder: Path, error: OSError) -> bool:
     """Return whether ``error`` means that ``folder`` cannot be read or written, or is gone."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return not folder.is_dir()
+        return is_gone(folder)
     return error.errno in STORAGE_ERRORS
 
 
@@ -59,13 +70,13 @@ def storage_errors(folder: Path) -> Iterator[None]:
 def atomic_write(path: Path, deny: int = 0) -> Iterator[Path]:
     """Yield a temporary path next to ``path``, and rename it to ``path`` after the block.
 
+    The folder must exist: of a run whose folder was renamed or removed, none is made anew.
     The file is synced before the rename and its folder afterwards: a crash leaves the old or the
     new file, never a part of it, and after the block the new one. If the block raises, the
     temporary file is removed. The temporary name ends with the name of ``path``, because Keras and
     matplotlib choose the format by the suffix. Nobody but the owner gets the permissions ``deny``,
     such as ``shared_folder.PRIVATE``.
     """
-    make_folder(path.parent)
     temporary = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
     try:
         create_file(temporary, deny)  # with the permissions of its folder, unlike tempfile

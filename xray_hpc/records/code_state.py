@@ -16,6 +16,7 @@ from pathlib import Path
 from xray_hpc.errors import RecordError
 from xray_hpc.records.atomic_files import atomic_write, read_json, write_json
 from xray_hpc.records.run_record import GitState, user_name
+from xray_hpc.shared_folder import make_subfolder
 
 ROOT = Path(__file__).resolve().parents[2]
 # The code that jobs run; the rest of the checkout is tests and documentation.
@@ -96,6 +97,7 @@ def write_code_state(folder: Path, state: CodeState) -> str:
     """
     content = dataclasses.asdict(state)
     del content["diff"]
+    make_subfolder(folder)
     for number in itertools.count(1):
         name = state.name if number == 1 else f"{state.name}_{number}"
         try:

@@ -17,6 +17,7 @@ from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.regular_file import read_regular
+from xray_hpc.shared_folder import make_folder
 
 AGAIN = "run the sweep's own command to write it again"
 
@@ -55,12 +56,16 @@ class FrozenRun:
 
 
 def write_frozen_run(paths: RunPaths, run: FrozenRun) -> None:
-    """Write ``config.yaml``, unless it has the same content already."""
+    """Write ``config.yaml``, unless it has the same content already, into the run's folder.
+
+    The folder is created unless it exists.
+    """
     content = asdict(run.config) | {"inputs": asdict(run.inputs), "cache": str(run.cache)}
     text = to_yaml(content)
     with contextlib.suppress(OSError):
         if read_regular(paths.config, YAML_LIMIT) == text.encode():
             return
+    make_folder(paths.folder)
     write_text(paths.config, text)
 
 

@@ -12,7 +12,7 @@ from xray_hpc.errors import LockedError, StorageError
 from xray_hpc.file_owner import owner_name
 from xray_hpc.records import ledger
 from xray_hpc.records.file_lock import file_lock
-from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.paths import SweepPaths, require_folder
 from xray_hpc.records.run_record import now, user_name
 from xray_hpc.regular_file import read_regular
 
@@ -33,8 +33,10 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[LaunchLock
 
     Raises:
         LockedError: another launch holds it, and ``wait`` is false; the message names it.
-        StorageError: the file system cannot lock the file, or another user's cannot be written.
+        StorageError: the file system cannot lock the file, another user's cannot be written, or the
+            sweep's folder is gone.
     """
+    require_folder(sweep)
     waiting = f"waiting for another launch of {sweep.folder}"
     try:
         with file_lock(sweep.lock, wait=wait, message=waiting) as lock:

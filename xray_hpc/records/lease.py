@@ -21,7 +21,7 @@ from xray_hpc.records.lease_file import (
     read_lease,
     write_owner,
 )
-from xray_hpc.shared_folder import make_folder
+from xray_hpc.shared_folder import make_subfolder
 
 HEARTBEAT_SECONDS = 15.0
 POLL_SECONDS = 1.0
@@ -72,7 +72,7 @@ class Lease:
         ``expiry`` seconds that it is dead.
 
         Args:
-            path: folder of the lease; created if missing.
+            path: folder of the lease; created if missing, but not the folder around it.
             job: this process's Slurm job.
             restarts: how often Slurm has requeued that job.
             heartbeat: seconds between two renewals.
@@ -84,7 +84,7 @@ class Lease:
             LeaseError: the owner is alive, or may be when ``should_stop`` returned true.
             OSError: the file system does not let this process write to ``path``.
         """
-        make_folder(path)
+        make_subfolder(path)
         number = _wait_until_free(path, expiry, should_stop).number + 1
         file = path / str(number)
         try:

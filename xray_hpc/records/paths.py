@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.absolute_path import working_folder
+from xray_hpc.errors import StorageError
 
 SPLITS = ("validation", "test")
 EXIT_CODE = "exit_code"
@@ -96,6 +98,12 @@ class SweepPaths:
 
     def run(self, name: str) -> RunPaths:
         return RunPaths(self.runs / name)
+
+
+def require_folder(sweep: SweepPaths) -> None:
+    """Raise ``StorageError`` if the folder of the sweep is gone."""
+    if not os.path.isdir(sweep.folder):
+        raise StorageError(f"{sweep.folder} is gone; if it was renamed, use its new name")
 
 
 def display_path(path: Path) -> str:

@@ -11,6 +11,7 @@ from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.json_record import read_json_record, write_json_record
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.regular_file import read_regular
+from xray_hpc.shared_folder import make_subfolder
 
 FEATURE_BLOCKS = "feature_blocks"
 NUMBER_BYTES = 20  # of a number of 64 bits
@@ -50,6 +51,7 @@ def checkpoint_name(epoch: int, step: int) -> str:
 
 def write_feature_blocks(paths: RunPaths, blocks: int) -> None:
     """Write how many blocks of the cached features the run has stored so far."""
+    make_subfolder(paths.checkpoint_folder)
     write_text(paths.checkpoint_folder / FEATURE_BLOCKS, f"{blocks}\n")
 
 

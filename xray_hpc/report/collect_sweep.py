@@ -19,6 +19,7 @@ from xray_hpc.report.markdown_report import markdown_report, run_sections
 from xray_hpc.report.merged_tables import CLASS_COLUMNS, class_rows, csv_text, runs_rows
 from xray_hpc.report.report_figures import MANY_RUNS, draw_figures, figure_pool, figure_specs
 from xray_hpc.report.run_result import RunResult
+from xray_hpc.shared_folder import make_subfolder
 from xray_hpc.system_errors import advice
 
 
@@ -56,6 +57,7 @@ def collect_sweep(sweep: SweepPaths) -> Report:
     if not names:
         raise ConfigError(f"{sweep.folder} has no runs yet; launch the sweep first")
     try:
+        make_subfolder(sweep.report)
         with file_lock(sweep.report / ".lock", message="waiting for another collector"):
             _remove_temporary_files(sweep.report)
             try:

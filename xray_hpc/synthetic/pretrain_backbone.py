@@ -18,6 +18,7 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 from xray_hpc.records.atomic_files import atomic_write
+from xray_hpc.shared_folder import make_folder
 from xray_hpc.synthetic import pretraining_task
 from xray_hpc.synthetic.demo_backbone import WEIGHTS, demo_backbone
 
@@ -73,6 +74,7 @@ def pretrain(images: int, epochs: int, seed: int, out: Path) -> None:
     for kind, name in enumerate(pretraining_task.KINDS):
         auc = roc_auc_score(truth[..., kind].ravel(), found[..., kind].ravel())
         print(f"{name:16} AUC of its cells in {HELD_OUT} new images: {auc:.3f}")
+    make_folder(out.parent)
     with atomic_write(out) as temporary:
         backbone.save_weights(temporary)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB)")

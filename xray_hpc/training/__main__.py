@@ -15,6 +15,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.isolated_keras import isolated_keras
 from xray_hpc.printable import escape_output
 from xray_hpc.records import exit_codes
+from xray_hpc.records.atomic_files import is_gone
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import ErrorInfo, Failure, Status, now, read_record, update_record
 from xray_hpc.system_errors import describe_system_error
@@ -53,6 +54,9 @@ def execute_run(paths: RunPaths) -> int:
 
 
 def _record_failure(paths: RunPaths, error: Exception) -> int:
+    if is_gone(paths.folder):
+        logger.error("%s is gone; if it was renamed, launch its sweep from there", paths.folder)
+        return exit_codes.STORAGE_ERROR
     message = describe_system_error(error) or str(error) or type(error).__name__
     message = " ".join(message.split())
     try:

@@ -25,6 +25,7 @@ from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import atomic_write
 from xray_hpc.records.run_progress import checkpoint_name
 from xray_hpc.regular_file import open_regular
+from xray_hpc.shared_folder import make_subfolder
 from xray_hpc.system_errors import describe_system_error
 
 logger = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ class CheckpointStore:
             for i, array in enumerate(arrays)
         }
         path = self.folder / f"{checkpoint_name(*checkpoint.position)}.npz"
+        make_subfolder(self.folder)
         with atomic_write(path) as temporary:
             np.savez(temporary, allow_pickle=False, **members)
         retained = [old for old in self._files() if old.name <= path.name][-RETAINED_FILES:]

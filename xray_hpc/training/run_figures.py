@@ -26,6 +26,7 @@ from xray_hpc.data.augmentation_figure import (
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.metrics import MACRO, MICRO, Curve
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.shared_folder import make_subfolder
 
 # Okabe and Ito's palette for colour-blind readers, without its two colours that are pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -148,4 +149,5 @@ def write(
 ) -> None:
     """Write ``draw(...)`` to ``figures/<name>.png``; a figure that cannot be drawn is a warning."""
     drawing = functools.partial(draw, *arguments, **keywords)
+    make_subfolder(paths.figures)
     figure_files.write_figure(paths.figures / f"{name}.png", drawing, dpi=150)

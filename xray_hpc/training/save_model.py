@@ -21,6 +21,7 @@ from xray_hpc.models.model_diagram import draw_model
 from xray_hpc.models.model_summary import model_summary
 from xray_hpc.records.atomic_files import atomic_write, write_text
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.shared_folder import make_subfolder
 from xray_hpc.training import run_figures
 
 
@@ -46,6 +47,7 @@ class BestWeightsWriter:
     def __call__(self, epoch: int) -> None:
         """Save the weights; ``epoch`` counts from 0."""
         copy_weights(self.model, self.plain)
+        make_subfolder(self.paths.weights_folder)
         with atomic_write(self.paths.epoch_weights(epoch + 1)) as temporary:
             self.plain.save_weights(temporary)
 

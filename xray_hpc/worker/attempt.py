@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import NodeError, StorageError, UserError
 from xray_hpc.records import exit_codes
+from xray_hpc.records.atomic_files import is_gone
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.lease import Lease, LeaseError
 from xray_hpc.records.lease_file import EXPIRY_SECONDS, LeaseOwner, request_lease
@@ -30,6 +31,7 @@ from xray_hpc.worker.attempt_record import (
     end_attempt,
     finish_attempt,
     has_unrecorded_end,
+    log_missing_folder,
     log_unwritable_folder,
     node_name,
     require_record,
@@ -165,6 +167,10 @@ class AttemptRunner:
             process = TrainingProcess(paths, self._environment(), label)
             with self.signals.forwarded_to(process):
                 code = process.wait(log, lambda: self._check_lease(lease, process))
+        if is_gone(paths.folder):
+            if code != exit_codes.STORAGE_ERROR:  # which the training has explained
+                log_missing_folder(paths)
+            return AttemptOutcome(paths, exit_codes.STORAGE_ERROR, Failure.STORAGE)
         if lease.lost:
             logger.error(f"lost the lease of {paths.name}; writing nothing more to its folder")
             return AttemptOutcome(paths, exit_codes.LEASE_HELD)

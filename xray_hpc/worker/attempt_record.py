@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import DataError, UserError
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import is_storage_failure
+from xray_hpc.records.atomic_files import is_gone, is_storage_failure
 from xray_hpc.records.code_state import git_state
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.paths import RunPaths
@@ -81,8 +81,16 @@ def log_unwritable_folder(paths: RunPaths, error: OSError) -> None:
     """Log that the run's folder cannot be written, if ``error`` says that; else raise it."""
     if not is_storage_failure(paths.folder, error):
         raise error
+    if is_gone(paths.folder):
+        log_missing_folder(paths)
+        return
     problem = f"cannot write to {paths.folder}: {error.strerror}"
     logger.error(f"{problem}; {advice(error)}, and launch again")
+
+
+def log_missing_folder(paths: RunPaths) -> None:
+    """Log that the run's folder was renamed or removed."""
+    logger.error(f"{paths.folder} is gone; if it was renamed, launch its sweep from there")
 
 
 def node_name(job: SlurmJob | None) -> str:

@@ -139,9 +139,8 @@ def _edit(change: Callable[[Any, Any, Random], None]) -> Apply:
         text = path.read_text()
         lines = text.splitlines() if path.suffix == ".jsonl" else [text]
         number = random.randrange(len(lines))
-        loaded = yaml.safe_load(lines[number]) if path.suffix == ".yaml" else json.loads(text)
-        if path.suffix == ".jsonl":
-            loaded = json.loads(lines[number])
+        load = yaml.safe_load if path.suffix == ".yaml" else json.loads
+        loaded = load(lines[number])
         positions = list(_positions(loaded)) or [([loaded], 0)]
         change(*random.choice(positions), random)
         dump = yaml.safe_dump if path.suffix == ".yaml" else json.dumps

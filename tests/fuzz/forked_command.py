@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import traceback
+import tty
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def run_command(
     folder: Path,
     uid: int | None = None,
     patch: Callable[[], None] | None = None,
+    terminal: bool = False,
 ) -> Outcome:
     """Run ``python -m xray_hpc.NAME`` in ``folder``.
 
@@ -65,6 +67,7 @@ def run_command(
         folder: The current folder of the command.
         uid: The user and group that run it; the own ones if ``None``.
         patch: Called in the process before the command.
+        terminal: Whether its stdout is a terminal.
     """
 
     def call() -> None:
@@ -73,16 +76,23 @@ def run_command(
             patch()
         importlib.import_module(f"xray_hpc.{name}").entry()
 
-    return run_function(call, (name, *arguments), folder=folder, uid=uid)
+    return run_function(call, (name, *arguments), folder=folder, uid=uid, terminal=terminal)
 
 
 def run_function(
-    call: Callable[[], None], command: Sequence[str], *, folder: Path, uid: int | None = None
+    call: Callable[[], None],
+    command: Sequence[str],
+    *,
+    folder: Path,
+    uid: int | None = None,
+    terminal: bool = False,
 ) -> Outcome:
     """Call a function in a forked process, and return how it ended."""
     sys.stdout.flush()
     sys.stderr.flush()
-    out, err = os.pipe(), os.pipe()
+    out, err = os.openpty() if terminal else os.pipe(), os.pipe()
+    if terminal:
+        tty.setraw(out[1])  # lines end as they are written
     pid = os.fork()
     if pid == 0:
         code = BUG
@@ -144,7 +154,10 @@ def _wait(pid: int, out: int, err: int) -> tuple[int | None, bytes, bytes]:
         while selector.get_map() and time.monotonic() < deadline:
             ready = selector.select(0.05)
             for key, _ in ready:
-                data = os.read(key.fd, 1 << 16)
+                try:
+                    data = os.read(key.fd, 1 << 16)
+                except OSError:  # how a terminal ends
+                    data = b""
                 parts[key.fd].append(data)
                 if not data or sum(map(len, parts[key.fd])) > MAX_OUTPUT:
                     selector.unregister(key.fd)

@@ -16,6 +16,7 @@ from tests.fuzz.card_cases import CardFuzzer, card_cases
 from tests.fuzz.data_set_cases import DataSetFuzzer, data_set_cases
 from tests.fuzz.forked_command import preload
 from tests.fuzz.image_cases import ImageFuzzer, image_cases
+from tests.fuzz.pack_cases import PackFuzzer, pack_cases
 from tests.fuzz.sweep_cases import SweepFuzzer, sweep_cases
 from tests.fuzz.type_cases import TypeFuzzer, type_cases
 from tests.fuzz.verdict import HungError, Problem, Verdict
@@ -38,6 +39,7 @@ TOPICS = {
     "types": Topic(lambda _: type_cases(), lambda _, folder: TypeFuzzer(folder), 1500),
     "images": Topic(lambda _: image_cases(), lambda _, folder: ImageFuzzer(folder), 800),
     "datasets": Topic(lambda _: data_set_cases(), lambda _, folder: DataSetFuzzer(folder), 500),
+    "packs": Topic(lambda _: pack_cases(), lambda _, folder: PackFuzzer(folder), 400),
     "cards": Topic(lambda _: card_cases(), lambda _, folder: CardFuzzer(folder), 400),
 }
 

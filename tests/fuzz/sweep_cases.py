@@ -152,7 +152,8 @@ class SweepFuzzer:
         dry = verdict.add(self._command(uid, "launch", "--resume", sweep, "dry_run=true"))
         verdict.add(self._command(uid, "cancel", sweep, "--yes"))
         if run is not None:
-            verdict.add(self._command(uid, "logs", f"{sweep}/runs/{run}"))
+            log = ("logs", f"{sweep}/runs/{run}")
+            verdict.add(run_command(*log, folder=self.folder, uid=uid, terminal=True))
             verdict.add(self._command(uid, "predict", f"{sweep}/runs/{run}", "absent.png"))
         collected = verdict.add(self._collect(uid))
         report: dict[str, Row] = {}

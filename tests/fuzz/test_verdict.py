@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import forked_command
+from tests.fuzz.card_cases import card_cases
+from tests.fuzz.data_set_cases import data_set_cases
 from tests.fuzz.forked_command import Outcome, run_command, run_function
+from tests.fuzz.image_cases import image_cases
+from tests.fuzz.pack_cases import pack_cases
+from tests.fuzz.type_cases import type_cases
 from tests.fuzz.verdict import HungError, Verdict, judge
 
 
@@ -71,6 +76,19 @@ def test_verdict_ends_a_case_whose_command_hangs(
         verdict.add(run_function(read_fifo, ["x"], folder=tmp_path))
     assert [problem.kind for problem in verdict.problems] == ["hang"]
     assert time.monotonic() - start < 20
+
+
+def test_run_function_gives_a_terminal(tmp_path: Path) -> None:
+    outcome = run_function(
+        lambda: print("a\nb", os.isatty(1)), ["x"], folder=tmp_path, terminal=True
+    )
+    assert (outcome.code, outcome.text) == (0, "a\nb True\n")
+
+
+def test_every_topic_has_cases() -> None:
+    """Of the data sets, models and command lines; those of sweeps need a sweep."""
+    for cases in (type_cases(), image_cases(), data_set_cases(), pack_cases(), card_cases()):
+        assert len({(case.group, case.name) for case in cases}) > 100
 
 
 def test_run_command_runs_a_command_of_the_package(tmp_path: Path) -> None:

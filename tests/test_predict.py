@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -350,6 +352,72 @@ def test_invalid_arguments_are_found_before_tensorflow_is_loaded(
     with pytest.raises(UserError, match=line):
         call(*(model if word == "M" else word for word in words))
     assert not (here / "predictions.csv").exists()
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([LONG, "images"], "there is no run 'xxx"),
+        ([f"{LONG}.keras", "images"], r"cannot read xxx.*: File name too long"),
+        (["fifo", "images"], "cannot read fifo: a FIFO"),
+        (["loop", "images"], "cannot read loop: Too many levels of symbolic links"),
+        (["/dev/zero", "images"], "cannot read /dev/zero: a device"),
+        (["M", "images", "-o", f"{LONG}.csv"], r"--output is xxx.*: File name too long"),
+        (["M", "images", "-o", f"{LONG}/p.csv"], r"--output is xxx.*: File name too long"),
+        (["M", "images", "-o", "loop/p.csv"], "--output is loop/p.csv: Too many levels"),
+        (["M", "images", "-o", "images/dark.png/p.csv"], "--output is images/dark.png/p.csv: "),
+        (["M", "images", "-o", "fifo.csv", "--overwrite"], "exists and is not a file"),
+    ],
+)
+def test_anything_but_files_is_rejected_without_waiting(
+    here: Path, model: Path, call: Predict, words: list[str], line: str
+) -> None:
+    for name in ("fifo", "fifo.csv"):
+        os.mkfifo(name)
+    Path("loop").symlink_to("loop")
+    with pytest.raises(UserError, match=line):
+        call(*(model if word == "M" else word for word in words))
+
+
+@pytest.mark.parametrize("name", ["run.json", "model.keras"])
+@pytest.mark.parametrize(
+    "replace",
+    [os.mkfifo, os.mkdir, lambda path: os.symlink(path.name, path)],
+    ids=["FIFO", "folder", "link to itself"],
+)
+def test_run_with_anything_but_files_is_rejected_without_waiting(
+    run: Path, call: Predict, name: str, replace: Callable[[Path], None]
+) -> None:
+    (run / name).unlink()
+    replace(run / name)
+    with pytest.raises(UserError, match=name):
+        call(run, "images")
+
+
+def test_predict_takes_thousands_of_names(here: Path, model: Path, call: Predict) -> None:
+    assert call(model, *(["images/dark.png", "gone.png"] * 3000)) == 1
+    assert column("label") == ["NORMAL", ""] * 3000
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("classes", ["A", "A"]), ("classes", ["A"]), ("crop", math.nan), ("threshold", 2), ("run", 3)],
+)
+def test_invalid_card_is_one_line(here: Path, model: Path, key: str, value: object) -> None:
+    with zipfile.ZipFile(model) as source, zipfile.ZipFile("own.keras", "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "xray_hpc.json":
+                content = json.dumps(json.loads(content) | {key: value}).encode()
+            target.writestr(name, content)
+    done = subprocess.run([*VERB, "own.keras", "images"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: xray_hpc.json in own.keras is invalid ({key} is ")
+    assert done.stderr.count("\n") == 1
+    assert not Path("predictions.csv").exists()
 
 
 def test_threshold_is_rejected_for_three_classes(

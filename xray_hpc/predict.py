@@ -7,6 +7,7 @@ error. An image that is missing or cannot be read is a row with its error.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from contextlib import closing
@@ -110,7 +111,7 @@ def main() -> int:
 def _find_model(text: str, results: Path) -> Path:
     """Return the run folder or the model file that ``text`` names."""
     path = Path(text)
-    return path if path.exists() or path.suffix else find_run(text, results).folder
+    return path if os.path.lexists(path) or path.suffix else find_run(text, results).folder
 
 
 def entry() -> None:

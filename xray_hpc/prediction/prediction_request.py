@@ -140,10 +140,18 @@ def _check_output(path: Path, overwrite: bool) -> None:
     # The suffix is checked so that a typing error does not overwrite an image or a model.
     if path.suffix.lower() != ".csv":
         raise ConfigError(f"--output is {path}; it must end in .csv, or be - for standard output")
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"--output is {path}, which exists and is not a file")
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} exists; replace it with --overwrite, or name another with -o")
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(f"--output is {path}, which exists and is not a file")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise ConfigError(f"--output is {path}: {error.strerror}") from error
+    else:
+        if not overwrite:
+            raise ConfigError(
+                f"{path} exists; replace it with --overwrite, or name another with -o"
+            )
     if not path.parent.is_dir():
         raise ConfigError(f"--output is {path}: {missing_part(path.parent)}")
     if not os.access(path.parent, os.W_OK | os.X_OK):

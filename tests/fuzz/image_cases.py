@@ -128,7 +128,7 @@ def _damaged() -> Iterator[ImageCase]:
 
 def _foreign() -> Iterator[ImageCase]:
     contents = MAGIC | seeds()
-    for form in ("WEBP", "ICO", "PPM", "TGA", "PCX", "SGI", "ICNS", "PDF", "MPO", "JPEG2000", "IM"):
+    for form in ("WEBP", "ICO", "PPM", "TGA", "PCX", "SGI", "ICNS", "PDF", "MPO", "JPEG2000"):
         file = io.BytesIO()
         try:
             Image.fromarray(GREY).save(file, form)

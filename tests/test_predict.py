@@ -25,9 +25,11 @@ from xray_hpc import predict
 from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
 from xray_hpc.models.model_card import ModelCard, add_card
-from xray_hpc.records.atomic_files import read_json, write_json
+from xray_hpc.records.atomic_files import write_json
+from xray_hpc.records.file_state import file_state
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_record import RunRecord, Status, update_record, write_record
 
 REPOSITORY = Path(__file__).parents[1]
 VERB = (sys.executable, "-W", "error", "-m", "xray_hpc.predict")
@@ -262,8 +264,7 @@ def test_predict_writes_csv_to_standard_output(
 def run(here: Path, model: Path) -> Path:
     """The folder of a finished run."""
     folder = Path("results", "s", "runs", "cnn-1a2b3c4d")
-    record = {"run": folder.name, "sweep": "s", "model": "cnn", "status": "finished"}
-    write_json(folder / "run.json", record)
+    write_record(RunPaths(folder), RunRecord(folder.name, "s", "cnn", Status.FINISHED))
     (folder / "model.keras").write_bytes(model.read_bytes())
     return folder
 
@@ -302,12 +303,22 @@ def test_other_folder_is_rejected_with_its_finished_runs(
         call(folder, "images")
 
 
+def test_changed_model_of_a_run_is_rejected(run: Path, call: Predict) -> None:
+    keras_file = RunPaths(run).model
+    update_record(RunPaths(run), files={keras_file.name: file_state(keras_file)})
+    assert call(run, "images") == 0
+    content = bytearray(keras_file.read_bytes())
+    content[len(content) // 2] ^= 1
+    keras_file.write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.keras does not match its checksum"):
+        call(run, "images", "--overwrite")
+
+
 def test_unfinished_run_is_rejected(run: Path, call: Predict) -> None:
-    write_json(run / "run.json", read_json(run / "run.json") | {"status": "running"})
+    update_record(RunPaths(run), status=Status.RUNNING)
     with pytest.raises(UserError, match="is running"):
         call(run, "images")
-    cancelled = {"status": "interrupted", "failure": "cancelled"}
-    write_json(run / "run.json", read_json(run / "run.json") | cancelled)
+    update_record(RunPaths(run), status=Status.INTERRUPTED, failure="cancelled")
     with pytest.raises(UserError, match="is cancelled; only finished"):
         call(run, "images")
     with pytest.raises(UserError, match=r"results/s is not .* no finished run"):

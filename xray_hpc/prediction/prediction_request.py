@@ -12,10 +12,12 @@ from xray_hpc.count_text import format_count
 from xray_hpc.data.folder_index import missing_part
 from xray_hpc.data.index_entry import IgnoredFiles
 from xray_hpc.data.named_images import ImageFile, describe_ignored, find_image_files, read_list
-from xray_hpc.errors import ConfigError, StorageError, UserError
+from xray_hpc.errors import ConfigError, DataError, StorageError, UserError
 from xray_hpc.models.model_card import ModelCard, read_card
 from xray_hpc.prediction.prediction_csv import STDOUT
 from xray_hpc.printable import printable
+from xray_hpc.records.atomic_files import storage_errors
+from xray_hpc.records.file_state import find_change
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import Failure, Status, read_record
 
@@ -98,6 +100,11 @@ def find_model(path: Path) -> Path:
         raise ConfigError(f"the run {path} is {state}; only finished runs have a model")
     if not run.model.is_file():
         raise ConfigError(f"{run.model.name} is missing in the run {path}; train it again")
+    with storage_errors(path):
+        change = find_change(str(run.model), record.files.get(run.model.name), whole=True)
+    if change is not None:
+        fix = "launch the sweep again to train the run anew"
+        raise DataError(f"{run.model} {change} in run.json; {fix}")
     return run.model
 
 

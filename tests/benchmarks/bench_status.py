@@ -16,7 +16,7 @@ from tests.benchmarks.paused_cluster import PausedCluster, SkippedError, start_p
 from tests.benchmarks.timing import Sample, heavy_imports, log_progress, run_python, time_call
 from tests.run_folders import run_metrics
 from xray_hpc.records import ledger
-from xray_hpc.records.json_record import write_json_record
+from xray_hpc.records.json_record import with_checksum, write_json_record
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.lease_file import LeaseOwner, current_owner
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
@@ -124,7 +124,7 @@ def _record(paths: RunPaths, **changes: Any) -> None:
     record = read_record(paths)
     assert record is not None
     changed = dataclasses.asdict(dataclasses.replace(record, **changes))
-    paths.record.write_text(json.dumps(changed))
+    paths.record.write_text(with_checksum(changed))
 
 
 def _lease(paths: RunPaths) -> None:

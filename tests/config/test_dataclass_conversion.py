@@ -46,7 +46,12 @@ def test_yaml_keeps_floats(value: float, tmp_path_factory: pytest.TempPathFactor
     assert read_yaml(file) == {"rate": value}
 
 
-@pytest.mark.parametrize("text", ["- 1\n", "a: [", "\x00"])
+ALIASES = "a0: &a0 [1]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize("text", ["- 1\n", "a: [", "\x00", "a: " + "9" * 5000, ALIASES])
 def test_read_yaml_names_the_invalid_file(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(text)

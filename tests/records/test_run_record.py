@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.errors import UserError
+from xray_hpc.errors import RecordError, UserError
+from xray_hpc.records.atomic_files import write_text
+from xray_hpc.records.json_record import with_checksum
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import (
     ErrorInfo,
@@ -73,10 +75,19 @@ def test_update_record_without_a_file_raises(paths: RunPaths) -> None:
 
 
 def test_read_record_ignores_unknown_keys(paths: RunPaths, record: RunRecord) -> None:
-    write_record(paths, record)
-    value = json.loads(paths.record.read_text())
-    paths.record.write_text(json.dumps(value | {"carbon": 3}))
+    values = dataclasses.asdict(record) | {"carbon": 3}
+    write_text(paths.record, with_checksum(values))
     assert read_record(paths) == record
+
+
+def test_changed_record_does_not_match_its_checksum(paths: RunPaths, record: RunRecord) -> None:
+    write_record(paths, record)
+    text = paths.record.read_text()
+    for old, new in (("12.3", "92.3"), ('  "node": null,\n', ""), (',\n  "checksum"', '}, "')):
+        assert old in text
+        paths.record.write_text(text.replace(old, new))
+        with pytest.raises(RecordError):
+            read_record(paths)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +99,12 @@ def test_read_record_ignores_unknown_keys(paths: RunPaths, record: RunRecord) ->
         '{"run": "x", "sweep": "y", "model": "../z"}',
         '{"run": "x", "sweep": "y", "model": "z", "started": "yesterday"}',
         '{"run": "x", "sweep": "y", "model": "z", "ended": "2026-01-01T12:00:00"}',
-        '{"run": "x", "sweep": "y", "model": "z", "seconds": 1%s}' % ("0" * 18 + "e999"),
+        '{"run": "x", "sweep": "y", "model": "z", "seconds": "1"}',
     ],
 )
 def test_read_record_error_names_the_file(paths: RunPaths, text: str) -> None:
-    paths.record.write_text(text)
+    signed = text if text == "{" else with_checksum(json.loads(text))
+    write_text(paths.record, signed)
     with pytest.raises(UserError, match=r"run.json(:| is not)"):
         read_record(paths)
 

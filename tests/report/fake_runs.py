@@ -19,6 +19,7 @@ import pandas as pd
 from xray_hpc.config.yaml_files import to_yaml
 from xray_hpc.metrics import class_logits, class_scores, logit_names, roc_curves, split_metrics
 from xray_hpc.records.atomic_files import write_csv, write_json, write_text
+from xray_hpc.records.json_record import with_checksum
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_record import Attempt, RunRecord, Status, write_record
 
@@ -247,7 +248,9 @@ def _rounded(value: Any) -> Any:
 
 
 def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the contents of a JSON file."""
+    """Change the contents of a JSON file; the checksum of a run.json fits the new ones."""
     value = json.loads(path.read_text())
+    value.pop("checksum", None)
     change(value)
-    path.write_text(json.dumps(value))
+    is_record = path.name == "run.json"
+    path.write_text(with_checksum(value, indent=2) if is_record else json.dumps(value))

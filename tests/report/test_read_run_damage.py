@@ -94,7 +94,7 @@ def replace_text(path: Path, old: str, new: str) -> None:
     [
         (lambda run: run.record.write_text("{"), "run.json is not JSON"),
         (lambda run: run.record.write_text("[]"), "run.json is not a JSON object"),
-        (lambda run: run.record.write_text("{}"), "run.json: run is missing"),
+        (lambda run: run.record.write_text("{}"), "run.json does not match its checksum"),
         (
             lambda run: change_json(run.record, lambda value: value.update(gpus=None)),
             "run.json: gpus is None",

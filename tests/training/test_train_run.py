@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
@@ -22,7 +22,7 @@ from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, writ
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_integrity import find_damage
 from xray_hpc.records.run_metrics import read_metrics
-from xray_hpc.records.run_record import Status, read_record
+from xray_hpc.records.run_record import Status, read_record, write_record
 from xray_hpc.training.__main__ import execute_run
 
 LAUNCH = [sys.executable, "-m", "xray_hpc.train"]
@@ -97,8 +97,9 @@ def create_run(
 ) -> RunPaths:
     """Create a run folder as a launch does, for the run of ``trained``."""
     write_frozen_run(paths, run or read_frozen_run(trained))
-    record = json.loads(trained.record.read_text()) | {"run": paths.name, "status": status}
-    paths.record.write_text(json.dumps(record))
+    record = read_record(trained)
+    assert record is not None
+    write_record(paths, replace(record, run=paths.name, status=Status(status)))
     return paths
 
 

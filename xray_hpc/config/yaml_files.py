@@ -19,6 +19,7 @@ from xray_hpc.config.text_keys import is_text
 from xray_hpc.errors import ConfigError
 from xray_hpc.regular_file import read_with_status
 
+MOST_NODES = 1_000_000  # as many as YAML_LIMIT allows without aliases
 YAML_LIMIT = 1 << 24  # bytes; a sweep.yaml has 20 for each run
 _TAG = "tag:yaml.org,2002:"
 _INTEGER, _DIGITS = "(?:0|[1-9](?:_?[0-9])*)", "[0-9](?:_?[0-9])*"
@@ -54,6 +55,7 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     yaml_implicit_resolvers = _RESOLVERS
     prefix = ""
+    nodes = 0
 
     def get_single_node(self) -> Any:
         node = super().get_single_node()
@@ -62,6 +64,10 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
     def _prepare(self, node: Any, key: str, outer: tuple[int, ...]) -> None:
         """Make text of the values of keys that hold text; refuse a key that is given twice."""
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            problem = f"more than {MOST_NODES:,} values, or aliases that multiply"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         if id(node) in outer:
             problem = "an alias contains itself"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -13,12 +11,11 @@ from typing import Any
 
 from xray_hpc import file_owner
 from xray_hpc.config.dataclass_conversion import check
-from xray_hpc.errors import DataError, RecordError
-from xray_hpc.records.atomic_files import JSON_LIMIT, write_text
+from xray_hpc.errors import DataError
+from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.file_state import FileState
-from xray_hpc.records.json_record import parse_json_record
+from xray_hpc.records.json_record import build_record, read_checked_json, with_checksum
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.regular_file import read_regular
 
 
 class Status(str, Enum):
@@ -46,10 +43,6 @@ class Failure(str, Enum):
     KILLED = "killed"
     BUG = "bug"
     CANCELLED = "cancelled"
-
-
-CHECKSUM = b',\n  "checksum": "'
-"""What is between the content of ``run.json`` and the SHA-256 of that content."""
 
 
 def now() -> str:
@@ -165,22 +158,17 @@ def _check_times(**times: str | None) -> None:
 
 
 def write_record(paths: RunPaths, record: RunRecord) -> None:
-    """Write ``run.json``, which ends with a checksum of what is before it."""
-    text = json.dumps(dataclasses.asdict(record), indent=2, allow_nan=False).removesuffix("\n}")
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    write_text(paths.record, f'{text}{CHECKSUM.decode()}{digest}"\n}}\n')
+    """Write ``run.json``, with a checksum of itself."""
+    write_text(paths.record, with_checksum(dataclasses.asdict(record), indent=2))
 
 
 def read_record(paths: RunPaths) -> RunRecord | None:
     """Read ``run.json``, ``None`` without one; raise as :func:`read_json_record`."""
     try:
-        raw = read_regular(paths.record, JSON_LIMIT)
+        values = read_checked_json(paths.record)
     except FileNotFoundError:
         return None
-    content, found, rest = raw.rpartition(CHECKSUM)
-    if found and hashlib.sha256(content).hexdigest().encode() != rest[:64]:
-        raise RecordError(paths.record, " does not match its checksum")
-    return parse_json_record(RunRecord, raw, paths.record)
+    return build_record(RunRecord, values, paths.record)
 
 
 def update_record(paths: RunPaths, **changes: Any) -> RunRecord:

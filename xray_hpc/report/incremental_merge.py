@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from xray_hpc.errors import UserError
-from xray_hpc.records.atomic_files import atomic_write, read_json, write_text
+from xray_hpc.records.atomic_files import atomic_write, write_text
+from xray_hpc.records.json_record import read_checked_json, with_checksum
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.regular_file import open_regular
 from xray_hpc.report.merged_tables import RUN_TABLES, run_lines
@@ -108,7 +108,7 @@ def merge_runs(
             table.flush()
     versions = [file_version(folder / file) for file in FILES]
     index = {"code": _code_digest(), "files": versions, "runs": locations}
-    write_text(folder / INDEX, json.dumps(index))
+    write_text(folder / INDEX, with_checksum(index))
     return runs
 
 
@@ -119,7 +119,7 @@ class PreviousReport:
         self.files: dict[str, BinaryIO] = {}
         self.locations: dict[str, Location] = {}
         try:
-            index = read_json(folder / INDEX)
+            index = read_checked_json(folder / INDEX)
             for file in FILES:
                 self.files[file] = stack.enter_context(open_regular(folder / file))
             versions = [file_version(folder / file) for file in FILES]

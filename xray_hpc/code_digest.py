@@ -27,9 +27,10 @@ from xray_hpc.isolated_keras import recorded_variables
 COMPUTING_MODULES = {
     "": ("isolated_keras", "metrics"),
     "data": (
-        *("array_store", "augmentation_parameters", "csv_index", "dataset", "decode", "dicom"),
-        *("dicom_header", "folder_index", "grey_levels", "image_store", "apply_augmentation"),
-        *("index", "index_entry", "input_pipeline", "splits"),
+        *("array_store", "array_writer", "augmentation_parameters", "csv_index", "dataset"),
+        *("decode", "dicom", "dicom_header", "folder_index", "grey_levels", "image_store"),
+        *("apply_augmentation", "index", "index_entry", "input_pipeline", "splits"),
+        "stored_images",
     ),
     "features": ("feature_store", "forward_pass", "model_cut"),
     "models": (

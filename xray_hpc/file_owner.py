@@ -55,7 +55,7 @@ def is_shared(folder: Path) -> bool:
 
 
 def owner_name(path: Path | str) -> str:
-    """Return the name of a file's owner, or the number of one without a name.
+    """Return the name of the owner of a file, or the number of one without a name.
 
     Raises:
         OSError: the file does not exist or cannot be reached.

@@ -49,9 +49,11 @@ def make_folder(folder: Path) -> None:
     """
     if folder.is_dir():
         return
-    if folder.parent != folder:
+    try:
+        make_subfolder(folder)
+    except FileNotFoundError:
         make_folder(folder.parent)
-    make_subfolder(folder)
+        make_subfolder(folder)
 
 
 def make_subfolder(folder: Path) -> None:

@@ -16,12 +16,10 @@ from hypothesis import strategies as st
 from xray_hpc.data.array_store import (
     ArraySpec,
     DamagedStoreError,
-    StoreWriter,
     blocks,
-    blocks_written,
-    missing_bytes,
     read_arrays,
 )
+from xray_hpc.data.array_writer import StoreWriter, blocks_written, missing_bytes
 
 REPOSITORY = Path(__file__).parents[2]
 SPECS = {"images": ArraySpec((10, 3, 2), "float16", 4), "labels": ArraySpec((5,), "int64", 5)}

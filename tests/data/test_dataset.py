@@ -88,7 +88,7 @@ def test_image_store_of_several_blocks(
     make_tree: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("xray_hpc.data.image_store.BLOCK_BYTES", 64 * 8 * 8)
+    monkeypatch.setattr("xray_hpc.data.stored_images.BLOCK_BYTES", 64 * 8 * 8)
     make_tree(tree, {"train/NORMAL": [f"IM-{n}-1.png" for n in range(1000, 1100)]})
     (tree / "train/NORMAL/IM-1050-1.png").write_bytes(b"")
     data = load_dataset(data_config(tree), cache)
@@ -101,9 +101,9 @@ def test_image_store_resumes_after_an_interrupt(
     tree: Path, tmp_path: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks of 4 images: 8 of the 40 decoded before the interrupt are not stored yet."""
-    monkeypatch.setattr("xray_hpc.data.image_store.BLOCK_BYTES", 4 * 8 * 8)
+    monkeypatch.setattr("xray_hpc.data.stored_images.BLOCK_BYTES", 4 * 8 * 8)
     monkeypatch.setattr("xray_hpc.data.image_store.available_cores", lambda: 1)
-    monkeypatch.setattr("xray_hpc.data.array_store.SYNC_SECONDS", 0)
+    monkeypatch.setattr("xray_hpc.data.array_writer.SYNC_SECONDS", 0)
     for name in ("train/NORMAL/IM-0002-0001.jpeg", "train/PNEUMONIA/person9_virus_18.jpeg"):
         (tree / name).write_bytes(b"")
     config, cache = data_config(tree), tmp_path / "resumed"
@@ -131,8 +131,8 @@ def test_image_store_resumes_after_an_interrupt(
 def test_image_store_ignores_unused_rows_on_resume(
     tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xray_hpc.data.image_store.BLOCK_BYTES", 8 * 8)
-    monkeypatch.setattr("xray_hpc.data.array_store.SYNC_SECONDS", 0)
+    monkeypatch.setattr("xray_hpc.data.stored_images.BLOCK_BYTES", 8 * 8)
+    monkeypatch.setattr("xray_hpc.data.array_writer.SYNC_SECONDS", 0)
     for n in (1, 2, 3):
         (tree / f"train/PNEUMONIA/person{n}_virus_{2 * n}.jpeg").write_bytes(b"")
     checked: list[list[int]] = []
@@ -466,9 +466,9 @@ def test_interrupted_second_pass_resumes_to_the_same_images(
     tree: Path, tmp_path: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks of 4 images; the interrupt comes after one block was decoded for the second time."""
-    monkeypatch.setattr("xray_hpc.data.image_store.BLOCK_BYTES", 4 * 8 * 8)
+    monkeypatch.setattr("xray_hpc.data.stored_images.BLOCK_BYTES", 4 * 8 * 8)
     monkeypatch.setattr("xray_hpc.data.image_store.available_cores", lambda: 1)
-    monkeypatch.setattr("xray_hpc.data.array_store.SYNC_SECONDS", 0)
+    monkeypatch.setattr("xray_hpc.data.array_writer.SYNC_SECONDS", 0)
     for n in range(1, 11):
         save_16_bit(tree / f"train/NORMAL/IM-{n:04d}-0001.jpeg", 500)
     save_16_bit(tree / "train/PNEUMONIA/person1_virus_2.jpeg", 4000)

@@ -109,7 +109,10 @@ def test_survey_of_a_folder(
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch, tree: Path) -> list[tuple[int, int, int]]:
-    """Replace the drawing of the demo; return the (images, seed, classes) of every call."""
+    """Replace the drawing of the demo; return the (images, seed, classes) of every call.
+
+    It has 48 images.
+    """
     calls: list[tuple[int, int, int]] = []
 
     def generate(folder: Path, images: int, seed: int, classes: int) -> None:
@@ -125,20 +128,20 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tree: Path) -> list[tuple[int, int, i
 def test_build_index_draws_the_demo_once(
     drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
 ) -> None:
-    config = data_config(None, source="demo", demo_images=40, demo_seed=5)
+    config = data_config(None, source="demo", demo_images=48, demo_seed=5)
     cache = tmp_path / "cache"
     first, second = build_index(config, cache), build_index(config, cache)
-    assert drawn == [(40, 5, 2)]
+    assert drawn == [(48, 5, 2)]
     assert first == second
-    assert first.root == cache / "demo-v1-40-5"
+    assert first.root == cache / "demo-v1-48-5"
 
 
 def test_build_index_demo_of_three_classes_has_its_own_folder(
     drawn: list[tuple[int, int, int]], tmp_path: Path, data_config: MakeConfig
 ) -> None:
-    config = data_config(None, source="demo", demo_images=45, demo_seed=5, demo_classes=3)
-    assert build_index(config, tmp_path / "cache").root == tmp_path / "cache/demo-v1-45-5-3"
-    assert drawn == [(45, 5, 3)]
+    config = data_config(None, source="demo", demo_images=48, demo_seed=5, demo_classes=3)
+    assert build_index(config, tmp_path / "cache").root == tmp_path / "cache/demo-v1-48-5-3"
+    assert drawn == [(48, 5, 3)]
 
 
 def test_survey_does_not_draw_the_demo(
@@ -146,12 +149,12 @@ def test_survey_does_not_draw_the_demo(
 ) -> None:
     configs = [
         data_config(None, source="demo", demo_images=images, demo_seed=seed, demo_classes=classes)
-        for images, seed, classes in ((50, 0, 2), (50, 1, 2), (51, 0, 2), (50, 0, 3))
+        for images, seed, classes in ((48, 0, 2), (48, 1, 2), (51, 0, 2), (48, 0, 3))
     ]
     found = [survey(config, tmp_path / "cache") for config in configs]
     assert drawn == []
     assert len({one.fingerprint for one in found}) == 4
-    assert found[0].images == {"train": (16, 24), "validation": (0, 0), "test": (4, 6)}
+    assert found[0].images == {"train": (15, 23), "validation": (0, 0), "test": (4, 6)}
     assert [one.classes for one in found] == [2, 2, 2, 3]
     assert build_index(configs[0], tmp_path / "cache").fingerprint == found[0].fingerprint
 
@@ -198,3 +201,20 @@ def test_build_index_root_that_cannot_be_found_is_one_line(
     (tmp_path / "film.png").touch()
     with pytest.raises(ConfigError, match=reason):
         build_index(data_config(tmp_path / root, source=source), tmp_path)
+
+
+def test_demo_that_lacks_images_is_one_line(tmp_path: Path, data_config: MakeConfig) -> None:
+    config = data_config(None, source="demo", demo_images=40, demo_seed=0)
+    next(build_index(config, tmp_path).root.glob("train/NORMAL/*")).unlink()
+    with pytest.raises(UserError, match=r"demo-v1-40-0 holds 39 of the 40 demo images; remove it"):
+        build_index(config, tmp_path)
+
+
+def test_demo_left_by_a_killed_process_is_removed_by_the_next(
+    tmp_path: Path, data_config: MakeConfig
+) -> None:
+    left = tmp_path / ".demo-v1-40-0.drawing-x" / "images"
+    left.mkdir(parents=True)
+    (left / "a.jpeg").touch()
+    build_index(data_config(None, source="demo", demo_images=40, demo_seed=0), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"demo-v1-40-0", ".demo-v1-40-0.lock"}

@@ -20,7 +20,7 @@ import tensorflow as tf
 from xray_hpc import job_logging
 from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from xray_hpc.config.train_config import TrainConfig
-from xray_hpc.data import array_store
+from xray_hpc.data import array_writer
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.features.feature_store import (
     CachedFeatures,
@@ -147,7 +147,7 @@ def _compute(log: Path, cache: Path, after_two_blocks: AfterTwoBlocks) -> None:
     with log.open("wb", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    array_store.SYNC_SECONDS = 0  # every block is on the disk before the next
+    array_writer.SYNC_SECONDS = 0  # every block is on the disk before the next
     job_logging.configure()
 
     def on_progress(blocks: int) -> None:

@@ -25,8 +25,9 @@ from tests.features.small_features import (
     random_data,
     start_process,
 )
+from tests.other_user import ADA, needs_root
 from xray_hpc.config.run_config import AugmentConfig, ModelConfig
-from xray_hpc.data import array_store
+from xray_hpc.data import array_writer
 from xray_hpc.errors import UserError
 from xray_hpc.features import feature_store
 from xray_hpc.features.feature_plan import cached_bytes
@@ -166,7 +167,7 @@ def test_process_resumes_after_another_was_killed(
     assert killed.exitcode == -9
     left = {path.suffix for path in (tmp_path / "cache").iterdir()}
     assert left == {".lock", ".partial"}
-    monkeypatch.setattr(array_store, "SYNC_SECONDS", 0)
+    monkeypatch.setattr(array_writer, "SYNC_SECONDS", 0)
     synced: list[int] = []
     assert_equal(compute(tmp_path / "cache", on_progress=synced.append), computed)
     assert synced == [3, 4]
@@ -244,7 +245,7 @@ def test_several_cuts_in_one_pass_equal_each_cut_alone(
     tmp_path: Path, computed: FeatureArrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if one of them was partly computed before."""
-    monkeypatch.setattr(array_store, "SYNC_SECONDS", 0)
+    monkeypatch.setattr(array_writer, "SYNC_SECONDS", 0)
     source = feature_source()
 
     def interrupt(blocks: int) -> None:
@@ -259,3 +260,24 @@ def test_several_cuts_in_one_pass_equal_each_cut_alone(
         file = cached_features(source, cut, tmp_path / "alone", [])
         (alone,) = load_or_compute([file], source)
         assert_equal(arrays, alone)
+
+
+@needs_root
+def test_features_of_another_user_are_computed_into_a_private_cache(
+    tmp_path: Path,
+    computed: FeatureArrays,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    cache = tmp_path / "cache"
+    compute(cache)
+    path = features_file(cache).path
+    ADA.own(path, ADA.number, 0o644)
+    written = path.stat().st_mtime_ns
+    for _ in range(2):
+        assert_equal(compute(cache), computed)
+    assert path.stat().st_mtime_ns == written
+    assert (tmp_path / "home" / "xray_hpc" / path.name).exists()
+    (record,) = [one for one in caplog.records if one.levelname == "WARNING"]
+    assert f"{path} is {ADA.number}'s" in record.getMessage()

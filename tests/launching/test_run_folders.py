@@ -9,6 +9,7 @@ import pytest
 
 from tests.config.test_hydra_app import command
 from tests.conftest import Composer
+from tests.other_user import BEN, needs_root, shared_folder
 from xray_hpc.errors import UserError
 from xray_hpc.launching.run_folders import check_folders
 
@@ -96,3 +97,26 @@ def test_command_keeps_a_folder_with_other_files(tmp_path: Path, verb: str) -> N
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("error: results/s holds report, but no sweep")
     assert [path.name for path in report.parent.iterdir()] == ["report"]
+
+
+IMPORTS = """
+from pathlib import Path
+from xray_hpc.config.cluster_config import ClusterConfig
+from xray_hpc.config.sweep_settings import SweepSettings
+from xray_hpc.launching.run_folders import check_folders
+"""
+CHECK = """
+cache = Path(sys.argv[1])
+cluster, results = ClusterConfig("local"), Path("/tmp")
+settings = SweepSettings(cluster=cluster, name="s", results=results, cache=cache)
+print(*check_folders(settings, "local"))
+"""
+
+
+@needs_root
+def test_check_folders_notes_a_cache_of_another_user() -> None:
+    with shared_folder(0o755) as cache:
+        done = BEN.run(IMPORTS, CHECK, cache, environment={"XDG_CACHE_HOME": "/home/ben"})
+        assert done.stderr == ""
+        assert f"{cache} cannot be written (Permission denied)" in done.stdout
+        assert "is made in /home/ben/xray_hpc" in done.stdout

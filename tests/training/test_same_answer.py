@@ -24,7 +24,7 @@ from tests.training.small_runs import (
 from xray_hpc import figure_files
 from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from xray_hpc.config.train_config import TrainConfig
-from xray_hpc.data import array_store
+from xray_hpc.data import array_writer
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import Floats, class_scores, split_metrics
 from xray_hpc.models.build_backbone import APPLICATIONS
@@ -239,7 +239,7 @@ def interrupt(paths: RunPaths, owner: Any, name: str, ends: Callable[..., bool])
 
     with pytest.MonkeyPatch.context() as patch:
         wait_for_checkpoints(patch)
-        patch.setattr(array_store, "SYNC_SECONDS", 0)
+        patch.setattr(array_writer, "SYNC_SECONDS", 0)
         patch.setattr(owner, name, until)
         with pytest.raises(Interrupted):
             train_run(paths)
@@ -252,7 +252,7 @@ def test_run_interrupted_while_computing_features_and_training_ends_with_the_sam
     paths = untrained_run(tmp_path)
     interrupt(
         paths,
-        array_store.StoreWriter,
+        array_writer.StoreWriter,
         "write",
         lambda file, block, rows: block.number == 1 and file.path.name.startswith("features-"),
     )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from xray_hpc.count_text import format_bytes
+from xray_hpc.data.private_cache import CacheDeniedError
 from xray_hpc.errors import StorageError
+from xray_hpc.file_owner import owner_name
+from xray_hpc.records.file_lock import NOT_WRITABLE
+from xray_hpc.shared_folder import make_folder
 from xray_hpc.system_errors import advice
 
 
@@ -17,20 +22,24 @@ from xray_hpc.system_errors import advice
 def writing_to_cache(cache: Path, what: str, needed: int) -> Iterator[None]:
     """Create the folder ``cache``, and turn an ``OSError`` of the block into a message.
 
+    What this user may not write raises ``CacheDeniedError``.
+
     Args:
         what: a plural noun phrase for the content, such as ``"the decoded images"``.
         needed: its size in bytes.
     """
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(_no_space(cache, what, needed)) from error
         if error.errno is None:
             raise
-        name = error.filename or cache
-        problem = f"cannot write {what}: {name}: {error.strerror}"
+        problem = f"cannot write {what}: {error.filename or cache}: {error.strerror}"
+        if error.errno in NOT_WRITABLE:
+            existing = next(path for path in (cache, *cache.parents) if os.path.exists(path))
+            raise CacheDeniedError(f"{problem} (its owner is {owner_name(existing)})") from error
         raise StorageError(f"{problem}; {advice(error)}, or put the cache elsewhere") from error
 
 

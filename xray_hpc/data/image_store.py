@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
@@ -17,15 +17,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from xray_hpc.config.run_config import DataConfig, GreyRange
-from xray_hpc.data.array_store import (
-    ArraySpec,
-    Block,
-    DamagedStoreError,
-    StoreWriter,
-    missing_bytes,
-    read_arrays,
-)
+from xray_hpc.config.run_config import DataConfig
+from xray_hpc.data.array_store import Block, DamagedStoreError
+from xray_hpc.data.array_writer import StoreWriter, missing_bytes
 from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
 from xray_hpc.data.decode import (
     MissingDecoderError,
@@ -37,52 +31,40 @@ from xray_hpc.data.decode import (
 from xray_hpc.data.grey_levels import RANGE_KEY, smallest_depth
 from xray_hpc.data.index import Index
 from xray_hpc.data.index_entry import IndexEntry, describe_skipped
+from xray_hpc.data.private_cache import with_private_cache
+from xray_hpc.data.stored_images import (
+    DIGEST_BYTES,
+    MAX_UNREADABLE,
+    REASON_BYTES,
+    ImageStore,
+    are_positions,
+    common_range,
+    image_store_path,
+    image_store_specs,
+    read_stored_images,
+)
 from xray_hpc.errors import DataError, StorageError
 from xray_hpc.progress_bar import ProgressBar
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.thread_map import available_cores, bounded_thread_map
 
-MAX_UNREADABLE = 0.1
 CONTENT = "the decoded images"
-BLOCK_BYTES = 4 * 2**20
-DIGEST_BYTES, REASON_BYTES = 16, 200
+SAMPLES = 4
+MAX_DIFFERENCE = 8.0  # mean of 256 grey levels; versions of a decoder differ by 1 or 2
 ROWS = ("images", "digests", "largest", "positions")  # the arrays with one row per readable image
 
 Decoded = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], int]
 
 
-@dataclass(frozen=True)
-class ImageStore:
-    """The decoded images of a data set.
-
-    Attributes:
-        images: ``uint8 [N, size, size, channels]``, read-only.
-        positions: ``int64 [N]``, the position of each image in the index.
-        digests: hashes of the N files' contents.
-        largest: ``int64 [N]``, the largest value of each image with more than 8 bits, of which the
-            range is chosen; 0 for others.
-        range: ``data.range``, or what ``auto`` chose; None without wide images.
-        skipped: (path, reason) of the unreadable files; a reason over 200 bytes is cut, with "…".
-    """
-
-    images: npt.NDArray[np.uint8]
-    positions: npt.NDArray[np.int64]
-    digests: list[str]
-    largest: npt.NDArray[np.int64]
-    range: GreyRange | None
-    skipped: list[tuple[str, str]]
-
-
-def image_store_path(index: Index, config: DataConfig, cache: Path) -> Path:
-    """Return the path of the store for these images at this size."""
-    return cache / f"images-{config.image_size}x{config.channels}-{index.store_key(config)[:16]}.h5"
-
-
 def load_image_store(index: Index, config: DataConfig, cache: Path) -> tuple[ImageStore, list[str]]:
     """Return the store, built if it is missing or damaged, and a note if it was damaged.
 
-    One process builds it; others wait.
+    One process builds it; others wait. It is in the user's own cache if ``cache`` is denied.
     """
+    return with_private_cache(partial(_load, index, config), cache)
+
+
+def _load(index: Index, config: DataConfig, cache: Path) -> tuple[ImageStore, list[str]]:
     path = image_store_path(index, config, cache)
     try:
         return read_image_store(path, index, config), []
@@ -91,7 +73,7 @@ def load_image_store(index: Index, config: DataConfig, cache: Path) -> tuple[Ima
     notes = []
     message = f"waiting for another process to decode the images ({path})"
     lock = path.with_name(f".{path.name}.lock")
-    size = sum(spec.nbytes for spec in _specs(index, config).values())
+    size = sum(spec.nbytes for spec in image_store_specs(index, config).values())
     with writing_to_cache(cache, CONTENT, size), file_lock(lock, message=message):
         try:
             return read_image_store(path, index, config), []
@@ -100,7 +82,7 @@ def load_image_store(index: Index, config: DataConfig, cache: Path) -> tuple[Ima
         except DamagedStoreError as error:
             notes.append(f"{path} was damaged ({error}); decoded the images again")
         build_image_store(index, config, cache)
-        return read_image_store(path, index, config), notes
+        return read_stored_images(path, index, config), notes
 
 
 def build_image_store(index: Index, config: DataConfig, cache: Path) -> None:
@@ -109,7 +91,7 @@ def build_image_store(index: Index, config: DataConfig, cache: Path) -> None:
     Unreadable images are skipped and listed in the store; too many raise ``DataError``. At most a
     few hundred images are in memory.
     """
-    path, specs = image_store_path(index, config, cache), _specs(index, config)
+    path, specs = image_store_path(index, config, cache), image_store_specs(index, config)
     check_free_space(cache, CONTENT, missing_bytes(path, specs))
     with StoreWriter(path, specs, index.store_key(config)) as writer:
         try:
@@ -121,23 +103,34 @@ def build_image_store(index: Index, config: DataConfig, cache: Path) -> None:
 
 
 def read_image_store(path: Path, index: Index, config: DataConfig) -> ImageStore:
-    """Map a store into memory; the errors are those of ``array_store.read_arrays``."""
-    arrays = read_arrays(path, _specs(index, config), index.store_key(config))
-    positions = np.array(arrays["positions"])
-    positions = positions[positions >= 0]
-    missing = np.setdiff1d(np.arange(len(index.entries)), positions)
-    largest = np.asarray(arrays["largest"])
-    return ImageStore(
-        images=np.asarray(arrays["images"])[: len(positions)],
-        positions=positions,
-        digests=[row.tobytes().hex() for row in arrays["digests"][: len(positions)]],
-        largest=largest[: len(positions)],
-        range=_common_range(config, largest),
-        skipped=[
-            (index.entries[i].path, reason.decode(errors="ignore"))
-            for i, reason in zip(missing, arrays["reasons"][: len(missing)], strict=True)
-        ],
-    )
+    """Map a store into memory, after a comparison of a few images with their files.
+
+    The errors are those of ``array_store.read_arrays``.
+    """
+    store = read_stored_images(path, index, config)
+    _check_samples(store, index, config)
+    return store
+
+
+def _check_samples(store: ImageStore, index: Index, config: DataConfig) -> None:
+    """Raise ``DamagedStoreError`` if a few images are not those of their files.
+
+    It finds rows in another order, which have the right key and checksums. A file that cannot be
+    read or decoded here is not compared.
+    """
+    if store.range is not None:
+        config = replace(config, range=store.range)
+    for row in np.unique(np.linspace(0, len(store.positions) - 1, SAMPLES).astype(int)):
+        entry = index.entries[store.positions[row]]
+        try:
+            decoded = _decode(index, config, entry)
+        except (StorageError, UnreadableImageError):
+            continue
+        if not isinstance(decoded, UnreadableImageError) and (
+            decoded[1].tobytes().hex() != store.digests[row]
+            or np.abs(decoded[0].astype(int) - store.images[row]).mean() > MAX_DIFFERENCE
+        ):
+            raise DamagedStoreError(f"row {row} is not {entry.path!r}")
 
 
 def _check_skipped(index: Index, positions: Iterable[int], skipped: list[tuple[str, str]]) -> None:
@@ -163,32 +156,15 @@ def _check_skipped(index: Index, positions: Iterable[int], skipped: list[tuple[s
                 )
 
 
-def _specs(index: Index, config: DataConfig) -> dict[str, ArraySpec]:
-    """Return the arrays of the store.
-
-    ``images``, ``digests``, ``largest`` (the largest grey value of more than 8 bits, or 0) and
-    ``positions`` have a row per readable image, in the same blocks; unused rows at the end have
-    position -1. ``reasons`` has a row per unreadable image.
-    """
-    count, size = len(index.entries), config.image_size
-    shape = (count, size, size, config.channels)
-    block_rows = max(1, BLOCK_BYTES // (size * size * config.channels))
-    unreadable = int(MAX_UNREADABLE * count)
-    return {
-        "images": ArraySpec(shape, "uint8", block_rows),
-        "digests": ArraySpec((count, DIGEST_BYTES), "uint8", block_rows),
-        "largest": ArraySpec((count,), "int64", block_rows),
-        "positions": ArraySpec((count,), "int64", block_rows),
-        "reasons": ArraySpec((unreadable,), f"S{REASON_BYTES}", max(unreadable, 1)),
-    }
-
-
 def _write_images(writer: StoreWriter, index: Index, config: DataConfig) -> None:
     by_array = [[block for block in writer.blocks if block.array == name] for name in ROWS]
     groups = list(zip(*by_array, strict=True))
     # The last group is always written again: it is the one that may be partly used.
     done = list(takewhile(lambda group: all(writer.written[b.number] for b in group), groups[:-1]))
-    positions = [int(i) for group in done for i in writer.read(group[-1]) if i >= 0]
+    stored = [i for group in done for i in writer.read(group[-1])]
+    if not are_positions(np.array(stored, np.int64), len(index.entries)):
+        done, stored = [], []
+    positions = [int(i) for i in stored if i >= 0]
     # An unreadable image before an interrupt is decoded again, for the reason.
     todo = sorted(set(range(len(index.entries))) - set(positions))
     skipped: dict[int, str] = {}
@@ -206,6 +182,9 @@ def _write_images(writer: StoreWriter, index: Index, config: DataConfig) -> None
             for block in group:
                 writer.write(block, rows[block.array][: block.stop - block.start])
         assert next(images, None) is None, "more images than rows"
+    if positions != sorted(positions):  # an image has become readable since the interrupt
+        writer.written[:] = False
+        return _write_images(writer, index, config)
     _check_skipped(index, positions, [(index.entries[i].path, skipped[i]) for i in sorted(skipped)])
     _apply_common_range(writer, groups, index, config)
     reasons = np.zeros(writer.specs["reasons"].shape, writer.specs["reasons"].dtype)
@@ -213,13 +192,6 @@ def _write_images(writer: StoreWriter, index: Index, config: DataConfig) -> None
     for block in writer.blocks:
         if block.array == "reasons":
             writer.write(block, reasons)
-
-
-def _common_range(config: DataConfig, largest: npt.NDArray[np.int64]) -> GreyRange | None:
-    """Return the range of the data set, from the largest value of each wide image."""
-    if not isinstance(config.range, str):
-        return config.range
-    return smallest_depth(int(largest.max())) if largest.any() else None
 
 
 def _apply_common_range(
@@ -231,7 +203,7 @@ def _apply_common_range(
     """
     stored = [{block.array: block for block in group} for group in groups]
     largest = [writer.read(blocks["largest"]) for blocks in stored]
-    bits = _common_range(config, np.concatenate(largest))
+    bits = common_range(config, np.concatenate(largest))
     if config.range != "auto" or bits is None:
         return  # the usual case: without images of more than 8 bits, nothing is done twice
     again = [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from xray_hpc.config.run_config import DataConfig
@@ -15,9 +17,11 @@ from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
 from xray_hpc.data.csv_index import read_csv_index
 from xray_hpc.data.folder_index import missing_part, read_folder_index
 from xray_hpc.data.index_entry import ClassCounts, IgnoredFiles, IndexEntry, count_by_class
+from xray_hpc.data.private_cache import check_trust, with_private_cache
 from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.records.file_lock import file_lock
+from xray_hpc.shared_folder import share
 
 STORE_VERSION = 4
 DEMO_IMAGE_BYTES = 16 * 2**10
@@ -54,6 +58,11 @@ def build_index(config: DataConfig, cache: Path) -> Index:
     if config.source == "demo":
         folder = _demo(config, cache)
         root, classes, entries, ignored = read_folder_index(folder)
+        if len(entries) != config.demo_images:
+            raise DataError(
+                f"{folder} holds {len(entries):,} of the {config.demo_images:,} demo images; "
+                "remove it and run again"
+            )
         return Index(root, classes, tuple(entries), _demo_fingerprint(config), ignored)
     given = Path(config.root or "").expanduser()
     _check_root(given, config.source)
@@ -131,7 +140,14 @@ def _demo_fingerprint(config: DataConfig) -> str:
 
 
 def _demo(config: DataConfig, cache: Path) -> Path:
-    """Return the folder of the demo images; the first process to need it draws them."""
+    """Return the folder of the demo images; the first process to need it draws them.
+
+    It is in the user's own cache if ``cache`` is denied.
+    """
+    return with_private_cache(partial(_demo_in, config), cache)
+
+
+def _demo_in(config: DataConfig, cache: Path) -> Path:
     from xray_hpc.synthetic import demo_dataset
 
     assert config.demo_images is not None
@@ -140,16 +156,24 @@ def _demo(config: DataConfig, cache: Path) -> Path:
     name = f"demo-v{demo_dataset.VERSION}-{config.demo_images}-{config.demo_seed}"
     folder = cache / (name if classes == 2 else f"{name}-{classes}")
     if folder.is_dir():
-        return folder
+        return _trusted(folder)
     lock, needed = cache / f".{folder.name}.lock", config.demo_images * DEMO_IMAGE_BYTES
     message = "waiting for another process to draw the demo images"
     with writing_to_cache(cache, "the demo images", needed), file_lock(lock, message=message):
         if folder.is_dir():
-            return folder
+            return _trusted(folder)
+        prefix = f".{folder.name}.drawing-"
+        for left in cache.glob(f"{prefix}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         check_free_space(cache, "the demo images", needed)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=cache) as temporary:
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=cache) as temporary:
+            share(Path(temporary), cache)
             images = Path(temporary, "images")
-            images.mkdir()
             demo_dataset.generate(images, config.demo_images, config.demo_seed, classes)
             images.rename(folder)
+    return folder
+
+
+def _trusted(folder: Path) -> Path:
+    check_trust(folder)
     return folder

@@ -6,13 +6,15 @@ process that needs a file computes it under a lock; if that process is killed, t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,10 @@ import numpy.typing as npt
 
 from xray_hpc.code_digest import software_identity
 from xray_hpc.data import array_store
-from xray_hpc.data.array_store import ArraySpec, DamagedStoreError, StoreWriter
+from xray_hpc.data.array_store import ArraySpec, DamagedStoreError
+from xray_hpc.data.array_writer import StoreWriter, blocks_written, missing_bytes
 from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
+from xray_hpc.data.private_cache import CacheDeniedError, with_private_cache
 from xray_hpc.errors import LockedError
 from xray_hpc.features.forward_pass import FeatureSource, compute_blocks, replica_batch_size
 from xray_hpc.features.model_cut import LayerPath, extractor_layers, feature_shape
@@ -97,26 +101,34 @@ def load_or_compute(
     Raises:
         UserError: the disk is full, or float16 cannot hold the features.
     """
-    found = {file.path: arrays for file in files if (arrays := _read(file)) is not None}
-    if missing := [file for file in files if file.path not in found]:
-        found |= _compute(missing, source, on_progress)
-    return [found[file.path] for file in files]
+    found = dict[str, FeatureArrays]()
+    for file in files:
+        with contextlib.suppress(CacheDeniedError, OSError):  # they count under the lock
+            if (arrays := _read(file)) is not None:
+                found[file.key] = arrays
+    if missing := [file for file in files if file.key not in found]:
+        compute = partial(_compute, missing, source, on_progress)
+        found |= with_private_cache(compute, files[0].path.parent)
+    return [found[file.key] for file in files]
 
 
 def _compute(
-    files: Sequence[CachedFeatures], source: FeatureSource, on_progress: Callable[[int], None]
-) -> dict[Path, FeatureArrays]:
-    """Lock the files, compute those that no other process has computed meanwhile, and read all."""
-    cache = files[0].path.parent
+    files: Sequence[CachedFeatures],
+    source: FeatureSource,
+    on_progress: Callable[[int], None],
+    cache: Path,
+) -> dict[str, FeatureArrays]:
+    """Compute the files that no other process has computed meanwhile, and read all, by key."""
+    files = [replace(file, path=cache / file.path.name) for file in files]
     needed = sum(array.nbytes for file in files for array in file.arrays.values())
     with writing_to_cache(cache, CONTENT, needed), ExitStack() as stack:
         for file in sorted(files, key=lambda file: file.path):
             stack.enter_context(_locked(file, on_progress))
-        found = {file.path: _read(file, delete_damaged=True) for file in files}
-        missing = [file for file in files if found[file.path] is None]
+        found = {file.key: _read(file, delete_damaged=True) for file in files}
+        missing = [file for file in files if found[file.key] is None]
         if missing:
             content = f"{CONTENT} (train.features=off caches none)"
-            needed = sum(array_store.missing_bytes(file.path, file.arrays) for file in missing)
+            needed = sum(missing_bytes(file.path, file.arrays) for file in missing)
             check_free_space(cache, content, needed)
             writers = [
                 stack.enter_context(StoreWriter(file.path, file.arrays, file.key))
@@ -125,7 +137,7 @@ def _compute(
             compute_blocks(writers, source, [file.cut for file in missing], on_progress)
             for writer in writers:
                 writer.finish()
-        return {file.path: found[file.path] or file.read() for file in files}
+        return {file.key: found[file.key] or file.read() for file in files}
 
 
 @contextmanager
@@ -144,7 +156,7 @@ def _locked(file: CachedFeatures, on_progress: Callable[[int], None]) -> Iterato
             if not waiting:
                 logger.info("waiting for another process to compute %s", file.path)
             waiting = True
-        if (written := array_store.blocks_written(file.path)) > reported:
+        if (written := blocks_written(file.path)) > reported:
             on_progress(written)
             reported = written
         time.sleep(POLL_SECONDS)

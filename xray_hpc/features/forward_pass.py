@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.apply_augmentation import Pixels, apply_augmentation
-from xray_hpc.data.array_store import Block, StoreWriter
+from xray_hpc.data.array_store import Block
+from xray_hpc.data.array_writer import StoreWriter
 from xray_hpc.data.augmentation_parameters import center_crop, draw_augmentations
 from xray_hpc.data.dataset import Dataset
 from xray_hpc.errors import ConfigError

@@ -14,11 +14,13 @@ from tempfile import TemporaryFile
 from xray_hpc import shared_folder
 from xray_hpc.config.secret_values import mask_override
 from xray_hpc.config.sweep_settings import SweepSettings
+from xray_hpc.data.private_cache import private_cache
 from xray_hpc.errors import ConfigError, RecordError, StorageError
 from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.saved_settings import write_settings
 from xray_hpc.records import ledger
 from xray_hpc.records.code_state import current_code_state, write_code_state
+from xray_hpc.records.file_lock import NOT_WRITABLE
 from xray_hpc.records.frozen_run import FrozenRun, write_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths, display_path
 from xray_hpc.records.run_integrity import config_state
@@ -31,7 +33,8 @@ WRITERS = 8
 def check_folders(settings: SweepSettings, kind: str) -> list[str]:
     """Check that results and cache can be written, and that the sweep's folder is one of a sweep.
 
-    Write nothing. Return a note if only the nodes of a cluster may be able to create the cache.
+    Write nothing. Return a note if only the nodes of a cluster may be able to create the cache, or
+    if it is another user's.
 
     Raises:
         ConfigError: the sweep's folder holds other files than those of a sweep.
@@ -59,6 +62,10 @@ def check_folders(settings: SweepSettings, kind: str) -> list[str]:
                 continue
         except OSError as error:
             problem = f"{key} is {folder}, but {existing} cannot be written ({error.strerror})"
+            denied = error.errno in NOT_WRITABLE
+        if key == "cache" and denied and existing == folder and (private := private_cache()):
+            notes.append(f"{problem}; what is not there yet is made in {private}")
+            continue
         if key == "results" or kind != "slurm" or existing == folder:
             raise StorageError(f"{problem}; choose another folder with {key}=FOLDER")
         notes.append(f"{problem}; it must be writable on the nodes")

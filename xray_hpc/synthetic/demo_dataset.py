@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xray_hpc.errors import ConfigError
+from xray_hpc.shared_folder import create_file, make_folder
 from xray_hpc.synthetic import opacities
 from xray_hpc.synthetic.anatomy import Chest, draw_body, draw_chest
 from xray_hpc.synthetic.film import expose
@@ -70,7 +71,8 @@ def generate(folder: Path, images: int, seed: int, classes: int) -> None:
         raise ConfigError(f"data.demo_images is {images}; it must be {5 * classes} or more")
     for path, patient, image in plan(images, seed, classes):
         target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
+        create_file(target)
         film = Image.fromarray(draw_image(patient, image, seed))
         film.save(target, format="JPEG", quality=88)
 

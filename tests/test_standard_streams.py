@@ -100,6 +100,7 @@ def test_closed_stdout_does_not_lend_its_number_to_a_file(tmp_path: Path) -> Non
         ("BlockingIOError(11, 'Resource temporarily unavailable')", 2, 74),
         ("MemoryError()", 2, 2),
         ('RuntimeError("can\'t start new thread")', 2, 2),
+        ("ImportError('libx.so.2: failed to map segment from shared object')", 2, 2),
     ],
 )
 def test_an_error_of_the_machine_is_one_line(error: str, code: int, job_code: int) -> None:
@@ -111,7 +112,13 @@ def test_an_error_of_the_machine_is_one_line(error: str, code: int, job_code: in
 
 
 @pytest.mark.parametrize(
-    "error", ["FileNotFoundError(2, 'No such file', 'x')", "RuntimeError('x')", "OSError('x')"]
+    "error",
+    [
+        "FileNotFoundError(2, 'No such file', 'x')",
+        "RuntimeError('x')",
+        "OSError('x')",
+        "ImportError('x')",
+    ],
 )
 def test_other_errors_keep_their_traceback(error: str) -> None:
     ended = shell("", f"def main():\n    raise {error}\nrun(main)")

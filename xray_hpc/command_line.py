@@ -153,7 +153,7 @@ def run(
     except BrokenPipeError:
         discard_stdout()
         code = 141
-    except (OSError, MemoryError, RuntimeError) as error:
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
         problem = describe_system_error(error)
         if problem is None:
             raise

@@ -42,6 +42,7 @@ ADVICE = {
     errno.ENOMEM: "raise ulimit -v, or use a machine with more",
 }
 NO_THREAD = "can't start new thread"  # a RuntimeError without a number
+NO_LIBRARY = "failed to map segment"  # an ImportError of a shared library
 
 
 def describe_system_error(error: BaseException) -> str | None:
@@ -49,6 +50,8 @@ def describe_system_error(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         size = f" ({error})" if str(error) else ""
         return f"{LIMITS[errno.ENOMEM]}{size}; {ADVICE[errno.ENOMEM]}"
+    if isinstance(error, ImportError) and NO_LIBRARY in str(error):
+        return f"{LIMITS[errno.ENOMEM]}; {ADVICE[errno.ENOMEM]}"
     if isinstance(error, RuntimeError) and NO_THREAD in str(error):
         return "cannot start another thread; raise ulimit -u and ulimit -v"
     if not isinstance(error, OSError):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from xray_hpc.config.run_config import DataConfig
+from xray_hpc.data import decode as decoding
 from xray_hpc.data.dataset import load_dataset, load_indexed
 from xray_hpc.data.decode import UnreadableImageError, decode, decode_bytes, equalize
 from xray_hpc.data.index import build_index
@@ -193,6 +195,41 @@ def test_missing_decoder_is_an_error_not_a_skipped_image(
     with pytest.raises(UserError, match="needs pydicom"):
         load_dataset(data_config(tree), cache)
     assert stores(cache) == []
+
+
+def test_lack_of_memory_is_an_error_not_a_skipped_image(
+    tree: Path, cache: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the contents of the store would depend on the machine that built it."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "_square", fail)
+        with pytest.raises(UserError, match=r"NORMAL/.*: not enough memory; raise ulimit -v"):
+            load_dataset(data_config(tree), cache)
+    assert stores(cache) == []
+    assert load_dataset(data_config(tree), cache).skipped == []
+
+
+def test_special_and_huge_files_that_replace_images_are_skipped(
+    tree: Path, cache: Path, data_config: MakeConfig
+) -> None:
+    index = build_index(data_config(tree), cache)
+    replaced = [tree / f"train/NORMAL/IM-{n:04d}-0001.jpeg" for n in (1, 2, 3)]
+    for path in replaced:
+        path.unlink()
+    os.mkfifo(replaced[0])
+    replaced[1].symlink_to("/dev/zero")
+    replaced[2].touch()
+    os.truncate(replaced[2], 2**40)
+    reasons = [reason for _, reason in load_indexed(index, data_config(tree), cache).skipped]
+    assert reasons == [
+        "a FIFO, not a regular file",
+        "a device, not a regular file",
+        "larger than 256 MiB",
+    ]
 
 
 def test_more_than_ten_percent_unreadable_is_an_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -183,3 +184,27 @@ def test_read_image_returns_the_reason_for_an_unreadable_file(
 
     monkeypatch.setattr(module, "decode", decode)
     assert read_image("x", CARD) == reason
+
+
+def test_read_image_returns_a_lack_of_memory_as_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    monkeypatch.setattr(decode, "_square", fail)
+    assert str(read_image(str(tmp_path / "x.png"), CARD)).startswith("not enough memory")
+
+
+def test_read_image_returns_why_a_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    (tmp_path / "sparse.png").touch()
+    os.truncate(tmp_path / "sparse.png", 2**40)
+    reasons = {path.stem: read_image(str(path), CARD) for path in tmp_path.iterdir()}
+    assert reasons == {
+        "fifo": "a FIFO, not a regular file",
+        "device": "a device, not a regular file",
+        "sparse": "larger than 256 MiB",
+    }

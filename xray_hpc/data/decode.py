@@ -44,7 +44,7 @@ DRAFT_GAP = 2
 TILES = (8, 8)
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as in Pillow
 JPEG_START = b"\xff\xd8"
-NO_MEMORY = re.compile("(out of|insufficient) memory", re.IGNORECASE)  # Pillow's, OpenCV's error
+NO_MEMORY = re.compile("(out of|insufficient) memory", re.IGNORECASE)
 MAX_REASON = 200  # characters; a reason may quote the file
 EXIF_KEYS = {"exif", "xmp", "Raw profile type exif"}  # where Pillow finds an orientation
 
@@ -146,6 +146,7 @@ def decode_bytes(
     with warnings_suppressed():
         try:
             square, largest = _square(data, path, size, mode, grey_range)
+            return Decoded(_finish(square, channels, clahe), largest)
         except UnreadableImageError:
             raise
         except dicom_header.NoDecoderError as error:
@@ -155,12 +156,23 @@ def decode_bytes(
         except UnidentifiedImageError as error:
             raise UnreadableImageError(path, _unidentified(data)) from error
         except Exception as error:  # a broken file makes Pillow's parsers raise almost anything
-            if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+            if _lacks_memory(error):
                 raise OutOfMemoryError(path) from error
             reason = str(error).partition("\n")[0][:MAX_REASON] or type(error).__name__
             if not isinstance(error, (ValueError, SyntaxError, OSError)):
                 reason = f"damaged ({reason})"
             raise UnreadableImageError(path, reason) from error
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Return whether Python, Pillow or OpenCV could not allocate memory."""
+    if isinstance(error, (OSError, cv2.error)):
+        return NO_MEMORY.search(str(error)) is not None
+    return isinstance(error, MemoryError)
+
+
+def _finish(square: npt.NDArray[Any], channels: int, clahe: float | None) -> Pixels:
+    """Round to 8 bits, add channels and equalize."""
     if square.dtype != np.uint8:
         square = np.clip(np.rint(square), 0, 255).astype(np.uint8)
     if square.ndim == 2:
@@ -168,7 +180,7 @@ def decode_bytes(
     if square.shape[2] < channels:
         square = np.repeat(square, channels, axis=2)
     square = np.ascontiguousarray(square)
-    return Decoded(square if clahe is None else equalize(square, clahe), largest)
+    return square if clahe is None else equalize(square, clahe)
 
 
 def _unidentified(data: bytes) -> str:

@@ -96,3 +96,13 @@ def test_lease_that_was_lost_protects_the_record_from_writes(
     assert f"ERROR lost the lease of {run.name}" in output
     assert run.record.read_text() == before
     assert scontrol.requests == []
+
+
+def test_lease_that_is_a_file_makes_the_worker_exit_with_2(job: JobStarter, run: RunPaths) -> None:
+    run.lease.touch()
+    before = run.record.read_text()
+    code, output = job.run(HANG)
+    assert code == 2
+    (line,) = output.splitlines()
+    assert f"ERROR {run.lease} is not a folder; remove it" in line
+    assert run.record.read_text() == before

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from xray_hpc.errors import LockedError
+from xray_hpc.errors import DataError, LockedError
 from xray_hpc.records.lease_file import (
     EXPIRY_SECONDS,
+    GONE,
+    MAX_NUMBER,
     UNKNOWN_OWNER,
     LeaseOwner,
     LeaseState,
-    lease_numbers,
     lease_requests,
+    numbers_in,
     read_lease,
+    read_own_lease,
     write_owner,
 )
 from xray_hpc.shared_folder import make_subfolder
 
-HEARTBEAT_SECONDS = 15.0
+HEARTBEAT_SECONDS = EXPIRY_SECONDS / 4
 POLL_SECONDS = 1.0
 
 
@@ -40,13 +42,20 @@ class Lease:
 
     A context manager. Check ``lost`` before every write, and regularly while a child writes.
     ``requested`` tells that a later start of the same job waits for the lease: Slurm had lost this
-    process's node, and the process should end.
+    process's node, and the process should end. ``file`` is what a child reads of the lease.
     """
 
     def __init__(
-        self, file: Path, heartbeat: float, expiry: float, job: str | None, restarts: int
+        self,
+        file: Path,
+        content: bytes,
+        heartbeat: float,
+        expiry: float,
+        job: str | None,
+        restarts: int,
     ) -> None:
-        self._file, self._heartbeat, self._expiry = file, heartbeat, expiry
+        self.file, self._content = file, content
+        self._heartbeat, self._expiry = heartbeat, expiry
         self._job, self._restarts = job, restarts
         self.requested = False
         self._renewed = time.monotonic()
@@ -82,25 +91,31 @@ class Lease:
 
         Raises:
             LeaseError: the owner is alive, or may be when ``should_stop`` returned true.
+            DataError: ``path`` is not the folder of a lease.
             OSError: the file system does not let this process write to ``path``.
         """
-        make_subfolder(path)
+        try:
+            make_subfolder(path)
+        except FileExistsError:
+            raise DataError(f"{path} is not a folder; remove it and launch again") from None
         number = _wait_until_free(path, expiry, should_stop).number + 1
+        if number > MAX_NUMBER:
+            raise DataError(f"{path} is damaged: it holds {number - 1}; remove it and launch again")
         file = path / str(number)
         try:
-            write_owner(file, job, restarts)
+            content = write_owner(file, job, restarts)
         except FileExistsError:
             raise LeaseError(read_lease(path).owner or UNKNOWN_OWNER) from None
-        numbers = lease_numbers(path)
-        if max(numbers) != number:  # others came and went while this process was suspended
+        names = os.listdir(path)
+        numbers = numbers_in(names)
+        if any(other > number for other in numbers):  # while this process was suspended
             file.unlink(missing_ok=True)
             raise LeaseError(read_lease(path).owner or UNKNOWN_OWNER)
-        for old in numbers:
-            if old < number:
-                (path / str(old)).unlink(missing_ok=True)
-        for name in lease_requests(os.listdir(path), job):
-            (path / name).unlink(missing_ok=True)
-        return cls(file, heartbeat, expiry, job, restarts)
+        old = [str(other) for other in numbers if other < number]
+        for name in [*old, *lease_requests(names, job)]:
+            with contextlib.suppress(OSError):  # a folder; neither counts any more
+                (path / name).unlink()
+        return cls(file, content, heartbeat, expiry, job, restarts)
 
     @property
     def lost(self) -> bool:
@@ -120,15 +135,15 @@ class Lease:
     def _renew(self) -> None:
         before = time.monotonic()
         try:
-            os.utime(self._file)
-            names = os.listdir(self._file.parent)
-            newest = max(int(name) for name in names if name.isdigit())
+            if (found := read_own_lease(self.file, self._content)) is None:
+                self._taken = True
+                return
+            os.utime(self.file)  # fails if another process has removed the file meanwhile
         except OSError as error:  # other errors may be transient: see _is_overdue
-            self._taken = error.errno in (errno.ENOENT, errno.ESTALE)
+            self._taken = error.errno in GONE
         else:
-            self._taken = newest != int(self._file.name)
             self._renewed = before
-            restarts = lease_requests(names, self._job).values()
+            restarts = lease_requests(found[1], self._job).values()
             self.requested = self.requested or any(r > self._restarts for r in restarts)
 
     def release(self) -> None:
@@ -137,7 +152,8 @@ class Lease:
         self._thread.join(self._heartbeat)
         if not self._taken:
             with contextlib.suppress(OSError):  # it will expire instead
-                os.utime(self._file, (0, 0))
+                if read_own_lease(self.file, self._content) is not None:
+                    os.utime(self.file, (0, 0))
 
     def __enter__(self) -> Lease:
         return self

@@ -11,6 +11,7 @@ the lease leaves a request, ``wanted.<job>.<restart>``.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import json
 import os
@@ -21,11 +22,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from xray_hpc.config.dataclass_conversion import build
+from xray_hpc.errors import UserError
+from xray_hpc.records.atomic_files import parse_json
 from xray_hpc.records.run_record import now, user_name
+from xray_hpc.regular_file import open_regular
 from xray_hpc.shared_folder import share
 
 EXPIRY_SECONDS = 60.0
 RETRY_SECONDS = 0.01
+MAX_BYTES = 1 << 14  # of a file; its longest names are those of a host, a user and a job
+MAX_NUMBER = 10**9 - 1
+# The file or a folder above it was removed, or another one has its place.
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 
 
 @dataclass(frozen=True)
@@ -70,38 +79,73 @@ class LeaseState:
 
 
 def read_lease(path: Path) -> LeaseState:
-    """Return the state of the lease in the folder ``path``."""
+    """Return the state of the lease in the folder ``path``.
+
+    Of a file that cannot be read, or is something else than a file, the owner is unknown; as long
+    as it is not renewed it expires as any other. Raise ``OSError`` if the folder cannot be read.
+    """
     while numbers := lease_numbers(path):
+        file = path / str(max(numbers))
         try:
             # Opening the file makes a file system that caches times fetch the current one.
-            with (path / str(max(numbers))).open(encoding="utf-8") as file:
-                renewed = os.fstat(file.fileno()).st_mtime_ns
-                owner = _parse_owner(file.read()) if renewed else None
+            with open_regular(file) as opened:
+                renewed = os.fstat(opened.fileno()).st_mtime_ns
+                owner = _parse_owner(opened.read(MAX_BYTES), file) if renewed else None
                 return LeaseState(max(numbers), renewed, owner)
-        except FileNotFoundError:  # the lease has just changed hands
-            time.sleep(RETRY_SECONDS)
+        except OSError:
+            try:
+                return LeaseState(max(numbers), os.lstat(file).st_mtime_ns)
+            except FileNotFoundError:  # the lease has just changed hands
+                time.sleep(RETRY_SECONDS)
     return LeaseState()
+
+
+def read_own_lease(file: Path, content: bytes) -> tuple[int, list[str]] | None:
+    """Return when the lease of this process or its worker was renewed, and the names beside it.
+
+    ``None`` if another process has the lease: the ``file`` is gone, or not the one with this
+    ``content``, or there is one with a higher number. Raise ``OSError`` if it cannot be read.
+    """
+    try:
+        with open_regular(file) as opened:
+            renewed = os.fstat(opened.fileno()).st_mtime_ns
+            if opened.read(len(content) + 1) != content:
+                return None
+        names = os.listdir(file.parent)
+    except OSError as error:
+        if error.errno in GONE:
+            return None
+        raise
+    newest = max(numbers_in(names), default=0)
+    return None if newest > int(file.name) else (renewed, names)
 
 
 def current_owner(path: Path, *, expiry: float = EXPIRY_SECONDS) -> LeaseOwner | None:
     """Return the owner of the lease in ``path`` if it is alive.
 
-    For an owner on another host this is an estimate, which needs the clocks to agree roughly;
-    :meth:`Lease.acquire <xray_hpc.records.lease.Lease.acquire>` does not depend on it.
+    For an owner on another host this is an estimate, which needs the clocks to agree roughly: one
+    whose last heartbeat is from the future counts as dead, as does one whose heartbeat is old, so
+    that no wrong clock keeps a run from being launched. :meth:`Lease.acquire
+    <xray_hpc.records.lease.Lease.acquire>` does not depend on clocks. Raise as :func:`read_lease`.
     """
     state = read_lease(path)
     alive = state.alive
     if alive is None:
-        alive = time.time() - state.renewed / 1e9 < expiry
+        alive = abs(time.time() - state.renewed / 1e9) < expiry
     return (state.owner or UNKNOWN_OWNER) if alive else None
 
 
 def lease_numbers(path: Path) -> list[int]:
     """Return the numbers of the files in ``path``, which may not exist."""
     try:
-        return [int(name) for name in os.listdir(path) if name.isdigit()]
+        return numbers_in(os.listdir(path))
     except FileNotFoundError:
         return []
+
+
+def numbers_in(names: Iterable[str]) -> list[int]:
+    """Return the numbers among the names of files; other names are ignored."""
+    return [int(name) for name in names if re.fullmatch("[1-9][0-9]{0,8}", name)]
 
 
 def request_lease(path: Path, job: str, restarts: int) -> int:
@@ -116,8 +160,12 @@ def lease_requests(names: Iterable[str], job: str | None) -> dict[str, int]:
     return {name: int(match[2]) for name, match in matches if match and match[1] == job}
 
 
-def write_owner(file: Path, job: str | None, restarts: int) -> None:
-    """Create a lease file that names this process; raise ``FileExistsError`` if there is one."""
+def write_owner(file: Path, job: str | None, restarts: int) -> bytes:
+    """Create a lease file that names this process, and return its content.
+
+    Raises:
+        FileExistsError: the file exists.
+    """
     owner = LeaseOwner(
         host=socket.gethostname(),
         user=user_name(),
@@ -130,21 +178,23 @@ def write_owner(file: Path, job: str | None, restarts: int) -> None:
         began=start_time(os.getpid()),
         restarts=restarts,
     )
-    with file.open("x", encoding="utf-8") as opened:
+    content = f"{json.dumps(dataclasses.asdict(owner))}\n".encode()
+    with file.open("xb") as opened:
         share(opened.fileno(), file.parent)
         try:
-            opened.write(json.dumps(dataclasses.asdict(owner)) + "\n")
+            opened.write(content)
             opened.flush()
             os.fsync(opened.fileno())  # an empty file would not tell whose it is
         except OSError:
             file.unlink()
             raise
+    return content
 
 
-def _parse_owner(text: str) -> LeaseOwner | None:
+def _parse_owner(content: bytes, file: Path) -> LeaseOwner | None:
     try:
-        return LeaseOwner(**json.loads(text))
-    except (ValueError, TypeError):  # not fully written yet
+        return build(LeaseOwner, parse_json(content, file), ignore_unknown=True)
+    except UserError:  # damaged, or not fully written yet
         return None
 
 

@@ -20,7 +20,7 @@ from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.errors import ConfigError
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import read_json
-from xray_hpc.records.paths import RunPaths, SweepPaths
+from xray_hpc.records.paths import RunPaths, SweepPaths, is_name
 from xray_hpc.worker.dead_task import handle_dead_task
 from xray_hpc.worker.worker import run_worker
 
@@ -87,6 +87,8 @@ def read_task(folder: Path) -> tuple[list[RunPaths], ClusterConfig]:
     tasks, sweep = content["tasks"], SweepPaths(folder.parent.parent)
     if task >= len(tasks):
         raise ConfigError(f"{file} has no task {task}; it has {len(tasks)}")
+    if wrong := [name for name in tasks[task] if not is_name(name)]:
+        raise ConfigError(f"{file} has the run {wrong[0]!r}, which is not the name of a folder")
     return [sweep.run(name) for name in tasks[task]], build(ClusterConfig, content["cluster"])
 
 

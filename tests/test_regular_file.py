@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.regular_file import open_regular, read_regular
+from xray_hpc.regular_file import append_regular, open_regular, read_regular
 
 
 def test_read_regular_returns_the_contents(tmp_path: Path) -> None:
@@ -73,3 +73,22 @@ def test_open_regular_refuses_anything_else(
     with pytest.raises(OSError, match="x") as caught:
         open_regular("x")
     assert (caught.value.errno, caught.value.filename) == (number, "x")
+
+
+def test_append_regular_creates_and_extends_a_file(tmp_path: Path) -> None:
+    for text in (b"a", b"b"):
+        with append_regular(tmp_path / "log") as file:
+            file.write(text)
+    assert (tmp_path / "log").read_bytes() == b"ab"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("target")])
+def test_append_regular_writes_to_nothing_else(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    (tmp_path / "target").write_bytes(b"mine")
+    make(tmp_path / "log")
+    with pytest.raises(OSError, match="log") as caught:
+        append_regular(tmp_path / "log")
+    assert caught.value.filename == str(tmp_path / "log")
+    assert (tmp_path / "target").read_bytes() == b"mine"

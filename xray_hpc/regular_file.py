@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,8 +29,32 @@ def open_regular(path: Path | str) -> BinaryIO:
     Raises:
         OSError: it cannot be opened, or is no regular file. ``strerror`` is a short reason.
     """
+    return os.fdopen(_open_regular(path, os.O_RDONLY), "rb")
+
+
+def append_regular(path: Path | str) -> FileIO:
+    """Open a regular file for appending, unbuffered; create it if it does not exist.
+
+    A link is not followed: another user could have put it there, so that this user's file at its
+    end is changed.
+
+    Raises:
+        OSError: as :func:`open_regular`, or ``path`` is a link.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return FileIO(_open_regular(path, flags), "ab")
+
+
+def _open_regular(path: Path | str, flags: int) -> int:
     # O_NOCTTY: opening a terminal must not make it the one of this process.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    flags |= os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
+            problem = "a link, which is not followed"
+            raise OSError(errno.ELOOP, problem, str(path)) from error
+        raise
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
@@ -37,10 +62,10 @@ def open_regular(path: Path | str) -> BinaryIO:
         if not stat.S_ISREG(mode):
             kind = _KINDS.get(stat.S_IFMT(mode), "not a file")
             raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))
-        return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
 
 
 def read_regular(path: Path | str, most: int) -> bytes:

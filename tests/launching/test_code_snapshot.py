@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Composer
+from tests.other_user import MALLORY, needs_root
 from xray_hpc.errors import StorageError
 from xray_hpc.launching.code_snapshot import snapshot_environment, take_snapshot
 from xray_hpc.launching.run_folders import create_run_folders
@@ -214,3 +215,25 @@ def test_a_job_and_its_training_import_only_from_the_snapshot(
     )
     found = [line for line in done.stdout.splitlines() if line.startswith("import from")]
     assert found == [f"import from {copy}/xray_hpc/worker", f"import from {copy}/xray_hpc"]
+
+
+@needs_root
+def test_snapshot_of_another_user_is_not_executed(tmp_path: Path) -> None:
+    first = take_snapshot(tmp_path)
+    os.chown(first, MALLORY.number, -1)
+    second = take_snapshot(tmp_path)
+    assert second.name.startswith(f"{first.name}-")
+    assert (second / "jobs" / "run.py").is_file()
+    assert take_snapshot(tmp_path) == second
+    os.chown(second, MALLORY.number, -1)
+    with pytest.raises(StorageError, match=rf"{second} can be changed by others"):
+        take_snapshot(tmp_path)
+
+
+def test_snapshot_can_be_changed_by_its_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        snapshot = take_snapshot(tmp_path)
+    finally:
+        os.umask(before)
+    assert all(path.stat().st_mode & 0o022 == 0 for path in (snapshot, *snapshot.rglob("*")))

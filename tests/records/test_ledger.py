@@ -199,3 +199,13 @@ def test_cancelled_runs_have_the_position_of_their_event(sweep: SweepPaths) -> N
     ledger.append(sweep, "cancelled", jobs=[], runs=["a"])
     assert ledger.read(sweep).cancelled == {"a": before}
     assert ledger.size(sweep) == sweep.ledger.stat().st_size > before
+
+
+def test_append_does_not_follow_a_link(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine\n")
+    sweep = SweepPaths(tmp_path / "sweep")
+    sweep.folder.mkdir()
+    sweep.ledger.symlink_to(tmp_path / "mine")
+    with pytest.raises(StorageError, match=r"ledger\.jsonl \(a link, which is not followed\)"):
+        ledger.append(sweep, "waiting", runs=[])
+    assert (tmp_path / "mine").read_text() == "mine\n"

@@ -122,6 +122,18 @@ def test_task_number_out_of_range_is_an_error(job: JobStarter, runs: list[RunPat
     assert f"ERROR {folder}/tasks.json has no task 2" in output
 
 
+def test_task_with_a_run_outside_of_the_sweep_is_an_error(
+    job: JobStarter, runs: list[RunPaths]
+) -> None:
+    folder = write_submission(runs)
+    file = folder / "tasks.json"
+    file.write_text(file.read_text().replace(runs[0].name, f"../runs/{runs[0].name}"))
+    code, output = job.run(HANG, "--submission", folder, **JOB, SLURM_ARRAY_TASK_ID="1")
+    assert code == 2, output
+    assert f"has the run '../runs/{runs[0].name}', which is not the name of a folder" in output
+    assert not runs[0].log.exists() or not runs[0].log.read_text()
+
+
 def test_task_in_a_container_that_hides_the_environment_is_an_error(
     job: JobStarter, runs: list[RunPaths]
 ) -> None:

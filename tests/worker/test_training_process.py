@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,15 @@ def test_run_log_keeps_only_the_last_state_of_a_progress_bar(run: RunPaths) -> N
         assert log.add(b"ch 1\n") == [b"epoch 1\n"]
         log.add(b"3/4\r4/4")
     assert run.log.read_text() == "--- heading\n2/2\nepoch 1\n4/4\n"
+
+
+def test_run_log_does_not_follow_a_link(run: RunPaths, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    run.log.unlink(missing_ok=True)
+    run.log.symlink_to(tmp_path / "mine")
+    with RunLog(run, "heading") as log:
+        log.add(b"epoch 1\n")
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_run_log_that_cannot_be_written_is_reported_once(

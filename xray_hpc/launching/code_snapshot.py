@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xray_hpc.errors import ConfigError, StorageError
+from xray_hpc.file_owner import is_own, user_name
 from xray_hpc.package_folders import resource
 from xray_hpc.records.code_state import CODE_FOLDERS, ROOT, git, is_checkout, untracked_files
-from xray_hpc.shared_folder import make_subfolder
+from xray_hpc.shared_folder import GUARDED, make_subfolder
 from xray_hpc.system_errors import advice
 
 
@@ -31,19 +32,33 @@ def take_snapshot(folder: Path) -> Path:
         digest.update(f"{name}\0{mode}\0{len(content)}\0".encode())
         digest.update(content)
     target = folder / digest.hexdigest()[:12]
+    if target.exists() and not is_own(target.lstat()):
+        # Its owner could change it before this user's jobs execute it.
+        target = folder / f"{target.name}-{user_name(os.geteuid())}"
     if target.is_dir():
-        return target
+        return _own(target)
     try:
         make_subfolder(folder)
         with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
             for name, (content, mode) in contents.items():
                 _write(Path(temporary, "code", name), content, mode)
+            for path in (Path(temporary, "code"), *Path(temporary, "code").rglob("*")):
+                path.chmod(path.stat().st_mode & ~GUARDED)
             Path(temporary, "code").rename(target)
     except OSError as error:
         if not target.is_dir():  # another launch may have created the same snapshot meanwhile
             problem = f"cannot copy the code to {target} ({error.strerror})"
             raise StorageError(f"{problem}; {advice(error)}, and launch again") from error
-    return target
+    return _own(target)
+
+
+def _own(snapshot: Path) -> Path:
+    """Return a snapshot that nobody else can change; raise ``StorageError`` for another one."""
+    status = snapshot.lstat()
+    if not is_own(status):
+        problem = f"{snapshot} can be changed by others ({user_name(status.st_uid)} owns it)"
+        raise StorageError(f"{problem}; remove it, and launch again")
+    return snapshot
 
 
 def snapshot_environment(snapshot: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from xray_hpc.package_folders import resource
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import is_gone
 from xray_hpc.records.paths import RunPaths, require_folder
+from xray_hpc.regular_file import append_regular
 
 POLL_SECONDS = 0.2
 
@@ -115,7 +116,7 @@ def _run_job(command: list[str], code: Path | None) -> int:
 
 
 def _start_run(paths: RunPaths, code: Path | None) -> subprocess.Popen[bytes]:
-    with paths.log.open("ab") as log:  # only for errors: the training writes its log itself
+    with append_regular(paths.log) as log:  # only for errors: the training writes its log itself
         command = _job_command("run", "--local", str(paths.folder), code=code)
         null = subprocess.DEVNULL
         return _start(command, code, stdin=null, stdout=null, stderr=log)

@@ -23,18 +23,18 @@ positions of the lines, in bytes: the clocks of hosts differ. The events:
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from xray_hpc.errors import StorageError
-from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.paths import SweepPaths, is_name
 from xray_hpc.records.run_record import now
-from xray_hpc.regular_file import open_regular, read_regular
+from xray_hpc.regular_file import append_regular, open_regular, read_regular
 from xray_hpc.shared_folder import create_file
 from xray_hpc.system_errors import advice
 
@@ -47,7 +47,7 @@ def append(sweep: SweepPaths, event: str, **fields: Any) -> None:
     line = json.dumps({"event": event, "time": now(), **fields}) + "\n"
     try:
         create_file(sweep.ledger)
-        with sweep.ledger.open("ab") as handle:
+        with io.BufferedWriter(append_regular(sweep.ledger)) as handle:
             if handle.tell() and not _ends_a_line(sweep):
                 line = "\n" + line
             handle.write(line.encode())
@@ -64,11 +64,6 @@ def _ends_a_line(sweep: SweepPaths) -> bool:
         return handle.read(1) == b"\n"
 
 
-def _is_name(value: object) -> bool:
-    """Return whether a value may be the name of a folder, and is as short as those of runs."""
-    return isinstance(value, str) and re.fullmatch(r"\w[\w.+-]{0,199}", value, re.ASCII) is not None
-
-
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
@@ -79,18 +74,18 @@ def _is_list(of: Callable[[object], bool]) -> Callable[[object], bool]:
 
 def _is_planned(value: object) -> bool:
     return isinstance(value, dict) and all(
-        _is_name(name) and _is_list(_is_text)(words) for name, words in value.items()
+        is_name(name) and _is_list(_is_text)(words) for name, words in value.items()
     )
 
 
 # The fields that each event needs.
 _FIELDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "planned": {"runs": _is_planned},
-    "submitting": {"submission": _is_name, "kind": _is_text, "tasks": _is_list(_is_list(_is_name))},
-    "submitted": {"submission": _is_name, "job": lambda job: _is_name(job) and str(job).isdigit()},
-    "refused": {"submission": _is_name},
-    "waiting": {"runs": _is_list(_is_name)},
-    "cancelled": {"jobs": _is_list(_is_text), "runs": _is_list(_is_name)},
+    "submitting": {"submission": is_name, "kind": _is_text, "tasks": _is_list(_is_list(is_name))},
+    "submitted": {"submission": is_name, "job": lambda job: is_name(job) and str(job).isdigit()},
+    "refused": {"submission": is_name},
+    "waiting": {"runs": _is_list(is_name)},
+    "cancelled": {"jobs": _is_list(_is_text), "runs": _is_list(is_name)},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,14 @@ def require_folder(sweep: SweepPaths) -> None:
     """Raise ``StorageError`` if the folder of the sweep is gone."""
     if not os.path.isdir(sweep.folder):
         raise StorageError(f"{sweep.folder} is gone; if it was renamed, use its new name")
+
+
+def is_name(value: object) -> bool:
+    """Return whether a value from a file may be the name of a run's or a submission's folder.
+
+    A name such as ``../x`` would lead out of the sweep.
+    """
+    return isinstance(value, str) and re.fullmatch(r"\w[\w.+-]{0,199}", value, re.ASCII) is not None
 
 
 def display_path(path: Path) -> str:

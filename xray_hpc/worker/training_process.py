@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from io import FileIO
 from typing import IO, Any
 
 from xray_hpc.command_line import discard_stdout
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.regular_file import append_regular
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +141,7 @@ class RunLog:
     def __init__(self, paths: RunPaths, heading: str) -> None:
         self._partial = b""
         try:
-            self._file: IO[bytes] | None = paths.log.open("ab", buffering=0)
+            self._file: FileIO | None = append_regular(paths.log)
         except OSError as error:
             self._give_up(error)
         self.add(f"--- {heading}\n".encode())

@@ -99,6 +99,7 @@ def test_closed_stdout_does_not_lend_its_number_to_a_file(tmp_path: Path) -> Non
         ("OSError(24, 'Too many open files')", 2, 74),
         ("BlockingIOError(11, 'Resource temporarily unavailable')", 2, 74),
         ("MemoryError()", 2, 2),
+        ("ImportError('x.so: failed to map segment from shared object')", 2, 2),
         ('RuntimeError("can\'t start new thread")', 2, 2),
         ("ImportError('libx.so.2: failed to map segment from shared object')", 2, 2),
     ],

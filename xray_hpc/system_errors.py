@@ -41,13 +41,14 @@ ADVICE = {
     errno.EAGAIN: "raise ulimit -u",
     errno.ENOMEM: "raise ulimit -v, or use a machine with more",
 }
+NO_LIBRARY = ("failed to map segment", "cannot allocate memory")  # of the dynamic linker
 NO_THREAD = "can't start new thread"  # a RuntimeError without a number
 NO_LIBRARY = "failed to map segment"  # an ImportError of a shared library
 
 
 def describe_system_error(error: BaseException) -> str | None:
     """Return the problem and the fix in one line; ``None`` for an error of another kind."""
-    if isinstance(error, MemoryError):
+    if lacks_memory(error):
         size = f" ({error})" if str(error) else ""
         return f"{LIMITS[errno.ENOMEM]}{size}; {ADVICE[errno.ENOMEM]}"
     if isinstance(error, ImportError) and NO_LIBRARY in str(error):
@@ -62,6 +63,13 @@ def describe_system_error(error: BaseException) -> str | None:
         return None
     where = error.filename or "a file"
     return f"{where}: {error.strerror}; {advice(error)}, and run again"
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether memory was short, be it to load a library."""
+    if isinstance(error, ImportError):
+        return any(reason in str(error).lower() for reason in NO_LIBRARY)
+    return isinstance(error, MemoryError)
 
 
 def advice(error: OSError) -> str:

@@ -124,3 +124,12 @@ def test_runs_cancelled_during_the_launch_are_not_started_whatever_the_clocks(
     ledger.append(sweep.paths, "cancelled", jobs=[], runs=["ft-2"])
     assert local_backend.train_runs(runs, 1, position=position) == 1
     assert started == ["ft-1"]
+
+
+def test_killed_job_is_one_line_and_the_exit_code_of_a_shell(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    script = tmp_path / "stage.py"
+    script.write_text("import os\nos.kill(os.getpid(), 11)")
+    assert local_backend._run_job([sys.executable, "-u", str(script)], None) == 128 + 11
+    assert capsys.readouterr().err == "stage.py was killed by SIGSEGV\n"

@@ -71,6 +71,9 @@ def test_classify_exit_of_a_terminated_training(evidence: ExitEvidence, failure:
         (ExitEvidence(-6, output_tail="what():  std::bad_alloc"), Failure.OUT_OF_MEMORY),
         (ExitEvidence(1, output_tail="[Errno 28] No space left on device"), Failure.STORAGE),
         (ExitEvidence(74), Failure.STORAGE),
+        (ExitEvidence(-signal.SIGBUS), Failure.STORAGE),  # a mapped file could not be read
+        (ExitEvidence(1, output_tail="x.so: failed to map segment from"), Failure.OUT_OF_MEMORY),
+        (ExitEvidence(-6, output_tail="pthread_create() failed."), Failure.OUT_OF_MEMORY),
         (ExitEvidence(-11), Failure.BUG),
         (ExitEvidence(1), Failure.BUG),
         (ExitEvidence(0), Failure.BUG),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -102,17 +103,22 @@ def _start(command: list[str], code: Path | None, **streams: Any) -> subprocess.
 
 
 def _run_job(command: list[str], code: Path | None) -> int:
-    """Run a process with its output on the terminal; return its exit code."""
+    """Run a process with its output on the terminal; return its exit code as a shell has it."""
     sys.stdout.flush()  # keep the order of the output where it goes to a file
     process = _start(command, code)
     try:
         with interruptible():
-            return process.wait()
+            code = process.wait()
     except KeyboardInterrupt:
         print("\ncancelling; run the same command again to resume", flush=True)
         process.terminate()
         process.wait()
         raise
+    if code >= 0:
+        return code
+    name = " ".join(Path(word).name for word in command[2:4])
+    print(f"{name} was killed by {signal.Signals(-code).name}", file=sys.stderr, flush=True)
+    return 128 - code
 
 
 def _start_run(paths: RunPaths, code: Path | None) -> subprocess.Popen[bytes]:

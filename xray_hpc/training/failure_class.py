@@ -6,10 +6,10 @@ import errno
 import os
 from collections.abc import Iterator
 
-from xray_hpc.errors import NodeError, TrainingDivergedError, UserError
+from xray_hpc.errors import NodeError, StorageError, TrainingDivergedError, UserError
 from xray_hpc.records import exit_codes
 from xray_hpc.records.run_record import Failure
-from xray_hpc.system_errors import STORAGE_ERRORS
+from xray_hpc.system_errors import STORAGE_ERRORS, lacks_memory
 
 # Libraries that write files (HDF5, Keras, Pillow) may replace an OSError by an exception that only
 # quotes its message. The messages of these errors are also used for networks and devices.
@@ -30,7 +30,7 @@ def classify_failure(error: BaseException, *, on_gpu: bool) -> tuple[Failure, in
         return Failure.NAN_LOSS, 1
     if isinstance(error, UserError):
         return Failure.BAD_DATA, exit_codes.USER_ERROR
-    if isinstance(error, MemoryError):
+    if lacks_memory(error):
         return Failure.OUT_OF_MEMORY, 1
     # Compared by name, because the import of TensorFlow may be what failed.
     if type(error).__name__ == "ResourceExhaustedError":
@@ -41,7 +41,8 @@ def classify_failure(error: BaseException, *, on_gpu: bool) -> tuple[Failure, in
 
 def _is_storage_error(error: BaseException) -> bool:
     return any(
-        (isinstance(link, OSError) and link.errno in STORAGE_ERRORS)
+        isinstance(link, StorageError)
+        or (isinstance(link, OSError) and link.errno in STORAGE_ERRORS)
         or any(message in str(link) for message in STORAGE_MESSAGES)
         for link in _chain(error)
     )

@@ -93,6 +93,8 @@ class AttemptRunner:
             return self._held(paths, error.owner)
         except UserError as error:
             logger.error(str(error))
+            if isinstance(error, StorageError):
+                return AttemptOutcome(paths, exit_codes.STORAGE_ERROR, Failure.STORAGE)
             return AttemptOutcome(paths, exit_codes.USER_ERROR)
         except OSError as error:
             log_unwritable_folder(paths, error)

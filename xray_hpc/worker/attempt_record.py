@@ -43,6 +43,11 @@ logger = logging.getLogger(__name__)
 # one that does not pass.
 STORAGE_PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 2.0
+# What usually kills a process with these signals.
+CAUSES = {
+    "SIGKILL": "; out of memory is the usual cause",
+    "SIGBUS": "; the disk of the cache failed, or a file there was cut while it was in use",
+}
 PERMANENT_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOENT, errno.ENOTDIR})
 
 
@@ -239,5 +244,4 @@ def describe_exit(failure: Failure, code: int, attempt: Attempt, process: str) -
         return ErrorInfo("Killed", f"the kernel killed {process}: out of memory{memory}")
     if code >= 0:
         return ErrorInfo("Exit", f"{process} ended with {end}")
-    hint = "; out of memory is the usual cause" if end == "SIGKILL" else ""
-    return ErrorInfo("Killed", f"{process} was killed by {end}{hint}")
+    return ErrorInfo("Killed", f"{process} was killed by {end}{CAUSES.get(end, '')}")

@@ -18,7 +18,10 @@ EARLY_SIGNAL_SECONDS = 90
 # Messages at the end of the output of a process that could not record its failure.
 OUTPUT_PATTERNS = {
     Failure.STORAGE: ("No space left on device", "Read-only file system", "Disk quota exceeded"),
-    Failure.OUT_OF_MEMORY: ("std::bad_alloc", "Cannot allocate memory", "MemoryError"),
+    Failure.OUT_OF_MEMORY: (
+        *("std::bad_alloc", "Cannot allocate memory", "MemoryError", "failed to map segment"),
+        "pthread_create() failed",
+    ),
 }
 
 
@@ -56,6 +59,8 @@ def classify_exit(evidence: ExitEvidence) -> Failure:
         return Failure.NODE_FAILURE
     if evidence.code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return Failure.OUT_OF_MEMORY if evidence.oom_kills else Failure.KILLED
+    if evidence.code in (-signal.SIGBUS, 128 + signal.SIGBUS):
+        return Failure.STORAGE
     for failure, patterns in OUTPUT_PATTERNS.items():
         if any(pattern in evidence.output_tail for pattern in patterns):
             return failure

@@ -10,7 +10,10 @@ writes out the name of its logger, below ``xray_hpc``.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import NoReturn
@@ -19,6 +22,7 @@ from xray_hpc import command_line
 from xray_hpc.printable import printable
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
+PARENT = "XRAY_HPC_PARENT"  # the variable with the number of a pipe that the parent keeps open
 TIME_FORMAT = "%Y-%m-%d %H:%M:%SZ"
 
 logger = logging.getLogger(__name__)
@@ -60,6 +64,19 @@ def configure() -> None:
 
 
 def run_job(main: Callable[[], int | None]) -> NoReturn:
-    """Configure logging and call ``main`` as ``command_line.run`` does; log a ``UserError``."""
+    """Configure logging and call ``main`` as ``command_line.run`` does; log a ``UserError``.
+
+    If a local launch has started this job, it gets SIGTERM when that launch is killed.
+    """
     configure()
+    if pipe := os.environ.pop(PARENT, None):
+        threading.Thread(target=_terminate_at_eof, args=[int(pipe)], daemon=True).start()
     command_line.run(main, report=logger.error, job=True)
+
+
+def _terminate_at_eof(pipe: int) -> None:
+    # The main thread has to handle the signal.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    while os.read(pipe, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -133,3 +133,21 @@ def test_killed_job_is_one_line_and_the_exit_code_of_a_shell(
     script.write_text("import os\nos.kill(os.getpid(), 11)")
     assert local_backend._run_job([sys.executable, "-u", str(script)], None) == 128 + 11
     assert capsys.readouterr().err == "stage.py was killed by SIGSEGV\n"
+
+
+def test_killed_launch_leaves_no_job_behind(tmp_path: Path) -> None:
+    job = tmp_path / "job.py"
+    job.write_text(
+        "import time\nfrom xray_hpc.job_logging import run_job\n"
+        "run_job(lambda: (print('started', flush=True), time.sleep(600)))"
+    )
+    program = (
+        "import sys\nfrom xray_hpc.launching import local_backend\n"
+        "local_backend._start([sys.executable, sys.argv[1]], None).wait()"
+    )
+    command = [sys.executable, "-c", program, str(job)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as launch:
+        assert launch.stdout is not None
+        assert launch.stdout.readline() == "started\n"
+        launch.kill()
+        assert launch.stdout.read() == ""  # until the job has closed it, too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_hpc.command_line import interruptible
+from xray_hpc.job_logging import PARENT
 from xray_hpc.launching.code_snapshot import snapshot_environment
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.progress_view import ProgressView
@@ -97,9 +99,19 @@ def _job_command(script: str, *arguments: str, code: Path | None) -> list[str]:
 
 
 def _start(command: list[str], code: Path | None, **streams: Any) -> subprocess.Popen[bytes]:
-    environment = os.environ | (snapshot_environment(code) if code else {})
+    pipe = _lifeline()
+    environment = os.environ | (snapshot_environment(code) if code else {}) | {PARENT: str(pipe)}
     # In its own session, so that Ctrl-C reaches only this process, which then terminates it.
-    return subprocess.Popen(command, env=environment, start_new_session=True, **streams)
+    return subprocess.Popen(
+        command, env=environment, start_new_session=True, pass_fds=[pipe], **streams
+    )
+
+
+@functools.cache
+def _lifeline() -> int:
+    """Return the end of a pipe that closes when this process ends, even by SIGKILL."""
+    read_end, _ = os.pipe()
+    return read_end
 
 
 def _run_job(command: list[str], code: Path | None) -> int:
@@ -108,17 +120,17 @@ def _run_job(command: list[str], code: Path | None) -> int:
     process = _start(command, code)
     try:
         with interruptible():
-            code = process.wait()
+            exit_code = process.wait()
     except KeyboardInterrupt:
         print("\ncancelling; run the same command again to resume", flush=True)
         process.terminate()
         process.wait()
         raise
-    if code >= 0:
-        return code
+    if exit_code >= 0:
+        return exit_code
     name = " ".join(Path(word).name for word in command[2:4])
-    print(f"{name} was killed by {signal.Signals(-code).name}", file=sys.stderr, flush=True)
-    return 128 - code
+    print(f"{name} was killed by {signal.Signals(-exit_code).name}", file=sys.stderr, flush=True)
+    return 128 - exit_code
 
 
 def _start_run(paths: RunPaths, code: Path | None) -> subprocess.Popen[bytes]:

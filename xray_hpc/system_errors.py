@@ -43,16 +43,13 @@ ADVICE = {
 }
 NO_LIBRARY = ("failed to map segment", "cannot allocate memory")  # of the dynamic linker
 NO_THREAD = "can't start new thread"  # a RuntimeError without a number
-NO_LIBRARY = "failed to map segment"  # an ImportError of a shared library
 
 
 def describe_system_error(error: BaseException) -> str | None:
     """Return the problem and the fix in one line; ``None`` for an error of another kind."""
     if lacks_memory(error):
-        size = f" ({error})" if str(error) else ""
+        size = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
         return f"{LIMITS[errno.ENOMEM]}{size}; {ADVICE[errno.ENOMEM]}"
-    if isinstance(error, ImportError) and NO_LIBRARY in str(error):
-        return f"{LIMITS[errno.ENOMEM]}; {ADVICE[errno.ENOMEM]}"
     if isinstance(error, RuntimeError) and NO_THREAD in str(error):
         return "cannot start another thread; raise ulimit -u and ulimit -v"
     if not isinstance(error, OSError):

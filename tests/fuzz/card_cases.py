@@ -93,17 +93,21 @@ def _texts() -> Iterator[CardCase]:
         "a list": b"[]",
         "null": b"null",
         "text": b'"x"',
-        "200 MB": b" " * (200 << 20) + whole,
-        "1.5 GB": b" " * (1500 << 20),
         "an unknown key": whole[:-1] + b', "nothing": 1}',
     }
     for name, text in texts.items():
 
         def make(path: Path, random: Random, text=text) -> None:
-            method = random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
-            write_model(path, text, method)
+            write_model(path, text)
 
         yield CardCase("text of the card", name, make)
+    for megabytes in (2, 200, 1500):
+        for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+
+            def large(path: Path, random: Random, megabytes=megabytes, method=method) -> None:
+                write_model(path, b" " * (megabytes << 20) + whole, method)
+
+            yield CardCase("text of the card", f"{megabytes} MiB, method {method}", large)
 
 
 def _archives() -> Iterator[CardCase]:

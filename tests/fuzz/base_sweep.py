@@ -13,7 +13,6 @@ from tests.faults.fake_training import MODEL, FakeTraining
 from tests.fuzz.forked_command import run_command
 from tests.report.fake_runs import FakeRun, running_attempt, started_fields, write_run
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import Status, update_record
 
@@ -45,7 +44,7 @@ def make_results(folder: Path) -> Path:
     for run in runs.values():
         lease = sweep.run(run).lease
         lease.mkdir(exist_ok=True)
-        write_text(lease / "1", "{}")
+        (lease / "1").write_text("{}")
         os.utime(lease / "1", (0, 0))  # released
     _launch(results, OTHER, (1,))
     done = run_command("collect", str(sweep.folder), folder=folder)
@@ -58,7 +57,7 @@ def _add_slurm(folder: Path) -> None:
     """Put Slurm's commands on ``PATH``, which print nothing: the queue is empty."""
     folder.mkdir()
     for name in ("sinfo", "squeue", "sacct", "sbatch", "scancel", "scontrol"):
-        write_text(folder / name, "#!/bin/sh\n")
+        (folder / name).write_text("#!/bin/sh\n")
         (folder / name).chmod(0o755)
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
@@ -102,8 +101,9 @@ def _add_submission(sweep: SweepPaths, runs: list[str]) -> None:
     )
     ledger.append(sweep, "submitted", submission=SUBMISSION, job="17")
     folder = sweep.slurm / SUBMISSION
-    write_text(folder / "tasks.json", json.dumps(tasks))
-    write_text(folder / "job.sh", "#!/bin/bash\n")
-    write_text(folder / "17_3.out", "slurmstepd: error: *** JOB 17 ON node1 CANCELLED ***\n")
-    write_text(folder / "exit_code", "3")
-    write_text(folder / "unrecorded_end.2", "node failure")
+    folder.mkdir(parents=True)
+    (folder / "tasks.json").write_text(json.dumps(tasks))
+    (folder / "job.sh").write_text("#!/bin/bash\n")
+    (folder / "17_3.out").write_text("slurmstepd: error: *** JOB 17 ON node1 CANCELLED ***\n")
+    (folder / "exit_code").write_text("3")
+    (folder / "unrecorded_end.2").write_text("node failure")

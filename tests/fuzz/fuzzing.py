@@ -44,6 +44,16 @@ TOPICS = {
 }
 
 
+COMMANDS = {
+    "status": [f"results/{NAME}"],
+    "collect": [f"results/{NAME}"],
+    "launch": ["--resume", f"results/{NAME}", "dry_run=true"],
+    "train": ["--cfg", "job"],
+    **{name: ["x", "y"] for name in ("logs", "cancel", "predict", "stage")},
+}
+"""A command line of each command, which imports most of its modules."""
+
+
 class Fuzzing:
     """Runs cases in forked processes; a context manager, with the undamaged sweeps in a folder."""
 
@@ -54,23 +64,14 @@ class Fuzzing:
         self._cases: dict[str, Sequence[Any]] = {}
 
     def __enter__(self) -> Fuzzing:
-        made = tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True)
-        self.folder = Path(self._stack.enter_context(made))
-        self.folder.chmod(0o755)  # for commands of another user
-        (self.folder / "base").mkdir()
-        self.results = make_results(self.folder / "base")
-        preload(
-            {
-                "status": [f"results/{NAME}"],
-                "collect": [f"results/{NAME}"],
-                "launch": ["--resume", f"results/{NAME}", "dry_run=true"],
-                "train": ["--cfg", "job"],
-                "logs": ["x"],
-                "cancel": ["x"],
-                "predict": ["x", "y"],
-            },
-            self.folder / "base",
-        )
+        with ExitStack() as stack:
+            made = tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True)
+            self.folder = Path(stack.enter_context(made))
+            self.folder.chmod(0o755)  # for commands of another user
+            (self.folder / "base").mkdir()
+            self.results = make_results(self.folder / "base")
+            preload(COMMANDS, self.folder / "base")
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from xray_hpc import job_logging
+from xray_hpc import command_line, job_logging
 from xray_hpc.absolute_path import absolute_path
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.paths import RunPaths
@@ -20,11 +20,13 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="+", help="results/<sweep>/runs/<run>")
     from xray_hpc.data.stage_data import stage_data, used_augmentations  # imports matplotlib
 
-    for folder in parser.parse_args().run:
-        paths = RunPaths(absolute_path(folder))
-        run = read_frozen_run(paths)
-        shown = used_augmentations(paths.sweep, run)
-        stage_data(run.config.data, run.cache, paths.sweep, shown, run.config.seed)
+    folders = parser.parse_args().run
+    with command_line.interruptible():  # so that SIGTERM leaves no temporary files
+        for folder in folders:
+            paths = RunPaths(absolute_path(folder))
+            run = read_frozen_run(paths)
+            shown = used_augmentations(paths.sweep, run)
+            stage_data(run.config.data, run.cache, paths.sweep, shown, run.config.seed)
 
 
 if __name__ == "__main__":

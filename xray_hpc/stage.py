@@ -43,7 +43,8 @@ def _stage(composed: hydra_app.Composed) -> int:
 
 def main() -> int:
     """Run the command, which takes one configuration."""
-    return hydra_app.compose_and_call(_stage, hydra_app.parse_single("stage"))
+    with command_line.interruptible():  # so that SIGTERM leaves no temporary files
+        return hydra_app.compose_and_call(_stage, hydra_app.parse_single("stage"))
 
 
 def entry() -> None:

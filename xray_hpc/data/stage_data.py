@@ -24,7 +24,8 @@ from xray_hpc.errors import UserError
 from xray_hpc.figure_files import write_figure
 from xray_hpc.package_folders import resource
 from xray_hpc.printable import printable
-from xray_hpc.records.atomic_files import write_csv
+from xray_hpc.records.atomic_files import remove_temporary_files, storage_errors, write_csv
+from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
 from xray_hpc.shared_folder import make_subfolder
@@ -54,14 +55,17 @@ def stage_data(
     folder = sweep.data / key[:8]
     make_subfolder(sweep.data)
     make_subfolder(folder)
-    write_csv(folder / "index.csv", index_table(dataset))
-    dataset_figures.write_figures(dataset, folder)
-    changing = [item for item in shown if item.crop < 1 or not item.augment.identity]
-    if changing:
-        arguments = dataset, config, changing, seed
-        drawing = partial(augmentation_figure.augmentation_figure, *arguments)
-        path, dpi = folder / "augmentations.png", augmentation_figure.DPI
-        write_figure(path, drawing, dpi=dpi, grey=True)
+    waiting = f"waiting for another process to write {folder}"
+    with storage_errors(folder), file_lock(folder / ".lock", message=waiting):
+        remove_temporary_files(folder)
+        write_csv(folder / "index.csv", index_table(dataset))
+        dataset_figures.write_figures(dataset, folder)
+        changing = [item for item in shown if item.crop < 1 or not item.augment.identity]
+        if changing:
+            arguments = dataset, config, changing, seed
+            drawing = partial(augmentation_figure.augmentation_figure, *arguments)
+            path, dpi = folder / "augmentations.png", augmentation_figure.DPI
+            write_figure(path, drawing, dpi=dpi, grey=True)
     print(f"index and figures: {folder}", flush=True)
     return folder
 

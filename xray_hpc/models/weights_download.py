@@ -18,8 +18,8 @@ from xray_hpc.errors import DataError
 from xray_hpc.models.check_model_config import check_backbones
 from xray_hpc.models.registry import BACKBONES
 from xray_hpc.models.weights_files import HDF5_SIGNATURE, file_digest, imagenet_file
-from xray_hpc.records.atomic_files import atomic_write
-from xray_hpc.shared_folder import make_folder
+from xray_hpc.records.atomic_files import atomic_write, remove_temporary_files
+from xray_hpc.records.file_lock import file_lock
 
 BASE = "https://storage.googleapis.com/tensorflow/keras-applications"
 FOLDERS = ("densenet", "mobilenet_v2", "resnet")
@@ -60,31 +60,38 @@ def download_weights(config: ModelSettings) -> None:
 
 
 def _download(url: str, path: Path, md5: str | None) -> None:
-    print(f"downloading {url}", flush=True)
-    digest = hashlib.md5(usedforsecurity=False)
-    received, first = 0, b""
+    lock = path.with_name(f".{path.name}.lock")
     try:
-        make_folder(path.parent)
-        with (
-            atomic_write(path) as temporary,
-            urllib.request.urlopen(url, timeout=TIMEOUT) as source,
-            temporary.open("wb") as target,
-        ):
-            while block := source.read(BLOCK):
-                target.write(block)
-                digest.update(block)
-                received, first = received + len(block), first or block[: len(HDF5_SIGNATURE)]
-            # http.client does not report a body that is cut short.
-            expected = int(source.headers.get("Content-Length", received))
-            if received < expected:
-                raise ConnectionError(f"received {received:,} of {expected:,} bytes")
-            if md5 is not None and digest.hexdigest() != md5:
-                actual = digest.hexdigest()
-                raise DataError(f"{url} is not the published file (md5 {actual}, not {md5})")
-            if first != HDF5_SIGNATURE:
-                raise DataError(f"{url} is not an HDF5 file")
+        with file_lock(lock, message=f"waiting for another process to download {url}"):
+            if not path.is_file():
+                remove_temporary_files(path.parent, path.name)
+                _receive(url, path, md5)
     except (http.client.HTTPException, OSError) as error:
         reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
         raise DataError(
             f"cannot download {url} ({reason}); download it elsewhere and put it into {path.parent}"
         ) from error
+
+
+def _receive(url: str, path: Path, md5: str | None) -> None:
+    print(f"downloading {url}", flush=True)
+    digest = hashlib.md5(usedforsecurity=False)
+    received, first = 0, b""
+    with (
+        atomic_write(path) as temporary,
+        urllib.request.urlopen(url, timeout=TIMEOUT) as source,
+        temporary.open("wb") as target,
+    ):
+        while block := source.read(BLOCK):
+            target.write(block)
+            digest.update(block)
+            received, first = received + len(block), first or block[: len(HDF5_SIGNATURE)]
+        # http.client does not report a body that is cut short.
+        expected = int(source.headers.get("Content-Length", received))
+        if received < expected:
+            raise ConnectionError(f"received {received:,} of {expected:,} bytes")
+        if md5 is not None and digest.hexdigest() != md5:
+            actual = digest.hexdigest()
+            raise DataError(f"{url} is not the published file (md5 {actual}, not {md5})")
+        if first != HDF5_SIGNATURE:
+            raise DataError(f"{url} is not an HDF5 file")

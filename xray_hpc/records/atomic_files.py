@@ -99,6 +99,16 @@ def is_temporary_file(path: Path) -> bool:
     return re.fullmatch(r"\.[0-9a-f]{16}\..+", path.name) is not None
 
 
+def remove_temporary_files(folder: Path, name: str = "") -> None:
+    """Remove the temporary files of killed processes that wrote to ``folder``.
+
+    Hold a lock: no other process may be writing there. ``name`` limits it to those of one file.
+    """
+    for path in folder.glob(f".*.{name}*"):
+        if is_temporary_file(path):
+            path.unlink(missing_ok=True)
+
+
 def _sync_folder(folder: Path) -> None:
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from xray_hpc.errors import ConfigError, StorageError
 from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import is_temporary_file, storage_errors, write_text
+from xray_hpc.records.atomic_files import remove_temporary_files, storage_errors, write_text
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.comparison_table import DEFAULT_WIDTH, comparison_table
@@ -59,11 +59,11 @@ def collect_sweep(sweep: SweepPaths) -> Report:
     try:
         make_subfolder(sweep.report)
         with file_lock(sweep.report / ".lock", message="waiting for another collector"):
-            _remove_temporary_files(sweep.report)
+            remove_temporary_files(sweep.report)
             try:
                 return _collect(sweep, names)
             finally:
-                _remove_temporary_files(sweep.report)
+                remove_temporary_files(sweep.report)
     except OSError as error:
         where = error.filename or sweep.report
         problem = f"cannot write the report: {where}: {error.strerror}"
@@ -90,13 +90,6 @@ def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
         figures = list(drawing)
     write_text(folder / "report.md", markdown_report(sections, figures, _data_files(sweep)))
     return Report(sweep, runs, [folder / name for name in figures])
-
-
-def _remove_temporary_files(folder: Path) -> None:
-    """Remove temporary files of collectors that were killed or failed."""
-    for path in folder.glob(".*"):
-        if is_temporary_file(path):
-            path.unlink(missing_ok=True)
 
 
 def _data_files(sweep: SweepPaths) -> list[str]:

@@ -11,6 +11,7 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.monitoring.discovery import find_run
 from xray_hpc.monitoring.log_files import GrowingFile, last_lines, slurm_output, tail
 from xray_hpc.monitoring.run_state import State, read_evidence, state_of
+from xray_hpc.printable import printable
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import storage_errors
 from xray_hpc.records.paths import RunPaths
@@ -74,7 +75,7 @@ def _follow(paths: RunPaths, log: GrowingFile) -> bytes:
         _write(new)
         added += new
         if state is not None:
-            print(f"--- {paths.name}: {state.value}", file=sys.stderr)
+            print(printable(f"--- {paths.name}: {state.value}"), file=sys.stderr)
             return added
         time.sleep(POLL_SECONDS)
 
@@ -112,9 +113,10 @@ def _explain_empty_log(paths: RunPaths) -> None:
     """Print the end of the output of the run's Slurm job, or a note that there is none."""
     output = slurm_output(paths)
     if output is None:
-        print(f"{paths.name} has no output yet", file=sys.stderr)
+        print(printable(f"{paths.name} has no output yet"), file=sys.stderr)
         return
-    print(f"{paths.name} has an empty log; its Slurm job: {output}", file=sys.stderr, flush=True)
+    note = f"{paths.name} has an empty log; its Slurm job: {output}"
+    print(printable(note), file=sys.stderr, flush=True)
     _write(tail(output, TAIL_LINES))
 
 

@@ -16,6 +16,7 @@ from xray_hpc.config.secret_values import is_masked, mask_cluster, mask_override
         ("WANDB_API_KEY=abc,def python x.py", "WANDB_API_KEY=<masked> python x.py"),
         ("setenv SECRET abc", "setenv SECRET <masked>"),
         ("export PASSWORD=/abc", "export PASSWORD=<masked>"),
+        ("export NAME=${OTHER:-abc}", "export NAME=<masked>"),
         ("export KEY=$'abc'", "export KEY=<masked>"),
         ("apptainer exec --env KEY=abc x.sif", "apptainer exec --env KEY=<masked> x.sif"),
         ("login --token abc --api-key=def", "login --token <masked> --api-key=<masked>"),

@@ -27,7 +27,7 @@ _OPTION = re.compile(
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"(?P<start>\w://[^/\s:@]*:)[^/\s@]+(?=@)")
-_REFERENCE = re.compile(r'"?\$[\w({]')
+_REFERENCE = re.compile(r'"?\$(?:\w|\{\w+\}|\()')
 _HARMLESS = re.compile(
     r"""["']?(?:[-/~.]|\d+(?:\.\d+)?\b|(?i:true|false|yes|no|on|off)\b|["']?$)"""
 )

@@ -43,7 +43,7 @@ def submit_plan(plan: SubmissionPlan, lock: int) -> dict[str, str]:
     sweep = plan.jobs["COLLECT"].sweep
     for job in plan.jobs.values():
         script = dataclasses.replace(job, after=()).script(sweep.slurm / "x")
-        check_script(script, job.cluster.extra if job.on_gpu else None)
+        check_script(script, mask_cluster(job.cluster).extra if job.on_gpu else None)
     ids: dict[str, str] = {}
     try:
         for placeholder, job in plan.jobs.items():
@@ -102,7 +102,9 @@ def submit_job(job: BatchJob, lock: int) -> str:
     write_text(folder / slurm.SCRIPT, job.script(folder), deny)
     if job.cluster.container:
         # Next to the script, because the nodes may have the package in the image only.
-        write_text(folder / SLURM_PROXY, (resource("jobs") / SLURM_PROXY).read_text("utf-8"))
+        write_text(
+            folder / SLURM_PROXY, (resource("jobs") / SLURM_PROXY).read_text("utf-8"), GUARDED
+        )
     if job.kind == "runs":
         content = {"kind": job.kind, "cluster": dataclasses.asdict(settings), "tasks": tasks}
         write_json(folder / "tasks.json", content, GUARDED)

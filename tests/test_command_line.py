@@ -71,6 +71,20 @@ def test_run_exits_with_the_number_of_a_signal(name: str, code: int) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "cleaned up\n", "")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        "MemoryError('8 GiB; raise ulimit -v, or use a machine with more')",
+        "ImportError('libtensorflow_cc.so.2: failed to map segment from shared object')",
+    ],
+)
+def test_run_reports_too_little_memory_in_one_line(error: str) -> None:
+    ended = python(f"def main():\n    raise {error}\nrun(main)")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert ended.stderr.count("raise ulimit -v") == ended.stderr.count("\n") == 1
+
+
 def test_run_keeps_the_traceback_of_a_bug() -> None:
     ended = python("run(lambda: 1 // 0)")
     assert ended.returncode == 1

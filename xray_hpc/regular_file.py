@@ -81,7 +81,10 @@ def read_with_status(path: Path | str, most: int) -> tuple[bytes, os.stat_result
     """Return what :func:`read_regular` does, and the owner and permissions of the file."""
     with open_regular(path) as file:
         status = os.fstat(file.fileno())
-        # A sparse file is not read to find out.
-        if status.st_size <= most and len(data := file.read(most + 1)) <= most:
-            return data, status
+        if status.st_size <= most:  # a sparse file is not read to find out
+            data = file.read(status.st_size + 1)
+            if len(data) > status.st_size:  # it grows
+                data += file.read(most + 1 - len(data))
+            if len(data) <= most:
+                return data, status
     raise OSError(errno.EINVAL, f"larger than {format_bytes(most)}", str(path))

@@ -48,6 +48,8 @@ NO_THREAD = "can't start new thread"  # a RuntimeError without a number
 def describe_system_error(error: BaseException) -> str | None:
     """Return the problem and the fix in one line; ``None`` for an error of another kind."""
     if lacks_memory(error):
+        if ADVICE[errno.ENOMEM] in str(error):
+            return str(error)
         size = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
         return f"{LIMITS[errno.ENOMEM]}{size}; {ADVICE[errno.ENOMEM]}"
     if isinstance(error, RuntimeError) and NO_THREAD in str(error):
@@ -66,7 +68,7 @@ def lacks_memory(error: BaseException) -> bool:
     """Return whether memory was short, be it to load a library."""
     if isinstance(error, ImportError):
         return any(reason in str(error).lower() for reason in NO_LIBRARY)
-    return isinstance(error, MemoryError)
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
 
 
 def advice(error: OSError) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from xray_hpc.data.array_store import DamagedStoreError
+from xray_hpc.data.decode import OutOfMemoryError
 from xray_hpc.errors import NodeError, StorageError, TrainingDivergedError, UserError
 from xray_hpc.records.run_record import Failure
 from xray_hpc.training.failure_class import classify_failure
@@ -40,6 +42,8 @@ ON_HOST = "OOM when allocating tensor with shape[9] on /job:localhost/device:CPU
         (NodeError("no GPU"), Failure.NODE_FAILURE, 75),
         (DamagedStoreError("truncated"), Failure.BUG, 1),
         (MemoryError(), Failure.OUT_OF_MEMORY, 1),
+        (OutOfMemoryError(Path("image.dcm")), Failure.OUT_OF_MEMORY, 1),
+        (system(errno.ENOMEM), Failure.OUT_OF_MEMORY, 1),
         (ImportError("x.so: failed to map segment from"), Failure.OUT_OF_MEMORY, 1),
         (ImportError("no module named x"), Failure.BUG, 1),
         (StorageError("no space left in the cache"), Failure.STORAGE, 74),

@@ -69,6 +69,8 @@ def test_classify_exit_of_a_terminated_training(evidence: ExitEvidence, failure:
         (ExitEvidence(-9, oom_kills=1), Failure.OUT_OF_MEMORY),
         (ExitEvidence(137, oom_kills=1), Failure.OUT_OF_MEMORY),
         (ExitEvidence(-6, output_tail="what():  std::bad_alloc"), Failure.OUT_OF_MEMORY),
+        (ExitEvidence(127, output_tail="cannot allocate memory for"), Failure.OUT_OF_MEMORY),
+        (ExitEvidence(74, output_tail="ERROR not enough memory"), Failure.OUT_OF_MEMORY),
         (ExitEvidence(1, output_tail="[Errno 28] No space left on device"), Failure.STORAGE),
         (ExitEvidence(74), Failure.STORAGE),
         (ExitEvidence(-signal.SIGBUS), Failure.STORAGE),  # a mapped file could not be read

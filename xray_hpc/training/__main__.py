@@ -69,7 +69,7 @@ def _record_failure(paths: RunPaths, error: Exception) -> int:
             failure=failure.value,
             error=ErrorInfo(type(error).__name__, message[:500]),
         )
-    except (OSError, UserError) as write_error:
+    except (OSError, UserError, MemoryError) as write_error:
         logger.error("%s (run.json cannot be updated: %s)", message, write_error)
         return exit_codes.STORAGE_ERROR
     if failure is Failure.BUG:

@@ -28,10 +28,10 @@ def classify_failure(error: BaseException, *, on_gpu: bool) -> tuple[Failure, in
         return Failure.NODE_FAILURE, exit_codes.BAD_NODE
     if isinstance(error, TrainingDivergedError):
         return Failure.NAN_LOSS, 1
+    if lacks_memory(error):  # also while it decodes images, which is a UserError as well
+        return Failure.OUT_OF_MEMORY, 1
     if isinstance(error, UserError):
         return Failure.BAD_DATA, exit_codes.USER_ERROR
-    if lacks_memory(error):
-        return Failure.OUT_OF_MEMORY, 1
     # Compared by name, because the import of TensorFlow may be what failed.
     if type(error).__name__ == "ResourceExhaustedError":
         on_host = not on_gpu or "device:CPU" in str(error)

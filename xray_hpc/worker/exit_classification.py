@@ -20,7 +20,7 @@ OUTPUT_PATTERNS = {
     Failure.STORAGE: ("No space left on device", "Read-only file system", "Disk quota exceeded"),
     Failure.OUT_OF_MEMORY: (
         *("std::bad_alloc", "Cannot allocate memory", "MemoryError", "failed to map segment"),
-        "pthread_create() failed",
+        *("cannot allocate memory", "not enough memory", "pthread_create() failed"),
     ),
 }
 

@@ -68,6 +68,7 @@ def names(sweep: SweepPaths) -> list[str]:
 def merged(sweep: SweepPaths, report: Path | None = None) -> dict[str, bytes]:
     """Merge the runs, and return the tables."""
     folder = report or sweep.report
+    folder.mkdir(exist_ok=True)
     merge_runs(folder, [RunSource(sweep.run(name)) for name in names(sweep)])
     return {file: (folder / file).read_bytes() for file in RUN_TABLES}
 
@@ -132,6 +133,7 @@ def test_finished_runs_are_not_read_again(sweep: SweepPaths, read: list[str]) ->
 
 def test_cached_run_equals_the_run_that_was_read(sweep: SweepPaths) -> None:
     sources = [RunSource(sweep.run(name)) for name in names(sweep)]
+    sweep.report.mkdir()
     first, second = merge_runs(sweep.report, sources), merge_runs(sweep.report, sources)
     assert list(map(plain, second)) == list(map(plain, first))
     assert [run.finished for run in second] == [True, True, True, False, False]

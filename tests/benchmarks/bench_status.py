@@ -20,11 +20,13 @@ from xray_hpc.records.json_record import with_checksum, write_json_record
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.lease_file import LeaseOwner, current_owner
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
+from xray_hpc.records.run_integrity import result_states
 from xray_hpc.records.run_progress import TrainingProgress
 from xray_hpc.records.run_record import Attempt, ErrorInfo, Status, now, read_record
 from xray_hpc.slurm.client import QUEUE_FORMAT
 
 SIZE = 1000
+FIGURES = 9  # of a finished run
 EPOCHS = 50
 NODE = "gpu-01"
 # The states of every ten runs in launch order.
@@ -108,7 +110,6 @@ def _begin(paths: RunPaths, job: str) -> None:
 
 
 def _finish(paths: RunPaths) -> None:
-    _record(paths, status=Status.FINISHED, ended=now())
     model = paths.name.split("-")[0]
     for path in (paths.accuracy(model), paths.loss(model), paths.auc(model)):
         path.touch()
@@ -117,6 +118,11 @@ def _finish(paths: RunPaths) -> None:
         paths.roc(model, split).touch()
     scores = {"loss": 0.3, "accuracy": 0.9, "auc": 0.95}
     write_json_record(paths.metrics, run_metrics(scores, scores, epochs=EPOCHS))
+    paths.figures.mkdir()
+    figures = [paths.figures / f"{number}.png" for number in range(FIGURES)]
+    for path in (paths.model, paths.summary, *figures):
+        path.touch()
+    _record(paths, status=Status.FINISHED, ended=now(), files=result_states(paths, model))
 
 
 def _record(paths: RunPaths, **changes: Any) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from xray_hpc.records.file_state import MISSING, FileState, file_state, find_change
+from xray_hpc.records.file_state import MISSING, file_state, find_change
 from xray_hpc.records.paths import SPLITS, RunPaths
 from xray_hpc.records.run_record import RunRecord, Status
 
 
-def config_state(paths: RunPaths) -> dict[str, FileState]:
+def config_state(paths: RunPaths) -> dict[str, str]:
     """Return the state of ``config.yaml``, by its name: all that a new run has."""
     return {paths.config.name: file_state(paths.config)}
 
 
-def result_states(paths: RunPaths, model: str) -> dict[str, FileState]:
+def result_states(paths: RunPaths, model: str) -> dict[str, str]:
     """Return the states of the result files of a run that has just been trained, by name."""
     needed = [paths.config, *(paths.folder / name for name in _needed_files(model))]
     others = [paths.model, paths.summary, *sorted(paths.figures.glob("[!.]*.png"))]

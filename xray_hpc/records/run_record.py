@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
@@ -13,7 +14,7 @@ from xray_hpc import file_owner
 from xray_hpc.config.dataclass_conversion import check
 from xray_hpc.errors import DataError
 from xray_hpc.records.atomic_files import write_text
-from xray_hpc.records.file_state import FileState
+from xray_hpc.records.file_state import STATE
 from xray_hpc.records.json_record import build_record, read_checked_json, with_checksum
 from xray_hpc.records.paths import RunPaths
 
@@ -43,6 +44,9 @@ class Failure(str, Enum):
     KILLED = "killed"
     BUG = "bug"
     CANCELLED = "cancelled"
+
+
+FILE = re.compile(r"(?:figures/)?[^/\0]+")
 
 
 def now() -> str:
@@ -137,15 +141,16 @@ class RunRecord:
     error: ErrorInfo | None = None  # what ended the last attempt
     attempts: list[Attempt] = field(default_factory=list)  # oldest first
     bad_nodes: list[str] = field(default_factory=list)  # nodes that attempts found unfit
-    # Its result files, by their path in its folder; config.yaml alone until it is finished
-    files: dict[str, FileState] = field(default_factory=dict)
+    # The states of its result files, by their paths in its folder; until it is finished that of
+    # config.yaml alone
+    files: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_times(created=self.created, started=self.started, ended=self.ended)
         check(not {"/", "\0"} & set(self.model), "model", self.model, "be a name")
-        for name in self.files:
-            inside = name.startswith("figures/") or "/" not in name
-            check(inside and ".." not in name and "\0" not in name, "files", name, "be in the run")
+        for name, state in self.files.items():
+            if not FILE.fullmatch(name) or not STATE.fullmatch(state):
+                check(False, "files", f"{name}: {state}", "name files of the run and their states")
 
 
 def _check_times(**times: str | None) -> None:

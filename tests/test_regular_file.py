@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,22 @@ from xray_hpc.regular_file import append_regular, open_regular, read_regular
 def test_read_regular_returns_the_contents(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"film")
     assert read_regular(tmp_path / "x", most=4) == b"film"
+
+
+def test_read_regular_returns_a_file_that_grows() -> None:
+    """The size of a file in /proc is 0."""
+    assert read_regular("/proc/self/status", most=2**20).startswith(b"Name:")
+    with pytest.raises(OSError, match="larger than"):
+        read_regular("/proc/self/status", most=100)
+
+
+def test_read_regular_allocates_what_the_file_has(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bytes(1000))
+    tracemalloc.start()
+    read_regular(tmp_path / "x", most=2**30)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_read_regular_follows_a_link(tmp_path: Path) -> None:

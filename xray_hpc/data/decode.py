@@ -201,11 +201,10 @@ def _square(
     if dicom_header.is_dicom(data, path):
         with INFLATED_MEMORY.reserve(MAX_FILE_BYTES if dicom_header.is_deflated(data) else 0):
             return _square_dicom(data, path, size, mode, grey_range), 0
-    if data.startswith(JPEG_START):
-        check_scans(data)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         check_size(image.width, image.height)
         check_frames(image)
+        check_scans(image, data)
         with PIXEL_MEMORY.reserve(memory_needed(image, data)):
             if (grey := grey_levels.read_values(image, data)) is not None:
                 values, largest = grey_levels.scale(grey, grey_range)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from xray_hpc.data.grey_levels import is_wide
@@ -17,7 +20,7 @@ MIN_SIDE = 8
 # An uncompressed X-ray of MAX_PIXELS and 16 bits has 171 MiB.
 MAX_FILE_BYTES = 256 * 2**20
 # A JPEG encoder writes about 10 scans; each takes as long as decoding a whole image.
-MAX_SCANS, SCAN = 100, b"\xff\xda"
+MAX_SCANS, SCAN = 100, re.compile(b"\xff\xda")
 MAX_PAGES = 32  # of a TIFF, to look for one that is no smaller copy of the first
 SUBFILE_TYPE, REDUCED, TILE_WIDTH, TILE_HEIGHT = 254, 1, 322, 323  # TIFF
 # Most bytes a pixel while an image is decoded, measured: of 8 bits (8.1 for a palette), of more
@@ -91,7 +94,12 @@ def check_frames(image: Image.Image) -> None:
         raise ValueError(f"{image.format} of several frames")
 
 
-def check_scans(data: bytes) -> None:
-    """Refuse a JPEG file that takes minutes to decode."""
-    if (scans := data.count(SCAN)) > MAX_SCANS:
-        raise ValueError(f"JPEG of {scans:,} scans")
+def check_scans(image: Image.Image, data: bytes) -> None:
+    """Refuse a JPEG that takes minutes to decode; ``data`` are the contents of its file.
+
+    Of a grey one that is not progressive, which most X-rays are, decoders read one scan.
+    """
+    if isinstance(image, JpegImageFile) and (image.layers > 1 or image.info.get("progressive")):
+        scans = sum(1 for _ in islice(SCAN.finditer(data), MAX_SCANS + 1))
+        if scans > MAX_SCANS:
+            raise ValueError(f"JPEG of more than {MAX_SCANS} scans")

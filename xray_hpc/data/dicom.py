@@ -92,12 +92,11 @@ def _check_frame(header: Dataset) -> None:
     try:
         with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
             width, height = image.size
+            check_scans(image, frame)
     except UnidentifiedImageError:
         return
     if (width, height) != (header.Columns, header.Rows):
         raise ValueError(f"DICOM with compressed pixels of {width}x{height}")
-    if image.format == "JPEG":
-        check_scans(frame)
 
 
 def _rescale(stored: npt.NDArray[Any], header: Dataset) -> npt.NDArray[Any]:

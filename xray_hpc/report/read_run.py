@@ -109,8 +109,8 @@ class _RunReader:
         return "; ".join(problems) or self.evidence.damage
 
     def refused(self, error: OSError) -> None:
-        """Note that the file system does not let a file be read."""
-        self.unreadable = True
+        """Note that a file cannot be read, which is no news of one that is known to be damaged."""
+        self.unreadable = self.unreadable or self.evidence.damage is None
         self.invalid.append(describe_os_error(error, self.paths))
 
     def config(self) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import sys
 
 from xray_hpc import command_line, job_logging
 from xray_hpc.config import hydra_app
-from xray_hpc.errors import ConfigError
+from xray_hpc.errors import ConfigError, StorageError
 from xray_hpc.launching.plan import make_plan
 from xray_hpc.launching.run_folders import check_folders, create_run_folders, make_folder
 from xray_hpc.monitoring.run_state import decide_launch, read_evidence
+from xray_hpc.records.atomic_files import storage_errors
 from xray_hpc.records.launch_lock import launch_lock
 from xray_hpc.worker.worker import run_worker
 
@@ -26,8 +27,11 @@ def _train(composed: hydra_app.Composed) -> int:
     (run,) = plan.runs
     paths = plan.sweep.run(run.name)
     make_folder(plan.sweep.folder)
-    with launch_lock(plan.sweep, wait=True):
-        fresh = {run.name} if decide_launch(read_evidence(paths)).run else set[str]()
+    with storage_errors(plan.sweep.folder), launch_lock(plan.sweep, wait=True):
+        decision = decide_launch(read_evidence(paths))
+        if decision.blocked:
+            raise StorageError(f"{paths.folder} is {decision.reason}; correct that, and run again")
+        fresh = {run.name} if decision.run else set[str]()
         # Training a run by hand does not change the command that resumes the sweep.
         create_run_folders(plan, None if plan.sweep.sweep_yaml.exists() else sys.argv[1:], fresh)
     print(f"run folder: {paths.folder}", flush=True)

@@ -10,6 +10,7 @@ from xray_hpc.errors import NoClusterError, SlurmError, SlurmUnavailableError, U
 from xray_hpc.launching import relaunch as resume_module
 from xray_hpc.launching.launch_sweep import launch
 from xray_hpc.launching.relaunch import resume, submit_waiting
+from xray_hpc.monitoring.run_state import State, read_evidence, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import Status, update_record
@@ -103,6 +104,37 @@ def test_resume_leaves_a_run_without_its_configuration(
     assert re.search(rf"^note: {one} is not resumed: .*config\.yaml", output, re.MULTILINE)
     assert "run the sweep's own command" in output
     assert f"  {other}  start: never started" in output
+
+
+def test_own_command_writes_a_damaged_configuration_again(
+    composer: Composer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = composer.plan(["seed=1", "cluster.kind=none"], ["seed=2", "cluster.kind=none"])
+    assert launch(plan, ["-m"]) == 0
+    one, _ = (plan.sweep.run(run.name) for run in plan.runs)
+    text = one.config.read_text()
+    one.config.write_text(text.replace("seed: 1", "seed: 9"))
+    assert state_of(read_evidence(one)) is State.DAMAGED
+    assert launch(plan, ["-m"]) == 0
+    assert f"{one.name}  start: config.yaml " in capsys.readouterr().out
+    assert one.config.read_text() == text
+    assert state_of(read_evidence(one)) is State.CREATED
+
+
+@pytest.mark.parametrize("name", ["run.json", "config.yaml"])
+def test_launch_leaves_an_unreadable_run_and_exits_with_1(
+    composer: Composer, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    plan = composer.plan(["seed=1", "cluster.kind=none"], ["seed=2", "cluster.kind=none"])
+    launch(plan, ["-m"])
+    one, other = (plan.sweep.run(run.name) for run in plan.runs)
+    (one.folder / name).unlink()
+    (one.folder / name).mkdir()
+    capsys.readouterr()
+    assert launch(plan, ["-m"]) == 1
+    output = capsys.readouterr().out
+    assert f"{one.name}  skip: unreadable: {name} (Is a directory)" in output
+    assert f"{other.name}  start: never started" in output
 
 
 def test_resume_refuses_a_folder_that_was_never_launched(sweep: SweepPaths) -> None:

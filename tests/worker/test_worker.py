@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,27 @@ def test_worker_finished_training_exits_with_0(job: JobStarter, run: RunPaths) -
     assert "job" not in heading.partition(" on ")[2]
     assert "epoch 1/1" in lines
     assert record_of(run).status is Status.FINISHED
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink(path, path)])
+def test_worker_of_an_unreadable_run_exits_with_74(
+    job: JobStarter, run: RunPaths, make: Callable[[Path], None]
+) -> None:
+    run.record.unlink()
+    make(run.record)
+    code, output = job.run(FINISH)
+    assert code == 74
+    assert f"cannot use {run.record}: " in output
+    assert output.count("\n") == 1
+
+
+def test_worker_of_a_changed_configuration_exits_with_2(job: JobStarter, run: RunPaths) -> None:
+    text = run.config.read_text()
+    run.config.write_text(text.replace("seed: ", "seed: 1"))
+    code, output = job.run(FINISH)
+    assert code == 2
+    assert f"{run.config} is that of " in output
+    assert output.count("\n") == 1
 
 
 def test_worker_leaves_a_finished_run_alone(job: JobStarter, run: RunPaths) -> None:

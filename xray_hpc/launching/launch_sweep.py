@@ -79,7 +79,7 @@ def _launch(plan: Plan, command: Sequence[str] | None, kind: str, wait_for_lock:
     elif plan.settings.wait:
         from xray_hpc.launching.wait import wait_for_sweep  # late: other launches do not need it
 
-        return wait_for_sweep(sweep, [run.name for run in plan.runs])
+        return wait_for_sweep(sweep, [run.name for run in plan.runs]) or int(blocked > 0)
     return int(blocked > 0)
 
 

@@ -47,6 +47,13 @@ def is_storage_failure(folder: Path, error: OSError) -> bool:
     return error.errno in STORAGE_ERRORS
 
 
+def is_error_in(folder: Path, error: OSError) -> bool:
+    """Return whether ``error`` is about a file in ``folder``, or about the folder itself."""
+    name = error.filename
+    named = isinstance(name, str | bytes | os.PathLike)  # not the number of an open file
+    return named and Path(os.fsdecode(name)).is_relative_to(folder)
+
+
 @contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
     """Report in one line that a file in ``folder`` cannot be used.
@@ -57,12 +64,9 @@ def storage_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        path = (
-            Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
-        )
-        if path is None or not path.is_relative_to(folder):
+        if not is_error_in(folder, error):
             raise
-        problem = f"{path} cannot be used ({error.strerror})"
+        problem = f"{error.filename} cannot be used ({error.strerror})"
         raise StorageError(f"{problem}; correct that, and run the command again") from error
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import DataError, UserError
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import is_gone, is_storage_failure
+from xray_hpc.records.atomic_files import is_error_in, is_gone, is_storage_failure
 from xray_hpc.records.code_state import git_state
 from xray_hpc.records.lease import Lease
 from xray_hpc.records.paths import RunPaths
@@ -75,21 +75,24 @@ def require_record(paths: RunPaths) -> RunRecord:
 
 
 def valid_record(paths: RunPaths) -> RunRecord | None:
-    """Return the record of the run; ``None`` if it is missing or invalid."""
+    """Return the record of the run; ``None`` if it is missing, invalid or unreadable."""
     try:
         return read_record(paths)
-    except UserError:  # reported by the attempt at the run
+    except (UserError, OSError):  # reported by the attempt at the run
         return None
 
 
 def log_unwritable_folder(paths: RunPaths, error: OSError) -> None:
-    """Log that the run's folder cannot be written, if ``error`` says that; else raise it."""
-    if not is_storage_failure(paths.folder, error):
+    """Log that the run's folder cannot be used, if ``error`` says that; else raise it."""
+    if not is_storage_failure(paths.folder, error) and not is_error_in(paths.folder, error):
         raise error
     if is_gone(paths.folder):
         log_missing_folder(paths)
         return
-    problem = f"cannot write to {paths.folder}: {error.strerror}"
+    if is_storage_failure(paths.folder, error):
+        problem = f"cannot write to {paths.folder}: {error.strerror}"
+    else:
+        problem = f"cannot use {error.filename}: {error.strerror}"
     logger.error(f"{problem}; {advice(error)}, and launch again")
 
 

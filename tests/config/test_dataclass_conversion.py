@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.config.yaml_files import read_yaml, to_yaml
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError, UserError
 
 
 def test_build_accepts_lists_and_mappings() -> None:
@@ -64,3 +65,8 @@ def test_yaml_keeps_any_text(root: str, tmp_path_factory: pytest.TempPathFactory
     file = tmp_path_factory.getbasetemp() / "name.yaml"
     file.write_text(to_yaml({"root": root}), encoding="utf-8")
     assert read_yaml(file) == {"root": root}
+
+
+def test_text_that_is_not_utf8_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"'/scans/\\udcff' is not UTF-8"):
+        to_yaml({"data": {"root": os.fsdecode(b"/scans/\xff")}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,13 @@ def test_override_is_read_by_the_type_of_its_key(word: str, expected: list[Any])
 
 def test_invalid_override_is_left_for_hydra_to_report() -> None:
     assert quote_text(["name=[1e3", "data.root"]) == ["name=[1e3", "data.root"]
+
+
+def test_override_that_is_not_utf8_is_refused() -> None:
+    name = os.fsdecode(b"/scans/\xff")
+    with pytest.raises(ConfigError, match=r"'data.root=/scans/\\udcff' is not UTF-8"):
+        quote_text([f"data.root={name}"])
+    assert quote_text(["name=Röntgen"]) == ["name='Röntgen'"]
 
 
 @pytest.mark.parametrize(("start", "end"), [("[", "]"), ("{a: ", "}"), ("choice(", ")")])

@@ -35,15 +35,15 @@ def quote_text(words: Sequence[str]) -> list[str]:
     Of ``cluster``, commas are part of a text.
 
     Raises:
-        ConfigError: lists and mappings are nested more than ``MAX_DEPTH`` levels deep, or a number
-            has more than ``MAX_DIGITS`` digits.
+        ConfigError: lists and mappings are nested more than ``MAX_DEPTH`` levels deep, a number
+            has more than ``MAX_DIGITS`` digits, or a text is not UTF-8.
     """
     return [_quote(word) for word in words]
 
 
 @functools.cache
 def _quote(word: str) -> str:
-    _check_size(word)
+    _check_word(word)
     listener = HydraErrorListener()
     lexer = OverrideLexer(InputStream(word))
     parser = OverrideParser(CommonTokenStream(lexer))
@@ -60,12 +60,14 @@ def _quote(word: str) -> str:
     return word
 
 
-def _check_size(word: str) -> None:
-    """Raise ``ConfigError`` for an override with which Hydra's parser ends in a traceback."""
+def _check_word(word: str) -> None:
+    """Raise ``ConfigError`` for an override that Hydra cannot parse or YAML cannot hold."""
     key = word.partition("=")[0]
     steps = [(c in "[{(") - (c in "]})") for c in word]
     if (depth := max(itertools.accumulate(steps), default=0)) > MAX_DEPTH:
         raise ConfigError(f"{key} has brackets {depth} levels deep; use at most {MAX_DEPTH}")
+    if not word.isascii() and word.encode(errors="ignore").decode() != word:
+        raise ConfigError(f"{word!a} is not UTF-8, as configurations must be; rename it")
     if re.search(rf"[0-9_]{{{MAX_DIGITS + 1}}}", word):
         raise ConfigError(f"{key} has a number of more than {MAX_DIGITS} digits; use fewer")
 

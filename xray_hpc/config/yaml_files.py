@@ -135,5 +135,12 @@ def parse_yaml(text: str, prefix: str = "") -> Any:
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:
-    """Return a mapping as the YAML text from which :func:`read_yaml` reads it."""
-    return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+    """Return a mapping as the YAML text from which :func:`read_yaml` reads it.
+
+    Raises:
+        ConfigError: a text is not UTF-8, as the name of a folder may be.
+    """
+    try:
+        return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{error.object!a} is not UTF-8, as YAML must be; rename it") from error

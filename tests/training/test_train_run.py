@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from tests.run_files import differing_files
+from tests.training.small_runs import SMALL, new_run
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.metrics import class_logits, class_scores, roc_curves, split_metrics
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
@@ -24,6 +25,7 @@ from xray_hpc.records.run_integrity import find_damage
 from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_record import Status, read_record, write_record
 from xray_hpc.training.__main__ import execute_run
+from xray_hpc.training.checkpoint_store import Checkpoint, CheckpointStore, Position
 
 LAUNCH = [sys.executable, "-m", "xray_hpc.train"]
 WORDS = [
@@ -261,3 +263,37 @@ def test_changed_images_are_refused(
     assert record is not None
     assert (record.status, record.failure) == (Status.FAILED, "bad_data")
     assert asdict(record)["error"]["type"] == "DataError"
+
+
+def test_file_in_the_place_of_a_folder_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = new_run(tmp_path, SMALL)
+    paths.checkpoint_folder.touch()
+
+    def train(paths: RunPaths, *, bar: bool) -> None:
+        store = CheckpointStore(paths.checkpoint_folder, {})
+        store.save(Checkpoint(Position(1, 0), False, 1.0, {}, {}))
+
+    monkeypatch.setattr("xray_hpc.training.train_run.train_run", train)
+    assert execute_run(paths) == 2
+    assert caplog.messages == [
+        f"{paths.checkpoint_folder} is in the way (File exists); remove it and launch again"
+    ]
+    record = read_record(paths)
+    assert record is not None
+    assert (record.status, record.failure) == (Status.FAILED, "bad_data")
+    paths.checkpoint_folder.unlink()
+    assert execute_run(paths) == 0
+
+
+def test_file_outside_of_the_run_is_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = new_run(tmp_path, SMALL)
+
+    def train(paths: RunPaths, *, bar: bool) -> None:
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other").mkdir()
+
+    monkeypatch.setattr("xray_hpc.training.train_run.train_run", train)
+    with pytest.raises(FileExistsError):
+        execute_run(paths)

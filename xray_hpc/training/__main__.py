@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 
 from xray_hpc import job_logging
 from xray_hpc.absolute_path import absolute_path
-from xray_hpc.errors import UserError
+from xray_hpc.errors import DataError, UserError
 from xray_hpc.isolated_keras import isolated_keras
 from xray_hpc.printable import escape_output
 from xray_hpc.records import exit_codes
@@ -49,8 +50,19 @@ def execute_run(paths: RunPaths) -> int:
             from xray_hpc.training.train_run import train_run
         train_run(paths, bar=os.environ.get("XRAY_HPC_BAR") == "1")
     except Exception as error:
-        return _record_failure(paths, error)
+        return _record_failure(paths, _blocked(paths, error) or error)
     return 0
+
+
+def _blocked(paths: RunPaths, error: Exception) -> DataError | None:
+    """Return the error for a file in the place of a folder of the run, or the reverse."""
+    wrong_kind = (FileExistsError, IsADirectoryError, NotADirectoryError)
+    if not isinstance(error, wrong_kind) or not error.filename:
+        return None
+    if not Path(error.filename).is_relative_to(paths.folder):
+        return None
+    reason = f"{error.filename} is in the way ({error.strerror})"
+    return DataError(f"{reason}; remove it and launch again")
 
 
 def _record_failure(paths: RunPaths, error: Exception) -> int:

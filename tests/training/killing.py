@@ -1,4 +1,4 @@
-"""Start trainings quickly, and kill them at a given event.
+"""Start trainings quickly, and kill them or fail their disk at a given event.
 
 A server process imports TensorFlow once, without starting its threads, and forks a child for each
 training. The child reports *events*: what Python is about to do with a file in the run folder (from
@@ -31,6 +31,7 @@ from xray_hpc.models.registry import MODELS
 from xray_hpc.records.paths import RunPaths
 
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 # Modules that a training imports late.
 LATE = (
     "pandas.io.formats.csvs",
@@ -65,6 +66,8 @@ class End:
         by: ``SIGKILL`` or ``SIGTERM``, which the process sends to itself.
         torn: the fraction that remains of files that are being written.
         after: seconds after the event at which the parent kills the process instead.
+        error: instead of a signal, the number of the error of every write to the run folder from
+            the event on, as on a full disk; of the first write only, if ``passes``.
     """
 
     phase: str
@@ -73,6 +76,8 @@ class End:
     by: str = "SIGKILL"
     torn: float | None = None
     after: float | None = None
+    error: int | None = None
+    passes: bool = False
 
     def counts(self, event: Event) -> bool:
         return event.phase == self.phase and event.action.startswith(self.action)
@@ -183,6 +188,7 @@ class Child:
         self.end = end
         self.phase = "start"
         self.counted = 0
+        self.failing = False
         self.lock = threading.Lock()
 
     def run(self, replicas: int, wait: bool) -> NoReturn:
@@ -276,6 +282,11 @@ class Child:
         else:
             return
         self.report(f"{event} {TEMPORARY.sub('temporary ', name)}", path)
+        if self.failing and (event == "os.rename" or (event == "open" and args[2] & WRITES)):
+            assert self.end is not None
+            assert self.end.error is not None
+            self.failing = not self.end.passes
+            raise OSError(self.end.error, os.strerror(self.end.error), str(path))
 
     def report(self, action: str, path: Path | None = None) -> None:
         with self.lock:
@@ -291,10 +302,16 @@ class Child:
             if end is None or end.after is not None or not end.counts(event):
                 return
             if self.counted == end.number:
-                if end.torn is not None:
-                    self.truncate(end.torn)
-                os.kill(os.getpid(), signal.Signals[end.by])
+                self.fail(end)
             self.counted += 1
+
+    def fail(self, end: End) -> None:
+        if end.error is not None:
+            self.failing = True
+            return
+        if end.torn is not None:
+            self.truncate(end.torn)
+        os.kill(os.getpid(), signal.Signals[end.by])
 
     def truncate(self, fraction: float) -> None:
         for path in self.paths.folder.rglob(".*"):

@@ -6,6 +6,8 @@ processes ended.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import re
 from collections import Counter
@@ -34,7 +36,10 @@ from xray_hpc.config.train_config import (
     ReduceLROnPlateauConfig,
     TrainConfig,
 )
+from xray_hpc.records import exit_codes
+from xray_hpc.records.atomic_files import is_temporary_file
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_record import Failure, read_record, write_record
 
 FEW = 3
 EXAMPLES = int(os.environ.get("XRAY_HPC_KILLS", FEW))
@@ -183,6 +188,37 @@ def test_killed_in_every_phase_a_run_ends_with_the_same_files(
         assert is_finished(paths) == (end.phase == "finished"), where
         if end.phase == "finished":
             assert_same_files(paths, alone)
+    assert trainer.train(paths).code == 0
+    assert_same_files(paths, alone)
+    assert_sound(paths)
+
+
+def test_failing_disk_in_any_phase_is_one_line_and_the_run_ends_with_the_same_files(
+    trainer: Trainer, results: Path, alone: RunPaths
+) -> None:
+    paths = new_run(results, checkpointed(SMALL, steps=2))
+    errors = itertools.cycle((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS))
+    for number, (where, end) in enumerate(KILLS.items()):
+        if end.phase == "finished":
+            continue
+        passes = number % 2 == 0
+        end = End(end.phase, end.number, end.action, error=next(errors), passes=passes)
+        before = read_record(paths)
+        ended = trainer.train(paths, end, wait=True)
+        assert ended.code == exit_codes.STORAGE_ERROR, f"{where}: {ended.output}"
+        assert "Traceback" not in ended.output, where
+        lines = [line for line in ended.output.splitlines() if " ERROR " in line]
+        assert len(lines) == 1, where
+        assert str(paths.folder) in lines[0]
+        assert os.strerror(end.error or 0) in lines[0]
+        assert not is_finished(paths), where
+        assert not [path for path in paths.folder.rglob(".*") if is_temporary_file(path)], where
+        record = read_record(paths)
+        assert record is not None
+        if passes:  # else no record can be written either
+            assert record.failure == Failure.STORAGE.value, f"{where}: {ended.output}"
+            assert before is not None
+            write_record(paths, before)
     assert trainer.train(paths).code == 0
     assert_same_files(paths, alone)
     assert_sound(paths)

@@ -21,7 +21,7 @@ MIN_SIDE = 8
 MAX_FILE_BYTES = 256 * 2**20
 # A JPEG encoder writes about 10 scans; each takes as long as decoding a whole image.
 MAX_SCANS, SCAN = 100, re.compile(b"\xff\xda")
-MAX_PAGES = 32  # of a TIFF, to look for one that is no smaller copy of the first
+MAX_PAGES = 32  # of a TIFF that are read to find out whether all are smaller copies of the first
 SUBFILE_TYPE, REDUCED, TILE_WIDTH, TILE_HEIGHT = 254, 1, 322, 323  # TIFF
 # Most bytes a pixel while an image is decoded, measured: of 8 bits (8.1 for a palette), of more
 # (16.4 for 32 bits), of more in colour (31.2), and of DICOM (30.2 for YBR_FULL).

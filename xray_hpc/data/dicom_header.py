@@ -69,7 +69,7 @@ def _meta_end(data: bytes) -> int:
 
 
 def read_header(data: bytes) -> Dataset:
-    """Parse what a file with one picture says of it; ``Rows`` and ``Columns`` are its size.
+    """Parse the elements that describe the one picture of a file.
 
     A ``ValueError`` has a short reason as its message.
     """

@@ -41,6 +41,10 @@ class LockedError(UserError):
     """Another process holds the lock."""
 
 
+class LeaseLostError(LockedError):
+    """Another process has the lease of the run that this one trained."""
+
+
 class TrainingDivergedError(UserError):
     """The loss or the scores of a training are not finite."""
 

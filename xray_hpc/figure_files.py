@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from xray_hpc.errors import LeaseLostError
 from xray_hpc.printable import printable_lines
 from xray_hpc.records.atomic_files import atomic_write, is_storage_failure
 
@@ -66,7 +67,7 @@ def write_figure(
                 save_figure(figure, path, **options)
     except Exception as error:
         storage = isinstance(error, OSError) and is_storage_failure(path.parent, error)
-        if storage or isinstance(error, MemoryError):
+        if storage or isinstance(error, MemoryError | LeaseLostError):
             raise
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
         name = re.sub(r"^\.[0-9a-f]{16}\.", "", path.name)  # the report's are temporary

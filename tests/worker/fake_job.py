@@ -51,13 +51,15 @@ class JobStarter:
     def __init__(self, folder: Path, run: RunPaths) -> None:
         self._folder, self._run = folder, run
         self._started: list[subprocess.Popen[str]] = []
+        self.settings = ""  # code that the jobs and their trainings execute first
 
     def __call__(
         self, code: str, *arguments: str | Path, **environment: str
     ) -> subprocess.Popen[str]:
         """Start the job of the first run, or with other arguments. stderr goes to its stdout."""
         self._folder.mkdir(exist_ok=True)
-        hook = f"import os, sys\nif 'xray_hpc.training' in sys.orig_argv:\n    exec({code!r})\n"
+        hook = f"{self.settings}\nimport os, sys\nif 'xray_hpc.training' in sys.orig_argv:\n"
+        hook += f"    exec({code!r})\n"
         hook += "    sys.stdout.flush()\n    os._exit(0)\n"
         (self._folder / "sitecustomize.py").write_text(hook)
         clean = {key: value for key, value in os.environ.items() if not key.startswith("SLURM")}

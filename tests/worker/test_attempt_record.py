@@ -24,6 +24,7 @@ CLUSTER = ClusterConfig("slurm")
 def run(tmp_path: Path) -> RunPaths:
     """A run with an attempt that has started."""
     run = RunPaths(tmp_path / "sweep" / "runs" / "ft-1")
+    run.folder.mkdir(parents=True)
     start_attempt(run, RunRecord("ft-1", "sweep", "ft"), None)
     return run
 

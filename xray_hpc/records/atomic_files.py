@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,20 @@ def storage_errors(folder: Path) -> Iterator[None]:
         raise StorageError(f"{problem}; correct that, and run the command again") from error
 
 
+_checks: list[Callable[[], object]] = []
+
+
+def check_before_writes(check: Callable[[], object]) -> None:
+    """Call ``check`` before each write of this process from now on; it raises to prevent it."""
+    _checks.append(check)
+
+
+def check_write() -> None:
+    """Raise if this process may not write, according to :func:`check_before_writes`."""
+    for check in _checks:
+        check()
+
+
 @contextmanager
 def atomic_write(path: Path, deny: int = 0) -> Iterator[Path]:
     """Yield a temporary path next to ``path``, and rename it to ``path`` after the block.
@@ -87,6 +101,7 @@ def atomic_write(path: Path, deny: int = 0) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        check_write()
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:

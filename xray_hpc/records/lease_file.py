@@ -30,6 +30,8 @@ from xray_hpc.regular_file import open_regular
 from xray_hpc.shared_folder import share
 
 EXPIRY_SECONDS = 60.0
+LEASE_VARIABLE = "XRAY_HPC_LEASE"
+"""Environment variable of a child: the file of the lease that its worker holds."""
 RETRY_SECONDS = 0.01
 MAX_BYTES = 1 << 14  # of a file; its longest names are those of a host, a user and a job
 MAX_NUMBER = 10**9 - 1

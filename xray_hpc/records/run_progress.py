@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 
 from xray_hpc.errors import UserError
-from xray_hpc.records.atomic_files import write_text
+from xray_hpc.records.atomic_files import check_write, write_text
 from xray_hpc.records.json_record import read_json_record, write_json_record
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.regular_file import read_regular
@@ -65,6 +65,7 @@ def read_feature_blocks(paths: RunPaths) -> int | None:
 
 def remove_checkpoints(paths: RunPaths) -> None:
     """Remove the checkpoints of a finished run."""
+    check_write()
     shutil.rmtree(paths.checkpoint_folder, ignore_errors=True)
 
 

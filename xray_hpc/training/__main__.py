@@ -12,15 +12,17 @@ from pathlib import Path
 
 from xray_hpc import job_logging
 from xray_hpc.absolute_path import absolute_path
-from xray_hpc.errors import DataError, UserError
+from xray_hpc.errors import DataError, LeaseLostError, UserError
 from xray_hpc.isolated_keras import isolated_keras
 from xray_hpc.printable import escape_output
 from xray_hpc.records import exit_codes
 from xray_hpc.records.atomic_files import is_gone
+from xray_hpc.records.lease_file import LEASE_VARIABLE
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import ErrorInfo, Failure, Status, now, read_record, update_record
 from xray_hpc.system_errors import describe_system_error
 from xray_hpc.training.failure_class import classify_failure
+from xray_hpc.training.lease_watch import LeaseWatch
 from xray_hpc.training.signals import exit_on_signals, exit_with_parent
 
 logger = logging.getLogger("xray_hpc.training")
@@ -33,14 +35,18 @@ def main() -> int:
     exit_on_signals()
     if pipe := os.environ.get("XRAY_HPC_PARENT"):
         exit_with_parent(int(pipe))
-    return execute_run(RunPaths(absolute_path(sys.argv[1])))
+    paths = RunPaths(absolute_path(sys.argv[1]))
+    if lease := os.environ.get(LEASE_VARIABLE):
+        LeaseWatch(Path(lease)).start()
+    return execute_run(paths)
 
 
 def execute_run(paths: RunPaths) -> int:
     """Train the run, record a failure in ``run.json``, and return the exit code.
 
     Returns:
-        0: finished; 2: invalid input; 74: storage error; 75: unfit node; 1: any other failure.
+        0: finished; 2: invalid input; 69: another process has taken the run; 74: storage error;
+        75: unfit node; 1: any other failure.
 
     Raises:
         Exception: an unexpected error (a bug).
@@ -50,7 +56,11 @@ def execute_run(paths: RunPaths) -> int:
             from xray_hpc.training.train_run import train_run
         train_run(paths, bar=os.environ.get("XRAY_HPC_BAR") == "1")
     except Exception as error:
-        return _record_failure(paths, _blocked(paths, error) or error)
+        try:
+            return _record_failure(paths, _blocked(paths, error) or error)
+        except LeaseLostError as lost:
+            logger.error("%s", lost)
+            return exit_codes.LEASE_HELD
     return 0
 
 
@@ -69,6 +79,8 @@ def _record_failure(paths: RunPaths, error: Exception) -> int:
     if is_gone(paths.folder):
         logger.error("%s is gone; if it was renamed, launch its sweep from there", paths.folder)
         return exit_codes.STORAGE_ERROR
+    if isinstance(error, LeaseLostError):
+        raise error
     message = describe_system_error(error) or str(error) or type(error).__name__
     message = " ".join(message.split())
     try:
@@ -81,6 +93,8 @@ def _record_failure(paths: RunPaths, error: Exception) -> int:
             failure=failure.value,
             error=ErrorInfo(type(error).__name__, message[:500]),
         )
+    except LeaseLostError:
+        raise
     except (OSError, UserError, MemoryError) as write_error:
         logger.error("%s (run.json cannot be updated: %s)", message, write_error)
         return exit_codes.STORAGE_ERROR

@@ -17,6 +17,7 @@ from xray_hpc.errors import DataError
 from xray_hpc.isolated_keras import recorded_variables
 from xray_hpc.models.registry import MODELS
 from xray_hpc.models.weights_files import weights_digests, weights_files
+from xray_hpc.records.atomic_files import check_write
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_integrity import result_states
@@ -116,6 +117,7 @@ def record_devices(paths: RunPaths, **devices: object) -> None:
 
 def remove_leftovers(paths: RunPaths) -> None:
     """Remove temporary files of a killed training, except those of ``run.json`` (the worker's)."""
+    check_write()
     suffixes = (".csv", ".keras", ".png", ".txt", "metrics.json", "progress.json")
     for path in paths.folder.rglob(".*"):
         if path.name.endswith(suffixes):

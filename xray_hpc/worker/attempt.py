@@ -22,7 +22,12 @@ from xray_hpc.records import exit_codes
 from xray_hpc.records.atomic_files import is_gone
 from xray_hpc.records.frozen_run import read_frozen_run
 from xray_hpc.records.lease import Lease, LeaseError
-from xray_hpc.records.lease_file import EXPIRY_SECONDS, LeaseOwner, request_lease
+from xray_hpc.records.lease_file import (
+    EXPIRY_SECONDS,
+    LEASE_VARIABLE,
+    LeaseOwner,
+    request_lease,
+)
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_progress import remove_checkpoints
 from xray_hpc.records.run_record import ErrorInfo, Failure, RunRecord, Status, now, write_record
@@ -166,9 +171,10 @@ class AttemptRunner:
         heading = f"{now()} on {node_name(self.job)}" + (f", job {job_id}" if job_id else "")
         with RunLog(paths, heading) as log, sample_gpu_usage(bool(gpus)) as gpu_usage:
             label = paths.name if self.parallel > 1 else None
-            process = TrainingProcess(paths, self._environment(), label)
+            environment = self._environment() | {LEASE_VARIABLE: str(lease.file)}
+            process = TrainingProcess(paths, environment, label)
             with self.signals.forwarded_to(process):
-                code = process.wait(log, lambda: self._check_lease(lease, process))
+                code = process.wait(log, lambda: self._check_lease(lease, process, log))
         if is_gone(paths.folder):
             if code != exit_codes.STORAGE_ERROR:  # which the training has explained
                 log_missing_folder(paths)
@@ -197,11 +203,12 @@ class AttemptRunner:
         failure = classify_exit(evidence)
         return finish_attempt(paths, code, failure, self.cluster, lease, error=error, used=used)
 
-    def _check_lease(self, lease: Lease, process: TrainingProcess) -> None:
+    def _check_lease(self, lease: Lease, process: TrainingProcess, log: RunLog) -> None:
         """Terminate the process if another one has taken over the run, or wants to."""
         if lease.requested:
             self.superseded.set()
         if lease.lost:
+            log.stop()
             process.terminate(0)
         elif self.superseded.is_set():
             process.terminate(TAKEOVER_GRACE_SECONDS)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import DataError, UserError
-from xray_hpc.records import ledger
+from xray_hpc.records import exit_codes, ledger
 from xray_hpc.records.atomic_files import is_error_in, is_gone, is_storage_failure
 from xray_hpc.records.code_state import git_state
 from xray_hpc.records.lease import Lease
@@ -245,6 +245,8 @@ def describe_exit(failure: Failure, code: int, attempt: Attempt, process: str) -
     if failure is Failure.OUT_OF_MEMORY:
         memory = f"; the job had {attempt.memory} MiB" if attempt.memory else ""
         return ErrorInfo("Killed", f"the kernel killed {process}: out of memory{memory}")
+    if code == exit_codes.LEASE_HELD:
+        return ErrorInfo("Exit", f"{process} ended because its worker was stopped for a while")
     if code >= 0:
         return ErrorInfo("Exit", f"{process} ended with {end}")
     return ErrorInfo("Killed", f"{process} was killed by {end}{CAUSES.get(end, '')}")

@@ -57,6 +57,8 @@ def classify_exit(evidence: ExitEvidence) -> Failure:
         return evidence.recorded
     if evidence.code == exit_codes.BAD_NODE:
         return Failure.NODE_FAILURE
+    if evidence.code == exit_codes.LEASE_HELD:  # this process was stopped for a while
+        return Failure.KILLED
     if evidence.code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return Failure.OUT_OF_MEMORY if evidence.oom_kills else Failure.KILLED
     if evidence.code in (-signal.SIGBUS, 128 + signal.SIGBUS):

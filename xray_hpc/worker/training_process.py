@@ -77,11 +77,11 @@ class TrainingProcess:
         with output:
             while code is None:
                 block = self._read(output)
+                check()  # before anything is written into the log of a run that was taken over
                 if block:
                     self._copy(block, log)
                 else:
                     code = self._reap()
-                check()
                 if self._kill_at is not None and time.monotonic() > self._kill_at:
                     self._signal(signal.SIGKILL)
             # Do not read to the end of the file: a grandchild may hold the pipe open for ever.
@@ -163,6 +163,12 @@ class RunLog:
     def _give_up(self, error: OSError) -> None:
         logger.warning(f"cannot write the log of the run, continuing without it: {error}")
         self._file = None
+
+    def stop(self) -> None:
+        """Write nothing more: the run belongs to another process."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._partial = None, b""
 
     def __enter__(self) -> RunLog:
         return self

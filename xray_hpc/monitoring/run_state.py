@@ -34,7 +34,7 @@ class State(str, Enum):
     ``missing`` runs are planned, but have no record. ``lost`` runs are running according to their
     record, but have neither a live process nor a job. The record of a ``damaged`` run, or a file
     that a finished run needs, is missing or invalid; that of an ``unreadable`` run cannot be read,
-    for want of permission or because it is no regular file.
+    for want of permission or because it is not a regular file.
     """
 
     MISSING = "missing"

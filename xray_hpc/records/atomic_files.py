@@ -163,7 +163,7 @@ def read_json(path: Path, most: int = JSON_LIMIT) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        OSError: the file cannot be read, is no regular file, or is larger than ``most`` bytes.
+        OSError: the file cannot be read, is not a regular file, or is larger than ``most`` bytes.
         RecordError: it holds something else, an integer that is too large, or text that is not
             Unicode.
     """

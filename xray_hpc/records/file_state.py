@@ -22,7 +22,7 @@ def file_state(path: Path | str) -> str:
     One text, because ``status`` reads twenty of them for each of thousands of runs.
 
     Raises:
-        OSError: the file cannot be read, or is no regular file.
+        OSError: the file cannot be read, or is not a regular file.
     """
     with open_regular(path) as file:
         status = os.fstat(file.fileno())
@@ -43,7 +43,7 @@ def find_change(path: str, state: str | None, *, whole: bool) -> str | None:
         state: ``None`` if only its presence matters.
 
     Raises:
-        OSError: the file cannot be read, or is no regular file.
+        OSError: the file cannot be read, or is not a regular file.
     """
     try:
         status = os.stat(path)

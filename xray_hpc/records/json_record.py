@@ -28,7 +28,7 @@ def read_json_record(kind: type[T], path: Path) -> T:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        OSError: the file cannot be read, or is no regular file.
+        OSError: the file cannot be read, or is not a regular file.
         RecordError: the file is damaged; the message names it and the first wrong key.
     """
     return build_record(kind, read_json(path), path)
@@ -43,7 +43,7 @@ def build_record(kind: type[T], values: Mapping[str, Any], path: Path) -> T:
 
 
 def with_checksum(values: Mapping[str, Any], indent: int | None = None) -> str:
-    """Return a mapping as JSON that ends with a checksum of what is before it."""
+    """Return a mapping as JSON that ends with a checksum of the rest."""
     text = json.dumps({**values, "checksum": ""}, indent=indent, allow_nan=False)
     content, mark, end = text.rpartition(CHECKSUM.decode())
     return f"{content}{mark}{hashlib.sha256(content.encode()).hexdigest()}{end}\n"
@@ -53,7 +53,7 @@ def read_checked_json(path: Path) -> dict[str, Any]:
     """Read the JSON of :func:`with_checksum`.
 
     Raises:
-        OSError: the file cannot be read, or is no regular file.
+        OSError: the file cannot be read, or is not a regular file.
         RecordError: it is damaged.
     """
     raw = read_regular(path, JSON_LIMIT)

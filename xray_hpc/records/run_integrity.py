@@ -33,7 +33,7 @@ def find_damage(paths: RunPaths, record: RunRecord, *, whole: bool = False) -> s
         whole: compare the contents of all files, not only of those whose time has changed.
 
     Raises:
-        OSError: a file cannot be read, or is no regular file.
+        OSError: a file cannot be read, or is not a regular file.
     """
     finished = record.status is Status.FINISHED
     config = paths.config.name

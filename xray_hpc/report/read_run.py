@@ -80,7 +80,8 @@ class _RunReader:
         damage = self.damage()
         evidence = self.evidence
         if self.finished:
-            unreadable = self.unreadable
+            # What launch and status see decides: a file of another size is damaged for them.
+            unreadable = evidence.unreadable if evidence.damage else self.unreadable
             evidence = dataclasses.replace(evidence, damage=damage, unreadable=unreadable)
         problems = [record.error.explain(record.failure)] if record.error else []
         problems += [damage] if damage else []

@@ -17,7 +17,7 @@ from xray_hpc.errors import RecordError, StorageError
 from xray_hpc.formula_cells import quote_formula
 from xray_hpc.regular_file import read_regular
 from xray_hpc.shared_folder import create_file
-from xray_hpc.system_errors import STORAGE_ERRORS
+from xray_hpc.system_errors import STORAGE_ERRORS, advice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def storage_errors(folder: Path) -> Iterator[None]:
         if not is_error_in(folder, error):
             raise
         problem = f"{error.filename} cannot be used ({error.strerror})"
-        raise StorageError(f"{problem}; correct that, and run the command again") from error
+        raise StorageError(f"{problem}; {advice(error)}, and run the command again") from error
 
 
 _checks: list[Callable[[], object]] = []

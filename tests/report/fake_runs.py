@@ -6,8 +6,6 @@ import copy
 import dataclasses
 import hashlib
 import json
-import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from xray_hpc.config.yaml_files import to_yaml
 from xray_hpc.metrics import class_logits, class_scores, logit_names, roc_curves, split_metrics
 from xray_hpc.records.atomic_files import write_csv, write_json, write_text
 from xray_hpc.records.json_record import with_checksum
+from xray_hpc.records.lease_file import write_owner
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_record import Attempt, RunRecord, Status, write_record
 
@@ -170,11 +169,9 @@ def ended_attempt(job: str = "12_0", **changes: Any) -> Attempt:
 
 
 def hold_lease(paths: RunPaths) -> None:
-    """Create a lease of the run that does not expire during a test."""
+    """Create a lease of the run that this process holds, and so does not expire during a test."""
     paths.lease.mkdir()
-    owner = paths.lease / "1"
-    owner.touch()
-    os.utime(owner, times=(ahead := time.time() + 3600, ahead))
+    write_owner(paths.lease / "1", None, 0)
 
 
 def _history(fake: FakeRun) -> pd.DataFrame:

@@ -186,7 +186,9 @@ def test_requeue_by_slurm_does_not_resume_a_run_that_the_policy_stops(
 def test_requeue_of_a_run_that_had_not_started_ignores_its_earlier_attempts(
     job: JobStarter, runs: list[RunPaths], scontrol: FakeScontrol
 ) -> None:
-    no_progress = Attempt("", "node1", failure="time_limit", checkpoint=[0, 0], requeued=True)
+    no_progress = Attempt(
+        "2026-01-01T00:00:00+00:00", "node1", failure="time_limit", checkpoint=[0, 0], requeued=True
+    )
     update_record(runs[1], attempts=[no_progress, no_progress])
     process = job(HANG, "--submission", write_submission(runs[:2]), **ARRAY_TASK)
     wait_for_training(runs[0])

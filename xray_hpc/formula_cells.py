@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _STARTS = frozenset("'=+-@\t\r")
@@ -25,6 +25,21 @@ def unquote_formulas(cells: Sequence[str]) -> Sequence[str]:
     if not may_hold_formulas(cells):
         return cells
     return [cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell for cell in cells]
+
+
+class UnixLines:
+    """A text file for ``csv.writer`` with CRLF, in which lines end with LF.
+
+    ``csv.writer`` quotes a carriage return in a cell only if lines end with CRLF, and readers take
+    one without quotes for the end of a row.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        """Write a whole row."""
+        return self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def may_hold_formulas(texts: Iterable[str]) -> bool:

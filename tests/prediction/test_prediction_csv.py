@@ -73,3 +73,13 @@ def test_csv_writer_quotes_text_like_a_formula_and_no_number(
         "'=x.png,0.25,0.75,1.5,'-1,",
         "'@.png,,,,,'-",
     ]
+
+
+def test_csv_writer_quotes_a_carriage_return(tmp_path: Path) -> None:
+    """A reader takes one without quotes for the end of the row."""
+    with csv_writer(str(tmp_path / "x.csv"), ("A", "B")) as write:
+        write(scored("a\rb.png"))
+    text = (tmp_path / "x.csv").read_bytes().decode()
+    assert text.count("\r") == 1
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert row["path"] == "a\rb.png"

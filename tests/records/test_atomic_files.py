@@ -182,3 +182,9 @@ def test_write_csv_keeps_every_digit_and_quotes_names(tmp_path: Path) -> None:
     write_csv(tmp_path / "x.csv", frame)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "x.csv"), frame)
     assert b"\r" not in (tmp_path / "x.csv").read_bytes()
+
+
+def test_write_csv_quotes_a_carriage_return(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"file": ["a\rb.png", "c.png"]})
+    write_csv(tmp_path / "x.csv", frame)
+    assert (tmp_path / "x.csv").read_bytes() == b'file\n"a\rb.png"\nc.png\n'

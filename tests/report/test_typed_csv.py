@@ -119,3 +119,7 @@ def test_text_like_a_formula_is_restored_and_numbers_stay() -> None:
     assert table["=head"].tolist() == table["text"].tolist() == FORMULAS
     assert table["number"].tolist()[:2] == [-1, -0.5]
     assert csv_lines([["a"]], ["-prefix"]) == b"'-prefix,a\n"
+
+
+def test_bytes_of_a_name_that_are_not_utf8_are_escapes() -> None:
+    assert csv_lines([["a\udcff", "b"]]) == b"a\\udcff\nb\n"

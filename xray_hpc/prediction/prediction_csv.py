@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from xray_hpc.errors import StorageError
-from xray_hpc.formula_cells import quote_formula
+from xray_hpc.formula_cells import UnixLines, quote_formula
 from xray_hpc.metrics import logit_names
 from xray_hpc.prediction.predict_images import Prediction
 from xray_hpc.printable import unescaped
@@ -33,7 +33,7 @@ def csv_writer(output: str, classes: Sequence[str]) -> Iterator[Callable[[Predic
         StorageError: the file cannot be written.
     """
     with _open_output(output) as file:
-        rows = csv.writer(file, lineterminator="\n")
+        rows = csv.writer(UnixLines(file))
         names = logit_names(classes)
         rows.writerow(["path", *(f"score_{name}" for name in classes), *names, "label", "error"])
 

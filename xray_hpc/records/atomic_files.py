@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xray_hpc.errors import RecordError, StorageError
-from xray_hpc.formula_cells import quote_formula
+from xray_hpc.formula_cells import UnixLines, quote_formula
 from xray_hpc.regular_file import read_regular
 from xray_hpc.shared_folder import create_file
 from xray_hpc.system_errors import STORAGE_ERRORS, advice
@@ -155,8 +155,8 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     safe = frame.rename(columns=quote_formula)
     for name in safe.columns[[kind.kind == "O" for kind in safe.dtypes]]:
         safe[name] = safe[name].map(quote_formula)
-    with atomic_write(path) as temporary:
-        safe.to_csv(temporary, index=False, lineterminator="\n")
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        safe.to_csv(UnixLines(file), index=False, lineterminator="\r\n")
 
 
 def read_json(path: Path, most: int = JSON_LIMIT) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def csv_lines(columns: Iterable[Iterable[Any]], prefix: Sequence[str] = ()) -> b
     if not rows:
         return b""
     start = "".join(f"{text}," for text in _quoted_cells(prefix))
-    return (start + f"\n{start}".join(rows) + "\n").encode()
+    return (start + f"\n{start}".join(rows) + "\n").encode(errors="backslashreplace")
 
 
 def _quoted_cells(column: Iterable[Any]) -> Iterable[str]:

@@ -108,6 +108,27 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
+NAMES = (
+    f"x{ESCAPES}",
+    "a\nb",
+    "=1+1",
+    "-x",
+    "x" * 255,
+    " ",
+    "cnn-",
+    "9" * 40,
+    os.fsdecode(b"\xff"),
+)
+
+
+def _hostile_names(path: Path, random: Random) -> None:
+    """Add folders and files of hostile names."""
+    for name in NAMES:
+        (path / name).mkdir()
+        (path / name / "run.json").write_text("{}")
+        (path / f"{name[:200]}.csv").write_text("x")
+
+
 def _sparse(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(40 << 30)
@@ -286,5 +307,6 @@ DAMAGES = (
     Damage("a FIFO", _instead(lambda path: os.mkfifo(path)), ("/",)),
     Damage("another user's", _other_owner(0o700), ("/",), owner=True),
     Damage("unreadable", lambda path, random: path.chmod(0), ("/",), owner=True),
+    Damage("hostile names inside", _hostile_names, ("/",)),
     Damage("not to be entered", lambda path, random: path.chmod(0o444), ("/",), owner=True),
 )

@@ -130,7 +130,9 @@ def _folder_names() -> Iterator[DataSetCase]:
                         image.with_name(f"{name[:end]}.png".encode()[-255:].decode(errors="ignore"))
                     )
                 elif kind == "split":
-                    (folder / "test").rename(folder / name)
+                    (folder / "test").rename(
+                        folder / "renamed" if name == "train" else folder / name
+                    )
                 else:
                     (folder / "train" / "NORMAL" / name).write_bytes(b"x")
 

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from xray_hpc.errors import RecordError, StorageError
 from xray_hpc.formula_cells import UnixLines, quote_formula
@@ -156,7 +156,7 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     for name in safe.columns[[kind.kind == "O" for kind in safe.dtypes]]:
         safe[name] = safe[name].map(quote_formula)
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        safe.to_csv(UnixLines(file), index=False, lineterminator="\r\n")
+        safe.to_csv(cast(TextIO, UnixLines(file)), index=False, lineterminator="\r\n")
 
 
 def read_json(path: Path, most: int = JSON_LIMIT) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.other_user import MALLORY, needs_root
 from tests.run_folders import Programs, Sweep
 from xray_hpc.errors import UserError
 from xray_hpc.monitoring import cancel_runs
@@ -214,3 +215,29 @@ def test_local_run_without_a_job_receives_sigterm(tmp_path: Path) -> None:
         assert worker.wait(60) == -signal.SIGTERM
     assert plan_cancel(sweep.paths).empty
     assert list(ledger.read(sweep.paths).cancelled) == ["ft-1"]
+
+
+@needs_root
+def test_process_named_in_a_foreign_lease_receives_no_signal(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "local")
+    paths = sweep.add("ft-1", status=Status.RUNNING)
+    command = [sys.executable, "-c", HOLD, str(paths.lease)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as own:
+        assert own.stdout is not None
+        assert own.stdout.readline() == "held\n"
+        MALLORY.own(paths.lease / "1", MALLORY.number, 0o644)
+        found = plan_cancel(sweep.paths)
+        assert (list(found.remote), list(found.processes)) == (["ft-1"], [])
+        own.terminate()
+
+
+@needs_root
+def test_job_that_only_a_foreign_record_names_is_not_cancelled(
+    tmp_path: Path, programs: Programs
+) -> None:
+    sweep = Sweep(tmp_path / "template")
+    paths = sweep.add("ft-1", status=Status.RUNNING, job_id="99")
+    programs.say("squeue", f"99|{RUNNING}|/home/ada/analysis.sh")
+    assert plan_cancel(sweep.paths).jobs == ["99"]
+    MALLORY.own(paths.record, MALLORY.number, 0o644)
+    assert plan_cancel(sweep.paths).jobs == []

@@ -7,6 +7,7 @@ launch that trains locally reads in the ledger which runs it must not start any 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import time
@@ -149,9 +150,18 @@ def _upcoming(sweep: SweepPaths, entries: Ledger, evidence: _Runs) -> set[str]:
 def _read_runs(sweep: SweepPaths, entries: Ledger) -> tuple[_Runs, Mapping[str, QueuedJob]]:
     """Return all runs of the sweep, and the queue if any of them may be in it."""
     jobs, evidence = entries.jobs(), read_runs(sweep, run_names(sweep, entries), entries)
+    evidence = {name: _without_foreign_job(sweep, name, item) for name, item in evidence.items()}
     by_template = any(item.record and item.record.job_id for item in evidence.values())
     queue = slurm.queued_jobs(entries.users()) if by_template or entries.submissions else {}
     return {name: item.with_queue(jobs.get(name), queue) for name, item in evidence.items()}, queue
+
+
+def _without_foreign_job(sweep: SweepPaths, name: str, evidence: RunEvidence) -> RunEvidence:
+    """Leave out a job that only another user's run.json names: it may be any of one's own."""
+    record = evidence.record
+    if record is None or os.stat(sweep.run(name).record).st_uid == os.geteuid():
+        return evidence
+    return dataclasses.replace(evidence, record=dataclasses.replace(record, job_id=None))
 
 
 def _select(sweep: SweepPaths, entries: Ledger, evidence: _Runs, pattern: str | None) -> list[str]:

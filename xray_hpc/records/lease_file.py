@@ -91,8 +91,12 @@ def read_lease(path: Path) -> LeaseState:
         try:
             # Opening the file makes a file system that caches times fetch the current one.
             with open_regular(file) as opened:
-                renewed = os.fstat(opened.fileno()).st_mtime_ns
+                status = os.fstat(opened.fileno())
+                renewed = status.st_mtime_ns
                 owner = _parse_owner(opened.read(MAX_BYTES), file) if renewed else None
+                if owner and status.st_uid != os.geteuid():
+                    # It could name any process of this user, which a cancel would end.
+                    owner = dataclasses.replace(owner, namespace=None)
                 return LeaseState(max(numbers), renewed, owner)
         except OSError:
             try:

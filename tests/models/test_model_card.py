@@ -80,7 +80,7 @@ def test_add_card_is_deterministic(plain: Path, tmp_path: Path) -> None:
 
 
 @given(
-    classes=st.lists(st.text(), min_size=3, max_size=5, unique=True),
+    classes=st.lists(st.text(min_size=1), min_size=3, max_size=5, unique=True),
     clahe=st.floats(0.1, 40),
     crop=st.floats(0.1, 1),
 )
@@ -127,7 +127,10 @@ def changed(key: str, value: str) -> str:
     [
         *("", "[1]", "null", "{}", "\xff", 100_000 * "[", 100_000 * '{"run":', f"[{10 * HUGE}1]"),
         *(changed("run", value) for value in ("3", "null")),
-        *(changed("classes", value) for value in ("[]", '["A"]', '["A", "A"]', '"AB"', "null")),
+        *(
+            changed("classes", value)
+            for value in ("[]", '["A"]', '["A", "A"]', '["", "A"]', '"AB"', "null")
+        ),
         *(changed("classes", value) for value in ('["A", 1]', '["A", null]', '["A", ["B"]]')),
         *(changed("threshold", value) for value in ("NaN", "-0.1", "1.1", "true", HUGE)),
         *(changed("image_size", value) for value in ("0", "-8", "8.0", "true", "5000", HUGE)),

@@ -44,7 +44,7 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         names = list(self.classes)
-        check(len(set(names)) == max(len(names), 2), "classes", names, "be two or more names")
+        check(len({*names} - {""}) == max(len(names), 2), "classes", names, "be two or more names")
         if self.threshold is not None:
             valid = len(names) == 2 and 0 <= self.threshold <= 1
             check(valid, "threshold", self.threshold, "be 0 to 1, and null unless of two classes")

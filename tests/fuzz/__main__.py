@@ -1,7 +1,7 @@
 """Fuzz the commands: ``python -m tests.fuzz``.
 
-Writes the results into RESULTS.md, or prints them with ``--only`` or ``--cases``. A problem is
-printed with the number of its case; ``--only TOPIC --case NUMBER`` repeats it with its output.
+Writes the results into RESULTS.md, or prints them with ``--only``. A problem is printed with the
+number of its case; ``--only TOPIC --case NUMBER`` repeats it with its output.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.fuzz.forked_command import SECONDS
 from tests.fuzz.fuzzing import TOPICS, Fuzzing
 from tests.fuzz.verdict import KINDS, Verdict
 from xray_hpc.progress_bar import ProgressBar
@@ -24,10 +25,11 @@ HEAD = """\
 # Fuzzing results
 
 Commands on damaged and hostile input, each in a process of its own: {cases} cases, {commands}
-commands. A command has a problem if it ends with a traceback; if it does not end within 30 seconds;
-if its exit code is not 0, 1 or 2, if 2 does not come with one line that begins with `error:`, or if
-a control character reaches the terminal; or if its answer is wrong: commands disagree on the state
-of a run, a damaged run is shown as finished with another value, or an undamaged run is not shown.
+commands. A command has a problem if it ends with a traceback, or not within {hang:.0f} seconds;
+if its exit code is not 0, 1 or 2, if 2 does not come with one line that begins with `error:`,
+or if a control character reaches the terminal ("messages"); or if its answer is wrong: commands
+disagree on the state of a run, a damaged run is shown as finished with another value, or an
+undamaged run is not shown.
 
 {date}, commit {commit}, {processes} processes: `{command}` ({seconds:.0f} s)
 
@@ -61,7 +63,7 @@ def main() -> int:
                         line = f"{problem.kind}: {topic} {number} ({verdict.case}): {problem.text}"
                         print(line.encode(errors="backslashreplace").decode(), flush=True)
     text = _head(verdicts, time.monotonic() - start, arguments.together) + _table(verdicts)
-    if arguments.only or arguments.cases:
+    if arguments.only:
         print(text)
     else:
         (FOLDER / "RESULTS.md").write_text(text)
@@ -87,6 +89,7 @@ def _head(verdicts: dict[str, list[Verdict]], seconds: float, processes: int) ->
         date=time.strftime("%Y-%m-%d"),
         commit=subprocess.run(commit, cwd=FOLDER, capture_output=True, text=True).stdout.strip(),
         processes=processes,
+        hang=SECONDS,
         command=" ".join(["python", "-m", "tests.fuzz", *sys.argv[1:]]),
         seconds=seconds,
     )

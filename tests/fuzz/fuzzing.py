@@ -35,8 +35,8 @@ class Topic:
 
 
 TOPICS = {
-    "sweeps": Topic(sweep_cases, SweepFuzzer, 3000),
-    "types": Topic(lambda _: type_cases(), lambda _, folder: TypeFuzzer(folder), 1500),
+    "sweeps": Topic(sweep_cases, SweepFuzzer, 1500),
+    "types": Topic(lambda _: type_cases(), lambda _, folder: TypeFuzzer(folder), 1000),
     "images": Topic(lambda _: image_cases(), lambda _, folder: ImageFuzzer(folder), 800),
     "datasets": Topic(lambda _: data_set_cases(), lambda _, folder: DataSetFuzzer(folder), 500),
     "packs": Topic(lambda _: pack_cases(), lambda _, folder: PackFuzzer(folder), 400),

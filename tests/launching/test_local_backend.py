@@ -10,10 +10,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.conftest import Composer
 from tests.run_folders import Sweep
-from xray_hpc.launching import local_backend
+from xray_hpc.launching import launch_sweep, local_backend
+from xray_hpc.monitoring import cancel_runs
+from xray_hpc.monitoring.cancel_runs import plan_cancel
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.run_record import Attempt, Status, now, update_record
 
 WORDS = [
     "model=cnn,ft",
@@ -124,6 +128,31 @@ def test_runs_cancelled_during_the_launch_are_not_started_whatever_the_clocks(
     ledger.append(sweep.paths, "cancelled", jobs=[], runs=["ft-2"])
     assert local_backend.train_runs(runs, 1, position=position) == 1
     assert started == ["ft-1"]
+
+
+def test_relaunched_runs_that_have_not_started_are_cancelled(
+    composer: Composer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = composer.plan(
+        *([f"seed={seed}", "cluster.kind=local", "cluster.parallel=1"] for seed in (1, 2))
+    )
+    started, cancelled = list[str](), list[list[str]]()
+
+    def start(paths: RunPaths, code: Path | None) -> subprocess.Popen[bytes]:
+        started.append(paths.name)
+        attempt = Attempt(now(), "n1", ledger_position=ledger.size(plan.sweep))
+        update_record(paths, status=Status.FAILED, attempts=[attempt])
+        if len(started) == 3:
+            cancelled.append(list(plan_cancel(plan.sweep).execute().runs))
+        return subprocess.Popen(["true"])
+
+    monkeypatch.setattr(local_backend, "_run_job", lambda *_: 0)
+    monkeypatch.setattr(local_backend, "_start_run", start)
+    monkeypatch.setattr(cancel_runs, "WAIT_SECONDS", 0.0)
+    first, second = (run.name for run in plan.runs)
+    assert launch_sweep.launch(plan, [], wait_for_lock=False) == 0
+    assert launch_sweep.launch(plan, [], wait_for_lock=False) == 1
+    assert (started, cancelled) == ([first, second, first], [[second]])
 
 
 def test_killed_job_is_one_line_and_the_exit_code_of_a_shell(

@@ -18,7 +18,7 @@ from xray_hpc.monitoring.cancel_runs import POLL_SECONDS, plan_cancel
 from xray_hpc.monitoring.run_state import State
 from xray_hpc.records import ledger
 from xray_hpc.records.launch_lock import launch_lock
-from xray_hpc.records.run_record import Attempt, Status
+from xray_hpc.records.run_record import Attempt, Status, update_record
 
 PENDING = "PENDING|Priority||1:00"
 RUNNING = "RUNNING|None|gpu-01|1:00"
@@ -180,16 +180,19 @@ def test_upcoming_runs_of_a_local_launch_are_cancelled(
     monkeypatch.setattr(cancel_runs, "WAIT_SECONDS", 0.1)
     sweep = Sweep(tmp_path / "local")
     sweep.finished("ft-1")
-    sweep.add("ft-2", status=Status.FAILED, attempts=[Attempt(AHEAD, "n1", ledger_position=10)])
     sweep.add("ft-3")
+    failed = sweep.add("ft-2")
+    before = Attempt(AHEAD, "n1", ledger_position=ledger.size(sweep.paths))
+    update_record(failed, status=Status.FAILED, attempts=[before])
     assert plan_cancel(sweep.paths).empty
-    with launch_lock(sweep.paths) as lock:
-        started = Attempt(BEHIND, "n2", ledger_position=lock.position)
+    with launch_lock(sweep.paths):
+        ledger.append(sweep.paths, "launched", user="ada", host="n2")
+        started = Attempt(BEHIND, "n2", ledger_position=ledger.size(sweep.paths))
         sweep.add("ft-4", status=Status.FAILED, attempts=[started])
         found = plan_cancel(sweep.paths).execute()
-        assert found.runs == {"ft-2": State.FAILED, "ft-3": State.CREATED}
+        assert found.runs == {"ft-3": State.CREATED, "ft-2": State.FAILED}
         assert plan_cancel(sweep.paths).empty
-    assert list(ledger.read(sweep.paths).cancelled) == ["ft-2", "ft-3"]
+    assert list(ledger.read(sweep.paths).cancelled) == ["ft-3", "ft-2"]
 
 
 HOLD = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import is_storage_failure, storage_errors
 from xray_hpc.records.launch_lock import launch_lock
 from xray_hpc.records.paths import SweepPaths, display_path
+from xray_hpc.records.run_record import user_name
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 from xray_hpc.system_errors import advice
@@ -60,6 +62,8 @@ def _launch(plan: Plan, command: Sequence[str] | None, kind: str, wait_for_lock:
         queue = slurm_backend.reconciled_queue(sweep) if kind == "slurm" else {}
         decisions = decide_runs(plan, queue)
         todo = [name for name, decision in decisions.items() if decision.run]
+        if todo:
+            ledger.append(sweep, "launched", user=user_name(), host=socket.gethostname())
         # A command that starts nothing does not replace the one in sweep.yaml.
         command = command if todo or not sweep.sweep_yaml.exists() else None
         create_run_folders(plan, command, set(todo))

@@ -141,7 +141,7 @@ def _upcoming(sweep: SweepPaths, entries: Ledger, evidence: _Runs) -> set[str]:
     return {
         name
         for name, item in evidence.items()
-        if item.started_at < position
+        if item.started_at <= position  # where the launch wrote its first event
         and entries.cancelled.get(name, -1) < position
         and state_of(item) is not State.FINISHED
     }

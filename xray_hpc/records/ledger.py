@@ -3,6 +3,8 @@
 One JSON object per line, appended and synced, never rewritten. What comes first is told by the
 positions of the lines, in bytes: the clocks of hosts differ. The events:
 
+``{"event": "launched", "time": ..., "user": "...", "host": "..."}``
+    a launch is about to start runs; their attempts come after this line, earlier ones before it
 ``{"event": "planned", "time": ..., "runs": {"ft-1a2b3c4d": ["model=ft"], ...}}``
     a launch added these runs to the sweep, with their overrides
 ``{"event": "submitting", "time": ..., "submission": "...", "kind": "runs", "tasks": [[...], ...],
@@ -80,6 +82,7 @@ def _is_planned(value: object) -> bool:
 
 # The fields that each event needs.
 _FIELDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
+    "launched": {},
     "planned": {"runs": _is_planned},
     "submitting": {"submission": is_name, "kind": _is_text, "tasks": _is_list(_is_list(is_name))},
     "submitted": {"submission": is_name, "job": lambda job: is_name(job) and str(job).isdigit()},

@@ -11,6 +11,7 @@ import contextlib
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from xray_hpc.file_owner import is_shared
 
@@ -19,17 +20,17 @@ GUARDED = 0o022  # only its owner writes it, because it decides what a process e
 PRIVATE = 0o077  # only its owner reads it
 
 
-def share(file: int | Path, folder: Path, deny: int = 0) -> None:
+def share(descriptor: int, folder: Path, deny: int = 0) -> None:
     """Let the group that shares ``folder`` use a file or folder in it, if it is this user's.
 
     Args:
-        file: its path or file descriptor.
+        descriptor: the file or folder, open. Its name may be a member's link to another file.
         folder: the folder that holds it.
         deny: permissions that the group does not get.
     """
     if not is_shared(folder):
         return
-    status, group = os.stat(file), os.stat(folder).st_gid
+    status, group = os.fstat(descriptor), os.stat(folder).st_gid
     access = (0o2070 if stat.S_ISDIR(status.st_mode) else 0o060) & ~deny
     if status.st_uid != os.geteuid() or (
         status.st_gid == group and status.st_mode & access == access
@@ -37,8 +38,8 @@ def share(file: int | Path, folder: Path, deny: int = 0) -> None:
         return
     with contextlib.suppress(OSError):  # some file systems have no such permissions
         if status.st_gid != group:  # the folder is not setgid
-            os.chown(file, -1, group)
-        os.chmod(file, stat.S_IMODE(status.st_mode) | access)
+            os.fchown(descriptor, -1, group)
+        os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | access)
 
 
 def make_folder(folder: Path) -> None:
@@ -66,17 +67,40 @@ def make_subfolder(folder: Path) -> None:
     """
     if not folder.is_dir():
         folder.mkdir(exist_ok=True)
-        share(folder, folder.parent)
+        share_folder(folder)
 
 
-def create_file(path: Path, deny: int = 0) -> None:
-    """Create an empty file in an existing folder unless it exists, and share it.
+def share_folder(folder: Path) -> None:
+    """Let the group that shares the parent of a folder use it, if it is this user's.
+
+    Raises:
+        OSError: it does not exist any more, or is a link.
+    """
+    if not is_shared(folder.parent):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        share(descriptor, folder.parent)
+    finally:
+        os.close(descriptor)
+
+
+def create_file(path: Path) -> None:
+    """Create an empty file in an existing folder unless it exists, and share it."""
+    with contextlib.suppress(FileExistsError):
+        open_new(path).close()
+
+
+def open_new(path: Path, deny: int = 0) -> BinaryIO:
+    """Create a file in an existing folder, share it, and open it for writing.
 
     Nobody but the owner gets the permissions ``deny``.
+
+    Raises:
+        FileExistsError: the file exists.
+        OSError: it cannot be created.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        os.close(os.open(path, flags, 0o666 & ~deny))
-    except FileExistsError:
-        return
-    share(path, path.parent, deny)
+    file = os.fdopen(os.open(path, flags, 0o666 & ~deny), "wb")
+    share(file.fileno(), path.parent, deny)
+    return file

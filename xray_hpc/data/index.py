@@ -21,7 +21,7 @@ from xray_hpc.data.private_cache import check_trust, with_private_cache
 from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.metrics import MACRO, MICRO
 from xray_hpc.records.file_lock import file_lock
-from xray_hpc.shared_folder import share
+from xray_hpc.shared_folder import share_folder
 
 STORE_VERSION = 4
 DEMO_IMAGE_BYTES = 16 * 2**10
@@ -167,7 +167,7 @@ def _demo_in(config: DataConfig, cache: Path) -> Path:
             shutil.rmtree(left, ignore_errors=True)
         check_free_space(cache, "the demo images", needed)
         with tempfile.TemporaryDirectory(prefix=prefix, dir=cache) as temporary:
-            share(Path(temporary), cache)
+            share_folder(Path(temporary))
             images = Path(temporary, "images")
             demo_dataset.generate(images, config.demo_images, config.demo_seed, classes)
             images.rename(folder)

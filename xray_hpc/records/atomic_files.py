@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from xray_hpc.errors import RecordError, StorageError
 from xray_hpc.formula_cells import UnixLines, quote_formula
 from xray_hpc.regular_file import read_regular
-from xray_hpc.shared_folder import create_file
+from xray_hpc.shared_folder import create_file, open_new
 from xray_hpc.system_errors import STORAGE_ERRORS, advice
 
 if TYPE_CHECKING:
@@ -85,22 +85,28 @@ def check_write() -> None:
 
 
 @contextmanager
-def atomic_write(path: Path, deny: int = 0) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``, and rename it to ``path`` after the block.
 
     The folder must exist: of a run whose folder was renamed or removed, none is made anew.
     The file is synced before the rename and its folder afterwards: a crash leaves the old or the
     new file, never a part of it, and after the block the new one. If the block raises, the
     temporary file is removed. The temporary name ends with the name of ``path``, because Keras and
-    matplotlib choose the format by the suffix. Nobody but the owner gets the permissions ``deny``,
-    such as ``shared_folder.PRIVATE``.
+    matplotlib choose the format by the suffix.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
-    try:
-        create_file(temporary, deny)  # with the permissions of its folder, unlike tempfile
+    with _replacing(path) as temporary:
+        create_file(temporary)  # with the permissions of its folder, unlike tempfile
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to ``path``, and rename it to ``path`` after the block."""
+    temporary = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
+    try:
+        yield temporary
         check_write()
         os.replace(temporary, path)
         _sync_folder(path.parent)
@@ -140,9 +146,16 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str, deny: int = 0) -> None:
-    """Write ``text`` to ``path`` as :func:`atomic_write` does, in UTF-8 with LF line endings."""
-    with atomic_write(path, deny) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    """Write ``text`` to ``path`` as :func:`atomic_write` does, in UTF-8 with LF line endings.
+
+    Nobody but the owner gets the permissions ``deny``, such as ``shared_folder.PRIVATE``.
+    """
+    content = text.encode()
+    # Not by its name, to which another user of the folder could have given another file.
+    with _replacing(path) as temporary, open_new(temporary, deny) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Mapping[str, Any], deny: int = 0) -> None:

@@ -82,6 +82,40 @@ def test_secrets_that_are_given_anew_need_no_private_file(tmp_path: Path) -> Non
     assert read(sweep, 'cluster.setup=["export API_KEY=other"]').setup == ("export API_KEY=other",)
 
 
+def edit(sweep: SweepPaths, old: str, new: str) -> None:
+    text = sweep.sweep_yaml.read_text()
+    assert text.count(old) == 1
+    sweep.sweep_yaml.write_text(text.replace(old, new))
+
+
+def test_edits_of_settings_with_secrets_count(tmp_path: Path) -> None:
+    extra = {"comment": "KEY=hunter2", "nice": "5"}
+    sweep = written(tmp_path, setup=SETUP, extra=extra, mem="16G", container="x.sif")
+    assert read_yaml(sweep.private_yaml) == {"cluster": {"setup": [*SETUP], "extra": extra}}
+    edit(sweep, "mem: 16G", "mem: 64G")
+    edit(sweep, "module load cuda", "module load cuda/12")
+    edit(sweep, "nice: '5'", "nice: '6'")
+    cluster = read(sweep)
+    assert cluster.mem == "64G"
+    assert cluster.setup == ("module load cuda/12", SETUP[1])
+    assert cluster.extra == {"comment": "KEY=hunter2", "nice": "6"}
+    assert read(sweep, "cluster.extra={nice: 7}").extra == {"comment": "KEY=hunter2", "nice": "7"}
+
+
+def test_lines_that_differ_in_their_secret_only_stay_in_order(tmp_path: Path) -> None:
+    setup = ("export KEY=a", "login", "export KEY=b")
+    assert read(written(tmp_path, setup=setup)).setup == setup
+
+
+@pytest.mark.parametrize("new", ["export OTHER=<masked>", "export API_KEY=<masked> X=1"])
+def test_an_edited_line_with_a_mask_has_no_secret(tmp_path: Path, new: str) -> None:
+    sweep = written(tmp_path, setup=SETUP)
+    edit(sweep, "export API_KEY=<masked>", new)
+    with pytest.raises(ConfigError, match=r"cluster\.setup"):
+        read(sweep)
+    assert read(sweep, "cluster.setup=[login]").setup == ("login",)
+
+
 def test_a_launch_leaves_no_secret_in_files_for_reading(
     composer: Composer, capsys: pytest.CaptureFixture[str]
 ) -> None:

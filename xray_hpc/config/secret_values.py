@@ -73,6 +73,32 @@ def _mask_option(name: str, value: Any) -> Any:
     return MASK if SECRET_NAME.search(name) else mask_text(value)
 
 
+def restore_secrets(value: Any, private: Any) -> Any:
+    """Return a masked value of a YAML file with its secrets.
+
+    Args:
+        value: a text, list or mapping; what is not masked in it is returned as it is.
+        private: the value before it was masked. A text stays masked if there is none here that
+            :func:`mask_cluster` masks so.
+    """
+    if isinstance(value, Mapping):
+        known = private if isinstance(private, Mapping) else {}
+        return {name: _restore(at, [known.get(name)], name) for name, at in value.items()}
+    if isinstance(value, list):
+        left = list(private) if isinstance(private, list) else []
+        return [_restore(text, left) for text in value]
+    return _restore(value, [private])
+
+
+def _restore(text: Any, private: list[Any], name: str = "") -> Any:
+    """Take the first text out of ``private`` that is masked as ``text`` is."""
+    if is_masked(text):
+        for i, at in enumerate(private):
+            if isinstance(at, str) and _mask_option(name, at) == text:
+                return private.pop(i)
+    return text
+
+
 def is_masked(value: Any) -> bool:
     """Return whether a secret was masked in a value of a YAML file."""
     if isinstance(value, Mapping):

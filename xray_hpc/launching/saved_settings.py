@@ -1,7 +1,7 @@
 """The cluster settings of a launched sweep: how they are stored, and whom they are taken from.
 
 ``sweep.yaml`` is for reading and holds no secrets. If there are any, ``private.yaml``, which only
-its owner can read, has the settings with them.
+its owner can read, has the keys with them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.dataclass_conversion import build, check
 from xray_hpc.config.override_text import quote_text
-from xray_hpc.config.secret_values import is_masked, mask_cluster
+from xray_hpc.config.secret_values import is_masked, mask_cluster, restore_secrets
 from xray_hpc.config.yaml_files import read_owned_yaml, to_yaml
 from xray_hpc.errors import ConfigError
 from xray_hpc.file_owner import is_own, user_name
@@ -37,7 +37,9 @@ def write_settings(sweep: SweepPaths, content: Mapping[str, Any], cluster: Clust
     """Write ``sweep.yaml`` with ``content`` and the settings, and ``private.yaml`` if needed."""
     masked = mask_cluster(cluster)
     if masked != cluster:
-        write_text(sweep.private_yaml, to_yaml({"cluster": asdict(cluster)}), PRIVATE)
+        shown = asdict(masked)
+        secret = {key: value for key, value in asdict(cluster).items() if value != shown[key]}
+        write_text(sweep.private_yaml, to_yaml({"cluster": secret}), PRIVATE)
     write_text(sweep.sweep_yaml, to_yaml({**content, "cluster": asdict(masked)}), GUARDED)
     if masked == cluster:
         sweep.private_yaml.unlink(missing_ok=True)
@@ -53,51 +55,71 @@ def read_settings(sweep: SweepPaths, words: Sequence[str], *, trust: bool) -> di
         ConfigError: a file is invalid or not trusted, an override is invalid, or a secret is
             missing.
     """
-    values = _apply(sweep.sweep_yaml, words, trust)
-    if is_masked(values["cluster"]):
-        values = _apply_private(sweep, words, trust)
+    saved, status = _read_cluster(sweep.sweep_yaml)
+    values: dict[str, Any] = {"cluster": dict(saved), **dict.fromkeys(SWITCHES, False)}
+    _apply_overrides(values, words)
+    given = {word.partition("=")[0] for word in words}
+    if not trust:
+        _check_executed(sweep.sweep_yaml, status, saved, values["cluster"], given)
+    if masked := [key for key, value in values["cluster"].items() if is_masked(value)]:
+        saved, status = _read_private(sweep, masked)
+        values["cluster"] |= _restore(sweep, values["cluster"], saved, masked)
+        if not trust:
+            _check_executed(sweep.private_yaml, status, saved, values["cluster"], given)
     for key in SWITCHES:
         check(isinstance(values[key], bool), key, values[key], "be true or false")
     return values | {"cluster": build(ClusterConfig, values["cluster"], "cluster")}
 
 
-def _apply_private(sweep: SweepPaths, words: Sequence[str], trust: bool) -> dict[str, Any]:
-    """Return the settings with the secrets that ``sweep.yaml`` leaves out."""
+def _read_cluster(file: Path) -> tuple[Mapping[str, Any], os.stat_result]:
+    content, status = read_owned_yaml(file)
+    cluster = content.get("cluster")
+    if not isinstance(cluster, Mapping):
+        raise ConfigError(f"{file} has no 'cluster'; run the sweep's own command again")
+    return cluster, status
+
+
+def _read_private(
+    sweep: SweepPaths, masked: Sequence[str]
+) -> tuple[Mapping[str, Any], os.stat_result]:
+    """Read the keys that are masked in ``sweep.yaml``."""
     file = sweep.private_yaml
     try:
         status = os.stat(file)
         if not os.access(file, os.R_OK):
             fix = f"only {user_name(status.st_uid)} can read it and resume the sweep"
-            raise ConfigError(f"{file} holds secrets; {fix}, or give {_masked_keys(sweep)} anew")
+            raise ConfigError(f"{file} holds secrets; {fix}, or give {_words(masked)} anew")
     except FileNotFoundError:
         problem = f"{file} is missing, and holds the secrets of {sweep.sweep_yaml}"
-        raise ConfigError(f"{problem}; give {_masked_keys(sweep)} anew") from None
-    return _apply(file, words, trust)
+        raise ConfigError(f"{problem}; give {_words(masked)} anew") from None
+    return _read_cluster(file)
 
 
-def _masked_keys(sweep: SweepPaths) -> str:
-    cluster = read_owned_yaml(sweep.sweep_yaml)[0]["cluster"]
-    return ", ".join(f"cluster.{key}" for key, value in cluster.items() if is_masked(value))
+def _restore(
+    sweep: SweepPaths, cluster: Mapping[str, Any], saved: Mapping[str, Any], masked: Sequence[str]
+) -> dict[str, Any]:
+    """Return the masked keys with their secrets; other edits of ``sweep.yaml`` stay."""
+    restored = {key: restore_secrets(cluster[key], saved.get(key)) for key in masked}
+    if left := [key for key, value in restored.items() if is_masked(value)]:
+        problem = f"{sweep.private_yaml} has no secret for a masked value of {sweep.sweep_yaml}"
+        raise ConfigError(f"{problem}; give {_words(left)} anew")
+    return restored
 
 
-def _apply(file: Path, words: Sequence[str], trust: bool) -> dict[str, Any]:
-    """Return the settings in a file with the overrides, if its owner is trusted with them."""
-    content, status = read_owned_yaml(file)
-    saved = content.get("cluster")
-    if not isinstance(saved, Mapping):
-        raise ConfigError(f"{file} has no 'cluster'; run the sweep's own command again")
-    values: dict[str, Any] = {"cluster": dict(saved), **dict.fromkeys(SWITCHES, False)}
-    _apply_overrides(values, words)
-    if not trust and not is_own(status):
-        given = {word.partition("=")[0] for word in words}
-        _check_executed(file, saved, values["cluster"], given, user_name(status.st_uid))
-    return values
+def _words(keys: Sequence[str]) -> str:
+    return ", ".join(f"cluster.{key}" for key in keys)
 
 
 def _check_executed(
-    file: Path, saved: Mapping[str, Any], cluster: Mapping[str, Any], given: set[str], owner: str
+    file: Path,
+    status: os.stat_result,
+    saved: Mapping[str, Any],
+    cluster: Mapping[str, Any],
+    given: set[str],
 ) -> None:
-    """Show the values of a file that would be executed, and refuse them."""
+    """Show the values of a file of others that would be executed, and refuse them."""
+    if is_own(status):
+        return
     foreign = {}
     for key in EXECUTED:
         value = saved.get(key)
@@ -110,8 +132,9 @@ def _check_executed(
     if foreign:
         for key, value in foreign.items():
             print(printable(f"cluster.{key}: {value}"), file=sys.stderr)
+        owner = user_name(status.st_uid)
         who = f"{file} may have been written by others than you ({owner} owns it)"
-        keys = ", ".join(f"cluster.{key}" for key in foreign)
+        keys = _words(list(foreign))
         raise ConfigError(f"{who}, and its {keys} would run as you; check them, then add --trust")
 
 

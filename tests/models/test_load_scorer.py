@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import zipfile
 from collections.abc import Callable, Sequence
@@ -88,6 +89,19 @@ def test_load_scorer_names_a_damaged_file(tmp_path: Path) -> None:
             damaged.writestr(name, content[:900] if name.endswith(".h5") else content)
     with pytest.raises(DataError, match=r"cannot load .*model\.keras"):
         load_scorer(tmp_path / "model.keras", card("AB"))
+
+
+@pytest.mark.parametrize("problem", [MemoryError(), OSError(errno.EIO, "Input/output error")])
+def test_load_scorer_blames_no_file_for_a_failure_of_the_machine(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(keras.saving, "load_model", fail)
+    with pytest.raises(type(problem)) as caught:
+        load_scorer(saved, card("AB"))
+    assert caught.value is problem
 
 
 def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> None:

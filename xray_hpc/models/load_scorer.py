@@ -16,6 +16,7 @@ from xray_hpc.metrics import class_logits
 from xray_hpc.models.keras_archive import WEIGHTS, check_weights, read_member
 from xray_hpc.models.layer_graph import LOGITS, logits_tensor
 from xray_hpc.models.model_card import ModelCard
+from xray_hpc.system_errors import describe_system_error
 
 
 def load_scorer(
@@ -77,6 +78,8 @@ def _load_model(keras_file: Path) -> keras.Model:
     except UserError:
         raise
     except Exception as error:  # h5py, zipfile, json and Keras raise all kinds of errors
+        if describe_system_error(error):
+            raise
         reason = _reason(error)
         raise DataError(f"cannot load {keras_file}; it may be damaged ({reason})") from error
     return model

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.data.conftest import link_in_many_ways
-from xray_hpc.data.folder_index import LINK_BACK, read_folder_index
+from xray_hpc.data.folder_index import SEARCHED, read_folder_index
+from xray_hpc.data.index_entry import IgnoredFiles
 from xray_hpc.errors import DataError, UserError
 
 MakeTree = Callable[..., Path]
@@ -189,7 +190,21 @@ def test_read_folder_index_follows_a_link_to_a_folder_once(small: Path) -> None:
     link_in_many_ways(small / "train/NORMAL", small.parent / "many", 30)
     _, _, entries, ignored = read_folder_index(small)
     assert sum(entry.path.endswith("last.png") for entry in entries) == 1
-    assert ignored[LINK_BACK].count == 30
+    assert ignored[SEARCHED].count == 30
+
+
+@pytest.mark.parametrize("link", ["alias", "zlink", "a/alias", "z/z/zlink"])
+def test_read_folder_index_lists_a_linked_folder_under_its_own_name(
+    small: Path, make_tree: MakeTree, link: str
+) -> None:
+    make_tree(small, {"train/NORMAL/p1": ["x.png"]})
+    before = read_folder_index(small)
+    path = small / "train/NORMAL" / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(small / "train/NORMAL/p1", target_is_directory=True)
+    after = read_folder_index(small)
+    assert after[2] == before[2]
+    assert after[3] == {SEARCHED: IgnoredFiles(1, [f"train/NORMAL/{link}"])}
 
 
 def test_read_folder_index_refuses_very_deep_folders(small: Path) -> None:

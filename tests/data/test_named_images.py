@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.conftest import link_in_many_ways
+from xray_hpc.data.folder_index import NO_SUFFIX, SEARCHED
+from xray_hpc.data.index_entry import IgnoredFiles
 from xray_hpc.data.named_images import (
     ImageFile,
-    describe_ignored,
     find_image_files,
     read_list,
 )
@@ -47,8 +48,7 @@ def test_find_image_files_ignores_hidden_and_system_files(here: Path) -> None:
 
 def test_find_image_files_counts_other_files(here: Path) -> None:
     touch("x/a.png", "x/b.txt", "x/c")
-    _, ignored = find_image_files(["x"])
-    assert describe_ignored(ignored) == "ignored 2 files without an image suffix, such as x/b.txt"
+    assert find_image_files(["x"])[1] == {NO_SUFFIX: IgnoredFiles(2, ["x/b.txt", "x/c"])}
 
 
 def test_find_image_files_accepts_a_file_of_any_name(here: Path) -> None:
@@ -69,7 +69,29 @@ def test_find_image_files_follows_a_link_to_a_folder_once(here: Path) -> None:
     """Folders with two links each to the next: there are 2**30 ways to the last."""
     Path("x").mkdir()
     link_in_many_ways(Path("x"), here / "many", 30)
-    assert [Path(path).name for path in paths("x")] == ["last.png"]
+    found, ignored = find_image_files(["x"])
+    assert [Path(file.path).name for file in found] == ["last.png"]
+    assert ignored[SEARCHED].count == 30
+
+
+@pytest.mark.parametrize("link", ["alias", "zlink", "a/alias", "z/z/zlink"])
+def test_find_image_files_finds_a_linked_folder_under_its_own_name(here: Path, link: str) -> None:
+    touch("x/p1/a.png", "x/p1/b/c.png", "x/p2/a.png")
+    Path("x", link).parent.mkdir(parents=True, exist_ok=True)
+    Path("x", link).symlink_to(here / "x/p1", target_is_directory=True)
+    found, ignored = find_image_files(["x"])
+    assert [file.path for file in found] == ["x/p1/a.png", "x/p1/b/c.png", "x/p2/a.png"]
+    assert ignored == {SEARCHED: IgnoredFiles(1, [f"x/{link}"])}
+
+
+def test_find_image_files_searches_a_folder_inside_two_links_once(here: Path) -> None:
+    touch("y/z/a.png", "y/b.png")
+    Path("x").mkdir()
+    Path("x/1").symlink_to(here / "y/z", target_is_directory=True)
+    Path("x/2").symlink_to(here / "y", target_is_directory=True)
+    found, ignored = find_image_files(["x"])
+    assert [file.path for file in found] == ["x/1/a.png", "x/2/b.png"]
+    assert ignored == {SEARCHED: IgnoredFiles(1, ["x/2/z"])}
 
 
 def test_find_image_files_reports_very_deep_folders(here: Path) -> None:

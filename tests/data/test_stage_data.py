@@ -11,10 +11,9 @@ from xray_hpc.config.train_config import TrainConfig
 from xray_hpc.data.augmentation_figure import NamedAugmentation
 from xray_hpc.data.dataset import Dataset, load_indexed
 from xray_hpc.data.index import Index, build_index
-from xray_hpc.data.index_entry import IgnoredFiles
+from xray_hpc.data.index_entry import IgnoredFiles, ignored_line
 from xray_hpc.data.stage_data import (
     count_table,
-    ignored_line,
     index_table,
     stage_data,
     summary_text,

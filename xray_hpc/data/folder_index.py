@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from xray_hpc.data import dicom_header
@@ -28,7 +28,8 @@ from xray_hpc.errors import DataError, StorageError, nearest
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *dicom_header.SUFFIXES)
 MACOS = "__MACOSX"
 SYSTEM = {"thumbs.db", "desktop.ini", "@eadir"}  # the last holds thumbnails of a Synology disk
-LINK_BACK = "links to a folder that contains them or is linked already"
+SEARCHED = "links to folders that are searched anyway"
+NO_SUFFIX = "no image suffix"
 MAX_DEPTH = 100  # of folders in a class
 
 FolderIndex = tuple[Path, tuple[str, ...], list[IndexEntry], dict[str, IgnoredFiles]]
@@ -39,7 +40,7 @@ def read_folder_index(given: Path) -> FolderIndex:
     """List the images under ``given``, or under the only folder in it that has train and test.
 
     As in Keras, images in subfolders of a class folder belong to the class. Links to folders are
-    followed, except to one that contains the link.
+    followed, each folder once in a class.
 
     Returns:
         The root; the sorted classes; the images ordered by split, class and path; the ignored
@@ -98,7 +99,7 @@ def _read(root: Path, given: Path) -> FolderIndex:
             if reason or not is_folder(item):
                 ignored[reason or "outside the class folders"].add(name, _files(item))
                 continue
-            seen = {os.path.realpath(path) for path in (given, root, root / folder, item.path)}
+            seen = {os.path.realpath(path) for path in (given, root, root / folder)}
             inside = list(_images(item.path, name, ignored, seen))
             images[origin][item.name] = len(inside)
             found += [(origin, item.name, image, path) for image, path in inside]
@@ -150,39 +151,63 @@ def is_folder(item: os.DirEntry[str]) -> bool:
 
 
 def _images(
-    folder: str, path: str, ignored: Ignored, seen: set[str]
+    top: str, path: str, ignored: Ignored, seen: set[str]
 ) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """Yield the images in a class folder with their paths in the index.
+    """Yield the images in the class folder ``top`` with their paths in the index.
 
-    ``seen`` are the real paths of the folders that contain it. Those of its own folders are added:
-    without them, 30 folders with two links each to the next could be walked in a billion ways.
+    ``seen`` are the real paths of the folders that contain it.
     """
-    if path.count("/") > MAX_DEPTH:
-        raise DataError(f"{folder} is more than {MAX_DEPTH} folders deep; move its images up")
-    for item in _entries(folder):
-        name = f"{path}/{item.name}"
-        if reason := ignore_reason(item.name):
-            ignored[reason].add(name, _files(item))
-        elif is_folder(item):
-            if enter(item, seen):
-                yield from _images(item.path, name, ignored, seen)
+    queue = FolderQueue(top, seen)
+    for folder in queue:
+        inside = path + folder.removeprefix(top)
+        if inside.count("/") > MAX_DEPTH:
+            raise DataError(f"{folder} is more than {MAX_DEPTH} folders deep; move its images up")
+        for item in _entries(folder):
+            name = f"{inside}/{item.name}"
+            if reason := ignore_reason(item.name):
+                ignored[reason].add(name, _files(item))
+            elif is_folder(item):
+                queue.add(item)
+            elif not (item.is_file(follow_symlinks=False) or os.path.isfile(item.path)):
+                ignored["broken links and special files"].add(name)
+            elif not item.name.lower().endswith(SUFFIXES):
+                ignored[NO_SUFFIX].add(name)
             else:
-                ignored[LINK_BACK].add(name)
-        elif not (item.is_file(follow_symlinks=False) or os.path.isfile(item.path)):
-            ignored["broken links and special files"].add(name)
-        elif not item.name.lower().endswith(SUFFIXES):
-            ignored["no image suffix"].add(name)
-        else:
-            yield item, name
+                yield item, name
+    for folder in queue.skipped:
+        ignored[SEARCHED].add(path + folder.removeprefix(top))
 
 
-def enter(folder: os.DirEntry[str], seen: set[str]) -> bool:
-    """Return whether to search a folder, and add its real path to ``seen``: a link only once."""
-    real = os.path.realpath(folder.path)
-    if folder.is_symlink() and real in seen:
-        return False
-    seen.add(real)
-    return True
+class FolderQueue:
+    """Folders to search, each once: those behind links after all others, whatever their names.
+
+    Otherwise 30 folders with two links each to the next could be walked in a billion ways.
+
+    Args:
+        top: the first.
+        seen: real paths of folders to skip.
+
+    Attributes:
+        skipped: the folders that were met again.
+    """
+
+    def __init__(self, top: str, seen: Iterable[str] = ()) -> None:
+        self._folders, self._links = deque([top]), deque[str]()
+        self._seen = set(seen)
+        self.skipped: list[str] = []
+
+    def add(self, folder: os.DirEntry[str]) -> None:
+        (self._links if folder.is_symlink() else self._folders).append(folder.path)
+
+    def __iter__(self) -> Iterator[str]:
+        while self._folders or self._links:
+            folder = (self._folders or self._links).popleft()
+            real = os.path.realpath(folder)
+            if real in self._seen:
+                self.skipped.append(folder)
+            else:
+                self._seen.add(real)
+                yield folder
 
 
 def _ignore_all(folder: Path, ignored: Ignored, keep: set[str], given: Path) -> None:

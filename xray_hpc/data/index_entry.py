@@ -87,6 +87,19 @@ def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:
     return f"{format_count(len(skipped), 'unreadable image')} ({'; '.join(parts[:EXAMPLES])}{more})"
 
 
+def ignored_line(ignored: Mapping[str, IgnoredFiles]) -> str:
+    """Format as ``"3 files: 2 macOS metadata ('.DS_Store', ...), 1 no image suffix (...)"``."""
+    if not ignored:
+        return "none"
+    parts = []
+    for reason, files in ignored.items():
+        names = ", ".join(map(repr, files.examples))
+        more = ", ..." if files.count > len(files.examples) else ""
+        parts.append(f"{files.count:,} {reason} ({names}{more})")
+    total = sum(files.count for files in ignored.values())
+    return f"{format_count(total, 'file')}: {', '.join(parts)}"
+
+
 ClassCounts = Mapping[SplitName, Sequence[int]]
 """Number of images of each class, in the order of the classes, by split."""
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from xray_hpc.count_text import format_count
 from xray_hpc.data.folder_index import (
     MAX_DEPTH,
+    NO_SUFFIX,
+    SEARCHED,
     SUFFIXES,
-    enter,
+    FolderQueue,
+    Ignored,
     ignore_reason,
     is_folder,
     missing_part,
 )
-from xray_hpc.data.index_entry import IgnoredFiles
+from xray_hpc.data.index_entry import IgnoredFiles, ignored_line
 from xray_hpc.errors import DataError
 
 
@@ -31,27 +34,28 @@ class ImageFile(NamedTuple):
 
 def find_image_files(
     named: Sequence[str], listed: Iterable[str] = ()
-) -> tuple[list[ImageFile], IgnoredFiles]:
+) -> tuple[list[ImageFile], Ignored]:
     """Expand ``named`` into image files, in order.
 
     A file is taken whatever its name. A folder is searched recursively, in the order of names, for
-    files with an image suffix (``SUFFIXES``); hidden files, macOS metadata and links to a folder
-    that contains them or is linked already are ignored. ``-`` stands for the paths ``listed``. An
-    unreadable path is an :class:`ImageFile` with an error.
+    files with an image suffix (``SUFFIXES``); hidden files and macOS metadata are ignored. Links
+    are followed, each folder once. ``-`` stands for the paths ``listed``. An unreadable path is an
+    :class:`ImageFile` with an error.
 
     Returns:
-        The files, and those ignored in folders.
+        The files, and those ignored in folders, by reason.
 
     Raises:
         DataError: There are no images.
     """
     found: list[ImageFile] = []
-    ignored = IgnoredFiles()
+    ignored: Ignored = defaultdict(IgnoredFiles)
     for path in chain.from_iterable(listed if name == "-" else [name] for name in named):
         found += _expand(path, ignored)
     if not found:
+        hint = f"; ignored {ignored_line(ignored)}" if ignored else ""
         where = ", ".join("standard input" if name == "-" else name for name in named)
-        raise DataError(f"no images in {where}{describe_ignored(ignored, '; ')}")
+        raise DataError(f"no images in {where}{hint}")
     return found, ignored
 
 
@@ -64,15 +68,7 @@ def read_list(content: bytes) -> list[str]:
     return [os.fsdecode(line) for line in lines if line]
 
 
-def describe_ignored(ignored: IgnoredFiles, prefix: str = "") -> str:
-    """Format as ``"ignored 3 files without an image suffix, such as ..."``; empty if none."""
-    if not ignored.count:
-        return ""
-    files = format_count(ignored.count, "file")
-    return f"{prefix}ignored {files} without an image suffix, such as {ignored.examples[0]}"
-
-
-def _expand(path: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
+def _expand(path: str, ignored: Ignored) -> Iterator[ImageFile]:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -82,36 +78,37 @@ def _expand(path: str, ignored: IgnoredFiles) -> Iterator[ImageFile]:
         yield ImageFile(path, _reason(error))
         return
     if stat.S_ISDIR(mode):
-        yield from _inside(path, ignored, {os.path.realpath(path)})
+        yield from sorted(_inside(path, ignored), key=lambda file: file.path.split("/"))
     elif stat.S_ISREG(mode):
         yield ImageFile(path)
     else:
         yield ImageFile(path, "neither a file nor a folder")
 
 
-def _inside(
-    folder: str, ignored: IgnoredFiles, seen: set[str], depth: int = 0
-) -> Iterator[ImageFile]:
-    """Search a folder; ``seen`` are the real paths of it and of all folders before it."""
-    if depth > MAX_DEPTH:
-        yield ImageFile(folder, f"more than {MAX_DEPTH} folders deep")
-        return
-    try:
-        with os.scandir(folder) as items:
-            entries = sorted(items, key=lambda item: item.name)
-    except OSError as error:
-        yield ImageFile(folder, f"unreadable folder: {_reason(error)}")
-        return
-    for item in entries:
-        if ignore_reason(item.name):
+def _inside(top: str, ignored: Ignored) -> Iterator[ImageFile]:
+    """Yield the images in a folder, in no order."""
+    queue = FolderQueue(top)
+    for folder in queue:
+        if folder.removeprefix(top).count("/") > MAX_DEPTH:
+            yield ImageFile(folder, f"more than {MAX_DEPTH} folders deep")
             continue
-        if is_folder(item):
-            if enter(item, seen):
-                yield from _inside(item.path, ignored, seen, depth + 1)
-        elif item.name.lower().endswith(SUFFIXES):
-            yield from _expand(item.path, ignored)
-        else:
-            ignored.add(item.path)
+        try:
+            with os.scandir(folder) as items:
+                entries = sorted(items, key=lambda item: item.name)
+        except OSError as error:
+            yield ImageFile(folder, f"unreadable folder: {_reason(error)}")
+            continue
+        for item in entries:
+            if ignore_reason(item.name):
+                continue
+            if is_folder(item):
+                queue.add(item)
+            elif item.name.lower().endswith(SUFFIXES):
+                yield from _expand(item.path, ignored)
+            else:
+                ignored[NO_SUFFIX].add(item.path)
+    for folder in queue.skipped:
+        ignored[SEARCHED].add(folder)
 
 
 def _reason(error: OSError) -> str:

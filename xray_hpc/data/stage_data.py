@@ -19,7 +19,7 @@ from xray_hpc.data import augmentation_figure, dataset_figures
 from xray_hpc.data.augmentation_figure import NamedAugmentation
 from xray_hpc.data.dataset import Dataset, load_indexed
 from xray_hpc.data.index import Index, build_index
-from xray_hpc.data.index_entry import SPLIT_NAMES, IgnoredFiles, describe_skipped
+from xray_hpc.data.index_entry import SPLIT_NAMES, describe_skipped, ignored_line
 from xray_hpc.errors import UserError
 from xray_hpc.figure_files import write_figure
 from xray_hpc.package_folders import resource
@@ -142,19 +142,6 @@ def summary_text(dataset: Dataset, index: Index, config: DataConfig) -> str:
     if unused:
         lines.append(f"unused      {format_count(unused, 'image')} (data.per_class)")
     return "\n".join(lines) + "\n"
-
-
-def ignored_line(ignored: Mapping[str, IgnoredFiles]) -> str:
-    """Format as ``"3 files: 2 macOS metadata ('.DS_Store', ...), 1 no image suffix (...)"``."""
-    if not ignored:
-        return "none"
-    parts = []
-    for reason, files in ignored.items():
-        names = ", ".join(map(repr, files.examples))
-        more = ", ..." if files.count > len(files.examples) else ""
-        parts.append(f"{files.count:,} {reason} ({names}{more})")
-    total = sum(files.count for files in ignored.values())
-    return f"{format_count(total, 'file')}: {', '.join(parts)}"
 
 
 def index_table(dataset: Dataset) -> pd.DataFrame:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.count_text import format_count
 from xray_hpc.data.folder_index import missing_part
-from xray_hpc.data.index_entry import IgnoredFiles
-from xray_hpc.data.named_images import ImageFile, describe_ignored, find_image_files, read_list
+from xray_hpc.data.index_entry import IgnoredFiles, ignored_line
+from xray_hpc.data.named_images import ImageFile, find_image_files, read_list
 from xray_hpc.errors import ConfigError, DataError, StorageError, UserError
 from xray_hpc.models.model_card import ModelCard, read_card
 from xray_hpc.prediction.prediction_csv import STDOUT
@@ -29,14 +29,14 @@ class PredictionRequest:
     """What to predict, with which model, and to which CSV file (``-``: standard output).
 
     ``threshold`` is the score above which the second of two classes is predicted; None predicts
-    the class with the highest score. ``ignored`` are files in folders that are not images.
+    the class with the highest score. ``ignored`` are files and links in folders, by reason.
     """
 
     keras_file: Path
     card: ModelCard
     threshold: float | None
     files: Sequence[ImageFile]
-    ignored: IgnoredFiles
+    ignored: Mapping[str, IgnoredFiles]
     output: str
 
     def describe(self) -> str:
@@ -47,8 +47,8 @@ class PredictionRequest:
         else:
             rule = f"label: {classes[1]} if its score exceeds {self.threshold:g}"
         line = f"{self.card.run}: {format_count(len(self.files), 'image')}; {rule}"
-        ignored = describe_ignored(self.ignored)
-        return "\n".join(map(printable, [line, ignored] if ignored else [line]))
+        lines = [line, f"ignored {ignored_line(self.ignored)}"] if self.ignored else [line]
+        return "\n".join(map(printable, lines))
 
 
 def check_request(

@@ -32,6 +32,7 @@ OTHERS = {
     "files and records": (
         *("absolute_path.py", "errors.py", "package_folders.py", "count_text.py"),
         *("regular_file.py", "file_owner.py", "shared_folder.py", "system_errors.py"),
+        "cgroup_memory.py",
         *("data/cache_errors.py", "data/private_cache.py"),
         *("data/decode_limits.py", "data/pillow_warnings.py"),
         *("training/checkpoint_store.py", "training/save_model.py", "models/model_card.py"),

@@ -22,6 +22,7 @@ from PIL import Image
 from tests.data.test_dicom import write
 from tests.hold import Hold
 from xray_hpc import predict
+from xray_hpc.data.decode import UNIDENTIFIED
 from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
 from xray_hpc.models.model_card import ModelCard, add_card
@@ -203,7 +204,7 @@ def test_broken_images_are_rows_with_their_errors(
     (here / "images" / "text.png").write_text("no image")
     assert call(model, "images") == 1
     assert column("label") == ["PNEUMONIA", "", "NORMAL", "", ""]
-    assert column("error")[3:] == ["empty file", "not an image"]
+    assert column("error")[3:] == ["empty file", UNIDENTIFIED]
     assert column("score_NORMAL")[1] == ""
     captured = capsys.readouterr()
     assert "images/empty.png                 -  error: empty file" in captured.out

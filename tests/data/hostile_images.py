@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from collections.abc import Mapping
 
@@ -58,6 +59,22 @@ def png_colours(megabytes: int) -> bytes:
 def png_of_pixels(side: int) -> bytes:
     """Return a black PNG of 16 bits, about a thousandth of its pixels' size."""
     return png_bytes(np.zeros((side, side), np.uint16), 0, 16)
+
+
+def tiff_of_a_strip(side: int) -> bytes:
+    """Return a compressed black TIFF in one strip, which is decoded as a whole."""
+    image = Image.new("L", (side, side))
+    return saved(image, "TIFF", compression="tiff_lzw", tiffinfo={278: side})
+
+
+def tiff_of_ycbcr(rows: int) -> bytes:
+    """Return a compressed TIFF of 64x64 pixels in YCbCr that declares so many rows a strip."""
+    image = Image.fromarray(np.full((64, 64, 3), 99, np.uint8))
+    data = saved(image, "TIFF", compression="tiff_lzw", tiffinfo={278: 64})
+    for tag, value in ((262, 6), (278, rows)):
+        start = next(at for kind in (3, 4) if (at := data.find(struct.pack("<HH", tag, kind))) > 0)
+        data = data[:start] + struct.pack("<HHII", tag, 4, 1, value) + data[start + 12 :]
+    return data
 
 
 def lookup_table(bits: int, first: int = 0) -> Dataset:
@@ -151,7 +168,12 @@ def legitimate_files() -> Mapping[str, bytes]:
     }
 
 
-def run_lengths() -> bytes:
+def run_lengths(segment: bytes | None = None) -> bytes:
+    """Return a run-length encoded DICOM file; its only segment may be replaced."""
+    if segment is not None:
+        return compressed(
+            dicom_bytes(), struct.pack("<16L", 1, 64, *14 * [0]) + segment, RLELossless
+        )
     header = dcmread(io.BytesIO(dicom_bytes()))
     header.compress(RLELossless)
     buffer = io.BytesIO()

@@ -16,7 +16,7 @@ from PIL import Image
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data import decode as decoding
 from xray_hpc.data.dataset import load_dataset, load_indexed
-from xray_hpc.data.decode import UnreadableImageError, decode, decode_bytes, equalize
+from xray_hpc.data.decode import UNIDENTIFIED, UnreadableImageError, decode, decode_bytes, equalize
 from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
 
@@ -176,7 +176,7 @@ def test_load_dataset_skips_and_reports_unreadable_images(
     assert caplog.messages == [note]
     assert data.skipped == [
         (names[0], "empty file"),
-        *((name, "not an image") for name in names[1:]),
+        *((name, UNIDENTIFIED) for name in names[1:]),
     ]
     assert len(data.images) == 44
     assert not set(names) & set(data.files)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xray_hpc.data.decode import UnreadableImageError, decode, equalize
+from xray_hpc.data.decode import UNIDENTIFIED, UnreadableImageError, decode, equalize
 
 
 def gradient(height: int = 60, width: int = 80) -> np.ndarray:
@@ -107,13 +107,13 @@ def encoded(form: str) -> bytes:
     ("contents", "reason"),
     [
         (b"", "^empty file$"),
-        (b"\x00" * 100, "^not an image$"),
-        (b"hello", "^not an image$"),
+        (b"\x00" * 100, f"^{UNIDENTIFIED}$"),
+        (b"hello", f"^{UNIDENTIFIED}$"),
         (encoded("JPEG")[:-300], "truncated"),
         (encoded("PNG")[:-60], "truncated|broken"),
-        (encoded("JPEG")[:20], "not an image|truncated"),
-        (png_claiming(10_000, 10_000), r"^too large \(10000x10000\)$"),
-        (png_claiming(60_000, 60_000), "^too large$"),
+        (encoded("JPEG")[:20], "^damaged JPEG$|truncated"),
+        (png_claiming(10_000, 10_000), r"^too large \(10000x10000; at most 89,478,485 pixels\)$"),
+        (png_claiming(60_000, 60_000), r"^too large \(at most 89,478,485 pixels\)$"),
     ],
     ids=["empty", "zeros", "text", "cut jpeg", "cut png", "cut head", "large", "bomb"],
 )

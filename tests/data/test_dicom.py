@@ -15,6 +15,7 @@ from pydicom.uid import JPEGLosslessSV1, RLELossless
 
 from tests.data.dicom_files import RAMP, SIDE, compressed, dicom_bytes
 from xray_hpc.data.decode import UnreadableImageError, decode
+from xray_hpc.data.decode_limits import LIMIT
 
 
 def write(path: Path, pixels: np.ndarray, bits: int = 16, **tags: Any) -> Path:
@@ -254,7 +255,7 @@ def test_palette_colours_are_rejected(tmp_path: Path) -> None:
 
 def test_large_picture_is_rejected_by_its_header(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", RAMP, 8, Rows=60_000, Columns=60_000)
-    assert reason_of(path) == "too large (60000x60000)"
+    assert reason_of(path) == f"too large (60000x60000; {LIMIT})"
 
 
 @pytest.mark.parametrize("size", [100, 140, 400, -20])

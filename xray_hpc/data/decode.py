@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +22,13 @@ from xray_hpc.data.decode_limits import (
     DICOM,
     FILE_MEMORY,
     INFLATED_MEMORY,
+    LIMIT,
     MAX_FILE_BYTES,
     PIXEL_MEMORY,
     check_frames,
     check_scans,
     check_size,
+    lacks_memory,
     memory_needed,
 )
 from xray_hpc.data.pillow_warnings import warnings_suppressed
@@ -37,6 +38,7 @@ from xray_hpc.regular_file import read_regular
 # Those of ``folder_index.SUFFIXES``, whatever the suffix is: many a JPEG is named x.png. Pillow
 # knows 40 others, and runs Ghostscript for one of them.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF")
+UNIDENTIFIED = f"not {', '.join(FORMATS)} or DICOM"
 NO_REGULAR_FILE = (errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.ELOOP)  # or a larger one
 # JPEG is decoded at 1/2, 1/4 or 1/8 scale if that leaves this many times the pixels needed per
 # side: the final filter still averages over neighbours, and the result is nearly the same.
@@ -44,7 +46,6 @@ DRAFT_GAP = 2
 TILES = (8, 8)
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as in Pillow
 JPEG_START = b"\xff\xd8"
-NO_MEMORY = re.compile("(out of|insufficient) memory", re.IGNORECASE)
 MAX_REASON = 200  # characters; a reason may quote the file
 EXIF_KEYS = {"exif", "xmp", "Raw profile type exif"}  # where Pillow finds an orientation
 
@@ -152,23 +153,16 @@ def decode_bytes(
         except dicom_header.NoDecoderError as error:
             raise MissingDecoderError(path, str(error)) from error
         except Image.DecompressionBombError as error:
-            raise UnreadableImageError(path, "too large") from error
+            raise UnreadableImageError(path, f"too large ({LIMIT})") from error
         except UnidentifiedImageError as error:
             raise UnreadableImageError(path, _unidentified(data)) from error
         except Exception as error:  # a broken file makes Pillow's parsers raise almost anything
-            if _lacks_memory(error):
+            if lacks_memory(error):
                 raise OutOfMemoryError(path) from error
             reason = str(error).partition("\n")[0][:MAX_REASON] or type(error).__name__
             if not isinstance(error, (ValueError, SyntaxError, OSError)):
                 reason = f"damaged ({reason})"
             raise UnreadableImageError(path, reason) from error
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Return whether Python, Pillow or OpenCV could not allocate memory."""
-    if isinstance(error, (OSError, cv2.error)):
-        return NO_MEMORY.search(str(error)) is not None
-    return isinstance(error, MemoryError)
 
 
 def _finish(square: npt.NDArray[Any], channels: int, clahe: float | None) -> Pixels:
@@ -191,7 +185,8 @@ def _unidentified(data: bytes) -> str:
         except Exception as error:
             if "-bit" in str(error):  # other than 8
                 return f"JPEG: {error}"
-    return "not an image"
+        return "damaged JPEG"
+    return UNIDENTIFIED
 
 
 def _square(
@@ -224,8 +219,7 @@ def _square_dicom(
     header = dicom_header.read_header(data)
     width, height = dicom_header.picture_size(header)
     check_size(width, height)
-    memory = max(width * height * DICOM, dicom_header.run_length_memory(header))
-    with PIXEL_MEMORY.reserve(memory):
+    with PIXEL_MEMORY.reserve(width * height * DICOM):
         shown = dicom.pixels(header, grey_range if isinstance(grey_range, tuple) else None)
         image = Image.fromarray(shown)
         return _resize(_plain(image, mode) if shown.dtype == np.uint8 else image, size)

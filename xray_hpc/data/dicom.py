@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import io
+import logging
+import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from xray_hpc.data.decode_limits import check_scans
+from xray_hpc.data.decode_limits import check_scans, lacks_memory
 from xray_hpc.data.dicom_header import RUN_LENGTH, NoDecoderError, first_value
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+
+RUN_LENGTH_HEADER = 64  # bytes
+MOST_EXPANDED = 2  # times the picture; encoders pad a segment with a byte, some with more
+
+
+class _MemoryFilter(logging.Filter):
+    """Raise the lack of memory of a decoder, which pydicom logs and then reports as damage."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, Exception) and lacks_memory(error):
+            raise error
+        return True
+
+
+logging.getLogger("pydicom.pixels.decoders.base").addFilter(_MemoryFilter())
 
 
 def pixels(
@@ -68,8 +88,8 @@ def _stored_values(header: Dataset) -> npt.NDArray[Any]:
         missing = True
     if syntax == JPEGExtended12Bit and header.BitsStored != 8:  # Pillow's decoder has 8 bits only
         missing = True
-    if syntax.is_encapsulated and syntax != RUN_LENGTH:
-        _check_frame(header)
+    if syntax.is_encapsulated:
+        (_check_run_lengths if syntax == RUN_LENGTH else _check_frame)(header)
     try:
         return pixel_array(header)
     except (RuntimeError, NotImplementedError) as error:
@@ -97,6 +117,40 @@ def _check_frame(header: Dataset) -> None:
         return
     if (width, height) != (header.Columns, header.Rows):
         raise ValueError(f"DICOM with compressed pixels of {width}x{height}")
+
+
+def _check_run_lengths(header: Dataset) -> None:
+    """Refuse segments (DICOM PS3.5, G.5) that are much larger than a byte of each pixel.
+
+    pydicom would expand them, to up to 64 times their size, before it looks at their number.
+    """
+    from pydicom.encaps import get_frame
+
+    frame = get_frame(header.PixelData, 0, number_of_frames=1)
+    if len(frame) < RUN_LENGTH_HEADER:
+        raise ValueError("DICOM with damaged RLE Lossless")
+    count, *offsets = struct.unpack_from("<16L", frame)
+    most = MOST_EXPANDED * header.Rows * header.Columns
+    for start, end in pairwise([*offsets[:count], len(frame)]):
+        if not _expands_within(frame[start:end], most):
+            size = f"{header.Columns}x{header.Rows}"
+            raise ValueError(f"DICOM with more run-length encoded pixels than {size}")
+
+
+def _expands_within(segment: bytes, most: int) -> bool:
+    """Return whether a run-length encoded segment has at most so many bytes when it is expanded."""
+    if len(segment) > 2 * most:  # a run takes at most two for one
+        return False
+    size = position = 0
+    while position < len(segment) and size <= most:
+        code = segment[position]
+        if code < 128:  # that many literal bytes and one more follow
+            size += code + 1
+            position += code + 2
+        else:  # the next byte is repeated; 128 means nothing
+            size += (257 - code) % 129
+            position += 1 + (code > 128)
+    return size <= most
 
 
 def _rescale(stored: npt.NDArray[Any], header: Dataset) -> npt.NDArray[Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xray_hpc.count_text import format_bytes
-from xray_hpc.data.decode_limits import MAX_FILE_BYTES, PIXEL_MEMORY
+from xray_hpc.data.decode_limits import MAX_FILE_BYTES
 from xray_hpc.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ MAX_VALUE_BYTES = 2**20  # of an element other than the pixels; a table of 16 bi
 META_START = 144  # after the length of the file meta information (DICOM PS3.10, 7.1)
 PIXEL_DATA = 0x7FE00010
 DEFLATED, RUN_LENGTH = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
-MOST_RUN = 64  # times that run-length encoding shrinks bytes: two stand for up to 128
 
 
 class NoDecoderError(DataError):
@@ -48,7 +47,7 @@ class _Reader(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
         if self.reads > MAX_READS:
-            raise ValueError("DICOM with too many header elements")
+            raise ValueError(f"DICOM with more than {MAX_READS // 3:,} header elements")
         if size is None or size < 0:  # pydicom would inflate all that follows
             raise ValueError("deflated DICOM without the length of its file meta information")
         return super().read(size)
@@ -124,7 +123,8 @@ def _check_elements(header: Dataset) -> None:
             continue
         value: Any = element.value
         if hasattr(value, "__len__") and len(value) > MAX_VALUE_BYTES:
-            raise ValueError(f"DICOM with {format_bytes(len(value))} in {element.tag}")
+            size, most = format_bytes(len(value)), format_bytes(MAX_VALUE_BYTES)
+            raise ValueError(f"DICOM with {size} in {element.tag}; at most {most}")
 
 
 def picture_size(header: Dataset) -> tuple[int, int]:
@@ -133,19 +133,6 @@ def picture_size(header: Dataset) -> tuple[int, int]:
     if not isinstance(width, int) or not isinstance(height, int):
         raise ValueError(f"DICOM with {height!r} rows and {width!r} columns")
     return width, height
-
-
-def run_length_memory(header: Dataset) -> int:
-    """Return the most bytes to which run-length encoded pixels may expand; 0 for others.
-
-    pydicom expands them all before it compares them with the size of the picture.
-    """
-    if header.file_meta.TransferSyntaxUID != RUN_LENGTH:
-        return 0
-    size = len(header.PixelData)
-    if size * MOST_RUN > PIXEL_MEMORY.total:
-        raise ValueError(f"DICOM with {format_bytes(size)} of run-length encoded pixels")
-    return size * MOST_RUN
 
 
 def first_value(header: Dataset, key: str) -> float | None:

@@ -71,7 +71,7 @@ class IgnoredFiles:
 
 
 def describe_skipped(skipped: Sequence[tuple[str, str]]) -> str:
-    """Format as ``"3 unreadable images ('a.png', 'b.png': empty file; 'c.png': not an image)"``.
+    """Format as ``"3 unreadable images ('a.png', 'b.png': empty file; 'c.png': truncated)"``.
 
     Args:
         skipped: (path, reason) of each.

@@ -16,6 +16,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from xray_hpc.cgroup_memory import memory_cgroup, oom_kill_count
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import NodeError, StorageError, UserError
 from xray_hpc.records import exit_codes
@@ -42,7 +43,6 @@ from xray_hpc.worker.attempt_record import (
     require_record,
     start_attempt,
 )
-from xray_hpc.worker.cgroup_memory import memory_cgroup, oom_kill_count
 from xray_hpc.worker.exit_classification import ExitEvidence, classify_exit, termination_signal
 from xray_hpc.worker.failure_policy import FailureDecision, policy_decision
 from xray_hpc.worker.gpu_usage import has_nvidia_smi, sample_gpu_usage

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from xray_hpc.cgroup_memory import job_ran_out_of_memory, memory_cgroup
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.errors import UserError
 from xray_hpc.records import exit_codes
@@ -24,7 +25,6 @@ from xray_hpc.worker.attempt_record import (
     start_attempt,
     valid_record,
 )
-from xray_hpc.worker.cgroup_memory import job_ran_out_of_memory, memory_cgroup
 from xray_hpc.worker.exit_classification import ExitEvidence, classify_exit
 from xray_hpc.worker.failure_policy import policy_decision
 from xray_hpc.worker.job_signals import JobSignals

@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from xray_hpc.cgroup_memory import memory_cgroup, memory_limit
 from xray_hpc.errors import NodeError, StorageError
-from xray_hpc.worker.cgroup_memory import memory_cgroup, memory_limit
 from xray_hpc.worker.gpu_usage import NVIDIA_SMI, TIMEOUT_SECONDS, has_nvidia_smi
 from xray_hpc.worker.slurm_job import SlurmJob
 

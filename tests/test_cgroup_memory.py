@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from xray_hpc.worker.cgroup_memory import (
+from xray_hpc import cgroup_memory as module
+from xray_hpc.cgroup_memory import (
+    available_memory,
     job_ran_out_of_memory,
     memory_cgroup,
     memory_limit,
@@ -69,3 +71,21 @@ def test_memory_limit_is_the_lowest_of_all_parents(job_cgroup: Path) -> None:
 def test_memory_cgroup_is_absolute_if_there_is_one() -> None:
     cgroup = memory_cgroup()
     assert cgroup is None or cgroup.is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("slurm", "cgroup", "mebibytes"),
+    [
+        ("", None, 1024),
+        ("0", None, 1024),
+        ("300", None, 300),
+        ("300", 200, 200),
+    ],
+)
+def test_available_memory_is_the_least_limit(
+    monkeypatch: pytest.MonkeyPatch, slurm: str, cgroup: int | None, mebibytes: int
+) -> None:
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", slurm)
+    monkeypatch.setattr(module, "memory_limit", lambda _: cgroup)
+    monkeypatch.setattr(module.resource, "getrlimit", lambda _: (2**30, -1))
+    assert available_memory() == mebibytes * 2**20

@@ -1,9 +1,11 @@
-"""Memory limits and OOM kills of a job, read from its cgroup (version 1 or 2)."""
+"""Memory limits and OOM kills of a job, mainly from its cgroup (version 1 or 2)."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,6 +59,22 @@ def memory_limit(cgroup: Path | None) -> int | None:
     names = ("memory.max", "memory.limit_in_bytes")
     limits = [_read_number(group / name) for group in _with_parents(cgroup) for name in names]
     return min((limit // 2**20 for limit in limits if limit is not None), default=None)
+
+
+def available_memory() -> int:
+    """Return the bytes of memory that this process may use.
+
+    The least of the machine's memory, the request of the Slurm job, and the limits of the cgroup
+    and of the address space (``ulimit -v``).
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    if (request := os.environ.get("SLURM_MEM_PER_NODE", "")).isdecimal() and int(request):
+        limits.append(int(request) * 2**20)
+    if (mebibytes := memory_limit(memory_cgroup())) is not None:
+        limits.append(mebibytes * 2**20)
+    if (space := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
+        limits.append(space)
+    return min(limits)
 
 
 def _with_parents(cgroup: Path | None) -> Sequence[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import xray_hpc.records.file_state as module
 from xray_hpc.records.file_state import file_state, find_change
 
 SECOND = 10**9
@@ -71,6 +72,46 @@ def test_copy_needs_no_second_comparison(path: Path) -> None:
     os.utime(path, ns=(0, int(state.split()[1]) + SECOND))
     assert find_change(str(path), state, whole=True) is None
     assert path.stat().st_mtime_ns == int(state.split()[1])
+
+
+@pytest.mark.parametrize("linked", ["file", "folder"])
+def test_link_is_followed_and_the_time_of_its_target_is_kept(
+    tmp_path: Path, path: Path, linked: str
+) -> None:
+    state = file_state(path)
+    later = int(state.split()[1]) + SECOND
+    os.utime(path, ns=(0, later))
+    (tmp_path / "file").symlink_to(path)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    link = tmp_path / "file" if linked == "file" else tmp_path / "folder" / path.name
+    assert changes(link, state) == (None, None)
+    assert path.stat().st_mtime_ns == later
+    os.utime(path, ns=(0, int(state.split()[1])))
+    flip(path)
+    before = path.stat().st_mtime_ns
+    assert find_change(str(link), state, whole=True) is not None
+    assert path.stat().st_mtime_ns == before
+
+
+def test_unchanged_file_of_another_time_is_read_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, reads = file_state(path), list[str]()
+
+    def count(file: str) -> str:
+        reads.append(file)
+        return file_state(file)
+
+    monkeypatch.setattr(module, "file_state", count)
+    os.utime(path, ns=(0, 0))
+    for _ in range(3):
+        assert find_change(str(path), state, whole=False) is None
+    assert reads == [str(path)]
+    flip(path)
+    os.utime(path, ns=(0, SECOND))
+    for _ in range(2):
+        assert find_change(str(path), state, whole=False) is not None
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink(path, path)])

@@ -41,7 +41,7 @@ class LockedError(UserError):
     """Another process holds the lock."""
 
 
-class LeaseLostError(LockedError):
+class LeaseLostError(UserError):
     """Another process has the lease of the run that this one trained."""
 
 

@@ -28,7 +28,7 @@ from tests.features.small_features import (
 from tests.other_user import ADA, needs_root
 from xray_hpc.config.run_config import AugmentConfig, ModelConfig
 from xray_hpc.data import array_writer
-from xray_hpc.errors import UserError
+from xray_hpc.errors import LeaseLostError, LockedError, UserError
 from xray_hpc.features import feature_store
 from xray_hpc.features.feature_plan import cached_bytes
 from xray_hpc.features.feature_store import FeatureArrays, cached_features, load_or_compute
@@ -203,6 +203,19 @@ def test_damaged_file_that_another_process_has_replaced_is_used(
         feature_store, "compute_blocks", lambda *args: pytest.fail("computed again")
     )
     assert_equal(compute(tmp_path), computed)
+
+
+@pytest.mark.parametrize("error", [LeaseLostError("taken"), LockedError("another lock")])
+def test_error_while_computing_is_not_taken_for_a_busy_lock(
+    tmp_path: Path, error: UserError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(feature_store, "compute_blocks", fail)
+    with pytest.raises(type(error)) as caught:
+        compute(tmp_path)
+    assert caught.value is error
 
 
 def test_missing_disk_space_is_reported_before_computing(

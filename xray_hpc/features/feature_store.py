@@ -147,19 +147,20 @@ def _locked(file: CachedFeatures, on_progress: Callable[[int], None]) -> Iterato
     Without the reports, a run that waits for hours would be taken for one without progress.
     """
     lock, waiting, reported = file.path.with_name(f".{file.path.name}.lock"), False, 0
-    while True:
-        try:
-            with file_lock(lock, wait=False):
-                yield
-                return
-        except LockedError:
-            if not waiting:
-                logger.info("waiting for another process to compute %s", file.path)
-            waiting = True
-        if (written := blocks_written(file.path)) > reported:
-            on_progress(written)
-            reported = written
-        time.sleep(POLL_SECONDS)
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(file_lock(lock, wait=False))
+                break
+            except LockedError:
+                if not waiting:
+                    logger.info("waiting for another process to compute %s", file.path)
+                waiting = True
+            if (written := blocks_written(file.path)) > reported:
+                on_progress(written)
+                reported = written
+            time.sleep(POLL_SECONDS)
+        yield
 
 
 def _read(file: CachedFeatures, *, delete_damaged: bool = False) -> FeatureArrays | None:

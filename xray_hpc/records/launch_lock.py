@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from xray_hpc.errors import LockedError, StorageError
@@ -38,24 +38,25 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[LaunchLock
     """
     require_folder(sweep)
     waiting = f"waiting for another launch of {sweep.folder}"
-    try:
-        with file_lock(sweep.lock, wait=wait, message=waiting) as lock:
-            if not os.access(sweep.lock, os.W_OK):
-                raise StorageError(
-                    f"{sweep.lock} cannot be written; ask its owner, {owner_name(sweep.lock)}, "
-                    "for access to the sweep, or choose another folder with name=NAME"
-                )
-            me = f"{user_name()} on {socket.gethostname()}, process {os.getpid()}"
-            position = ledger.size(sweep)
-            content = f"{me}, since {now()}\n{position}\n".encode()
-            os.pwrite(lock, content, 0)  # never empty for a process that reads it now
-            os.truncate(lock, len(content))
-            yield LaunchLock(lock, position)
-    except LockedError:
-        owner, _ = _read(sweep)
-        raise LockedError(
-            f"another launch of {sweep.folder} is running ({owner}); wait until it ends"
-        ) from None
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(file_lock(sweep.lock, wait=wait, message=waiting))
+        except LockedError:
+            owner, _ = _read(sweep)
+            raise LockedError(
+                f"another launch of {sweep.folder} is running ({owner}); wait until it ends"
+            ) from None
+        if not os.access(sweep.lock, os.W_OK):
+            raise StorageError(
+                f"{sweep.lock} cannot be written; ask its owner, {owner_name(sweep.lock)}, "
+                "for access to the sweep, or choose another folder with name=NAME"
+            )
+        me = f"{user_name()} on {socket.gethostname()}, process {os.getpid()}"
+        position = ledger.size(sweep)
+        content = f"{me}, since {now()}\n{position}\n".encode()
+        os.pwrite(lock, content, 0)  # never empty for a process that reads it now
+        os.truncate(lock, len(content))
+        yield LaunchLock(lock, position)
 
 
 def running_launch_position(sweep: SweepPaths) -> int | None:

@@ -21,6 +21,7 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import read_json
 from xray_hpc.records.paths import RunPaths, SweepPaths, is_name
+from xray_hpc.shared_folder import create_file
 from xray_hpc.worker.dead_task import handle_dead_task
 from xray_hpc.worker.worker import run_worker
 
@@ -67,7 +68,7 @@ def main() -> int:
         code = run_worker(runs, cluster)
         if code:  # tell --after that the worker itself has handled the end of its runs
             with contextlib.suppress(OSError):
-                handled.touch()
+                create_file(handled)
         return code
     if handled.exists():
         handled.unlink()

@@ -239,7 +239,7 @@ def test_lease_is_lost_before_expiry_if_it_cannot_be_renewed(
 ) -> None:
     lease = take(path)
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **options: Any) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "utime", fail)

@@ -144,6 +144,19 @@ def test_release_leaves_the_lease_in_a_folder_that_replaced_its_own(path: Path) 
     assert other.stat().st_mtime > 0
 
 
+def test_lease_leaves_the_time_of_a_file_to_which_its_own_was_linked(
+    path: Path, tmp_path: Path
+) -> None:
+    lease = Lease.acquire(path, expiry=3600, heartbeat=3600)
+    target = tmp_path / "target"
+    lease.file.rename(target)
+    os.utime(target, (1, 1))
+    lease.file.symlink_to(target)
+    lease._renew()
+    lease.release()
+    assert target.stat().st_mtime == 1
+
+
 def test_outdated_listing_gives_the_lease_to_one_process_only(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,9 +193,9 @@ def test_lease_is_lost_while_its_renewal_does_not_return(
 ) -> None:
     utime = os.utime
 
-    def renew_late(*arguments: Any) -> None:
+    def renew_late(*arguments: Any, **options: Any) -> None:
         time.sleep(EXPIRY)
-        utime(*arguments)
+        utime(*arguments, **options)
 
     lease = take(path)
     monkeypatch.setattr(os, "utime", renew_late)

@@ -138,7 +138,8 @@ class Lease:
             if (found := read_own_lease(self.file, self._content)) is None:
                 self._taken = True
                 return
-            os.utime(self.file)  # fails if another process has removed the file meanwhile
+            # Fails if another process has removed the file meanwhile.
+            os.utime(self.file, follow_symlinks=False)
         except OSError as error:  # other errors may be transient: see _is_overdue
             self._taken = error.errno in GONE
         else:
@@ -153,7 +154,7 @@ class Lease:
         if not self._taken:
             with contextlib.suppress(OSError):  # it will expire instead
                 if read_own_lease(self.file, self._content) is not None:
-                    os.utime(self.file, (0, 0))
+                    os.utime(self.file, (0, 0), follow_symlinks=False)
 
     def __enter__(self) -> Lease:
         return self

@@ -27,7 +27,7 @@ from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import parse_json
 from xray_hpc.records.run_record import now, user_name
 from xray_hpc.regular_file import open_regular
-from xray_hpc.shared_folder import share
+from xray_hpc.shared_folder import create_file, share
 
 EXPIRY_SECONDS = 60.0
 LEASE_VARIABLE = "XRAY_HPC_LEASE"
@@ -156,7 +156,7 @@ def numbers_in(names: Iterable[str]) -> list[int]:
 
 def request_lease(path: Path, job: str, restarts: int) -> int:
     """Request the lease from an earlier start of the job; return how many starts of it have."""
-    (path / f"wanted.{job}.{restarts}").touch()
+    create_file(path / f"wanted.{job}.{restarts}")
     return len(lease_requests(os.listdir(path), job))
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from xray_hpc.config.cluster_config import ClusterConfig, check_memory, minutes
 from xray_hpc.config.dataclass_conversion import build
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError, UserError
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,21 @@ def test_minutes_accepts_slurms_forms(time: str | int, expected: int) -> None:
     assert minutes(time, "cluster.time") == expected
 
 
+@pytest.mark.parametrize("time", ["9" * 5000, "1-" + "9" * 5000, "9" * 5000 + ":00"])
+def test_time_of_thousands_of_digits_is_refused(time: str) -> None:
+    with pytest.raises(ConfigError):
+        minutes(time, "cluster.time")
+
+
 @given(st.integers(0, 99), st.integers(0, 23), st.integers(0, 59), st.integers(1, 59))
 def test_minutes_adds_all_parts_rounded_up(days: int, hours: int, mins: int, seconds: int) -> None:
     text = f"{days}-{hours:02d}:{mins:02d}:{seconds:02d}"
     assert minutes(text, "cluster.time") == (days * 24 + hours) * 60 + mins + 1
 
 
-@pytest.mark.parametrize("memory", ["0", "G", "16 G", "1.5G", "16g"])
+@pytest.mark.parametrize(
+    "memory", ["0", "G", "16 G", "1.5G", "16g", "9" * 400, "1\N{ARABIC-INDIC DIGIT ONE}G"]
+)
 def test_check_memory_rejects_an_invalid_size(memory: str) -> None:
     with pytest.raises(UserError, match=r"cluster\.mem is"):
         check_memory(memory, "cluster.mem")

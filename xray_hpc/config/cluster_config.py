@@ -10,6 +10,8 @@ from typing import Literal
 from xray_hpc.config.dataclass_conversion import CommaList, check, check_least
 from xray_hpc.config.sbatch_options import check_line, normalize_options
 
+MOST_DIGITS = 9  # of a number in a time or a size; Slurm's have 32 bits
+
 
 @dataclass(frozen=True)
 class CpuJobConfig:
@@ -176,7 +178,8 @@ def minutes(time: str | int, key: str) -> int:
         ConfigError: The text has none of these forms, or is less than a minute.
     """
     text = str(time)
-    matched = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::([0-5]?\d))?(?::([0-5]?\d))?", text)
+    number, sixty = rf"([0-9]{{1,{MOST_DIGITS}}})", "([0-5]?[0-9])"
+    matched = re.fullmatch(rf"(?:{number}-)?{number}(?::{sixty})?(?::{sixty})?", text)
     must = "be minutes, HH:MM:SS or D-HH:MM:SS, with MM and SS up to 59"
     check(matched is not None, key, text, must)
     assert matched is not None
@@ -192,5 +195,6 @@ def minutes(time: str | int, key: str) -> int:
 
 def check_memory(memory: str | None, key: str) -> None:
     """Raise ``ConfigError`` unless ``memory`` is a size in Slurm's format, such as ``16G``."""
-    fits = memory is None or re.fullmatch(r"[1-9]\d*([KMGT]B?)?", memory) is not None
+    size = rf"[1-9][0-9]{{0,{MOST_DIGITS - 1}}}([KMGT]B?)?"
+    fits = memory is None or re.fullmatch(size, memory) is not None
     check(fits, key, memory, "be a size such as 500M or 16G")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -79,5 +80,5 @@ def _read(sweep: SweepPaths) -> tuple[str, int]:
     except OSError:
         content = b""
     owner, position, *_ = (*content.split(b"\n"), b"", b"")
-    end = int(position) if position.isdigit() else ledger.size(sweep)
+    end = int(position) if re.fullmatch(rb"[0-9]{1,18}", position) else ledger.size(sweep)
     return owner.decode(errors="replace") or "unknown", end

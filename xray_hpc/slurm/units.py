@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 _UNITS = "KMGT"
+_DIGITS = "[0-9]{1,18}"  # int() refuses numbers of thousands of digits
 
 
 def parse_seconds(text: str) -> int | None:
     """Return ``1-02:03:04``, ``02:03:04`` or ``03:04`` in seconds; ``None`` for other texts."""
-    found = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", text)
+    found = re.fullmatch(rf"(?:(?:({_DIGITS})-)?({_DIGITS}):)?({_DIGITS}):({_DIGITS})", text)
     if found is None:
         return None
     days, hours, minutes, rest = (int(part or 0) for part in found.groups())
@@ -27,7 +28,7 @@ def parse_minutes(text: str) -> int | None:
 
 def parse_mebibytes(text: str) -> int | None:
     """Return ``300M``, ``1.50G``, ``16GB`` or ``500`` in MiB, rounded up; ``None`` for others."""
-    found = re.fullmatch(rf"(\d+(?:\.\d+)?)([{_UNITS}]?)B?", text.upper())
+    found = re.fullmatch(rf"({_DIGITS}(?:\.{_DIGITS})?)([{_UNITS}]?)B?", text.upper())
     if found is None:
         return None
     return math.ceil(float(found[1]) * 1024.0 ** (_UNITS.index(found[2] or "M") - 1))
@@ -35,7 +36,7 @@ def parse_mebibytes(text: str) -> int | None:
 
 def parse_number(text: str | None) -> int | None:
     """Return a whole number; ``None`` for ``UNLIMITED``, an empty text and others."""
-    return int(text) if text is not None and text.isdigit() else None
+    return int(text) if text is not None and re.fullmatch(_DIGITS, text) else None
 
 
 def format_memory(mebibytes: int) -> str:

@@ -18,6 +18,7 @@ from xray_hpc.slurm.units import compact_job_ids, format_memory, parse_mebibytes
         ("2-01:00:00", 176400),
         ("UNLIMITED", None),
         ("INVALID", None),
+        ("9" * 5000 + ":00", None),
         ("", None),
     ],
 )
@@ -43,6 +44,7 @@ def test_parse_seconds_adds_every_part(day: int, hour: int, minute: int, second:
         ("2T", 2**21),
         ("all", None),
         ("", None),
+        ("9" * 5000, None),
     ],
 )
 def test_parse_mebibytes_accepts_slurm_sizes(text: str, expected: int | None) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Composer
 from tests.fake_slurm import FakeSlurm
 from xray_hpc.errors import ConfigError, LockedError, NoClusterError, StorageError, UserError
-from xray_hpc.launching.launch_sweep import _sweep_folder, resolve_kind
+from xray_hpc.launching.launch_sweep import _sweep_folder, launch, resolve_kind
 from xray_hpc.records.paths import SweepPaths
 
 
@@ -65,3 +67,13 @@ def test_missing_slurm_conf_is_reported_without_asking_slurm(
     ):
         resolve_kind("slurm")
     assert resolve_kind("auto") == "local"
+
+
+def test_note_names_settings_that_only_slurm_jobs_use(
+    composer: Composer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = composer.plan(["dry_run=true", "cluster.kind=local", "cluster.python=/opt/python"])
+    cluster = dataclasses.replace(plan.settings.cluster, setup=("module load cuda",))
+    settings = dataclasses.replace(plan.settings, cluster=cluster)
+    launch(dataclasses.replace(plan, settings=settings), None)
+    assert "Slurm jobs: cluster.setup, cluster.python\n" in capsys.readouterr().out

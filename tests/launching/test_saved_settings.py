@@ -180,7 +180,7 @@ def test_what_is_executed_is_not_taken_from_files_of_others(
 ) -> None:
     sweep = written(tmp_path, **keys)
     os.chown(sweep.sweep_yaml, MALLORY.number, -1)
-    with pytest.raises(ConfigError, match=rf"{MALLORY.number} owns it.* add --trust"):
+    with pytest.raises(ConfigError, match=rf"belongs to {MALLORY.number}.* --trust"):
         read(sweep, "cluster.mem=1G")
     assert capsys.readouterr().err.splitlines() == [shown]
     assert executed(read(sweep, trust=True)) == keys
@@ -192,7 +192,7 @@ def test_a_secret_of_others_is_shown_before_it_is_executed(
 ) -> None:
     sweep = written(tmp_path, setup=("export K=a$(evil)",))
     os.chown(sweep.private_yaml, MALLORY.number, -1)
-    with pytest.raises(ConfigError, match=r"private\.yaml may .*--trust"):
+    with pytest.raises(ConfigError, match=r"private\.yaml belongs .*--trust"):
         read(sweep)
     assert "a$(evil)" in capsys.readouterr().err
 
@@ -208,7 +208,7 @@ def test_settings_of_others_that_execute_nothing_need_no_flag(tmp_path: Path) ->
 def test_own_values_replace_those_of_others(tmp_path: Path) -> None:
     sweep = written(tmp_path, setup=("evil",), extra={"nice": "5", "comment": "x"})
     os.chown(sweep.sweep_yaml, MALLORY.number, -1)
-    with pytest.raises(ConfigError, match=r"cluster\.extra would run"):
+    with pytest.raises(ConfigError, match=r"cluster\.extra run as you"):
         read(sweep, "cluster.setup=[true]", "cluster.extra={nice: 5}")
     given = ("cluster.setup=[]", "cluster.extra={nice: 6, comment: y}")
     assert read(sweep, *given).extra == {"nice": "6", "comment": "y"}
@@ -217,8 +217,19 @@ def test_own_values_replace_those_of_others(tmp_path: Path) -> None:
 def test_a_file_that_others_can_write_is_not_trusted(tmp_path: Path) -> None:
     sweep = written(tmp_path, setup=("true",))
     sweep.sweep_yaml.chmod(0o664)
-    with pytest.raises(ConfigError, match="--trust"):
+    with pytest.raises(ConfigError, match=r"written by others.* --trust"):
         read(sweep)
+
+
+@needs_root
+def test_a_note_tells_that_the_settings_of_another_user_are_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = written(tmp_path)
+    assert capsys.readouterr().out == ""
+    os.chown(sweep.sweep_yaml, MALLORY.number, -1)
+    write_settings(sweep, {}, ClusterConfig("none"))
+    assert f"{sweep.sweep_yaml} of {MALLORY.number}" in capsys.readouterr().out
 
 
 @needs_root

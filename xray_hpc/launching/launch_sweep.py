@@ -16,6 +16,7 @@ from xray_hpc.launching.code_snapshot import check_snapshot, take_snapshot
 from xray_hpc.launching.launch_summary import print_cached_features, print_decisions
 from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.run_folders import check_folders, create_run_folders, make_folder
+from xray_hpc.launching.saved_settings import EXECUTED
 from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch, read_runs
 from xray_hpc.package_folders import resource
 from xray_hpc.printable import printable
@@ -120,10 +121,13 @@ def _preflight(plan: Plan, kind: str) -> list[str]:
     if kind == "slurm":
         count = sum(decision.run for decision in decide_runs(plan, {}).values())
         return notes + slurm_backend.check_sweep(plan, count)
-    automatic = plan.settings.cluster.kind == "auto" and kind == "local"
-    if automatic and (missing := slurm.missing_configuration()):
+    cluster = plan.settings.cluster
+    if kind == "local" and (unused := [key for key in EXECUTED if getattr(cluster, key)]):
+        keys = ", ".join(f"cluster.{key}" for key in unused)
+        notes.append(f"no effect with cluster=local, only in Slurm jobs: {keys}")
+    if cluster.kind == "auto" and kind == "local" and (missing := slurm.missing_configuration()):
         notes.append(f"{missing}; the runs execute on this machine, without Slurm")
-    if kind == "local" and plan.settings.cluster.snapshot:
+    if kind == "local" and cluster.snapshot:
         notes += check_snapshot()
     return notes
 

@@ -6,6 +6,7 @@ its owner can read, has the keys with them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,15 @@ EXECUTED = ("setup", "container", "python", "extra")
 
 
 def write_settings(sweep: SweepPaths, content: Mapping[str, Any], cluster: ClusterConfig) -> None:
-    """Write ``sweep.yaml`` with ``content`` and the settings, and ``private.yaml`` if needed."""
+    """Write ``sweep.yaml`` with ``content`` and the settings, and ``private.yaml`` if needed.
+
+    Print a note if the settings are no longer those of another user.
+    """
     masked = mask_cluster(cluster)
+    with contextlib.suppress(FileNotFoundError):
+        owner = os.stat(sweep.sweep_yaml).st_uid
+        if owner != os.geteuid():
+            print(f"note: {sweep.sweep_yaml} of {user_name(owner)} now has your cluster settings")
     if masked != cluster:
         shown = asdict(masked)
         secret = {key: value for key, value in asdict(cluster).items() if value != shown[key]}
@@ -133,9 +141,9 @@ def _check_executed(
         for key, value in foreign.items():
             print(printable(f"cluster.{key}: {value}"), file=sys.stderr)
         owner = user_name(status.st_uid)
-        who = f"{file} may have been written by others than you ({owner} owns it)"
+        who = f"belongs to {owner}" if status.st_uid != os.geteuid() else "can be written by others"
         keys = _words(list(foreign))
-        raise ConfigError(f"{who}, and its {keys} would run as you; check them, then add --trust")
+        raise ConfigError(f"{file} {who}; its {keys} run as you, so check them, then add --trust")
 
 
 def _apply_overrides(values: dict[str, Any], words: Sequence[str]) -> None:

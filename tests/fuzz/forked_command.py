@@ -86,8 +86,9 @@ def run_function(
     folder: Path,
     uid: int | None = None,
     terminal: bool = False,
+    seconds: float = SECONDS,
 ) -> Outcome:
-    """Call a function in a forked process, and return how it ended."""
+    """Call a function in a forked process, and return how it ended; it hangs after ``seconds``."""
     sys.stdout.flush()
     sys.stderr.flush()
     out, err = os.openpty() if terminal else os.pipe(), os.pipe()
@@ -95,15 +96,15 @@ def run_function(
         tty.setraw(out[1])  # lines end as they are written
     pid = os.fork()
     if pid == 0:
-        code = BUG
+        ended = BUG
         try:
             _prepare(folder, out[1], err[1], uid)
-            code = _exit_code(call)
+            ended = _exit_code(call)
         finally:
-            os._exit(code)
+            os._exit(ended)
     os.close(out[1])
     os.close(err[1])
-    code, stdout, stderr = _wait(pid, out[0], err[0])
+    code, stdout, stderr = _wait(pid, out[0], err[0], seconds)
     return Outcome(tuple(command), code, stdout, stderr)
 
 
@@ -143,10 +144,10 @@ def _exit_code(call: Callable[[], None]) -> int:
     return code if isinstance(code, int) else 1
 
 
-def _wait(pid: int, out: int, err: int) -> tuple[int | None, bytes, bytes]:
+def _wait(pid: int, out: int, err: int, seconds: float) -> tuple[int | None, bytes, bytes]:
     """Return the exit code, stdout and stderr of a process; kill it and its children at last."""
     parts: dict[int, list[bytes]] = {out: [], err: []}
-    deadline, status = time.monotonic() + SECONDS, None
+    deadline, status = time.monotonic() + seconds, None
     with selectors.DefaultSelector() as selector:
         for pipe in parts:
             os.set_blocking(pipe, False)

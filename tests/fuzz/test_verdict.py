@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.fuzz import forked_command
 from tests.fuzz.card_cases import card_cases
 from tests.fuzz.data_set_cases import data_set_cases
 from tests.fuzz.forked_command import Outcome, run_command, run_function
@@ -67,15 +65,11 @@ def test_run_function_returns_how_a_forked_process_ended(
     assert len(outcome.stdout) == (0 if expected else 100_000)
 
 
-def test_verdict_ends_a_case_whose_command_hangs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(forked_command, "SECONDS", 0.3)
-    start, verdict = time.monotonic(), Verdict("", "")
+def test_verdict_ends_a_case_whose_command_never_ends(tmp_path: Path) -> None:
+    verdict = Verdict("", "")
     with pytest.raises(HungError):
-        verdict.add(run_function(read_fifo, ["x"], folder=tmp_path))
+        verdict.add(run_function(read_fifo, ["x"], folder=tmp_path, seconds=0.5))
     assert [problem.kind for problem in verdict.problems] == ["hang"]
-    assert time.monotonic() - start < 20
 
 
 def test_run_function_gives_a_terminal(tmp_path: Path) -> None:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
-import yaml
+from tests.fuzz import value_edits
+from tests.fuzz.value_edits import ESCAPES, Apply, cells, edit
 
-Apply = Callable[[Path, Random], None]
-ESCAPES = "\x1b]0;title\x07\x1b[31m\x9b2J\u202e\r\u2028"
 DEEP = 100_000  # nested brackets
-WRONG: tuple[Any, ...] = (
-    *(None, True, 0, -1, 1.5, 10**30, 10**400, 1e308, float("nan"), float("-inf"), ""),
-    *("x", "2026-13-45T99:00", "../../etc", "é" * 300, ESCAPES, "\ud800", "\0"),
-    *([], [None], [[]], [{}], ["x"], [1, 2], {}, {"x": {}}, {"": None}),
-)
-"""Values of many types, most of them wrong wherever they are put."""
 
 
 @dataclass(frozen=True)
@@ -142,109 +133,6 @@ def _other_owner(mode: int) -> Apply:
     return apply
 
 
-# Structured files
-
-
-def _positions(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the container and the key of every value inside."""
-    if isinstance(value, dict | list):
-        for key in list(value) if isinstance(value, dict) else range(len(value)):
-            yield value, key
-            yield from _positions(value[key])
-
-
-def _edit(change: Callable[[Any, Any, Random], None]) -> Apply:
-    """Change one value in a file of JSON, JSON lines or YAML."""
-
-    def apply(path: Path, random: Random) -> None:
-        text = path.read_text()
-        lines = text.splitlines() if path.suffix == ".jsonl" else [text]
-        number = random.randrange(len(lines))
-        load = yaml.safe_load if path.suffix == ".yaml" else json.loads
-        loaded = load(lines[number])
-        positions = list(_positions(loaded)) or [([loaded], 0)]
-        change(*random.choice(positions), random)
-        dump = yaml.safe_dump if path.suffix == ".yaml" else json.dumps
-        lines[number] = dump(loaded)
-        path.write_text("\n".join(lines) + "\n")
-
-    return apply
-
-
-def _wrong_type(container: Any, key: Any, random: Random) -> None:
-    container[key] = random.choice(WRONG)
-
-
-def _new_value(container: Any, key: Any, random: Random) -> None:
-    """Replace a value by another one of the same type."""
-    value = container[key]
-    if isinstance(value, bool):
-        container[key] = not value
-    elif isinstance(value, int):
-        container[key] = value + random.choice((1, -1, 1000))
-    elif isinstance(value, float):
-        container[key] = value * random.choice((0.5, 0.99, 1.01, -1))
-    elif isinstance(value, str):
-        container[key] = value[::-1] if value[::-1] != value else value + "1"
-    elif isinstance(value, list):
-        container[key] = [*value, *value] or ["x"]
-    elif isinstance(value, dict):
-        container[key] = dict(list(value.items())[1:])
-    else:
-        container[key] = 1
-
-
-def _without_key(container: Any, key: Any, random: Random) -> None:
-    del container[key]
-
-
-def _escapes(container: Any, key: Any, random: Random) -> None:
-    container[key] = f"{container[key]}{ESCAPES}"
-
-
-def _cells(change: Callable[[list[list[str]], Random], None]) -> Apply:
-    def apply(path: Path, random: Random) -> None:
-        rows = [line.split(",") for line in path.read_text().splitlines()]
-        change(rows, random)
-        path.write_text("".join(",".join(row) + "\n" for row in rows))
-
-    return apply
-
-
-def _edit_cell(rows: list[list[str]], random: Random) -> None:
-    row = random.choice(rows[1:] or rows)
-    cell = random.randrange(len(row))
-    try:
-        row[cell] = str(float(row[cell]) * random.choice((0.5, 0.99, 1.01)) + 0.25)
-    except ValueError:
-        row[cell] += "1"
-
-
-def _wrong_cell(rows: list[list[str]], random: Random) -> None:
-    row = random.choice(rows)
-    row[random.randrange(len(row))] = random.choice(
-        ("", "nan", "inf", "1e999", "x", '"', "=1+1", ESCAPES, "9" * 5000, "x" * 200_000)
-    )
-
-
-def _drop_row(rows: list[list[str]], random: Random) -> None:
-    del rows[random.randrange(len(rows))]
-
-
-def _double_row(rows: list[list[str]], random: Random) -> None:
-    rows.append(list(random.choice(rows)))
-
-
-def _swap_rows(rows: list[list[str]], random: Random) -> None:
-    random.shuffle(rows)
-
-
-def _drop_column(rows: list[list[str]], random: Random) -> None:
-    column = random.randrange(len(rows[0]))
-    for row in rows:
-        del row[column]
-
-
 JSON, YAML, RECORDS = (".json", ".jsonl"), (".yaml",), (".json", ".jsonl", ".yaml")
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"
@@ -270,10 +158,10 @@ DAMAGES = (
     Damage("40 GB, sparse", _instead(_sparse)),
     Damage("another user's", _other_owner(0o600), owner=True),
     Damage("unreadable", lambda path, random: path.chmod(0), owner=True),
-    Damage("a value of a wrong type", _edit(_wrong_type), RECORDS),
-    Damage("a value changed", _edit(_new_value), RECORDS),
-    Damage("a key missing", _edit(_without_key), RECORDS),
-    Damage("escapes in a value", _edit(_escapes), RECORDS),
+    Damage("a value of a wrong type", edit(value_edits.wrong_type), RECORDS),
+    Damage("a value changed", edit(value_edits.new_value), RECORDS),
+    Damage("a key missing", edit(value_edits.without_key), RECORDS),
+    Damage("escapes in a value", edit(value_edits.escapes), RECORDS),
     Damage(
         "a root of a wrong type",
         _bytes(
@@ -295,12 +183,12 @@ DAMAGES = (
         _bytes(lambda content, random: content + b"x: !!python/object/apply:os.getcwd []\n"),
         YAML,
     ),
-    Damage("a cell changed", _cells(_edit_cell), (".csv",)),
-    Damage("a cell of a wrong type", _cells(_wrong_cell), (".csv",)),
-    Damage("a row missing", _cells(_drop_row), (".csv",)),
-    Damage("a row twice", _cells(_double_row), (".csv",)),
-    Damage("rows shuffled", _cells(_swap_rows), (".csv",)),
-    Damage("a column missing", _cells(_drop_column), (".csv",)),
+    Damage("a cell changed", cells(value_edits.edit_cell), (".csv",)),
+    Damage("a cell of a wrong type", cells(value_edits.wrong_cell), (".csv",)),
+    Damage("a row missing", cells(value_edits.drop_row), (".csv",)),
+    Damage("a row twice", cells(value_edits.double_row), (".csv",)),
+    Damage("rows shuffled", cells(value_edits.swap_rows), (".csv",)),
+    Damage("a column missing", cells(value_edits.drop_column), (".csv",)),
     Damage("missing", _instead(lambda path: None), ("/",)),
     Damage("a file", _instead(lambda path: path.write_text("x")), ("/",)),
     Damage("a link to itself", _instead(lambda path: path.symlink_to(path.name)), ("/",)),

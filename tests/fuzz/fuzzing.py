@@ -13,9 +13,11 @@ from typing import Any
 
 from tests.fuzz.base_sweep import NAME, make_results
 from tests.fuzz.card_cases import CardFuzzer, card_cases
-from tests.fuzz.data_set_cases import DataSetFuzzer, data_set_cases
+from tests.fuzz.data_set_cases import data_set_cases
+from tests.fuzz.data_set_fuzzer import DataSetFuzzer
 from tests.fuzz.forked_command import preload
-from tests.fuzz.image_cases import ImageFuzzer, image_cases
+from tests.fuzz.image_cases import image_cases
+from tests.fuzz.image_fuzzer import ImageFuzzer
 from tests.fuzz.pack_cases import PackFuzzer, pack_cases
 from tests.fuzz.sweep_cases import SweepFuzzer, sweep_cases
 from tests.fuzz.type_cases import TypeFuzzer, type_cases

@@ -20,10 +20,9 @@ from PIL import Image
 from tests.data.hostile_images import hostile_files
 from tests.data.raw_images import png_bytes, png_chunk, ramp, tiff_bytes
 from tests.data.test_dicom import write as write_dicom
-from tests.fuzz.damage import ESCAPES
-from tests.fuzz.predict_without_keras import check_rows, predict, rows, write_model
-from tests.fuzz.verdict import Verdict
+from tests.fuzz.value_edits import ESCAPES
 
+Change = Callable[[bytes, Random], bytes]
 GOOD = "good.png"
 GREY = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (32, 1))
 PS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n(/tmp/x) (w) file\nshowpage\n"
@@ -55,12 +54,14 @@ class ImageCase:
     Attributes:
         group: The row of the table.
         name: What it is.
-        make: Writes it into a folder, and returns its path.
+        make: Writes it into a folder, and returns its path, or that of the folder with it.
+        original: The name in ``seeds()`` of the good image that it is a copy of.
     """
 
     group: str
     name: str
     make: Callable[[Path, Random], Path]
+    original: str | None = None
 
 
 def image_cases() -> list[ImageCase]:
@@ -97,7 +98,7 @@ def _write(folder: Path, name: str, content: bytes) -> Path:
     return path
 
 
-def _changes() -> dict[str, Callable[[bytes, Random], bytes]]:
+def _changes() -> dict[str, Change]:
     def flip(data: bytes, random: Random, count: int, end: int) -> bytes:
         changed = bytearray(data)
         for _ in range(count):
@@ -121,7 +122,13 @@ def _damaged() -> Iterator[ImageCase]:
     for name, data in seeds().items():
         for change, apply in _changes().items():
 
-            def make(folder: Path, random: Random, name=name, data=data, apply=apply) -> Path:
+            def make(
+                folder: Path,
+                random: Random,
+                name: str = name,
+                data: bytes = data,
+                apply: Change = apply,
+            ) -> Path:
                 return _write(folder, name, apply(data, random))
 
             yield ImageCase("damaged", f"{name} {change}", make)
@@ -139,10 +146,14 @@ def _foreign() -> Iterator[ImageCase]:
     for kind, data in contents.items():
         for suffix in SUFFIXES:
 
-            def make(folder: Path, random: Random, data=data, suffix=suffix) -> Path:
+            def make(
+                folder: Path, random: Random, data: bytes = data, suffix: str = suffix
+            ) -> Path:
                 return _write(folder, f"x{suffix}", data)
 
-            yield ImageCase("other format than the suffix", f"{kind} in x{suffix}", make)
+            original = kind if kind in seeds() and suffix not in (".dcm", ".ima") else None
+            group = "other format than the suffix"
+            yield ImageCase(group, f"{kind} in x{suffix}", make, original)
 
 
 def _large() -> Iterator[ImageCase]:
@@ -169,23 +180,25 @@ def _large() -> Iterator[ImageCase]:
     }
     for name, data in bombs.items():
 
-        def make(folder: Path, random: Random, name=name, data=data) -> Path:
+        def make(
+            folder: Path, random: Random, name: str = name, data: Callable[[], bytes] = data
+        ) -> Path:
             return _write(folder, name, data())
 
-        yield ImageCase("larger than they look", name, make)
+        yield ImageCase("large, or made to harm", name, make)
     for name, content in hostile_files().items():
 
-        def known(folder: Path, random: Random, name=name, content=content) -> Path:
+        def known(folder: Path, random: Random, name: str = name, content: bytes = content) -> Path:
             return _write(folder, name, content)
 
-        yield ImageCase("made to harm", name, known)
+        yield ImageCase("large, or made to harm", name, known)
     for tag in (256, 257, 258, 262, 273, 277, 278, 279, 322, 323, 338):
         for value in (0, 1, 65535):
 
-            def tiff(folder: Path, random: Random, tag=tag, value=value) -> Path:
+            def tiff(folder: Path, random: Random, tag: int = tag, value: int = value) -> Path:
                 return _write(folder, "x.tif", tiff_bytes(ramp(16), tags={tag: [value]}))
 
-            yield ImageCase("larger than they look", f"TIFF tag {tag} of {value}", tiff)
+            yield ImageCase("large, or made to harm", f"TIFF tag {tag} of {value}", tiff)
 
 
 def _special() -> Iterator[ImageCase]:
@@ -208,7 +221,11 @@ def _special() -> Iterator[ImageCase]:
             for folder_given in (False, True):
 
                 def make(
-                    folder: Path, random: Random, create=create, suffix=suffix, inside=folder_given
+                    folder: Path,
+                    random: Random,
+                    create: Callable[[Path], object] = create,
+                    suffix: str = suffix,
+                    inside: bool = folder_given,
                 ) -> Path:
                     path = folder / "given" / f"x{suffix}"
                     path.parent.mkdir()
@@ -223,13 +240,14 @@ def _names() -> Iterator[ImageCase]:
     for name in NAMES:
         for inside in (False, True):
 
-            def make(folder: Path, random: Random, name=name, inside=inside) -> Path:
+            def make(folder: Path, random: Random, name: str = name, inside: bool = inside) -> Path:
                 path = folder / "given" / name
                 path.parent.mkdir()
                 shutil.copy(folder / GOOD, path)
                 return path.parent if inside else path
 
-            yield ImageCase("names", f"{name[:40]!r}{' in a folder' if inside else ''}", make)
+            where = " in a folder" if inside else ""
+            yield ImageCase("names", f"{name[:40]!r}{where}", make, "grey.png")
 
 
 def _dicom() -> Iterator[ImageCase]:
@@ -246,7 +264,7 @@ def _dicom() -> Iterator[ImageCase]:
     for tag in tags:
         for value in values:
 
-            def make(folder: Path, random: Random, tag=tag, value=value) -> Path:
+            def make(folder: Path, random: Random, tag: str = tag, value: object = value) -> Path:
                 path = write_dicom(folder / "x.dcm", ramp(12).astype(float), 12)
                 _set_tag(path, tag, value)
                 return path
@@ -254,7 +272,7 @@ def _dicom() -> Iterator[ImageCase]:
             yield ImageCase("DICOM", f"{tag} of {value!r}"[:60], make)
     for change, apply in _changes().items():
 
-        def damage(folder: Path, random: Random, apply=apply) -> Path:
+        def damage(folder: Path, random: Random, apply: Change = apply) -> Path:
             path = write_dicom(folder / "x.dcm", ramp(12).astype(float), 12)
             path.write_bytes(apply(path.read_bytes(), random))
             return path
@@ -278,35 +296,3 @@ def _set_tag(path: Path, tag: str, value: object) -> None:
             header.save_as(path, enforce_file_format=False)
         except Exception:
             path.write_bytes(before)
-
-
-class ImageFuzzer:
-    """Runs the cases in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.good: str | None = None
-
-    def run(self, case: ImageCase, random: Random, verdict: Verdict) -> None:
-        """Score a good image and the hostile one: the good one has its score, the other a row."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
-        write_model(self.folder / "model.keras")
-        _write(self.folder, GOOD, seeds()["grey.png"])
-        if self.good is None:
-            predict(self.folder, GOOD)
-            (row,) = rows(self.folder)
-            self.good = row["logit"]
-        given = case.make(self.folder, random)
-        (self.folder / "predictions.csv").unlink(missing_ok=True)
-        outcome = verdict.add(predict(self.folder, GOOD, given.relative_to(self.folder)))
-        found = rows(self.folder)
-        check_rows(verdict, outcome, found)
-        if outcome.code in (0, 1):
-            logits = [row["logit"] for row in found if row["path"] == GOOD]
-            if logits != [self.good]:
-                verdict.wrong(f"the good image has {logits}, not {self.good}")
-            if len(found) < 2 and not given.is_dir():
-                verdict.wrong("the hostile image has no row")
-        if (self.folder / "hit").exists():
-            verdict.wrong("a name was run by a shell")

@@ -52,7 +52,7 @@ def use_stand_in(score: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float64
     strategy = types.ModuleType("xray_hpc.training.strategy")
     strategy.enable_memory_growth = lambda: None  # type: ignore[attr-defined]
     sys.modules |= {loader.__name__: loader, strategy.__name__: strategy}
-    xray_hpc.predict.isolated_keras = contextlib.nullcontext  # type: ignore[attr-defined]
+    xray_hpc.predict.isolated_keras = contextlib.nullcontext  # type: ignore[attr-defined,assignment]
 
 
 def _mean(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
@@ -65,7 +65,7 @@ def rows(folder: Path) -> list[Mapping[str, str]]:
     file = folder / "predictions.csv"
     if not file.exists():
         return []
-    text = file.read_text(encoding="utf-8", errors="surrogateescape")
+    text = file.read_bytes().decode(errors="surrogateescape")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 

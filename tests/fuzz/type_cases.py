@@ -9,8 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.fuzz.damage import ESCAPES
 from tests.fuzz.forked_command import run_command
+from tests.fuzz.value_edits import ESCAPES
 from tests.fuzz.verdict import Verdict
 from xray_hpc.config.dataclass_conversion import default_values
 from xray_hpc.config.run_config import RunSettings
@@ -57,7 +57,9 @@ class TypeCase:
     @property
     def group(self) -> str:
         """The row of the table."""
-        return f"{self.key.partition('.')[0]}.…" if "." in self.key else "groups and other keys"
+        if "." not in self.key:
+            return "groups and other keys"
+        return "keys of cluster" if self.key.startswith("cluster.") else "keys of a run"
 
     @property
     def words(self) -> tuple[str, str]:
@@ -88,6 +90,10 @@ class TypeFuzzer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        verdict = Verdict("", "")
+        self.run(TypeCase("seed", "1", "cnn"), Random(0), verdict)
+        if verdict.problems or any(outcome.code != 0 for outcome in verdict.outputs):
+            raise RuntimeError(f"a right value is refused: {verdict.outputs}")
 
     def run(self, case: TypeCase, random: Random, verdict: Verdict) -> None:
         """Run ``launch … dry_run=true`` and ``train … --cfg job``, which write nothing."""

@@ -1,7 +1,8 @@
 """Fuzz the commands: ``python -m tests.fuzz``.
 
-Writes the results into RESULTS.md, or prints them with ``--only``. A problem is printed with the
-number of its case; ``--only TOPIC --case NUMBER`` repeats it with its output.
+Writes the results of a whole run into RESULTS.md, and prints those of fewer cases (``--cases``,
+``--only``). A problem is printed with the number of its case; ``--only TOPIC --case NUMBER``
+repeats it with its output.
 """
 
 from __future__ import annotations
@@ -24,28 +25,33 @@ FOLDER = Path(__file__).parent
 HEAD = """\
 # Fuzzing results
 
-Commands on damaged and hostile input, each in a process of its own: {cases} cases, {commands}
-commands. A command has a problem if it ends with a traceback, or not within {hang:.0f} seconds;
-if its exit code is not 0, 1 or 2, if 2 does not come with one line that begins with `error:`,
-or if a control character reaches the terminal ("messages"); or if its answer is wrong: commands
-disagree on the state of a run, a damaged run is shown as finished with another value, or an
-undamaged run is not shown.
+Commands on damaged and hostile input, each in a process of its own: {cases:,} cases, {commands:,}
+commands. A command has a problem if it
 
-{date}, commit {commit}, {processes} processes: `{command}` ({seconds:.0f} s)
+- ends with a traceback, or not within {hang:.0f} seconds;
+- has an exit code other than 0, 1 and 2, has 2 without one line that begins with `error:`, or
+  sends a control character to the terminal ("messages");
+- gives a wrong answer: commands disagree on the state of a run; a damaged run is shown as finished
+  with another value; an undamaged run is not shown; a good image is refused or has another score;
+  an index lacks a good image, or has one with another class or split; other images come from a
+  damaged cache, or it is not made again.
+
+{date}, commit {commit}, {processes} at a time: `{command}` ({seconds:,.0f} s)
 
 | topic | input | cases | commands | tracebacks | hangs | messages | wrong answers |
 | --- | --- | --: | --: | --: | --: | --: | --: |
 """
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 1 if there is a problem."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, help="most cases of each topic (default: its own)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choices (default: 0)")
     parser.add_argument("--only", nargs="+", choices=sorted(TOPICS), metavar="TOPIC")
     parser.add_argument("--case", type=int, help="repeat one case, and print its output")
     parser.add_argument("--together", type=int, default=os.cpu_count() or 1, help="processes")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     start = time.monotonic()
     topics = arguments.only or list(TOPICS)
     verdicts: dict[str, list[Verdict]] = {}
@@ -63,7 +69,7 @@ def main() -> int:
                         line = f"{problem.kind}: {topic} {number} ({verdict.case}): {problem.text}"
                         print(line.encode(errors="backslashreplace").decode(), flush=True)
     text = _head(verdicts, time.monotonic() - start, arguments.together) + _table(verdicts)
-    if arguments.only:
+    if arguments.only or arguments.cases is not None:
         print(text)
     else:
         (FOLDER / "RESULTS.md").write_text(text)

@@ -23,6 +23,18 @@ from xray_hpc.records.paths import SweepPaths
 
 Row = Mapping[str, Any]
 REAL_FIGURES = 40  # every so manyth report is drawn; the others have empty figures
+GROUPS = (
+    (r"ledger\.jsonl", "ledger"),
+    (r"sweep\.yaml|code/.*|runs/[^/]+/config\.yaml", "configuration and code"),
+    (r"runs/[^/]+/\w+\.json", "records of runs"),
+    (r"runs/[^/]+/\.lease.*", "leases"),
+    (r"runs/[^/]+/checkpoint.*", "checkpoints"),
+    (r"runs/[^/]+/\w+\.csv", "tables of runs"),
+    (r"runs/[^/]+/log|slurm/.*", "logs and files of Slurm"),
+    (r"report/.*", "report"),
+    (r".*", "folders and other files"),
+)
+"""Rows of the table, by the path in the sweep."""
 HEALING = ("cluster.kind=none",)  # a launch that writes the run folders and starts nothing
 
 
@@ -55,13 +67,9 @@ class SweepCase:
 
     @property
     def group(self) -> str:
-        """The row of the table: the kind of file, without names of runs."""
-        parts = Path(self.target).parts[1:]
-        if parts[:1] == ("runs",) and len(parts) > 1:
-            parts = ("runs", "RUN", *parts[2:])
-        if parts[:1] == ("code",) and len(parts) > 1:
-            parts = ("code", "COMMIT.json")
-        return re.sub(r"step-.*|^17_\d", "N", "/".join(parts)) or "the sweep's folder"
+        """The row of the table: the kind of file."""
+        path = Path(*Path(self.target).parts[1:])
+        return next(group for pattern, group in GROUPS if re.fullmatch(pattern, path.as_posix()))
 
 
 def sweep_cases(results: Path) -> list[SweepCase]:
@@ -137,7 +145,7 @@ class SweepFuzzer:
             if settled:
                 incremental_merge.SETTLING_SECONDS = -1e9
             if not real:
-                figure_renderer.render_figure = _empty_figure  # type: ignore[assignment]
+                figure_renderer.render_figure = _empty_figure
 
         return run_command("collect", f"results/{NAME}", folder=self.folder, uid=uid, patch=patch)
 

@@ -124,10 +124,10 @@ def check_classes(images: Mapping[str, Counter[str]], where: str) -> tuple[str, 
     There must be two or more, the same in train and test, each with images in both.
     """
     for name in sorted(set().union(*images.values())):
-        if len(name.encode(errors="replace")) > MAX_CLASS_BYTES:
+        if (size := len(name.encode(errors="replace"))) > MAX_CLASS_BYTES:
             raise DataError(
-                f"{where}: the name of class {name[:20] + '...'!r} has {len(name):,} characters; "
-                f"shorten it to {MAX_CLASS_BYTES} bytes"
+                f"{where}: the name of class {name[:20] + '...'!r} has {size:,} bytes; "
+                f"shorten it to {MAX_CLASS_BYTES}"
             )
     for here, there in (("train", "test"), ("test", "train"), ("validation", "train")):
         names, others = images[here].keys(), images[there].keys()

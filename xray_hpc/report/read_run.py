@@ -110,7 +110,7 @@ class _RunReader:
         return "; ".join(problems) or self.evidence.damage
 
     def refused(self, error: OSError) -> None:
-        """Note that a file cannot be read, which is no news of one that is known to be damaged."""
+        """Note that a file cannot be read; a run that is known to be damaged stays so."""
         self.unreadable = self.unreadable or self.evidence.damage is None
         self.invalid.append(describe_os_error(error, self.paths))
 

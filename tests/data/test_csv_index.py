@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def test_read_csv_index_reads_regular_files_of_limited_size(
     else:
         file.touch()
         os.truncate(file, 2**40)
-    with pytest.raises(StorageError, match=r"list.csv: (a FIFO|a device|larger than)"):
+    with pytest.raises(StorageError, match=re.escape(str(file))):
         read_csv_index(file)
 
 
@@ -135,18 +136,18 @@ def test_read_csv_index_refuses_images_that_are_no_files(
 ) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "device").symlink_to("/dev/zero")
-    with pytest.raises(DataError, match=f"line 6: '{image}' is not a file"):
+    with pytest.raises(DataError, match=f"line 6: '{image}'"):
         read_csv_index(csv(HEADER + ROWS + f"{image},sick,test\n"))
 
 
 @pytest.mark.parametrize("letters", [201, 100_000])
 def test_read_csv_index_refuses_long_classes(csv: Callable[[str], Path], letters: int) -> None:
     text = (HEADER + ROWS).replace("sick", "s" * letters)
-    with pytest.raises(DataError, match="shorten it to 200 bytes") as caught:
+    with pytest.raises(DataError, match=rf"list\.csv: .* {letters:,} .* 200$") as caught:
         read_csv_index(csv(text))
     assert len(str(caught.value)) < 300
 
 
 def test_read_csv_index_refuses_long_paths(csv: Callable[[str], Path]) -> None:
-    with pytest.raises(DataError, match=r"line 6: .*\(File name too long\)"):
+    with pytest.raises(DataError, match=r"line 6: .*'pppp"):
         read_csv_index(csv(HEADER + ROWS + f"{'p' * 300}.png,sick,test\n"))

@@ -16,7 +16,14 @@ from PIL import Image
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data import decode as decoding
 from xray_hpc.data.dataset import load_dataset, load_indexed
-from xray_hpc.data.decode import UNIDENTIFIED, UnreadableImageError, decode, decode_bytes, equalize
+from xray_hpc.data.decode import (
+    UNIDENTIFIED,
+    OutOfMemoryError,
+    UnreadableImageError,
+    decode,
+    decode_bytes,
+    equalize,
+)
 from xray_hpc.data.index import build_index
 from xray_hpc.errors import UserError
 
@@ -207,8 +214,9 @@ def test_lack_of_memory_is_an_error_not_a_skipped_image(
 
     with monkeypatch.context() as patch:
         patch.setattr(decoding, "_square", fail)
-        with pytest.raises(UserError, match=r"NORMAL/.*: not enough memory; raise ulimit -v"):
+        with pytest.raises(OutOfMemoryError) as caught:
             load_dataset(data_config(tree), cache)
+    assert caught.value.path.is_relative_to(tree)
     assert stores(cache) == []
     assert load_dataset(data_config(tree), cache).skipped == []
 

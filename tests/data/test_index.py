@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections import Counter
@@ -186,11 +187,11 @@ def test_build_index_interrupted_demo_leaves_no_folder(
 @pytest.mark.parametrize(
     ("root", "reason"),
     [
-        ("x" * 300, "File name too long"),
-        ("x/" * 3000, "File name too long"),
-        ("loop", "Too many levels of symbolic links"),
-        ("broken", "'broken' in .* is a broken link"),
-        ("film.png/train", "no 'train' in|no 'film.png'"),
+        ("x" * 300, os.strerror(errno.ENAMETOOLONG)),
+        ("x/" * 3000, os.strerror(errno.ENAMETOOLONG)),
+        ("loop", os.strerror(errno.ELOOP)),
+        ("broken", "'broken'"),
+        ("film.png/train", "'train'|'film.png'"),
     ],
 )
 def test_build_index_root_that_cannot_be_found_is_one_line(
@@ -206,7 +207,7 @@ def test_build_index_root_that_cannot_be_found_is_one_line(
 def test_demo_that_lacks_images_is_one_line(tmp_path: Path, data_config: MakeConfig) -> None:
     config = data_config(None, source="demo", demo_images=40, demo_seed=0)
     next(build_index(config, tmp_path).root.glob("train/NORMAL/*")).unlink()
-    with pytest.raises(UserError, match=r"demo-v1-40-0 holds 39 of the 40 demo images; remove it"):
+    with pytest.raises(UserError, match=r"demo-v1-40-0 .* 39 .* 40 "):
         build_index(config, tmp_path)
 
 

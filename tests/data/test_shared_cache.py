@@ -114,7 +114,7 @@ def test_second_user_waits_while_the_first_decodes(
     hold.wait_for(first)
     second = BEN.start(IMPORTS, LOAD, *given, environment=home(folder, BEN))
     assert second.stderr is not None
-    assert "waiting for another process to decode the images" in second.stderr.readline()
+    assert "waiting for another process" in second.stderr.readline()
     hold.release()
     total = first.communicate()[0].split()[1]
     assert second.communicate()[0].split()[1] == total
@@ -169,7 +169,7 @@ def test_private_cache_replaces_a_store_that_cannot_be_trusted_or_written(
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(str(folder / str(BEN.number) / "xray_hpc" / "images-"))
         assert done.stderr.count("WARNING") - done.stderr.count("identify a patient") == 1
-        assert f"using {folder / str(BEN.number)}/xray_hpc instead" in done.stderr
+        assert f" {folder / str(BEN.number)}/xray_hpc " in done.stderr
     assert sorted(path.name for path in cache.iterdir()) == before
 
 
@@ -178,8 +178,9 @@ def test_without_a_private_cache_one_line_names_owner_and_fix(folder: Path, load
     done = load(BEN, **home(folder, ADA))
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
-    assert f"(its owner is {ADA.number})" in line
-    assert "or set cache=FOLDER" in line
+    assert str(folder / "cache") in line
+    assert f" {ADA.number})" in line
+    assert "cache=" in line
 
 
 def test_finished_store_of_root_in_a_read_only_folder_is_used(folder: Path, load: Load) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
@@ -42,7 +43,7 @@ def test_read_member_returns_the_content_of_a_member(saved: Path) -> None:
 def test_read_member_never_inflates_an_archive(tmp_path: Path, name: str, compression: int) -> None:
     bomb = write(tmp_path / "model.keras", {name: bytes(2**24)}, compression)
     tracemalloc.start()
-    with pytest.raises(DataError, match="compressed"):
+    with pytest.raises(DataError, match=rf"^{name} in {bomb} "):
         read_member(bomb, name)
     assert tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()
@@ -60,18 +61,18 @@ def test_read_member_rejects_what_it_cannot_decode(saved: Path, offset: int, val
     at = central_directory(bytes(content)) + offset
     content[at : at + 2] = value
     saved.write_bytes(content)
-    with pytest.raises(DataError, match="compressed or encrypted"):
+    with pytest.raises(DataError, match=rf"^xray_hpc\.json in {saved} "):
         read_member(saved, "xray_hpc.json")
 
 
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"../../evil": b""}, "no run writes"),
-        ({"assets/x": b""}, "no run writes"),
-        ({"model.weights.npz": b""}, "no run writes"),
-        ({"xray_hpc.json": bytes(2**20 + 1)}, "xray_hpc.json .* larger than 1 MiB"),
-        ({"config.json": bytes(2**24 + 1)}, "config.json .* larger than 16 MiB"),
+        ({"../../evil": b""}, "'../../evil'"),
+        ({"assets/x": b""}, "'assets/x'"),
+        ({"model.weights.npz": b""}, "'model.weights.npz'"),
+        ({"xray_hpc.json": bytes(2**20 + 1)}, r"^xray_hpc\.json in .* 1 MiB"),
+        ({"config.json": bytes(2**24 + 1)}, r"^config\.json in .* 16 MiB"),
     ],
 )
 def test_read_member_rejects_other_members(
@@ -85,7 +86,7 @@ def test_read_member_rejects_other_members(
 def test_read_member_rejects_two_members_of_one_name(saved: Path) -> None:
     with zipfile.ZipFile(saved, "a") as archive:
         archive.writestr("xray_hpc.json", b"[]")
-    with pytest.raises(DataError, match="two members of one name"):
+    with pytest.raises(DataError, match=rf"^{saved} "):
         read_member(saved, "xray_hpc.json")
 
 
@@ -111,16 +112,16 @@ def test_damaged_archive_is_rejected_or_harmless(saved: Path) -> None:
 def test_read_member_opens_regular_files_only(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     os.mkfifo(path)
-    with pytest.raises(StorageError, match="a FIFO"):
+    with pytest.raises(StorageError, match=str(path)):
         read_member(path, "config.json")
     path.unlink()
     path.symlink_to(path)
-    with pytest.raises(StorageError, match="symbolic links"):
+    with pytest.raises(StorageError, match=os.strerror(errno.ELOOP)):
         read_member(path, "config.json")
     path.unlink()
     with path.open("wb") as sparse:
         sparse.truncate(40 * 2**30)
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match=rf"^{path} "):
         read_member(path, "config.json")
 
 
@@ -174,21 +175,21 @@ def unwritten(weights: h5py.File) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "array"),
     [
-        (soft_link, "a link to another place"),
-        (external_link, "a link to another place"),
-        (external_group, "layers is a link to another place"),
-        (external_data, "in another file"),
-        (virtual_data, "in another file"),
-        (compressed, "larger than the file"),
-        (unwritten, "larger than the file"),
+        (soft_link, "link"),
+        (external_link, "link"),
+        (external_group, "layers"),
+        (external_data, "other"),
+        (virtual_data, "virtual"),
+        (compressed, "bomb"),
+        (unwritten, "bomb"),
     ],
 )
 def test_check_weights_rejects_arrays_outside_the_file(
-    change: Callable[[h5py.File], None], message: str
+    change: Callable[[h5py.File], None], array: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"^{array} "):
         check_weights(hdf5(change))
 
 

@@ -155,7 +155,7 @@ def test_load_scorer_runs_no_code_from_the_file(saved: Path, tmp_path: Path) -> 
     for layer in layers:
         saved.write_bytes(whole)
         with_layer(saved, module="keras.layers", **layer)
-        with pytest.raises(DataError, match=r"^cannot load .*model\.keras") as error:
+        with pytest.raises(DataError, match=str(saved)) as error:
             load_scorer(saved, card("AB"))
         assert "\n" not in str(error.value)
     assert not marker.exists()
@@ -177,7 +177,7 @@ def test_load_scorer_imports_only_layers_of_keras(saved: Path, name: str, kind: 
     else:
         function = {"class_name": "function", "config": class_name, "module": module}
         with_layer(saved, class_name="Activation", config={"activation": function})
-    with pytest.raises(DataError, match=r"^cannot load .*model\.keras"):
+    with pytest.raises(DataError, match=str(saved)):
         load_scorer(saved, card("AB"))
 
 
@@ -198,7 +198,7 @@ def test_load_scorer_rejects_a_configuration_of_no_model(saved: Path, config: by
             members["config.json"] = config
 
     rewrite(saved, change)
-    with pytest.raises(DataError, match=r"^cannot load .*model\.keras"):
+    with pytest.raises(DataError, match=str(saved)):
         load_scorer(saved, card("AB"))
 
 
@@ -240,7 +240,7 @@ def test_load_scorer_rejects_weights_that_are_not_the_models(
         members["model.weights.h5"] = file.read_bytes()
 
     rewrite(saved, change_weights)
-    with pytest.raises(DataError, match=r"^cannot load .*model\.keras"):
+    with pytest.raises(DataError, match=str(saved)):
         load_scorer(saved, card("AB"))
 
 
@@ -249,7 +249,7 @@ def test_load_scorer_rejects_logits_of_another_shape(tmp_path: Path) -> None:
     logits = keras.layers.Dense(5, name="logits")(keras.layers.Flatten()(inputs))
     scores = keras.layers.Dense(2, activation="softmax")(logits)
     keras.Model(inputs, scores).save(tmp_path / "model.keras")
-    with pytest.raises(DataError, match=r"its layer 'logits' gives \(None, 5\)"):
+    with pytest.raises(DataError, match=r"^.*model\.keras .* \(None, 5\)"):
         load_scorer(tmp_path / "model.keras", card("AB"))
 
 
@@ -260,5 +260,5 @@ def test_model_that_fails_or_needs_too_much_memory_is_one_line(tmp_path: Path) -
     logits = keras.layers.Dense(1, name="logits")(features)
     keras.Model(inputs, keras.layers.Activation("sigmoid")(logits)).save(tmp_path / "model.keras")
     score = load_scorer(tmp_path / "model.keras", card("AB"))
-    with pytest.raises(DataError, match=r"model\.keras cannot score images of \(8, 8, 1\)"):
+    with pytest.raises(DataError, match=r"model\.keras .* \(8, 8, 1\)"):
         score(IMAGES)

@@ -27,7 +27,7 @@ def test_weights_files_looks_for_imagenet_weights_in_keras_home(
     file = imagenet_file("resnet152v2")
     file.parent.mkdir()
     file.write_bytes(b"")
-    with pytest.raises(ConfigError, match=f"{file}, which is not an HDF5 file"):
+    with pytest.raises(ConfigError, match=str(file)):
         weights_files(model)
     file.write_bytes(HDF5_SIGNATURE)
     assert weights_files(model) == {"resnet152v2": file}
@@ -54,22 +54,22 @@ def test_weights_digests_hashes_files_and_omits_random_weights(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("replace", "message"),
+    "replace",
     [
-        (os.mkfifo, "does not exist"),
-        (os.mkdir, "does not exist"),
-        (lambda path: os.symlink(path, path), "does not exist"),
-        (lambda path: os.symlink("/dev/zero", path), "does not exist"),
-        (lambda path: path.write_bytes(b""), "not an HDF5 file"),
+        os.mkfifo,
+        os.mkdir,
+        lambda path: os.symlink(path, path),
+        lambda path: os.symlink("/dev/zero", path),
+        lambda path: path.write_bytes(b""),
     ],
     ids=["FIFO", "folder", "link to itself", "device", "empty"],
 )
 def test_weights_files_rejects_anything_but_a_file_of_weights(
-    tmp_path: Path, replace: Callable[[Path], None], message: str
+    tmp_path: Path, replace: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "own.h5"
     replace(path)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=str(path)):
         weights_files(ModelConfig("tl", "demo", str(path), preprocessing="backbone"))
 
 
@@ -77,5 +77,5 @@ def test_weights_files_does_not_read_a_sparse_file(tmp_path: Path) -> None:
     path = tmp_path / "own.h5"
     path.write_bytes(HDF5_SIGNATURE)
     os.truncate(path, 40 * 2**30)
-    with pytest.raises(ConfigError, match="larger than 2,048 MiB"):
+    with pytest.raises(ConfigError, match=f"{path}, .* 2,048 MiB"):
         weights_files(ModelConfig("tl", "demo", str(path), preprocessing="backbone"))

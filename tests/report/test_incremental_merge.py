@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from tests.report.fake_runs import THREE_CLASSES, FakeRun, write_run
 from xray_hpc.records.atomic_files import write_json
 from xray_hpc.records.paths import RunPaths, SweepPaths
-from xray_hpc.report import incremental_merge
+from xray_hpc.report import incremental_merge, run_cache
 from xray_hpc.report.incremental_merge import (
     CACHED_RUNS,
     FILES,
@@ -168,6 +169,41 @@ def test_rewritten_file_of_equal_size_and_mtime_is_read_again(
     read.clear()
     assert f"{name},ft,1,".encode() in merged(sweep)["epochs.csv"]
     assert "ft" in read
+
+
+@pytest.mark.parametrize("folder", ["folder", "figures"])
+def test_changed_run_with_a_dangling_link_is_read_again(
+    sweep: SweepPaths, read: list[str], folder: str
+) -> None:
+    """Models may have been moved to a disk that is purged."""
+    (run,) = (sweep.run(name) for name in names(sweep) if name.startswith("ft"))
+    linked: Path = getattr(run, folder)
+    linked.mkdir(exist_ok=True)
+    (linked / "purged.keras").symlink_to(sweep.folder / "purged.keras")
+    merged(sweep)
+    read.clear()
+    merged(sweep)
+    assert "ft" not in read
+    run.loss("ft").write_text(run.loss("ft").read_text().replace("0.", "1.", 1))
+    assert f"{run.name},ft,1,".encode() in merged(sweep)["epochs.csv"]
+    assert "ft" in read
+    read.clear()
+    (sweep.folder / "purged.keras").touch()
+    merged(sweep)
+    assert "ft" in read
+
+
+def test_run_whose_folder_cannot_be_listed_is_read_again(
+    sweep: SweepPaths, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(folder: Path) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(run_cache.os, "scandir", denied)
+    merged(sweep)
+    read.clear()
+    merged(sweep)
+    assert read == ["cnn", "ft", "lung", "tl", "vgg"]
 
 
 def test_recently_changed_runs_are_read_again(

@@ -6,8 +6,8 @@ import base64
 import dataclasses
 import hashlib
 import json
+import math
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,15 +108,20 @@ def folder_signature(paths: RunPaths) -> tuple[str, float]:
     """Return a digest of the identity of a run's result files, and their latest change time.
 
     Rewriting or replacing a file changes its ctime (which, unlike the mtime, cannot be set) or its
-    inode number.
+    inode number. A folder that cannot be listed may change unnoticed; the time is then infinite.
     """
-    files = []
+    files, newest = [], 0.0
     for folder in (paths.folder, paths.figures):
-        with suppress(OSError), os.scandir(folder) as entries:
-            files += [_stat(one) for one in entries if one.name.endswith(RESULT_SUFFIXES)]
+        try:
+            with os.scandir(folder) as entries:
+                files += [_stat(one) for one in entries if one.name.endswith(RESULT_SUFFIXES)]
+        except FileNotFoundError:
+            pass
+        except OSError:
+            newest = math.inf
     files.sort()
-    newest = max((ctime for *_, ctime in files), default=0)
-    return hashlib.sha256(repr(files).encode()).hexdigest(), newest / NANOSECONDS_PER_SECOND
+    newest = max(newest, *(ctime / NANOSECONDS_PER_SECOND for *_, ctime in files), 0.0)
+    return hashlib.sha256(repr(files).encode()).hexdigest(), newest
 
 
 def file_version(path: Path) -> list[int] | None:
@@ -129,5 +134,9 @@ def file_version(path: Path) -> list[int] | None:
 
 
 def _stat(entry: os.DirEntry[str]) -> tuple[str, int, int, int, int]:
-    stat = entry.stat()
+    """Return the identity of a file, or the reason why it has none: a link may be dangling."""
+    try:
+        stat = entry.stat()
+    except OSError as error:
+        return (entry.name, -(error.errno or 0), 0, 0, 0)
     return (entry.name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)

@@ -16,8 +16,10 @@ IMPORT = "from xray_hpc.file_owner import is_trusted"
 
 def test_own_file_is_trusted_wherever_it_is(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    (tmp_path / "x").touch()
+    (tmp_path / "x").touch(0o664)
     assert is_trusted(tmp_path / "x")
+    (tmp_path / "x").chmod(0o666)
+    assert not is_trusted(tmp_path / "x")
 
 
 def trusts(user: User, path: Path) -> bool:
@@ -31,7 +33,10 @@ def trusts(user: User, path: Path) -> bool:
     ("owner", "folder_mode", "file_mode", "trusted"),
     [
         (BEN, 0o755, 0o644, True),
+        (BEN, 0o755, 0o646, False),
         (User(0), 0o755, 0o644, True),
+        (User(0), 0o755, 0o666, False),
+        (User(0), 0o1777, 0o644, True),
         (ADA, 0o755, 0o644, False),  # she may change it at any time
         (ADA, 0o2775, 0o644, True),  # the group shares this folder
         (ADA, 0o2770, 0o664, True),

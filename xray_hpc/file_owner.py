@@ -17,7 +17,9 @@ FIRST_PROJECT_GROUP = 1000  # below are the groups of the system, such as users:
 
 
 def is_trusted(path: Path | str, status: os.stat_result | None = None) -> bool:
-    """Return whether only this user, root and a group that shares the folder may write a file.
+    """Return whether a file is of this user, root or a group that shares its folder.
+
+    A file that everybody may write is not, whoever owns it.
 
     Args:
         path: the file; links are followed.
@@ -28,9 +30,21 @@ def is_trusted(path: Path | str, status: os.stat_result | None = None) -> bool:
         OSError: the file or its folder does not exist or cannot be reached.
     """
     status = status or os.stat(path)
-    if status.st_uid in (0, os.geteuid()):
-        return True
-    return not status.st_mode & stat.S_IWOTH and is_shared(Path(os.path.realpath(path)).parent)
+    if status.st_mode & stat.S_IWOTH:
+        return False
+    own = status.st_uid in (0, os.geteuid())
+    return own or is_shared(Path(os.path.realpath(path)).parent)
+
+
+def is_trusted_folder(folder: Path) -> bool:
+    """Return whether this user trusts what others may put into a folder.
+
+    Raises:
+        OSError: the folder does not exist or cannot be reached.
+    """
+    status = os.stat(folder)
+    own = status.st_uid in (0, os.geteuid())
+    return not status.st_mode & stat.S_IWOTH and (own or is_shared(folder))
 
 
 def is_own(status: os.stat_result) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from xray_hpc.config.run_config import DataConfig
+from xray_hpc.data import array_writer
 from xray_hpc.data.array_store import CHECKSUMS, WRITTEN, blocks
 from xray_hpc.data.array_writer import StoreWriter
 from xray_hpc.data.dataset import load_dataset
 from xray_hpc.data.image_store import load_image_store
 from xray_hpc.data.index import build_index
+from xray_hpc.data.private_cache import CacheDeniedError
 from xray_hpc.data.stored_images import are_positions, image_store_path, image_store_specs
 
 MakeConfig = Callable[..., DataConfig]
@@ -211,3 +213,47 @@ def test_file_that_cannot_be_read_here_is_not_compared(
 )
 def test_positions_increase_within_the_index(rows: list[int], valid: bool) -> None:
     assert are_positions(np.array(rows), 3) == valid
+
+
+@pytest.fixture
+def umask_000() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask_000")
+def test_own_store_that_everybody_may_write_is_made_anew(
+    tree: Path, tmp_path: Path, data_config: MakeConfig
+) -> None:
+    config = data_config(tree)
+    index = build_index(config, tmp_path)
+    path = store_of(config, tmp_path)
+    assert load_image_store(index, config, tmp_path)[1] == []
+    path.chmod(0o666)
+    (note,) = load_image_store(index, config, tmp_path)[1]
+    assert "everybody may write to it" in note
+    assert not path.stat().st_mode & 0o002
+    assert load_image_store(index, config, tmp_path)[1] == []
+
+
+def test_cache_on_a_file_system_that_lets_everybody_write_is_denied(
+    tree: Path, tmp_path: Path, data_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    config, cache = data_config(tree), tmp_path / "cache"
+    monkeypatch.setattr(array_writer, "share", lambda file, _: os.fchmod(file, 0o666))
+    with pytest.raises(CacheDeniedError, match=r"everybody may write to .*; ask its owner"):
+        load_image_store(build_index(config, cache), config, cache)
+    assert not list(tmp_path.glob("**/*.h5*.partial"))
+
+
+@pytest.mark.usefixtures("umask_000")
+def test_demo_is_used_again_whatever_the_umask(tmp_path: Path, data_config: MakeConfig) -> None:
+    config = data_config(None, source="demo", demo_images=40, demo_seed=1)
+    first = build_index(config, tmp_path)
+    assert build_index(config, tmp_path) == first
+    first.root.chmod(0o777)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+        assert build_index(config, tmp_path).root.is_relative_to(tmp_path / "home")

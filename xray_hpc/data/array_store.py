@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,11 +79,15 @@ def read_arrays(path: Path, specs: Specs, key: str) -> dict[str, Array]:
     Raises:
         FileNotFoundError: there is no such file.
         CacheDeniedError: another user may have written anything into it.
-        DamagedStoreError: the file is truncated, corrupt, or was made for another key.
+        DamagedStoreError: the file is truncated, corrupt, was made for another key, or is this
+            user's and everybody may write to it.
     """
     every = blocks(specs)
     with open_regular(path) as file:
-        check_trust(path, os.fstat(file.fileno()))
+        status = os.fstat(file.fileno())
+        if status.st_uid == os.geteuid() and status.st_mode & stat.S_IWOTH:
+            raise DamagedStoreError("everybody may write to it")
+        check_trust(path, status)
         offsets = array_offsets(file, specs, key)
         arrays = {
             name: np.memmap(file, spec.dtype, "r", offsets[name], spec.shape)

@@ -156,9 +156,12 @@ def _partial(path: Path) -> Path:
 def _create(path: Path, specs: Specs, key: str) -> None:
     """Create a store in which no block is written; arrays of a page or more begin at a page."""
     count = len(blocks(specs))
-    with _Target(path, "x+b") as target:
+    # Whatever the umask, not everybody may write it: it would not be trusted.
+    with _Target(path, "x+b", opener=lambda name, flags: os.open(name, flags, 0o664)) as target:
         share(target.fileno(), path.parent)
         try:
+            # Some file systems have no permissions, and let everybody write everything.
+            check_trust(path, os.fstat(target.fileno()))
             aligned = {"alignment_threshold": PAGE, "alignment_interval": PAGE}
             with h5py.File(target, "w", locking=False, **aligned) as file:
                 file.attrs["key"] = key
@@ -169,6 +172,9 @@ def _create(path: Path, specs: Specs, key: str) -> None:
                 file[WRITTEN] = np.zeros(count, np.uint8)
             if target.error is not None:
                 raise target.error
+        except CacheDeniedError:
+            path.unlink()
+            raise
         except OSError as error:
             path.unlink()
             raise target.error or error from error

@@ -170,6 +170,7 @@ def _demo_in(config: DataConfig, cache: Path) -> Path:
             share_folder(Path(temporary))
             images = Path(temporary, "images")
             demo_dataset.generate(images, config.demo_images, config.demo_seed, classes)
+            images.chmod(stat.S_IMODE(images.stat().st_mode) & ~stat.S_IWOTH)  # see ``_trusted``
             images.rename(folder)
     return folder
 

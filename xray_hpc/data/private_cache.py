@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -37,9 +38,13 @@ def private_cache() -> Path | None:
 
 def check_trust(path: Path, status: os.stat_result | None = None) -> None:
     """Raise ``CacheDeniedError`` if a file is not trusted; arguments as in ``is_trusted``."""
-    if not is_trusted(path, status):
-        owner = user_name((status or path.stat()).st_uid)
-        raise CacheDeniedError(f"{path} is {owner}'s, in a folder that your group does not share")
+    status = status or path.stat()
+    if is_trusted(path, status):
+        return
+    if status.st_mode & stat.S_IWOTH:
+        raise CacheDeniedError(f"everybody may write to {path}")
+    owner = user_name(status.st_uid)
+    raise CacheDeniedError(f"{path} is {owner}'s, in a folder that your group does not share")
 
 
 def with_private_cache(load: Callable[[Path], T], cache: Path) -> T:

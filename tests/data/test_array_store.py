@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_hpc.data.array_store import (
+    CHECKSUMS,
+    WRITTEN,
     ArraySpec,
     DamagedStoreError,
     blocks,
@@ -227,4 +229,32 @@ def test_missing_bytes_counts_what_is_not_written(tmp_path: Path) -> None:
 
 
 def test_blocks_written_is_zero_without_a_file(tmp_path: Path) -> None:
+    assert blocks_written(tmp_path / "f.h5") == 0
+
+
+def replace_by_link(path: Path, name: str) -> None:
+    """Put a link to a file that does not exist in the place of an array."""
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = h5py.ExternalLink("elsewhere.h5", name)
+
+
+@pytest.mark.parametrize("name", ["images", CHECKSUMS])
+def test_link_to_another_file_is_not_followed(tmp_path: Path, name: str) -> None:
+    fill(tmp_path / "f.h5")
+    replace_by_link(tmp_path / "f.h5", name)
+    with pytest.raises(DamagedStoreError, match=f"^{name} is not an array of this file"):
+        read_arrays(tmp_path / "f.h5", SPECS, "k")
+
+
+def test_blocks_written_follows_no_link_to_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "f.h5", 3)
+    partial = tmp_path / ".f.h5.partial"
+    with h5py.File(partial) as file, h5py.File(tmp_path / "elsewhere.h5", "w") as elsewhere:
+        elsewhere[WRITTEN] = file[WRITTEN][:]
+    assert blocks_written(tmp_path / "f.h5") == 3
+    replace_by_link(partial, WRITTEN)
+    monkeypatch.chdir(tmp_path)
     assert blocks_written(tmp_path / "f.h5") == 0

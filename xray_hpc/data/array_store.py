@@ -126,19 +126,32 @@ def array_offsets(opened: BinaryIO, specs: Specs, key: str) -> dict[str, int]:
 
 
 def _offset(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> int:
-    """Return the offset of a contiguous array of the file itself, of this shape and type."""
-    array = file[name]
-    plain = (
-        isinstance(file.get(name, getlink=True), h5py.HardLink)
-        and isinstance(array, h5py.Dataset)
-        and (array.shape, array.dtype) == (shape, np.dtype(dtype))
-        and array.chunks is None
-        and array.external is None
-    )
-    offset = array.id.get_offset() if plain else None
-    if not plain or (offset is None and array.nbytes):
+    """Return the offset of an array of this shape and type."""
+    array = own_array(file, name)
+    offset = array.id.get_offset()
+    fits = (array.shape, array.dtype) == (shape, np.dtype(dtype))
+    if not fits or (offset is None and array.nbytes):
         raise DamagedStoreError(f"{name} is not stored as {dtype} {list(shape)}")
     return offset or 0
+
+
+def own_array(file: h5py.File, name: str) -> Any:
+    """Return the dataset ``name``, whose values lie in the file itself, in one piece.
+
+    Links to other files are not followed: they could lead to anything.
+
+    Raises:
+        DamagedStoreError: there is something else, or nothing.
+    """
+    array = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    if (
+        not isinstance(array, h5py.Dataset)
+        or array.chunks is not None
+        or array.external is not None
+        or array.is_virtual
+    ):
+        raise DamagedStoreError(f"{name} is not an array of this file")
+    return array
 
 
 def describe_arrays(specs: Specs) -> str:

@@ -24,6 +24,7 @@ from xray_hpc.data.array_store import (
     array_offsets,
     blocks,
     describe_arrays,
+    own_array,
 )
 from xray_hpc.data.private_cache import CacheDeniedError, check_trust
 from xray_hpc.file_owner import is_trusted
@@ -144,8 +145,8 @@ def blocks_written(path: Path) -> int:
         with open_regular(_partial(path)) as target:
             check_trust(_partial(path), os.fstat(target.fileno()))
             with h5py.File(target, "r", locking=False) as file:
-                return int(file[WRITTEN][:].sum())
-    except (CacheDeniedError, *UNREADABLE):  # it may be half created
+                return int(own_array(file, WRITTEN)[:].sum())
+    except (CacheDeniedError, DamagedStoreError, *UNREADABLE):  # it may be half created
         return 0
 
 

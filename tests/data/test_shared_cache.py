@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from tests.other_user import ADA, BEN, CHEST, MALLORY, User, needs_root, shared_
 from xray_hpc.config.run_config import DataConfig
 
 pytestmark = needs_root
+
+ROOT = User(0)
 
 IMPORTS = """
 import json, logging, mmap, shutil, tempfile
@@ -58,6 +61,7 @@ def folder() -> Iterator[Path]:
 
 
 Load = Callable[..., subprocess.CompletedProcess[str]]
+Process = subprocess.Popen[str]
 
 
 def arguments(folder: Path, data_config: Callable[..., DataConfig]) -> tuple[str, Path]:
@@ -99,47 +103,68 @@ def test_second_user_reads_what_the_first_has_decoded(folder: Path, load: Load) 
         shutil.rmtree(cache)
 
 
-@pytest.mark.parametrize(("mode", "private"), [(0o2775, False), (0o755, True)])
-def test_second_user_waits_while_the_first_decodes(
-    folder: Path, load: Load, data_config: Callable[..., DataConfig], mode: int, private: bool
-) -> None:
-    """In a folder of Ada alone Ben waits as well, but must not use her store."""
-    make_cache(folder, mode)
+@contextmanager
+def decoding(folder: Path, user: User, given: tuple[str, Path]) -> Iterator[tuple[Hold, Process]]:
+    """Hold a process of ``user`` while it decodes."""
     hold = Hold(folder / "hold", "load_dataset", ".h5")
     (folder / "hold.held").touch(0o666)
     (folder / "hold.held").chmod(0o666)
     hold.begin()
+    process = user.start(IMPORTS, LOAD, *given, environment=hold.environment | home(folder, user))
+    try:
+        hold.wait_for(process)
+        yield hold, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("mode", "owner", "first"), [(0o2775, ADA, ADA), (0o755, ROOT, ROOT)])
+def test_second_user_waits_while_the_first_decodes_what_both_trust(
+    folder: Path,
+    data_config: Callable[..., DataConfig],
+    mode: int,
+    owner: User,
+    first: User,
+) -> None:
+    make_cache(folder, mode, owner)
     given = arguments(folder, data_config)
-    first = ADA.start(IMPORTS, LOAD, *given, environment=hold.environment | home(folder, ADA))
-    hold.wait_for(first)
-    second = BEN.start(IMPORTS, LOAD, *given, environment=home(folder, BEN))
-    assert second.stderr is not None
-    assert "waiting for another process" in second.stderr.readline()
-    hold.release()
-    total = first.communicate()[0].split()[1]
-    assert second.communicate()[0].split()[1] == total
-    owners = [path.stat().st_uid for path in stores(folder)]
-    assert owners == ([BEN.number, ADA.number] if private else [ADA.number])
+    with decoding(folder, first, given) as (hold, process):
+        second = BEN.start(IMPORTS, LOAD, *given, environment=home(folder, BEN))
+        assert second.stderr is not None
+        assert "waiting for another process" in second.stderr.readline()
+        hold.release()
+        assert process.communicate()[0] == second.communicate()[0] != ""
+    assert [path.stat().st_uid for path in stores(folder)] == [first.number]
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "first"), [(0o755, ADA, ADA), (0o777, ROOT, MALLORY), (0o1777, ROOT, MALLORY)]
+)
+def test_second_user_does_not_wait_for_what_it_would_not_trust(
+    folder: Path,
+    load: Load,
+    data_config: Callable[..., DataConfig],
+    mode: int,
+    owner: User,
+    first: User,
+) -> None:
+    """Whoever may read the lock can hold it for ever."""
+    make_cache(folder, mode, owner)
+    with decoding(folder, first, arguments(folder, data_config)):
+        second = load(BEN)
+    assert second.returncode == 0, second.stderr
+    assert "waiting" not in second.stderr
+    assert f"using {folder / str(BEN.number)}/xray_hpc instead" in second.stderr
+    assert [path.stat().st_uid for path in stores(folder)] == [BEN.number]
 
 
 def test_second_user_continues_when_the_first_was_killed(
     folder: Path, load: Load, data_config: Callable[..., DataConfig]
 ) -> None:
     cache = make_cache(folder, 0o2775)
-    hold = Hold(folder / "hold", "load_dataset", ".h5")
-    (folder / "hold.held").touch()
-    (folder / "hold.held").chmod(0o666)
-    hold.begin()
-    first = ADA.start(
-        IMPORTS,
-        LOAD,
-        *arguments(folder, data_config),
-        environment=hold.environment | home(folder, ADA),
-    )
-    hold.wait_for(first)
-    first.kill()
-    first.communicate()
-    hold.release()
+    with decoding(folder, ADA, arguments(folder, data_config)):
+        pass
     for path in cache.iterdir():  # as versions without shared folders left them
         path.chmod(0o644)
     second = load(BEN)
@@ -152,8 +177,8 @@ def test_second_user_continues_when_the_first_was_killed(
     ("mode", "owner", "maker"),
     [
         (0o755, ADA, ADA),  # she may change her store at any time
-        (0o1777, User(0), MALLORY),  # anybody may have made the store
-        (0o777, User(0), MALLORY),
+        (0o1777, ROOT, MALLORY),  # anybody may have made the store
+        (0o777, ROOT, MALLORY),
         (0o755, ADA, None),  # the store is missing, and Ben cannot make it
     ],
 )
@@ -184,15 +209,15 @@ def test_without_a_private_cache_one_line_names_owner_and_fix(folder: Path, load
 
 
 def test_finished_store_of_root_in_a_read_only_folder_is_used(folder: Path, load: Load) -> None:
-    make_cache(folder, 0o755, User(0))
-    assert load(User(0)).returncode == 0
+    make_cache(folder, 0o755, ROOT)
+    assert load(ROOT).returncode == 0
     done = load(BEN)
     assert done.stdout.startswith(str(folder / "cache"))
     assert "cache" not in done.stderr
 
 
 def test_unfinished_store_of_a_stranger_is_not_continued(folder: Path, load: Load) -> None:
-    cache = make_cache(folder, 0o777, User(0))
+    cache = make_cache(folder, 0o777, ROOT)
     assert load(MALLORY).returncode == 0
     (store,) = stores(cache)
     partial = store.with_name(f".{store.name}.partial")
@@ -204,7 +229,7 @@ def test_unfinished_store_of_a_stranger_is_not_continued(folder: Path, load: Loa
 
 
 def test_link_in_the_place_of_an_unfinished_store_is_not_followed(folder: Path, load: Load) -> None:
-    cache = make_cache(folder, 0o777, User(0))
+    cache = make_cache(folder, 0o777, ROOT)
     assert load(BEN).returncode == 0
     (store,) = stores(cache)
     victim = folder / str(BEN.number) / "thesis"

@@ -25,13 +25,14 @@ from tests.features.small_features import (
     random_data,
     start_process,
 )
-from tests.other_user import ADA, needs_root
+from tests.other_user import ADA, User, needs_root
 from xray_hpc.config.run_config import AugmentConfig, ModelConfig
 from xray_hpc.data import array_writer
 from xray_hpc.errors import LeaseLostError, LockedError, UserError
 from xray_hpc.features import feature_store
 from xray_hpc.features.feature_plan import cached_bytes
 from xray_hpc.features.feature_store import FeatureArrays, cached_features, load_or_compute
+from xray_hpc.records.file_lock import file_lock
 from xray_hpc.training.train_run import prepare_devices
 
 IDENTITY = replace(CONFIG, augment=AugmentConfig(views=1))
@@ -198,7 +199,7 @@ def test_damaged_file_that_another_process_has_replaced_is_used(
         shutil.copy(intact, path)
         yield
 
-    monkeypatch.setattr(feature_store, "file_lock", locked_after_another)
+    monkeypatch.setattr(feature_store, "cache_lock", locked_after_another)
     monkeypatch.setattr(
         feature_store, "compute_blocks", lambda *args: pytest.fail("computed again")
     )
@@ -294,3 +295,23 @@ def test_features_of_another_user_are_computed_into_a_private_cache(
     assert (tmp_path / "home" / "xray_hpc" / path.name).exists()
     (record,) = [one for one in caplog.records if one.levelname == "WARNING"]
     assert f"{path} is {ADA.number}'s" in record.getMessage()
+
+
+@needs_root
+@pytest.mark.parametrize(("owner", "mode"), [(ADA, 0o755), (User(0), 0o777)])
+def test_process_that_is_not_trusted_is_not_waited_for(
+    tmp_path: Path,
+    computed: FeatureArrays,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: User,
+    mode: int,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    path = features_file(cache).path
+    with file_lock(path.with_name(f".{path.name}.lock")):
+        owner.own(cache, owner.number, mode)
+        assert_equal(compute(cache), computed)
+    assert not path.exists()
+    assert (tmp_path / "home" / "xray_hpc" / path.name).exists()

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from xray_hpc.config.run_config import DataConfig
 from xray_hpc.data.array_store import Block, DamagedStoreError
 from xray_hpc.data.array_writer import StoreWriter, missing_bytes
-from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
+from xray_hpc.data.cache_errors import cache_lock, check_free_space, writing_to_cache
 from xray_hpc.data.decode import (
     MissingDecoderError,
     OutOfMemoryError,
@@ -45,7 +45,6 @@ from xray_hpc.data.stored_images import (
 )
 from xray_hpc.errors import DataError, StorageError
 from xray_hpc.progress_bar import ProgressBar
-from xray_hpc.records.file_lock import file_lock
 from xray_hpc.thread_map import available_cores, bounded_thread_map
 
 CONTENT = "the decoded images"
@@ -59,7 +58,8 @@ Decoded = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], int]
 def load_image_store(index: Index, config: DataConfig, cache: Path) -> tuple[ImageStore, list[str]]:
     """Return the store, built if it is missing or damaged, and a note if it was damaged.
 
-    One process builds it; others wait. It is in the user's own cache if ``cache`` is denied.
+    One process builds it; others wait. It is in the user's own cache if ``cache`` is denied, or is
+    in use by another user who is not trusted.
     """
     return with_private_cache(partial(_load, index, config), cache)
 
@@ -74,7 +74,7 @@ def _load(index: Index, config: DataConfig, cache: Path) -> tuple[ImageStore, li
     message = f"waiting for another process to decode the images ({path})"
     lock = path.with_name(f".{path.name}.lock")
     size = sum(spec.nbytes for spec in image_store_specs(index, config).values())
-    with writing_to_cache(cache, CONTENT, size), file_lock(lock, message=message):
+    with writing_to_cache(cache, CONTENT, size), cache_lock(lock, message=message):
         try:
             return read_image_store(path, index, config), []
         except FileNotFoundError:

@@ -13,14 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from xray_hpc.config.run_config import DataConfig
-from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
+from xray_hpc.data.cache_errors import cache_lock, check_free_space, writing_to_cache
 from xray_hpc.data.csv_index import read_csv_index
 from xray_hpc.data.folder_index import missing_part, read_folder_index
 from xray_hpc.data.index_entry import ClassCounts, IgnoredFiles, IndexEntry, count_by_class
 from xray_hpc.data.private_cache import check_trust, with_private_cache
 from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.metrics import MACRO, MICRO
-from xray_hpc.records.file_lock import file_lock
 from xray_hpc.shared_folder import share_folder
 
 STORE_VERSION = 4
@@ -159,7 +158,7 @@ def _demo_in(config: DataConfig, cache: Path) -> Path:
         return _trusted(folder)
     lock, needed = cache / f".{folder.name}.lock", config.demo_images * DEMO_IMAGE_BYTES
     message = "waiting for another process to draw the demo images"
-    with writing_to_cache(cache, "the demo images", needed), file_lock(lock, message=message):
+    with writing_to_cache(cache, "the demo images", needed), cache_lock(lock, message=message):
         if folder.is_dir():
             return _trusted(folder)
         prefix = f".{folder.name}.drawing-"

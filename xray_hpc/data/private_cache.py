@@ -1,7 +1,7 @@
 """The user's own cache, for what a shared cache denies.
 
-A cache may be read-only, or hold files of a user who is not trusted (see ``file_owner``). Finished
-files that can be trusted are used, and all others are made in a cache of this user.
+A cache may be read-only, or hold files or locks of a user who is not trusted (see ``file_owner``).
+Finished files that can be trusted are used, and all others are made in a cache of this user.
 """
 
 from __future__ import annotations
@@ -61,8 +61,11 @@ def with_private_cache(load: Callable[[Path], T], cache: Path) -> T:
         return load(cache)  # what the process that held the lock has finished meanwhile
     except CacheDeniedError:
         pass
-    if (private := private_cache()) not in (None, cache):
+    private = private_cache()
+    if private is not None and private != cache:
         _note(f"{denied}; using {private} instead")
+        with contextlib.suppress(OSError):  # which are reported by ``load``
+            private.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(CacheDeniedError):
             return load(private)
     advice = "ask its owner to share the folder with your group, or set cache=FOLDER to your own"

@@ -26,12 +26,11 @@ from xray_hpc.code_digest import software_identity
 from xray_hpc.data import array_store
 from xray_hpc.data.array_store import ArraySpec, DamagedStoreError
 from xray_hpc.data.array_writer import StoreWriter, blocks_written, missing_bytes
-from xray_hpc.data.cache_errors import check_free_space, writing_to_cache
+from xray_hpc.data.cache_errors import cache_lock, check_free_space, writing_to_cache
 from xray_hpc.data.private_cache import CacheDeniedError, with_private_cache
 from xray_hpc.errors import LockedError
 from xray_hpc.features.forward_pass import FeatureSource, compute_blocks, replica_batch_size
 from xray_hpc.features.model_cut import LayerPath, extractor_layers, feature_shape
-from xray_hpc.records.file_lock import file_lock
 
 FeatureArrays = Mapping[str, npt.NDArray[Any]]
 """Features by split: ``train`` ``[views * T, ...]``, ``validation`` and ``test`` ``[N, ...]``."""
@@ -150,7 +149,7 @@ def _locked(file: CachedFeatures, on_progress: Callable[[int], None]) -> Iterato
     with ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(file_lock(lock, wait=False))
+                stack.enter_context(cache_lock(lock, wait=False))
                 break
             except LockedError:
                 if not waiting:

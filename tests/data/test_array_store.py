@@ -19,6 +19,7 @@ from xray_hpc.data.array_store import (
     ArraySpec,
     DamagedStoreError,
     blocks,
+    is_finite,
     read_arrays,
 )
 from xray_hpc.data.array_writer import StoreWriter, blocks_written, missing_bytes
@@ -258,3 +259,30 @@ def test_blocks_written_follows_no_link_to_another_file(
     replace_by_link(partial, WRITTEN)
     monkeypatch.chdir(tmp_path)
     assert blocks_written(tmp_path / "f.h5") == 0
+
+
+@given(st.sampled_from(["float16", "float32", "float64"]), st.data())
+def test_is_finite_agrees_with_numpy(dtype: str, data: st.DataObject) -> None:
+    width = np.dtype(dtype).itemsize
+    bits = data.draw(st.lists(st.integers(0, 2 ** (8 * width) - 1), max_size=4))
+    special = data.draw(st.lists(st.sampled_from([np.inf, -np.inf, np.nan, -0.0]), max_size=1))
+    numbers = np.array(bits, f"u{width}").view(dtype)
+    rows = np.concatenate([numbers, np.array(special, dtype)])
+    assert is_finite(rows) == np.isfinite(rows).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_rejected_and_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    """Their checksums are right."""
+    wrong = IMAGES.copy()
+    wrong[5, 1, 1] = value
+    monkeypatch.setitem(VALUES, "images", wrong)
+    fill(tmp_path / "f.h5")
+    with pytest.raises(DamagedStoreError, match=r"images\[4:8\] has numbers that are not finite"):
+        read_arrays(tmp_path / "f.h5", SPECS, "k")
+    fill(tmp_path / "g.h5", 3)
+    monkeypatch.undo()
+    assert fill(tmp_path / "g.h5") == [1, 3]
+    np.testing.assert_array_equal(read_arrays(tmp_path / "g.h5", SPECS, "k")["images"], IMAGES)

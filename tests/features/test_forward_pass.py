@@ -21,7 +21,7 @@ from tests.features.small_features import (
 )
 from xray_hpc.data.apply_augmentation import apply_augmentation
 from xray_hpc.data.augmentation_parameters import center_crop, draw_augmentations
-from xray_hpc.errors import UserError
+from xray_hpc.errors import TrainingDivergedError, UserError
 from xray_hpc.features.feature_store import FeatureArrays, cached_features, load_or_compute
 from xray_hpc.features.forward_pass import FeatureSource, replica_batch_size
 from xray_hpc.features.model_cut import extractor_model
@@ -90,15 +90,16 @@ def test_features_beyond_the_range_of_float16_are_rejected(tmp_path: Path) -> No
     load_or_compute([cached_features(singles, CUTS[1], tmp_path, [])], singles)
 
 
-def test_nan_weights_are_left_to_the_training_to_report(tmp_path: Path) -> None:
-    """The loss of the training is NaN then, as without cached features."""
+def test_features_of_nan_weights_are_not_cached(tmp_path: Path) -> None:
+    """The run fails as it does without cached features, where its loss is NaN."""
     model = build_run_model(CONFIG, 2, strategy())
     model.get_layer("demo_backbone").get_layer("stem_conv").kernel.assign(
         np.full((3, 3, 1, 16), np.nan)
     )
     source = FeatureSource(changed(train_features="float16"), random_data(), model, strategy())
-    (arrays,) = load_or_compute([cached_features(source, CUTS[1], tmp_path, [])], source)
-    assert np.isnan(arrays["train"]).all()
+    with pytest.raises(TrainingDivergedError, match="not finite; check their weights"):
+        load_or_compute([cached_features(source, CUTS[1], tmp_path, [])], source)
+    assert not list(tmp_path.glob("features-*.h5"))
 
 
 def test_features_beyond_the_range_of_mixed_float16_are_rejected(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Every array has its place in the file from the start: a process that is killed while it writes loses
 only the blocks it has not synced. Readers map the file, so that all processes on a node share its
-pages. A CRC-32 per block is checked when the file is opened.
+pages. A CRC-32 per block is checked when the file is opened, and that its numbers are finite.
 
 The checksums are no secret. So a store is used only if its file is trusted (see ``file_owner``),
 and nothing in it is: its layout must be the one that this module writes.
@@ -79,8 +79,8 @@ def read_arrays(path: Path, specs: Specs, key: str) -> dict[str, Array]:
     Raises:
         FileNotFoundError: there is no such file.
         CacheDeniedError: another user may have written anything into it.
-        DamagedStoreError: the file is truncated, corrupt, was made for another key, or is this
-            user's and everybody may write to it.
+        DamagedStoreError: the file is truncated, corrupt, was made for another key, has numbers
+            that are not finite, or is this user's and everybody may write to it.
     """
     every = blocks(specs)
     with open_regular(path) as file:
@@ -98,11 +98,30 @@ def read_arrays(path: Path, specs: Specs, key: str) -> dict[str, Array]:
         stored = os.pread(file.fileno(), 4 * len(every), offsets[CHECKSUMS])
     for block, checksum in zip(every, np.frombuffer(stored, np.uint32), strict=True):
         rows = arrays[block.array][block.start : block.stop]
-        if zlib.crc32(rows.reshape(-1).view(np.uint8).data) != checksum:
-            raise DamagedStoreError(
-                f"{block.array}[{block.start}:{block.stop}] does not match its checksum"
-            )
+        if problem := block_problem(rows, checksum):
+            raise DamagedStoreError(f"{block.array}[{block.start}:{block.stop}] {problem}")
     return arrays
+
+
+def block_problem(rows: Array, checksum: int) -> str | None:
+    """Return what is wrong with a block; ``None`` if it is intact and its numbers are finite."""
+    if zlib.crc32(rows.reshape(-1).view(np.uint8).data) != checksum:
+        return "does not match its checksum"
+    return None if is_finite(rows) else "has numbers that are not finite"
+
+
+def is_finite(rows: Array) -> bool:
+    """Return whether all numbers are finite.
+
+    Read as integers, the bits of positive numbers are below those of infinity, and those of all
+    numbers, without a sign, below those of -infinity. This takes a quarter of the time of a CRC-32;
+    ``np.isfinite`` takes three times that of one for float16.
+    """
+    if rows.dtype.kind != "f":
+        return True
+    bits = rows.view(f"i{rows.itemsize}"), rows.view(f"u{rows.itemsize}")
+    limits = np.array([np.inf, -np.inf], rows.dtype).view(f"u{rows.itemsize}")
+    return all(int(b.max(initial=0)) < int(limit) for b, limit in zip(bits, limits, strict=True))
 
 
 def array_offsets(opened: BinaryIO, specs: Specs, key: str) -> dict[str, int]:

@@ -22,6 +22,7 @@ from xray_hpc.data.array_store import (
     DamagedStoreError,
     Specs,
     array_offsets,
+    block_problem,
     blocks,
     describe_arrays,
     own_array,
@@ -98,10 +99,9 @@ class StoreWriter:
         return np.frombuffer(data, spec.dtype).reshape(-1, *spec.shape[1:])
 
     def _matches(self, block: Block) -> bool:
-        """Return whether a block matches its checksum."""
+        """Return whether a block matches its checksum, and its numbers are finite."""
         stored = os.pread(self._file, 4, self._offsets[CHECKSUMS] + 4 * block.number)
-        rows = self.read(block).reshape(-1).view(np.uint8).data
-        return zlib.crc32(rows) == int(np.frombuffer(stored, np.uint32)[0])
+        return block_problem(self.read(block), np.frombuffer(stored, np.uint32)[0]) is None
 
     def sync(self) -> None:
         """Flush to the disk, so that another process can resume from here."""

@@ -16,11 +16,11 @@ import tensorflow as tf
 
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.data.apply_augmentation import Pixels, apply_augmentation
-from xray_hpc.data.array_store import Block
+from xray_hpc.data.array_store import Block, is_finite
 from xray_hpc.data.array_writer import StoreWriter
 from xray_hpc.data.augmentation_parameters import center_crop, draw_augmentations
 from xray_hpc.data.dataset import Dataset
-from xray_hpc.errors import ConfigError
+from xray_hpc.errors import ConfigError, TrainingDivergedError
 from xray_hpc.features.extractor_costs import REFERENCE_SIDE
 from xray_hpc.features.model_cut import LayerPath, extractor_model
 from xray_hpc.progress_bar import ProgressBar
@@ -60,6 +60,7 @@ def compute_blocks(
 
     Raises:
         ConfigError: the features exceed the range of 16-bit numbers.
+        TrainingDivergedError: the features are not finite.
     """
     missing = {block for writer in writers for block in writer.missing}
     todo = [block for block in writers[0].blocks if block in missing]
@@ -92,7 +93,11 @@ def _cast(rows: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
         raise ConfigError(
             "the features exceed the range of mixed_float16; use train.precision=mixed_bfloat16"
         )
-    if np.isfinite(rows).all() and not np.isfinite(cast).all():
+    if not np.isfinite(rows).all():
+        raise TrainingDivergedError(
+            "the frozen layers compute features that are not finite; check their weights"
+        )
+    if not is_finite(cast):
         raise ConfigError(
             f"the features reach {np.abs(rows).max():g}, which exceeds the range of {dtype}; "
             "use train.features=float32"

@@ -75,7 +75,7 @@ def test_unknown_topic_is_refused_with_the_valid_ones() -> None:
     done = run_benchmarks("--only", "speed")
     assert done.returncode == 2
     topics = ("start", "compose", "launch", "submit", "status", "collect", "images", "run")
-    others = ("sharing", "checkpoints", "tutorial", "growth")
+    others = ("memory", "sharing", "checkpoints", "tutorial", "growth")
     assert all(topic in done.stderr for topic in (*topics, *others))
 
 
@@ -168,6 +168,17 @@ def test_child_processes_are_measured() -> None:
     assert usage.peak >= 10**8
     assert set(usage.kinds) <= {"busy child", "other"}
     assert 0 < usage.kinds["busy child"] <= usage.cpu
+
+
+def test_memory_that_processes_share_counts_once() -> None:
+    child = "import mmap, os, time; shared = mmap.mmap(-1, 10**8); shared.write(bytes(10**8)); "
+    child += "os.fork(); sum(shared[::4096]); time.sleep(2)"
+    each, once = (
+        process_monitor.measure_process(["-c", child], {}, shared_once=shared_once).peak
+        for shared_once in (False, True)
+    )
+    assert each > 2 * 10**8
+    assert 10**8 < once < 1.5 * 10**8
 
 
 def test_failed_process_raises() -> None:

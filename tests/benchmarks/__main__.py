@@ -24,6 +24,7 @@ from tests.benchmarks import (
     bench_growth,
     bench_images,
     bench_launch,
+    bench_memory,
     bench_run,
     bench_sharing,
     bench_start,
@@ -46,6 +47,7 @@ TOPICS = {
     "collect": bench_collect.tables,
     "images": bench_images.tables,
     "run": bench_run.tables,
+    "memory": bench_memory.tables,
     "sharing": bench_sharing.tables,
     "checkpoints": bench_checkpoints.tables,
     "tutorial": bench_tutorial.tables,
@@ -58,8 +60,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks",
         description="Measure start-up, launching, monitoring, collecting, image loading, "
-        "the phases of a run, the computation of features, checkpoints, and the toolkit against "
-        "the tutorial.",
+        "the phases of a run, the memory of a sweep, the computation of features, checkpoints, and "
+        "the toolkit against the tutorial.",
         epilog="With --save the tables replace those in tests/benchmarks/RESULTS.md; growth draws "
         "results/example/growth.png. XRAY_HPC_DATA names a folder that holds chest_xray/ "
         "(Kaggle's data set) and keras_models/ (weights of MobileNetV2); without it, "

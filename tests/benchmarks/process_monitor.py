@@ -26,7 +26,7 @@ class ResourceUse:
     Attributes:
         wall: wall-clock seconds.
         cpu: CPU seconds, as accounted by the kernel.
-        peak: peak resident bytes of all processes; shared memory counts in each.
+        peak: peak resident bytes of all processes; shared memory counts in each, or once if asked.
         kinds: CPU seconds by kind of process, sampled, so that the end of each is missed.
     """
 
@@ -41,10 +41,12 @@ class ProcessMonitor:
     """Samples the CPU and memory of a process and its descendants.
 
     ``kinds`` maps a part of a command line to a kind of process. Other processes have the kind of
-    their parent.
+    their parent. With ``shared_once``, each process counts with its share of the memory that it
+    shares (PSS).
     """
 
     kinds: Mapping[str, str]
+    shared_once: bool = False
     peak: int = 0
     _samples: dict[tuple[int, str], tuple[str, float]] = field(default_factory=dict)
     _kinds: dict[int, str] = field(default_factory=dict)
@@ -72,7 +74,7 @@ class ProcessMonitor:
             known = self._kinds.get(process.pid) or self._kinds.get(process.parent, "other")
             kind = self._kinds[process.pid] = self._kind_of(process.pid) or known
             self._samples[process.pid, process.started] = kind, process.cpu
-            resident += process.resident
+            resident += _share(process.pid) if self.shared_once else process.resident
         self.peak = max(self.peak, resident)
 
     def _kind_of(self, pid: int) -> str | None:
@@ -81,6 +83,15 @@ class ProcessMonitor:
         except OSError:
             return None
         return next((kind for part, kind in self.kinds.items() if part in command), None)
+
+
+def _share(pid: int) -> int:
+    """Return the proportional set size of a process in bytes, 0 if it has ended; see proc(5)."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,9 @@ def _read(pid: int) -> _Process | None:
     return _Process(pid, int(numbers[1]), numbers[19], cpu, int(numbers[21]) * PAGE)
 
 
-def measure_process(arguments: Sequence[str], kinds: Mapping[str, str]) -> ResourceUse:
+def measure_process(
+    arguments: Sequence[str], kinds: Mapping[str, str], *, shared_once: bool = False
+) -> ResourceUse:
     """Run ``python ARGUMENTS`` in the repository's root, and measure its resources.
 
     Raises:
@@ -132,7 +145,7 @@ def measure_process(arguments: Sequence[str], kinds: Mapping[str, str]) -> Resou
         stderr=subprocess.STDOUT,
         text=True,
     )
-    monitor = ProcessMonitor(kinds)
+    monitor = ProcessMonitor(kinds, shared_once)
     thread = threading.Thread(target=monitor.run, args=(process.pid,), daemon=True)
     thread.start()
     try:

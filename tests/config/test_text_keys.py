@@ -93,12 +93,12 @@ def test_override_that_is_not_utf8_is_refused() -> None:
 @pytest.mark.parametrize(("start", "end"), [("[", "]"), ("{a: ", "}"), ("choice(", ")")])
 def test_brackets_deeper_than_the_parser_can_read_are_refused(start: str, end: str) -> None:
     quote_text([f"seed={start * 20}1{end * 20}"])
-    with pytest.raises(ConfigError, match=r"^seed has brackets 300 levels deep; use at most 20$"):
+    with pytest.raises(ConfigError, match=r"^seed .* 300 .* 20$"):
         quote_text([f"seed={start * 300}1{end * 300}"])
 
 
 def test_number_with_more_digits_than_python_reads_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^seed has a number of more than 1000 digits"):
+    with pytest.raises(ConfigError, match=r"^seed .* 1000 "):
         quote_text([f"seed={'9' * 5000}"])
 
 

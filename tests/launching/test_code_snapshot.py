@@ -226,7 +226,7 @@ def test_snapshot_of_another_user_is_not_executed(tmp_path: Path) -> None:
     assert (second / "jobs" / "run.py").is_file()
     assert take_snapshot(tmp_path) == second
     os.chown(second, MALLORY.number, -1)
-    with pytest.raises(StorageError, match=rf"{second} can be changed by others"):
+    with pytest.raises(StorageError, match=str(second)):
         take_snapshot(tmp_path)
 
 

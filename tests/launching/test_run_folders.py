@@ -118,5 +118,5 @@ def test_check_folders_notes_a_cache_of_another_user() -> None:
     with shared_folder(0o755) as cache:
         done = BEN.run(IMPORTS, CHECK, cache, environment={"XDG_CACHE_HOME": "/home/ben"})
         assert done.stderr == ""
-        assert f"{cache} cannot be written (Permission denied)" in done.stdout
-        assert "is made in /home/ben/xray_hpc" in done.stdout
+        assert str(cache) in done.stdout
+        assert "/home/ben/xray_hpc" in done.stdout

@@ -77,7 +77,7 @@ def test_a_private_file_is_removed_with_its_last_secret(tmp_path: Path) -> None:
 def test_secrets_that_are_given_anew_need_no_private_file(tmp_path: Path) -> None:
     sweep = written(tmp_path, setup=SETUP)
     sweep.private_yaml.unlink()
-    with pytest.raises(ConfigError, match=r"private\.yaml is missing.* give cluster\.setup anew"):
+    with pytest.raises(ConfigError, match=r"private\.yaml .*cluster\.setup"):
         read(sweep)
     assert read(sweep, 'cluster.setup=["export API_KEY=other"]').setup == ("export API_KEY=other",)
 
@@ -161,7 +161,8 @@ def test_a_user_who_cannot_read_the_secrets_is_told_whose_they_are() -> None:
             folder,
         )
         assert (ended.returncode, ended.stdout) == (2, "")
-        assert ended.stderr.startswith(f"error: {sweep.private_yaml} holds secrets; only root can")
+        assert ended.stderr.startswith(f"error: {sweep.private_yaml} ")
+        assert "root" in ended.stderr
         assert ended.stderr.count("\n") == 1
 
 
@@ -180,7 +181,7 @@ def test_what_is_executed_is_not_taken_from_files_of_others(
 ) -> None:
     sweep = written(tmp_path, **keys)
     os.chown(sweep.sweep_yaml, MALLORY.number, -1)
-    with pytest.raises(ConfigError, match=rf"belongs to {MALLORY.number}.* --trust"):
+    with pytest.raises(ConfigError, match=rf"{MALLORY.number}.*--trust"):
         read(sweep, "cluster.mem=1G")
     assert capsys.readouterr().err.splitlines() == [shown]
     assert executed(read(sweep, trust=True)) == keys
@@ -192,7 +193,7 @@ def test_a_secret_of_others_is_shown_before_it_is_executed(
 ) -> None:
     sweep = written(tmp_path, setup=("export K=a$(evil)",))
     os.chown(sweep.private_yaml, MALLORY.number, -1)
-    with pytest.raises(ConfigError, match=r"private\.yaml belongs .*--trust"):
+    with pytest.raises(ConfigError, match=r"private\.yaml .*--trust"):
         read(sweep)
     assert "a$(evil)" in capsys.readouterr().err
 
@@ -205,11 +206,15 @@ def test_settings_of_others_that_execute_nothing_need_no_flag(tmp_path: Path) ->
 
 
 @needs_root
-def test_own_values_replace_those_of_others(tmp_path: Path) -> None:
+def test_own_values_replace_those_of_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sweep = written(tmp_path, setup=("evil",), extra={"nice": "5", "comment": "x"})
     os.chown(sweep.sweep_yaml, MALLORY.number, -1)
-    with pytest.raises(ConfigError, match=r"cluster\.extra run as you"):
+    with pytest.raises(ConfigError, match="--trust"):
         read(sweep, "cluster.setup=[true]", "cluster.extra={nice: 5}")
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert shown.startswith("cluster.extra: ")
     given = ("cluster.setup=[]", "cluster.extra={nice: 6, comment: y}")
     assert read(sweep, *given).extra == {"nice": "6", "comment": "y"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.other_user import ADA, BEN, CHEST, MALLORY, User, needs_root, shared_folder
-from xray_hpc.file_owner import is_trusted, owner_name, user_name
+from xray_hpc.file_owner import is_trusted, owner_name, uid_name
 
 PRINT_TRUST = "print(is_trusted(sys.argv[1]))"
 IMPORT = "from xray_hpc.file_owner import is_trusted"
@@ -84,5 +84,5 @@ def test_link_is_as_trusted_as_its_target() -> None:
 
 
 def test_owner_name_of_an_unknown_user_is_its_number(tmp_path: Path) -> None:
-    assert owner_name(tmp_path) == user_name(os.geteuid())
-    assert user_name(2_000_000_123) == "2000000123"
+    assert owner_name(tmp_path) == uid_name(os.geteuid())
+    assert uid_name(2_000_000_123) == "2000000123"

@@ -74,10 +74,10 @@ def owner_name(path: Path | str) -> str:
     Raises:
         OSError: the file does not exist or cannot be reached.
     """
-    return user_name(os.stat(path).st_uid)
+    return uid_name(os.stat(path).st_uid)
 
 
-def user_name(number: int) -> str:
+def uid_name(number: int) -> str:
     """Return the name of a user, or the number of one without a name, as in a container."""
     try:
         return pwd.getpwuid(number).pw_name

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from xray_hpc.errors import StorageError
-from xray_hpc.file_owner import is_trusted, user_name
+from xray_hpc.file_owner import is_trusted, uid_name
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def check_trust(path: Path, status: os.stat_result | None = None) -> None:
         return
     if status.st_mode & stat.S_IWOTH:
         raise CacheDeniedError(f"everybody may write to {path}")
-    owner = user_name(status.st_uid)
+    owner = uid_name(status.st_uid)
     raise CacheDeniedError(f"{path} is {owner}'s, in a folder that your group does not share")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xray_hpc.errors import ConfigError, StorageError
-from xray_hpc.file_owner import is_own, user_name
+from xray_hpc.file_owner import is_own, uid_name
 from xray_hpc.package_folders import resource
 from xray_hpc.records.code_state import CODE_FOLDERS, ROOT, git, is_checkout, untracked_files
 from xray_hpc.shared_folder import GUARDED, make_subfolder
@@ -34,7 +34,7 @@ def take_snapshot(folder: Path) -> Path:
     target = folder / digest.hexdigest()[:12]
     if target.exists() and not is_own(target.lstat()):
         # Its owner could change it before this user's jobs execute it.
-        target = folder / f"{target.name}-{user_name(os.geteuid())}"
+        target = folder / f"{target.name}-{uid_name(os.geteuid())}"
     if target.is_dir():
         return _own(target)
     try:
@@ -56,7 +56,7 @@ def _own(snapshot: Path) -> Path:
     """Return a snapshot that nobody else can change; raise ``StorageError`` for another one."""
     status = snapshot.lstat()
     if not is_own(status):
-        problem = f"{snapshot} can be changed by others ({user_name(status.st_uid)} owns it)"
+        problem = f"{snapshot} can be changed by others ({uid_name(status.st_uid)} owns it)"
         raise StorageError(f"{problem}; remove it, and launch again")
     return snapshot
 

@@ -23,7 +23,7 @@ from xray_hpc.config.override_text import quote_text
 from xray_hpc.config.secret_values import is_masked, mask_cluster, restore_secrets
 from xray_hpc.config.yaml_files import read_owned_yaml, to_yaml
 from xray_hpc.errors import ConfigError
-from xray_hpc.file_owner import is_own, user_name
+from xray_hpc.file_owner import is_own, uid_name
 from xray_hpc.printable import printable
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import SweepPaths
@@ -43,7 +43,7 @@ def write_settings(sweep: SweepPaths, content: Mapping[str, Any], cluster: Clust
     with contextlib.suppress(FileNotFoundError):
         owner = os.stat(sweep.sweep_yaml).st_uid
         if owner != os.geteuid():
-            print(f"note: {sweep.sweep_yaml} of {user_name(owner)} now has your cluster settings")
+            print(f"note: {sweep.sweep_yaml} of {uid_name(owner)} now has your cluster settings")
     if masked != cluster:
         shown = asdict(masked)
         secret = {key: value for key, value in asdict(cluster).items() if value != shown[key]}
@@ -95,7 +95,7 @@ def _read_private(
     try:
         status = os.stat(file)
         if not os.access(file, os.R_OK):
-            fix = f"only {user_name(status.st_uid)} can read it and resume the sweep"
+            fix = f"only {uid_name(status.st_uid)} can read it and resume the sweep"
             raise ConfigError(f"{file} holds secrets; {fix}, or give {_words(masked)} anew")
     except FileNotFoundError:
         problem = f"{file} is missing, and holds the secrets of {sweep.sweep_yaml}"
@@ -140,7 +140,7 @@ def _check_executed(
     if foreign:
         for key, value in foreign.items():
             print(printable(f"cluster.{key}: {value}"), file=sys.stderr)
-        owner = user_name(status.st_uid)
+        owner = uid_name(status.st_uid)
         who = f"belongs to {owner}" if status.st_uid != os.geteuid() else "can be written by others"
         keys = _words(list(foreign))
         raise ConfigError(f"{file} {who}; its {keys} run as you, so check them, then add --trust")

@@ -10,9 +10,9 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from xray_hpc import file_owner
 from xray_hpc.config.dataclass_conversion import check
 from xray_hpc.errors import DataError
+from xray_hpc.file_owner import uid_name
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.file_state import STATE
 from xray_hpc.records.json_record import build_record, read_checked_json, with_checksum
@@ -55,8 +55,8 @@ def now() -> str:
 
 
 def user_name() -> str:
-    """Return the name of this process's user, as ``file_owner.user_name`` does."""
-    return file_owner.user_name(os.geteuid())
+    """Return the name of this process's user, or the number of one without a name."""
+    return uid_name(os.geteuid())
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from xray_hpc.config import hydra_app
 from xray_hpc.config.dataclass_conversion import build
 from xray_hpc.config.run_config import ModelSettings
 from xray_hpc.launching.plan import make_plan
-from xray_hpc.launching.run_folders import check_folders, make_folder
+from xray_hpc.launching.run_folders import check_folders, make_results_folder
 from xray_hpc.models.check_model_config import drop_unused_keys
 from xray_hpc.models.weights_download import download_weights
 
@@ -36,7 +36,7 @@ def _stage(composed: hydra_app.Composed) -> int:
         sets["as given"] = given
     data = run.config.data
     shown = [NamedAugmentation(name, augment, data.crop) for name, augment in sets.items()]
-    make_folder(plan.sweep.folder)
+    make_results_folder(plan.sweep.folder)
     stage_data(data, plan.settings.cache, plan.sweep, shown, run.config.seed)
     return 0
 

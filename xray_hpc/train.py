@@ -12,7 +12,7 @@ from xray_hpc import command_line, job_logging
 from xray_hpc.config import hydra_app
 from xray_hpc.errors import ConfigError, StorageError
 from xray_hpc.launching.plan import make_plan
-from xray_hpc.launching.run_folders import check_folders, create_run_folders, make_folder
+from xray_hpc.launching.run_folders import check_folders, create_run_folders, make_results_folder
 from xray_hpc.monitoring.run_state import decide_launch, read_evidence
 from xray_hpc.records.atomic_files import storage_errors
 from xray_hpc.records.launch_lock import launch_lock
@@ -26,7 +26,7 @@ def _train(composed: hydra_app.Composed) -> int:
     check_folders(plan.settings, "local")
     (run,) = plan.runs
     paths = plan.sweep.run(run.name)
-    make_folder(plan.sweep.folder)
+    make_results_folder(plan.sweep.folder)
     with storage_errors(plan.sweep.folder), launch_lock(plan.sweep, wait=True):
         decision = decide_launch(read_evidence(paths))
         if decision.blocked:

@@ -10,24 +10,23 @@ from pathlib import Path
 
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.count_text import format_count
-from xray_hpc.errors import ConfigError, LockedError, NoClusterError, StorageError, UserError
+from xray_hpc.errors import ConfigError, LockedError, NoClusterError, UserError
 from xray_hpc.launching import local_backend, slurm_backend
 from xray_hpc.launching.code_snapshot import check_snapshot, take_snapshot
 from xray_hpc.launching.launch_summary import print_cached_features, print_decisions
 from xray_hpc.launching.plan import Plan
-from xray_hpc.launching.run_folders import check_folders, create_run_folders, make_folder
+from xray_hpc.launching.run_folders import check_folders, create_run_folders, make_results_folder
 from xray_hpc.launching.saved_settings import EXECUTED
 from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch, read_runs
 from xray_hpc.package_folders import resource
 from xray_hpc.printable import printable
 from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import is_storage_failure, storage_errors
+from xray_hpc.records.atomic_files import storage_errors
 from xray_hpc.records.launch_lock import launch_lock
 from xray_hpc.records.paths import SweepPaths, display_path
 from xray_hpc.records.run_record import user_name
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
-from xray_hpc.system_errors import advice
 
 
 def launch(plan: Plan, command: Sequence[str] | None, *, wait_for_lock: bool = False) -> int:
@@ -137,20 +136,15 @@ def _sweep_folder(sweep: SweepPaths) -> Iterator[None]:
     """Create the sweep's folder; remove a new one if the block fails before anything is started.
 
     Raises:
-        StorageError: the folder is not writable.
+        StorageError: it cannot be created.
     """
     existed = sweep.folder.exists()
-    make_folder(sweep.folder)
+    make_results_folder(sweep.folder)
     try:
         yield
     except (UserError, OSError) as error:
-        storage = isinstance(error, OSError) and is_storage_failure(sweep.folder, error)
         if not (existed or isinstance(error, LockedError) or _in_use(sweep)):
             shutil.rmtree(sweep.folder, ignore_errors=True)
-        if isinstance(error, OSError) and storage:
-            problem = f"cannot write to {error.filename or sweep.folder} ({error.strerror})"
-            fix = f"{advice(error)}, and launch again"
-            raise StorageError(f"{problem}; {fix}") from error
         raise
 
 

@@ -72,7 +72,7 @@ def check_folders(settings: SweepSettings, kind: str) -> list[str]:
     return notes
 
 
-def make_folder(folder: Path) -> None:
+def make_results_folder(folder: Path) -> None:
     """Create a folder and its parents; raise ``StorageError`` if that fails."""
     try:
         shared_folder.make_folder(folder)
@@ -90,7 +90,7 @@ def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: Abstract
             data may have changed. Other runs are left as they are.
     """
     sweep = plan.sweep
-    make_folder(sweep.runs)
+    make_results_folder(sweep.runs)
     known = set(ledger.read(sweep).planned)
     if new := {run.name: plan.overrides[run.name] for run in plan.runs if run.name not in known}:
         ledger.append(sweep, "planned", runs=new)

@@ -55,8 +55,11 @@ def launch_lock(sweep: SweepPaths, *, wait: bool = False) -> Iterator[LaunchLock
         me = f"{user_name()} on {socket.gethostname()}, process {os.getpid()}"
         position = ledger.size(sweep)
         content = f"{me}, since {now()}\n{position}\n".encode()
-        os.pwrite(lock, content, 0)  # never empty for a process that reads it now
-        os.truncate(lock, len(content))
+        try:
+            os.pwrite(lock, content, 0)  # never empty for a process that reads it now
+            os.truncate(lock, len(content))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(sweep.lock)) from error
         yield LaunchLock(lock, position)
 
 

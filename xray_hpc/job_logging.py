@@ -22,7 +22,9 @@ from xray_hpc import command_line
 from xray_hpc.printable import printable
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
-PARENT = "XRAY_HPC_PARENT"  # the variable with the number of a pipe that the parent keeps open
+# The variables with the number of a pipe that the parent keeps open as long as it runs
+LAUNCH_PIPE = "XRAY_HPC_LAUNCH_PIPE"  # of a local launch, for its jobs
+WORKER_PIPE = "XRAY_HPC_WORKER_PIPE"  # of a worker, for the training process
 TIME_FORMAT = "%Y-%m-%d %H:%M:%SZ"
 
 logger = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ def run_job(main: Callable[[], int | None]) -> NoReturn:
     If a local launch has started this job, it gets SIGTERM when that launch is killed.
     """
     configure()
-    if pipe := os.environ.pop(PARENT, None):
+    if pipe := os.environ.pop(LAUNCH_PIPE, None):
         threading.Thread(target=_terminate_at_eof, args=[int(pipe)], daemon=True).start()
     command_line.run(main, report=logger.error, job=True)
 

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from xray_hpc.job_logging import WORKER_PIPE
+
 HEAD = """
 import os, sys, time
 from pathlib import Path
 from xray_hpc.training.signals import *
 exit_on_signals()
-if pipe := os.environ.get("XRAY_HPC_PARENT"):
+if pipe := os.environ.get("XRAY_HPC_WORKER_PIPE"):
     exit_with_parent(int(pipe))
 """
 SLEEP = "print('ready', flush=True); time.sleep(600)"
@@ -49,7 +51,7 @@ def started(code: str, path: Path, pipe: int | None = None) -> Iterator[subproce
         stderr=subprocess.STDOUT,
         text=True,
         pass_fds=[] if pipe is None else [pipe],
-        env=os.environ | ({} if pipe is None else {"XRAY_HPC_PARENT": str(pipe)}),
+        env=os.environ | ({} if pipe is None else {WORKER_PIPE: str(pipe)}),
     ) as process:
         assert process.stdout is not None
         try:

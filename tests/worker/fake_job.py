@@ -30,7 +30,7 @@ print("epoch 1/1")
 update_record(RunPaths(Path(sys.argv[-1])), status=Status.FINISHED)
 """
 # Trains until a signal ends it, or the end of its worker.
-HANG = "print('training', flush=True); os.read(int(os.environ['XRAY_HPC_PARENT']), 1)"
+HANG = "print('training', flush=True); os.read(int(os.environ['XRAY_HPC_WORKER_PIPE']), 1)"
 KILL_ITSELF = "os.kill(os.getpid(), 9)"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_hpc.command_line import interruptible
-from xray_hpc.job_logging import PARENT
+from xray_hpc.job_logging import LAUNCH_PIPE
 from xray_hpc.launching.code_snapshot import snapshot_environment
 from xray_hpc.launching.plan import Plan, data_sets, shared_extractors
 from xray_hpc.launching.progress_view import ProgressView
@@ -100,7 +100,8 @@ def _job_command(script: str, *arguments: str, code: Path | None) -> list[str]:
 
 def _start(command: list[str], code: Path | None, **streams: Any) -> subprocess.Popen[bytes]:
     pipe = _lifeline()
-    environment = os.environ | (snapshot_environment(code) if code else {}) | {PARENT: str(pipe)}
+    own = {LAUNCH_PIPE: str(pipe)}
+    environment = os.environ | (snapshot_environment(code) if code else {}) | own
     # In its own session, so that Ctrl-C reaches only this process, which then terminates it.
     return subprocess.Popen(
         command, env=environment, start_new_session=True, pass_fds=[pipe], **streams

@@ -107,6 +107,11 @@ def require_folder(sweep: SweepPaths) -> None:
         raise StorageError(f"{sweep.folder} is gone; if it was renamed, use its new name")
 
 
+def missing_folder(paths: RunPaths) -> str:
+    """Return the message for a run whose folder was renamed or removed."""
+    return f"{paths.folder} is gone; if it was renamed, launch its sweep from there"
+
+
 def is_name(value: object) -> bool:
     """Return whether a value from a file may be the name of a run's or a submission's folder.
 

@@ -29,7 +29,7 @@ from xray_hpc.records.lease_file import (
     LeaseOwner,
     request_lease,
 )
-from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.paths import RunPaths, missing_folder
 from xray_hpc.records.run_progress import remove_checkpoints
 from xray_hpc.records.run_record import ErrorInfo, Failure, RunRecord, Status, now, write_record
 from xray_hpc.worker.attempt_record import (
@@ -37,7 +37,6 @@ from xray_hpc.worker.attempt_record import (
     end_attempt,
     finish_attempt,
     has_unrecorded_end,
-    log_missing_folder,
     log_unwritable_folder,
     node_name,
     require_record,
@@ -177,7 +176,7 @@ class AttemptRunner:
                 code = process.wait(log, lambda: self._check_lease(lease, process, log))
         if is_gone(paths.folder):
             if code != exit_codes.STORAGE_ERROR:  # which the training has explained
-                log_missing_folder(paths)
+                logger.error(missing_folder(paths))
             return AttemptOutcome(paths, exit_codes.STORAGE_ERROR, Failure.STORAGE)
         if lease.lost:
             logger.error(f"lost the lease of {paths.name}; writing nothing more to its folder")

@@ -19,7 +19,7 @@ from xray_hpc.records import exit_codes, ledger
 from xray_hpc.records.atomic_files import is_error_in, is_gone, is_storage_failure
 from xray_hpc.records.code_state import git_state
 from xray_hpc.records.lease import Lease
-from xray_hpc.records.paths import RunPaths
+from xray_hpc.records.paths import RunPaths, missing_folder
 from xray_hpc.records.run_progress import latest_checkpoint, read_feature_blocks, read_progress
 from xray_hpc.records.run_record import (
     Attempt,
@@ -87,18 +87,13 @@ def log_unwritable_folder(paths: RunPaths, error: OSError) -> None:
     if not is_storage_failure(paths.folder, error) and not is_error_in(paths.folder, error):
         raise error
     if is_gone(paths.folder):
-        log_missing_folder(paths)
+        logger.error(missing_folder(paths))
         return
     if is_storage_failure(paths.folder, error):
         problem = f"cannot write to {paths.folder}: {error.strerror}"
     else:
         problem = f"cannot use {error.filename}: {error.strerror}"
     logger.error(f"{problem}; {advice(error)}, and launch again")
-
-
-def log_missing_folder(paths: RunPaths) -> None:
-    """Log that the run's folder was renamed or removed."""
-    logger.error(f"{paths.folder} is gone; if it was renamed, launch its sweep from there")
 
 
 def node_name(job: SlurmJob | None) -> str:

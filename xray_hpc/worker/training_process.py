@@ -15,6 +15,7 @@ from io import FileIO
 from typing import IO, Any
 
 from xray_hpc.command_line import discard_stdout
+from xray_hpc.job_logging import WORKER_PIPE
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.regular_file import append_regular
 
@@ -27,7 +28,7 @@ TAIL_BYTES = 4096
 class TrainingProcess:
     """``python -m xray_hpc.training RUN_FOLDER``, started on construction.
 
-    The process holds one end of a pipe, whose number is in ``XRAY_HPC_PARENT``, and ends when this
+    The process holds one end of a pipe, whose number is in ``WORKER_PIPE``, and ends when this
     process does. ``environment`` is added to this process's own. A ``label`` prefixes each line on
     stdout. ``terminate`` may be called from signal handlers and any thread, also after the end.
     """
@@ -45,7 +46,7 @@ class TrainingProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment, "XRAY_HPC_PARENT": str(read_end)},
+                env={**os.environ, **environment, WORKER_PIPE: str(read_end)},
                 pass_fds=[read_end],
             )
         finally:

@@ -122,7 +122,7 @@ def run(
 
     A ``UserError`` is reported in one line and exits with 2, and so is an error of the machine (see
     ``system_errors``) and output that stdout cannot take, as on a full disk. A ``job`` exits with
-    74 where storage fails, and ignores what stdout lacks: its log is not its result.
+    74 where storage fails, and ignores errors on stdout: its log is not its result.
     Ctrl-C, a signal (if :func:`interruptible`) and a closed pipe (``| head``) exit silently with
     128 + the signal's number, as in a shell.
     Any other exception is a bug and keeps its traceback. Characters that a terminal would

@@ -195,7 +195,7 @@ class LaunchDecision:
 
     run: bool
     reason: str
-    blocked: bool = False  # whether it needs a hand before it can start
+    blocked: bool = False  # whether it needs manual repair before it can start
 
 
 def decide_launch(evidence: RunEvidence) -> LaunchDecision:

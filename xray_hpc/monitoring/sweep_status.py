@@ -126,7 +126,7 @@ class _SweepReader:
             self.runs[name] = evidence.with_queue(self.jobs.get(name), queue or {})
 
     def lost_jobs(self) -> dict[str, str]:
-        """Return the jobs that left the queue without a word in the record, by run."""
+        """Return the jobs that left the queue without a recorded end, by run."""
         runs = self.runs.items() if self.queue_known else ()
         lost = [name for name, item in runs if state_of(item) in (State.LOST, State.CREATED)]
         return {name: job for name in lost if (job := self._latest_job(name)) is not None}
@@ -168,8 +168,8 @@ class _SweepReader:
             return None
         before, found, _ = output.decode("utf-8", "replace").rpartition(f"error: {end}")
         lines = before.split("\n") if found else []
-        said = next((line.strip() for line in reversed(lines) if line.strip()), None)
-        return f"{end}: {said}" if said else end
+        message = next((line.strip() for line in reversed(lines) if line.strip()), None)
+        return f"{end}: {message}" if message else end
 
     def _failed_features_job(self) -> Path | None:
         sent = [one.name for one in self.ledger.submissions.values() if one.kind == "features"]

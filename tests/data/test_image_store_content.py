@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -232,7 +233,7 @@ def test_own_store_that_everybody_may_write_is_made_anew(
     assert load_image_store(index, config, tmp_path)[1] == []
     path.chmod(0o666)
     (note,) = load_image_store(index, config, tmp_path)[1]
-    assert "everybody may write to it" in note
+    assert str(path) in note
     assert not path.stat().st_mode & 0o002
     assert load_image_store(index, config, tmp_path)[1] == []
 
@@ -243,7 +244,7 @@ def test_cache_on_a_file_system_that_lets_everybody_write_is_denied(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     config, cache = data_config(tree), tmp_path / "cache"
     monkeypatch.setattr(array_writer, "share", lambda file, _: os.fchmod(file, 0o666))
-    with pytest.raises(CacheDeniedError, match=r"everybody may write to .*; ask its owner"):
+    with pytest.raises(CacheDeniedError, match=re.escape(f"{cache}/.images-")):
         load_image_store(build_index(config, cache), config, cache)
     assert not list(tmp_path.glob("**/*.h5*.partial"))
 

@@ -155,7 +155,7 @@ def test_second_user_does_not_wait_for_what_it_would_not_trust(
         second = load(BEN)
     assert second.returncode == 0, second.stderr
     assert "waiting" not in second.stderr
-    assert f"using {folder / str(BEN.number)}/xray_hpc instead" in second.stderr
+    assert f" {folder / str(BEN.number)}/xray_hpc " in second.stderr
     assert [path.stat().st_uid for path in stores(folder)] == [BEN.number]
 
 

@@ -97,7 +97,7 @@ def test_features_of_nan_weights_are_not_cached(tmp_path: Path) -> None:
         np.full((3, 3, 1, 16), np.nan)
     )
     source = FeatureSource(changed(train_features="float16"), random_data(), model, strategy())
-    with pytest.raises(TrainingDivergedError, match="not finite; check their weights"):
+    with pytest.raises(TrainingDivergedError):
         load_or_compute([cached_features(source, CUTS[1], tmp_path, [])], source)
     assert not list(tmp_path.glob("features-*.h5"))
 

@@ -113,9 +113,8 @@ def restore_secrets(value: Any, private: Any) -> Any:
     """Return a masked value of a YAML file with its secrets.
 
     Args:
-        value: a text, list or mapping; what is not masked in it is returned as it is.
-        private: the value before it was masked. A text stays masked if there is none here that
-            :func:`mask_cluster` masks so.
+        value: a text, list or mapping. Parts without a mask are returned unchanged.
+        private: the value before it was masked. A mask remains if no text in here gives it.
     """
     if isinstance(value, Mapping):
         known = private if isinstance(private, Mapping) else {}

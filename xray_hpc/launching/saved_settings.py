@@ -106,7 +106,7 @@ def _read_private(
 def _restore(
     sweep: SweepPaths, cluster: Mapping[str, Any], saved: Mapping[str, Any], masked: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the masked keys with their secrets; other edits of ``sweep.yaml`` stay."""
+    """Return the masked keys with their secrets, and the other edits of ``sweep.yaml``."""
     restored = {key: restore_secrets(cluster[key], saved.get(key)) for key in masked}
     if left := [key for key, value in restored.items() if is_masked(value)]:
         problem = f"{sweep.private_yaml} has no secret for a masked value of {sweep.sweep_yaml}"

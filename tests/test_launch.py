@@ -21,6 +21,7 @@ def plan(composer: Composer) -> Plan:
     """Return a plan of two runs; the first is requested twice and has metrics."""
     made: Plan = composer.plan(["seed=1"], ["seed=2"], ["seed=1"])
     paths = made.sweep.run(made.combinations[0])
+    paths.folder.mkdir(parents=True)
     write_json_record(paths.metrics, run_metrics(METRICS, {"loss": 9.0}))
     return made
 
@@ -49,6 +50,7 @@ def test_job_results_follows_train_keep(
 ) -> None:
     plan = composer.plan([f"train.keep={keep}"])
     paths = plan.sweep.run(plan.combinations[0])
+    paths.folder.mkdir(parents=True)
     write_json_record(paths.metrics, run_metrics(METRICS))
     assert job_results(plan, [[]])[0].return_value == value
 

@@ -128,13 +128,3 @@ def test_killed_attempt_without_an_end_is_excluded() -> None:
     killed = dataclasses.replace(attempt_between(0, 60, failure="killed"), ended=None)
     usage = resource_usage([killed, attempt_between(60, 70)])
     assert (usage.unknown_end, usage.seconds) == (1, 600)
-
-
-def test_invalid_times_are_excluded() -> None:
-    usage = resource_usage(
-        [
-            attempt_between(0, 10, started="yesterday"),
-            attempt_between(0, 10, ended="2026-01-01T12:10:00"),
-        ]
-    )
-    assert (usage.seconds, usage.gpu_hours, usage.unknown_end) == (None, None, 2)

@@ -103,7 +103,7 @@ TRAINING = st.builds(
     ),
 )
 AUGMENTS = st.just(AugmentConfig()) | st.just(
-    AugmentConfig(rotation=10, zoom=0.2, height_shift=0.1, horizontal_flip=True, brightness=0.2)
+    AugmentConfig(rotation=10.0, zoom=0.2, height_shift=0.1, horizontal_flip=True, brightness=0.2)
 )
 
 

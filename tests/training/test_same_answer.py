@@ -52,7 +52,7 @@ RUN = RunConfig(
         demo_seed=0,
     ),
     model=ModelConfig("ft", "demo", "demo", unfreeze=7, preprocessing="backbone", **HEAD),
-    augment=AugmentConfig(rotation=10, zoom=0.2, horizontal_flip=True, brightness=0.1, views=2),
+    augment=AugmentConfig(rotation=10.0, zoom=0.2, horizontal_flip=True, brightness=0.1, views=2),
     train=TrainConfig(
         epochs=3,
         batch_size=8,

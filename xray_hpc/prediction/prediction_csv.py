@@ -13,7 +13,7 @@ from xray_hpc.errors import StorageError
 from xray_hpc.formula_cells import UnixLines, quote_formula
 from xray_hpc.metrics import logit_names
 from xray_hpc.prediction.predict_images import Prediction
-from xray_hpc.printable import unescaped
+from xray_hpc.printable import printable, unescaped
 from xray_hpc.records.atomic_files import atomic_write
 from xray_hpc.shared_folder import make_folder
 from xray_hpc.system_errors import advice
@@ -40,9 +40,9 @@ def csv_writer(output: str, classes: Sequence[str]) -> Iterator[Callable[[Predic
         def write(prediction: Prediction) -> None:
             scores = prediction.scores or [None] * len(classes)
             logits = (prediction.logits or [None] * len(classes))[-len(names) :]
-            path, label, error = map(
-                quote_formula, (prediction.path, prediction.label, prediction.error)
-            )
+            # An error may quote the file; names are exact, so that they match the files.
+            error = prediction.error and printable(prediction.error)
+            path, label, error = map(quote_formula, (prediction.path, prediction.label, error))
             rows.writerow([path, *scores, *logits, label, error])
 
         yield write

@@ -86,3 +86,35 @@ def test_link_is_as_trusted_as_its_target() -> None:
 def test_owner_name_of_an_unknown_user_is_its_number(tmp_path: Path) -> None:
     assert owner_name(tmp_path) == uid_name(os.geteuid())
     assert uid_name(2_000_000_123) == "2000000123"
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o700, 0o711, 0o500])
+def test_denying_owner_is_that_of_the_nearest_closed_folder(mode: int) -> None:
+    with shared_folder(0o755) as folder:
+        closed = folder / "closed"
+        closed.mkdir()
+        ADA.own(closed, ADA.number, mode)
+        code = "print(denying_owner(sys.argv[1]))"
+        path = closed / "deep" / "file"
+        done = BEN.run("from xray_hpc.file_owner import denying_owner", code, path)
+        assert (done.stdout, done.stderr) == (f"{ADA.number}\n", "")
+
+
+@needs_root
+@pytest.mark.parametrize(("user", "fix"), [(ADA, "change its perm"), (BEN, f"{ADA.number}")])
+def test_advice_names_the_owner_of_a_closed_file_unless_it_is_this_user(
+    user: User, fix: str
+) -> None:
+    with shared_folder(0o755) as folder:
+        (folder / "x").touch()
+        ADA.own(folder / "x", ADA.number, 0o000)
+        code = """
+try:
+    open(sys.argv[1])
+except OSError as error:
+    print(advice(error))
+"""
+        done = user.run("from xray_hpc.system_errors import advice", code, folder / "x")
+        assert fix in done.stdout
+        assert done.stderr == ""

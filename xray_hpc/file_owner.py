@@ -77,6 +77,22 @@ def owner_name(path: Path | str) -> str:
     return uid_name(os.stat(path).st_uid)
 
 
+def denying_owner(path: str | os.PathLike[str]) -> str | None:
+    """Return the name of who can give this user access to a path; ``None`` if none is needed.
+
+    The owner of the file, or of the nearest folder above it, that this user may not use.
+    """
+    for one in (Path(path), *Path(path).parents):
+        try:
+            status = os.stat(one)
+        except OSError:  # a folder above it denies this
+            continue
+        folder = os.X_OK if stat.S_ISDIR(status.st_mode) else 0
+        if not os.access(one, os.R_OK | os.W_OK | folder):
+            return uid_name(status.st_uid)
+    return None
+
+
 def uid_name(number: int) -> str:
     """Return the name of a user, or the number of one without a name, as in a container."""
     try:

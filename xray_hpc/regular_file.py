@@ -23,6 +23,10 @@ _KINDS = {
 }
 
 
+class IrregularFileError(OSError):
+    """There is no regular file at a path, or a larger one than any that belongs there."""
+
+
 def open_regular(path: Path | str) -> BinaryIO:
     """Open a regular file for reading, without waiting for anything else.
 
@@ -61,7 +65,7 @@ def _open_regular(path: Path | str, flags: int) -> int:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
             kind = _KINDS.get(stat.S_IFMT(mode), "not a file")
-            raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))
+            raise IrregularFileError(errno.EINVAL, f"{kind}, not a regular file", str(path))
     except BaseException:
         os.close(descriptor)
         raise
@@ -87,4 +91,4 @@ def read_with_status(path: Path | str, most: int) -> tuple[bytes, os.stat_result
                 data += file.read(most + 1 - len(data))
             if len(data) <= most:
                 return data, status
-    raise OSError(errno.EINVAL, f"larger than {format_bytes(most)}", str(path))
+    raise IrregularFileError(errno.EINVAL, f"larger than {format_bytes(most)}", str(path))

@@ -30,7 +30,7 @@ def _train(composed: hydra_app.Composed) -> int:
     with storage_errors(plan.sweep.folder), launch_lock(plan.sweep, wait=True):
         decision = decide_launch(read_evidence(paths))
         if decision.blocked:
-            raise StorageError(f"{paths.folder} is {decision.reason}; correct that, and run again")
+            raise StorageError(f"{paths.folder} is {decision.reason}, and run again")
         fresh = {run.name} if decision.run else set[str]()
         # Training a run by hand does not change the command that resumes the sweep.
         create_run_folders(plan, None if plan.sweep.sweep_yaml.exists() else sys.argv[1:], fresh)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -199,3 +202,38 @@ def test_submit_waiting_does_not_retry_a_permanent_error(
     with pytest.raises(SlurmError):
         submit_waiting(sweep)
     assert len(attempts) == 1
+
+
+def link_loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("sweep.yaml", os.mkdir),
+        ("sweep.yaml", os.mkfifo),
+        ("sweep.yaml", link_loop),
+        ("runs", os.mkfifo),
+        ("runs", link_loop),
+    ],
+)
+def test_resume_names_what_is_in_the_place_of_its_files(
+    sweep: SweepPaths, name: str, make: Callable[[Path], None]
+) -> None:
+    path = sweep.folder / name
+    path.rename(sweep.folder / "away")
+    make(path)
+    with pytest.raises(UserError) as raised:
+        resume(sweep)
+    assert str(raised.value).startswith(f"{path} cannot be ")
+    assert "remove or move it" in str(raised.value)
+
+
+def test_resume_without_a_readable_run_says_why(sweep: SweepPaths) -> None:
+    for name in ledger.read(sweep).planned:
+        config = sweep.run(name).config
+        config.unlink()
+        os.mkfifo(config)
+    with pytest.raises(UserError, match=r"no readable run; .*a FIFO.*remove or move it"):
+        resume(sweep)

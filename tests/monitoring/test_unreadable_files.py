@@ -18,7 +18,9 @@ from xray_hpc.errors import StorageError
 from xray_hpc.monitoring.cancel_runs import plan_cancel
 from xray_hpc.monitoring.discovery import find_run, find_sweep, find_sweeps
 from xray_hpc.monitoring.run_state import State
+from xray_hpc.monitoring.status_view import sweep_lines
 from xray_hpc.monitoring.sweep_status import RunStatus, SweepMonitor, SweepStatus
+from xray_hpc.monitoring.terminal_table import Screen
 from xray_hpc.records.run_record import Status
 
 NOBODY = 65534
@@ -60,7 +62,10 @@ def test_unreadable_record_is_the_state_of_its_run(tmp_path: Path, name: str, ma
     found = by_run(statuses(sweep)[0])
     assert found["ft-1"].state is State.UNREADABLE
     assert found["ft-1"].reason.startswith(f"unreadable: {name} (")
+    assert found["ft-1"].reason.endswith("; remove or move it")
     assert found["ft-2"].state is State.FINISHED
+    lines = list(sweep_lines(statuses(sweep)[0], Screen(), None))
+    assert not [line for line in lines if line.startswith("resume:")]
     assert plan_cancel(sweep.paths).ended["ft-1"] is State.UNREADABLE
 
 
@@ -155,6 +160,8 @@ def test_sweep_of_another_user_does_not_hide_the_others(shared: Path, programs: 
     ended = as_nobody("status", folder=shared)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [line.split()[0] for line in ended.stdout.splitlines()[1:3]] == ["open", "closed"]
+    assert "ask its owner, root, for access" in ended.stdout
+    assert "restore" not in ended.stdout
     ended = as_nobody("status", "open", "--json", folder=shared)
     states = [json.loads(line)["state"] for line in ended.stdout.splitlines()]
     assert states == ["finished", "unreadable"]
@@ -162,6 +169,7 @@ def test_sweep_of_another_user_does_not_hide_the_others(shared: Path, programs: 
         ended = as_nobody(verb, "closed", folder=shared)
         assert (ended.returncode, ended.stdout) == (2, "")
         assert ended.stderr.count("\n") == 1
+        assert "ask its owner, root, for access" in ended.stderr
 
 
 def test_find_sweep_of_a_file_is_unknown(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import yaml
 from xray_hpc.config.text_keys import is_text
 from xray_hpc.errors import ConfigError
 from xray_hpc.regular_file import read_with_status
+from xray_hpc.system_errors import advice
 
 MOST_NODES = 1_000_000  # as many as YAML_LIMIT allows without aliases
 YAML_LIMIT = 1 << 24  # bytes; a sweep.yaml has 20 for each run
@@ -111,7 +112,9 @@ def read_owned_yaml(path: Path, prefix: str = "") -> tuple[dict[str, Any], os.st
         raise ConfigError(f"{path}{line}: not valid YAML ({error.problem})") from error
     except RecursionError as error:
         raise ConfigError(f"{path} is not readable YAML (nested too deeply)") from error
-    except (yaml.YAMLError, ValueError, OSError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); {advice(error)}") from error
+    except (yaml.YAMLError, ValueError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path} is not readable YAML ({problem})") from error
     if not isinstance(values, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from xray_hpc.launching.launch_sweep import launch
 from xray_hpc.launching.plan import Plan
 from xray_hpc.launching.saved_settings import read_settings
 from xray_hpc.records import ledger
+from xray_hpc.records.atomic_files import storage_errors
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import SweepPaths
 
@@ -76,7 +78,7 @@ def _read_plan(
     sweep: SweepPaths, names: Sequence[str], words: Sequence[str] = (), *, trust: bool = False
 ) -> Plan:
     """Plan the runs ``names`` from their frozen configurations; note those that are unreadable."""
-    if not sweep.sweep_yaml.is_file():
+    if not os.path.lexists(sweep.sweep_yaml):
         raise ConfigError(f"{sweep.folder} has no sweep.yaml; run the sweep's own command again")
     runs, damaged = list[FrozenRun](), dict[str, str]()
     for name in names:
@@ -85,7 +87,10 @@ def _read_plan(
         except UserError as error:
             damaged[name] = f"{name} is not resumed: {error}"
     if not runs:
-        raise ConfigError(f"{sweep.folder} has no readable run; run the sweep's own command again")
+        with storage_errors(sweep.folder):
+            os.scandir(sweep.runs).close()
+        first = next(iter(damaged.values()), "run the sweep's own command again")
+        raise ConfigError(f"{sweep.folder} has no readable run; {first}")
     settings, planned = _read_settings(sweep, runs[0], words, trust), ledger.read(sweep).planned
     notes = tuple(damaged.values())
     return Plan(settings, tuple(runs), planned, notes, unreadable=tuple(damaged))

@@ -43,7 +43,8 @@ def find_sweep(text: str, results: Path) -> SweepPaths:
         if _is_sweep(folder):
             return SweepPaths(absolute_path(folder) if folder.name in ("", "..") else folder)
         if os.path.isdir(folder) and not os.access(folder, os.X_OK):
-            raise StorageError(f"{folder} cannot be read (Permission denied); ask its owner")
+            with storage_errors(folder):
+                os.stat(folder / "runs")
     raise ConfigError(_suggest_sweep(text, results))
 
 

@@ -20,6 +20,7 @@ from xray_hpc.records.run_integrity import find_damage
 from xray_hpc.records.run_metrics import RunMetrics, read_metrics
 from xray_hpc.records.run_record import Failure, RunRecord, Status, read_record
 from xray_hpc.slurm.client import QueuedJob
+from xray_hpc.system_errors import advice
 
 # States of a job that has not started or was requeued.
 PENDING_STATES = frozenset(
@@ -170,9 +171,12 @@ def read_evidence(
 
 
 def describe_os_error(error: OSError, paths: RunPaths) -> str:
-    """Return which file of a run cannot be read, and why: ``run.json (Permission denied)``."""
+    """Return which file of a run cannot be read, why, and what to do.
+
+    Such as ``unreadable: run.json (a FIFO, not a regular file); remove or move it``.
+    """
     name = str(error.filename or paths.folder).replace(f"{paths.folder}/", "")
-    return f"unreadable: {name} ({error.strerror})"
+    return f"unreadable: {name} ({error.strerror}); {advice(error)}"
 
 
 def read_runs(

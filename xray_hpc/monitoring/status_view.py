@@ -87,12 +87,13 @@ def sweep_list_lines(sweeps: Sequence[SweepStatus], screen: Screen) -> Iterator[
         cells = [str(count[state] or "") for count in counts]
         colours = [COLOURS[state]] * len(counts)
         states.append(Column(state.value, cells, right=True, rank=1, colours=colours))
+    changes = ["?" if one.problem and not one.touched else _ago(one.touched) for one in sweeps]
     columns = [
         Column("sweep", [status.sweep.name for status in sweeps], least=12),
-        Column("runs", [str(len(status.runs)) for status in sweeps], right=True),
+        Column("runs", [_run_count(status) for status in sweeps], right=True),
         *states,
         Column("GPU-hours", [_hours(status.gpu_hours) for status in sweeps], right=True, rank=2),
-        Column("last change", [_ago(status.touched) for status in sweeps], right=True),
+        Column("last change", changes, right=True),
     ]
     yield from table(columns, screen)
     for status in sweeps:
@@ -195,6 +196,10 @@ def _hours(hours: float) -> str:
     return f"{hours:.1f}" if hours >= 0.05 else ""
 
 
+def _run_count(status: SweepStatus) -> str:
+    return "?" if status.problem and not status.runs else str(len(status.runs))
+
+
 def _ago(stamp: float) -> str:
     return f"{format_duration(max(time.time() - stamp, 0))} ago" if stamp else "never"
 
@@ -230,7 +235,7 @@ def _advice(status: SweepStatus) -> Iterator[str]:
     idle = not states & {State.PENDING, State.RUNNING}
     # The same run diverges again, whatever cluster.* says.
     resumable = {run.state for run in status.runs if run.failure != Failure.NAN_LOSS.value}
-    if resumable & set(ENDED) or (idle and resumable - {State.FINISHED}):
+    if resumable & set(ENDED) or (idle and resumable - {State.FINISHED, State.UNREADABLE}):
         yield f"resume: python -m xray_hpc.launch --resume {folder}"
     report = status.sweep.report / "report.md"
     collected = os.path.isfile(report)  # unlike pathlib's, false where permission is denied

@@ -38,7 +38,7 @@ from xray_hpc.records.paths import SweepPaths, is_name
 from xray_hpc.records.run_record import now
 from xray_hpc.regular_file import append_regular, open_regular, read_regular
 from xray_hpc.shared_folder import create_file
-from xray_hpc.system_errors import advice
+from xray_hpc.system_errors import STORAGE_ERRORS, advice
 
 # Of a sweep of 10,000 runs it has a few MB.
 MAX_BYTES = 1 << 28
@@ -113,7 +113,10 @@ def _content(sweep: SweepPaths) -> bytes:
         return b""
     except OSError as error:
         problem = f"{sweep.ledger} cannot be read ({error.strerror})"
-        raise StorageError(f"{problem}; it lists the jobs of the sweep, so restore it") from error
+        fix = "it lists the jobs of the sweep, so restore it"
+        if error.errno in STORAGE_ERRORS:  # it is whole
+            fix = f"{advice(error)}, and run again"
+        raise StorageError(f"{problem}; {fix}") from error
 
 
 def _parse(line: bytes) -> Mapping[str, Any] | None:

@@ -109,14 +109,17 @@ CHECK = """
 cache = Path(sys.argv[1])
 cluster, results = ClusterConfig("local"), Path("/tmp")
 settings = SweepSettings(cluster=cluster, name="s", results=results, cache=cache)
-print(*check_folders(settings, "local"))
+print(*check_folders(settings, sys.argv[2]))
 """
 
 
 @needs_root
 def test_check_folders_notes_a_cache_of_another_user() -> None:
     with shared_folder(0o755) as cache:
-        done = BEN.run(IMPORTS, CHECK, cache, environment={"XDG_CACHE_HOME": "/home/ben"})
+        home = {"XDG_CACHE_HOME": "/home/ben"}
+        done = BEN.run(IMPORTS, CHECK, cache, "slurm", environment=home)
         assert done.stderr == ""
         assert str(cache) in done.stdout
         assert "/home/ben/xray_hpc" in done.stdout
+        done = BEN.run(IMPORTS, CHECK, cache, "local", environment=home)
+        assert (done.stdout.strip(), done.stderr) == ("", "")  # its jobs note it

@@ -98,3 +98,12 @@ def test_find_run_suggests_candidates(results: Path, text: str, message: str) ->
     with pytest.raises(ConfigError) as error:
         find_run(text, results)
     assert str(error.value).endswith(message.format(results))
+
+
+@pytest.mark.parametrize("text", ["lr", "{}/lr", "{}/models"])
+def test_find_run_of_a_sweep_names_its_runs(results: Path, text: str) -> None:
+    text = text.format(results)
+    with pytest.raises(ConfigError) as error:
+        find_run(text, results)
+    names = ", ".join(run_names(find_sweep(text, results)))
+    assert str(error.value) == f"{text} is a sweep; name one of its runs: {names}"

@@ -120,7 +120,7 @@ def test_second_user_waits_for_a_lock_that_it_can_only_read(
         holder = hold(folder / ".lock", environment)
         waiting = BEN.start(IMPORTS, WAIT, folder / ".lock", environment=environment)
         assert waiting.stderr is not None
-        assert waiting.stderr.readline() == "waiting\n"
+        assert waiting.stderr.readline() == f"waiting (the lock is {ADA.number}'s)\n"
         holder.communicate()  # closes its stdin
         out, err = waiting.communicate()
         assert (out, err) == (f"{result}\n", "")

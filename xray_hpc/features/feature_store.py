@@ -31,6 +31,7 @@ from xray_hpc.data.private_cache import CacheDeniedError, with_private_cache
 from xray_hpc.errors import LockedError
 from xray_hpc.features.forward_pass import FeatureSource, compute_blocks, replica_batch_size
 from xray_hpc.features.model_cut import LayerPath, extractor_layers, feature_shape
+from xray_hpc.records.file_lock import lock_owner
 
 FeatureArrays = Mapping[str, npt.NDArray[Any]]
 """Features by split: ``train`` ``[views * T, ...]``, ``validation`` and ``test`` ``[N, ...]``."""
@@ -153,7 +154,8 @@ def _locked(file: CachedFeatures, on_progress: Callable[[int], None]) -> Iterato
                 break
             except LockedError:
                 if not waiting:
-                    logger.info("waiting for another process to compute %s", file.path)
+                    owner = lock_owner(lock)
+                    logger.info("waiting for another process to compute %s%s", file.path, owner)
                 waiting = True
             if (written := blocks_written(file.path)) > reported:
                 on_progress(written)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from xray_hpc.monitoring.run_state import RunEvidence, failure_message, read_evidence, state_of
 from xray_hpc.printable import printable, unescaped
+from xray_hpc.records.atomic_files import is_gone
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_flags import describe_flags
 from xray_hpc.records.run_progress import read_progress
@@ -71,6 +72,8 @@ def _progress(paths: RunPaths) -> str:
 
 def _result(paths: RunPaths) -> str:
     """Return a line on how a run ended, with its test metrics or its error."""
+    if is_gone(paths.folder):
+        return f"{paths.name} ended: its folder is gone"
     evidence = read_evidence(paths)
     record, metrics = evidence.record, evidence.metrics
     if record is not None and metrics is not None:

@@ -33,8 +33,8 @@ WRITERS = 8
 def check_folders(settings: SweepSettings, kind: str) -> list[str]:
     """Check that results and cache can be written, and that the sweep's folder is one of a sweep.
 
-    Write nothing. Return a note if only the nodes of a cluster may be able to create the cache, or
-    if it is another user's.
+    Write nothing. For Slurm, return a note if only the nodes may be able to create the cache, or if
+    it is another user's.
 
     Raises:
         ConfigError: the sweep's folder holds other files than those of a sweep.
@@ -61,10 +61,12 @@ def check_folders(settings: SweepSettings, kind: str) -> list[str]:
             with TemporaryFile(dir=existing):
                 continue
         except OSError as error:
-            problem = f"{key} is {folder}, but {existing} cannot be written ({error.strerror})"
+            place = "which" if existing == folder else f"but {existing}"
+            problem = f"{key} is {folder}, {place} cannot be written ({error.strerror})"
             denied = error.errno in NOT_WRITABLE
         if key == "cache" and denied and existing == folder and (private := private_cache()):
-            notes.append(f"{problem}; what is not there yet is made in {private}")
+            if kind == "slurm":  # local jobs print this themselves, if anything is to be made
+                notes.append(f"{problem}; what is not there yet is made in {private}")
             continue
         if key == "results" or kind != "slurm" or existing == folder:
             raise StorageError(f"{problem}; choose another folder with {key}=FOLDER")

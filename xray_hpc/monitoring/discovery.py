@@ -69,6 +69,8 @@ def find_run(text: str, results: Path) -> RunPaths:
     folder = Path(text)
     if _is_run(folder):
         return RunPaths(folder.resolve())
+    if "/" in text and _is_sweep(folder):
+        raise ConfigError(_suggest_run(text, SweepPaths(folder)))
     sweep_name, _, prefix = text.rpartition("/")
     if not sweep_name and not prefix:  # every name starts so
         raise ConfigError(f"'{text}' names no run; give a run's folder or the start of its name")
@@ -90,10 +92,19 @@ def find_run(text: str, results: Path) -> RunPaths:
             f"'{text}' matches {len(matches)} runs: {join_names(matches)}; type more of the name"
         )
     if not matches:
+        if text in (sweep.name for sweep in sweeps):
+            raise ConfigError(_suggest_run(text, SweepPaths(results / text)))
         where = sweeps[0].folder if sweep_name else results
         hint = nearest(prefix, [run.name for run in runs.values()])
         raise ConfigError(f"there is no run '{prefix}' in {where}{hint}")
     return next(iter(matches.values()))
+
+
+def _suggest_run(text: str, sweep: SweepPaths) -> str:
+    with storage_errors(sweep.folder):
+        names = run_names(sweep)
+    fix = f"name one of its runs: {join_names(names)}" if names else "it has no run yet"
+    return f"{text} is a sweep; {fix}"
 
 
 def join_names(names: Iterable[str]) -> str:

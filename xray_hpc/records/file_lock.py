@@ -22,6 +22,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from xray_hpc.errors import LockedError, StorageError
+from xray_hpc.file_owner import uid_name
+from xray_hpc.printable import printable
 from xray_hpc.records.lease import Lease, LeaseError
 from xray_hpc.records.lease_file import current_owner
 from xray_hpc.shared_folder import make_folder, share
@@ -43,7 +45,7 @@ def file_lock(path: Path, *, wait: bool = True, message: str | None = None) -> I
         path: file to lock; created if missing, for all users of a shared folder.
         wait: whether to wait for another process that holds the lock. Without ``flock`` it may
             take 15 seconds to see that a process of another host does.
-        message: printed to standard error before waiting.
+        message: printed to standard error before waiting, with the owner of another user's lock.
 
     Raises:
         LockedError: another process holds the lock, and ``wait`` is false.
@@ -59,7 +61,7 @@ def file_lock(path: Path, *, wait: bool = True, message: str | None = None) -> I
         if not wait:
             raise LockedError(str(path))
         if message and not announced:
-            print(message, file=sys.stderr, flush=True)
+            print(printable(f"{message}{lock_owner(path)}"), file=sys.stderr, flush=True)
         announced = True
 
     with ExitStack() as stack:
@@ -68,6 +70,16 @@ def file_lock(path: Path, *, wait: bool = True, message: str | None = None) -> I
         if not _flock(handle, path, on_held) or lease.is_dir():
             stack.enter_context(_acquire_lease(lease, on_held))
         yield handle
+
+
+def lock_owner(path: Path) -> str:
+    """Return whose a lock is, such as `` (the lock is ada's)``; ``""`` for one of this user."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    other = status.st_uid != os.geteuid()
+    return f" (the lock is {uid_name(status.st_uid)}'s)" if other else ""
 
 
 def _open(path: Path) -> int:

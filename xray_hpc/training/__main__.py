@@ -18,7 +18,7 @@ from xray_hpc.printable import escape_output
 from xray_hpc.records import exit_codes
 from xray_hpc.records.atomic_files import is_gone
 from xray_hpc.records.lease_file import LEASE_VARIABLE
-from xray_hpc.records.paths import RunPaths, missing_folder
+from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_record import ErrorInfo, Failure, Status, now, read_record, update_record
 from xray_hpc.system_errors import describe_system_error
 from xray_hpc.training.failure_class import classify_failure
@@ -76,8 +76,7 @@ def _blocked(paths: RunPaths, error: Exception) -> DataError | None:
 
 
 def _record_failure(paths: RunPaths, error: Exception) -> int:
-    if is_gone(paths.folder):
-        logger.error("%s", missing_folder(paths))
+    if is_gone(paths.folder):  # which the worker logs
         return exit_codes.STORAGE_ERROR
     if isinstance(error, LeaseLostError):
         raise error

@@ -73,7 +73,7 @@ class LeaseWatch:
                 _exit(str(error), exit_codes.LEASE_HELD)
             except OSError:
                 if is_gone(self._run):
-                    _exit(f"{self._run} is gone", exit_codes.STORAGE_ERROR)
+                    os._exit(exit_codes.STORAGE_ERROR)  # the worker logs why
                 renewed = self._renewed
             self._silent = self._silent + 1 if renewed == self._renewed else 0
             self._renewed = renewed

@@ -175,8 +175,7 @@ class AttemptRunner:
             with self.signals.forwarded_to(process):
                 code = process.wait(log, lambda: self._check_lease(lease, process, log))
         if is_gone(paths.folder):
-            if code != exit_codes.STORAGE_ERROR:  # which the training has explained
-                logger.error(missing_folder(paths))
+            logger.error(missing_folder(paths))
             return AttemptOutcome(paths, exit_codes.STORAGE_ERROR, Failure.STORAGE)
         if lease.lost:
             logger.error(f"lost the lease of {paths.name}; writing nothing more to its folder")

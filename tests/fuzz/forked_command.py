@@ -19,7 +19,7 @@ from pathlib import Path
 
 SECONDS = 30.0  # after which a command hangs; it takes a hundredth on an idle machine
 MEMORY = 6 << 30  # bytes of address space: a file of 40 GB that is read whole is a MemoryError
-MAX_OUTPUT = 4 << 20  # bytes
+MAX_OUTPUT = 4 << 20  # bytes that are kept
 NOBODY = 65534  # the uid and gid of another user
 BUG = 99  # exit code of a traceback
 
@@ -159,9 +159,10 @@ def _wait(pid: int, out: int, err: int, seconds: float) -> tuple[int | None, byt
                     data = os.read(key.fd, 1 << 16)
                 except OSError:  # how a terminal ends
                     data = b""
-                parts[key.fd].append(data)
-                if not data or sum(map(len, parts[key.fd])) > MAX_OUTPUT:
+                if not data:
                     selector.unregister(key.fd)
+                elif sum(map(len, parts[key.fd])) < MAX_OUTPUT:  # read on, or it could not end
+                    parts[key.fd].append(data)
             if status is None:
                 ended, code = os.waitpid(pid, os.WNOHANG)
                 status = code if ended else None

@@ -47,7 +47,7 @@ MOST = 4 if EXAMPLES > FEW else 2  # kills of a run
 
 # One kill in each phase, in the order of a run; files that are being written are truncated.
 KILLS = {
-    "a half-written run.json": End("start", 2, "open temporary run.json", torn=0.5),
+    "a half-written run.json": End("start", 0, "os.rename temporary run.json", torn=0.5),
     "in the middle of an epoch": End("step", 2, "before"),
     "a half-written checkpoint": End("checkpoint", 2, "open checkpoint/temporary", torn=0.5),
     "in the middle of a validation": End("validation", 0, "after predict_batch"),

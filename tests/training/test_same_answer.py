@@ -127,6 +127,7 @@ def with_features(config: RunConfig, dtype: Any) -> RunConfig:
 def train(config: RunConfig, cache: Path, folder: Path) -> tuple[FitResult, Floats]:
     """Train without writing run files; return the result and the logits of the test images."""
     data, paths = load_dataset(config.data, cache), RunPaths(folder / config.train.features)
+    paths.folder.mkdir()
     training_model = make_training_model(config, data, make_strategy(["CPU:0"]), cache)
     assert isinstance(training_model.feed, ImageFeed) == (config.train.features == "off")
     fitted = fit(config, data, training_model, paths, CheckpointStore(paths.checkpoint_folder, {}))

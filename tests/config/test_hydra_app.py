@@ -68,6 +68,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         (["experiment=null"], "experiment=null chooses nothing; leave experiment out"),
         (["-m", "model=cnn,null"], "model=null chooses nothing; leave model out"),
         (["data=NULL"], "data=null chooses nothing; leave data out"),
+        (["augment=float(1)"], "augment=float(1) is not the name of an option"),
         (["experiment=[lung,vgg]"], "experiment takes one option; sweep over several with -m "),
         (["+experiment=vgg"], "experiment is chosen once; leave out the + of +experiment=vgg"),
         (

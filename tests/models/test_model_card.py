@@ -126,7 +126,7 @@ def changed(key: str, value: str) -> str:
     "text",
     [
         *("", "[1]", "null", "{}", "\xff", 100_000 * "[", 100_000 * '{"run":', f"[{10 * HUGE}1]"),
-        *(changed("run", value) for value in ("3", "null")),
+        *(changed("run", value) for value in ("3", "null", f'"{201 * "x"}"')),
         *(
             changed("classes", value)
             for value in ("[]", '["A"]', '["A", "A"]', '["", "A"]', '"AB"', "null")

@@ -22,9 +22,9 @@ def check_arguments(arguments: Namespace) -> None:
     """Check command-line arguments that Hydra would misread or reject with a traceback.
 
     Raises:
-        ConfigError: Options that exclude each other; ``GROUP=null``; ``+GROUP``; a list of a
-            group's options, which Hydra would merge; or an unknown ``scale``, which Hydra ignores
-            because that group is optional.
+        ConfigError: Options that exclude each other; ``GROUP=null``; ``+GROUP``; a number for
+            a group, or a list of its options, which Hydra would merge; or an unknown ``scale``,
+            which Hydra ignores because that group is optional.
     """
     modes = ("cfg", "info", "run", "shell_completion")
     given = [f"--{mode.replace('_', '-')}" for mode in modes if getattr(arguments, mode)]
@@ -51,6 +51,8 @@ def check_arguments(arguments: Namespace) -> None:
             raise ConfigError(f"{group} is chosen once; leave out the + of {word}")
         if value.startswith("["):
             raise ConfigError(f"{group} takes one option; sweep over several with -m {group}=a,b")
+        if re.match(r"(int|float|bool)\(", value):
+            raise ConfigError(f"{word} is not the name of an option; give one of {group}'s")
         options = value.split(",")
         if any(option.strip().lower() == "null" for option in options):
             raise ConfigError(f"{group}=null chooses nothing; leave {group} out")

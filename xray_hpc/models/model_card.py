@@ -13,6 +13,7 @@ from xray_hpc.config.run_config import GreyRange, check_decoding
 from xray_hpc.errors import DataError, UserError
 from xray_hpc.models.keras_archive import CARD, read_member
 
+NAME_LIMIT = 200  # characters, as of the names in a ledger
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
 
 
@@ -43,6 +44,14 @@ class ModelCard:
     range: GreyRange | None = None
 
     def __post_init__(self) -> None:
+        for key in ("run", "model"):
+            name = getattr(self, key)
+            check(
+                len(name) <= NAME_LIMIT,
+                key,
+                f"{name[:20]}…",
+                f"have at most {NAME_LIMIT} characters",
+            )
         names = list(self.classes)
         check(len({*names} - {""}) == max(len(names), 2), "classes", names, "be two or more names")
         if self.threshold is not None:

@@ -132,3 +132,9 @@ def test_help_does_not_import_tensorflow(without_tensorflow: Path, verb: str) ->
     done = subprocess.run(command, capture_output=True, text=True, cwd=without_tensorflow)
     assert done.returncode == 0, done.stderr
     assert "xray_hpc" in done.stdout
+
+
+def test_launching_imports_no_image_library() -> None:
+    program = "import sys, xray_hpc.launching.launch_sweep as _; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert not {"cv2", "PIL", "h5py", "matplotlib", "pandas"} & {*done.stdout.decode().split()}

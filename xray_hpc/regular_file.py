@@ -31,7 +31,7 @@ def open_regular(path: Path | str) -> BinaryIO:
     """Open a regular file for reading, without waiting for anything else.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file. ``strerror`` is a short reason.
+        OSError: it cannot be opened, or is not a regular file. ``strerror`` is a short reason.
     """
     return os.fdopen(_open_regular(path, os.O_RDONLY), "rb")
 

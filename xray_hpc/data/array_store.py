@@ -4,8 +4,8 @@ Every array has its place in the file from the start: a process that is killed w
 only the blocks it has not synced. Readers map the file, so that all processes on a node share its
 pages. A CRC-32 per block is checked when the file is opened, and that its numbers are finite.
 
-The checksums are no secret. So a store is used only if its file is trusted (see ``file_owner``),
-and nothing in it is: its layout must be the one that this module writes.
+Anybody can compute the checksums. So a store is used only if its file is trusted (see
+``file_owner``), and nothing in it is: its layout must be the one that this module writes.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from xray_hpc.count_text import format_bytes
 from xray_hpc.data.decode_limits import MAX_FILE_BYTES
+from xray_hpc.data.folder_index import DICOM_SUFFIXES
 from xray_hpc.errors import DataError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-SUFFIXES = (".dcm", ".dicom")
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 # Other elements are not kept: a header of millions would take gigabytes.
@@ -55,7 +55,7 @@ class _Reader(io.BytesIO):
 
 def is_dicom(data: bytes, path: Path) -> bool:
     """Return whether the contents or the name of a file identify it as DICOM."""
-    return data[128:132] == b"DICM" or path.suffix.lower() in SUFFIXES
+    return data[128:132] == b"DICM" or path.suffix.lower() in DICOM_SUFFIXES
 
 
 def is_deflated(data: bytes) -> bool:

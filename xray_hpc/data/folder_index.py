@@ -11,7 +11,6 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from xray_hpc.data import dicom_header
 from xray_hpc.data.index_entry import (
     SPLIT_NAMES,
     SPLITS,
@@ -25,7 +24,8 @@ from xray_hpc.data.index_entry import (
 from xray_hpc.errors import DataError, StorageError, nearest
 
 # Keras's list, plus TIFF and DICOM, which store X-rays of more than 8 bits.
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *dicom_header.SUFFIXES)
+DICOM_SUFFIXES = (".dcm", ".dicom")
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", *DICOM_SUFFIXES)
 MACOS = "__MACOSX"
 SYSTEM = {"thumbs.db", "desktop.ini", "@eadir"}  # the last holds thumbnails of a Synology disk
 SEARCHED = "links to folders that are searched anyway"

@@ -49,7 +49,7 @@ def file_lock(path: Path, *, wait: bool = True, message: str | None = None) -> I
 
     Raises:
         LockedError: another process holds the lock, and ``wait`` is false.
-        StorageError: the file system cannot lock the file, or it is no regular file.
+        StorageError: the file system cannot lock the file, or it is not a regular file.
         OSError: this user may not create or read the file, or may not lock it; then no other
             process holds the lock.
     """

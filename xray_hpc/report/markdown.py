@@ -12,7 +12,7 @@ from xray_hpc.printable import printable
 def escape(text: str) -> str:
     """Escape ``text`` so that Markdown shows it unchanged, also in a table cell.
 
-    Addresses are no links, and characters that are not printable are shown as in a terminal.
+    Addresses do not become links, and characters that are not printable are shown as in a terminal.
     """
     text = printable(" ".join(text.split()))
     text = re.sub(r"([\\`*\[\]<>|#~&$]|:(?=//)|(?i:(?<=www))\.)", r"\\\1", text)

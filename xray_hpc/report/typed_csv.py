@@ -105,7 +105,7 @@ def row_count(table: Table) -> int:
 def csv_lines(columns: Iterable[Iterable[Any]], prefix: Sequence[str] = ()) -> bytes:
     """Format columns as CSV lines, each of which starts with the cells ``prefix``.
 
-    Numbers keep all digits; ``None`` and NaN become empty cells; text is no formula.
+    Numbers keep all digits; ``None`` and NaN become empty cells; text is never a formula.
     """
     rows = [",".join(row) for row in zip(*map(_quoted_cells, columns), strict=True)]
     if not rows:
@@ -122,7 +122,7 @@ def _quoted_cells(column: Iterable[Any]) -> Iterable[str]:
     column = list(column)
     texts = ["" if cell is None or cell != cell else str(cell) for cell in column]
     if may_hold_formulas(texts):
-        cells = zip(column, texts, strict=True)  # a negative number is no text
+        cells = zip(column, texts, strict=True)  # a negative number is not text
         texts = [quote_formula(text) if isinstance(cell, str) else text for cell, text in cells]
     return map(_quote, texts) if NEEDS_QUOTES.search("".join(texts)) else texts
 

@@ -21,17 +21,18 @@ COMMON = {"config", "records"}
 MAY_IMPORT = {
     "config": set[str](),
     "records": {"config"},
+    "statistics": set[str](),
     "synthetic": {"records"},
     "data": COMMON | {"synthetic"},
     "models": COMMON | {"synthetic"},
     "features": COMMON | {"models", "data"},
-    "training": COMMON | {"features", "models", "data"},
+    "training": COMMON | {"features", "models", "data", "statistics"},
     "prediction": {"records", "models", "data"},
     "slurm": COMMON,
     "monitoring": {"records", "slurm"},
     "worker": COMMON | {"slurm"},
     "launching": COMMON | {"monitoring", "slurm", "features", "models", "data"},
-    "report": COMMON | {"monitoring", "slurm"},
+    "report": COMMON | {"monitoring", "slurm", "statistics"},
 }
 MAY_IMPORT_TENSORFLOW = {
     "code_digest.py",

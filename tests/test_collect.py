@@ -7,14 +7,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.hold import Hold
 from tests.report.fake_runs import write_run
 from tests.report.fake_sweeps import three_model_sweep
+from xray_hpc import collect
+from xray_hpc.config.report_settings import ReportSettings
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.report import collect_sweep
+from xray_hpc.report.collect_sweep import Report
 
 REPOSITORY = Path(__file__).parents[1]
 VERB = ("-m", "xray_hpc.collect")
@@ -85,7 +90,7 @@ def test_help_imports_no_large_library() -> None:
         (*HEAVY, "numpy", "pandas", "sklearn", "matplotlib", "omegaconf"), "--help"
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: python -m xray_hpc.collect [-h] [--results FOLDER] SWEEP")
+    assert done.stdout.startswith("usage: python -m xray_hpc.collect [-h] [--results FOLDER]")
 
 
 def test_unknown_sweep_exits_with_2_and_one_line(sweep: SweepPaths) -> None:
@@ -94,6 +99,52 @@ def test_unknown_sweep_exits_with_2_and_one_line(sweep: SweepPaths) -> None:
     assert done.stderr == (
         "error: there is no sweep 'results/modles' in results; did you mean 'models'?\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "saved", "error"),
+    [
+        (["--select", "val_los"], "", "--select 'val_los' is unknown; did you mean 'val_loss'?"),
+        ([], "report: {images: perhaps}", "sweep.yaml: report.images is 'perhaps'"),
+        (["--imges"], "", "unrecognized arguments: --imges; did you mean '--images'?"),
+    ],
+)
+def test_invalid_setting_of_the_report_exits_with_2_and_one_line(
+    sweep: SweepPaths, options: list[str], saved: str, error: str
+) -> None:
+    sweep.sweep_yaml.write_text(saved)
+    done = python(*VERB, *options, str(sweep.folder))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ([], ReportSettings("val_auc", images=False)),
+        (["--images"], ReportSettings("val_auc", images=True)),
+        (["--select=val_mcc", "--no-images"], ReportSettings("val_mcc", images=False)),
+    ],
+)
+def test_options_override_the_settings_of_the_sweep(
+    sweep: SweepPaths,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    settings: ReportSettings,
+) -> None:
+    sweep.sweep_yaml.write_text("report: {select: val_auc, images: false}\n")
+    used = []
+
+    def spy(sweep: SweepPaths, settings: ReportSettings) -> Report:
+        used.append(settings)
+        return collect_sweep.collect_sweep(sweep, settings)
+
+    spied = SimpleNamespace(collect_sweep=spy)
+    monkeypatch.setitem(sys.modules, collect_sweep.__name__, spied)
+    monkeypatch.setattr(sys, "argv", ["collect", str(sweep.folder), *options])
+    collect.main()
+    assert used == [settings]
 
 
 def test_sweep_may_be_the_current_folder(sweep: SweepPaths) -> None:

@@ -1,4 +1,4 @@
-"""The folder of a sweep whose launch fails."""
+"""The folder of a sweep whose launch fails, and the files of one that starts nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import pytest
 
 from tests.conftest import Composer
 from tests.fake_slurm import FakeSlurm
+from xray_hpc.config.report_settings import ReportSettings
+from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.errors import ConfigError, LockedError, NoClusterError, StorageError, UserError
+from xray_hpc.launching import launch_sweep
 from xray_hpc.launching.launch_sweep import _sweep_folder, launch, resolve_kind
+from xray_hpc.monitoring.run_state import LaunchDecision
 from xray_hpc.records.paths import SweepPaths
 
 
@@ -86,3 +90,28 @@ def test_note_names_settings_that_only_slurm_jobs_use(
     settings = dataclasses.replace(plan.settings, cluster=cluster)
     launch(dataclasses.replace(plan, settings=settings), None)
     assert "Slurm jobs: cluster.setup, cluster.python\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("images", "damage", "command"),
+    [(True, False, ["first"]), (False, False, ["second"]), (True, True, ["second"])],
+    ids=["same settings", "other settings", "a damaged file"],
+)
+def test_launch_that_starts_nothing_saves_changed_settings_of_the_report(
+    composer: Composer,
+    monkeypatch: pytest.MonkeyPatch,
+    images: bool,
+    damage: bool,
+    command: list[str],
+) -> None:
+    plan = composer.plan(["cluster.kind=none"])
+    launch(plan, ["first"])
+    if damage:
+        plan.sweep.sweep_yaml.write_text("report: [")
+    nothing = {run.name: LaunchDecision(False, "finished") for run in plan.runs}
+    monkeypatch.setattr(launch_sweep, "decide_runs", lambda *_: nothing)
+    settings = dataclasses.replace(plan.settings, report=ReportSettings(images=images))
+    launch(dataclasses.replace(plan, settings=settings), ["second"])
+    saved = read_yaml(plan.sweep.sweep_yaml)
+    assert saved["report"] == {"select": "val_loss", "images": images}
+    assert saved["command"] == command

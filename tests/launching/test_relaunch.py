@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Composer
+from xray_hpc.config.report_settings import ReportSettings
 from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.errors import NoClusterError, SlurmError, SlurmUnavailableError, UserError
 from xray_hpc.launching import relaunch as resume_module
@@ -17,6 +18,7 @@ from xray_hpc.monitoring.run_state import State, read_evidence, state_of
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_record import Status, update_record
+from xray_hpc.records.saved_report_settings import read_report_settings
 
 
 @pytest.fixture
@@ -64,11 +66,19 @@ def test_resume_applies_overrides_of_the_cluster(sweep: SweepPaths) -> None:
     assert cluster["on_failure"]["bug"] == "requeue"
 
 
+def test_resume_applies_and_keeps_settings_of_the_report(sweep: SweepPaths) -> None:
+    resume(sweep, ["report.images=false"])
+    resume(sweep, ["report.select=val_auc"])
+    assert read_report_settings(sweep) == ReportSettings("val_auc", False)
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [
         ("train.epochs=9", r"train\.epochs=9 is not valid with --resume"),
-        ("cluster=local", r"valid: cluster\.KEY=VALUE, wait=true, dry_run=true"),
+        ("cluster=local", r"valid: cluster\.KEY=VALUE, report\.KEY=VALUE, wait=true, dry_run=true"),
+        ("report.select=val_ac", r"report\.select 'val_ac' is unknown.*'val_auc'"),
+        ("report.image=false", r"report\.image is unknown.*'images'"),
         ("cluster.memm=1G", r"cluster\.memm is unknown.*'mem'"),
         ("wait=maybe", r"wait is maybe"),
         ("cluster.mem=[1", r"no viable alternative|mismatched input"),

@@ -1,4 +1,4 @@
-"""Settings of a sweep that do not change its results: cluster, folders, name."""
+"""Settings of a sweep that do not change its results: cluster, report, folders, name."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.dataclass_conversion import build, check
+from xray_hpc.config.report_settings import ReportSettings
 from xray_hpc.config.run_config import RunConfig
 from xray_hpc.errors import ConfigError
 
@@ -26,6 +27,7 @@ class SweepSettings:
 
     Attributes:
         cluster: Where the runs execute, and with which resources.
+        report: What the comparison of the runs chooses and shows.
         name: Folder of the sweep under ``results``, at most 100 letters, digits and ``. _ - + =``;
             unset: derived from the command.
         results: Folder that holds all sweeps.
@@ -36,6 +38,7 @@ class SweepSettings:
     """
 
     cluster: ClusterConfig
+    report: ReportSettings = field(default_factory=ReportSettings)
     name: str
     results: Path = Path("results")
     cache: Path

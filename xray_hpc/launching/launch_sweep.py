@@ -25,6 +25,7 @@ from xray_hpc.records.atomic_files import storage_errors
 from xray_hpc.records.launch_lock import launch_lock
 from xray_hpc.records.paths import SweepPaths, display_path
 from xray_hpc.records.run_record import user_name
+from xray_hpc.records.saved_report_settings import read_report_settings
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 
@@ -64,8 +65,8 @@ def _launch(plan: Plan, command: Sequence[str] | None, kind: str, wait_for_lock:
         todo = [name for name, decision in decisions.items() if decision.run]
         if todo:
             ledger.append(sweep, "launched", user=user_name(), host=socket.gethostname())
-        # A command that starts nothing does not replace the one in sweep.yaml.
-        command = command if todo or not sweep.sweep_yaml.exists() else None
+        # A command that changes nothing does not replace the one in sweep.yaml.
+        command = command if todo or _changes_report(plan) else None
         create_run_folders(plan, command, set(todo))
         print_decisions(plan, decisions)
         print_cached_features(plan, todo)
@@ -85,6 +86,16 @@ def _launch(plan: Plan, command: Sequence[str] | None, kind: str, wait_for_lock:
 
         return wait_for_sweep(sweep, [run.name for run in plan.runs]) or int(blocked > 0)
     return int(blocked > 0)
+
+
+def _changes_report(plan: Plan) -> bool:
+    """Return whether ``sweep.yaml`` is missing, or has other settings of the report."""
+    if not plan.sweep.sweep_yaml.exists():
+        return True
+    try:
+        return read_report_settings(plan.sweep) != plan.settings.report
+    except ConfigError:  # it is damaged
+        return True
 
 
 def _checked_kind(cluster: ClusterConfig) -> str:

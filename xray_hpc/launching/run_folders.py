@@ -108,6 +108,7 @@ def create_run_folders(plan: Plan, command: Sequence[str] | None, todo: Abstract
         "launched": now(),
         "command": list(map(mask_override, command)),
         "code": code,
+        "report": dataclasses.asdict(plan.settings.report),
         "runs": [run.name for run in plan.runs],
     }
     write_settings(sweep, content, plan.settings.cluster)

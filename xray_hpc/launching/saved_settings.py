@@ -1,4 +1,4 @@
-"""The cluster settings of a launched sweep: how they are stored, and whom they are taken from.
+"""The settings of a launched sweep: how they are stored, and whom they are taken from.
 
 ``sweep.yaml`` is for reading and holds no secrets. If there are any, ``private.yaml``, which only
 its owner can read, has the keys with them.
@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.dataclass_conversion import build, check
 from xray_hpc.config.override_text import quote_text
+from xray_hpc.config.report_settings import ReportSettings
 from xray_hpc.config.secret_values import is_masked, mask_cluster, restore_secrets
 from xray_hpc.config.yaml_files import read_owned_yaml, to_yaml
 from xray_hpc.errors import ConfigError
@@ -27,8 +28,10 @@ from xray_hpc.file_owner import is_own, uid_name
 from xray_hpc.printable import printable
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.saved_report_settings import read_report_settings
 from xray_hpc.shared_folder import GUARDED, PRIVATE
 
+SECTIONS = ("cluster.", "report.")
 SWITCHES = ("wait", "dry_run")
 # Keys whose values are executed, or that name a program; sbatch options may run one too (bcast).
 EXECUTED = ("setup", "container", "python", "extra")
@@ -54,7 +57,7 @@ def write_settings(sweep: SweepPaths, content: Mapping[str, Any], cluster: Clust
 
 
 def read_settings(sweep: SweepPaths, words: Sequence[str], *, trust: bool) -> dict[str, Any]:
-    """Return ``cluster`` and the switches, with the overrides ``words``.
+    """Return ``cluster``, ``report`` and the switches, with the overrides ``words``.
 
     Args:
         trust: take what is executed also from a file that others may have written.
@@ -65,6 +68,7 @@ def read_settings(sweep: SweepPaths, words: Sequence[str], *, trust: bool) -> di
     """
     saved, status = _read_cluster(sweep.sweep_yaml)
     values: dict[str, Any] = {"cluster": dict(saved), **dict.fromkeys(SWITCHES, False)}
+    values["report"] = asdict(read_report_settings(sweep))
     _apply_overrides(values, words)
     given = {word.partition("=")[0] for word in words}
     if not trust:
@@ -76,7 +80,10 @@ def read_settings(sweep: SweepPaths, words: Sequence[str], *, trust: bool) -> di
             _check_executed(sweep.private_yaml, status, saved, values["cluster"], given)
     for key in SWITCHES:
         check(isinstance(values[key], bool), key, values[key], "be true or false")
-    return values | {"cluster": build(ClusterConfig, values["cluster"], "cluster")}
+    return values | {
+        "cluster": build(ClusterConfig, values["cluster"], "cluster"),
+        "report": build(ReportSettings, values["report"], "report"),
+    }
 
 
 def _read_cluster(file: Path) -> tuple[Mapping[str, Any], os.stat_result]:
@@ -150,8 +157,9 @@ def _apply_overrides(values: dict[str, Any], words: Sequence[str]) -> None:
     """Apply overrides to nested mappings as Hydra does."""
     for word in words:
         key = word.partition("=")[0]
-        if "=" not in word or not (key.startswith("cluster.") or key in SWITCHES):
-            valid = ", ".join(["cluster.KEY=VALUE", *(f"{key}=true" for key in SWITCHES)])
+        if "=" not in word or not (key.startswith(SECTIONS) or key in SWITCHES):
+            keys = [f"{section}KEY=VALUE" for section in SECTIONS]
+            valid = ", ".join([*keys, *(f"{key}=true" for key in SWITCHES)])
             problem = f"{word} is not valid with --resume, which does not change runs"
             raise ConfigError(f"{problem} (valid: {valid})")
     try:

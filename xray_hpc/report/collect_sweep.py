@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xray_hpc.config.report_settings import ReportSettings
 from xray_hpc.errors import ConfigError, StorageError
 from xray_hpc.monitoring.discovery import run_names
 from xray_hpc.records import ledger
 from xray_hpc.records.atomic_files import remove_temporary_files, storage_errors, write_text
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.records.saved_report_settings import read_report_settings
 from xray_hpc.report.comparison_table import DEFAULT_WIDTH, comparison_table
 from xray_hpc.report.formatting import unfinished_runs
 from xray_hpc.report.incremental_merge import RunSource, merge_runs
@@ -42,20 +44,24 @@ class Report:
         return comparison_table(self.runs, width)
 
 
-def collect_sweep(sweep: SweepPaths) -> Report:
+def collect_sweep(sweep: SweepPaths, settings: ReportSettings | None = None) -> Report:
     """Merge the records of ``sweep`` into ``results/<sweep>/report/``.
 
     Each file is replaced atomically, and files that no longer apply are removed. Runs without a
     result are listed with the reason. Equal records give equal bytes. A concurrent collector of
     the same sweep waits for this one.
 
+    Args:
+        settings: what the report chooses and shows; ``None``: as ``sweep.yaml`` says.
+
     Raises:
-        UserError: ``sweep`` has no runs or is not writable.
+        UserError: ``sweep`` has no runs or is not writable, or ``sweep.yaml`` is damaged.
     """
     with storage_errors(sweep.folder):
         names = run_names(sweep)
     if not names:
         raise ConfigError(f"{sweep.folder} has no runs yet; launch the sweep first")
+    settings = settings or read_report_settings(sweep)
     try:
         make_subfolder(sweep.report)
         with file_lock(sweep.report / ".lock", message="waiting for another collector"):

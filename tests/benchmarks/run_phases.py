@@ -19,6 +19,7 @@ PHASES = {
     "make_training_model": "building and compiling the model",
     "evaluate": "scores, tables and figures",
     "export_model": "saving the model",
+    "explain_misses": "Grad-CAM of the worst misses",
 }
 IMPORTS, FIRST, OTHERS = "importing", "preparation and first epoch", "each further epoch"
 REST, ALL = "rest", "total"

@@ -237,6 +237,7 @@ class Child:
             (Predictor, "predict_batch", None),
             (train_run, "evaluate", "evaluation"),
             (train_run, "export_model", "export"),
+            (train_run, "explain_misses", "explanation"),
         ):
             setattr(owner, name, self.reporting(getattr(owner, name), phase))
         draw, update = figure_files.save_figure, train_run.update_record

@@ -56,6 +56,9 @@ KILLS = {
     "between two epochs": End("training", 0, "os.rename temporary progress.json"),
     "in the middle of a prediction": End("evaluation", 0, "after predict_batch"),
     "a half-written model": End("export", 0, "os.rename temporary model.keras", torn=0.5),
+    "a half-written picture": End(
+        "explanation", 1, "os.rename figures/worst_misses/temporary", torn=0.5
+    ),
     "after the last file": End("before finished", 0, "open run.json"),
     "just finished": End("finished", 0, "run.json says so"),
     "half of the checkpoints removed": End("finished", 0, "os.remove epoch"),

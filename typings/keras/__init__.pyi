@@ -10,6 +10,7 @@ from keras import optimizers as optimizers
 class KerasTensor:
     shape: tuple[Any, ...]
     dtype: str
+    _keras_history: Any
     def __sub__(self, other: Any) -> KerasTensor: ...
     def __truediv__(self, other: Any) -> KerasTensor: ...
 

@@ -281,7 +281,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A run, resolved: everything that decides its result, and when it writes checkpoints."""
+    """A run, resolved: everything that decides its result, and ``NEUTRAL_KEYS``."""
 
     data: DataConfig
     model: ModelConfig

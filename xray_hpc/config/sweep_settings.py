@@ -16,6 +16,7 @@ from xray_hpc.config.cluster_config import ClusterConfig
 from xray_hpc.config.dataclass_conversion import build, check
 from xray_hpc.config.report_settings import ReportSettings
 from xray_hpc.config.run_config import RunConfig
+from xray_hpc.config.train_config import NEUTRAL_KEYS
 from xray_hpc.errors import ConfigError
 
 MAX_NAME = 100  # characters
@@ -99,5 +100,6 @@ def derive_sweep_name(base: str, overrides: Sequence[str]) -> str:
 
 def _decides(key: str) -> bool:
     """Whether a key is part of a run's identity."""
-    group, _, rest = key.partition(".")
-    return group not in SWEEP_KEYS and not (group == "train" and rest.startswith("checkpoint"))
+    group, *rest = key.split(".")
+    neutral = group == "train" and rest[:1] in [[name] for name in NEUTRAL_KEYS]
+    return group not in SWEEP_KEYS and not neutral

@@ -9,6 +9,9 @@ from xray_hpc.config.dataclass_conversion import check, check_least
 
 Monitor = Literal["val_loss", "val_accuracy", "val_auc"]
 
+NEUTRAL_KEYS = ("checkpoint", "explain")
+"""The keys of ``train`` that change no result and are not part of a run's identity."""
+
 
 @dataclass(frozen=True)
 class EarlyStoppingConfig:
@@ -94,6 +97,8 @@ class _TrainKeys:
         early_stopping: When to stop early; null: never.
         reduce_lr: When to reduce the learning rate; null: never.
         checkpoint: When to write a checkpoint.
+        explain: After training, draw the worst misses of the validation and test images with their
+            Grad-CAM. The pictures show patients; false: none. Not part of a run's identity.
     """
 
     epochs: int = 50
@@ -107,6 +112,7 @@ class _TrainKeys:
     early_stopping: EarlyStoppingConfig | None = field(default_factory=EarlyStoppingConfig)
     reduce_lr: ReduceLROnPlateauConfig | None = field(default_factory=ReduceLROnPlateauConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    explain: bool = True
 
     def __post_init__(self) -> None:
         check_least(1, "train.epochs", self.epochs)

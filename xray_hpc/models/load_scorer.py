@@ -1,10 +1,11 @@
-"""Load a saved model as a function from images to logits."""
+"""Load a saved model, and turn it into a function from images to logits."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -18,16 +19,16 @@ from xray_hpc.models.layer_graph import LOGITS, logits_tensor
 from xray_hpc.models.model_card import ModelCard
 from xray_hpc.system_errors import describe_system_error
 
+Scorer: TypeAlias = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float64]]
 
-def load_scorer(
-    keras_file: Path, card: ModelCard
-) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float64]]:
-    """Load a saved model.
 
-    Returns:
-        A function from raw pixels ``[B, S, S, C]`` to the logits of the classes ``[B, K]``.
-        Keras compiles one graph for each batch size B. It raises ``DataError`` where the graph
-        fails or needs more memory than there is.
+def load_scorer(keras_file: Path, card: ModelCard) -> Scorer:
+    """Load a saved model as a function to the logits; see the two functions below."""
+    return make_scorer(load_trained_model(keras_file, card), keras_file, card)
+
+
+def load_trained_model(keras_file: Path, card: ModelCard) -> keras.Model:
+    """Load a saved model, which has the layer ``LOGITS``.
 
     Raises:
         DataError: the file is damaged, or is not the model that its card describes.
@@ -51,7 +52,16 @@ def load_scorer(
             f"{keras_file} is not the model of a run: its layer '{LOGITS}' gives {logits.shape}, "
             f"and its scores are {model.output_shape}"
         )
-    logits_model = keras.Model(model.input, logits)
+    return model
+
+
+def make_scorer(model: keras.Model, keras_file: Path, card: ModelCard) -> Scorer:
+    """Return a function from raw pixels ``[B, S, S, C]`` to the logits of the classes ``[B, K]``.
+
+    Keras compiles one graph for each batch size B. The function raises ``DataError`` where the
+    graph fails or needs more memory than there is.
+    """
+    logits_model = keras.Model(model.input, logits_tensor(model))
 
     def score(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         try:

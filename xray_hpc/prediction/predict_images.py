@@ -43,7 +43,22 @@ def predict_images(
     threshold: float | None,
     workers: int,
 ) -> Generator[Prediction, None, None]:
-    """Yield a prediction for each file, in their order; for an unreadable file, its error.
+    """Yield a prediction for each file, in their order; see :func:`predict_with_images`."""
+    with closing(predict_with_images(files, card, score, threshold, workers)) as results:
+        for prediction, _ in results:
+            yield prediction
+
+
+def predict_with_images(
+    files: Sequence[ImageFile],
+    card: ModelCard,
+    score: Scorer,
+    threshold: float | None,
+    workers: int,
+) -> Generator[tuple[Prediction, Pixels | None], None, None]:
+    """Yield the prediction and the image of each file, in their order.
+
+    For an unreadable file they are its error and None.
 
     Args:
         files: the images, decoded exactly as for training and at most two batches ahead.
@@ -65,9 +80,9 @@ def predict_images(
                 logits = iter(score(batch))
             for file, image in items:
                 if isinstance(image, str):
-                    yield Prediction(file.path, None, None, None, image)
+                    yield Prediction(file.path, None, None, None, image), None
                 else:
-                    yield _prediction(file.path, next(logits), card.classes, threshold)
+                    yield _prediction(file.path, next(logits), card.classes, threshold), image
 
 
 def batch_size(card: ModelCard, images: int) -> int:

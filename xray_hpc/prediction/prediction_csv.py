@@ -22,11 +22,14 @@ STDOUT = "-"
 
 
 @contextmanager
-def csv_writer(output: str, classes: Sequence[str]) -> Iterator[Callable[[Prediction], None]]:
+def csv_writer(
+    output: str, classes: Sequence[str], more: Sequence[str] = ()
+) -> Iterator[Callable[..., None]]:
     """Yield a function that writes one row; the file appears when the block ends without error.
 
     The columns are path, score_<class> for each class, logit (of the second of two classes; with
-    more, logit_<class> for each), label, error. Bytes of a path that are not UTF-8 are written as
+    more, logit_<class> for each), label, those of ``more``, error. The function takes a prediction
+    and the texts of the columns ``more``. Bytes of a path that are not UTF-8 are written as
     escapes, and text that a spreadsheet would take for a formula has an apostrophe in front.
 
     Raises:
@@ -35,15 +38,17 @@ def csv_writer(output: str, classes: Sequence[str]) -> Iterator[Callable[[Predic
     with _open_output(output) as file:
         rows = csv.writer(UnixLines(file))
         names = logit_names(classes)
-        rows.writerow(["path", *(f"score_{name}" for name in classes), *names, "label", "error"])
+        rows.writerow(
+            ["path", *(f"score_{name}" for name in classes), *names, "label", *more, "error"]
+        )
 
-        def write(prediction: Prediction) -> None:
+        def write(prediction: Prediction, *texts: str | None) -> None:
             scores = prediction.scores or [None] * len(classes)
             logits = (prediction.logits or [None] * len(classes))[-len(names) :]
             # An error may quote the file; names are exact, so that they match the files.
             error = prediction.error and printable(prediction.error)
-            path, label, error = map(quote_formula, (prediction.path, prediction.label, error))
-            rows.writerow([path, *scores, *logits, label, error])
+            path, *last = map(quote_formula, (prediction.path, prediction.label, *texts, error))
+            rows.writerow([path, *scores, *logits, *last])
 
         yield write
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from xray_hpc.config.dataclass_conversion import build, check
 from xray_hpc.config.run_config import RunConfig
+from xray_hpc.config.train_config import NEUTRAL_KEYS
 from xray_hpc.config.yaml_files import YAML_LIMIT, read_yaml, to_yaml
 from xray_hpc.errors import ConfigError, DataError
 from xray_hpc.records.atomic_files import write_text
@@ -43,7 +44,9 @@ class FrozenRun:
     def name(self) -> str:
         """``<model>-<hash>`` of what the run computes, independent of where its files are."""
         content = asdict(self.config)
-        del content["data"]["root"], content["train"]["checkpoint"]
+        del content["data"]["root"]
+        for key in NEUTRAL_KEYS:
+            del content["train"][key]
         model, digests = content["model"], self.inputs.weights
         if digests and model["backbones"] is None:
             del model["weights"]

@@ -46,6 +46,7 @@ class RunPaths:
     checkpoint_folder = _Child("checkpoint")
     weights_folder = _Child("checkpoints")
     figures = _Child("figures")
+    worst_miss_figures = _Child("figures/worst_misses")
     log = _Child("log")
     lease = _Child(".lease")
 
@@ -75,6 +76,9 @@ class RunPaths:
 
     def roc(self, model: str, split: str) -> Path:
         return self.folder / f"{model}_{split}_roc.csv"
+
+    def worst_misses(self, model: str) -> Path:
+        return self.folder / f"{model}_worst_misses.csv"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ def config_state(paths: RunPaths) -> dict[str, str]:
 def result_states(paths: RunPaths, model: str) -> dict[str, str]:
     """Return the states of the result files of a run that has just been trained, by name."""
     needed = [paths.config, *(paths.folder / name for name in _needed_files(model))]
-    others = [paths.model, paths.summary, *sorted(paths.figures.glob("[!.]*.png"))]
+    figures = sorted(paths.figures.rglob("[!.]*.png"))
+    others = [paths.model, paths.summary, paths.worst_misses(model), *figures]
     files = needed + [path for path in others if path.exists()]
     return {path.relative_to(paths.folder).as_posix(): file_state(path) for path in files}
 

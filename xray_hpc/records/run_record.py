@@ -46,7 +46,7 @@ class Failure(str, Enum):
     CANCELLED = "cancelled"
 
 
-FILE = re.compile(r"(?:figures/)?[^/\0]+")
+FILE = re.compile(r"(?:figures/(?:worst_misses/)?)?[^/\0]+")
 
 
 def now() -> str:

@@ -35,8 +35,14 @@ from xray_hpc.training.fit import FitResult
 logger = logging.getLogger(__name__)
 
 
-def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
-    """Predict the validation and test images once, and write scores, ROC, metrics and figures."""
+def evaluate(
+    fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPaths
+) -> dict[str, Floats]:
+    """Predict the validation and test images once, and write scores, ROC, metrics and figures.
+
+    Returns:
+        The logits ``[N, K]`` of each of the two splits.
+    """
     logits = {split: fitted.training_model.predict(split) for split in SPLITS}
     metrics = {
         split: _evaluate_split(logits[split], config, data, paths, split) for split in SPLITS
@@ -65,6 +71,7 @@ def evaluate(fitted: FitResult, config: RunConfig, data: Dataset, paths: RunPath
             flags=flags,
         ),
     )
+    return logits
 
 
 def _evaluate_split(

@@ -67,8 +67,14 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
         target.set_weights(source.get_weights())
 
 
-def export_model(model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths) -> None:
-    """Write ``model.keras``, which takes raw pixels 0..255, its summary and its diagram."""
+def export_model(
+    model: keras.Model, config: RunConfig, data: Dataset, paths: RunPaths
+) -> keras.Model:
+    """Write ``model.keras``, which takes raw pixels 0..255, its summary and its diagram.
+
+    Returns:
+        The saved model, built for one device.
+    """
     saved = plain_keras_model(model, config, len(data.classes))
     copy_weights(model, saved)
     write_text(paths.summary, model_summary(saved))
@@ -85,6 +91,7 @@ def export_model(model: keras.Model, config: RunConfig, data: Dataset, paths: Ru
         range=data.range,
     )
     save_model(paths.model, saved, card)
+    return saved
 
 
 def save_model(path: Path, model: keras.Model, card: ModelCard) -> None:

@@ -31,6 +31,7 @@ from xray_hpc.thread_map import available_cores
 from xray_hpc.training import run_figures
 from xray_hpc.training.checkpoint_store import CheckpointStore
 from xray_hpc.training.evaluation import evaluate
+from xray_hpc.training.explain_misses import explain_misses
 from xray_hpc.training.fit import fit
 from xray_hpc.training.gpu_check import check_gpus
 from xray_hpc.training.run_figures import draw_augmentation_preview
@@ -78,8 +79,9 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     )
     fitted = fit(run.config, data, training_model, paths, store, bar=bar)
     began = time.monotonic()
-    evaluate(fitted, run.config, data, paths)
-    export_model(fitted.model, run.config, data, paths)
+    logits = evaluate(fitted, run.config, data, paths)
+    model = export_model(fitted.model, run.config, data, paths)
+    explain_misses(model, run.config, data, logits, paths)
     seconds = fitted.seconds + time.monotonic() - began
     update_record(
         paths,

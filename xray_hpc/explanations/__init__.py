@@ -1,0 +1,1 @@
+"""Explain predictions: Grad-CAM, SHAP and the worst misses of a run."""

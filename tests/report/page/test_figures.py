@@ -1,0 +1,76 @@
+"""Tests of the figure files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import vl_convert
+
+from xray_hpc.report.page.blocks import Section
+from xray_hpc.report.page.chart import Chart
+from xray_hpc.report.page.figures import write_figures
+
+
+@pytest.fixture(scope="session")
+def charts(sections: Sequence[Section]) -> list[Chart]:
+    return [chart for section in sections for chart in section.charts()]
+
+
+@pytest.fixture
+def ranking(charts: list[Chart]) -> Chart:
+    return next(chart for chart in charts if chart.name == "ranking")
+
+
+def test_write_figures_draws_every_chart_as_vectors(tmp_path: Path, charts: list[Chart]) -> None:
+    files = write_figures(tmp_path / "figures", charts)
+    pdfs = [file for file in files if file.suffix == ".pdf"]
+    assert [file.stem for file in pdfs] == [chart.name for chart in charts]
+    for file in pdfs:
+        content = file.read_bytes()
+        assert content.startswith(b"%PDF-")
+        assert b"/Font" in content
+        assert b"/Subtype /Image" not in content
+    assert {file.name for file in files if file.suffix == ".png"} == {
+        *("ranking.png", "roc_test.png")
+    }
+
+
+def test_write_figures_gives_the_same_bytes_twice(tmp_path: Path, ranking: Chart) -> None:
+    first = write_figures(tmp_path / "first", [ranking])
+    second = write_figures(tmp_path / "second", [ranking])
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
+
+
+def test_write_figures_draws_only_what_changed(
+    tmp_path: Path, ranking: Chart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = dataclasses.replace(ranking, name="other")
+    write_figures(tmp_path, [ranking, other])
+    (tmp_path / "other.pdf").write_bytes(b"%PDF-damaged")
+    drawn = []
+
+    def recording(spec: dict[str, object]) -> bytes:
+        drawn.append(spec["description"])
+        return b"%PDF-new"
+
+    monkeypatch.setattr(vl_convert, "vegalite_to_pdf", recording)
+    write_figures(tmp_path, [ranking, other])
+    assert len(drawn) == 1
+    assert (tmp_path / "other.pdf").read_bytes() == b"%PDF-new"
+
+
+def test_write_figures_removes_those_of_an_earlier_report(tmp_path: Path, ranking: Chart) -> None:
+    (tmp_path / "loss.pdf").write_bytes(b"%PDF-old")
+    (tmp_path / "notes.txt").write_text("mine")
+    write_figures(tmp_path, [ranking])
+    assert not (tmp_path / "loss.pdf").exists()
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_a_chart_describes_itself_and_names_its_data(charts: list[Chart]) -> None:
+    for chart in charts:
+        assert chart.spec["description"] == chart.caption
+        assert all(isinstance(rows, list) for rows in chart.spec["datasets"].values())

@@ -1,0 +1,1 @@
+"""Render ``report.html`` and the figures from a comparison."""

@@ -1,0 +1,53 @@
+"""The JavaScript libraries that the page contains: Vega for charts, DataTables for tables."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+
+@functools.cache
+def vega_script() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``window.vegaEmbed``.
+
+    vl-convert has them in its wheel; bundling takes two seconds.
+    """
+    import vl_convert
+
+    return _as_inline(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+
+
+@functools.cache
+def datatables_script() -> str:
+    """Return DataTables as a script that sets ``window.DataTable``.
+
+    itables has it in its wheel as a module, which a page without a server cannot import.
+    """
+    text = _itables_file("dt_bundle.js")
+    inline, found = re.subn(
+        r"export\s*\{[^{}]*?([\w$]+) as default[^{}]*\};?", r"window.DataTable = \1;", text
+    )
+    if found != 1:
+        raise RuntimeError("dt_bundle.js of itables has no default export")
+    return _as_inline(inline)
+
+
+@functools.cache
+def datatables_style() -> str:
+    """Return the style sheet of DataTables."""
+    text = _itables_file("dt_bundle.css")
+    if "</" in text:
+        raise RuntimeError("dt_bundle.css of itables is not a style sheet")
+    return text
+
+
+def _itables_file(name: str) -> str:
+    import itables
+
+    return (Path(itables.__file__).parent / "html" / name).read_text(encoding="utf-8")
+
+
+def _as_inline(script: str) -> str:
+    """Return a script that does not end the element it is in."""
+    return re.sub(r"<(?=/script|!--|script)", r"\\x3c", script, flags=re.IGNORECASE)

@@ -54,7 +54,8 @@ def threshold_metrics(counts: Counts) -> dict[str, Floats]:
     """
     tp, fp, tn, fn = counts
     sensitivity, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    margins = np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tp + fp) * np.sqrt(tn + fn)
+    # Paired so that the correlation of perfect predictions is exactly 1.
+    margins = np.sqrt((tp + fn) * (tp + fp)) * np.sqrt((tn + fp) * (tn + fn))
     return {
         "accuracy": _ratio(tp + tn, tp + tn + fp + fn),
         "balanced_accuracy": (sensitivity + specificity) / 2,

@@ -103,7 +103,8 @@ def _wilson(value: Floats, spread: _Spread) -> _Limits:
     centre = (value + z**2 / 2 / size) / (1 + z**2 / size)
     half = z * np.sqrt(value * (1 - value) / size + (z / 2 / size) ** 2) / (1 + z**2 / size)
     missing = ~end & (spread.error == 0)
-    low, high = np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    low = np.where(value == 0, 0.0, np.maximum(centre - half, 0.0))
+    high = np.where(value == 1, 1.0, np.minimum(centre + half, 1.0))
     return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
 
 

@@ -63,7 +63,7 @@ def confusion_metrics(confusion: Floats, present: Array) -> dict[str, Floats]:
         recall = np.where(true > 0, right / true, np.nan)[:, present]
         f1 = np.where(true > 0, 2 * right / (true + predicted), np.nan)[:, present]
         covariance = right.sum(1) * total - (true * predicted).sum(1)
-        spread = np.sqrt(total**2 - (predicted**2).sum(1)) * np.sqrt(total**2 - (true**2).sum(1))
+        spread = np.sqrt((total**2 - (predicted**2).sum(1)) * (total**2 - (true**2).sum(1)))
         mcc = np.where(spread > 0, covariance / spread, np.nan)
     return {"balanced_accuracy": recall.mean(1), "f1": f1.mean(1), "mcc": mcc}
 

@@ -8,6 +8,7 @@ from typing import ClassVar, TypeAlias
 
 from xray_hpc.report.page.chart import Chart
 from xray_hpc.report.page.content import ShownRuns
+from xray_hpc.report.page.miss_pictures import MissPicture
 from xray_hpc.report.page.table import Table
 
 
@@ -90,6 +91,14 @@ class Chooser:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Pictures of misclassified images."""
+
+    kind: ClassVar[str] = "gallery"
+    pictures: Sequence[MissPicture]
+
+
+@dataclass(frozen=True)
 class TableBlock:
     """A table."""
 
@@ -106,7 +115,7 @@ class Html:
 
 
 Block: TypeAlias = (
-    Heading | Paragraph | Answer | Warnings | Items | Charts | Chooser | TableBlock | Html
+    Heading | Paragraph | Answer | Warnings | Items | Charts | Chooser | Gallery | TableBlock | Html
 )
 
 

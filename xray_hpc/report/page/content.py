@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from xray_hpc.report.comparison import Comparison
+from xray_hpc.report.page.miss_pictures import MissPicture
 from xray_hpc.report.run_result import RunResult
 
 MAX_CURVES = 30  # more curves are indistinguishable, and make the page slow
@@ -28,6 +29,7 @@ class PageContent:
         logs: relative paths of log files, by the names of runs without a result.
         inserts: HTML of the sections that other modules render, by the section's id: ``misses``,
             ``data``. The page shows it as it is.
+        pictures: the worst misses of the winners, by the run's name; empty without images.
     """
 
     sweep: str
@@ -37,6 +39,7 @@ class PageContent:
     roc: pd.DataFrame
     logs: Mapping[str, str] = field(default_factory=dict)
     inserts: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, Sequence[MissPicture]] = field(default_factory=dict)
 
     def data_sets(self) -> list[str]:
         """Return the titles of the data sets in the order of the ranking."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xray_hpc.report.page.blocks import Block, Charts, Html, Paragraph, Section, TableBlock
+from xray_hpc.report.page.blocks import Block, Charts, Gallery, Html, Paragraph, Section, TableBlock
 from xray_hpc.report.page.content import PageContent, ShownRuns
 from xray_hpc.report.page.interval_charts import subgroup_chart
 from xray_hpc.report.page.result_sections import data_sets_with_charts
@@ -12,6 +12,10 @@ MAX_MISSES = 20  # of a split
 MISSES = (
     "Images that the runs misclassify at the fixed threshold, those that most runs miss first. "
     "What all runs miss is often mislabelled."
+)
+PICTURES = (
+    "The worst misses of {label}: each image beside its Grad-CAM, the evidence for the predicted "
+    "class."
 )
 SHIFT = (
     "Properties of the images by split. Where the test images differ from the training and "
@@ -47,6 +51,9 @@ def misses_section(content: PageContent, runs: dict[str, ShownRuns]) -> Section:
         name = f"misses-table-{number}"
         blocks += [*heading, TableBlock(Table(name, heads, rows, interactive=True))]
     intro: list[Block] = [Paragraph(MISSES)] if blocks else []
+    for winner in content.comparison.winners:
+        if pictures := content.pictures.get(winner.run):
+            blocks += [Paragraph(PICTURES.format(label=winner.label)), Gallery(pictures)]
     return Section("misses", "Worst misses", [*intro, *blocks, *_insert(content, "misses")])
 
 

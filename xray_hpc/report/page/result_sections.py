@@ -48,6 +48,9 @@ RANKING_METRICS = {
     "f1": "F1",
     "mcc": "MCC",
 }
+NO_RESULT = "No run has finished yet, so there is nothing to compare."
+BASELINE = "(majority class)"
+"""The run of the comparison that predicts the most frequent training class."""
 RANKING = (
     "Runs are ordered by {rule} on the validation images, never by a test metric. Intervals cover "
     "95 % and are clustered by patient. Metrics with a threshold use the fixed one. Tick runs to "
@@ -69,6 +72,8 @@ def answer_section(content: PageContent) -> Section:
     """Return the answer for each data set, and the warnings."""
     comparison = content.comparison
     blocks: list[Block] = [_answer(content, winner) for winner in comparison.winners]
+    if not blocks:
+        blocks.append(Paragraph(NO_RESULT))
     labels = content.labels()
     several = len(comparison.winners) > 1
     items = [
@@ -103,7 +108,12 @@ def _answer(content: PageContent, winner: Winner) -> Answer:
         tied = f"{len(winner.tied):,}"
         facts.append(Fact("cannot be told apart", tied, "from the winner, on test images"))
     metrics = content.comparison.metrics
-    tested = metrics[(metrics["run"] == winner.run) & (metrics["split"] == "test")]
+    metrics = metrics[(metrics["data"] == winner.data) & (metrics["split"] == "test")]
+    baseline = metrics[(metrics["run"] == BASELINE) & (metrics["metric"] == "accuracy")]
+    if len(baseline):
+        value = format_number(baseline["value"].iloc[0])
+        facts.append(Fact("majority-class accuracy", value, "on the test images"))
+    tested = metrics[metrics["run"] == winner.run]
     if len(tested):
         first = tested.iloc[0]
         patients = f"of {first['patients']:,.0f} patients" if is_known(first["patients"]) else ""

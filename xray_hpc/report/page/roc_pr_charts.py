@@ -71,12 +71,14 @@ def _curves_of(
 ) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
     """Yield the points of each shown run and class; the better run first."""
     chosen = points[(points["split"] == split) & points["run"].isin(list(runs.labels))]
-    names = dict.fromkeys(chosen["score_of"].fillna(""))
+    chosen = chosen.astype({"run": object, "score_of": object})  # they may be categories
+    chosen = chosen.fillna({"score_of": ""})
+    names = dict.fromkeys(chosen["score_of"])
     classes = sorted(names, key=lambda name: not str(name).endswith(AVERAGE))[:MAX_PANELS]
     by_run = dict(iter(chosen.groupby("run", sort=False)))
     for run in runs.labels:
         for score_of in classes if run in by_run else ():
-            found = by_run[run][by_run[run]["score_of"].fillna("") == score_of]
+            found = by_run[run][by_run[run]["score_of"] == score_of]
             if len(found):
                 yield (run, str(score_of)), found
 

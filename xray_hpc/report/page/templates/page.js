@@ -28,7 +28,7 @@ const options = {
   renderer: "svg",
   actions: { export: true, source: false, compiled: false, editor: false },
 };
-for (const figure of document.querySelectorAll("figure")) {
+for (const figure of document.querySelectorAll(".charts figure")) {
   const spec = JSON.parse(figure.querySelector("script").textContent);
   vegaEmbed(figure.querySelector(".chart"), spec, options).then(({ view }) => {
     const parameter = (spec.params ?? []).find((one) => one.name === "shown");

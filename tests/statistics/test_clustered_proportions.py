@@ -71,6 +71,21 @@ def test_accuracy_difference_of_a_pair_has_the_sign_of_the_better() -> None:
     assert found.p[1] < 0.01
 
 
+def test_accuracy_difference_of_one_patient_has_no_test() -> None:
+    found = accuracy_differences(np.array([[1, 1, 0], [1, 0, 0]], bool), 0, np.zeros(3))
+    assert found.value.tolist() == pytest.approx([0, 1 / 3])
+    assert np.isnan([found.low[1], found.high[1], found.statistic[1], found.p[1]]).all()
+
+
+def test_accuracy_difference_of_a_swapped_pair_is_its_negative() -> None:
+    correct = np.random.default_rng(0).random((2, 60)) < [[0.9], [0.7]]
+    patients = np.arange(60) // 3
+    one, other = (accuracy_differences(correct, first, patients) for first in (0, 1))
+    assert one.value[1] == -other.value[0]
+    assert (one.low[1], one.high[1]) == (-other.high[0], -other.low[0])
+    assert (one.statistic[1], one.p[1]) == (-other.statistic[0], other.p[0])
+
+
 def test_holm_multiplies_the_smallest_p_value_by_the_number_of_comparisons() -> None:
     assert holm(np.array([0.03, 0.01, 0.04])).tolist() == pytest.approx([0.06, 0.03, 0.06])
 

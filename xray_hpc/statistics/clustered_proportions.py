@@ -82,11 +82,12 @@ def accuracy_differences(correct: Array, reference: int, patients: Array) -> Dif
     Args:
         correct: ``[R, N]``, whether the run predicts the true label of the image.
         reference: index of a run.
-        patients: ``[N]``, the patient of each image.
+        patients: ``[N]``, the patient of each image. With one patient only the values are known.
     """
     from scipy.stats import norm, t
 
     codes, size = patient_codes(patients)
+    shrink = (size - 1) / size if size > 1 else np.nan
     right = np.asarray(correct, np.float64)
     images = right.shape[1]
     gaps = patient_sums(right[[reference]] - right, codes, size)
@@ -95,9 +96,9 @@ def accuracy_differences(correct: Array, reference: int, patients: Array) -> Dif
     squares = (gaps**2).sum(axis=1)
     same = squares == 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = gaps.sum(axis=1) * np.sqrt((size - 1) / size / squares)
+        statistic = gaps.sum(axis=1) * np.sqrt(shrink / squares)
         residuals = gaps - value[:, None] * counts
-        error = np.sqrt(size / (size - 1) * (residuals**2).sum(axis=1)) / images
+        error = np.sqrt((residuals**2).sum(axis=1) / shrink) / images
     error = np.where(same | (error > 0), error, np.nan)
     half = t.ppf((1 + LEVEL) / 2, max(size - 1, 1)) * error
     p = 2 * norm.sf(np.abs(statistic))

@@ -14,7 +14,7 @@ import yaml
 from xray_hpc.config.key_reference import KeyDescription, describe_keys
 
 # The commands with a parser of their own; the others take Hydra overrides.
-COMMANDS = ("status", "logs", "cancel", "collect", "predict")
+COMMANDS = ("status", "logs", "cancel", "collect", "predict", "explain")
 
 
 HEAD = """\

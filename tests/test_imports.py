@@ -114,7 +114,7 @@ def test_launch_stage_and_collect_work_without_tensorflow(
     assert "3 runs" in done.stdout
 
 
-VERBS = ["launch", "train", "stage", "status", "logs", "cancel", "collect", "predict"]
+VERBS = ["launch", "train", "stage", "status", "logs", "cancel", "collect", "predict", "explain"]
 
 
 def test_verbs_are_all_commands() -> None:

@@ -73,7 +73,7 @@ def main() -> int:
 
     stdin = sys.stdin.buffer.read() if "-" in arguments.images else b""
     request = check_request(
-        _find_model(arguments.run, arguments.results),
+        find_model_path(arguments.run, arguments.results),
         arguments.images,
         arguments.output,
         arguments.threshold,
@@ -108,7 +108,7 @@ def main() -> int:
     return 1 if table.failed else 0
 
 
-def _find_model(text: str, results: Path) -> Path:
+def find_model_path(text: str, results: Path) -> Path:
     """Return the run folder or the model file that ``text`` names."""
     path = Path(text)
     return path if os.path.lexists(path) or path.suffix else find_run(text, results).folder

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from xray_hpc.metrics import class_scores
 from xray_hpc.report.image_scores import Array, Floats, ImageScores
-from xray_hpc.report.run_estimates import proportion
 from xray_hpc.statistics.calibration import (
     bin_numbers,
     confidences,
@@ -20,6 +18,7 @@ from xray_hpc.statistics.calibration import (
     reliability_bins,
     scaled_logits,
 )
+from xray_hpc.statistics.clustered_proportions import proportion_estimates
 
 CALIBRATION = ("data", "run", "split", "scaled", "temperature", "brier", "ece", "loss")
 RELIABILITY = (
@@ -82,6 +81,7 @@ def _bins(images: ImageScores, logits: Floats) -> Rows:
     y, scores = _judged(images, logits)
     bins = reliability_bins(y, scores)
     inside = bin_numbers(scores) == bins.bin[:, None]
-    share = proportion(inside & (y == 1), inside, images.patients)
+    share = proportion_estimates(inside & (y == 1), inside, images.patients)
     columns = {**bins._asdict(), "positive_low": share.low, "positive_high": share.high}
-    return pd.DataFrame(columns).to_dict("records")
+    names, values = list(columns), zip(*columns.values(), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in values]

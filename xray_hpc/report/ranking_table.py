@@ -76,7 +76,7 @@ def setting_table(ranking: pd.DataFrame) -> pd.DataFrame:
     """
     metrics = [
         name
-        for name in ranking
+        for name in map(str, ranking.columns)
         if name.startswith(tuple(f"{split}_" for split in SPLITS))
         and not name.endswith(("_low", "_high"))
     ]

@@ -16,12 +16,12 @@ from xray_hpc.report.dataset_groups import share_validation_split
 from xray_hpc.report.image_scores import ImageScores
 from xray_hpc.report.metric_table import BASELINE
 from xray_hpc.report.run_result import RunResult
+from xray_hpc.statistics.paired_difference import detectable_difference
 
 SATURATED = 0.99  # validation AUC
 NOTABLE_SHIFT = 0.05  # of accuracy, sensitivity, specificity or prevalence
 NOTABLE_AUC_SHIFT = 0.02
 MANY_RUNS = 10
-DETECTABLE = 2.80  # standard errors: 5 % two-sided, found with a probability of 80 %
 UNKNOWN_PATIENTS = "\0"
 
 
@@ -196,14 +196,14 @@ def _small_test(group: ComparedGroup) -> Iterator[ReportWarning]:
     errors = ((tied["high"] - tied["low"]) / 2 / 1.96).dropna()
     errors = errors[errors > 0]
     if group.test is not None and len(errors):
-        test = group.test
+        test, detectable = group.test, float(detectable_difference(float(errors.median())))
         patients = f" of {test.patient_count:,} patients" if test.patients_known else ""
         yield _warning(
             group,
             "small_test",
             f"{format_count(len(tied), 'run')} cannot be told apart from the best: the "
             f"{test.images:,} test images{patients} show a difference in AUC reliably (in 80 % of "
-            f"cases, one comparison) from about {DETECTABLE * errors.median():.3f} on.",
+            f"cases, one comparison) from about {detectable:.3f} on.",
             list(tied["second"]),
         )
 

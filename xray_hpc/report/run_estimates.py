@@ -4,46 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from xray_hpc.report.image_scores import Array, Floats, ImageScores
-from xray_hpc.statistics.influence_intervals import Estimate, influence_interval
+from xray_hpc.report.image_scores import Floats, ImageScores
+from xray_hpc.statistics.clustered_auc import auc_components, auc_estimates
+from xray_hpc.statistics.clustered_proportions import binary_proportions, proportion_estimates
+from xray_hpc.statistics.influence_intervals import Estimate
 from xray_hpc.statistics.patient_estimates import (
     multiclass_estimates,
     score_estimates,
     threshold_estimates,
 )
-from xray_hpc.statistics.patient_sums import patient_codes, patient_sums
-from xray_hpc.statistics.ranking_influence import auc_influence
 
 Estimates = dict[str, Estimate]
 
 
 def score_metrics(images: ImageScores) -> Estimates:
     """Return AUC, average precision, log-loss and Brier score ``[M]`` of two classes."""
-    scored = score_estimates(images.y, images.logits, images.patients)
-    return {"auc": auc_estimate(images.y, images.logits, images.patients), **scored}
-
-
-def auc_estimate(y: Array, logits: Floats, patients: Array) -> Estimate:
-    """Return the AUC ``[M]`` of logits ``[M, N]`` for labels ``[N]`` of 0 and 1."""
-    codes, size = patient_codes(patients)
-    found = [auc_influence(y, run) for run in logits]
-    influence = patient_sums(np.stack([each for _, each in found]), codes, size)
-    return influence_interval("auc", np.array([value for value, _ in found]), influence, size)
+    case = images.y, images.logits, images.patients
+    return {"auc": auc_estimates(auc_components(*case)), **score_estimates(*case)}
 
 
 def threshold_metrics(images: ImageScores, thresholds: Floats) -> Estimates:
     """Return the metrics ``[M]`` of two classes at a threshold ``[M]`` for each run."""
-    scores, patients = images.scores, images.patients
-    positive = images.y == 1
-    predicted = scores > thresholds[:, None]
-    found = {
-        "accuracy": proportion(predicted == positive, np.ones_like(predicted), patients),
-        "sensitivity": proportion(predicted & positive, positive, patients),
-        "specificity": proportion(~predicted & ~positive, ~positive, patients),
-        "ppv": proportion(predicted & positive, predicted, patients),
-        "npv": proportion(~predicted & ~positive, ~predicted, patients),
-    }
-    return found | threshold_estimates(images.y, scores, thresholds, patients)
+    case = images.y, images.scores, thresholds, images.patients
+    return binary_proportions(*case) | threshold_estimates(*case)
 
 
 def multiclass_metrics(images: ImageScores) -> Estimates:
@@ -54,17 +37,5 @@ def multiclass_metrics(images: ImageScores) -> Estimates:
         for name in found[0]
     }
     right = images.predicted == images.y
-    return {"accuracy": proportion(right, np.ones_like(right), images.patients), **stacked}
-
-
-def proportion(hits: Array, eligible: Array, patients: Array) -> Estimate:
-    """Return the share ``[M]`` of ``eligible`` images ``[M, N]`` that are ``hits``."""
-    codes, size = patient_codes(patients)
-    eligible = np.broadcast_to(eligible, hits.shape)
-    counts = eligible.sum(axis=1).astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.where(counts > 0, hits.sum(axis=1) / counts, np.nan)
-        influence = (hits - value[:, None] * eligible) / counts[:, None]
-    return influence_interval(
-        "balanced_accuracy", value, patient_sums(influence, codes, size), size
-    )
+    accuracy = proportion_estimates(right, np.ones_like(right), images.patients)
+    return {"accuracy": accuracy, **stacked}

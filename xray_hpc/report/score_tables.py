@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from xray_hpc.report.image_scores import Array, ImageScores
-from xray_hpc.report.run_estimates import auc_estimate, proportion
 from xray_hpc.statistics.binary_metrics import precision_recall
+from xray_hpc.statistics.clustered_auc import auc_components, auc_estimates
+from xray_hpc.statistics.clustered_proportions import proportion_estimates
 from xray_hpc.statistics.influence_intervals import Estimate
 from xray_hpc.statistics.patient_estimates import score_estimates
 
@@ -59,7 +60,8 @@ def confusion_rows(
 
 def _predicted(images: ImageScores, run: int, threshold: float) -> Array | None:
     if not images.is_binary:
-        return images.logits[run].argmax(axis=1)
+        highest: Array = images.logits[run].argmax(axis=1)
+        return highest
     return None if np.isnan(threshold) else (images.scores[run] > threshold).astype(int)
 
 
@@ -81,13 +83,16 @@ def class_rows(data: str, images: ImageScores) -> Rows:
     for k, label in enumerate(images.classes):
         truth, predicted = images.y == k, images.predicted == k
         logits = images.logits[..., k] if not images.is_binary else images.logits * (2 * k - 1)
+        truths = np.broadcast_to(truth, predicted.shape)
+        counted = {"sensitivity": truths, "specificity": ~truths}
+        counted |= {"ppv": predicted, "npv": ~predicted}
         found: dict[str, Estimate] = {
-            "auc": auc_estimate(truth, logits, images.patients),
+            "auc": auc_estimates(auc_components(truth, logits, images.patients)),
             **score_estimates(truth, logits, images.patients),
-            "sensitivity": proportion(predicted & truth, truth, images.patients),
-            "specificity": proportion(~predicted & ~truth, ~truth, images.patients),
-            "ppv": proportion(predicted & truth, predicted, images.patients),
-            "npv": proportion(~predicted & ~truth, ~predicted, images.patients),
+            **{
+                name: proportion_estimates(predicted == truth, each, images.patients)
+                for name, each in counted.items()
+            },
         }
         rows += [
             {

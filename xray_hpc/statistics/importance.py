@@ -3,9 +3,9 @@
 It is the functional analysis of variance of Hutter, Hoos and Leyton-Brown (2014), which Optuna uses
 too: a random forest predicts the result from the keys, and a key explains the variance of its
 marginal, the mean prediction over the other keys. Shares are at most 1 in sum; what is missing
-are interactions of keys. Unlike a correlation it needs no order of the values and no
-line, and unlike the eta squared of one key it does not credit a key with the effect of another one
-that went along with it.
+are interactions of keys, and what no key explains. Unlike a correlation it needs no order of the
+values and no line, and unlike the eta squared of one key it does not credit a key with the effect
+of another one that went along with it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ MIN_RUNS = 4
 TREES = 64
 MAX_LEVELS = 32
 """Of a key with more values, the marginal is taken at this many quantiles of them."""
+
+LEAVES = 50
+"""At most so many leaves a tree, so that with many runs it averages over their noise."""
 
 COMBINATIONS = 4096
 """Combinations of values, drawn key by key, over which predictions are averaged."""
@@ -53,15 +56,19 @@ def explained_shares(
 
 
 def _main_effects(x: Floats, y: Floats) -> list[float]:
-    """Return the share of the variance ``[K]`` of a forest's predictions that columns explain."""
+    """Return the share of the variance ``[K]`` of the results that columns explain.
+
+    Combinations of values that were not run may differ more than the runs do; then the share is
+    that of the variance of the predictions, so that shares are at most 1 in sum.
+    """
     from sklearn.ensemble import RandomForestRegressor
 
-    forest = RandomForestRegressor(n_estimators=TREES, random_state=0, n_jobs=1).fit(x, y)
+    leaf = max(1, len(y) // LEAVES)
+    forest = RandomForestRegressor(TREES, min_samples_leaf=leaf, random_state=0, n_jobs=1)
+    forest.fit(x, y)
     rng = np.random.default_rng(0)
     sample = np.stack([rng.choice(column, COMBINATIONS) for column in x.T], axis=1)
-    total = float(np.var(forest.predict(sample)))
-    if total == 0:
-        return [0.0] * x.shape[1]
+    total = max(float(np.var(y)), float(np.var(forest.predict(sample))))
     effects = []
     for column in range(x.shape[1]):
         levels, share = _levels(x[:, column])

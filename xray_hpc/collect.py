@@ -18,37 +18,67 @@ from xray_hpc.records.saved_report_settings import read_report_settings
 
 def main() -> None:
     """Run the command."""
-    parser = command_line.make_parser(
-        "collect",
-        "Merge a sweep's records into tables, figures and a report, and print the comparison.",
-        notes="Writes report.md, runs.csv, per_class.csv, epochs.csv, scores.csv, roc.csv and "
-        "figures into SWEEP/report/. Can run at any time, also during the sweep: runs that failed, "
-        "are missing or have not finished are listed as such.",
-    )
-    parser.add_argument("sweep", metavar="SWEEP", help=command_line.SWEEP_HELP)
-    command_line.add_results_option(parser)
-    parser.add_argument(
-        "--select",
-        metavar="RULE",
-        help="choose the best run by this metric of the validation images: "
-        f"{', '.join(SELECTION_RULES)} (default: the sweep's report.select)",
-    )
-    parser.add_argument(
-        "--images",
-        action=argparse.BooleanOptionalAction,
-        help="embed X-rays of patients in the report, or leave them out (default: the sweep's "
-        "report.images)",
-    )
-    arguments = parser.parse_intermixed_args()
-    sweep = find_sweep(arguments.sweep, arguments.results)
-    settings = _report_settings(sweep, arguments)
-    from xray_hpc.report.collect_sweep import collect_sweep  # takes a second to import
+    arguments = _parser().parse_intermixed_args()
+    sweeps = [find_sweep(text, arguments.results) for text in arguments.sweeps]
+    settings = _report_settings(sweeps[0], arguments)
+    from xray_hpc.report.collect_sweep import ReportRequest, collect  # takes a second to import
 
-    report = collect_sweep(sweep, settings)
+    keys = [key.strip() for key in arguments.by.split(",") if key.strip()]
+    report = collect(ReportRequest(sweeps, arguments.out, arguments.where, keys, settings))
     print(report.table())
     print()
     for path in report.paths:
         print(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_line.make_parser(
+        "collect",
+        "Merge the records of sweeps into tables, figures and a report, and print the comparison.",
+        notes="Writes report.md, runs.csv, per_class.csv, epochs.csv, scores.csv, roc.csv, "
+        "runs.parquet, scores.parquet and figures into SWEEP/report/. Can run at any time, also "
+        "during the sweep: runs that failed, are missing or have not finished are listed as such.",
+        examples="""
+            python -m xray_hpc.collect results/lr-depth
+            python -m xray_hpc.collect results/a results/b --out results/both
+            python -m xray_hpc.collect lr-depth --where 'model=ft and train.learning_rate<1e-3'
+            python -m xray_hpc.collect lr-depth --by model,train.learning_rate
+        """,
+    )
+    parser.add_argument("sweeps", metavar="SWEEP", nargs="+", help=command_line.SWEEP_HELP)
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        type=command_line.expand_home,
+        help="the report's folder (default: SWEEP/report; required for several sweeps)",
+    )
+    parser.add_argument(
+        "--where",
+        metavar="EXPRESSION",
+        help="only runs that fulfill conditions on the columns of runs.csv or on configuration "
+        "keys, joined by 'and'; operators are = != < > <= >=, and values may be globs",
+    )
+    parser.add_argument(
+        "--by",
+        metavar="KEYS",
+        default="",
+        help="also average metrics over the finished runs with equal values of these keys "
+        "(separated by commas), into by.csv",
+    )
+    parser.add_argument(
+        "--select",
+        metavar="RULE",
+        help="choose the best run by this metric of the validation images: "
+        f"{', '.join(SELECTION_RULES)} (default: the first sweep's report.select)",
+    )
+    parser.add_argument(
+        "--images",
+        action=argparse.BooleanOptionalAction,
+        help="embed X-rays of patients in the report, or leave them out (default: the first "
+        "sweep's report.images)",
+    )
+    command_line.add_results_option(parser)
+    return parser
 
 
 def _report_settings(sweep: SweepPaths, arguments: argparse.Namespace) -> ReportSettings:

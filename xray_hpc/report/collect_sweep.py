@@ -1,105 +1,176 @@
-"""Collect the records of a sweep into its ``report/`` folder."""
+"""Collect the records of sweeps into a report: load, compare, render."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xray_hpc.config.report_settings import ReportSettings
 from xray_hpc.errors import ConfigError, StorageError
-from xray_hpc.monitoring.discovery import run_names
-from xray_hpc.records import ledger
-from xray_hpc.records.atomic_files import remove_temporary_files, storage_errors, write_text
+from xray_hpc.records.atomic_files import remove_temporary_files, write_text
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.saved_report_settings import read_report_settings
 from xray_hpc.report.comparison_table import DEFAULT_WIDTH, comparison_table
 from xray_hpc.report.formatting import unfinished_runs
-from xray_hpc.report.incremental_merge import RunSource, merge_runs
+from xray_hpc.report.load_sweep import load_sweeps
 from xray_hpc.report.markdown_report import markdown_report, run_sections
-from xray_hpc.report.merged_tables import CLASS_COLUMNS, class_rows, csv_text, runs_rows
+from xray_hpc.report.merged_tables import CLASS_COLUMNS, class_rows, csv_text
 from xray_hpc.report.report_figures import MANY_RUNS, draw_figures, figure_pool, figure_specs
 from xray_hpc.report.run_result import RunResult
+from xray_hpc.report.run_values import group_means, means_text, select_runs
+from xray_hpc.report.sweep_results import SweepResults
+from xray_hpc.report.table_files import (
+    write_csv_table,
+    write_parquet_rows,
+    write_parquet_table,
+)
 from xray_hpc.shared_folder import make_subfolder
 from xray_hpc.system_errors import advice
 
 
 @dataclass(frozen=True)
-class Report:
-    """A collected report: the runs in launch order, without their scores, and the figures."""
+class ReportRequest:
+    """What to report on.
 
-    sweep: SweepPaths
+    Attributes:
+        sweeps: one or several sweeps.
+        out: the report's folder; ``None`` for that of the only sweep.
+        where: an expression that selects runs (:mod:`xray_hpc.run_filter`); ``None`` for all.
+        by: columns or config keys; metrics are averaged over runs that are equal in them.
+        settings: what the report chooses and shows; ``None``: as the first ``sweep.yaml`` says.
+    """
+
+    sweeps: Sequence[SweepPaths]
+    out: Path | None = None
+    where: str | None = None
+    by: Sequence[str] = ()
+    settings: ReportSettings | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The report's folder."""
+        return self.out or self.sweeps[0].report
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` if there is no folder for the report."""
+        if self.out is None and len(self.sweeps) > 1:
+            raise ConfigError("a report of several sweeps needs a folder; add --out results/NAME")
+        if self.out is not None and os.path.isdir(SweepPaths(self.out).runs):
+            raise ConfigError(f"{self.out} is a sweep; give another folder with --out")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A collected report: its folder, the runs in launch order, the figures, and the groups."""
+
+    folder: Path
     runs: Sequence[RunResult]
     figures: Sequence[Path]
+    groups: str = ""
 
     @property
     def paths(self) -> list[Path]:
         """The files of most interest: ``report.md``, ``runs.csv`` and the figures."""
-        folder = self.sweep.report
-        return [folder / "report.md", folder / "runs.csv", *self.figures]
+        tables = ["report.md", "runs.csv", *(["by.csv"] if self.groups else [])]
+        return [*(self.folder / name for name in tables), *self.figures]
 
     def table(self, width: int = DEFAULT_WIDTH) -> str:
         """Return the comparison for a terminal with ``width`` columns."""
-        return comparison_table(self.runs, width)
+        table = comparison_table(self.runs, width)
+        return f"{table}\n\n{self.groups}" if self.groups else table
 
 
 def collect_sweep(sweep: SweepPaths, settings: ReportSettings | None = None) -> Report:
-    """Merge the records of ``sweep`` into ``results/<sweep>/report/``.
+    """Write the report of one sweep; see :func:`collect`."""
+    return collect(ReportRequest([sweep], settings=settings))
+
+
+def collect(request: ReportRequest) -> Report:
+    """Merge the records of sweeps into a report.
 
     Each file is replaced atomically, and files that no longer apply are removed. Runs without a
     result are listed with the reason. Equal records give equal bytes. A concurrent collector of
-    the same sweep waits for this one.
-
-    Args:
-        settings: what the report chooses and shows; ``None``: as ``sweep.yaml`` says.
+    the same folder waits for this one.
 
     Raises:
-        UserError: ``sweep`` has no runs or is not writable, or ``sweep.yaml`` is damaged.
+        UserError: a sweep has no runs, the request is invalid, or the folder is not writable.
     """
-    with storage_errors(sweep.folder):
-        names = run_names(sweep)
-    if not names:
-        raise ConfigError(f"{sweep.folder} has no runs yet; launch the sweep first")
-    settings = settings or read_report_settings(sweep)
+    request.check()
+    settings = request.settings or read_report_settings(request.sweeps[0])
+    results = load_sweeps(request.sweeps)
+    if request.where is not None:
+        results = select_runs(results, request.where)
+    folder = request.folder
     try:
-        make_subfolder(sweep.report)
-        with file_lock(sweep.report / ".lock", message="waiting for another collector"):
-            remove_temporary_files(sweep.report)
+        if request.out is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            make_subfolder(folder)
+        with file_lock(folder / ".lock", message="waiting for another collector"):
+            remove_temporary_files(folder)
             try:
-                return _collect(sweep, names)
+                return _write(folder, request, results)
             finally:
-                remove_temporary_files(sweep.report)
+                remove_temporary_files(folder)
     except OSError as error:
-        where = error.filename or sweep.report
+        where = error.filename or folder
         problem = f"cannot write the report: {where}: {error.strerror}"
         raise StorageError(f"{problem}; {advice(error)}, and collect again") from error
 
 
-def _collect(sweep: SweepPaths, names: Sequence[str]) -> Report:
-    folder = sweep.report
-    launches = ledger.read(sweep)
-    sources = [
-        RunSource(sweep.run(name), launches.planned.get(name, ()), launches.cancelled.get(name))
-        for name in names
-    ]
-    many = len(names) >= MANY_RUNS
+def _write(folder: Path, request: ReportRequest, results: SweepResults) -> Report:
+    runs = [run.without_tables() for run in results.results]
+    groups = _write_groups(folder, results, request.by)
+    many = len(runs) >= MANY_RUNS
     with figure_pool() as pool:
-        runs = merge_runs(folder, sources, on_new_run=pool.start if many else lambda: None)
         drawing = draw_figures(folder, figure_specs(runs), pool, many_runs=many)
-        rows = runs_rows(runs)
-        write_text(folder / "runs.csv", csv_text(list(rows[0]), rows))
-        write_text(folder / "per_class.csv", csv_text(CLASS_COLUMNS, class_rows(runs)))
+        _write_tables(folder, results)
         others = (run.name for run in unfinished_runs(runs))
-        logs = {name: f"../runs/{name}/log" for name in others if sweep.run(name).log.exists()}
-        sections = run_sections(sweep.folder.resolve().name, runs, logs)
+        logs = {name: results.folders[name].log for name in others}
+        links = {name: _link(log, folder) for name, log in logs.items() if log.exists()}
+        title = ", ".join(sweep.folder.resolve().name for sweep in results.sweeps)
+        sections = run_sections(title, runs, links)
         figures = list(drawing)
-    write_text(folder / "report.md", markdown_report(sections, figures, _data_files(sweep)))
-    return Report(sweep, runs, [folder / name for name in figures])
+    write_text(
+        folder / "report.md", markdown_report(sections, figures, _data_files(folder, results))
+    )
+    return Report(folder, runs, [folder / name for name in figures], groups)
 
 
-def _data_files(sweep: SweepPaths) -> list[str]:
-    """Return the files in the sweep's ``data/``, relative to the report's folder."""
+def _write_tables(folder: Path, results: SweepResults) -> None:
+    rows = results.run_rows
+    write_text(folder / "runs.csv", csv_text(list(rows[0]), rows))
+    write_parquet_rows(folder / "runs.parquet", rows)
+    write_text(folder / "per_class.csv", csv_text(CLASS_COLUMNS, class_rows(results.results)))
+    write_csv_table(folder / "epochs.csv", results.epochs)
+    write_csv_table(folder / "scores.csv", results.scores)
+    write_parquet_table(folder / "scores.parquet", results.scores)
+    write_csv_table(folder / "roc.csv", results.roc)
+
+
+def _write_groups(folder: Path, results: SweepResults, keys: Sequence[str]) -> str:
+    """Write ``by.csv``, or remove it; return the table for the terminal."""
+    if not keys:
+        (folder / "by.csv").unlink(missing_ok=True)
+        return ""
+    means = group_means(results, keys)
+    write_text(folder / "by.csv", csv_text(list(means.columns), means.to_dict("records")))
+    return means_text(means, keys)
+
+
+def _data_files(folder: Path, results: SweepResults) -> list[str]:
+    """Return the files in the sweeps' ``data/``, relative to the report's folder."""
     suffixes = (".png", ".txt", ".md", ".csv")
-    paths = (path for path in sweep.data.rglob("*") if path.suffix in suffixes)
-    return sorted(f"../{path.relative_to(sweep.folder).as_posix()}" for path in paths)
+    return [
+        _link(path, folder)
+        for sweep in results.sweeps
+        for path in sorted(sweep.data.rglob("*"))
+        if path.suffix in suffixes
+    ]
+
+
+def _link(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()

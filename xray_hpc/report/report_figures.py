@@ -25,7 +25,6 @@ from xray_hpc.report.figure_style import MAX_OTHER_RUNS, PALETTE, run_colors
 from xray_hpc.report.formatting import unfinished_runs
 from xray_hpc.report.lr_unfreeze_grid import Grid, lr_unfreeze_grid
 from xray_hpc.report.process_pool import ProcessPool
-from xray_hpc.report.run_cache import file_version
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import compared_keys, run_labels
 
@@ -154,6 +153,15 @@ def _current_digests(folder: Path) -> dict[str, str]:
         return {file: key for file, (key, drawn) in index if drawn == file_version(folder / file)}
     except (OSError, UserError, TypeError, ValueError):
         return {}
+
+
+def file_version(path: Path) -> list[int] | None:
+    """Return an identifier of the file now at ``path``, or ``None`` if there is no file."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from xray_hpc.config.report_settings import ReportSettings
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report import collect_sweep
-from xray_hpc.report.collect_sweep import Report
+from xray_hpc.report.collect_sweep import Report, ReportRequest
 
 REPOSITORY = Path(__file__).parents[1]
 VERB = ("-m", "xray_hpc.collect")
@@ -136,11 +136,11 @@ def test_options_override_the_settings_of_the_sweep(
     sweep.sweep_yaml.write_text("report: {select: val_auc, images: false}\n")
     used = []
 
-    def spy(sweep: SweepPaths, settings: ReportSettings) -> Report:
-        used.append(settings)
-        return collect_sweep.collect_sweep(sweep, settings)
+    def spy(request: ReportRequest) -> Report:
+        used.append(request.settings)
+        return collect_sweep.collect(request)
 
-    spied = SimpleNamespace(collect_sweep=spy)
+    spied = SimpleNamespace(collect=spy, ReportRequest=ReportRequest)
     monkeypatch.setitem(sys.modules, collect_sweep.__name__, spied)
     monkeypatch.setattr(sys, "argv", ["collect", str(sweep.folder), *options])
     collect.main()

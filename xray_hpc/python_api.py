@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xray_hpc.config.report_settings import SELECTION_RULES
 from xray_hpc.errors import ConfigError, DataError, one_of
 from xray_hpc.monitoring.discovery import find_sweep
+from xray_hpc.report.dataset_groups import group_runs
 from xray_hpc.report.load_sweep import load_sweeps
 from xray_hpc.report.sweep_results import SweepResults
 
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from xray_hpc.records.run_metrics import RunMetrics
     from xray_hpc.records.run_record import RunRecord
     from xray_hpc.report.run_result import RunResult
+
+
+RULES = {
+    "val_loss": ("loss", 1),
+    "val_auc": ("auc", -1),
+    "val_accuracy": ("accuracy", -1),
+    "val_balanced_accuracy": ("balanced_accuracy", -1),
+}
+"""Metric of each selection rule, and 1 if the lowest value is best."""
 
 
 class LoadedSweep:
@@ -66,7 +76,7 @@ class LoadedSweep:
         """Return the best finished run of a data set, by a metric of its validation images.
 
         Args:
-            select: the selection rule, as ``report.select``.
+            select: ``val_loss``, ``val_auc``, ``val_accuracy`` or ``val_balanced_accuracy``.
             data: title of the data set, as in the report; needed if the runs are on several.
 
         Raises:
@@ -75,9 +85,23 @@ class LoadedSweep:
         """
         if select.startswith("test"):
             raise ConfigError(f"select={select} would choose the best run on test images")
-        if select not in SELECTION_RULES:
-            raise ConfigError(one_of("rule", select, SELECTION_RULES))
-        return self.run(self.results.best_name(select, data))
+        if select not in RULES:
+            raise ConfigError(one_of("rule", select, RULES))
+        metric, sign = RULES[select]
+        found = {group.title: group.runs for group in group_runs(self.results.results)}
+        if not found:
+            raise ConfigError("no run is finished")
+        if data is None and len(found) > 1:
+            raise ConfigError(f"the runs are on several data sets; give data={' or '.join(found)}")
+        title = next(iter(found)) if data is None else data
+        if title not in found:
+            raise ConfigError(one_of("data set", title, found))
+
+        def rank(run: RunResult) -> tuple[float, str]:
+            value = run.metric("validation", metric)
+            return (math.inf if value is None else sign * value, run.name)
+
+        return self.run(min(found[title], key=rank).name)
 
     def __repr__(self) -> str:
         names = ", ".join(sweep.name for sweep in self.results.sweeps)
@@ -154,7 +178,8 @@ def load_sweep(path: str | Path | Sequence[str | Path]) -> LoadedSweep:
         ConfigError: there is no such sweep, or it has no runs.
         StorageError: its folder cannot be read.
     """
-    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    several = isinstance(path, Sequence) and not isinstance(path, str)
+    paths = list(path) if several else [path]
     if not paths:
         raise ConfigError("load_sweep needs the folder of a sweep")
     for one in paths:

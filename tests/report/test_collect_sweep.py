@@ -7,15 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.report.fake_runs import FakeRun, ended_attempt, hold_lease, write_run
 from tests.report.fake_sweeps import experiment_sweep, grid_sweep, write_ledger
-from xray_hpc.errors import UserError
+from xray_hpc.errors import ConfigError, UserError
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_progress import TrainingProgress, write_progress
-from xray_hpc.report.collect_sweep import collect_sweep
+from xray_hpc.report.collect_sweep import ReportRequest, collect, collect_sweep
 from xray_hpc.report.typed_csv import parse_csv, typed_columns
 
 GOLDEN = Path(__file__).parent / "golden" / "report.md"
@@ -127,7 +128,8 @@ def test_report_contains_and_links_every_file(sweep: SweepPaths) -> None:
     ]
     tables = ["runs.csv", "per_class.csv", "epochs.csv", "scores.csv", "roc.csv"]
     assert [path.name for path in report.paths] == ["report.md", "runs.csv", *figures]
-    assert sorted(report_files(sweep)) == sorted(["report.md", *tables, *figures])
+    parquet = ["runs.parquet", "scores.parquet"]
+    assert sorted(report_files(sweep)) == sorted(["report.md", *tables, *parquet, *figures])
     text = (sweep.report / "report.md").read_text()
     assert all(f"]({name})" in text for name in [*tables, *figures])
 
@@ -239,3 +241,55 @@ def test_formula_and_markup_in_class_names_are_text_in_every_file(tmp_path: Path
     assert r"a\|\<b\>\\x1b\[1m" in text
     assert "\x1b" not in text
     assert all(line.isprintable() for line in report.table().split("\n"))
+
+
+def test_several_sweeps_are_one_report_and_copies_of_runs_are_one_run(tmp_path: Path) -> None:
+    first, second = SweepPaths(tmp_path / "a"), SweepPaths(tmp_path / "b")
+    run = write_run(first, "cnn", FakeRun(seed=1))
+    write_run(second, "tl", FakeRun(seed=2))
+    write_run(second, "cnn", status="created", seed=7)
+    shutil.copytree(run.folder, second.runs / run.name)
+    report = collect(ReportRequest([first, second], tmp_path / "both"))
+    table = pd.read_csv(tmp_path / "both" / "runs.csv")
+    assert sorted(table["model"]) == ["cnn", "cnn", "tl"]
+    assert dict(zip(table["run"], table["sweep"], strict=True))[run.name] == "a"
+    assert len(report.runs) == 3
+
+
+def test_several_sweeps_need_a_folder_that_is_no_sweep(tmp_path: Path) -> None:
+    sweeps = [SweepPaths(tmp_path / name) for name in "ab"]
+    for sweep in sweeps:
+        write_run(sweep, "cnn")
+    with pytest.raises(ConfigError, match="add --out"):
+        collect(ReportRequest(sweeps))
+    with pytest.raises(ConfigError, match="is a sweep"):
+        collect(ReportRequest(sweeps, sweeps[0].folder))
+
+
+def test_where_and_by_select_and_average_runs(tmp_path: Path) -> None:
+    sweep = grid_sweep(tmp_path / "grid", seeds=2)
+    where = "model=ft and train.learning_rate<=1e-5"
+    report = collect(ReportRequest([sweep], where=where, by=["train.learning_rate"]))
+    runs = pd.read_csv(sweep.report / "runs.csv")
+    means = pd.read_csv(sweep.report / "by.csv")
+    assert len(report.runs) == len(runs) == 12
+    assert list(means["runs"]) == [6, 6]
+    for rate, group in runs.groupby("train.learning_rate"):
+        (row,) = means[means["train.learning_rate"] == rate].to_dict("records")
+        assert row["test_auc_mean"] == pytest.approx(group["test_auc"].mean())
+        assert row["test_auc_sd"] == pytest.approx(group["test_auc"].std())
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("modle=ft", "no run has a 'modle'; did you mean 'model'?"),
+        ("model", "'model' is no condition"),
+        ("seed<x", "compares with 'x'"),
+        ("model=vgg", "no run fulfills 'model=vgg'"),
+    ],
+)
+def test_invalid_expressions_are_refused(sweep: SweepPaths, where: str, error: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        collect(ReportRequest([sweep], where=where))
+    assert error in str(refusal.value)

@@ -6,10 +6,10 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -20,18 +20,16 @@ from tests.report.fake_sweeps import write_ledger
 from tests.run_folders import run_metrics
 from xray_hpc.records.paths import SPLITS, RunPaths, SweepPaths
 from xray_hpc.records.run_record import RunRecord
+from xray_hpc.report.long_tables import epoch_table, roc_table, score_table
 from xray_hpc.report.merged_tables import (
     CLASS_COLUMNS,
-    RUN_TABLES,
     class_rows,
     csv_text,
-    long_scores,
-    run_lines,
     runs_rows,
 )
 from xray_hpc.report.read_run import read_run
 from xray_hpc.report.run_result import RunResult
-from xray_hpc.report.typed_csv import csv_lines, row_count
+from xray_hpc.report.table_files import write_csv_table
 
 Rows = list[dict[str, str]]
 
@@ -44,10 +42,17 @@ def parse_rows(text: str) -> Rows:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def merged(file: str, runs: Iterable[RunResult]) -> Rows:
+def numbers(found: Rows) -> list[dict[str, object]]:
+    """Return rows with numbers for scores, whose text may differ (0.00001 and 1e-05)."""
+    return [row | {key: float(row[key]) for key in ("y_scores", "logit")} for row in found]
+
+
+def merged(file: str, runs: Sequence[RunResult]) -> Rows:
     """Return the rows of the table ``file`` for these runs."""
-    head = csv_lines([name] for name in RUN_TABLES[file])
-    return parse_rows((head + b"".join(run_lines(run)[file] for run in runs)).decode())
+    makers = {"scores.csv": score_table, "roc.csv": roc_table, "epochs.csv": epoch_table}
+    with tempfile.TemporaryDirectory() as folder:
+        write_csv_table(Path(folder) / file, makers[file](runs))
+        return rows(Path(folder) / file)
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +86,15 @@ def test_every_row_of_every_readable_file_is_merged_once(
     assert [row["run"] for row in runs_rows(runs)] == names
     recorded = [sweep.run(n) for n in names if sweep.run(n).record.exists()]
     models = {run.name: run.name.split("-")[0] for run in recorded}
-    assert merged("scores.csv", runs) == [
-        {"run": run.name, "model": models[run.name], "split": split, **row}
-        for run in recorded
-        for split in SPLITS
-        if run.scores(models[run.name], split).exists()
-        for row in long_rows(run, models[run.name], split)
-    ]
+    assert numbers(merged("scores.csv", runs)) == numbers(
+        [
+            {"run": run.name, "model": models[run.name], "split": split, **row}
+            for run in recorded
+            for split in SPLITS
+            if run.scores(models[run.name], split).exists()
+            for row in long_rows(run, models[run.name], split)
+        ]
+    )
 
     points = merged("roc.csv", runs)
     curves = [run.roc(models[run.name], split) for run in recorded for split in SPLITS]
@@ -126,26 +133,6 @@ def long_rows(run: RunPaths, model: str, split: str) -> Rows:
     return found
 
 
-@given(labels=st.lists(st.integers(0, 3), max_size=8), seed=st.integers(0, 9))
-def test_long_scores_of_many_classes_contain_all_values(labels: list[int], seed: int) -> None:
-    classes = ["a", "b, c", "d", "e"]
-    names = [f"{i}.png" for i in range(len(labels))]
-    scores = np.random.default_rng(seed).dirichlet(np.ones(4), len(labels))
-    images = {"file": np.array(names, dtype=object), "patient": np.array(names, dtype=object)}
-    wide = images | {"y_true": np.array(labels, dtype=np.int64)}
-    for i, name in enumerate(classes):
-        wide[f"y_scores_{name}"] = scores[:, i]
-    for i, name in enumerate(classes):
-        wide[f"logit_{name}"] = np.log(scores[:, i])
-    long = long_scores(wide, classes)
-    assert row_count(long) == len(labels) * len(classes)
-    assert long["score_of"].tolist() == classes * len(labels)
-    assert long["y_scores"].reshape(-1, 4).tolist() == scores.tolist()
-    assert long["logit"].reshape(-1, 4).tolist() == np.log(scores).tolist()
-    assert long["y_true"].reshape(-1, 4).argmax(axis=1).tolist() == labels
-    assert long["y_true"].sum() == len(labels)
-
-
 def test_roc_table_includes_average_curves(small: SweepPaths) -> None:
     points = merged("roc.csv", [read_run(small.run(path.name)) for path in small.runs.iterdir()])
     found = {
@@ -158,7 +145,7 @@ def test_roc_table_includes_average_curves(small: SweepPaths) -> None:
 
 def test_run_without_files_has_no_lines() -> None:
     run = RunResult("ft-1", "ft", "missing")
-    assert not any(run_lines(run).values())
+    assert not any(len(table([run])) for table in (epoch_table, score_table, roc_table))
     assert csv_text(CLASS_COLUMNS, class_rows([run])) == ",".join(CLASS_COLUMNS) + "\n"
 
 

@@ -19,7 +19,7 @@ from xray_hpc.monitoring.cancel_runs import plan_cancel
 from xray_hpc.package_folders import resource
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import RunPaths
-from xray_hpc.report import collect_sweep
+from xray_hpc.report import collect_sweep, load_sweep
 
 RENAME = "os.rename(sys.argv[-1], sys.argv[-1] + '-renamed')"
 
@@ -110,7 +110,7 @@ def test_cancel_and_collect_make_no_folder_of_a_renamed_sweep(
     sweep.folder.rename(sweep.folder.with_name("renamed"))
     with pytest.raises(StorageError, match="is gone"):
         plan.execute()
-    monkeypatch.setattr(collect_sweep, "run_names", lambda sweep: [run.name])
+    monkeypatch.setattr(load_sweep, "run_names", lambda sweep: [run.name])
     with pytest.raises(StorageError):
         collect_sweep.collect_sweep(sweep)
     with pytest.raises(StorageError):

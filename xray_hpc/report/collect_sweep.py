@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def collect(request: ReportRequest) -> Report:
     """
     request.check()
     settings = request.settings or read_report_settings(request.sweeps[0])
+    request = dataclasses.replace(request, settings=settings)
     results = load_sweeps(request.sweeps)
     if request.where is not None:
         results = select_runs(results, request.where)
@@ -157,7 +159,8 @@ def _write_groups(folder: Path, results: SweepResults, keys: Sequence[str]) -> s
         (folder / "by.csv").unlink(missing_ok=True)
         return ""
     means = group_means(results, keys)
-    write_text(folder / "by.csv", csv_text(list(means.columns), means.to_dict("records")))
+    rows = [{str(name): cell for name, cell in row.items()} for row in means.to_dict("records")]
+    write_text(folder / "by.csv", csv_text(list(means.columns), rows))
     return means_text(means, keys)
 
 

@@ -12,8 +12,8 @@ from xray_hpc.errors import ConfigError
 from xray_hpc.records.paths import SPLITS
 from xray_hpc.records.run_metrics import MEASURES
 from xray_hpc.report.run_result import RunResult
-from xray_hpc.report.swept_keys import config_value, format_value
 from xray_hpc.report.sweep_results import SweepResults
+from xray_hpc.report.swept_keys import config_value, format_value
 from xray_hpc.run_filter import check_key, parse_filter
 
 SHOWN = ("validation_loss", "validation_auc", "test_auc", "test_accuracy")
@@ -81,7 +81,11 @@ def means_text(means: pd.DataFrame, keys: Sequence[str]) -> str:
     """Return a table of :func:`group_means` for a terminal, with the metrics ``SHOWN``."""
     heads = [*keys, "runs", *SHOWN]
     rows = [
-        [*(str(row[key]) for key in keys), str(row["runs"]), *(_spread(row, name) for name in SHOWN)]
+        [
+            *(str(row[key]) for key in keys),
+            str(row["runs"]),
+            *(_spread(row, name) for name in SHOWN),
+        ]
         for row in means.to_dict("records")
     ]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]

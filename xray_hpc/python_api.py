@@ -178,8 +178,9 @@ def load_sweep(path: str | Path | Sequence[str | Path]) -> LoadedSweep:
         ConfigError: there is no such sweep, or it has no runs.
         StorageError: its folder cannot be read.
     """
-    several = isinstance(path, Sequence) and not isinstance(path, str)
-    paths = list(path) if several else [path]
+    paths: list[Any] = [path]
+    if isinstance(path, Sequence) and not isinstance(path, str):
+        paths = list(path)
     if not paths:
         raise ConfigError("load_sweep needs the folder of a sweep")
     for one in paths:

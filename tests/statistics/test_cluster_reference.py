@@ -126,7 +126,7 @@ def test_accuracy_difference_meets_the_reference(value: dict[str, Any]) -> None:
     assert_meets(found.error[second] if "se" in value["statistic"][-2:] else test, value)
 
 
-@pytest.mark.parametrize("name", ["a", "b", "d_test"])
+@pytest.mark.parametrize("name", ["a", "b", "d_test", "d_validation"])
 def test_holm_meets_the_reference(name: str) -> None:
     pairs = [v for v in VALUES if v["set"] == name and v["statistic"] == "obuchowski_p"]
     adjusted = [v for v in VALUES if v["set"] == name and v["statistic"] == "obuchowski_p_holm"]

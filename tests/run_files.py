@@ -9,7 +9,7 @@ from xray_hpc.records.paths import RunPaths
 def file_contents(paths: RunPaths) -> dict[str, bytes]:
     """Return the bytes of the files of a run that do not depend on when and where it was trained.
 
-    Checkpoints and temporary files of ``run.json`` are left out, too.
+    Checkpoints, event files and temporary files of ``run.json`` are left out, too.
     """
     varying = (paths.record, paths.progress, paths.log)
     return {
@@ -17,7 +17,7 @@ def file_contents(paths: RunPaths) -> dict[str, bytes]:
         for path in paths.folder.rglob("*")
         if path.is_file()
         and path not in varying
-        and path.parent not in (paths.checkpoint_folder, paths.lease)
+        and path.parent not in (paths.checkpoint_folder, paths.event_folder, paths.lease)
         and not (is_temporary_file(path) and path.name.endswith(paths.record.name))
     }
 

@@ -45,7 +45,7 @@ OTHERS = {
     ),
     "progress, threads and signals": (
         *("printable.py", "progress_bar.py", "thread_map.py", "data/shutdown_guard.py"),
-        *("training/progress_callbacks.py", "training/signals.py"),
+        *("training/event_files.py", "training/progress_callbacks.py", "training/signals.py"),
     ),
     "this digest": ("code_digest.py",),
 }

@@ -14,6 +14,8 @@ def test_sweep_name_is_the_same_for_the_same_command(words: list[str]) -> None:
     assert derive_sweep_name("demo", [*words, "cluster=slurm", "results=x"]) == name
     assert derive_sweep_name("demo", [*words, "train.checkpoint.seconds=9"]) == name
     assert derive_sweep_name("demo", [*words, "train.explain=false"]) == name
+    assert derive_sweep_name("demo", [*words, "train.tensorboard=true"]) == name
+    assert derive_sweep_name("demo", [*words, "report.images=false"]) == name
 
 
 def test_sweep_name_starts_with_the_choice_and_hashes_the_overrides() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from xray_hpc.config.run_config import AugmentConfig, DataConfig, ModelConfig, RunConfig
-from xray_hpc.config.train_config import TrainConfig
+from xray_hpc.config.train_config import CheckpointConfig, TrainConfig
 from xray_hpc.errors import DataError, UserError
 from xray_hpc.records.frozen_run import FrozenRun, Inputs, read_frozen_run, write_frozen_run
 from xray_hpc.records.paths import RunPaths
@@ -126,3 +127,13 @@ def test_name_depends_on_whether_weights_are_random() -> None:
         random.name
         != run(ModelConfig("tl", "demo", "demo", preprocessing="backbone"), demo="d1").name
     )
+
+
+@pytest.mark.parametrize(
+    "keys", [{"tensorboard": True}, {"checkpoint": CheckpointConfig(steps=3, seconds=None)}]
+)
+def test_name_is_independent_of_what_else_is_written(keys: dict[str, Any]) -> None:
+    written = run(ModelConfig("cnn"))
+    train = replace(written.config.train, **keys)
+    other = replace(written, config=replace(written.config, train=train))
+    assert other.name == written.name == "cnn-f519e40b"

@@ -183,3 +183,10 @@ def test_short_names_of_keys() -> None:
         short_name("model.unfreeze"),
         short_name("seed"),
     ] == [*("lr", "unfreeze", "seed")]
+
+
+def test_key_that_changes_no_result_is_not_compared() -> None:
+    word = "train.tensorboard=true"
+    changed = run("b", "ft", "seed=2", word, train__tensorboard=True, seed=2)
+    runs = [run("a", "ft", "seed=1", train__tensorboard=False, seed=1), changed]
+    assert swept_keys(runs) == compared_keys(runs) == ["seed"]

@@ -122,7 +122,8 @@ def test_epoch_tables_leave_an_undefined_auc_empty(tmp_path: Path) -> None:
     logs = validated([1, 1, 1])
     assert np.isnan(logs["val_auc"])
     paths = RunPaths(tmp_path)
-    EpochTables(paths, "lung").on_epoch_end(0, logs | {"loss": 1.0, "accuracy": 0.5})
+    logs |= {"loss": 1.0, "accuracy": 0.5, "learning_rate": 1e-3}
+    EpochTables(paths, "lung").on_epoch_end(0, logs)
     assert paths.auc("lung").read_text() == "epoch,val_auc\n0,\n"
     assert pd.read_csv(paths.loss("lung")).columns.tolist() == ["epoch", "train_loss", "val_loss"]
 
@@ -149,6 +150,7 @@ def test_progress_file_has_the_epochs_and_the_best(tmp_path: Path) -> None:
 
     def end_epoch(epoch: int, loss: float) -> None:
         logs = {"loss": 1.0, "accuracy": 0.5, "val_loss": loss, "val_auc": math.nan}
+        logs["learning_rate"] = 1e-3
         for callback in (best_weights, tables, progress):
             callback.on_epoch_end(epoch, logs | {"val_accuracy": 1 - loss})
 

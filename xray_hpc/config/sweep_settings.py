@@ -92,14 +92,15 @@ def derive_sweep_name(base: str, overrides: Sequence[str]) -> str:
         overrides: The command's other overrides. Those that decide a result are hashed into the
             name, so that the same command always names the same sweep.
     """
-    decisive = [word for word in overrides if _decides(word.lstrip("+~").split("=")[0])]
+    decisive = [word for word in overrides if decides_result(word.lstrip("+~").split("=")[0])]
     if not decisive:
         return base
     return f"{base}-{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:6]}"
 
 
-def _decides(key: str) -> bool:
-    """Whether a key is part of a run's identity."""
-    group, *rest = key.split(".")
-    neutral = group == "train" and rest[:1] in [[name] for name in NEUTRAL_KEYS]
-    return group not in SWEEP_KEYS and not neutral
+def decides_result(key: str) -> bool:
+    """Return whether a dotted key is part of a run's identity."""
+    section, _, rest = key.partition(".")
+    if section == "train":
+        return rest.partition(".")[0] not in NEUTRAL_KEYS
+    return section not in SWEEP_KEYS

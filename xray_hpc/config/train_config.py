@@ -9,7 +9,7 @@ from xray_hpc.config.dataclass_conversion import check, check_least
 
 Monitor = Literal["val_loss", "val_accuracy", "val_auc"]
 
-NEUTRAL_KEYS = ("checkpoint", "explain")
+NEUTRAL_KEYS = ("checkpoint", "explain", "tensorboard")
 """The keys of ``train`` that change no result and are not part of a run's identity."""
 
 
@@ -99,6 +99,8 @@ class _TrainKeys:
         checkpoint: When to write a checkpoint.
         explain: After training, draw the worst misses of the validation and test images with their
             Grad-CAM. The pictures show patients; false: none. Not part of a run's identity.
+        tensorboard: Also write the metrics as event files of TensorBoard; not part of a run's
+            identity. Needs ``tensorboard`` installed.
     """
 
     epochs: int = 50
@@ -113,6 +115,7 @@ class _TrainKeys:
     reduce_lr: ReduceLROnPlateauConfig | None = field(default_factory=ReduceLROnPlateauConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     explain: bool = True
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         check_least(1, "train.epochs", self.epochs)

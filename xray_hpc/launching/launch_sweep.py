@@ -15,6 +15,7 @@ from xray_hpc.launching import local_backend, slurm_backend
 from xray_hpc.launching.code_snapshot import check_snapshot, take_snapshot
 from xray_hpc.launching.launch_summary import print_cached_features, print_decisions
 from xray_hpc.launching.plan import Plan
+from xray_hpc.launching.preflight.tensorboard_installed import check_tensorboard
 from xray_hpc.launching.run_folders import check_folders, create_run_folders, make_results_folder
 from xray_hpc.launching.saved_settings import EXECUTED
 from xray_hpc.monitoring.run_state import LaunchDecision, decide_launch, read_runs
@@ -127,6 +128,7 @@ def resolve_kind(kind: str) -> str:
 
 def _preflight(plan: Plan, kind: str) -> list[str]:
     """Refuse what cannot run; return notes on what may go wrong."""
+    check_tensorboard(plan)
     notes = check_folders(plan.settings, kind)
     if kind == "slurm":
         count = sum(decision.run for decision in decide_runs(plan, {}).values())

@@ -47,6 +47,7 @@ class RunPaths:
     weights_folder = _Child("checkpoints")
     figures = _Child("figures")
     worst_miss_figures = _Child("figures/worst_misses")
+    event_folder = _Child("tensorboard")
     log = _Child("log")
     lease = _Child(".lease")
 

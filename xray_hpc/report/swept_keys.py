@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from xray_hpc.config.sweep_settings import decides_result
 from xray_hpc.report.run_result import RunResult
 
 LEARNING_RATE = "train.learning_rate"
@@ -79,6 +80,7 @@ def _differing_keys(runs: Sequence[RunResult]) -> list[str]:
         if key in candidates
         and key.split(".")[0] in SECTIONS
         and key != "model.name"
+        and decides_result(key)
         and len({text.get(key, "None") for text in texts}) > 1
     ]
 
@@ -89,6 +91,7 @@ def _swept_overrides(runs: Sequence[RunResult], differing: Sequence[str]) -> lis
         override
         for override in dict.fromkeys(override for run in runs for override in run.overrides)
         if (override.startswith("model.") or override.split(".")[0] not in IGNORED_OVERRIDES)
+        and decides_result(override)
         and len({run.overrides.get(override) for run in runs}) > 1
         and any(_may_set(override, key) for key in differing)
     ]

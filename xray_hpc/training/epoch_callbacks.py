@@ -106,6 +106,7 @@ class EpochTables(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         assert logs is not None
         metrics = {name: float(logs[name.removeprefix("train_")]) for name in self.METRICS}
+        metrics["learning_rate"] = float(logs["learning_rate"])
         self.history.append({"epoch": epoch} | metrics)
         self._write()
 

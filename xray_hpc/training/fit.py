@@ -27,6 +27,7 @@ from xray_hpc.training.epoch_callbacks import (
     Validation,
     monitor_callbacks,
 )
+from xray_hpc.training.event_files import EventFiles
 from xray_hpc.training.loop import run_epochs
 from xray_hpc.training.progress_callbacks import ProgressFile, ProgressLine
 from xray_hpc.training.save_model import BestWeightsWriter
@@ -123,6 +124,8 @@ def fit(
         epochs_before = start.epoch + start.step / steps
         progress = ProgressFile(paths, best_weights, tables, epochs, epochs_before, seconds)
         callbacks = [*callbacks, checkpoint_callback, progress]
+        if config.train.tensorboard:
+            callbacks.append(EventFiles(paths, config, tables))
         run_epochs(
             training_model.trained_model,
             batches,

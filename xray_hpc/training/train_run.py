@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from contextlib import suppress
 from functools import partial
@@ -21,6 +22,7 @@ from xray_hpc.records.atomic_files import check_write
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths
 from xray_hpc.records.run_integrity import result_states
+from xray_hpc.records.run_metrics import read_metrics
 from xray_hpc.records.run_progress import (
     latest_checkpoint,
     remove_checkpoints,
@@ -31,6 +33,7 @@ from xray_hpc.thread_map import available_cores
 from xray_hpc.training import run_figures
 from xray_hpc.training.checkpoint_store import CheckpointStore
 from xray_hpc.training.evaluation import evaluate
+from xray_hpc.training.event_files import write_final_metrics
 from xray_hpc.training.explain_misses import explain_misses
 from xray_hpc.training.fit import fit
 from xray_hpc.training.gpu_check import check_gpus
@@ -82,6 +85,8 @@ def train_run(paths: RunPaths, *, bar: bool = False) -> None:
     logits = evaluate(fitted, run.config, data, paths)
     model = export_model(fitted.model, run.config, data, paths)
     explain_misses(model, run.config, data, logits, paths)
+    if run.config.train.tensorboard:
+        write_final_metrics(paths, read_metrics(paths))
     seconds = fitted.seconds + time.monotonic() - began
     update_record(
         paths,
@@ -118,8 +123,9 @@ def record_devices(paths: RunPaths, **devices: object) -> None:
 
 
 def remove_leftovers(paths: RunPaths) -> None:
-    """Remove temporary files of a killed training, except those of ``run.json`` (the worker's)."""
+    """Remove event files, and temporary files except those of ``run.json`` (the worker's)."""
     check_write()
+    shutil.rmtree(paths.event_folder, ignore_errors=True)
     suffixes = (".csv", ".keras", ".png", ".txt", "metrics.json", "progress.json")
     for path in paths.folder.rglob(".*"):
         if path.name.endswith(suffixes):

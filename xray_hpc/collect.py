@@ -7,6 +7,8 @@ the sweep is running.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 
 from xray_hpc import command_line
 from xray_hpc.config.report_settings import SELECTION_RULES, ReportSettings
@@ -20,7 +22,7 @@ def main() -> None:
     """Run the command."""
     arguments = _parser().parse_intermixed_args()
     sweeps = [find_sweep(text, arguments.results) for text in arguments.sweeps]
-    settings = _report_settings(sweeps[0], arguments)
+    settings = _report_settings(sweeps, arguments)
     from xray_hpc.report.collect_sweep import ReportRequest, collect  # takes a second to import
 
     keys = [key.strip() for key in arguments.by.split(",") if key.strip()]
@@ -81,8 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _report_settings(sweep: SweepPaths, arguments: argparse.Namespace) -> ReportSettings:
+def _report_settings(sweeps: Sequence[SweepPaths], arguments: argparse.Namespace) -> ReportSettings:
     """Return what ``sweep.yaml`` says of the report, with the options of the command.
+
+    Of several sweeps, the first one says the rule, and each can say that no image is shown.
 
     Raises:
         ConfigError: an option or a setting in ``sweep.yaml`` is invalid.
@@ -90,7 +94,8 @@ def _report_settings(sweep: SweepPaths, arguments: argparse.Namespace) -> Report
     rule = arguments.select
     if rule is not None and rule not in SELECTION_RULES:
         raise ConfigError(one_of("--select", rule, SELECTION_RULES))
-    return read_report_settings(sweep, select=rule, images=arguments.images)
+    found = [read_report_settings(one, select=rule, images=arguments.images) for one in sweeps]
+    return replace(found[0], images=all(one.images for one in found))
 
 
 def entry() -> None:

@@ -147,6 +147,17 @@ def test_options_override_the_settings_of_the_sweep(
     assert used == [settings]
 
 
+def test_one_of_several_sweeps_can_forbid_images(tmp_path: Path) -> None:
+    sweeps = [SweepPaths(tmp_path / name) for name in "ab"]
+    for sweep, text in zip(sweeps, ("{select: val_auc}", "{images: false}"), strict=True):
+        sweep.folder.mkdir()
+        sweep.sweep_yaml.write_text(f"report: {text}\n")
+    unset = SimpleNamespace(select=None, images=None)
+    assert collect._report_settings(sweeps, unset) == ReportSettings("val_auc", images=False)
+    shown = SimpleNamespace(select=None, images=True)
+    assert collect._report_settings(sweeps, shown) == ReportSettings("val_auc", images=True)
+
+
 def test_sweep_may_be_the_current_folder(sweep: SweepPaths) -> None:
     done = python(*VERB, ".", cwd=sweep.folder)
     assert done.returncode == 0

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -152,9 +153,9 @@ def test_one_of_several_sweeps_can_forbid_images(tmp_path: Path) -> None:
     for sweep, text in zip(sweeps, ("{select: val_auc}", "{images: false}"), strict=True):
         sweep.folder.mkdir()
         sweep.sweep_yaml.write_text(f"report: {text}\n")
-    unset = SimpleNamespace(select=None, images=None)
+    unset = Namespace(select=None, images=None)
     assert collect._report_settings(sweeps, unset) == ReportSettings("val_auc", images=False)
-    shown = SimpleNamespace(select=None, images=True)
+    shown = Namespace(select=None, images=True)
     assert collect._report_settings(sweeps, shown) == ReportSettings("val_auc", images=True)
 
 

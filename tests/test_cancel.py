@@ -46,7 +46,7 @@ def asked(folder: Path, answer: str, *words: str) -> tuple[int, str]:
         [*CANCEL, *words], cwd=folder, stdin=its, stdout=subprocess.PIPE, text=True
     ) as process:
         os.write(ours, answer.encode())
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
     os.close(ours)
     os.close(its)
     return process.returncode, output

@@ -16,7 +16,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         cwd=folder,
-        timeout=120,
+        timeout=300,
     )
 
 

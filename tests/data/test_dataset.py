@@ -639,7 +639,7 @@ def test_concurrent_processes_build_one_store(
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    results = [process.communicate(timeout=60) for process in started]
+    results = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
     assert len({out for out, _ in results}) == 1
     assert sum("decoding images 48/48" in err for _, err in results) == 1
@@ -650,4 +650,4 @@ def test_dataset_does_not_import_tensorflow() -> None:
         "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None;"
         "import xray_hpc.data.dataset, xray_hpc.data.dataset_figures, xray_hpc.data.stage_data"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)

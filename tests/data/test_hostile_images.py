@@ -202,7 +202,7 @@ except OutOfMemoryError as error:
     print(error.path)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stdout == "x.png\n"
 

@@ -69,7 +69,7 @@ def test_atomic_write_keeps_the_old_file_if_killed(tmp_path: Path) -> None:
         "with atomic_write(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half'); os.kill(os.getpid(), 9)"
     )
-    died = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60)
+    died = subprocess.run([sys.executable, "-c", program, str(path)], timeout=300)
     assert died.returncode == -9
     assert path.read_text() == "old"
 

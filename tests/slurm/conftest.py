@@ -156,7 +156,7 @@ def sinfo_problem() -> str | None:
     if shutil.which("sinfo") is None:
         return "no Slurm cluster found on this host (sinfo is not installed)"
     try:
-        done = subprocess.run(["sinfo", "-h"], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["sinfo", "-h"], capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:
         return "sinfo did not answer within 60 s"
     if done.returncode == 0 and done.stdout.strip():

@@ -55,7 +55,7 @@ class Daemons:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, capture_output=True, text=True, env=self._environment(), timeout=60
+            command, capture_output=True, text=True, env=self._environment(), timeout=300
         )
 
     def check_run(self, *command: str) -> None:

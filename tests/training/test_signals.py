@@ -62,7 +62,7 @@ def started(code: str, path: Path, pipe: int | None = None) -> Iterator[subproce
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
 

@@ -129,7 +129,7 @@ def record_of(run: RunPaths) -> RunRecord:
     return record
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     """Wait until the condition holds; fail after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
@@ -144,7 +144,7 @@ def wait_for_training(run: RunPaths) -> None:
 
 def wait_for_end(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Return the exit code and the output of a job once it has ended."""
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
 

@@ -61,7 +61,7 @@ def test_training_of_a_renamed_run_exits_with_74_and_makes_no_folder(
     hold.wait_for(process)
     run.folder.rename(run.folder.with_name("renamed"))
     hold.release()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 74
     assert_explained(output, run.folder)
     assert not run.folder.exists()
@@ -125,7 +125,7 @@ def test_status_watch_of_a_renamed_sweep_exits_with_2(run: RunPaths, tmp_path: P
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: run.name in output.read_text())
     sweep.folder.rename(sweep.folder.with_name("renamed"))
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 2
     assert errors.startswith(f"error: {sweep.folder} is gone")
     assert errors.count("\n") == 1

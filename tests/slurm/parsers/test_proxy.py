@@ -33,7 +33,7 @@ def start_in_container(folder: Path, code: str) -> subprocess.Popen[str]:
 def run_in_container(folder: Path, code: str) -> tuple[int, str]:
     """Run Python code as ``start_in_container``; return its exit code and output."""
     process = start_in_container(folder, code)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
 
@@ -86,7 +86,7 @@ def test_signals_reach_the_command_and_do_not_end_the_proxy(
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert output.splitlines()[0] == "requeued"
     assert process.returncode == 128 + signal.SIGKILL
 

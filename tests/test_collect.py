@@ -91,7 +91,7 @@ def test_help_imports_no_large_library() -> None:
         (*HEAVY, "numpy", "pandas", "sklearn", "matplotlib", "omegaconf"), "--help"
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: python -m xray_hpc.collect [-h] [--results FOLDER]")
+    assert done.stdout.startswith("usage: python -m xray_hpc.collect [-h]")
 
 
 def test_unknown_sweep_exits_with_2_and_one_line(sweep: SweepPaths) -> None:

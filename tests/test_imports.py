@@ -38,6 +38,7 @@ MAY_IMPORT = {
 MAY_IMPORT_TENSORFLOW = {
     "code_digest.py",
     "isolated_keras.py",
+    "python_api.py",  # for types only
     "training",
     "explanations",
     "features",

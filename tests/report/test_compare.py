@@ -195,3 +195,30 @@ def test_runs_without_scores_give_empty_tables_with_their_columns() -> None:
     for name, columns in COLUMNS.items():
         table = getattr(comparison, name)
         assert (list(table.columns), len(table)) == (list(columns), 0)
+
+
+def test_compare_runs_has_subgroups_and_shift() -> None:
+    def with_etiology(run: RunResult) -> RunResult:
+        for table in run.scores.values():
+            kinds = [f"bacteria_{i}" if i % 2 else f"virus_{i}" for i in range(len(table["file"]))]
+            pairs = zip(kinds, table["y_true"], strict=True)
+            names = [
+                f"person{i // 2}_{kind}.jpeg" if y else f"IM-{i:04d}-0001.jpeg"
+                for i, (kind, y) in enumerate(pairs)
+            ]
+            table["file"] = np.array(names, dtype=object)
+        return run
+
+    runs = [with_etiology(run) for run in grid([3.0, 1.0])]
+    comparison = compare_runs(runs)
+    found = comparison.subgroups.groupby(["split", "subgroup", "metric"])["run"].nunique()
+    assert found.to_dict() == {
+        (split, kind, metric): 2
+        for split in SPLITS
+        for kind in ("bacteria", "virus")
+        for metric in ("auc", "sensitivity")
+    }
+    shift = comparison.shift.set_index(["split", "class"])["value"]
+    for split in SPLITS:
+        y = runs[0].scores[split]["y_true"]
+        assert shift[split, "PNEUMONIA"] == pytest.approx(y.mean())

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from xray_hpc.records.paths import SPLITS
-from xray_hpc.report import metric_table, pair_table, score_tables
+from xray_hpc.report import metric_table, pair_table, score_tables, shift, subgroups
 from xray_hpc.report.answer import answer_text
 from xray_hpc.report.calibration_table import CALIBRATION, RELIABILITY, calibration_tables
 from xray_hpc.report.comparison import Comparison, ReportWarning, Winner
@@ -24,11 +24,6 @@ DETAILED_RUNS = 100
 """Of each data set, so many of the best runs have curves, calibration and operating points."""
 
 IMPORTANCE = ("data", "key", "importance", "runs")
-SUBGROUPS = (
-    *("data", "run", "split", "column", "subgroup", "metric", "value", "low", "high"),
-    *("images", "patients"),
-)
-SHIFT = ("data", "quantity", "split", "class", "value")
 COLUMNS: dict[str, Sequence[str]] = {
     "ranking": ("data", "rank", "run", "label", "setting", "model", "seed", "selection"),
     "settings": ("data", "setting", "runs", "seeds"),
@@ -41,8 +36,8 @@ COLUMNS: dict[str, Sequence[str]] = {
     "reliability": RELIABILITY,
     "importance": IMPORTANCE,
     "misses": score_tables.MISSES,
-    "subgroups": SUBGROUPS,
-    "shift": SHIFT,
+    "subgroups": subgroups.COLUMNS,
+    "shift": shift.COLUMNS,
 }
 """The tables of a comparison, and the columns that each has even if it is empty."""
 
@@ -185,8 +180,8 @@ class _GroupComparison:
             "pr": pd.concat(points),
             "importance": self._importance(),
             "misses": score_tables.miss_rows(self.data, every),
-            "subgroups": pd.DataFrame(),
-            "shift": pd.DataFrame(),
+            "subgroups": pd.concat([subgroups.subgroup_table(self.data, part) for part in stacks]),
+            "shift": self._shift(),
         }
 
     def _thresholds(self) -> dict[str, dict[str, float]]:
@@ -196,6 +191,10 @@ class _GroupComparison:
                 for rule, by_run in metric_table.validation_thresholds(stack).items():
                     found.setdefault(rule, {}).update(by_run)
         return found
+
+    def _shift(self) -> pd.DataFrame:
+        found = map(self._winners_scores, SPLITS)
+        return shift.shift_table(self.data, [images for images in found if images is not None])
 
     def _importance(self) -> pd.DataFrame:
         keys = [key for key in ("model", *self.keys, SEED) if key in self.ranking]

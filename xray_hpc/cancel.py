@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
             python -m xray_hpc.cancel lr-depth                       all runs, after a prompt
             python -m xray_hpc.cancel lr-depth --runs 'vgg-*'        runs selected by name
             python -m xray_hpc.cancel lr-depth --runs 'model=vgg'    runs selected by an override
+            python -m xray_hpc.cancel lr-depth --runs 'model=vgg and seed>2'
             python -m xray_hpc.launch --resume results/lr-depth      run them again later
         """,
     )
@@ -59,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--runs",
         metavar="PATTERN",
-        help="only runs whose name, or one of whose overrides, matches this glob",
+        help="only runs whose name, or one of whose overrides, matches this glob, or whose "
+        "overrides fulfill conditions joined by 'and' (operators: = != < > <= >=)",
     )
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask for confirmation")
     command_line.add_results_option(parser)

@@ -77,7 +77,7 @@ def parse_filter(text: str) -> RunFilter:
         ConfigError: it is malformed.
     """
     conditions = []
-    for part in re.split(r"\s+and\s+", text.strip()):
+    for part in re.split(r"(?:^|\s+)and(?:\s+|$)", text):
         match = _CONDITION.fullmatch(part)
         if match is None or not match[3] or match[3][0] in "=<>!":
             raise ConfigError(

@@ -59,7 +59,9 @@ def test_cancel_sweep_cancels_all_jobs_with_one_call(sweep: Sweep, programs: Pro
     assert list(ledger.read(sweep.paths).cancelled) == ["cnn-2", "ft-1", "ft-2"]
 
 
-@pytest.mark.parametrize("pattern", ["ft-*", "model=ft", "model=f?"])
+@pytest.mark.parametrize(
+    "pattern", ["ft-*", "model=ft", "model=f?", "model!=cnn", "run=ft-* and model=ft"]
+)
 def test_pattern_selects_by_name_or_override(
     sweep: Sweep, programs: Programs, pattern: str
 ) -> None:

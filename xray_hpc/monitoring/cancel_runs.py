@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -23,6 +24,7 @@ from xray_hpc.records.launch_lock import launch_lock, running_launch_position
 from xray_hpc.records.lease_file import LeaseOwner, current_owner, is_local
 from xray_hpc.records.ledger import Ledger
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.run_filter import parse_filter
 from xray_hpc.slurm import client as slurm
 from xray_hpc.slurm.client import QueuedJob
 from xray_hpc.slurm.units import compact_job_ids, job_number
@@ -30,6 +32,7 @@ from xray_hpc.slurm.units import compact_job_ids, job_number
 LIVE = (State.RUNNING, State.PENDING)
 WAIT_SECONDS = 30.0  # for a launch that is submitting
 POLL_SECONDS = 0.2
+EXPRESSION = re.compile(r"\sand\s|!=|[<>]")  # of run_filter; other patterns are globs
 _Runs = Mapping[str, RunEvidence]
 
 
@@ -79,11 +82,13 @@ def plan_cancel(
 
     Args:
         sweep: the sweep.
-        pattern: glob that selects runs by their name or one of their overrides; ``None`` for all.
+        pattern: glob that selects runs by their name or one of their overrides, or an expression
+            over their overrides (:mod:`xray_hpc.run_filter`); ``None`` for all.
         excluded: whether this process holds the sweep's lock, so that no launch is running.
 
     Raises:
-        ConfigError: the pattern matches no run, or a job to cancel has other runs too.
+        ConfigError: the pattern is malformed or matches no run, or a job to cancel has other runs
+            too.
         SlurmError: Slurm does not answer.
     """
     entries = ledger.read(sweep)
@@ -167,16 +172,34 @@ def _without_foreign_job(sweep: SweepPaths, name: str, evidence: RunEvidence) ->
 def _select(sweep: SweepPaths, entries: Ledger, evidence: _Runs, pattern: str | None) -> list[str]:
     if pattern is None:
         return list(evidence)
-    selected, known = list[str](), set[str]()
-    for name, item in evidence.items():
-        overrides = entries.planned.get(name) or (item.record.overrides if item.record else [])
-        known.update(overrides)
-        if any(fnmatchcase(text, pattern) for text in (name, *overrides)):
-            selected.append(name)
+    overrides = {
+        name: entries.planned.get(name) or (item.record.overrides if item.record else [])
+        for name, item in evidence.items()
+    }
+    known = {text for texts in overrides.values() for text in texts}
+    if EXPRESSION.search(pattern):
+        selected = _fulfilling(overrides, pattern)
+    else:
+        selected = [
+            name
+            for name, texts in overrides.items()
+            if any(fnmatchcase(text, pattern) for text in (name, *texts))
+        ]
     if not selected:
         hint = nearest(pattern, [*evidence, *known]) or "; use a glob for names or overrides"
         raise ConfigError(f"no run of {sweep.name} matches '{pattern}'{hint}")
     return selected
+
+
+def _fulfilling(overrides: Mapping[str, Sequence[str]], expression: str) -> list[str]:
+    """Return the runs whose overrides fulfill an expression; a run also has a key ``run``."""
+    wanted = parse_filter(expression)
+    values = {
+        name: {"run": name} | dict(text.lstrip("+").split("=", 1) for text in texts if "=" in text)
+        for name, texts in overrides.items()
+    }
+    wanted.check_keys({key for found in values.values() for key in found})
+    return [name for name, found in values.items() if wanted.matches(found)]
 
 
 def _shared_job(

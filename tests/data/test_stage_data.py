@@ -83,6 +83,9 @@ def test_stage_data_draws_augmentations_if_any(
     folder = stage_data(data_config(tree), tmp_path / "cache", sweep, shown, seed=1)
     assert (folder / "augmentations.png").exists() == drawn
     assert (folder / "index.csv").read_text().startswith("file,label,class,patient,split\n")
+    assert (folder / "flow.csv").read_text().startswith("stage,split,class,images,patients\n")
+    assert (folder / "intensity.csv").read_text().startswith("split,class,images,mean,")
+    assert (folder / "flow.svg").read_text().startswith("<svg ")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Prepare a data set before the runs: decode its images, write its index and figures."""
+"""Prepare a data set before the runs: decode its images, write its index, facts and figures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ from xray_hpc.config.yaml_files import read_yaml
 from xray_hpc.count_text import format_count
 from xray_hpc.data import augmentation_figure, dataset_figures
 from xray_hpc.data.augmentation_figure import NamedAugmentation
+from xray_hpc.data.data_facts import flow_table, intensity_table
 from xray_hpc.data.dataset import Dataset, load_indexed
+from xray_hpc.data.flow_diagram import flow_diagram
 from xray_hpc.data.index import Index, build_index
 from xray_hpc.data.index_entry import SPLIT_NAMES, describe_skipped, ignored_line
 from xray_hpc.errors import UserError
 from xray_hpc.figure_files import write_figure
 from xray_hpc.package_folders import resource
 from xray_hpc.printable import printable
-from xray_hpc.records.atomic_files import remove_temporary_files, storage_errors, write_csv
+from xray_hpc.records.atomic_files import (
+    remove_temporary_files,
+    storage_errors,
+    write_csv,
+    write_text,
+)
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.frozen_run import FrozenRun, read_frozen_run
 from xray_hpc.records.paths import RunPaths, SweepPaths
@@ -59,6 +66,10 @@ def stage_data(
     with storage_errors(folder), file_lock(folder / ".lock", message=waiting):
         remove_temporary_files(folder)
         write_csv(folder / "index.csv", index_table(dataset))
+        flow = flow_table(dataset, index)
+        write_csv(folder / "flow.csv", flow)
+        write_text(folder / "flow.svg", flow_diagram(flow))
+        write_csv(folder / "intensity.csv", intensity_table(dataset))
         dataset_figures.write_figures(dataset, folder)
         changing = [item for item in shown if item.crop < 1 or not item.augment.identity]
         if changing:

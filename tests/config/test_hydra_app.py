@@ -77,7 +77,7 @@ def command(verb: str, *words: str, folder: Path) -> subprocess.CompletedProcess
         ),
         (["cluster.cpus=1,2"], "cluster.cpus applies to the whole sweep and takes one value"),
         (["cluster=none,local"], "cluster applies to the whole sweep and takes one value"),
-        (["-m", "cluster.cpus=1,2"], "cluster, name, results, "),
+        (["-m", "cluster.cpus=1,2"], "cluster, report, name, results, "),
         (["name=1e3,a"], "name applies to the whole sweep and takes one value, not name='1e3',a"),
         (["scale=fulll"], "scale 'fulll' is unknown; did you mean 'full'?"),
         (

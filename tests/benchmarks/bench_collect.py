@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import statistics
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks import sweep_commands
 from tests.benchmarks.markdown_table import TIMES, Table, number, times
 from tests.benchmarks.process_monitor import ResourceUse, measure_process
-from tests.benchmarks.synthetic_sweep import EPOCHS, GENERATED, IMAGES, add_run, make_sweep
+from tests.benchmarks.synthetic_sweep import EPOCHS, GENERATED, IMAGES, make_sweep
 from tests.benchmarks.timing import Sample, heavy_imports, log_progress
 
 if TYPE_CHECKING:
@@ -20,12 +19,11 @@ if TYPE_CHECKING:
 
 SIZES = (3, 100, 1000, 10_000)
 ONCE = 10_000  # sweeps of this size are collected only once
-INCREMENTAL = 1000  # sweeps of this size are also collected again, and after one more run
-SETTLING_SECONDS = 3  # the collector reads runs again that changed more recently
+LARGE = 1000  # sweeps of this size are also collected again, when no figure changed
 
 
 def tables(folder: Path, repeat: int) -> Iterator[Table]:
-    """Yield one table: sweeps of ``SIZES``, large ones also again and after one more run."""
+    """Yield one table: sweeps of ``SIZES``, large ones also again."""
     table = Table(
         "Collecting",
         "`python -m xray_hpc.collect` on sweeps of finished runs with random numbers: "
@@ -41,7 +39,7 @@ def tables(folder: Path, repeat: int) -> Iterator[Table]:
             per_run = 1000 * statistics.median(one.cpu for one in usage) / size
             peak = max(one.peak for one in usage) / 1e6
             table.rows.append((what, *times(samples), number(per_run), number(peak)))
-    sweep, _ = make_sweep(folder / "collect" / "loads", 3)
+    sweep = make_sweep(folder / "collect" / "loads", 3)
     heavy_imports(_command(sweep))
     loads = ", ".join(heavy_imports(_command(sweep))) or "none"
     table.remarks.append(f"Large libraries imported if no run is new: {loads}.")
@@ -52,23 +50,17 @@ def _measurements(
     folder: Path, size: int, repeat: int
 ) -> Iterator[tuple[str, Sequence[ResourceUse]]]:
     log_progress(f"writing {size:,} runs")
-    sweep, more = make_sweep(folder / str(size), size, repeat)
-    time.sleep(SETTLING_SECONDS)
+    sweep = make_sweep(folder / str(size), size)
     log_progress(f"collecting {size:,} runs")
     yield f"{size:,}", [_collect(sweep, from_scratch=True) for _ in range(repeat)]
-    if size >= INCREMENTAL:
+    if size >= LARGE:
         yield f"{size:,} again, nothing new", [_collect(sweep) for _ in range(repeat)]
-        yield f"{size:,} and one more", [_collect(sweep, one_more=name) for name in more]
     shutil.rmtree(sweep.folder)
 
 
-def _collect(
-    sweep: SweepPaths, *, from_scratch: bool = False, one_more: str | None = None
-) -> ResourceUse:
+def _collect(sweep: SweepPaths, *, from_scratch: bool = False) -> ResourceUse:
     if from_scratch:
         shutil.rmtree(sweep.report, ignore_errors=True)
-    if one_more:
-        add_run(sweep, one_more)
     return measure_process(("-m", *_command(sweep)), {})
 
 

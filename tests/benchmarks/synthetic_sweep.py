@@ -23,27 +23,19 @@ EPOCHS = 50
 MODEL_BYTES, FIGURES, FIGURE_BYTES = 1 << 18, 9, 1 << 14
 
 
-def make_sweep(folder: Path, size: int, more: int = 0) -> tuple[SweepPaths, list[str]]:
-    """Write a sweep of ``size`` runs; also return names of ``more`` runs for :func:`add_run`."""
+def make_sweep(folder: Path, size: int) -> SweepPaths:
+    """Write a sweep of ``size`` runs."""
     from tests.report.fake_sweeps import write_ledger
     from xray_hpc.records.paths import SweepPaths
 
     sweep = SweepPaths(folder)
     sweep.runs.mkdir(parents=True)
-    overrides = sweep_commands.jobs(-(-(size + more) // 100) * 100)[: size + more]
-    names = [f"ft-{number:08x}" for number in range(size + more)]
-    runs = dict(zip(names, overrides, strict=True))
-    write_ledger(sweep, {name: runs[name] for name in names[:size]})
-    for name in names:
-        _copy(sweep.run(name), runs[name])
-    for name in names[size:]:
-        sweep.run(name).folder.rename(folder / name)
-    return sweep, names[size:]
-
-
-def add_run(sweep: SweepPaths, name: str) -> None:
-    """Add one more run to the sweep."""
-    (sweep.folder / name).rename(sweep.run(name).folder)
+    overrides = sweep_commands.jobs(-(-size // 100) * 100)[:size]
+    runs = {f"ft-{i:08x}": overrides[i] for i in range(size)}
+    write_ledger(sweep, runs)
+    for name, run_overrides in runs.items():
+        _copy(sweep.run(name), run_overrides)
+    return sweep
 
 
 def _copy(run: RunPaths, overrides: list[str]) -> None:

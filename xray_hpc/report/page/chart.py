@@ -123,12 +123,13 @@ def wrapped(label: str, width: int) -> str:
     return "\n".join(textwrap.wrap(label, width, max_lines=3, placeholder="…"))
 
 
-def panels(field: str) -> alt.Facet:
-    """Return the encoding of a field of :func:`wrapped` labels as panels in their order."""
+def panels(field: str, rows: Rows) -> alt.Facet:
+    """Return the encoding of a field of :func:`wrapped` labels as panels in the rows' order."""
     import altair as alt
 
+    order = list(dict.fromkeys(row[field] for row in rows))
     header = alt.Header(labelExpr="split(datum.label, '\\n')", labelLineHeight=14)
-    return alt.Facet(f"{field}:N", title=None, sort=None, header=header)
+    return alt.Facet(f"{field}:N", title=None, sort=order, header=header)
 
 
 def highlighted(chart: alt.Chart) -> alt.Chart:

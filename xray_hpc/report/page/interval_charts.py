@@ -97,7 +97,7 @@ def subgroup_chart(content: PageContent, data: str, run: str, suffix: str) -> Ch
     count = len({row["panel"] for row in rows})
     width = WIDTH if count == 1 else 150
     chart = _intervals(domain, None, width=width)
-    chart = chart.facet(panels("panel"), columns=3)
+    chart = chart.facet(panels("panel", rows), columns=3)
     spec = specification(chart, caption, {"rows": rows})
     return Chart(f"subgroups{suffix}", "Subgroups of the test images", caption, spec)
 

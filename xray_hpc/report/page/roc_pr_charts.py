@@ -15,6 +15,7 @@ from xray_hpc.report.page.chart import (
     Chart,
     highlighted,
     not_highlighted,
+    panels,
     run_color,
     run_dash,
     run_legend,
@@ -28,7 +29,7 @@ from xray_hpc.report.page.table import format_interval
 if TYPE_CHECKING:
     pass
 
-SIDE = 330  # pixels of a panel of two classes
+SIDE = 290  # pixels of a panel of two classes
 CLASS_SIDE = 210  # pixels of a panel of one of several classes
 MAX_PANELS = 6
 AVERAGE = " average"  # of the one-vs-rest curves of several classes; these panels come first
@@ -147,7 +148,7 @@ def _curves(
         width=side, height=side
     )
     if several:
-        chart = chart.facet(alt.Facet("class:N", title=None), columns=3)
+        chart = chart.facet(panels("class", rows), columns=3)
     chart = with_shown_runs(chart, runs).add_params(alt.param(name="labels", value=labels))
     return specification(chart, description, {"curves": rows})
 

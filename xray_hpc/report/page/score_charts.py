@@ -85,7 +85,7 @@ def _confusion(rows: list[dict[str, Any]], description: str) -> dict[str, Any]:
     chart: Any = alt.layer(*layers, data=alt.NamedData("cells"))
     chart = chart.properties(width=side, height=side)
     columns = max(1, min(3, 660 // (side + 100)))
-    chart = chart.facet(panels("run"), columns=columns)
+    chart = chart.facet(panels("run", rows), columns=columns)
     return specification(chart, description, {"cells": rows})
 
 
@@ -148,5 +148,5 @@ def _reliability(rows: list[dict[str, Any]], description: str) -> dict[str, Any]
     )
     layers = [diagonal.encode(x="x:Q", y="y:Q"), rules, lines, points]
     chart: Any = alt.layer(*layers, data=alt.NamedData("bins")).properties(width=250, height=250)
-    chart = chart.facet(panels("run"), columns=2)
+    chart = chart.facet(panels("run", rows), columns=2)
     return specification(chart, description, {"bins": rows})

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from xray_hpc.report.lr_unfreeze_grid import Grid, lr_unfreeze_grid
-from xray_hpc.report.page.chart import ACCENT, INK, Chart, specification
+from xray_hpc.report.page.chart import ACCENT, INK, Chart, panels, specification
 from xray_hpc.report.page.content import PageContent
 from xray_hpc.report.page.table import format_number, is_known
 from xray_hpc.report.swept_keys import format_value, short_name
@@ -71,7 +71,7 @@ def _map(grid: Grid, description: str) -> dict[str, Any]:
         width=CELL_WIDTH * len(grid.rates), height=CELL_HEIGHT * len(grid.depths)
     )
     columns = max(1, 640 // (CELL_WIDTH * len(grid.rates) + 60))
-    chart = chart.facet(alt.Facet("panel:N", title=None, sort=None), columns=columns)
+    chart = chart.facet(panels("panel", rows), columns=columns)
     return specification(chart, description, {"cells": rows})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from xray_hpc.records.atomic_files import remove_temporary_files, write_text
 from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.saved_report_settings import read_report_settings
+from xray_hpc.report.compare import compare_runs
 from xray_hpc.report.comparison_table import DEFAULT_WIDTH, comparison_table
 from xray_hpc.report.formatting import unfinished_runs
 from xray_hpc.report.load_sweep import load_sweeps
 from xray_hpc.report.markdown_report import markdown_report, run_sections
 from xray_hpc.report.merged_tables import CLASS_COLUMNS, class_rows, csv_text
+from xray_hpc.report.page.write_page import PAGE, page_content, write_page
 from xray_hpc.report.report_figures import MANY_RUNS, draw_figures, figure_pool, figure_specs
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.run_values import group_means, means_text, select_runs
@@ -75,7 +77,7 @@ class Report:
     @property
     def paths(self) -> list[Path]:
         """The files of most interest: ``report.md``, ``runs.csv`` and the figures."""
-        tables = ["report.md", "runs.csv", *(["by.csv"] if self.groups else [])]
+        tables = [PAGE, "report.md", "runs.csv", *(["by.csv"] if self.groups else [])]
         return [*(self.folder / name for name in tables), *self.figures]
 
     def table(self, width: int = DEFAULT_WIDTH) -> str:
@@ -114,7 +116,7 @@ def collect(request: ReportRequest) -> Report:
         with file_lock(folder / ".lock", message="waiting for another collector"):
             remove_temporary_files(folder)
             try:
-                return _write(folder, request, results)
+                return _write(folder, request, results, settings)
             finally:
                 remove_temporary_files(folder)
     except OSError as error:
@@ -123,7 +125,9 @@ def collect(request: ReportRequest) -> Report:
         raise StorageError(f"{problem}; {advice(error)}, and collect again") from error
 
 
-def _write(folder: Path, request: ReportRequest, results: SweepResults) -> Report:
+def _write(
+    folder: Path, request: ReportRequest, results: SweepResults, settings: ReportSettings
+) -> Report:
     runs = [run.without_tables() for run in results.results]
     groups = _write_groups(folder, results, request.by)
     many = len(runs) >= MANY_RUNS
@@ -139,7 +143,25 @@ def _write(folder: Path, request: ReportRequest, results: SweepResults) -> Repor
     write_text(
         folder / "report.md", markdown_report(sections, figures, _data_files(folder, results))
     )
+    _write_page(folder, results, links, settings)
     return Report(folder, runs, [folder / name for name in figures], groups)
+
+
+def _write_page(
+    folder: Path, results: SweepResults, logs: Mapping[str, str], settings: ReportSettings
+) -> None:
+    comparison = compare_runs(results.results, settings.select)
+    content = page_content(
+        ", ".join(sweep.folder.resolve().name for sweep in results.sweeps),
+        comparison,
+        results.results,
+        results.folders,
+        results.epochs,
+        results.roc,
+        logs=logs,
+        images=settings.images,
+    )
+    write_page(folder, content)
 
 
 def _write_tables(folder: Path, results: SweepResults) -> None:

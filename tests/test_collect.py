@@ -53,22 +53,6 @@ def sweep(tmp_path: Path) -> SweepPaths:
     return three_model_sweep(tmp_path / "results" / "models")
 
 
-def test_collect_draws_the_same_figures_whatever_the_users_settings(
-    sweep: SweepPaths, tmp_path: Path
-) -> None:
-    def figures(**env: str) -> dict[str, bytes]:
-        shutil.rmtree(sweep.report, ignore_errors=True)
-        done = python(*VERB, str(sweep.folder), env=env)
-        assert done.returncode == 0, done.stderr
-        return {path.name: path.read_bytes() for path in sweep.report.glob("*.png")}
-
-    settings = {"MATPLOTLIBRC": str(tmp_path), "MPLBACKEND": "module://missing.backend_inline"}
-    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 40\n")
-    default = figures()
-    assert len(default) == 6
-    assert figures(**settings) == default
-
-
 @pytest.mark.parametrize("command", [VERB, ("jobs/collect.py",)], ids=["verb", "job"])
 def test_collect_prints_the_comparison_and_paths_of_the_report(
     sweep: SweepPaths, command: tuple[str, ...]
@@ -222,5 +206,5 @@ def collect_report(sweep: SweepPaths) -> dict[str, bytes]:
 
 
 def report_files(sweep: SweepPaths) -> dict[str, bytes]:
-    files = (path for path in sweep.report.iterdir() if not path.name.startswith("."))
-    return {path.name: path.read_bytes() for path in files}
+    files = (path for path in sweep.report.rglob("*") if path.is_file())
+    return {path.name: path.read_bytes() for path in files if not path.name.startswith(".")}

@@ -22,15 +22,12 @@ from xray_hpc import command_line
 def main():
     from matplotlib.figure import Figure
     from xray_hpc.figure_files import write_figure
-    from xray_hpc.report.figure_style import report_style
     def draw():
         figure = Figure(figsize=(3, 2))
         figure.add_subplot().set_title("ROC")
         return figure
 
     write_figure(Path(sys.argv[1]), draw, dpi=80)
-    with report_style():
-        pass
 
 command_line.run(main)
 """

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tests.benchmarks import dataset_subset
+from tests.benchmarks.figure_style import DPI, PALETTE, report_style
 from tests.benchmarks.line_fit import fit_line
 from tests.benchmarks.markdown_table import Table, number
 from tests.benchmarks.timing import REPOSITORY, log_progress
@@ -21,7 +22,6 @@ from tests.benchmarks.training_methods import (
     train_with_toolkit,
 )
 from xray_hpc.figure_files import save_figure
-from xray_hpc.report.figure_style import DPI, PALETTE, report_style
 
 FIGURE = REPOSITORY / "results" / "example" / "growth.png"
 SIZE = 64

@@ -31,11 +31,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
+from tests.benchmarks.figure_style import DPI, PALETTE, report_style
 from tests.benchmarks.timing import REPOSITORY, log_progress, run_python
 from tests.run_files import differing_files, file_contents
 from xray_hpc.figure_files import save_figure
 from xray_hpc.records.paths import RunPaths, SweepPaths
-from xray_hpc.report.figure_style import DPI, PALETTE, report_style
 
 FIGURE = REPOSITORY / "results" / "example" / "interrupted.png"
 MODEL, EPOCHS, KILLS = "cnn", 16, 10

@@ -185,7 +185,7 @@ def _wait(pid: int, out: int, err: int, seconds: float) -> tuple[int | None, byt
 
 def preload(commands: Mapping[str, Sequence[str]], folder: Path) -> None:
     """Import the modules that these commands import, so that forked processes have them."""
-    importlib.import_module("xray_hpc.report.figure_renderer")  # if nothing is to be drawn
+    importlib.import_module("xray_hpc.report.page.write_page")  # before the first report
     for name, arguments in commands.items():
         call = functools.partial(_name_modules, name, arguments)
         done = run_function(call, [name], folder=folder)

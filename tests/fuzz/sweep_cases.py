@@ -20,6 +20,7 @@ from tests.fuzz.forked_command import NOBODY, Outcome, run_command
 from tests.fuzz.verdict import Verdict
 from xray_hpc.records import ledger
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.report.page.chart import Chart
 
 Row = Mapping[str, Any]
 REAL_FIGURES = 40  # every so manyth report is drawn; the others have empty figures
@@ -140,10 +141,10 @@ class SweepFuzzer:
         real = self.count % REAL_FIGURES == 0
 
         def patch() -> None:
-            from xray_hpc.report import figure_renderer
+            from xray_hpc.report.page import write_page
 
             if not real:
-                figure_renderer.render_figure = _empty_figure
+                write_page.write_figures = _no_figures
 
         return run_command("collect", f"results/{NAME}", folder=self.folder, uid=uid, patch=patch)
 
@@ -216,9 +217,8 @@ class SweepFuzzer:
                 verdict.wrong(f"{run} is {state} after a launch that started it")
 
 
-def _empty_figure(file: str, arguments: object, path: Path) -> bool:
-    path.write_bytes(b"")
-    return True
+def _no_figures(folder: Path, charts: object) -> dict[Path, Chart]:
+    return {}
 
 
 def _status_rows(outcome: Outcome) -> dict[str, Row]:

@@ -8,6 +8,13 @@ from typing import Any
 
 from tests.report.fake_runs import THREE_CLASSES, FakeRun, write_run
 from xray_hpc.records.paths import SweepPaths
+from xray_hpc.report.read_run import read_run
+from xray_hpc.report.run_result import RunResult
+
+
+def read_runs(sweep: SweepPaths) -> list[RunResult]:
+    """Read all runs of the sweep, by name."""
+    return [read_run(sweep.run(path.name)) for path in sorted(sweep.runs.iterdir())]
 
 
 def write_ledger(

@@ -6,8 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from tests.report.fake_runs import FakeRun, write_run
-from tests.report.fake_sweeps import experiment_sweep, three_class_sweep
-from tests.report.figure_helpers import read_runs
+from tests.report.fake_sweeps import experiment_sweep, read_runs, three_class_sweep
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.report.class_section import class_section
 from xray_hpc.report.dataset_groups import group_runs, rank_runs

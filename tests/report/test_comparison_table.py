@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.fake_sweeps import experiment_sweep, grid_sweep, three_class_sweep
-from tests.report.figure_helpers import read_runs
+from tests.report.fake_sweeps import experiment_sweep, grid_sweep, read_runs, three_class_sweep
 from tests.run_folders import run_metrics
 from xray_hpc.records.run_flags import Flag
 from xray_hpc.report.comparison_table import MACRO_NOTE, SPLIT_NOTE, comparison_table

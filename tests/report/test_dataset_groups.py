@@ -13,7 +13,6 @@ from tests.report.fake_sweeps import experiment_sweep
 from tests.run_folders import run_metrics
 from xray_hpc.report.dataset_groups import (
     group_runs,
-    interleave_groups,
     rank_runs,
     share_validation_split,
 )
@@ -69,15 +68,6 @@ def test_equal_titles_are_extended_by_fingerprints() -> None:
     ]
 
 
-def test_interleave_groups_takes_turns() -> None:
-    runs = [
-        *(run_on(f"a-{auc}", "aaaa", TWO, auc) for auc in (0.7, 0.9, 0.8)),
-        *(run_on(f"b-{auc}", "bbbb", THREE, auc) for auc in (0.5, 0.6)),
-    ]
-    order = ["a-0.9", "b-0.6", "a-0.8", "b-0.5", "a-0.7"]
-    assert [run.name for run in interleave_groups(group_runs(runs))] == order
-
-
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([TWO, THREE]), st.floats(0, 1))))
 def test_every_finished_run_is_in_one_group(drawn: list[tuple[str, list[str], float]]) -> None:
     runs = [run_on(f"ft-{i}", *which) for i, which in enumerate(drawn)]
@@ -85,7 +75,6 @@ def test_every_finished_run_is_in_one_group(drawn: list[tuple[str, list[str], fl
     assert sorted(run.name for group in groups for run in group.runs) == sorted(
         r.name for r in runs
     )
-    assert sorted(run.name for run in interleave_groups(groups)) == sorted(run.name for run in runs)
     assert len({group.title for group in groups}) == len(groups)
     for group in groups:
         assert {run.classes for run in group.runs} == {group.classes}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.report.fake_runs import FakeRun, write_run
-from tests.report.fake_sweeps import experiment_sweep, three_class_sweep
-from tests.report.figure_helpers import read_runs
+from tests.report.fake_sweeps import experiment_sweep, read_runs, three_class_sweep
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_flags import MEANINGS, Flag
 from xray_hpc.report.markdown_report import (

@@ -21,7 +21,6 @@ from xray_hpc.report.load_sweep import load_sweeps
 from xray_hpc.report.markdown_report import markdown_report, run_sections
 from xray_hpc.report.merged_tables import CLASS_COLUMNS, class_rows, csv_text
 from xray_hpc.report.page.write_page import PAGE, page_content, write_page
-from xray_hpc.report.report_figures import MANY_RUNS, draw_figures, figure_pool, figure_specs
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.run_values import group_means, means_text, select_runs
 from xray_hpc.report.sweep_results import SweepResults
@@ -67,18 +66,17 @@ class ReportRequest:
 
 @dataclass(frozen=True)
 class Report:
-    """A collected report: its folder, the runs in launch order, the figures, and the groups."""
+    """A collected report: its folder, the runs in launch order, and the groups."""
 
     folder: Path
     runs: Sequence[RunResult]
-    figures: Sequence[Path]
     groups: str = ""
 
     @property
     def paths(self) -> list[Path]:
-        """The files of most interest: ``report.md``, ``runs.csv`` and the figures."""
+        """The files of most interest: the page, ``report.md`` and ``runs.csv``."""
         tables = [PAGE, "report.md", "runs.csv", *(["by.csv"] if self.groups else [])]
-        return [*(self.folder / name for name in tables), *self.figures]
+        return [self.folder / name for name in tables]
 
     def table(self, width: int = DEFAULT_WIDTH) -> str:
         """Return the comparison for a terminal with ``width`` columns."""
@@ -130,29 +128,30 @@ def _write(
 ) -> Report:
     runs = [run.without_tables() for run in results.results]
     groups = _write_groups(folder, results, request.by)
-    many = len(runs) >= MANY_RUNS
-    with figure_pool() as pool:
-        drawing = draw_figures(folder, figure_specs(runs), pool, many_runs=many)
-        _write_tables(folder, results)
-        others = (run.name for run in unfinished_runs(runs))
-        logs = {name: results.folders[name].log for name in others}
-        links = {name: _link(log, folder) for name, log in logs.items() if log.exists()}
-        title = ", ".join(sweep.folder.resolve().name for sweep in results.sweeps)
-        sections = run_sections(title, runs, links)
-        figures = list(drawing)
+    _write_tables(folder, results)
+    others = (run.name for run in unfinished_runs(runs))
+    logs = {name: results.folders[name].log for name in others}
+    links = {name: _link(log, folder) for name, log in logs.items() if log.exists()}
+    title = ", ".join(sweep.folder.resolve().name for sweep in results.sweeps)
+    sections = run_sections(title, runs, links)
+    figures = _write_page(folder, title, results, links, settings)
     write_text(
         folder / "report.md", markdown_report(sections, figures, _data_files(folder, results))
     )
-    _write_page(folder, results, links, settings)
-    return Report(folder, runs, [folder / name for name in figures], groups)
+    return Report(folder, runs, groups)
 
 
 def _write_page(
-    folder: Path, results: SweepResults, logs: Mapping[str, str], settings: ReportSettings
-) -> None:
+    folder: Path,
+    title: str,
+    results: SweepResults,
+    logs: Mapping[str, str],
+    settings: ReportSettings,
+) -> dict[str, str]:
+    """Write ``report.html`` and ``figures/``; return captions by the paths of images."""
     comparison = compare_runs(results.results, settings.select)
     content = page_content(
-        ", ".join(sweep.folder.resolve().name for sweep in results.sweeps),
+        title,
         comparison,
         results.results,
         results.folders,
@@ -161,7 +160,7 @@ def _write_page(
         logs=logs,
         images=settings.images,
     )
-    write_page(folder, content)
+    return write_page(folder, content)
 
 
 def _write_tables(folder: Path, results: SweepResults) -> None:

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import PurePath
 from typing import Any
 
@@ -60,12 +59,6 @@ def rank_runs(runs: Iterable[RunResult]) -> list[RunResult]:
         return (math.inf if auc is None else -auc, math.inf if loss is None else loss, run.name)
 
     return sorted((run for run in runs if run.finished), key=rank)
-
-
-def interleave_groups(groups: Sequence[RunGroup]) -> list[RunResult]:
-    """Return all runs in turns: the best of each group, then the second best of each, ..."""
-    turns = zip_longest(*(group.runs for group in groups))
-    return [run for turn in turns for run in turn if run is not None]
 
 
 def dataset_name(run: RunResult) -> str:

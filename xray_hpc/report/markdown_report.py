@@ -26,21 +26,6 @@ from xray_hpc.report.resource_section import resource_section
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import compared_keys, config_value, format_value, short_name
 
-CAPTIONS = {
-    "roc_validation.png": "ROC curves on the validation images",
-    "roc_test.png": "ROC curves on the test images",
-    "confusion_test.png": (
-        "Confusion matrices of the best runs on the test images; rows are true classes, columns "
-        "are predicted classes, and the shade is the share of the row"
-    ),
-    "accuracy.png": "Accuracy per epoch",
-    "loss.png": "Loss (cross-entropy) per epoch",
-    "auc.png": "Validation AUC per epoch",
-    "learning_rate_unfreeze.png": (
-        "Validation AUC by learning rate and number of unfrozen layers; a cell is the mean over "
-        "seeds, the best cell is bold, and hatched cells have no finished run"
-    ),
-}
 FILES = {
     "runs.csv": "one row per run: swept values, status, metrics, times, resource usage, node",
     "per_class.csv": "precision, recall, F1 and AUC per run, split and class",
@@ -85,19 +70,19 @@ def run_sections(name: str, runs: Sequence[RunResult], logs: Mapping[str, str]) 
 
 
 def markdown_report(
-    sections: Sequence[str], figures: Sequence[str], data_files: Sequence[str]
+    sections: Sequence[str], figures: Mapping[str, str], data_files: Sequence[str]
 ) -> str:
     """Return the text of ``report.md``.
 
     Args:
         sections: the :func:`run_sections`.
-        figures: file names of figures, keys of ``CAPTIONS``.
+        figures: captions of figures by their paths, relative to the report's folder.
         data_files: files in the sweep's ``data/``, relative to the report's folder.
     """
     parts = [*sections]
     if figures:
         parts += ["## Figures"]
-        parts += [f"{image(CAPTIONS[file], file)}\n\n*{CAPTIONS[file]}.*" for file in figures]
+        parts += [f"{image(text, file)}\n\n*{escape(text)}*" for file, text in figures.items()]
     if data_files:
         parts += ["## Data", *_data_section(data_files)]
     parts += ["## Files", "\n".join(f"- {link(file, file)}: {FILES[file]}" for file in FILES)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -79,16 +78,6 @@ class RunResult:
     def config_texts(self) -> dict[str, str]:
         """The config's values as texts that distinguish ``1``, ``1.0`` and ``true``."""
         return {key: repr(value) for key, value in self.config.items()}
-
-    @functools.cached_property
-    def figure_digest(self) -> str:
-        """A digest of everything that figures may show of the run."""
-        values = [self.name, self.model, self.status, self.config_texts, self.overrides]
-        digest = hashlib.sha256(f"{values} {self.metrics}".encode())
-        for name, array in (*(self.epochs or {}).items(), *self.curves.items()):
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(array.tobytes())
-        return digest.hexdigest()
 
     @property
     def flags(self) -> Sequence[Flag]:

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from tests.report.fake_runs import FakeRun, write_run
-from tests.report.fake_sweeps import write_ledger
+from tests.report.fake_sweeps import read_runs, write_ledger
 from xray_hpc.records.paths import SPLITS, SweepPaths
 from xray_hpc.report.comparison import Comparison, ReportWarning, Winner
 from xray_hpc.report.dataset_groups import RunGroup, group_runs
 from xray_hpc.report.page.content import PageContent
-from xray_hpc.report.read_run import read_run
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import SEED, compared_keys, config_value, run_labels
 
@@ -44,11 +43,6 @@ def wide_sweep(folder: Path, runs: int = 30, *, unfinished: bool = True) -> Swee
         planned[run.name] = ["model=cnn"]
     write_ledger(sweep, planned)
     return sweep
-
-
-def read_runs(sweep: SweepPaths) -> list[RunResult]:
-    """Read all runs of the sweep."""
-    return [read_run(sweep.run(path.name)) for path in sorted(sweep.runs.iterdir())]
 
 
 def fake_content(sweep: SweepPaths, runs: Sequence[RunResult] | None = None) -> PageContent:

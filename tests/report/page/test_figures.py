@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import altair as alt
 import pytest
 import vl_convert
 
 from xray_hpc.report.page.blocks import Section
-from xray_hpc.report.page.chart import Chart
+from xray_hpc.report.page.chart import Chart, specification
 from xray_hpc.report.page.figures import write_figures
 
 
@@ -68,6 +69,14 @@ def test_write_figures_removes_those_of_an_earlier_report(tmp_path: Path, rankin
     write_figures(tmp_path, [ranking])
     assert not (tmp_path / "loss.pdf").exists()
     assert (tmp_path / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["\x00", "\x1b[1m", "\ufffe", "\ud800", "$a^b$ <i>&\n\u202e"])
+def test_a_chart_of_names_that_xml_lacks_is_drawn(tmp_path: Path, name: str) -> None:
+    chart = alt.Chart(alt.NamedData("rows")).mark_point().encode(x=alt.X("name:N"))
+    spec = specification(chart, name, {"rows": [{"name": name}]}, shown=[name])
+    (file,) = write_figures(tmp_path, [Chart("names", "", "", spec)])
+    assert file.read_bytes().startswith(b"%PDF-")
 
 
 def test_a_chart_describes_itself_and_names_its_data(charts: list[Chart]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from xray_hpc.printable import printable_lines
 from xray_hpc.report.page.content import ShownRuns
 
 if TYPE_CHECKING:
@@ -64,14 +65,20 @@ class Chart:
 
 
 def specification(
-    chart: alt.TopLevelMixin, description: str, datasets: Mapping[str, Rows]
+    chart: alt.TopLevelMixin,
+    description: str,
+    datasets: Mapping[str, Rows],
+    **parameters: Any,
 ) -> dict[str, Any]:
     """Return the Vega-Lite specification of an Altair chart, the same for the same chart.
+
+    Its texts are printable: vl-convert aborts the process at characters that XML lacks.
 
     Args:
         chart: a chart whose data are names (``alt.NamedData``).
         description: the text for readers who do not see the chart.
         datasets: the data by name.
+        parameters: values that expressions of the chart name.
     """
     spec: dict[str, Any] = chart.to_dict()
     # Altair's own settings are a theme that a notebook of the same process may have changed.
@@ -80,7 +87,20 @@ def specification(
     # Beside those of InlineData, to which Altair gives their hashes as names.
     spec.setdefault("datasets", {}).update({name: list(rows) for name, rows in datasets.items()})
     spec["padding"] = 6
-    return spec
+    if parameters:  # set here, because Altair copies a chart several times to add them
+        spec["params"] = [{"name": name, "value": value} for name, value in parameters.items()]
+    printed: dict[str, Any] = _printable(spec)
+    return printed
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable_lines(value)
+    if isinstance(value, dict):
+        return {printable_lines(str(key)): _printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(item) for item in value]
+    return value
 
 
 def run_color(runs: ShownRuns, legend: alt.Legend | None) -> alt.Color:
@@ -140,10 +160,3 @@ def highlighted(chart: alt.Chart) -> alt.Chart:
 def not_highlighted(chart: alt.Chart) -> alt.Chart:
     """Return the chart with the data of the other runs only."""
     return chart.transform_filter(f"indexof({SHOWN}, datum.run) < 0")
-
-
-def with_shown_runs(chart: alt.LayerChart | alt.FacetChart, runs: ShownRuns) -> Any:
-    """Add the parameter ``SHOWN`` to a chart that uses it."""
-    import altair as alt
-
-    return chart.add_params(alt.param(name=SHOWN, value=runs.highlighted))

@@ -19,8 +19,8 @@ PNG_STEMS = ("roc_test", "ranking")  # report.md shows these
 PNG_SCALE = 2.0
 
 
-def write_figures(folder: Path, charts: Sequence[Chart]) -> list[Path]:
-    """Write each chart to ``folder`` as a vector PDF, and return the files.
+def write_figures(folder: Path, charts: Sequence[Chart]) -> dict[Path, Chart]:
+    """Write each chart to ``folder`` as a vector PDF, some also as PNG; return them by file.
 
     Charts that did not change are not drawn again, and figures that no longer apply are removed.
     Equal charts give equal bytes.
@@ -40,7 +40,7 @@ def write_figures(folder: Path, charts: Sequence[Chart]) -> list[Path]:
     index = {name: [digests[name], _file_digest(folder / name)] for name in files}
     if index != drawn:
         write_json(folder / INDEX, index)
-    return [folder / name for name in files]
+    return {folder / name: chart for name, chart in files.items()}
 
 
 def _files(chart: Chart) -> list[str]:

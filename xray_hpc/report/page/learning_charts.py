@@ -9,6 +9,7 @@ import pandas as pd
 
 from xray_hpc.report.page.chart import (
     OTHERS,
+    SHOWN,
     Chart,
     highlighted,
     not_highlighted,
@@ -16,7 +17,6 @@ from xray_hpc.report.page.chart import (
     run_dash,
     run_legend,
     specification,
-    with_shown_runs,
 )
 from xray_hpc.report.page.content import PageContent, ShownRuns
 from xray_hpc.report.page.table import is_known
@@ -87,4 +87,4 @@ def _learning_chart(
     chart: Any = alt.layer(*layers, data=alt.NamedData("epochs"))
     chart = chart.properties(width=WIDTH, height=HEIGHT)
     chart = chart.facet(alt.Facet("split:N", title=None, sort=["training", "validation"]))
-    return specification(with_shown_runs(chart, runs), description, {"epochs": rows})
+    return specification(chart, description, {"epochs": rows}, **{SHOWN: runs.highlighted})

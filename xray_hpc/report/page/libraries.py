@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
+
+from xray_hpc.records.atomic_files import write_text
+from xray_hpc.regular_file import read_regular
+
+MOST_BYTES = 1 << 23  # of a bundle, which has 0.9 MB
 
 
 @functools.cache
 def vega_script() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``window.vegaEmbed``.
 
-    vl-convert has them in its wheel; bundling takes two seconds.
+    vl-convert has them in its wheel. Bundling takes two seconds, so the user's cache keeps it.
     """
     import vl_convert
 
-    return _as_inline(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    path = _cache_folder() / f"vega-{vl_convert.__version__}.js"
+    with suppress(OSError, UnicodeError):
+        return read_regular(path, MOST_BYTES).decode()
+    script = _as_inline(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    with suppress(OSError):  # such as a home without space, or one that is read-only
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, script)
+    return script
+
+
+def _cache_folder() -> Path:
+    """Return the folder of this package in the user's cache (XDG Base Directory)."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "xray_hpc"
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from xray_hpc.records.paths import SPLITS
 from xray_hpc.report.page.chart import (
     GUIDE,
     OTHERS,
+    SHOWN,
     Chart,
     highlighted,
     not_highlighted,
@@ -20,7 +21,6 @@ from xray_hpc.report.page.chart import (
     run_dash,
     run_legend,
     specification,
-    with_shown_runs,
 )
 from xray_hpc.report.page.content import PageContent, ShownRuns
 from xray_hpc.report.page.curves import thin_curve
@@ -149,8 +149,8 @@ def _curves(
     )
     if several:
         chart = chart.facet(panels("class", rows), columns=3)
-    chart = with_shown_runs(chart, runs).add_params(alt.param(name="labels", value=labels))
-    return specification(chart, description, {"curves": rows})
+    shown = {SHOWN: runs.highlighted, "labels": labels}
+    return specification(chart, description, {"curves": rows}, **shown)
 
 
 def _axis(channel: Any, title: str) -> Any:

@@ -60,8 +60,11 @@ def page_content(
     return PageContent(sweep, comparison, runs, epochs, roc, logs or {}, inserts or {}, pictures)
 
 
-def write_page(folder: Path, content: PageContent) -> list[Path]:
-    """Write the page and its figures into the report's ``folder``; return their paths.
+def write_page(folder: Path, content: PageContent) -> dict[str, str]:
+    """Write the page and its figures into the report's ``folder``.
+
+    Returns:
+        The captions of the figures that Markdown can show, by their paths in ``folder``.
 
     Equal content gives equal bytes.
 
@@ -74,4 +77,8 @@ def write_page(folder: Path, content: PageContent) -> list[Path]:
     )
     page = render_page(content.sweep, f"{status_summary(content.runs)}.", sections)
     write_text(folder / PAGE, page)
-    return [folder / PAGE, *figures]
+    return {
+        path.relative_to(folder).as_posix(): chart.caption
+        for path, chart in figures.items()
+        if path.suffix == ".png"
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -78,8 +79,12 @@ def sweep_with_all_states(folder: Path) -> SweepPaths:
 
 def report_files(sweep: SweepPaths) -> dict[str, bytes]:
     """Return the visible files of the report; hidden ones serve the next collector."""
-    visible = (path for path in sweep.report.iterdir() if not path.name.startswith("."))
-    return {path.name: path.read_bytes() for path in visible}
+    visible = (path for path in sweep.report.rglob("*") if not path.name.startswith("."))
+    return {
+        path.relative_to(sweep.report).as_posix(): path.read_bytes()
+        for path in visible
+        if path.is_file()
+    }
 
 
 def test_report_of_runs_in_every_state_matches_the_golden_file(tmp_path: Path) -> None:
@@ -122,16 +127,19 @@ def test_csv_files_have_documented_columns(tmp_path: Path) -> None:
 
 def test_report_contains_and_links_every_file(sweep: SweepPaths) -> None:
     report = collect_sweep(sweep)
-    figures = [
-        *("roc_validation.png", "roc_test.png", "confusion_test.png"),
-        *("accuracy.png", "loss.png", "auc.png"),
-    ]
     tables = ["runs.csv", "per_class.csv", "epochs.csv", "scores.csv", "roc.csv"]
-    assert [path.name for path in report.paths] == ["report.md", "runs.csv", *figures]
+    assert [path.name for path in report.paths] == ["report.html", "report.md", "runs.csv"]
     parquet = ["runs.parquet", "scores.parquet"]
-    assert sorted(report_files(sweep)) == sorted(["report.md", *tables, *parquet, *figures])
-    text = (sweep.report / "report.md").read_text()
-    assert all(f"]({name})" in text for name in [*tables, *figures])
+    files = report_files(sweep)
+    assert {"report.html", "report.md", *tables, *parquet} <= files.keys()
+    text = files["report.md"].decode()
+    images = [name for name in files if name.endswith(".png")]
+    assert sorted(images) == ["figures/ranking.png", "figures/roc_test.png"]
+    assert all(f"]({name})" in text for name in ["report.html", *tables, *images])
+    page = files["report.html"].decode()
+    figures = [name for name in files if name.endswith(".pdf")]
+    assert len(figures) > 8
+    assert all(f'href="{name}"' in page for name in figures)
 
 
 def test_collecting_twice_writes_equal_bytes(tmp_path: Path) -> None:
@@ -140,7 +148,7 @@ def test_collecting_twice_writes_equal_bytes(tmp_path: Path) -> None:
     first = report_files(sweep)
     collect_sweep(sweep)
     assert report_files(sweep) == first
-    assert "learning_rate_unfreeze.png" in first
+    assert "figures/learning_rate_unfreeze.pdf" in first
 
 
 def test_files_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
@@ -151,8 +159,8 @@ def test_files_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
         "from xray_hpc.records.atomic_files import atomic_write\n"
         "with atomic_write(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", killed, sweep.report / "roc_test.png"])
-    assert any(path.name.endswith(".roc_test.png") for path in sweep.report.iterdir())
+    subprocess.run([sys.executable, "-c", killed, sweep.report / "roc.csv"])
+    assert any(path.name.endswith(".roc.csv") for path in sweep.report.iterdir())
     (sweep.report / "notes.txt").write_text("the user's own")
     first, *others = sorted(sweep.runs.iterdir())
     for folder in others:
@@ -160,9 +168,10 @@ def test_files_that_no_longer_apply_are_removed(tmp_path: Path) -> None:
     (first / "metrics.json").unlink()
     sweep.ledger.unlink()
     report = collect_sweep(sweep)
-    left = {path.name for path in sweep.report.iterdir()}
-    assert not left & {"learning_rate_unfreeze.png", "confusion_test.png", "roc_test.png"}
-    assert not any(name.endswith(".roc_test.png") for name in left)
+    left = {path.name for path in sweep.report.rglob("*")}
+    figures = {"learning_rate_unfreeze.pdf", "confusion_test.pdf", "roc_test.pdf", "roc_test.png"}
+    assert not left & figures
+    assert not any(re.search(r"[0-9a-f]{16}\.roc\.csv", name) for name in left)
     assert "notes.txt" in left
     assert "learning_rate_unfreeze" not in report.paths[0].read_text()
 

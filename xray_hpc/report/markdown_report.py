@@ -27,6 +27,7 @@ from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.swept_keys import compared_keys, config_value, format_value, short_name
 
 FILES = {
+    "report.html": "the whole comparison, with charts, in one page that opens offline",
     "runs.csv": "one row per run: swept values, status, metrics, times, resource usage, node",
     "per_class.csv": "precision, recall, F1 and AUC per run, split and class",
     "epochs.csv": "accuracy, loss and validation AUC per run and epoch",

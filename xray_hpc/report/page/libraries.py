@@ -6,6 +6,7 @@ import functools
 import os
 import re
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from xray_hpc.records.atomic_files import write_text
@@ -20,11 +21,11 @@ def vega_script() -> str:
 
     vl-convert has them in its wheel. Bundling takes two seconds, so the user's cache keeps it.
     """
-    import vl_convert
-
-    path = _cache_folder() / f"vega-{vl_convert.__version__}.js"
+    path = _cache_folder() / f"vega-{version('vl-convert-python')}.js"
     with suppress(OSError, UnicodeError):
         return read_regular(path, MOST_BYTES).decode()
+    import vl_convert  # here and not above: it takes a second to start
+
     script = _as_inline(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     with suppress(OSError):  # such as a home without space, or one that is read-only
         path.parent.mkdir(parents=True, exist_ok=True)

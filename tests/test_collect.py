@@ -59,9 +59,9 @@ def test_collect_prints_the_comparison_and_paths_of_the_report(
 ) -> None:
     done = python(*command, str(sweep.folder))
     assert (done.returncode, done.stderr) == (0, "")
-    table, paths = done.stdout.split("\n\n", 2)[1:]
+    _, table, *_, paths = done.stdout.split("\n\n")
     assert [line.split("-")[0] for line in table.splitlines()[2:]] == ["ft", "tl", "cnn"]
-    assert paths.splitlines()[0] == str(sweep.report / "report.md")
+    assert paths.splitlines()[0] == str(sweep.report / "report.html")
     assert all(Path(path).is_file() for path in paths.splitlines())
 
 

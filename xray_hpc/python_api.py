@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from xray_hpc.errors import ConfigError, DataError, one_of
 from xray_hpc.monitoring.discovery import find_sweep
 from xray_hpc.report.dataset_groups import group_runs
 from xray_hpc.report.load_sweep import load_sweeps
+from xray_hpc.report.selection import choose_best
 from xray_hpc.report.sweep_results import SweepResults
 
 if TYPE_CHECKING:
@@ -25,13 +25,7 @@ if TYPE_CHECKING:
     from xray_hpc.report.run_result import RunResult
 
 
-RULES = {
-    "val_loss": ("loss", 1),
-    "val_auc": ("auc", -1),
-    "val_accuracy": ("accuracy", -1),
-    "val_balanced_accuracy": ("balanced_accuracy", -1),
-}
-"""Metric of each selection rule, and 1 if the lowest value is best."""
+RULES = ("val_loss", "val_auc", "val_accuracy", "val_balanced_accuracy")
 
 
 class LoadedSweep:
@@ -75,6 +69,8 @@ class LoadedSweep:
     def best(self, select: str = "val_loss", data: str | None = None) -> LoadedRun:
         """Return the best finished run of a data set, by a metric of its validation images.
 
+        As in the report, runs that differ only in their seed compete with their mean.
+
         Args:
             select: ``val_loss``, ``val_auc``, ``val_accuracy`` or ``val_balanced_accuracy``.
             data: title of the data set, as in the report; needed if the runs are on several.
@@ -87,7 +83,6 @@ class LoadedSweep:
             raise ConfigError(f"select={select} would choose the best run on test images")
         if select not in RULES:
             raise ConfigError(one_of("rule", select, RULES))
-        metric, sign = RULES[select]
         found = {group.title: group.runs for group in group_runs(self.results.results)}
         if not found:
             raise ConfigError("no run is finished")
@@ -96,12 +91,7 @@ class LoadedSweep:
         title = next(iter(found)) if data is None else data
         if title not in found:
             raise ConfigError(one_of("data set", title, found))
-
-        def rank(run: RunResult) -> tuple[float, str]:
-            value = run.metric("validation", metric)
-            return (math.inf if value is None else sign * value, run.name)
-
-        return self.run(min(found[title], key=rank).name)
+        return self.run(choose_best(found[title], select).name)
 
     def __repr__(self) -> str:
         names = ", ".join(sweep.name for sweep in self.results.sweeps)

@@ -18,6 +18,7 @@ from xray_hpc.records.atomic_files import write_text
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.run_progress import TrainingProgress, write_progress
 from xray_hpc.report.collect_sweep import ReportRequest, collect, collect_sweep
+from xray_hpc.report.compare import COLUMNS
 from xray_hpc.report.typed_csv import parse_csv, typed_columns
 
 GOLDEN = Path(__file__).parent / "golden" / "report.md"
@@ -116,7 +117,10 @@ def test_csv_files_have_documented_columns(tmp_path: Path) -> None:
         *("gpu_hours", "gpu_use", "cpu_use", "peak_memory_mb", "requested_memory_mb", "node"),
         *("gpus", "replicas", "job_id", "attempts", "restarts", "failure", "error"),
     )
+    compared = {f"{name}.csv": ",".join(columns) for name, columns in COLUMNS.items()}
+    assert heads.pop("ranking.csv").startswith("data,rank,run,label,setting,model,experiment,")
     assert heads == {
+        **{name: head for name, head in compared.items() if name in heads},
         "runs.csv": ",".join(runs),
         "per_class.csv": "run,model,split,class,images,precision,recall,f1,auc",
         "epochs.csv": "run,model,epoch,train_accuracy,val_accuracy,train_loss,val_loss,val_auc",
@@ -246,9 +250,10 @@ def test_formula_and_markup_in_class_names_are_text_in_every_file(tmp_path: Path
     table = typed_columns(tables["scores.csv"], {"score_of": "str", "logit": "float64"})
     assert {*table["score_of"]} == {*classes}
     assert table["logit"].min() < 0
-    text = (sweep.report / "report.md").read_text()
-    assert r"a\|\<b\>\\x1b\[1m" in text
-    assert "\x1b" not in text
+    found = pd.read_csv(sweep.report / "classes.csv", keep_default_na=False)
+    assert {*found["class"]} == {"'+", "'-1", "'=x", classes[3]}
+    for name in ("report.md", "ranking.tex"):
+        assert "\x1b" not in (sweep.report / name).read_text()
     assert all(line.isprintable() for line in report.table().split("\n"))
 
 

@@ -1,4 +1,4 @@
-"""Tests of grouping and ranking runs."""
+"""Tests of grouping runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tests.report.fake_sweeps import experiment_sweep
 from tests.run_folders import run_metrics
 from xray_hpc.report.dataset_groups import (
     group_runs,
-    rank_runs,
     share_validation_split,
 )
 from xray_hpc.report.read_run import flatten, read_run
@@ -22,28 +21,10 @@ from xray_hpc.report.run_result import RunResult
 TWO, THREE = ["NORMAL", "PNEUMONIA"], ["Covid", "Normal", "Viral Pneumonia"]
 
 
-def scored(name: str, auc: float | None, loss: float | None, status: str = "finished") -> RunResult:
-    return RunResult(name, "ft", status, metrics=run_metrics({"auc": auc, "loss": loss}))
-
-
 def run_on(name: str, data: str, classes: list[str], auc: float = 0.5, **changes: Any) -> RunResult:
     config = flatten(fake_config("ft", inputs__data=data, **changes))
     metrics = run_metrics({"auc": auc}, classes=classes)
     return RunResult(name, "ft", "finished", config=config, metrics=metrics)
-
-
-def test_rank_finished_runs_best_first() -> None:
-    runs = [
-        scored("undefined", None, 0.1),
-        scored("worse loss", 0.9, 0.5),
-        scored("b", 0.8, 0.5),
-        scored("a", 0.8, 0.5),
-        scored("best", 0.95, None),
-        scored("better loss", 0.9, 0.4),
-        scored("failed", 0.99, 0.1, "failed"),
-    ]
-    order = ["best", "better loss", "worse loss", "a", "b", "undefined"]
-    assert [run.name for run in rank_runs(runs)] == order
 
 
 def test_runs_are_grouped_by_data_set(tmp_path: Path) -> None:

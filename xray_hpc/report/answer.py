@@ -54,7 +54,8 @@ def _certainty(ranking: pd.DataFrame, pairs: pd.DataFrame) -> str:
         parts.append(f"is lower than that of {_of_others(better, len(areas))}")
     if tied := int((~different).sum()):
         parts.append(f"cannot be told apart from that of {_of_others(tied, len(areas))}")
-    text = f"On the test images its AUC {_joined(parts)} (Holm-adjusted p < {SIGNIFICANCE})"
+    level = f"at the {SIGNIFICANCE:.0%} level, adjusted by Holm"
+    text = f"On the test images its AUC {_joined(parts)} ({level})"
     known = areas.set_index("second")
     # The next best setting: another seed of the best one is no alternative to it.
     others = ranking.loc[ranking["setting"] != ranking["setting"].iloc[0], "run"]

@@ -15,6 +15,8 @@ from xray_hpc.records.file_lock import file_lock
 from xray_hpc.records.paths import SweepPaths
 from xray_hpc.records.saved_report_settings import read_report_settings
 from xray_hpc.report.compare import compare_runs
+from xray_hpc.report.comparison import Comparison
+from xray_hpc.report.comparison_files import write_comparison
 from xray_hpc.report.comparison_table import DEFAULT_WIDTH, comparison_table
 from xray_hpc.report.formatting import unfinished_runs
 from xray_hpc.report.load_sweep import load_sweeps
@@ -66,10 +68,18 @@ class ReportRequest:
 
 @dataclass(frozen=True)
 class Report:
-    """A collected report: its folder, the runs in launch order, and the groups."""
+    """A collected report.
+
+    Attributes:
+        folder: the report's folder.
+        runs: the runs in launch order.
+        comparison: what the report says of them.
+        groups: the table of ``--by``.
+    """
 
     folder: Path
     runs: Sequence[RunResult]
+    comparison: Comparison
     groups: str = ""
 
     @property
@@ -80,7 +90,7 @@ class Report:
 
     def table(self, width: int = DEFAULT_WIDTH) -> str:
         """Return the comparison for a terminal with ``width`` columns."""
-        table = comparison_table(self.runs, width)
+        table = comparison_table(self.runs, self.comparison, width)
         return f"{table}\n\n{self.groups}" if self.groups else table
 
 
@@ -128,28 +138,31 @@ def _write(
 ) -> Report:
     runs = [run.without_tables() for run in results.results]
     groups = _write_groups(folder, results, request.by)
+    comparison = compare_runs(results.results, settings.select)
+    tables = write_comparison(folder, comparison)
     _write_tables(folder, results)
     others = (run.name for run in unfinished_runs(runs))
     logs = {name: results.folders[name].log for name in others}
     links = {name: _link(log, folder) for name, log in logs.items() if log.exists()}
     title = ", ".join(sweep.folder.resolve().name for sweep in results.sweeps)
-    sections = run_sections(title, runs, links)
-    figures = _write_page(folder, title, results, links, settings)
+    sections = run_sections(title, runs, comparison, links)
+    figures = _write_page(folder, title, results, comparison, links, settings)
     write_text(
-        folder / "report.md", markdown_report(sections, figures, _data_files(folder, results))
+        folder / "report.md",
+        markdown_report(sections, figures, _data_files(folder, results), tables),
     )
-    return Report(folder, runs, groups)
+    return Report(folder, runs, comparison, groups)
 
 
 def _write_page(
     folder: Path,
     title: str,
     results: SweepResults,
+    comparison: Comparison,
     logs: Mapping[str, str],
     settings: ReportSettings,
 ) -> dict[str, str]:
     """Write ``report.html`` and ``figures/``; return captions by the paths of images."""
-    comparison = compare_runs(results.results, settings.select)
     content = page_content(
         title,
         comparison,

@@ -1,8 +1,7 @@
-"""Group finished runs by data set, and rank them within a group."""
+"""Group finished runs by data set."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ VALIDATION_KEYS = ("data.split", "data.split_seed", "data.validation_fraction", 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Finished runs on one data set with the same classes, best first."""
+    """Finished runs on one data set with the same classes."""
 
     title: str
     runs: Sequence[RunResult]
@@ -34,7 +33,8 @@ class RunGroup:
 def group_runs(runs: Iterable[RunResult]) -> list[RunGroup]:
     """Group finished runs by data fingerprint and classes, in order of first appearance.
 
-    The title of a group is like ``demo, 3 classes``; fingerprints are appended to equal titles.
+    Runs keep their order. The title of a group is like ``demo, 3 classes``; fingerprints are
+    appended to equal titles.
     """
     found: dict[Any, list[RunResult]] = {}
     for run in runs:
@@ -48,17 +48,7 @@ def group_runs(runs: Iterable[RunResult]) -> list[RunGroup]:
     for key, title in titles.items():
         if counts[title] > 1:
             titles[key] = f"{title} ({str(key[0])[:6]})"
-    return [RunGroup(titles[key], rank_runs(members)) for key, members in found.items()]
-
-
-def rank_runs(runs: Iterable[RunResult]) -> list[RunResult]:
-    """Sort finished runs best first: by validation AUC, then validation loss, then name."""
-
-    def rank(run: RunResult) -> tuple[float, float, str]:
-        auc, loss = run.metric("validation", "auc"), run.metric("validation", "loss")
-        return (math.inf if auc is None else -auc, math.inf if loss is None else loss, run.name)
-
-    return sorted((run for run in runs if run.finished), key=rank)
+    return [RunGroup(titles[key], members) for key, members in found.items()]
 
 
 def dataset_name(run: RunResult) -> str:

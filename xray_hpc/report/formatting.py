@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from xray_hpc.count_text import format_count
-from xray_hpc.records.run_flags import MEANINGS, Flag
+from xray_hpc.report.comparison import ReportWarning
 from xray_hpc.report.run_result import RunResult
 from xray_hpc.report.typed_csv import row_count
 
@@ -28,6 +30,17 @@ DEFAULT_REASONS = {
 def format_ratio(value: float | None) -> str:
     """Format with three decimals; ``-`` if undefined."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def number_text(value: float) -> str:
+    """Format with three decimals; ``-`` for NaN."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def estimate_text(row: Mapping[Any, Any], column: str) -> str:
+    """Format the estimate of a table's row: ``0.981 (0.970 to 0.989)``; ``-`` if undefined."""
+    value, low, high = (row[f"{column}{end}"] for end in ("", "_low", "_high"))
+    return number_text(value) if math.isnan(low) else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def format_integer(value: float | None) -> str:
@@ -76,27 +89,11 @@ def format_best_epoch(run: RunResult) -> str:
     return f"{format_integer(run.metrics.best_epoch)} of {format_integer(run.metrics.epochs)}"
 
 
-def flag_notes(runs: Iterable[RunResult]) -> list[str]:
-    """Return a note for each flag of finished runs, with their names."""
-    flagged: dict[Flag, list[str]] = {flag: [] for flag in Flag}
-    for run in runs:
-        for flag in run.flags:
-            flagged[flag].append(run.name)
-    return [
-        f"{flag.label.capitalize()} ({MEANINGS[flag]}): {', '.join(names[:MAX_NAMED])}"
-        + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
-        for flag, names in flagged.items()
-        if names
-    ]
-
-
-def format_errors(run: RunResult, split: str, kind: str) -> str:
-    """Format the ``false_negatives`` or ``false_positives`` with their maximum: ``3 of 80``."""
-    complement = "true_positives" if kind == "false_negatives" else "true_negatives"
-    wrong, right = run.metric(split, kind), run.metric(split, complement)
-    if wrong is None or right is None:
-        return "-"
-    return f"{format_integer(wrong)} of {format_integer(wrong + right)}"
+def named_runs(warning: ReportWarning) -> str:
+    """Return the names of the runs of a warning, of many the first: ``ft-1, ft-2 and 3 more``."""
+    names = list(warning.runs)
+    more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def status_summary(runs: Sequence[RunResult]) -> str:

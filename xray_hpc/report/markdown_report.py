@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+import pandas as pd
+
 from xray_hpc.count_text import format_count
 from xray_hpc.records.paths import SPLITS
-from xray_hpc.records.run_flags import MEANINGS, Flag, describe_flags
-from xray_hpc.report.class_section import class_section
-from xray_hpc.report.dataset_groups import RunGroup, group_runs, share_validation_split
+from xray_hpc.report.comparison import Comparison
+from xray_hpc.report.comparison_files import RANKING_PARQUET, RANKING_TEX
+from xray_hpc.report.dataset_groups import share_validation_split
 from xray_hpc.report.formatting import (
-    format_best_epoch,
+    estimate_text,
     format_duration,
-    format_errors,
     format_integer,
-    format_ratio,
+    named_runs,
+    number_text,
     status_reason,
     status_summary,
     unfinished_runs,
@@ -24,8 +26,25 @@ from xray_hpc.report.formatting import (
 from xray_hpc.report.markdown import escape, image, link, table
 from xray_hpc.report.resource_section import resource_section
 from xray_hpc.report.run_result import RunResult
-from xray_hpc.report.swept_keys import compared_keys, config_value, format_value, short_name
+from xray_hpc.report.selection import LOWEST_IS_BEST, RULE_TITLES
 
+COMPARISON_FILES = {
+    "ranking.csv": "runs, best first, with their metrics, intervals and ties",
+    RANKING_PARQUET: "the same for pandas, with types",
+    RANKING_TEX: "the best runs as a table for LaTeX",
+    "settings.csv": "mean and standard deviation over seeds",
+    "metrics.csv": "metrics with intervals per run, split and threshold",
+    "classes.csv": "metrics with intervals per class against the rest",
+    "pairs.csv": "differences of the best run from all others, with tests",
+    "pr.csv": "points of precision-recall curves",
+    "confusion.csv": "confusion matrices",
+    "calibration.csv": "calibration before and after temperature scaling",
+    "reliability.csv": "bins of the reliability diagrams",
+    "importance.csv": "how much of the variance each swept key explains",
+    "misses.csv": "images that runs miss, those missed by most runs first",
+    "subgroups.csv": "metrics of subgroups of images",
+    "shift.csv": "differences between the splits",
+}
 FILES = {
     "report.html": "the whole comparison, with charts, in one page that opens offline",
     "runs.csv": "one row per run: swept values, status, metrics, times, resource usage, node",
@@ -33,6 +52,7 @@ FILES = {
     "epochs.csv": "accuracy, loss and validation AUC per run and epoch",
     "scores.csv": "scores per run and image of the validation and test split",
     "roc.csv": "points of all ROC curves",
+    **COMPARISON_FILES,
 }
 RELAUNCH = (
     "Re-running the launch command resumes the sweep: it starts runs that are missing, failed or "
@@ -41,11 +61,11 @@ RELAUNCH = (
     "An unreadable run waits until its files can be read. A run that diverged (nan loss) would "
     "diverge again: launch with a lower train.learning_rate instead."
 )
-FLAGGED = "Judged on the validation images, ties also on the test images:"
-RANKING = (
-    "Runs are ranked by validation AUC. Select a run by its validation columns; the test columns "
-    "then estimate the performance of the selected run, and selecting by them would overestimate "
-    "it. F1 is the macro average over the classes."
+PAGE = "report.html"
+RANKED_RUNS = 50  # of each data set; ranking.csv has all
+TESTED = (
+    "Test columns have 95 % intervals clustered by patient; the threshold is 0.5, of more than two "
+    "classes the highest score. Tied runs cannot be told apart from the best by their test AUC."
 )
 SEPARATE_DATA = "Runs on different data sets are not ranked against each other."
 MACRO = "With more than two classes, AUC is the macro average of the one-vs-rest AUCs."
@@ -56,22 +76,23 @@ DIFFERENT_SPLITS = (
 MarkdownColumn = tuple[str, Callable[[RunResult], str]]
 
 
-def run_sections(name: str, runs: Sequence[RunResult], logs: Mapping[str, str]) -> list[str]:
+def run_sections(
+    name: str, runs: Sequence[RunResult], comparison: Comparison, logs: Mapping[str, str]
+) -> list[str]:
     """Return the sections on the runs of the sweep ``name``; ``logs`` are paths by run name."""
-    groups = group_runs(runs)
-    parts = [f"# Sweep {escape(name)}", _summary(runs)]
-    if groups:
-        parts += _comparison(runs, groups)
-        parts += _flagged([run for group in groups for run in group.runs if run.flags])
-        parts += _errors([run for group in groups if group.is_binary for run in group.runs])
-        parts += class_section(groups)
+    parts = [f"# Sweep {escape(name)}", *_answers(comparison), _summary(runs)]
+    parts += _ranking(comparison)
+    parts += _warnings(comparison)
     if others := unfinished_runs(runs):
         parts += ["## Runs without a result", _unfinished_table(others, logs), RELAUNCH]
     return parts + resource_section(runs)
 
 
 def markdown_report(
-    sections: Sequence[str], figures: Mapping[str, str], data_files: Sequence[str]
+    sections: Sequence[str],
+    figures: Mapping[str, str],
+    data_files: Sequence[str],
+    tables: Sequence[str],
 ) -> str:
     """Return the text of ``report.md``.
 
@@ -79,6 +100,7 @@ def markdown_report(
         sections: the :func:`run_sections`.
         figures: captions of figures by their paths, relative to the report's folder.
         data_files: files in the sweep's ``data/``, relative to the report's folder.
+        tables: files of the comparison, keys of ``COMPARISON_FILES``.
     """
     parts = [*sections]
     if figures:
@@ -86,7 +108,8 @@ def markdown_report(
         parts += [f"{image(text, file)}\n\n*{escape(text)}*" for file, text in figures.items()]
     if data_files:
         parts += ["## Data", *_data_section(data_files)]
-    parts += ["## Files", "\n".join(f"- {link(file, file)}: {FILES[file]}" for file in FILES)]
+    listed = [file for file in FILES if file not in COMPARISON_FILES or file in tables]
+    parts += ["## Files", "\n".join(f"- {link(file, file)}: {FILES[file]}" for file in listed)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -151,82 +174,69 @@ def _software_summary(runs: Sequence[RunResult]) -> str:
     return f"Software: {'; '.join(parts)}." if parts else ""
 
 
-def _comparison(runs: Sequence[RunResult], groups: Sequence[RunGroup]) -> list[str]:
-    keys = compared_keys(runs)
-    several = len(groups) > 1
-    multiclass = not all(group.is_binary for group in groups)
-    sentences = [RANKING, SEPARATE_DATA if several else "", MACRO if multiclass else ""]
-    parts = ["## Comparison", " ".join(filter(None, sentences))]
-    for group in groups:
-        if several:
-            parts += [f"### {escape(group.title)}: {escape(', '.join(group.classes))}"]
-            parts += [_data_summary(group.runs)]
-        parts += [_comparison_table(group, keys)]
+def _answers(comparison: Comparison) -> list[str]:
+    several = len(comparison.winners) > 1
+    answers = [
+        f"**{escape(f'{winner.data}: {winner.answer}' if several else winner.answer)}**"
+        for winner in comparison.winners
+    ]
+    details = f"{link('The page', PAGE)} has all charts and tables."
+    return [*answers, details] if answers else []
+
+
+def _ranking(comparison: Comparison) -> list[str]:
+    ranking = comparison.ranking
+    if ranking.empty:
+        return []
+    extreme = "lowest" if comparison.rule in LOWEST_IS_BEST else "highest"
+    groups = [(str(data), table) for data, table in ranking.groupby("data", sort=False)]
+    several, multiclass = len(groups) > 1, "test_auc_micro" in ranking
+    rule = (
+        f"Ranked by the {RULE_TITLES[comparison.rule]}, the {extreme} first; runs that differ in "
+        "their seed alone are ranked by their mean."
+    )
+    sentences = [rule, TESTED, SEPARATE_DATA if several else "", MACRO if multiclass else ""]
+    parts = ["## Ranking", " ".join(filter(None, sentences))]
+    for data, ranked in groups:
+        parts += [f"### {escape(data)}"] if several else []
+        parts.append(_ranking_table(ranked.head(RANKED_RUNS), comparison.rule))
+        if len(ranked) > RANKED_RUNS:
+            parts.append(f"{link('ranking.csv', 'ranking.csv')} has all {len(ranked):,} runs.")
     return parts
 
 
-def _comparison_table(group: RunGroup, keys: Sequence[str]) -> str:
-    swept = [key for key in keys if any(config_value(run, key) is not None for run in group.runs)]
-    columns = [_swept_column(key) for key in swept]
-    for split in SPLITS:
-        columns.append(_metric_column(split, "auc", "AUC"))
-        columns.append(_metric_column(split, "accuracy", "accuracy"))
-    if group.is_binary:
-        columns += [_metric_column("test", rate, rate) for rate in ("sensitivity", "specificity")]
-    columns.append(_metric_column("test", "f1", "F1"))
-    columns.append(("best epoch", format_best_epoch))
-    columns.append(
-        ("parameters", lambda run: format_integer(getattr(run.metrics, "parameters", None)))
-    )
-    columns.append(("time", lambda run: format_duration(run.training_seconds)))
-    return _run_table(group.runs, columns)
+def _ranking_table(ranking: pd.DataFrame, rule: str) -> str:
+    metrics = {"auc": "AUC", "accuracy": "accuracy", "sensitivity": "sensitivity"}
+    metrics |= {"specificity": "specificity"}
+    metrics = {
+        name: head
+        for name, head in metrics.items()
+        if f"test_{name}" in ranking and ranking[f"test_{name}"].notna().any()
+    }
+    heads = ["run", "settings", RULE_TITLES[rule], *(f"test {head}" for head in metrics.values())]
+    rows = [
+        [escape(row["run"]), escape(row["label"]), number_text(row["selection"])]
+        + [estimate_text(row, f"test_{name}") for name in metrics]
+        + ["tied" if row["tied"] else ""]
+        for row in ranking.to_dict("records")
+    ]
+    return table([*heads, "tied"], rows, left=2)
+
+
+def _warnings(comparison: Comparison) -> list[str]:
+    several = len(comparison.winners) > 1
+    lines = []
+    for warning in comparison.warnings:
+        data = f"{warning.data}: " if several and warning.data else ""
+        names = f" ({named_runs(warning)})" if warning.runs else ""
+        lines.append(f"- {escape(f'{data}{warning.text}{names}')}")
+    return ["## Warnings", "\n".join(lines)] if lines else []
 
 
 def _run_table(runs: Iterable[RunResult], columns: Sequence[MarkdownColumn], left: int = 1) -> str:
     """Return a table with a column of names and these columns."""
     rows = ([escape(run.name), *(cell(run) for _, cell in columns)] for run in runs)
     return table(["run", *(head for head, _ in columns)], rows, left)
-
-
-def _swept_column(key: str) -> MarkdownColumn:
-    def cell(run: RunResult) -> str:
-        value = config_value(run, key)
-        return "" if value is None else escape(format_value(value))
-
-    return (short_name(key), cell)
-
-
-def _metric_column(split: str, name: str, head: str) -> MarkdownColumn:
-    return (f"{split} {head}", lambda run: format_ratio(run.metric(split, name)))
-
-
-def _flagged(runs: Sequence[RunResult]) -> list[str]:
-    if not runs:
-        return []
-    flags = [flag for flag in Flag if any(flag in run.flags for run in runs)]
-    meanings = "\n".join(f"- {flag.label}: {MEANINGS[flag]}" for flag in flags)
-    columns: list[MarkdownColumn] = [("flags", lambda run: describe_flags(run.flags))]
-    return ["## Flagged runs", FLAGGED, meanings, _run_table(runs, columns, left=2)]
-
-
-def _errors(runs: Sequence[RunResult]) -> list[str]:
-    if not runs:
-        return []
-    thresholds = sorted({format_value(run.metrics and run.metrics.threshold) for run in runs})
-    positive = " or ".join(sorted({run.classes[1] for run in runs}))
-    definition = (
-        f"A false negative is a positive image ({escape(positive)}, the second class in sorted "
-        "order) whose score does not exceed the threshold; a false positive is a negative image "
-        "whose score does."
-    )
-    kinds = ("false_negatives", "false_positives")
-    columns = [_error_column(split, kind) for split in SPLITS for kind in kinds]
-    heading = f"## False negatives and false positives at threshold {', '.join(thresholds)}"
-    return [heading, definition, _run_table(runs, columns)]
-
-
-def _error_column(split: str, kind: str) -> MarkdownColumn:
-    return (f"{split} {kind.replace('_', ' ')}", lambda run: format_errors(run, split, kind))
 
 
 def _unfinished_table(runs: Sequence[RunResult], logs: Mapping[str, str]) -> str:

@@ -126,8 +126,8 @@ def _shift(group: ComparedGroup) -> Iterator[ReportWarning]:
                 group,
                 f"{metric}_shift",
                 f"The best run's {name} falls from {validation:.3f} on validation to {test:.3f} on "
-                f"test images (95 % interval up to {high:.3f}): the test images differ from those "
-                "of training, and validation values do not predict test values.",
+                f"test images (95 % interval up to {high:.3f}): validation values do not predict "
+                "test values, as the test images seem to differ from those of training.",
                 [first["run"]],
             )
 

@@ -37,9 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_line.make_parser(
         "collect",
         "Merge the records of sweeps into tables, figures and a report, and print the comparison.",
-        notes="Writes report.md, runs.csv, per_class.csv, epochs.csv, scores.csv, roc.csv, "
-        "runs.parquet, scores.parquet and figures into SWEEP/report/. Can run at any time, also "
-        "during the sweep: runs that failed, are missing or have not finished are listed as such.",
+        notes="Writes report.html, report.md, figures, and every table as CSV into SWEEP/report/. "
+        "Can run at any time, also during the sweep: runs that failed, are missing or have not "
+        "finished are listed as such.",
         examples="""
             python -m xray_hpc.collect results/lr-depth
             python -m xray_hpc.collect results/a results/b --out results/both
@@ -76,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--images",
         action=argparse.BooleanOptionalAction,
-        help="embed X-rays of patients in the report, or leave them out (default: the first "
-        "sweep's report.images)",
+        help="embed X-rays of patients in the report, or leave them out (default: "
+        "report.images, which every sweep can set to false)",
     )
     command_line.add_results_option(parser)
     return parser

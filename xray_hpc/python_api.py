@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xray_hpc.config.report_settings import SELECTION_RULES
 from xray_hpc.errors import ConfigError, DataError, one_of
 from xray_hpc.monitoring.discovery import find_sweep
-from xray_hpc.report.dataset_groups import group_runs
+from xray_hpc.report.compare import compare_runs
 from xray_hpc.report.load_sweep import load_sweeps
-from xray_hpc.report.selection import choose_best
 from xray_hpc.report.sweep_results import SweepResults
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from xray_hpc.records.run_metrics import RunMetrics
     from xray_hpc.records.run_record import RunRecord
     from xray_hpc.report.run_result import RunResult
-
-
-RULES = ("val_loss", "val_auc", "val_accuracy", "val_balanced_accuracy")
 
 
 class LoadedSweep:
@@ -72,7 +69,7 @@ class LoadedSweep:
         As in the report, runs that differ only in their seed compete with their mean.
 
         Args:
-            select: ``val_loss``, ``val_auc``, ``val_accuracy`` or ``val_balanced_accuracy``.
+            select: a selection rule, as ``report.select``.
             data: title of the data set, as in the report; needed if the runs are on several.
 
         Raises:
@@ -81,9 +78,10 @@ class LoadedSweep:
         """
         if select.startswith("test"):
             raise ConfigError(f"select={select} would choose the best run on test images")
-        if select not in RULES:
-            raise ConfigError(one_of("rule", select, RULES))
-        found = {group.title: group.runs for group in group_runs(self.results.results)}
+        if select not in SELECTION_RULES:
+            raise ConfigError(one_of("rule", select, SELECTION_RULES))
+        comparison = compare_runs(self.results.results, select)
+        found = {winner.data: winner.run for winner in comparison.winners}
         if not found:
             raise ConfigError("no run is finished")
         if data is None and len(found) > 1:
@@ -91,7 +89,7 @@ class LoadedSweep:
         title = next(iter(found)) if data is None else data
         if title not in found:
             raise ConfigError(one_of("data set", title, found))
-        return self.run(choose_best(found[title], select).name)
+        return self.run(found[title])
 
     def __repr__(self) -> str:
         names = ", ".join(sweep.name for sweep in self.results.sweeps)

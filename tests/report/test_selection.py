@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.report.test_compare import grid
 from xray_hpc.config.report_settings import SELECTION_RULES
-from xray_hpc.report.compare import compare_runs
-from xray_hpc.report.selection import RULE_TITLES, choose_best, rank_by_setting
+from xray_hpc.report.selection import RULE_TITLES, rank_by_setting
 
 SETTINGS = {"a1": "a", "a2": "a", "b1": "b", "c1": "c"}
 
@@ -40,9 +38,3 @@ def test_runs_of_a_setting_are_adjacent(values: dict[str, float]) -> None:
 
 def test_every_rule_has_a_title() -> None:
     assert set(RULE_TITLES) == set(SELECTION_RULES)
-
-
-@pytest.mark.parametrize("rule", ["val_loss", "val_auc", "val_accuracy"])
-def test_best_of_loaded_runs_is_the_winner_of_the_report(rule: str) -> None:
-    runs = grid([1.5, 1.6, 1.4], seeds=2)
-    assert choose_best(runs, rule).name == compare_runs(runs, rule).winners[0].run

@@ -200,7 +200,7 @@ def _write_groups(folder: Path, results: SweepResults, keys: Sequence[str]) -> s
 
 def _data_files(folder: Path, results: SweepResults) -> list[str]:
     """Return the files in the sweeps' ``data/``, relative to the report's folder."""
-    suffixes = (".png", ".txt", ".md", ".csv")
+    suffixes = (".png", ".svg", ".txt", ".md", ".csv")
     return [
         _link(path, folder)
         for sweep in results.sweeps

@@ -74,7 +74,7 @@ class Comparison:
             ``specificity``), empty for metrics without a threshold. ``metric`` is one of ``auc,
             average_precision, accuracy, balanced_accuracy, sensitivity, specificity, ppv, npv, f1,
             mcc, loss, brier``; with more than two classes also ``auc_micro``. The run ``(majority
-            class)`` is the baseline that predicts the most frequent training class.
+            class)`` is the baseline that predicts the most frequent validation class.
         classes: the same of each class against the rest: ``data, run, split, class, metric, value,
             low, high, images``.
         pairs: ``data, first, second, metric (auc or accuracy), difference, low, high, statistic, p,

@@ -63,14 +63,6 @@ def rank_by_setting(
     return sorted(values, key=order)
 
 
-def choose_best(runs: Sequence[RunResult], rule: str) -> RunResult:
-    """Return the best of finished runs by a rule whose metric is in ``metrics.json``."""
-    found = {run.name: run.metric("validation", rule_metric(rule)) for run in runs}
-    values = {name: math.nan if value is None else value for name, value in found.items()}
-    best = rank_by_setting(values, setting_labels(runs, ()), rule)[0]
-    return next(run for run in runs if run.name == best)
-
-
 def setting_labels(runs: Sequence[RunResult], keys: Sequence[str]) -> dict[str, str]:
     """Return the setting of each run, as a label of its model and its values of ``keys``."""
     by_config: dict[frozenset[tuple[str, str]], list[RunResult]] = {}

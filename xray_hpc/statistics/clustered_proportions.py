@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xray_hpc.statistics.binary_metrics import Array, Floats
-from xray_hpc.statistics.influence_intervals import LEVEL, Estimate
+from xray_hpc.statistics.binary_metrics import Array
+from xray_hpc.statistics.influence_intervals import LEVEL, Estimate, wilson_limits
 from xray_hpc.statistics.paired_difference import Difference
 from xray_hpc.statistics.patient_sums import patient_codes, patient_sums
 
@@ -57,18 +57,8 @@ def proportion_estimates(hits: Array, counted: Array, patients: Array) -> Estima
         end = (p == 0) | (p == 1)
         freedom = np.where(end, clusters - 1, np.clip(2 / spread, 1, np.maximum(clusters - 1, 1)))
         effective = np.where(end, clusters, p * (1 - p) / error**2)
-    return Estimate(p, *_wilson(p, effective, t.ppf((1 + LEVEL) / 2, freedom), clusters > 1))
-
-
-def _wilson(p: Floats, size: Floats, quantile: Floats, known: Array) -> tuple[Floats, Floats]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shift = quantile**2 / size
-        centre = (p + shift / 2) / (1 + shift)
-        half = quantile * np.sqrt(p * (1 - p) / size + shift / size / 4) / (1 + shift)
-    known = known & np.isfinite(size)
-    low = np.where(known, np.maximum(centre - half, 0.0), np.nan)
-    high = np.where(known, np.minimum(centre + half, 1.0), np.nan)
-    return low, high
+        effective = np.where(clusters > 1, effective, np.nan)
+        return Estimate(p, *wilson_limits(p, effective, t.ppf((1 + LEVEL) / 2, freedom)))
 
 
 def accuracy_differences(correct: Array, reference: int, patients: Array) -> Difference:

@@ -100,12 +100,19 @@ def _wilson(value: Floats, spread: _Spread) -> _Limits:
     at_end = t.ppf((1 + LEVEL) / 2, max(1.0, spread.patients - 1))
     z = np.where(end, at_end, spread.quantile)
     size = np.where(end, spread.patients, value * (1 - value) / spread.error**2)
-    centre = (value + z**2 / 2 / size) / (1 + z**2 / size)
-    half = z * np.sqrt(value * (1 - value) / size + (z / 2 / size) ** 2) / (1 + z**2 / size)
-    missing = ~end & (spread.error == 0)
-    low = np.where(value == 0, 0.0, np.maximum(centre - half, 0.0))
-    high = np.where(value == 1, 1.0, np.minimum(centre + half, 1.0))
-    return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
+    return wilson_limits(value, size, z)
+
+
+def wilson_limits(value: Floats, size: Floats, quantile: Floats) -> _Limits:
+    """Return Wilson's limits (1927) of proportions, NaN where the sample size is not finite."""
+    size = np.where(np.isfinite(size), size, np.nan)
+    shift = quantile**2 / size
+    centre = (value + shift / 2) / (1 + shift)
+    half = quantile * np.sqrt(value * (1 - value) / size + shift / size / 4) / (1 + shift)
+    # At 0 and 1 one limit is the value itself, which rounding may miss.
+    low = np.where((value == 0) & ~np.isnan(half), 0.0, np.maximum(centre - half, 0.0))
+    high = np.where((value == 1) & ~np.isnan(half), 1.0, np.minimum(centre + half, 1.0))
+    return low, high
 
 
 def _logit(value: Floats, spread: _Spread) -> _Limits:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from xray_hpc.report.comparison import Winner
+from xray_hpc.report.metric_table import BASELINE
 from xray_hpc.report.page.blocks import (
     Answer,
     Block,
@@ -49,8 +50,6 @@ RANKING_METRICS = {
     "mcc": "MCC",
 }
 NO_RESULT = "No run has finished yet, so there is nothing to compare."
-BASELINE = "(majority class)"
-"""The run of the comparison that predicts the most frequent training class."""
 RANKING = (
     "Runs are ordered by {rule} on the validation images, never by a test metric. Intervals cover "
     "95 % and are clustered by patient. Metrics with a threshold use the fixed one. Tick runs to "

@@ -17,6 +17,8 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from xray_hpc.report.page.libraries import vega_script
+
 SECONDS = 30.0  # after which a command hangs; it takes a hundredth on an idle machine
 MEMORY = 6 << 30  # bytes of address space: a file of 40 GB that is read whole is a MemoryError
 MAX_OUTPUT = 4 << 20  # bytes that are kept
@@ -185,7 +187,7 @@ def _wait(pid: int, out: int, err: int, seconds: float) -> tuple[int | None, byt
 
 def preload(commands: Mapping[str, Sequence[str]], folder: Path) -> None:
     """Import the modules that these commands import, so that forked processes have them."""
-    importlib.import_module("xray_hpc.report.page.write_page")  # before the first report
+    vega_script()  # once: forked processes have too few addresses for its engine
     for name, arguments in commands.items():
         call = functools.partial(_name_modules, name, arguments)
         done = run_function(call, [name], folder=folder)

@@ -79,7 +79,8 @@ def test_experiment_leaves_every_file(trained: Trained, experiment: str) -> None
             for split in SPLITS
             for what in ("roc_curve", "confusion")
         ),
-        *("figures/model.png", "figures/augmented.png"),
+        *("figures/model.png", "figures/augmented.png", f"{name}_worst_misses.csv"),
+        *pd.read_csv(paths.worst_misses(name))["image"],
     }
 
 

@@ -200,7 +200,7 @@ def test_files_of_a_run_are_the_same_with_and_without_cached_features(
     cached_files, uncached_files = file_contents(uninterrupted), file_contents(uncached)
     assert cached_files.keys() == uncached_files.keys()
     tables = [name for name in uncached_files if name.endswith(".csv")]
-    assert len(tables) == 7
+    assert len(tables) == 8
     for name in tables:
         one, other = (pd.read_csv(paths.folder / name) for paths in (uninterrupted, uncached))
         pd.testing.assert_frame_equal(one, other, rtol=1e-5, atol=1e-5)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
 import altair as alt
 import pytest
-import vl_convert
 
+from xray_hpc.report.page import figures
 from xray_hpc.report.page.blocks import Section
 from xray_hpc.report.page.chart import Chart, specification
 from xray_hpc.report.page.figures import write_figures
+from xray_hpc.report.page.vega_process import VegaTask
 
 
 @pytest.fixture(scope="session")
@@ -45,21 +48,42 @@ def test_write_figures_gives_the_same_bytes_twice(tmp_path: Path, ranking: Chart
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
 
 
+def test_write_figures_uses_one_font_so_that_bytes_are_equal(
+    tmp_path: Path, charts: list[Chart]
+) -> None:
+    for file in write_figures(tmp_path, charts):
+        if file.suffix == ".pdf":
+            assert len(set(re.findall(rb"/BaseFont /\w+\+(\S+)", file.read_bytes()))) == 1, file
+
+
+def test_write_figures_continues_where_memory_is_limited(
+    tmp_path: Path, ranking: Chart, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, before[1]))
+    try:
+        files = write_figures(tmp_path, [ranking])
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert files == {}
+    assert capsys.readouterr().err.startswith("warning: ")
+
+
 def test_write_figures_draws_only_what_changed(
     tmp_path: Path, ranking: Chart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = dataclasses.replace(ranking, name="other")
     write_figures(tmp_path, [ranking, other])
     (tmp_path / "other.pdf").write_bytes(b"%PDF-damaged")
-    drawn = []
+    drawn = list[VegaTask]()
 
-    def recording(spec: dict[str, object]) -> bytes:
-        drawn.append(spec["description"])
-        return b"%PDF-new"
+    def recording(tasks: list[VegaTask]) -> list[bytes]:
+        drawn.extend(tasks)
+        return [b"%PDF-new"] * len(tasks)
 
-    monkeypatch.setattr(vl_convert, "vegalite_to_pdf", recording)
+    monkeypatch.setattr(figures, "run_vega", recording)
     write_figures(tmp_path, [ranking, other])
-    assert len(drawn) == 1
+    assert [task.kind for task in drawn] == ["pdf"]
     assert (tmp_path / "other.pdf").read_bytes() == b"%PDF-new"
 
 

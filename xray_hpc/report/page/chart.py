@@ -41,9 +41,14 @@ CONFIG: dict[str, Any] = {
     "legend": {
         **{"labelColor": INK, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 11},
         **{"labelLimit": 320, "symbolStrokeWidth": 2.5, "symbolSize": 220},
+        "titleFontWeight": "normal",
     },
-    "header": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelLimit": 240},
-    "title": {"color": INK, "fontSize": 13, "anchor": "start", "fontWeight": "bold"},
+    "header": {
+        **{"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelLimit": 240},
+        "titleFontWeight": "normal",
+    },
+    # One font: vl-convert writes two in any order, and equal charts give equal bytes.
+    "title": {"color": INK, "fontSize": 13, "anchor": "start", "fontWeight": "normal"},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from xray_hpc.errors import UserError
 from xray_hpc.records.atomic_files import atomic_write, read_json, write_json
 from xray_hpc.report.page.chart import Chart
+from xray_hpc.report.page.vega_process import VegaError, VegaTask, run_vega
 from xray_hpc.shared_folder import make_subfolder
 
 INDEX = ".figures.json"
@@ -32,10 +34,14 @@ def write_figures(folder: Path, charts: Sequence[Chart]) -> dict[Path, Chart]:
     files = {name: chart for chart in charts for name in _files(chart)}
     digests = {name: _digest(chart) for name, chart in files.items()}
     drawn = _drawn(folder)
-    for name, chart in files.items():
-        path = folder / name
-        if drawn.get(name) != [digests[name], _file_digest(path)]:
-            _write(path, chart)
+    changed = [
+        name for name in files if drawn.get(name) != [digests[name], _file_digest(folder / name)]
+    ]
+    try:
+        _write(folder, {name: files[name] for name in changed})
+    except VegaError as error:
+        print(f"warning: the report has no new figures: {error}", file=sys.stderr)
+        files = {name: chart for name, chart in files.items() if name not in changed}
     _remove_others(folder, files)
     index = {name: [digests[name], _file_digest(folder / name)] for name in files}
     if index != drawn:
@@ -48,16 +54,16 @@ def _files(chart: Chart) -> list[str]:
     return [f"{chart.name}.pdf", *([f"{chart.name}.png"] if shown else [])]
 
 
-def _write(path: Path, chart: Chart) -> None:
-    import vl_convert  # here and not above: it takes a second to start
-
-    spec = dict(chart.spec)
-    if path.suffix == ".pdf":
-        content: bytes = sorted_resources(vl_convert.vegalite_to_pdf(spec))
-    else:
-        content = vl_convert.vegalite_to_png(spec, scale=PNG_SCALE)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+def _write(folder: Path, charts: Mapping[str, Chart]) -> None:
+    if not charts:
+        return
+    tasks = [
+        VegaTask("pdf" if name.endswith(".pdf") else "png", dict(chart.spec), PNG_SCALE)
+        for name, chart in charts.items()
+    ]
+    for name, task, content in zip(charts, tasks, run_vega(tasks), strict=True):
+        with atomic_write(folder / name) as temporary:
+            temporary.write_bytes(sorted_resources(content) if task.kind == "pdf" else content)
 
 
 def sorted_resources(pdf: bytes) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from xray_hpc.records.atomic_files import write_text
 from xray_hpc.regular_file import read_regular
+from xray_hpc.report.page.vega_process import VegaTask, run_vega
 
 MOST_BYTES = 1 << 23  # of a bundle, which has 0.9 MB
 
@@ -20,13 +21,15 @@ def vega_script() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``window.vegaEmbed``.
 
     vl-convert has them in its wheel. Bundling takes two seconds, so the user's cache keeps it.
+
+    Raises:
+        VegaError: the script is not cached, and vl-convert cannot run here.
     """
     path = _cache_folder() / f"vega-{version('vl-convert-python')}.js"
     with suppress(OSError, UnicodeError):
         return read_regular(path, MOST_BYTES).decode()
-    import vl_convert  # here and not above: it takes a second to start
-
-    script = _as_inline(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    (bundle,) = run_vega([VegaTask("bundle", "window.vegaEmbed = vegaEmbed;")])
+    script = _as_inline(bundle.decode())
     with suppress(OSError):  # such as a home without space, or one that is read-only
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, script)
